@@ -1,0 +1,279 @@
+/** The whole native surface as one type, the loader, and the check that lib and .node are of one build. */
+
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
+import { ClipError, type ClipErrorCode } from './errors.js'
+import type { NativeImage } from './image/pixels.js'
+
+export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
+
+/** A backend of this build. */
+export interface NativeBackend {
+  name: string
+  device: 'cpu' | 'cuda' | 'reference'
+  available: boolean
+  reason?: string
+  dtypes: Dtype[]
+  /** Unit round-off per dtype: what the tests' bounds are made of. */
+  epsilon: Partial<Record<Dtype, number>>
+  borrowed: string
+}
+
+export interface NativeLoadOptions {
+  device: 'auto' | 'cpu' | 'cuda' | 'reference'
+  dtype: Dtype
+  threads: number
+  maxBatchRows: number
+}
+
+/**
+ * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` withdraws it (its promise then
+ * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers up to 1 MiB are copied, larger
+ * ones are referenced until the promise settles.
+ */
+export interface NativeModel {
+  readonly backend: string
+  readonly active: string
+  readonly device: 'cpu' | 'cuda' | 'reference'
+  readonly threads: number
+  /** n images -> n * d floats ('tokens': n * tokens * width). */
+  encodeImage(
+    job: number,
+    images: NativeImage[],
+    output: 'embedding' | 'pooled' | 'tokens',
+    normalize: boolean,
+  ): Promise<Float32Array>
+  /** The image tower's input for each image: n * 3 * size * size floats. */
+  preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
+  /**
+   * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
+   * 'tokens' fills rows up to lengths[i] and leaves zeros up to max(lengths).
+   */
+  encodeText(
+    job: number,
+    ids: Int32Array,
+    lengths: Int32Array,
+    output: 'embedding' | 'pooled' | 'tokens',
+    normalize: boolean,
+  ): Promise<Float32Array>
+  cancel(job: number): void
+  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. */
+  dispose(): Promise<void>
+  /** Token rows computed by the last encodeText jobs and passes run: for tests of the trie and of coalescing. */
+  counters(): { textRows: number; imageRows: number; passes: number; jobs: number }
+}
+
+type Backend = string | undefined
+
+export interface NativeKernels {
+  /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
+  attention(a: {
+    q: Float32Array
+    k: Float32Array
+    v: Float32Array
+    out: Float32Array
+    sequences: number
+    length: number
+    heads: number
+    headDim: number
+    mask: 'full' | 'causal' | 'tree'
+    /** tree only: (sequences * length) parents, -1 at roots, relative to the whole row list. */
+    parent?: Int32Array
+    /** Rows that ask; all when absent. `out` then has that many rows. */
+    queryRow?: Int32Array
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  linear(a: {
+    x: Float32Array
+    weight: Float32Array
+    bias?: Float32Array
+    residual?: Float32Array
+    out: Float32Array
+    rows: number
+    inFeatures: number
+    outFeatures: number
+    activation: 'none' | 'quickGelu' | 'gelu'
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  layerNorm(a: {
+    x: Float32Array
+    weight: Float32Array
+    bias: Float32Array
+    out: Float32Array
+    rows: number
+    cols: number
+    epsilon: number
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  cosineSoftmax(a: {
+    queries: Float32Array
+    classes: Float32Array
+    out: Float32Array
+    rows: number
+    classCount: number
+    dim: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  cosineTopK(a: {
+    queries: Float32Array
+    classes: Float32Array
+    index: Int32Array
+    value: Float32Array
+    rows: number
+    classCount: number
+    dim: number
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  resize(a: {
+    src: Uint8Array
+    width: number
+    height: number
+    channels: number
+    out: Uint8Array
+    outWidth: number
+    outHeight: number
+    crop: { x: number; y: number; width: number; height: number }
+    filter: 'nearest' | 'bilinear' | 'bicubic'
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  /** For tests only: the ops that have no public kernel. */
+  embed(a: {
+    table: Float32Array
+    ids: Int32Array
+    positions: Float32Array
+    position: Int32Array
+    out: Float32Array
+    rows: number
+    cols: number
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  gather(a: {
+    x: Float32Array
+    row: Int32Array
+    out: Float32Array
+    count: number
+    cols: number
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  normalise(a: {
+    x: Float32Array
+    out: Float32Array
+    rows: number
+    cols: number
+    threads: number
+    backend: Backend
+  }): Promise<void>
+  patches(a: {
+    pixels?: Uint8Array
+    value?: Float32Array
+    planes?: Float32Array
+    out: Float32Array
+    images: number
+    size: number
+    patch: number
+    threads: number
+    backend: Backend
+  }): Promise<void>
+}
+
+export interface NativeBinding {
+  version: string
+  /** Twin of INTERFACE below. */
+  interface: number
+  backends(): NativeBackend[]
+  /** Name and features of the backend that 'auto' would run on now: "avx512". Throws like load. */
+  active(): string
+  defaultThreads(): number
+  loadModel(
+    job: number,
+    spec: ModelSpec,
+    preprocess: PreprocessSpec,
+    options: NativeLoadOptions,
+  ): Promise<NativeModel>
+  cancelLoad(job: number): void
+  kernels: NativeKernels
+}
+
+/** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
+export const INTERFACE = 1
+
+const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
+/** The package's root folder. */
+export const packageRoot = join(here, '..', '..')
+const require = createRequire(import.meta.url)
+/** The version of this package. */
+export const version: string = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version
+
+let loaded: NativeBinding | undefined
+
+/** The addon, loaded at first use. Throws ERR_CLIP_BACKEND with what was looked for and how to build it. */
+export function binding(): NativeBinding {
+  if (loaded) return loaded
+  const override = process.env.CLIP_NATIVE_ADDON
+  let file = override
+  let native: NativeBinding
+  try {
+    if (!file) file = (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
+    native = require(file)
+  } catch (cause) {
+    throw new ClipError(
+      'ERR_CLIP_BACKEND',
+      `No native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}): looked for ${override ?? `build/Release/*.node and prebuilds/${process.platform}-${process.arch}/*.node in ${packageRoot}`}. ` +
+        `Build it with: npm run build:native (needs CMake, make and a C++20 compiler). ${(cause as Error).message}`,
+      { cause, ...(file && existsSync(file) ? { file } : {}) },
+    )
+  }
+  if (native.interface !== INTERFACE || native.version !== version)
+    throw new ClipError(
+      'ERR_CLIP_BACKEND',
+      `${file} is of clip-native ${native.version} (interface ${native.interface}), but ${here} is of ${version} (interface ${INTERFACE}). Build both together: npm run build`,
+      { file, expected: `${version}/${INTERFACE}`, actual: `${native.version}/${native.interface}` },
+    )
+  loaded = native
+  return native
+}
+
+/** What native code rejects with: turned into a ClipError with a JavaScript stack by {@link fromNative}. */
+interface NativeError extends Error {
+  code: ClipErrorCode | 'ERR_CLIP_ABORTED'
+  file?: string
+  field?: string
+  expected?: string
+  actual?: string
+  index?: number
+}
+
+/** Awaits a native promise; its failure becomes a ClipError whose stack names the caller. */
+export async function fromNative<T>(start: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    const e = error as NativeError
+    if (e.code === 'ERR_CLIP_ABORTED') throw signal?.reason ?? error
+    if (typeof e.code !== 'string' || !e.code.startsWith('ERR_CLIP_')) throw error
+    throw new ClipError(e.code, e.message, {
+      file: e.file,
+      field: e.field,
+      expected: e.expected,
+      actual: e.actual,
+      index: e.index,
+      cause: e,
+    })
+  }
+}

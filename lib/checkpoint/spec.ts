@@ -1,0 +1,124 @@
+/**
+ * What a checkpoint reader hands to native code: the architecture as plain numbers, and a table that says where each
+ * tensor's bytes lie. Readers (safetensors, OpenAI .pt, OpenCLIP) only parse headers; no weight passes through
+ * JavaScript. Native code checks every range again before it reads.
+ */
+
+export type TensorDtype = 'F32' | 'F16' | 'BF16'
+
+/** One tensor as a strided view of bytes in a file. */
+export interface TensorView {
+  /** The name in the checkpoint, for error messages. */
+  name: string
+  /** Index into {@link ModelSpec.files}. */
+  file: number
+  dtype: TensorDtype
+  shape: number[]
+  /** In elements. A transposed view is how [width, embed] projections become [embed, width]. */
+  strides: number[]
+  /** Byte offset of element [0, 0, ...] in the file. */
+  offset: number
+}
+
+export type Activation = 'quickGelu' | 'gelu'
+
+/** What both transformers have. Tensor names below are those of {@link ModelSpec.tensors}. */
+export interface TransformerSpec {
+  width: number
+  layers: number
+  heads: number
+  /** Hidden width of the MLP. */
+  mlp: number
+  activation: Activation
+  layerNormEps: number
+}
+
+export interface VisionTransformerSpec extends TransformerSpec {
+  kind: 'vit'
+  imageSize: number
+  patchSize: number
+}
+
+/** Filled by the ResNet issue. */
+export interface ModifiedResNetSpec {
+  kind: 'modifiedResNet'
+  imageSize: number
+  width: number
+  layers: [number, number, number, number]
+  heads: number
+}
+
+export interface TextTransformerSpec extends TransformerSpec {
+  contextLength: number
+  vocabSize: number
+}
+
+/**
+ * Canonical tensor names (shape), `{i}` from 0. Linear weights are (out, in).
+ *
+ * image (vit):
+ *   image.class (width)                      image.patch.weight (width, 3, patch, patch)
+ *   image.position (1 + patches, width)      image.preNorm.weight / .bias (width)
+ *   image.postNorm.weight / .bias            image.projection (embedDim, width)
+ * text:
+ *   text.token (vocab, width)                text.position (context, width)
+ *   text.finalNorm.weight / .bias            text.projection (embedDim, width)
+ * both, prefix image.blocks.{i} or text.blocks.{i}:
+ *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
+ *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias
+ * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
+ */
+export interface ModelSpec {
+  /** Absolute paths. */
+  files: string[]
+  /** Size of each file in bytes when its header was read; another size at mapping time is an error. */
+  fileBytes: number[]
+  embedDim: number
+  /** exp of the stored parameter: 100 for OpenAI's models. */
+  logitScale: number
+  image?: VisionTransformerSpec | ModifiedResNetSpec
+  text?: TextTransformerSpec
+  tensors: Record<string, TensorView>
+}
+
+/** How pictures become the image tower's input; from the checkpoint's preprocessor configuration. */
+export interface PreprocessSpec {
+  /** Target of resize (shortest edge) and the side of the centre crop, in pixels. */
+  size: number
+  interpolation: 'nearest' | 'bilinear' | 'bicubic'
+  /** shortest: resize the shortest edge, then centre crop (OpenAI). squash: both edges, no crop. longest: pad. */
+  mode: 'shortest' | 'squash' | 'longest'
+  mean: [number, number, number]
+  std: [number, number, number]
+}
+
+/** How texts become token ids. */
+export interface TokenizerSpec {
+  contextLength: number
+  /** The end token pools the text tower. `argmax`: at the largest id (OpenAI; Hugging Face with eos_token_id 2). */
+  pooling: 'argmax' | 'eos'
+  /** Defaults come from the checkpoint's family; OpenAI's cleaning unless the caller says otherwise. */
+  family: 'openai' | 'huggingface' | 'openclip'
+}
+
+/** Everything `load` learns about a checkpoint before native code is called. */
+export interface Checkpoint {
+  model: ModelSpec
+  preprocess: PreprocessSpec
+  tokenizer: TokenizerSpec
+  /** Vocabulary and merges, parsed; undefined = OpenAI's built-in 49408-entry vocabulary. */
+  vocabulary?: { vocab: Record<string, number> | Map<string, number>; merges: string[] }
+  /** 'huggingface' | 'openai' | 'openclip' | ...: for `clip.info` and messages. */
+  family: string
+  /** Hex digest over headers and samples of the weights: names the model in saved classifiers. */
+  fingerprint: string
+}
+
+/** `readCheckpoint(source, { signal, heads?, activation? })` in index.ts returns this. */
+export interface CheckpointOptions {
+  signal?: AbortSignal
+  /** For checkpoints that do not say: attention heads of both towers. */
+  heads?: number | { image?: number; text?: number }
+  /** For checkpoints that do not say. */
+  activation?: Activation
+}

@@ -1,0 +1,232 @@
+#pragma once
+// THE contract between the model and the machine. Read this file first.
+//
+// native/model/ describes CLIP as calls of these operations and never asks which backend it runs on;
+// reference.cc, cpu/*.cc and cuda/ each fill one `Backend` table and never look into model/.
+//
+// Rules that hold for every op of every backend:
+//  * shapes are checked once, when a model or a request is built: ops neither throw, allocate results nor check;
+//  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
+//    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
+//  * NaN in gives NaN out;
+//  * an op enters this table together with its plain-loop entry in reference.cc and an entry in every backend.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace clip {
+
+enum class Dtype : uint8_t { float32, float16, bfloat16, int8, uint8 };
+constexpr size_t bytesOf(Dtype t) { return t == Dtype::float32 ? 4 : t == Dtype::float16 || t == Dtype::bfloat16 ? 2 : 1; }
+
+// A matrix of activations: row r starts at data + r * stride bytes. int8 rows are asymmetric unsigned bytes:
+// value = rowScale[r] * (byte - rowZero[r]).
+struct Activations {
+  void* data = nullptr;
+  size_t stride = 0;  // bytes
+  Dtype dtype = Dtype::float32;
+  float* rowScale = nullptr;
+  int32_t* rowZero = nullptr;
+};
+
+// Row stride for `bytes` of payload: an odd number of 64-byte lines, so that consecutive rows fall into
+// different sets of the first-level cache (K = 3072 floats is 192 lines: every row would share one set).
+constexpr size_t lineStride(size_t bytes) {
+  const size_t lines = (bytes + 63) / 64;
+  return (lines % 2 ? lines : lines + 1) * 64;
+}
+
+enum class Nonlinearity : uint8_t { none, quickGelu, gelu };
+
+// y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual
+struct Linear {
+  Activations x;
+  const void* w;           // packed by Backend::pack
+  const float* bias;       // (out) or nullptr
+  Activations residual;    // float32 (rows, out), may be y itself; data == nullptr: none
+  Activations y;
+  int rows, in, out;
+  Nonlinearity nonlinearity;
+};
+
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as PyTorch.
+struct LayerNorm {
+  Activations x;  // float32
+  const float *weight, *bias;
+  Activations y;
+  int rows, cols;
+  float epsilon;
+};
+
+enum class Mask : uint8_t {
+  full,    // a row sees every row of its sequence
+  causal,  // row r sees first[r] .. r
+  tree,    // row r sees itself and its ancestors: parent[r], parent[parent[r]], ... up to a root (parent -1)
+};
+
+// out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see.
+// Rows of all sequences are packed one after the other. Query i stands at row queryRow[i]; with queryRow == nullptr
+// there is one query per row (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out.
+// The keys of a tree row are summed from the root down, so a trie gives the bits of the plain causal computation.
+struct Attention {
+  Activations q, k, v, out;
+  int rows, queries;
+  const int32_t* queryRow;
+  int heads, dim;
+  Mask mask;
+  const int32_t* first;   // (rows) the row at which r's sequence starts; full and causal
+  const int32_t* parent;  // (rows) parent[r] < r, -1 at a root; tree only, otherwise nullptr
+};
+
+// y[r] = table[ids[r]] + positions[position[r]]
+struct Embed {
+  const void* table;      // (any, cols) float32, float16 or bfloat16
+  size_t tableStride;     // bytes
+  Dtype tableDtype;
+  const int32_t* ids;
+  const float* positions;   // (any, cols), dense
+  const int32_t* position;
+  Activations y;          // float32
+  int rows, cols;
+};
+
+// y[i] = x[row[i]]
+struct Gather {
+  Activations x;  // float32
+  const int32_t* row;
+  Activations y;  // float32
+  int count, cols;
+};
+
+enum class Filter : uint8_t { nearest, bilinear, bicubic };
+
+// Pillow's 8-bit resize of (height, width, channels) to (outHeight, outWidth), of which only the window
+// [cropY, cropY + cropHeight) x [cropX, cropX + cropWidth) is computed. Horizontal pass first, rounded to 8 bits in
+// between; coefficients with 22 fractional bits; a pass whose size does not change is skipped. verticalFirst:
+// Pillow's other order, for pictures more than 100 times as high as wide that shrink.
+struct Resize {
+  const uint8_t* src;
+  int width, height, channels;
+  int outWidth, outHeight;
+  int cropX, cropY, cropWidth, cropHeight;
+  Filter filter;
+  bool verticalFirst;
+  uint8_t* dst;  // (cropHeight, cropWidth, channels)
+};
+
+// Cuts (n, size, size, 3) pixels into rows of a matrix (n * (size/patch)^2, 3 * patch^2), columns ordered
+// (channel, y, x) as the checkpoint's convolution weight is. uint8 pixels are looked up in `value`:
+// value[channel * 256 + byte] = (byte / 255 - mean) / std in float32, exactly as torchvision computes it.
+struct Patches {
+  const uint8_t* pixels;   // (n, size, size, 3) or nullptr
+  const float* value;      // (3, 256)
+  const float* planes;     // (n, 3, size, size) already normalised, used when pixels == nullptr
+  Activations y;
+  int images, size, patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
+};
+
+// y = x / max(|x|, 1e-12), per row.
+struct Normalise {
+  Activations x;  // float32
+  Activations y;  // float32, may be x
+  int rows, cols;
+};
+
+enum class Score : uint8_t { probability, logit, cosine };
+
+// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or cosines
+// themselves. Both sides are normalised inside (norm at least 1e-12).
+struct CosineSoftmax {
+  const float* queries;     // (rows, dim), dense
+  const float* classes;     // (classCount, dim), dense
+  float* y;                 // (rows, classCount), dense
+  int rows, classCount, dim;
+  float scale;
+  Score score;
+};
+
+// The k best classes of each query, best first, ties by lower index, with their scores; the probability is over all
+// classes. Streams the class matrix once; the scores of all classes are never stored.
+struct CosineTopK {
+  const float* queries;  // (rows, dim), dense
+  const float* classes;  // (classCount, dim), dense
+  int32_t* index;        // (rows, k)
+  float* value;          // (rows, k)
+  int rows, classCount, dim, k;
+  float scale;
+  Score score;
+};
+
+// Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its backend.
+struct Context;
+
+// What the model is about to run. A CPU ignores it; CUDA records the calls on first use and replays them later.
+struct Plan {
+  enum Tower : uint8_t { image, text } tower;
+  int rowsBucket, sequencesBucket;
+};
+
+// Packs rows [firstRow, firstRow + rowCount) of a weight (out, in) into `dst`, the whole packed matrix.
+// firstRow is a multiple of Backend::packRows, so that threads can share the work.
+struct Pack {
+  void* dst;
+  const float* rows;  // (rowCount, in): only the rows being packed
+  size_t rowStride;   // floats
+  int in, out, firstRow, rowCount;
+  Dtype dtype;
+};
+
+// A table entry that cannot be forgotten: no default, no nullptr.
+template <class F>
+struct Entry;
+template <class R, class... A>
+struct Entry<R(A...)> {
+  R (*f)(A...);
+  constexpr Entry(R (*g)(A...)) : f(g) {}
+  Entry(std::nullptr_t) = delete;
+  R operator()(A... a) const { return f(static_cast<A&&>(a)...); }
+};
+
+struct Backend {
+  // what it is
+  const char* name;      // "avx2": says what the CPU needs
+  const char* device;    // "cpu", "cuda" or "reference", as in load({ device })
+  const char* borrowed;  // ops whose entry is another backend's, "op: backend, ..."; "" for none
+  Entry<bool(std::string* why)> available;  // false and why not, in words
+  Entry<bool(Dtype)> runs;                  // which dtypes a model can be loaded with
+  Entry<double(Dtype)> epsilon;             // unit round-off of its arithmetic: the tests' only tolerance
+
+  // where it runs
+  Entry<Context*(int threads)> open;
+  Entry<void(Context*)> close;
+  Entry<void*(size_t bytes)> alloc;  // 64-byte aligned, zeroed; nullptr when there is no memory
+  Entry<void(void*, size_t bytes)> free;
+  Entry<void(void* dst, const void* src, size_t)> upload;
+  Entry<void(void* dst, const void* src, size_t)> download;  // waits for what was queued before it
+  int packRows;                                              // granularity of Pack
+  Entry<size_t(Dtype, int in, int out)> packedSize;
+  Entry<void(const Pack&)> pack;
+  Entry<bool(Context&, const Plan&)> begin;  // true: a recorded plan was run again, skip the calls
+  Entry<void(Context&)> end;
+
+  // the ops
+  Entry<void(Context&, const Linear&)> linear;
+  Entry<void(Context&, const LayerNorm&)> layerNorm;
+  Entry<void(Context&, const Attention&)> attention;
+  Entry<void(Context&, const Embed&)> embed;
+  Entry<void(Context&, const Gather&)> gather;
+  Entry<void(Context&, const Resize&)> resize;
+  Entry<void(Context&, const Patches&)> patches;
+  Entry<void(Context&, const Normalise&)> normalise;
+  Entry<void(Context&, const CosineSoftmax&)> cosineSoftmax;
+  Entry<void(Context&, const CosineTopK&)> cosineTopK;
+};
+
+// backend.cc
+const Backend* const* backends();  // every backend of this build in priority order, reference last, then nullptr
+const Backend* findBackend(const std::string& name);
+// The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
+// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why not.
+const Backend& chooseBackend(const std::string& device);
+
+}  // namespace clip

@@ -1,0 +1,57 @@
+#pragma once
+// The dimensions of a CLIP and where its tensors lie: the C++ twin of lib/checkpoint/spec.ts (canonical tensor names
+// are listed there). Plain data, filled by binding/, read by weights.cc and the towers.
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+
+namespace clip {
+
+// One tensor as a strided view of bytes in a file. Strides in elements.
+struct TensorView {
+  std::string name;  // as the checkpoint spells it, for messages
+  int file = 0;
+  Dtype dtype = Dtype::float32;  // float32, float16 or bfloat16
+  std::vector<int64_t> shape, strides;
+  uint64_t offset = 0;  // bytes
+};
+
+struct TransformerConfig {
+  int width = 0, layers = 0, heads = 0, mlp = 0;
+  Nonlinearity nonlinearity = Nonlinearity::quickGelu;
+  float layerNormEps = 1e-5f;
+};
+
+struct VisionConfig : TransformerConfig {
+  int imageSize = 0, patchSize = 0;
+  int grid() const { return imageSize / patchSize; }
+  int tokens() const { return 1 + grid() * grid(); }
+};
+
+struct TextConfig : TransformerConfig {
+  int contextLength = 0, vocabSize = 0;
+};
+
+struct PreprocessConfig {
+  int size = 0;
+  Filter filter = Filter::bicubic;
+  enum Mode : uint8_t { shortest, squash, longest } mode = shortest;
+  float mean[3] = {0, 0, 0}, std[3] = {1, 1, 1};
+};
+
+struct ModelConfig {
+  std::vector<std::string> files;
+  std::vector<uint64_t> fileBytes;
+  int embedDim = 0;
+  float logitScale = 0;
+  std::optional<VisionConfig> image;
+  std::optional<TextConfig> text;
+  std::map<std::string, TensorView> tensors;
+  PreprocessConfig preprocess;
+};
+
+}  // namespace clip

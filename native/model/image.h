@@ -1,0 +1,32 @@
+#pragma once
+// From a decoded picture to the image tower's input, in OpenAI's order: resize and crop in the picture's own mode
+// (as Pillow does), convert to RGB, then normalise.
+#include <cstdint>
+
+#include "backend.h"
+#include "model/config.h"
+
+namespace clip {
+
+enum class PixelMode : uint8_t { L, LA, RGB, RGBA, CMYK, I16 };
+constexpr int channelsOf(PixelMode m) {
+  return m == PixelMode::L || m == PixelMode::I16 ? 1 : m == PixelMode::LA ? 2 : m == PixelMode::RGB ? 3 : 4;
+}
+
+// A picture to encode: decoded pixels, or planes that are already preprocessed.
+struct Image {
+  const uint8_t* data = nullptr;  // (height, width, channels), rows without padding; uint16 for I16
+  int width = 0, height = 0;
+  PixelMode mode = PixelMode::RGB;
+  bool nearest = false;           // palette and 1-bit pictures: Pillow resizes them NEAREST
+  const float* planes = nullptr;  // (3, size, size); then data is nullptr
+};
+
+// data -> (size, size, 3) bytes, as OpenAI's `preprocess` has them before ToTensor. Exactly Pillow's.
+// Runs on one thread of `context`; the caller runs several images side by side.
+void resizeAndCrop(const Backend&, Context&, const PreprocessConfig&, const Image&, uint8_t* rgb);
+
+// value[channel * 256 + byte] = (byte / 255 - mean) / std, in float32 as torchvision computes it.
+void normaliseTable(const PreprocessConfig&, float value[3 * 256]);
+
+}  // namespace clip

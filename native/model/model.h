@@ -1,0 +1,64 @@
+#pragma once
+// A loaded CLIP: packed weights and the two towers, as the queue runs them. Knows the Backend table, never which one.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "backend.h"
+#include "model/config.h"
+#include "model/image.h"
+
+namespace clip {
+
+enum class Output : uint8_t {
+  embedding,  // joint space (embedDim)
+  pooled,     // the pooled token after its last layer norm, before the projection (width)
+  tokens,     // every token after the last layer norm (tokens, width)
+};
+
+struct LoadOptions {
+  std::string device = "auto";
+  Dtype dtype = Dtype::float32;
+  int threads = 1;
+  int maxBatchRows = 512;
+};
+
+// Asked between blocks of a tower: true stops the pass (everybody in it has gone away).
+using Stopped = std::function<bool()>;
+
+class Model {
+ public:
+  // Maps the files, checks every range, packs into the backend's layout, unmaps. Runs on a pool thread.
+  // Throws Error (file, field, expected, actual); Cancelled when `cancel` became true.
+  static std::unique_ptr<Model> load(ModelConfig, const LoadOptions&, const std::atomic<bool>& cancel);
+  ~Model();
+
+  const ModelConfig& config() const;
+  const Backend& backend() const;
+  const LoadOptions& options() const;
+
+  // Floats that one image / n texts of these lengths yield.
+  size_t imageFloats(Output) const;
+  size_t textFloats(Output, const int32_t* lengths, int texts) const;
+
+  // (3, size, size) floats: OpenAI's `preprocess`.
+  void preprocess(const Image&, float* planes);
+  // out: images * imageFloats(output). Returns false when stopped.
+  bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out, const Stopped&);
+  // ids: all texts one after the other, each cut after its pooled token. tokens: rows padded to the longest, zeros.
+  bool encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, Output, bool normalise, float* out,
+                   const Stopped&);
+
+  // Rows that went through the towers since load: the tests' view of the trie and of coalescing.
+  std::atomic<uint64_t> imageRows{0}, textRows{0};
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  explicit Model(std::unique_ptr<Impl>);
+};
+
+struct Cancelled {};  // thrown out of load when its cancel flag is up
+
+}  // namespace clip
