@@ -99,6 +99,8 @@ export interface TokenizerSpec {
   pooling: 'argmax' | 'eos'
   /** Defaults come from the checkpoint's family; OpenAI's cleaning unless the caller says otherwise. */
   family: 'openai' | 'huggingface' | 'openclip'
+  /** What `clip.tokenize` pads with; undefined = 0 for OpenAI and OpenCLIP, the end token for Hugging Face. */
+  padId?: number
 }
 
 /** Everything `load` learns about a checkpoint before native code is called. */

@@ -26,6 +26,12 @@ export interface Tokenizer {
   /** What `clip.tokenize` pads with: 0 for OpenAI, the pad token for Hugging Face configs. */
   readonly padId: number
   /** Throws ClipError ERR_CLIP_TEXT_TOO_LONG (with the token count, and `index`) unless truncate. */
-  encode(text: string, options: TokenizeOptions, index?: number): Encoded
+  encode(text: string, options?: TokenizeOptions, index?: number): Encoded
+  /**
+   * Encodes many texts in slices of at most 1 ms of the JavaScript thread, the event loop turning in between.
+   * Rejects like encode (with the text's `index`), or with `signal.reason`.
+   */
+  encodeAll(texts: readonly string[], options?: TokenizeOptions, signal?: AbortSignal): Promise<Encoded[]>
+  /** The text of ids, as OpenAI's decode: special tokens are spelt out, each word is followed by a space. RangeError for an id of no piece. */
   decode(ids: ArrayLike<number>): string
 }

@@ -1,0 +1,33 @@
+/** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normaliser. */
+
+import type { Steps } from './slices.js'
+import { whitespace } from './words.js'
+
+/** Python's str.strip(): White_Space and the four separators U+001C to U+001F. */
+const edges =
+  '[\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
+const leading = new RegExp(`^${edges}+`, 'u')
+const isEdge = new RegExp(`^${edges}$`, 'u')
+
+/** Python's str.strip(). */
+export function strip(text: string): string {
+  const start = leading.exec(text)?.[0].length ?? 0
+  let end = text.length
+  while (end > start && isEdge.test(text[end - 1]!)) end--
+  return text.slice(start, end)
+}
+
+/** Nothing that repair, unescaping or normalisation could change, and no space but U+0020. */
+const ordinary = /^[\x20-\x25\x27-\x7e]*$/
+
+/** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
+export function* cleanOpenai(text: string): Steps<string> {
+  if (!ordinary.test(text)) text = text.normalize('NFC')
+  return strip(strip(text).replace(whitespace, ' ')).toLowerCase()
+}
+
+/** CLIPTokenizerFast's normaliser: NFC, White_Space runs to one space, lower case. */
+export function* cleanHuggingface(text: string): Steps<string> {
+  if (!ordinary.test(text)) text = text.normalize('NFC')
+  return text.replace(whitespace, ' ').toLowerCase()
+}

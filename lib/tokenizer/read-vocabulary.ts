@@ -1,0 +1,194 @@
+/** Reads the vocabulary of a model folder: vocab.json and merges.txt, or the tokenizer.json of transformers 5. */
+
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ClipError } from '../errors.js'
+import { parseJson } from './json.js'
+import { inSlices, type Steps } from './slices.js'
+import type { Vocabulary } from './vocabulary.js'
+
+/** A vocabulary of 49408 pieces is 2 MB as tokenizer.json, in its most verbose form 4 MB. */
+const maxBytes = 64 << 20
+const perStep = 64
+
+/** Where the vocabulary lies: a model folder, or its files. */
+export type VocabularySource = string | { vocab: string; merges: string } | { tokenizer: string }
+
+/**
+ * Reads and checks a vocabulary. In a folder, vocab.json with merges.txt comes before tokenizer.json.
+ * @returns undefined when the folder has none of these files.
+ * @throws ClipError ERR_CLIP_CHECKPOINT that names file and field; `signal.reason`.
+ */
+export async function readVocabulary(
+  source: VocabularySource,
+  signal?: AbortSignal,
+): Promise<Vocabulary | undefined> {
+  if (typeof source !== 'string') {
+    return 'tokenizer' in source
+      ? tokenizerJson(source.tokenizer, await readText(source.tokenizer), signal)
+      : vocabAndMerges(source.vocab, source.merges, await readText(source.vocab), signal)
+  }
+  const vocab = join(source, 'vocab.json')
+  const vocabText = await readText(vocab, true)
+  if (vocabText !== undefined) return vocabAndMerges(vocab, join(source, 'merges.txt'), vocabText, signal)
+  const tokenizer = join(source, 'tokenizer.json')
+  const text = await readText(tokenizer, true)
+  return text === undefined ? undefined : tokenizerJson(tokenizer, text, signal)
+}
+
+function fault(file: string, field: string, expected: string, actual: string, cause?: unknown): ClipError {
+  return new ClipError(
+    'ERR_CLIP_CHECKPOINT',
+    `${file}: expected \`${field}\` to be ${expected}, got ${actual}`,
+    {
+      file,
+      field,
+      expected,
+      actual,
+      ...(cause === undefined ? {} : { cause }),
+    },
+  )
+}
+
+function readText(file: string): Promise<string>
+function readText(file: string, optional: true): Promise<string | undefined>
+async function readText(file: string, optional?: true): Promise<string | undefined> {
+  try {
+    const handle = await open(file, 'r')
+    try {
+      const { size } = await handle.stat()
+      if (size > maxBytes) throw fault(file, 'size', `at most ${maxBytes} bytes`, `${size} bytes`)
+      return await handle.readFile('utf8')
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (cause instanceof ClipError) throw cause
+    if (optional && (cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new ClipError('ERR_CLIP_CHECKPOINT', `${file} can't be read: ${(cause as Error).message}`, {
+      file,
+      cause,
+    })
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** What a JSON value is, for messages. */
+function kind(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  return isObject(value) ? 'an object' : String(JSON.stringify(value)).slice(0, 60)
+}
+
+async function parsed(
+  file: string,
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<Record<string, unknown>> {
+  let value: unknown
+  try {
+    value = await inSlices(parseJson(text), signal)
+  } catch (error) {
+    if (error instanceof SyntaxError)
+      throw new ClipError('ERR_CLIP_CHECKPOINT', `${file} is not JSON: ${error.message}`, {
+        file,
+        cause: error,
+      })
+    throw error
+  }
+  if (!isObject(value)) throw fault(file, '(root)', 'an object', kind(value))
+  return value
+}
+
+/** Copies `vocab` into a map, each id checked. */
+function* pieces(file: string, field: string, given: Record<string, unknown>): Steps<Map<string, number>> {
+  const vocab = new Map<string, number>()
+  for (const piece in given) {
+    const id = given[piece]
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
+      throw fault(file, `${field}[${JSON.stringify(piece)}]`, 'an id (a whole number from 0)', kind(id))
+    vocab.set(piece, id)
+    if (vocab.size % perStep === 0) yield
+  }
+  return vocab
+}
+
+async function vocabAndMerges(
+  vocabFile: string,
+  mergesFile: string,
+  vocabText: string,
+  signal: AbortSignal | undefined,
+): Promise<Vocabulary> {
+  const mergesText = await readText(mergesFile)
+  const vocab = await inSlices(pieces(vocabFile, 'vocab', await parsed(vocabFile, vocabText, signal)), signal)
+  const merges = await inSlices(mergeLines(mergesFile, mergesText), signal)
+  return { vocab, merges, file: vocabFile }
+}
+
+function* mergeLines(file: string, text: string): Steps<string[]> {
+  const merges: string[] = []
+  let line = 0
+  for (let from = 0; from < text.length; ) {
+    let to = text.indexOf('\n', from)
+    if (to < 0) to = text.length
+    const merge = text.slice(from, text[to - 1] === '\r' ? to - 1 : to)
+    from = to + 1
+    line++
+    if (merge === '' || (line === 1 && merge.startsWith('#version'))) continue
+    merges.push(checkedMerge(merge, file, `line ${line}`))
+    if (merges.length % perStep === 0) yield
+  }
+  return merges
+}
+
+/** A merge is two pieces with one space between. */
+function checkedMerge(merge: string, file: string, field: string): string {
+  const cut = merge.indexOf(' ')
+  if (cut <= 0 || cut === merge.length - 1 || merge.indexOf(' ', cut + 1) >= 0)
+    throw fault(file, field, 'two pieces with a space between', JSON.stringify(merge.slice(0, 60)))
+  return merge
+}
+
+async function tokenizerJson(
+  file: string,
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<Vocabulary> {
+  const root = await parsed(file, text, signal)
+  const model = root.model
+  if (!isObject(model)) throw fault(file, 'model', 'an object', kind(model))
+  if (model.type !== undefined && model.type !== 'BPE')
+    throw fault(file, 'model.type', '"BPE"', kind(model.type))
+  if (!isObject(model.vocab)) throw fault(file, 'model.vocab', 'an object', kind(model.vocab))
+  if (!Array.isArray(model.merges)) throw fault(file, 'model.merges', 'an array', kind(model.merges))
+  const vocab = await inSlices(pieces(file, 'model.vocab', model.vocab), signal)
+  const merges = await inSlices(mergeItems(file, model.merges), signal)
+  const added = root.added_tokens ?? []
+  if (!Array.isArray(added)) throw fault(file, 'added_tokens', 'an array', kind(added))
+  for (const [i, token] of added.entries()) {
+    if (!isObject(token) || typeof token.content !== 'string')
+      throw fault(
+        file,
+        `added_tokens[${i}].content`,
+        'a string',
+        kind(isObject(token) ? token.content : token),
+      )
+    if (typeof token.id !== 'number' || !Number.isInteger(token.id) || token.id < 0)
+      throw fault(file, `added_tokens[${i}].id`, 'a whole number from 0', kind(token.id))
+    vocab.set(token.content, token.id)
+  }
+  return { vocab, merges, file }
+}
+
+function* mergeItems(file: string, items: unknown[]): Steps<string[]> {
+  const merges: string[] = []
+  for (const [i, item] of items.entries()) {
+    const pair = Array.isArray(item) && item.length === 2 ? `${item[0]} ${item[1]}` : item
+    if (typeof pair !== 'string') throw fault(file, `model.merges[${i}]`, '"a b" or ["a", "b"]', kind(item))
+    merges.push(checkedMerge(pair, file, `model.merges[${i}]`))
+    if (i % perStep === 0) yield
+  }
+  return merges
+}
