@@ -1,0 +1,52 @@
+/** The two errors of this folder, and the clock that keeps parsing off the event loop's back. */
+
+import { ClipError, type ClipErrorDetails } from '../errors.js'
+
+type Facts = Omit<ClipErrorDetails, 'file' | 'field'>
+
+/** A weight or vocabulary file that can't be used: ERR_CLIP_CHECKPOINT, `file: message`. */
+export function badCheckpoint(file: string, field: string | undefined, message: string, facts: Facts = {}) {
+  return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
+}
+
+/** A configuration that is missing, contradicts the weights, or asks for what is not implemented: ERR_CLIP_CONFIG. */
+export function badConfig(file: string, field: string | undefined, message: string, facts: Facts = {}) {
+  return new ClipError('ERR_CLIP_CONFIG', `${file}: ${message}`, { file, field, ...facts })
+}
+
+/** A name from a file, for a message: quoted, escaped, at most 80 characters. */
+export function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name)
+}
+
+export function shapeText(shape: readonly number[]): string {
+  return `[${shape.join(', ')}]`
+}
+
+const SLICE_MS = 0.8
+
+/** Long loops ask `spent()` every few hundred steps and `await turn()` when it says so. */
+export class Pace {
+  private since = performance.now()
+
+  constructor(readonly signal?: AbortSignal) {
+    signal?.throwIfAborted()
+  }
+
+  spent(): boolean {
+    return performance.now() - this.since > SLICE_MS
+  }
+
+  /** Lets the event loop run, then starts a new slice; throws signal.reason. */
+  async turn(): Promise<void> {
+    await new Promise(resolve => setImmediate(resolve))
+    this.signal?.throwIfAborted()
+    this.since = performance.now()
+  }
+
+  /** After another await the event loop has run: a new slice begins. */
+  restart(): void {
+    this.signal?.throwIfAborted()
+    this.since = performance.now()
+  }
+}

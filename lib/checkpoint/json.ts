@@ -1,0 +1,225 @@
+/**
+ * A strict JSON parser that works in slices of under a millisecond and within limits: JSON.parse would hold the event
+ * loop for 30 ms on a tokenizer.json, takes duplicate keys, and lets a small file grow into any number of objects.
+ * Objects become Maps, so that a key named __proto__ is a key.
+ */
+
+import { Pace } from './errors.js'
+
+export type Json = null | boolean | number | string | Json[] | JsonObject
+export type JsonObject = Map<string, Json>
+
+export interface JsonLimits {
+  depth: number
+  /** Values of any kind. */
+  values: number
+  objects: number
+}
+
+export const CONFIG_LIMITS: JsonLimits = { depth: 32, values: 100_000, objects: 10_000 }
+export const TOKENIZER_LIMITS: JsonLimits = { depth: 32, values: 1_000_000, objects: 10_000 }
+/** 60 000 tensors; a CLIP has some 600. */
+export const HEADER_LIMITS: JsonLimits = { depth: 4, values: 1_000_000, objects: 60_001 }
+
+const LONGEST_STRING = 1 << 18
+const LONGEST_NUMBER = 64
+
+/** What is wrong and where, in characters from the start. The caller knows the file. */
+export class JsonError extends Error {
+  constructor(
+    message: string,
+    readonly position: number,
+  ) {
+    super(`${message} at character ${position}`)
+  }
+}
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
+
+interface Open {
+  container: Json[] | JsonObject
+  key: string
+  /** Nothing in it yet: it may close right here. */
+  fresh: boolean
+}
+
+class Parser {
+  private at = 0
+  private values = 0
+  private objects = 0
+  private readonly stack: Open[] = []
+  private root: Json | undefined
+
+  constructor(
+    private readonly text: string,
+    private readonly limits: JsonLimits,
+  ) {}
+
+  async run(pace: Pace): Promise<Json> {
+    let steps = 0
+    while (!this.step()) {
+      if ((++steps & 127) === 0 && pace.spent()) await pace.turn()
+    }
+    return this.root as Json
+  }
+
+  private fail(message: string, position = this.at): JsonError {
+    return new JsonError(message, position)
+  }
+
+  /** Skips at most 4096 blanks, so that a run of a hundred million of them is many steps. False: there are more. */
+  private skipBlanks(): boolean {
+    const limit = this.at + 4096
+    for (; this.at < limit; ++this.at) {
+      const c = this.text.charCodeAt(this.at)
+      if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return true
+    }
+    return false
+  }
+
+  private afterValue = false
+
+  /** One value, or the punctuation after it. True when the text is done. */
+  private step(): boolean {
+    if (!this.skipBlanks()) return false
+    const { text, stack } = this
+    const end = this.at >= text.length
+    if (this.afterValue) {
+      const top = stack[stack.length - 1]
+      if (!top) {
+        if (!end) throw this.fail('Unexpected text after the value')
+        return true
+      }
+      if (end) throw this.fail('Unexpected end')
+      const c = text[this.at]
+      const array = Array.isArray(top.container)
+      if (c === ',') {
+        ++this.at
+        this.afterValue = false
+        top.key = ''
+        if (!array) this.wantKey = true
+      } else if (c === (array ? ']' : '}')) {
+        ++this.at
+        stack.pop()
+      } else throw this.fail(`Expected , or ${array ? ']' : '}'}`)
+      return false
+    }
+    if (end) throw this.fail('Unexpected end')
+    const top = stack[stack.length - 1]
+    if (top?.fresh) {
+      top.fresh = false
+      if (text[this.at] === (this.wantKey ? '}' : ']')) {
+        ++this.at
+        stack.pop()
+        this.wantKey = false
+        this.afterValue = true
+        return false
+      }
+    }
+    if (this.wantKey) this.key(top)
+    else if (this.wantColon) {
+      if (text[this.at] !== ':') throw this.fail('Expected :')
+      ++this.at
+      this.wantColon = false
+    } else this.value()
+    return false
+  }
+
+  private wantKey = false
+  private wantColon = false
+
+  private key(top: Open): void {
+    if (this.text.charCodeAt(this.at) !== QUOTE) throw this.fail('Expected a key')
+    const start = this.at
+    const key = this.string()
+    if ((top.container as JsonObject).has(key))
+      throw this.fail(`Duplicate key ${JSON.stringify(key.slice(0, 80))}`, start)
+    top.key = key
+    this.wantKey = false
+    this.wantColon = true
+  }
+
+  private put(value: Json): void {
+    if (++this.values > this.limits.values) throw this.fail(`More than ${this.limits.values} values`)
+    const top = this.stack[this.stack.length - 1]
+    if (!top) this.root = value
+    else if (Array.isArray(top.container)) top.container.push(value)
+    else top.container.set(top.key, value)
+    this.afterValue = true
+  }
+
+  private open(container: Json[] | JsonObject, close: string): void {
+    if (this.stack.length >= this.limits.depth) throw this.fail(`Nested more than ${this.limits.depth} deep`)
+    ++this.at
+    this.put(container)
+    this.stack.push({ container, key: '', fresh: true })
+    this.afterValue = false
+    this.wantKey = close === '}'
+  }
+
+  private value(): void {
+    const { text } = this
+    const c = text[this.at]
+    if (c === '"') this.put(this.string())
+    else if (c === '[') this.open([], ']')
+    else if (c === '{') {
+      if (++this.objects > this.limits.objects) throw this.fail(`More than ${this.limits.objects} objects`)
+      this.open(new Map(), '}')
+    } else if (c === 't') this.word('true', true)
+    else if (c === 'f') this.word('false', false)
+    else if (c === 'n') this.word('null', null)
+    else this.put(this.number())
+  }
+
+  private word(word: string, value: Json): void {
+    if (!this.text.startsWith(word, this.at)) throw this.fail('Unexpected text')
+    this.at += word.length
+    this.put(value)
+  }
+
+  private number(): number {
+    const start = this.at
+    let end = start
+    for (; end - start <= LONGEST_NUMBER; ++end) {
+      const c = this.text.charCodeAt(end)
+      if (!((c >= 0x30 && c <= 0x39) || c === 0x2d || c === 0x2b || c === 0x2e || c === 0x65 || c === 0x45))
+        break
+    }
+    const digits = this.text.slice(start, end)
+    if (!NUMBER.test(digits)) throw this.fail('Unexpected text', start)
+    this.at = end
+    return Number(digits)
+  }
+
+  private string(): string {
+    const { text } = this
+    const start = this.at + 1
+    const limit = start + LONGEST_STRING
+    let escaped = false
+    for (let i = start; i < limit; ++i) {
+      const c = text.charCodeAt(i)
+      if (c === QUOTE) {
+        this.at = i + 1
+        if (!escaped) return text.slice(start, i)
+        try {
+          return JSON.parse(text.slice(start - 1, i + 1)) as string
+        } catch {
+          throw this.fail('Bad escape in a string', start)
+        }
+      }
+      if (c === BACKSLASH) {
+        escaped = true
+        ++i
+      } else if (!(c >= 0x20))
+        throw this.fail(i >= text.length ? 'Unexpected end in a string' : 'Control character in a string', i)
+    }
+    throw this.fail(`String longer than ${LONGEST_STRING} characters`, start)
+  }
+}
+
+/** Throws {@link JsonError}; yields to the event loop. */
+export function parseJson(text: string, limits: JsonLimits, pace: Pace = new Pace()): Promise<Json> {
+  return new Parser(text, limits).run(pace)
+}

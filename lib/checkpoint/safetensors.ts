@@ -1,0 +1,212 @@
+/**
+ * safetensors: u64 length, a JSON header {name: {dtype, shape, data_offsets}}, then the data.
+ * Checked as the reference implementation (huggingface/safetensors, src/tensor.rs) does: ranges lie in the data, fit
+ * dtype and shape, and follow each other without overlap or hole up to the end of the file.
+ */
+
+import { basename, join } from 'node:path'
+import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
+import { kindOfJson, readJsonFile } from './fields.js'
+import { HEADER_LIMITS, type Json, JsonError, type JsonObject, parseJson } from './json.js'
+import { SourceFile } from './source-file.js'
+import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
+
+export const LARGEST_HEADER = 100_000_000
+
+/** Reads the header of `file` into `table`, which then owns the file. */
+export async function readSafetensors(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
+  if (file.bytes < 8)
+    throw badCheckpoint(file.path, 'header', `is ${file.bytes} bytes, too short for a safetensors file`)
+  const length = Number((await file.read(0, 8)).readBigUInt64LE(0))
+  if (length > LARGEST_HEADER)
+    throw badCheckpoint(
+      file.path,
+      'header',
+      `safetensors header of ${length} bytes, more than the ${LARGEST_HEADER} that the format allows`,
+    )
+  if (8 + length > file.bytes)
+    throw badCheckpoint(
+      file.path,
+      'header',
+      `safetensors header of ${length} bytes does not fit the file's ${file.bytes}: the file is cut off or of another format`,
+    )
+  const index = table.addFile(file, 0, 8 + length)
+  const header = await parseHeader(file, length, pace)
+  const start = 8 + length
+  const ranges: { name: string; begin: number; end: number }[] = []
+  for (const [name, value] of header) {
+    if (name === '__metadata__') {
+      checkMetadata(file, value)
+      continue
+    }
+    const { tensor, begin, end } = entry(file, name, value, index, start)
+    ranges.push({ name, begin, end })
+    table.add(tensor)
+    if ((ranges.length & 63) === 0 && pace.spent()) await pace.turn()
+  }
+  ranges.sort((a, b) => a.begin - b.begin || a.end - b.end)
+  let at = 0
+  let before = ''
+  for (const { name, begin, end } of ranges) {
+    if (begin < at)
+      throw badCheckpoint(
+        file.path,
+        name,
+        `the data of ${quote(name)} (from ${begin}) overlaps that of ${quote(before)} (up to ${at})`,
+      )
+    if (begin > at)
+      throw badCheckpoint(
+        file.path,
+        name,
+        `${begin - at} bytes between the data of ${before ? quote(before) : 'the header'} and ${quote(name)} belong to no tensor`,
+      )
+    at = end
+    before = name
+  }
+  if (at !== file.bytes - start)
+    throw badCheckpoint(
+      file.path,
+      before || 'header',
+      `its tensors end at byte ${at} of the data, but the file has ${file.bytes - start}`,
+      {
+        expected: String(at),
+        actual: String(file.bytes - start),
+      },
+    )
+}
+
+async function parseHeader(file: SourceFile, length: number, pace: Pace): Promise<JsonObject> {
+  if (length < 2 || (await file.read(8, 1))[0] !== 0x7b)
+    throw badCheckpoint(file.path, 'header', 'the safetensors header does not begin with {')
+  const text = await file.text(8, length, 'header')
+  pace.restart()
+  let header: Json
+  try {
+    header = await parseJson(text, HEADER_LIMITS, pace)
+  } catch (cause) {
+    if (!(cause instanceof JsonError)) throw cause
+    throw badCheckpoint(file.path, 'header', `the safetensors header is not JSON: ${cause.message}`, {
+      cause,
+    })
+  }
+  if (!(header instanceof Map))
+    throw badCheckpoint(
+      file.path,
+      'header',
+      `expected the safetensors header to be an object, got ${kindOfJson(header)}`,
+    )
+  return header
+}
+
+function checkMetadata(file: SourceFile, value: Json): void {
+  if (!(value instanceof Map) || [...value.values()].some(v => typeof v !== 'string'))
+    throw badCheckpoint(file.path, '__metadata__', 'expected `__metadata__` to map strings to strings')
+}
+
+const isSize = (value: Json): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+
+function entry(
+  file: SourceFile,
+  name: string,
+  value: Json,
+  index: number,
+  start: number,
+): { tensor: StoredTensor; begin: number; end: number } {
+  const fail = (message: string, expected?: string, actual?: string) =>
+    badCheckpoint(file.path, name, `tensor ${quote(name)}: ${message}`, { expected, actual })
+  if (!(value instanceof Map)) throw fail(`expected {dtype, shape, data_offsets}, got ${kindOfJson(value)}`)
+  for (const key of value.keys())
+    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') throw fail(`unknown key ${quote(key)}`)
+  const dtype = value.get('dtype')
+  if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype))
+    throw fail(`unknown dtype ${kindOfJson(dtype)}`, Object.keys(ITEM_BYTES).join(', '), kindOfJson(dtype))
+  const shape = value.get('shape')
+  if (!Array.isArray(shape) || shape.length > MOST_DIMENSIONS || !shape.every(isSize))
+    throw fail(`expected \`shape\` to be at most ${MOST_DIMENSIONS} sizes, got ${kindOfJson(shape)}`)
+  const offsets = value.get('data_offsets')
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1])
+    throw fail(`expected \`data_offsets\` to be [begin, end], got ${kindOfJson(offsets)}`)
+  const [begin, end] = offsets as number[]
+  // Doubles: a product past 2^53 is no longer exact, but then it is no file's size either.
+  const bytes = (shape as number[]).reduce((product, n) => product * n, ITEM_BYTES[dtype])
+  if (bytes !== end - begin)
+    throw fail(
+      `${dtype} ${shapeText(shape as number[])} takes ${bytes} bytes, but \`data_offsets\` give it ${end - begin}`,
+      String(bytes),
+      String(end - begin),
+    )
+  if (start + end > file.bytes)
+    throw fail(
+      `its data ends at byte ${start + end}, the file at ${file.bytes}`,
+      String(start + end),
+      String(file.bytes),
+    )
+  return {
+    tensor: {
+      name,
+      file: index,
+      dtype,
+      shape: shape as number[],
+      strides: contiguous(shape as number[]),
+      offset: start + begin,
+    },
+    begin,
+    end,
+  }
+}
+
+const MOST_SHARDS = 1000
+
+/** model.safetensors.index.json: {weight_map: {tensor: file}}, its files beside it. */
+export async function readShards(
+  folder: string,
+  indexName: string,
+  table: TensorTable,
+  pace: Pace,
+  opened: SourceFile[],
+): Promise<void> {
+  const path = join(folder, indexName)
+  const map = (await readJsonFile(path, pace.signal, HEADER_LIMITS, 16 << 20)).section('weight_map')
+  if (!map) throw badCheckpoint(path, 'weight_map', 'has no `weight_map`')
+  const shards = new Set<string>()
+  for (const [name, file] of map.object) {
+    if (
+      typeof file !== 'string' ||
+      file === '' ||
+      file.startsWith('.') ||
+      /[\\/:\0]/.test(file) ||
+      basename(file) !== file
+    )
+      throw badCheckpoint(
+        path,
+        `weight_map.${name}`,
+        `tensor ${quote(name)} is said to be in ${kindOfJson(file)}, which is no name of a file in this folder`,
+      )
+    shards.add(file)
+    if (shards.size > MOST_SHARDS)
+      throw badCheckpoint(path, 'weight_map', `names more than ${MOST_SHARDS} files`)
+  }
+  if (shards.size === 0) throw badCheckpoint(path, 'weight_map', '`weight_map` is empty')
+  for (const shard of shards) {
+    const file = await SourceFile.open(join(folder, shard), pace.signal)
+    opened.push(file)
+    await readSafetensors(file, table, pace)
+  }
+  for (const [name, shard] of map.object) {
+    const tensor = table.tensors.get(name)
+    if (!tensor || basename(table.pathOf(tensor)) !== shard)
+      throw badCheckpoint(
+        path,
+        `weight_map.${name}`,
+        `tensor ${quote(name)} is said to be in ${shard}, but is ${tensor ? `in ${basename(table.pathOf(tensor))}` : 'missing'}`,
+      )
+  }
+  for (const [name, tensor] of table.tensors)
+    if (!map.object.has(name))
+      throw badCheckpoint(
+        path,
+        'weight_map',
+        `tensor ${quote(name)} of ${basename(table.pathOf(tensor))} is not in \`weight_map\``,
+      )
+}

@@ -1,0 +1,268 @@
+/** The tensors of a checkpoint's files by their own names, and how a reader picks those of a CLIP out of them. */
+
+import { basename } from 'node:path'
+import { badCheckpoint, badConfig, quote, shapeText } from './errors.js'
+import type { SourceFile } from './source-file.js'
+import type { TensorView } from './spec.js'
+
+/** A tensor as a file has it; `dtype` may be one that no weight can have (I64 position ids). */
+export interface StoredTensor extends Omit<TensorView, 'dtype'> {
+  dtype: string
+}
+
+// biome-ignore format: one table
+export const ITEM_BYTES: Record<string, number> = {
+  BOOL: 1, U8: 1, I8: 1, F8_E5M2: 1, F8_E4M3: 1, I16: 2, U16: 2, F16: 2, BF16: 2,
+  I32: 4, U32: 4, F32: 4, F64: 8, I64: 8, U64: 8,
+}
+
+export const MOST_DIMENSIONS = 8
+
+/** Row-major strides in elements. */
+export function contiguous(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length)
+  let step = 1
+  for (let i = shape.length - 1; i >= 0; --i) {
+    strides[i] = step
+    step *= shape[i]
+  }
+  return strides
+}
+
+export class TensorTable {
+  readonly files: SourceFile[] = []
+  readonly tensors = new Map<string, StoredTensor>()
+  /** [position, length] of each file's header or directory, for the fingerprint. */
+  readonly headers: [number, number][] = []
+
+  addFile(file: SourceFile, headerPosition: number, headerBytes: number): number {
+    this.headers.push([headerPosition, headerBytes])
+    return this.files.push(file) - 1
+  }
+
+  pathOf(tensor: StoredTensor): string {
+    return this.files[tensor.file].path
+  }
+
+  /** Where the tensors lie, in a few words. */
+  get where(): string {
+    return this.files.length === 1
+      ? this.files[0].path
+      : `${this.files[0].path} and ${this.files.length - 1} more`
+  }
+
+  add(tensor: StoredTensor): void {
+    const other = this.tensors.get(tensor.name)
+    if (other)
+      throw badCheckpoint(
+        this.pathOf(tensor),
+        tensor.name,
+        `tensor ${quote(tensor.name)} is also in ${this.pathOf(other)}`,
+      )
+    this.tensors.set(tensor.name, tensor)
+  }
+
+  /** 1 + the largest {i} of names `prefix{i}.rest`. */
+  count(prefix: string): number {
+    let count = 0
+    for (const name of this.tensors.keys()) {
+      if (!name.startsWith(prefix)) continue
+      const digits = /^(\d{1,6})\./.exec(name.slice(prefix.length))
+      if (digits) count = Math.max(count, Number(digits[1]) + 1)
+    }
+    return count
+  }
+}
+
+/** A size and where it comes from, so that a disagreement can name both sides. */
+export interface Size {
+  n: number
+  /** "vision_config.hidden_size in config.json" or "the shape of `visual.proj`". */
+  from: string
+  /** Set when it comes from a configuration file: the disagreement is then ERR_CLIP_CONFIG. */
+  config?: { file: string; field: string }
+}
+
+export function times(a: Size, factor: number): Size {
+  return factor === 1 ? a : { ...a, n: a.n * factor, from: `${factor} times ${a.from}` }
+}
+
+const WEIGHTS = new Set(['F32', 'F16', 'BF16'])
+
+/** Takes tensors under their canonical names, checks dtype and shape, and knows what was left over. */
+export class Picker {
+  readonly picked: Record<string, TensorView> = {}
+  private readonly used = new Set<string>()
+
+  constructor(readonly table: TensorTable) {}
+
+  has(name: string): boolean {
+    return this.table.tensors.has(name)
+  }
+
+  /** The tensor under the checkpoint's name, or ERR_CLIP_CHECKPOINT naming it and the file. */
+  find(name: string): StoredTensor {
+    const tensor = this.table.tensors.get(name)
+    if (!tensor) throw badCheckpoint(this.table.where, name, `tensor ${quote(name)} is missing`)
+    this.used.add(name)
+    return tensor
+  }
+
+  /** One dimension of a tensor, as the source of a size. */
+  size(name: string, axis: number, dimensions: number): Size {
+    const tensor = this.find(name)
+    if (tensor.shape.length !== dimensions || !(tensor.shape[axis] > 0))
+      throw badCheckpoint(
+        this.table.pathOf(tensor),
+        name,
+        `expected tensor ${quote(name)} to have ${dimensions} dimensions, none of them 0, got ${shapeText(tensor.shape)}`,
+        { actual: shapeText(tensor.shape) },
+      )
+    return { n: tensor.shape[axis], from: `the shape ${shapeText(tensor.shape)} of ${quote(name)}` }
+  }
+
+  /** Checks and takes `name` as `canonical`. */
+  take(canonical: string, name: string, shape: (Size | number)[]): TensorView {
+    const tensor = this.checked(name, shape)
+    this.picked[canonical] = tensor
+    return tensor
+  }
+
+  /** The [in, out] matrix `name` as the (out, in) tensor `canonical`. */
+  takeTransposed(canonical: string, name: string, out: Size, input: Size): void {
+    const tensor = this.checked(name, [input, out])
+    this.picked[canonical] = {
+      ...tensor,
+      shape: [tensor.shape[1], tensor.shape[0]],
+      strides: [tensor.strides[1], tensor.strides[0]],
+    }
+  }
+
+  /** Rows of `name` cut into equal parts: in_proj_weight (3 * width, width) as query, key and value. */
+  takeParts(canonical: string[], name: string, shape: (Size | number)[]): void {
+    const tensor = this.checked(name, shape)
+    const rows = tensor.shape[0] / canonical.length
+    canonical.forEach((part, i) => {
+      this.picked[part] = {
+        ...tensor,
+        shape: [rows, ...tensor.shape.slice(1)],
+        offset: tensor.offset + i * rows * tensor.strides[0] * ITEM_BYTES[tensor.dtype],
+      }
+    })
+  }
+
+  checked(name: string, shape: (Size | number)[]): TensorView {
+    const tensor = this.find(name)
+    const file = this.table.pathOf(tensor)
+    const expected = shapeText(shape.map(s => (typeof s === 'number' ? s : s.n)))
+    const actual = shapeText(tensor.shape)
+    if (!WEIGHTS.has(tensor.dtype))
+      throw badCheckpoint(
+        file,
+        name,
+        `tensor ${quote(name)} has dtype ${tensor.dtype}; weights are F32, F16 or BF16`,
+        { expected: 'F32, F16 or BF16', actual: tensor.dtype },
+      )
+    if (expected !== actual) {
+      const axis =
+        tensor.shape.length === shape.length
+          ? shape.findIndex((s, i) => (typeof s === 'number' ? s : s.n) !== tensor.shape[i])
+          : -1
+      const culprit =
+        axis >= 0 ? shape[axis] : shape.find((s): s is Size => typeof s !== 'number' && !!s.config)
+      const size = typeof culprit === 'number' ? undefined : culprit
+      const why = size ? ` (${size.n}: ${size.from})` : ''
+      const message = `expected tensor ${quote(name)} to have shape ${expected}${why}, got ${actual}`
+      if (size?.config)
+        throw badConfig(size.config.file, size.config.field, `${message} in ${basename(file)}`, {
+          expected,
+          actual,
+        })
+      throw badCheckpoint(file, name, message, { expected, actual })
+    }
+    return tensor as TensorView
+  }
+
+  /** Marks tensors that change nothing as known. */
+  ignore(pattern: RegExp): void {
+    for (const name of this.table.tensors.keys()) if (pattern.test(name)) this.used.add(name)
+  }
+
+  /** Refuses tensors that nobody took: something in this model would not be computed. */
+  finish(): void {
+    for (const [name, tensor] of this.table.tensors)
+      if (!this.used.has(name))
+        throw badCheckpoint(
+          this.table.pathOf(tensor),
+          name,
+          `tensor ${quote(name)} ${shapeText(tensor.shape)} belongs to no part of CLIP that is implemented here`,
+        )
+  }
+}
+
+/** The value of a tensor with one element. */
+export async function readScalar(table: TensorTable, name: string): Promise<number> {
+  const tensor = table.tensors.get(name)
+  if (!tensor) throw badCheckpoint(table.where, name, `tensor ${quote(name)} is missing`)
+  const file = table.files[tensor.file]
+  if (tensor.shape.some(n => n !== 1) || tensor.shape.length > 1)
+    throw badCheckpoint(
+      file.path,
+      name,
+      `expected tensor ${quote(name)} to be one number, got ${shapeText(tensor.shape)}`,
+      {
+        actual: shapeText(tensor.shape),
+      },
+    )
+  const bytes = await file.read(tensor.offset, ITEM_BYTES[tensor.dtype])
+  switch (tensor.dtype) {
+    case 'F32':
+      return bytes.readFloatLE(0)
+    case 'F64':
+      return bytes.readDoubleLE(0)
+    case 'BF16':
+      return new Float32Array(new Uint32Array([bytes.readUInt16LE(0) << 16]).buffer)[0]
+    case 'F16':
+      return halfToNumber(bytes.readUInt16LE(0))
+    case 'I32':
+      return bytes.readInt32LE(0)
+    case 'I64':
+      return Number(bytes.readBigInt64LE(0))
+    default:
+      throw badCheckpoint(file.path, name, `tensor ${quote(name)} has dtype ${tensor.dtype}`, {
+        actual: tensor.dtype,
+      })
+  }
+}
+
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}
+
+/** exp of the stored `logit_scale`, which every family keeps as a logarithm. */
+export async function readLogitScale(picker: Picker): Promise<number> {
+  const name = 'logit_scale'
+  const tensor = picker.find(name)
+  const file = picker.table.pathOf(tensor)
+  if (!WEIGHTS.has(tensor.dtype))
+    throw badCheckpoint(file, name, `tensor "logit_scale" has dtype ${tensor.dtype}`, {
+      actual: tensor.dtype,
+    })
+  const stored = await readScalar(picker.table, name)
+  const scale = Math.exp(stored)
+  // 1e6 is 10 000 times what training allows (100).
+  if (!(scale > 0 && scale < 1e6))
+    throw badCheckpoint(
+      file,
+      name,
+      `tensor "logit_scale" is ${stored}; expected the logarithm of a finite positive number`,
+      {
+        actual: String(stored),
+      },
+    )
+  return scale
+}
