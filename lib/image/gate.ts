@@ -1,0 +1,99 @@
+/**
+ * Bounds what is decoded but not yet encoded: at most 2 x threads pictures and 128 MB of pixels per model (one larger
+ * picture is let through when it is alone). First come, first served.
+ *
+ * A ticket covers a picture from before its decoding until the native job that reads its pixels has settled:
+ *
+ *   const ticket = await gate.enter(bytes, signal)
+ *   try { const image = await decode(); await native.encodeImage(job, [image], ...) } finally { ticket.leave() }
+ *
+ * lib/clip.ts never does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
+ * tickets back. To stay free of deadlock nobody may wait for a ticket while holding one that only a later ticket would
+ * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
+ */
+
+/** Decoded pixels in flight, in bytes. */
+export const DECODED_BYTES_IN_FLIGHT = 128 * 1024 * 1024
+
+export interface Ticket {
+  /** Gives the place and the bytes back. May be called more than once. */
+  leave(): void
+}
+
+interface Waiter {
+  bytes: number
+  admit(ticket: Ticket): void
+}
+
+export class DecodeGate {
+  readonly pictures: number
+  readonly bytes: number
+  #usedPictures = 0
+  #usedBytes = 0
+  #waiting: Waiter[] = []
+
+  constructor(threads: number, bytes = DECODED_BYTES_IN_FLIGHT) {
+    this.pictures = 2 * Math.max(1, threads)
+    this.bytes = bytes
+  }
+
+  /** Pictures inside, their bytes, and how many wait: for tests. */
+  get load(): { pictures: number; bytes: number; waiting: number } {
+    return { pictures: this.#usedPictures, bytes: this.#usedBytes, waiting: this.#waiting.length }
+  }
+
+  /** Waits for a place. `bytes`: size of the decoded pixels. Rejects with `signal.reason`, keeping no place. */
+  enter(bytes: number, signal?: AbortSignal): Promise<Ticket> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    const now = this.tryEnter(bytes)
+    if (now) return Promise.resolve(now)
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        reject(signal?.reason)
+        this.#admit() // a small picture may have stood behind a large one
+      }
+      const waiter: Waiter = {
+        bytes,
+        admit: ticket => {
+          signal?.removeEventListener('abort', onAbort)
+          resolve(ticket)
+        },
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.push(waiter)
+    })
+  }
+
+  /** A place now, or undefined: when it is full or others wait. */
+  tryEnter(bytes: number): Ticket | undefined {
+    return this.#waiting.length === 0 && this.#fits(bytes) ? this.#take(bytes) : undefined
+  }
+
+  #fits(bytes: number): boolean {
+    if (this.#usedPictures === 0) return true // alone: however large
+    return this.#usedPictures < this.pictures && this.#usedBytes + bytes <= this.bytes
+  }
+
+  #take(bytes: number): Ticket {
+    this.#usedPictures++
+    this.#usedBytes += bytes
+    let inside = true
+    return {
+      leave: () => {
+        if (!inside) return
+        inside = false
+        this.#usedPictures--
+        this.#usedBytes -= bytes
+        this.#admit()
+      },
+    }
+  }
+
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#fits(this.#waiting[0].bytes)) {
+      const waiter = this.#waiting.shift() as Waiter
+      waiter.admit(this.#take(waiter.bytes))
+    }
+  }
+}

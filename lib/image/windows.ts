@@ -1,0 +1,229 @@
+/**
+ * Many pictures, in bounded memory, in order: decoded window by window, the next window while the caller encodes the
+ * current one.
+ *
+ *   for await (const { start, images, release } of decodeWindows(inputs, { threads, gate, signal })) {
+ *     // images[i] is a picture, or the ClipError that says why it is none
+ *     await native.encodeImage(job, images.filter(...), ...)
+ *     release() // its pixels are no longer needed; the next window may already wait for the room
+ *   }
+ *
+ * Asking for the next window releases the one before, so a loop can't wait for room that it holds itself. A window
+ * waits for its first picture only; it closes as soon as no other picture fits at once. So no two calls can wait for
+ * each other's half-filled windows.
+ */
+
+import { argumentError, ClipError } from '../errors.js'
+import { type DecodeOptions, type Prepared, prepareImage } from './decode.js'
+import type { DecodeGate, Ticket } from './gate.js'
+import type { ImageInput } from './input.js'
+import type { NativeImage } from './pixels.js'
+import { untilAborted } from './source.js'
+
+export interface WindowOptions extends Omit<DecodeOptions, 'index'> {
+  /** Pictures that need decoding per window. */
+  threads: number
+  /** The model's gate, shared by all its calls. */
+  gate: DecodeGate
+  /** Side of the model's pictures in pixels: preprocessed pictures must have it. */
+  size?: number
+  /** The call got one picture, not a list: messages say `image` and carry no index. */
+  single?: boolean
+}
+
+export interface ImageWindow {
+  /** Position of the first picture in the result. A Preprocessed of n pictures takes n positions. */
+  start: number
+  /** Pictures in order; a ClipError (ERR_CLIP_IMAGE) stands where one can't be read. */
+  images: (NativeImage | ClipError)[]
+  /** For each picture, the index of the input it came from. */
+  inputs: number[]
+  /** Gives the room of the pictures back. Call it when the native job has settled; more often does no harm. */
+  release(): void
+}
+
+/** Pictures per window that need no decoding. */
+const READY_IMAGES = 64
+
+interface Slot {
+  image: Promise<NativeImage | ClipError> | NativeImage | ClipError
+  input: number
+}
+
+/**
+ * Throws TypeError / RangeError when an input is no picture at all, `signal.reason` on abort, and whatever the
+ * iterable of inputs throws; pictures that can't be read are ClipErrors in their window.
+ */
+export async function* decodeWindows(
+  inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+  options: WindowOptions,
+): AsyncGenerator<ImageWindow, void, undefined> {
+  const stopped = new AbortController() // the caller's abort, or its leaving the loop
+  const { signal } = stopped
+  const onAbort = () => stopped.abort(options.signal?.reason)
+  if (options.signal?.aborted) onAbort()
+  options.signal?.addEventListener('abort', onAbort, { once: true })
+  const source = new Source(inputs, { ...options, signal })
+  let current: ImageWindow | undefined
+  let next: Promise<ImageWindow | undefined> | undefined
+  try {
+    next = fill(source, options, signal)
+    for (;;) {
+      next.catch(() => {}) // awaited below, but perhaps only after the caller has taken its time
+      current = await untilAborted(next, signal)
+      next = undefined
+      if (!current) return
+      next = fill(source, options, signal)
+      yield current
+      current.release()
+    }
+  } finally {
+    options.signal?.removeEventListener('abort', onAbort)
+    current?.release()
+    stopped.abort(options.signal?.reason ?? new Error('no more pictures are wanted'))
+    next?.then(
+      window => window?.release(),
+      () => {},
+    )
+    source.close()
+  }
+}
+
+/** One window, or undefined at the end. Never waits for room while it holds room. */
+async function fill(
+  source: Source,
+  options: WindowOptions,
+  signal: AbortSignal,
+): Promise<ImageWindow | undefined> {
+  const { gate, threads } = options
+  const slots: Slot[] = []
+  const tickets: Ticket[] = []
+  const start = source.position
+  const release = () => {
+    for (const ticket of tickets.splice(0)) ticket.leave()
+  }
+  try {
+    while (slots.length < READY_IMAGES && tickets.length < Math.max(1, threads)) {
+      const item = await source.peek(slots.length > 0)
+      if (!item) break
+      if (item.image) {
+        slots.push({ image: item.image, input: item.input })
+      } else {
+        const { bytes, decode } = item.pending
+        const ticket =
+          gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
+        if (!ticket) break
+        tickets.push(ticket)
+        slots.push({ image: decode().catch(asClipError), input: item.input })
+      }
+      source.take()
+    }
+    if (slots.length === 0) return undefined
+    const images = await Promise.all(slots.map(slot => slot.image))
+    signal.throwIfAborted()
+    return { start, images, inputs: slots.map(slot => slot.input), release }
+  } catch (error) {
+    // Decoders that still run keep their room until they are done.
+    void Promise.allSettled(slots.map(slot => slot.image)).then(release)
+    throw error
+  }
+}
+
+function asClipError(error: unknown): ClipError {
+  if (error instanceof ClipError) return error
+  throw error
+}
+
+type Item = { input: number } & (
+  | { image: NativeImage | ClipError; pending?: undefined }
+  | { image?: undefined; pending: Extract<Prepared, { kind: 'pending' }> }
+)
+
+/** The inputs one by one, headers read, Preprocessed ones taken apart; at most one waits to be taken. */
+class Source {
+  /** Position of the next picture in the result. */
+  position = 0
+  #iterator: Iterator<ImageInput> | AsyncIterator<ImageInput>
+  #items: Item[] = []
+  #input = 0
+  #ended = false
+  #pulling: Promise<void> | undefined
+
+  constructor(
+    inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+    private readonly options: WindowOptions & { signal: AbortSignal },
+  ) {
+    this.#iterator =
+      Symbol.asyncIterator in inputs ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]()
+  }
+
+  /**
+   * The next picture, or undefined at the end. With `have`, a window already holds pictures: then an iterable that
+   * does not answer soon must not keep them waiting, and undefined means "none now".
+   */
+  async peek(have: boolean): Promise<Item | undefined> {
+    while (this.#items.length === 0 && !this.#ended) {
+      this.#pulling ??= this.#pull().finally(() => {
+        this.#pulling = undefined
+      })
+      const pulled = untilAborted(this.#pulling, this.options.signal)
+      if (!have) await pulled
+      else if ((await Promise.race([pulled.then(() => true), later()])) === false) {
+        pulled.catch(() => {})
+        return undefined
+      }
+    }
+    return this.#items[0]
+  }
+
+  take(): void {
+    this.#items.shift()
+    this.position++
+  }
+
+  async #pull(): Promise<void> {
+    const { signal, size, single } = this.options
+    const result = await this.#iterator.next()
+    if (result.done) {
+      this.#ended = true
+      return
+    }
+    signal.throwIfAborted()
+    const input = this.#input++
+    try {
+      const prepared = await prepareImage(result.value, {
+        ...this.options,
+        ...(single ? {} : { index: input }),
+      })
+      if (prepared.kind === 'pending') this.#items.push({ input, pending: prepared })
+      else
+        for (const image of prepared.images) {
+          if ('planes' in image && size !== undefined && image.planes.length !== 3 * size * size)
+            throw argumentError(
+              `${single ? 'image' : `images[${input}]`}.shape`,
+              `be [n, 3, ${size}, ${size}], as this model's pictures are`,
+              `=[${(result.value as { shape: number[] }).shape}]`,
+              'range',
+            )
+          this.#items.push({ input, image })
+        }
+    } catch (error) {
+      if (!(error instanceof ClipError)) throw error
+      this.#items.push({ input, image: error })
+    }
+  }
+
+  /** Lets a generator or stream of inputs clean up. Not awaited: it may never answer. */
+  close(): void {
+    if (this.#ended) return
+    this.#ended = true
+    try {
+      void Promise.resolve(this.#iterator.return?.()).then(undefined, () => {})
+    } catch {
+      // its clean-up failed; the caller's own result or error matters more
+    }
+  }
+}
+
+/** Long enough to read a header, short enough that decoded pictures are not kept from the encoder. */
+const later = (): Promise<false> => new Promise(resolve => setTimeout(resolve, 20, false))
