@@ -55,7 +55,7 @@ export async function readPath(path: string | URL, from: Origin, signal?: AbortS
   try {
     name = path instanceof URL ? fileURLToPath(path) : path
     if (name.includes('\0')) throw new TypeError('a path has no null character')
-  } catch (cause) {
+  } catch {
     throw argumentError(from.field, 'be a path of this machine', String(path), 'range')
   }
   if (name === '') throw argumentError(from.field, 'be a path', name, 'range')

@@ -202,7 +202,7 @@ class Source {
             throw argumentError(
               `${single ? 'image' : `images[${input}]`}.shape`,
               `be [n, 3, ${size}, ${size}], as this model's pictures are`,
-              `=[${(result.value as { shape: number[] }).shape}]`,
+              `=[${(result.value as unknown as { shape: number[] }).shape}]`,
               'range',
             )
           this.#items.push({ input, image })
