@@ -151,6 +151,14 @@ export interface NativeKernels {
     backend: Backend
   }): Promise<void>
   /** For tests only: the ops that have no public kernel. */
+  /** resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
+  preprocess(a: {
+    image: NativeImage
+    preprocess: PreprocessSpec
+    out: Float32Array
+    threads: number
+    backend: Backend
+  }): Promise<void>
   embed(a: {
     table: Float32Array
     ids: Int32Array

@@ -114,7 +114,9 @@ async function fill(
           gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
         if (!ticket) break
         tickets.push(ticket)
-        slots.push({ image: decode().catch(asClipError), input: item.input })
+        const image = decode().catch(asClipError)
+        image.catch(() => {}) // seen below, after the other pictures of this window
+        slots.push({ image, input: item.input })
       }
       source.take()
     }
