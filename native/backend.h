@@ -228,5 +228,6 @@ const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
 // CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why not.
 const Backend& chooseBackend(const std::string& device);
+std::string activeName(const Backend&);  // with the features that its entries use on this CPU: "avx512"
 
 }  // namespace clip

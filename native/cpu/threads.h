@@ -1,9 +1,10 @@
 #pragma once
-// The one thread pool of the process (CPU backends and reference share it; the model queue runs its jobs on it).
+// The one thread pool of the process (CPU backends and reference share it; the model queue runs its jobs on
+// it).
 //
-// Created at first use and deliberately never destroyed: nothing joins at process exit or when an environment ends.
-// Work is taken, not given: chunks come from an atomic counter, the caller takes chunks too, and it never waits for a
-// thread that has not started. Idle threads spin at most 50 microseconds, then park.
+// Created at first use and deliberately never destroyed: nothing joins at process exit or when an environment
+// ends. Work is taken, not given: chunks come from an atomic counter, the caller takes chunks too, and it
+// never waits for a thread that has not started. Idle threads spin at most 50 microseconds, then park.
 #include <cstddef>
 
 namespace clip {
@@ -13,8 +14,9 @@ int defaultThreads();  // min(physical cores, affinity mask, cgroup cpu.max roun
 // Runs `task(argument)` on a pool thread, first in, first out.
 void submit(void (*task)(void*), void* argument);
 
-// Calls body(op, chunk, worker) for every chunk in [0, chunks), on the calling thread and on up to threads - 1 free
-// pool threads; returns when all are done. worker is in [0, threads): an index for scratch memory.
-void parallelFor(int threads, int chunks, void (*body)(const void* op, int chunk, int worker), const void* op);
+// Calls body(op, chunk, worker) for every chunk in [0, chunks), on the calling thread and on up to threads -
+// 1 free pool threads; returns when all are done. worker is in [0, threads): an index for scratch memory.
+void parallelFor(int threads, int chunks, void (*body)(const void* op, int chunk, int worker),
+                 const void* op);
 
 }  // namespace clip

@@ -1,0 +1,121 @@
+#include "backend.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <string_view>
+
+#include "cpu/features.h"
+#include "cpu/tables.h"
+#include "error.h"
+#include "reference.h"
+
+namespace clip {
+namespace {
+
+const Backend* const kBackends[] = {&referenceBackend, nullptr};
+
+constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
+constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16",
+                                          "vbmi", "neon",   "dotprod", "i8mm"};
+
+[[noreturn]] void refuse(const std::string& message, const std::string& field, const std::string& expected,
+                         const std::string& actual) {
+  throw Error{
+      .code = "ERR_CLIP_BACKEND", .message = message, .field = field, .expected = expected, .actual = actual};
+}
+
+// What exists here, in words, for messages.
+std::string runnable() {
+  std::string list;
+  for (const Backend* const* b = kBackends; *b; b++)
+    if ((*b)->available(nullptr)) list += (list.empty() ? "" : ", ") + std::string((*b)->name);
+  return list;
+}
+
+// CLIP_NATIVE_CPU_FEATURES: "-vnni,-bf16", each a feature to do without.
+class Removed {
+ public:
+  Removed() {
+    const char* variable = std::getenv("CLIP_NATIVE_CPU_FEATURES");
+    text_ = variable ? variable : "";
+    for (std::string_view rest = text_; !rest.empty();) {
+      const size_t comma = rest.find(',');
+      std::string_view item = rest.substr(0, comma);
+      rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
+      while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+      while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+      if (item.empty()) continue;
+      bool known = false;
+      for (size_t i = 0; i < std::size(kFeatures); i++)
+        if (item[0] == '-' && item.substr(1) == kFeatures[i]) known = gone_[i] = true;
+      std::string list;
+      for (std::string_view f : kFeatures) list += (list.empty() ? "-" : ", -") + std::string(f);
+      if (!known)
+        refuse(
+            "Expected CLIP_NATIVE_CPU_FEATURES to be a list of " + list + ", got " + std::string(item) + ".",
+            "CLIP_NATIVE_CPU_FEATURES", list, std::string(item));
+    }
+  }
+  bool has(std::string_view feature) const {
+    for (size_t i = 0; i < std::size(kFeatures); i++)
+      if (gone_[i] && kFeatures[i] == feature) return true;
+    return feature == "avx512" && has("avx2");  // no CPU has the one without the other
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+  bool gone_[std::size(kFeatures)] = {};
+};
+
+const Backend& forced(const std::string& name, const std::string& device, const Removed& removed) {
+  const char* field = "CLIP_NATIVE_BACKEND";
+  if (name != "reference" && name != "avx2" && name != "avx512" && name != "neon" && name != "cuda")
+    refuse("Expected CLIP_NATIVE_BACKEND to be " + std::string(kNames) + ", got " + name + ".", field, kNames,
+           name);
+  if (name == "cuda" && device == "cpu")
+    refuse("CLIP_NATIVE_BACKEND=cuda contradicts device 'cpu'.", field, "a CPU backend", name);
+  const Backend* b = findBackend(name);
+  if (!b)
+    refuse("Backend " + name + " is not in this build, which has " + runnable() + ".", field, runnable(),
+           name);
+  if (removed.has(name))
+    refuse("CLIP_NATIVE_BACKEND=" + name + " contradicts CLIP_NATIVE_CPU_FEATURES=" + removed.text() + ".",
+           field, "a backend that CLIP_NATIVE_CPU_FEATURES leaves", name);
+  std::string why;
+  if (!b->available(&why))
+    refuse("Backend " + name + " does not run here: " + why + ". Here run " + runnable() + ".", field,
+           runnable(), name);
+  return *b;
+}
+
+}  // namespace
+
+const Backend* const* backends() { return kBackends; }
+
+const Backend* findBackend(const std::string& name) {
+  for (const Backend* const* b = kBackends; *b; b++)
+    if (name == (*b)->name) return *b;
+  return nullptr;
+}
+
+const Backend& chooseBackend(const std::string& device) {
+  if (device == "reference") return referenceBackend;
+  if (device == "cuda")
+    refuse("Device 'cuda' is not in this build, which has " + runnable() + ".", "device",
+           "auto, cpu or reference", device);
+  if (device != "auto" && device != "cpu")
+    refuse("Expected device to be auto, cpu, cuda or reference, got " + device + ".", "device",
+           "auto, cpu, cuda or reference", device);
+  const Removed removed;
+  const char* name = std::getenv("CLIP_NATIVE_BACKEND");
+  if (name && *name) return forced(name, device, removed);
+  for (const Backend* const* b = kBackends; *b; b++)
+    if ((*b)->available(nullptr) && !removed.has((*b)->name)) return **b;
+  return referenceBackend;
+}
+
+std::string activeName(const Backend& b) { return b.name; }
+
+}  // namespace clip

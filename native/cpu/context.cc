@@ -1,0 +1,69 @@
+#include "cpu/context.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
+#endif
+
+namespace clip {
+
+namespace {
+constexpr size_t kHuge = size_t(2) << 20;
+constexpr size_t kMapped = 2 * kHuge;
+}  // namespace
+
+void* cpuAlloc(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) return nullptr;
+  bytes = std::max<size_t>(64, (bytes + 63) / 64 * 64);
+#ifdef __linux__
+  if (bytes >= kMapped) {
+    const size_t size = (bytes + kHuge - 1) / kHuge * kHuge;
+    void* p = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return nullptr;
+    const uintptr_t start = reinterpret_cast<uintptr_t>(p), aligned = (start + kHuge - 1) / kHuge * kHuge;
+    if (aligned > start) munmap(p, aligned - start);
+    if (start + kHuge > aligned) munmap(reinterpret_cast<void*>(aligned + size), start + kHuge - aligned);
+    void* result = reinterpret_cast<void*>(aligned);
+    madvise(result, size, MADV_HUGEPAGE);  // a wish: without it everything works in 4 KB pages
+    return result;
+  }
+#endif
+#ifdef _WIN32
+  void* result = _aligned_malloc(bytes, 64);
+#else
+  void* result = std::aligned_alloc(64, bytes);
+#endif
+  if (result) std::memset(result, 0, bytes);
+  return result;
+}
+
+void cpuFree(void* p, size_t bytes) {
+  if (!p) return;
+#ifdef __linux__
+  bytes = std::max<size_t>(64, (bytes + 63) / 64 * 64);
+  if (bytes >= kMapped) {
+    munmap(p, (bytes + kHuge - 1) / kHuge * kHuge);
+    return;
+  }
+#endif
+#ifdef _WIN32
+  _aligned_free(p);
+#else
+  std::free(p);
+#endif
+}
+
+Context* cpuOpen(int threads) { return new Context{std::clamp(threads, 1, kMaxThreads), {}}; }
+void cpuClose(Context* c) { delete c; }
+void cpuCopy(void* dst, const void* src, size_t bytes) {
+  if (bytes && dst != src) std::memmove(dst, src, bytes);
+}
+bool cpuBegin(Context&, const Plan&) { return false; }
+void cpuEnd(Context&) {}
+
+}  // namespace clip

@@ -1,0 +1,21 @@
+#pragma once
+// What the CPU and the operating system let us execute.
+namespace clip {
+
+struct CpuFeatures {
+  bool avx2 = false;    // AVX2 and FMA
+  bool avx512 = false;  // AVX-512 F, BW, DQ and VL
+  bool vnni = false;    // AVX512_VNNI
+  bool bf16 = false;    // AVX512_BF16
+  bool vbmi = false;    // AVX512_VBMI
+};
+const CpuFeatures& cpuFeatures();
+
+// The tables exist only where their instructions do.
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define CLIP_X86 1
+#else
+#define CLIP_X86 0
+#endif
+
+}  // namespace clip

@@ -1,0 +1,265 @@
+#include "cpu/threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "cpu/context.h"
+#include "error.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+#ifndef _WIN32
+#include <csignal>
+#include <pthread.h>
+#endif
+
+namespace clip {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kSpin = std::chrono::microseconds(50);
+constexpr int kRegions = 64;  // parallelFor calls at one time; one more runs on its caller alone
+constexpr uint64_t kMaxChunks = (1u << 24) - 1;  // 24 bits of Region::state
+
+inline void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+  asm volatile("yield");
+#endif
+}
+
+// Spins until ready() or 50 microseconds have passed; reads the clock only now and then.
+template <class F>
+bool spin(const F& ready) {
+  const auto end = Clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 32; i++) {
+      if (ready()) return true;
+      relax();
+    }
+  } while (Clock::now() < end);
+  return ready();
+}
+
+// One running parallelFor. Regions are permanent, so a thread that looks at one late finds only that nothing
+// is left.
+struct alignas(64) Region {
+  // generation (32 bits) | helpers still welcome (8) | chunks not yet taken (24), so that a chunk is taken,
+  // and a worker number with it, in one step: only who holds a chunk of this generation may read the fields
+  // below, and the caller waits for nobody else.
+  std::atomic<uint64_t> state{0};
+  alignas(64) std::atomic<uint32_t> done{0};
+  std::atomic<bool> parked{false}, failed{false};
+  int threads = 0, chunks = 0, base = 0;
+  void (*body)(const void*, int, int) = nullptr;
+  const void* op = nullptr;
+  std::exception_ptr error;
+
+  static uint32_t generation(uint64_t s) { return uint32_t(s >> 32); }
+  static uint32_t welcome(uint64_t s) { return uint32_t(s >> 24) & 0xff; }
+  static uint32_t left(uint64_t s) { return uint32_t(s) & kMaxChunks; }
+};
+
+class Pool {
+ public:
+  // Leaked on purpose: its threads outlive main and every environment that loaded the addon.
+  static Pool& get() {
+    static Pool* pool = new Pool;
+    return *pool;
+  }
+
+  void submit(void (*task)(void*), void* argument) {
+    grow(defaultThreads());
+    if (!size_.load()) throw Error{"ERR_CLIP_MEMORY", "The system refused to start a thread."};
+    {
+      std::lock_guard lock(mutex_);
+      tasks_.push_back({task, argument});
+      taskCount_.store(int(tasks_.size()));
+    }
+    if (sleeping_.load()) wake_.notify_one();
+  }
+
+  void parallel(int threads, int chunks, int base, void (*body)(const void*, int, int), const void* op) {
+    threads = std::min({threads, chunks, kMaxThreads});
+    int slot = -1;
+    if (threads > 1) {
+      grow(threads);
+      slot = claim();
+    }
+    if (slot < 0) {
+      for (int c = 0; c < chunks; c++) body(op, base + c, 0);
+      return;
+    }
+    Region& r = regions_[slot];
+    r.threads = threads, r.chunks = chunks, r.base = base, r.body = body, r.op = op;
+    r.done.store(0, std::memory_order_relaxed);
+    const uint64_t generation = Region::generation(r.state.load(std::memory_order_relaxed)) + 1ull;
+    r.state.store(generation << 32 | uint64_t(threads - 1) << 24 | uint64_t(chunks));
+    open_.fetch_or(1ull << slot);
+    if (const int asleep = sleeping_.load()) {
+      { std::lock_guard lock(mutex_); }
+      for (int i = std::min(asleep, threads - 1); i > 0; i--) wake_.notify_one();
+    }
+    int chunk;
+    while ((chunk = take(r, uint32_t(generation))) >= 0) run(r, chunk, 0);
+    open_.fetch_and(~(1ull << slot));
+    const auto finished = [&] { return r.done.load() == uint32_t(r.chunks); };
+    if (!spin(finished)) {
+      std::unique_lock lock(mutex_);
+      r.parked.store(true);
+      finished_.wait(lock, finished);
+      r.parked.store(false);
+    }
+    std::exception_ptr error = std::move(r.error);
+    r.error = nullptr;
+    r.failed.store(false, std::memory_order_relaxed);
+    used_.fetch_and(~(1ull << slot), std::memory_order_release);
+    if (error) std::rethrow_exception(error);
+  }
+
+ private:
+  struct Task {
+    void (*run)(void*);
+    void* argument;
+  };
+
+  int claim() {
+    for (uint64_t used = used_.load(std::memory_order_relaxed); ~used;) {
+      int slot = 0;
+      while (used >> slot & 1) slot++;
+      if (used_.compare_exchange_weak(used, used | 1ull << slot, std::memory_order_acquire)) return slot;
+    }
+    return -1;
+  }
+
+  // The next chunk of this generation, or -1.
+  static int take(Region& r, uint32_t generation) {
+    uint64_t s = r.state.load(std::memory_order_acquire);
+    while (Region::generation(s) == generation && Region::left(s))
+      if (r.state.compare_exchange_weak(s, s - 1, std::memory_order_acq_rel))
+        return r.chunks - int(Region::left(s));
+    return -1;
+  }
+
+  void run(Region& r, int chunk, int worker) {
+    if (!r.failed.load(std::memory_order_relaxed)) try {
+        r.body(r.op, r.base + chunk, worker);
+      } catch (...) {
+        std::lock_guard lock(mutex_);
+        if (!r.error) r.error = std::current_exception();
+        r.failed.store(true, std::memory_order_relaxed);
+      }
+    const uint32_t chunks = uint32_t(r.chunks);
+    // After the last one the caller may go on and the region may serve another call: touch only its atomics.
+    if (r.done.fetch_add(1) + 1 == chunks && r.parked.load()) {
+      { std::lock_guard lock(mutex_); }
+      finished_.notify_all();
+    }
+  }
+
+  // Enters one open region and works until nothing is left or a submitted task waits. False: none was open.
+  bool help() {
+    for (uint64_t open = open_.load(); open; open &= open - 1) {
+      int slot = 0;
+      while (!(open >> slot & 1)) slot++;
+      Region& r = regions_[slot];
+      uint64_t s = r.state.load(std::memory_order_acquire);
+      while (Region::left(s) && Region::welcome(s)) {
+        if (!r.state.compare_exchange_weak(s, s - 1 - (1ull << 24), std::memory_order_acq_rel)) continue;
+        const int worker = r.threads - int(Region::welcome(s));
+        int chunk = r.chunks - int(Region::left(s));
+        do run(r, chunk, worker);
+        while (!taskCount_.load(std::memory_order_relaxed) && (chunk = take(r, Region::generation(s))) >= 0);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool work() const {
+    if (taskCount_.load()) return true;
+    for (uint64_t open = open_.load(); open; open &= open - 1) {
+      int slot = 0;
+      while (!(open >> slot & 1)) slot++;
+      const uint64_t s = regions_[slot].state.load();
+      if (Region::left(s) && Region::welcome(s)) return true;
+    }
+    return false;
+  }
+
+  bool runTask() {
+    if (!taskCount_.load(std::memory_order_relaxed)) return false;
+    Task task;
+    {
+      std::lock_guard lock(mutex_);
+      if (tasks_.empty()) return false;
+      task = tasks_.front();
+      tasks_.pop_front();
+      taskCount_.store(int(tasks_.size()));
+    }
+    task.run(task.argument);
+    return true;
+  }
+
+  void loop() {
+    for (;;) {
+      if (runTask() || help() || spin([&] { return work(); })) continue;
+      std::unique_lock lock(mutex_);
+      sleeping_.fetch_add(1);
+      // Who publishes work first makes it visible, then looks for sleepers: one of the two sees the other.
+      wake_.wait(lock, [&] { return work(); });
+      sleeping_.fetch_sub(1);
+    }
+  }
+
+  void grow(int threads) {
+    if (size_.load(std::memory_order_relaxed) >= threads) return;
+    std::lock_guard lock(growth_);
+#ifndef _WIN32
+    sigset_t all, before;  // signals belong to Node's own threads
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+    try {
+      for (; size_.load() < std::min(threads, kMaxThreads); size_.fetch_add(1))
+        std::thread([this] { loop(); }).detach();
+    } catch (const std::system_error&) {
+      // Fewer threads than asked for; the caller does the work itself.
+    }
+#ifndef _WIN32
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
+  }
+
+  std::mutex mutex_, growth_;
+  std::condition_variable wake_, finished_;
+  std::deque<Task> tasks_;
+  std::atomic<int> size_{0}, sleeping_{0}, taskCount_{0};
+  std::atomic<uint64_t> used_{0}, open_{0};
+  Region regions_[kRegions];
+};
+
+}  // namespace
+
+void submit(void (*task)(void*), void* argument) { Pool::get().submit(task, argument); }
+
+void parallelFor(int threads, int chunks, void (*body)(const void* op, int chunk, int worker),
+                 const void* op) {
+  if (threads <= 1) {
+    for (int c = 0; c < chunks; c++) body(op, c, 0);
+    return;
+  }
+  for (int base = 0; base < chunks; base += int(kMaxChunks))
+    Pool::get().parallel(threads, std::min(chunks - base, int(kMaxChunks)), base, body, op);
+}
+
+}  // namespace clip

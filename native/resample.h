@@ -1,0 +1,39 @@
+#pragma once
+// Pillow's resampling arithmetic (libImaging/Resample.c, Geometry.c): coefficients in double, then fixed
+// point with 22 fractional bits. Made in code that is compiled without vector targets and without fused
+// multiply-add (the build has -ffp-contract=off), because one differing last bit of a coefficient would show
+// in the picture.
+#include <cstdint>
+#include <vector>
+
+#include "backend.h"
+
+namespace clip {
+
+constexpr int kResampleBits = 32 - 8 - 2;
+
+// Output positions [begin, begin + at.size()) of an axis resized from `in` to `out`. Position i is the sum
+// over j < at[i].count of k[i * stride + j] * source[at[i].first + j]; k beyond count is 0 up to stride, a
+// multiple of 8.
+struct Coefficients {
+  struct Taps {
+    int first, count;
+  };
+  std::vector<Taps> at;
+  std::vector<int32_t> k;
+  int stride = 0;
+};
+Coefficients coefficients(int in, int out, int begin, int end, Filter);
+
+// NEAREST: the source index of every output position in [begin, end), -1 where Pillow's running sum leaves
+// the axis (the pixel is then 0). Position is a running sum of the scale from scale / 2 on, as in
+// ImagingScaleAffine.
+std::vector<int> nearestIndex(int in, int out, int begin, int end);
+
+// A sum of pixel * coefficient that started at 1 << (kResampleBits - 1), as a pixel.
+inline uint8_t clip8(int32_t sum) {
+  const int32_t v = sum >> kResampleBits;
+  return uint8_t(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+}  // namespace clip
