@@ -1,6 +1,6 @@
 #pragma once
-// The dimensions of a CLIP and where its tensors lie: the C++ twin of lib/checkpoint/spec.ts (canonical tensor names
-// are listed there). Plain data, filled by binding/, read by weights.cc and the towers.
+// The dimensions of a CLIP and where its tensors lie: the C++ twin of lib/checkpoint/spec.ts (canonical
+// tensor names are listed there). Plain data, filled by binding/, read by weights.cc and the towers.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -53,5 +53,9 @@ struct ModelConfig {
   std::map<std::string, TensorView> tensors;
   PreprocessConfig preprocess;
 };
+
+// The caller is not trusted: throws ERR_CLIP_CONFIG naming the field unless every dimension is positive,
+// heads divide the width, and sizes are small enough that no product of theirs overflows.
+void checkConfig(const ModelConfig&);
 
 }  // namespace clip

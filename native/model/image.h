@@ -1,6 +1,6 @@
 #pragma once
-// From a decoded picture to the image tower's input, in OpenAI's order: resize and crop in the picture's own mode
-// (as Pillow does), convert to RGB, then normalise.
+// From a decoded picture to the image tower's input, in OpenAI's order: resize and crop in the picture's own
+// mode (as Pillow does), convert to RGB, then normalise.
 #include <cstdint>
 
 #include "backend.h"

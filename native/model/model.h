@@ -1,5 +1,6 @@
 #pragma once
-// A loaded CLIP: packed weights and the two towers, as the queue runs them. Knows the Backend table, never which one.
+// A loaded CLIP: packed weights and the two towers, as the queue runs them. Knows the Backend table, never
+// which one.
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -44,9 +45,12 @@ class Model {
 
   // (3, size, size) floats: OpenAI's `preprocess`.
   void preprocess(const Image&, float* planes);
-  // out: images * imageFloats(output). Returns false when stopped.
-  bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out, const Stopped&);
-  // ids: all texts one after the other, each cut after its pooled token. tokens: rows padded to the longest, zeros.
+  // out: images * imageFloats(output). Returns false when stopped. normalise: embeddings only; `pooled` and
+  // `tokens` are always given as they are.
+  bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out,
+                    const Stopped&);
+  // ids: all texts one after the other, each cut after its pooled token. tokens: rows padded to the longest,
+  // zeros.
   bool encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, Output, bool normalise, float* out,
                    const Stopped&);
 

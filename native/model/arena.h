@@ -1,0 +1,105 @@
+#pragma once
+// Activations of one pass: taken piece by piece, forgotten together, kept for the next pass of the same size.
+#include <cstddef>
+#include <new>
+#include <vector>
+
+#include "backend.h"
+
+namespace clip {
+
+class Arena {
+ public:
+  explicit Arena(const Backend& backend) : backend_(backend) {}
+  ~Arena() { free(); }
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // Forgets everything taken. What the last pass needed becomes one block.
+  void reset() {
+    const size_t needed = used_;
+    used_ = 0;
+    if (blocks_.size() > 1) {
+      free();
+      grow(needed);
+    }
+    if (!blocks_.empty()) blocks_.back().used = 0;
+  }
+
+  // Gives everything back if it is more than `keep` bytes.
+  void trim(size_t keep) {
+    if (capacity() <= keep) return;
+    free();
+    used_ = 0;
+  }
+
+  // 64-byte aligned; contents are whatever was there. Throws std::bad_alloc.
+  void* take(size_t bytes) {
+    bytes = (bytes + 63) / 64 * 64;
+    used_ += bytes;
+    if (blocks_.empty() || blocks_.back().size - blocks_.back().used < bytes) grow(bytes);
+    Block& b = blocks_.back();
+    void* place = static_cast<char*>(b.data) + b.used;
+    b.used += bytes;
+    return place;
+  }
+
+  Activations rows(int rows, int columns, Dtype dtype) {
+    const size_t stride = lineStride(static_cast<size_t>(columns) * bytesOf(dtype));
+    return {.data = take(static_cast<size_t>(rows) * stride), .stride = stride, .dtype = dtype};
+  }
+
+  // A copy on the backend's side.
+  template <class T>
+  T* copy(const T* values, size_t count) {
+    T* place = static_cast<T*>(take(count * sizeof(T)));
+    backend_.upload(place, values, count * sizeof(T));
+    return place;
+  }
+  template <class T>
+  T* copy(const std::vector<T>& values) {
+    return copy(values.data(), values.size());
+  }
+
+ private:
+  struct Block {
+    void* data;
+    size_t size, used;
+  };
+
+  void grow(size_t bytes) {
+    constexpr size_t kLeast = size_t{1} << 16;
+    if (bytes < kLeast) bytes = kLeast;
+    blocks_.reserve(blocks_.size() + 1);
+    void* data = backend_.alloc(bytes);
+    if (!data) throw std::bad_alloc();
+    blocks_.push_back({data, bytes, 0});
+  }
+  void free() {
+    for (const Block& b : blocks_) backend_.free(b.data, b.size);
+    blocks_.clear();
+  }
+  size_t capacity() const {
+    size_t n = 0;
+    for (const Block& b : blocks_) n += b.size;
+    return n;
+  }
+
+  const Backend& backend_;
+  std::vector<Block> blocks_;
+  size_t used_ = 0;
+};
+
+// Columns [first, ...) of a matrix.
+inline Activations columns(Activations a, int first) {
+  a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * bytesOf(a.dtype);
+  return a;
+}
+
+// Rows [first, ...) of a matrix.
+inline Activations rowsFrom(Activations a, int first) {
+  a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * a.stride;
+  return a;
+}
+
+}  // namespace clip

@@ -1,0 +1,290 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "error.h"
+#include "model/parallel.h"
+#include "model/text_transformer.h"
+#include "model/transformer.h"
+#include "model/vision_transformer.h"
+#include "model/weights.h"
+
+namespace clip {
+namespace {
+
+constexpr size_t kKeptBytes = size_t{32} << 20;    // activations kept between calls
+constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
+
+const char* nameOf(Dtype t) {
+  switch (t) {
+    case Dtype::float32:
+      return "float32";
+    case Dtype::float16:
+      return "float16";
+    case Dtype::bfloat16:
+      return "bfloat16";
+    case Dtype::int8:
+      return "int8";
+    case Dtype::uint8:
+      return "uint8";
+  }
+  return "?";
+}
+
+void checkDtype(const Backend& backend, Dtype dtype) {
+  if (backend.runs(dtype)) return;
+  std::string has;
+  for (const Dtype t : {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8})
+    if (backend.runs(t)) has += std::string(has.empty() ? "" : ", ") + nameOf(t);
+  throw Error{.code = "ERR_CLIP_DTYPE",
+              .message = std::string("The ") + backend.name + " backend does not run " + nameOf(dtype) +
+                         "; it runs " + has,
+              .field = "dtype",
+              .expected = has,
+              .actual = nameOf(dtype)};
+}
+
+struct ContextCloser {
+  const Backend* backend;
+  void operator()(Context* c) const { backend->close(c); }
+};
+using OwnedContext = std::unique_ptr<Context, ContextCloser>;
+
+OwnedContext openContext(const Backend& backend, int threads) {
+  OwnedContext c(backend.open(threads), ContextCloser{&backend});
+  if (!c) throw std::bad_alloc();
+  return c;
+}
+
+// Gives the memory of a large call back when the call ends, however it ends.
+class ArenaTrim {
+ public:
+  explicit ArenaTrim(Arena& arena) : arena_(arena) {}
+  ~ArenaTrim() { arena_.trim(kKeptBytes); }
+  ArenaTrim(const ArenaTrim&) = delete;
+  ArenaTrim& operator=(const ArenaTrim&) = delete;
+
+ private:
+  Arena& arena_;
+};
+
+[[noreturn]] void failMemory(const std::string& what) {
+  throw Error{.code = "ERR_CLIP_MEMORY", .message = "No memory " + what};
+}
+
+}  // namespace
+
+struct Model::Impl {
+  Impl(ModelConfig c, const LoadOptions& o, const Backend& b, const std::atomic<bool>& cancel)
+      : config(std::move(c)),
+        options(o),
+        backend(b),
+        weights(config, b, o.dtype, o.threads, cancel),
+        context(openContext(b, o.threads)),
+        arena(b) {
+    normaliseTable(config.preprocess, value);
+    resizers.resize(o.threads);
+  }
+
+  // Each picture is resized on one thread, several side by side; each worker has its own scratch memory.
+  void resize(const Image* const* images, int count, uint8_t* rgb) {
+    const size_t bytes = size_t{3} * config.preprocess.size * config.preprocess.size;
+    parallel(options.threads, count, [&](int i, int worker) {
+      OwnedContext& own = resizers[worker];
+      if (!own) own = openContext(backend, 1);
+      resizeAndCrop(backend, *own, config.preprocess, *images[i], rgb + i * bytes);
+    });
+  }
+
+  void requireImage() const {
+    if (!config.image)
+      throw Error{.code = "ERR_CLIP_CONFIG",
+                  .message = "This model was loaded without its image tower",
+                  .field = "image"};
+  }
+  void requireText() const {
+    if (!config.text)
+      throw Error{.code = "ERR_CLIP_CONFIG",
+                  .message = "This model was loaded without its text tower",
+                  .field = "text"};
+  }
+
+  const ModelConfig config;
+  const LoadOptions options;
+  const Backend& backend;
+  const Weights weights;
+  float value[3 * 256];
+
+  // The queue runs one pass of a model at a time; whoever does not use the queue waits here.
+  std::mutex pass;
+  OwnedContext context;
+  std::vector<OwnedContext> resizers{};  // per worker, opened at its first picture
+  Arena arena;
+  std::vector<uint8_t> rgb{};
+};
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+const ModelConfig& Model::config() const { return impl_->config; }
+const Backend& Model::backend() const { return impl_->backend; }
+const LoadOptions& Model::options() const { return impl_->options; }
+
+std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& options,
+                                   const std::atomic<bool>& cancel) {
+  const Backend& backend = chooseBackend(options.device);
+  checkDtype(backend, options.dtype);
+  checkConfig(config);
+  LoadOptions o = options;
+  o.threads = std::clamp(o.threads, 1, 256);
+  o.maxBatchRows = std::max(o.maxBatchRows, 1);
+  try {
+    return std::unique_ptr<Model>(new Model(std::make_unique<Impl>(std::move(config), o, backend, cancel)));
+  } catch (const std::bad_alloc&) {
+    failMemory("to load the model");
+  }
+}
+
+size_t Model::imageFloats(Output output) const {
+  impl_->requireImage();
+  const VisionConfig& c = *impl_->config.image;
+  return output == Output::embedding ? impl_->config.embedDim
+         : output == Output::pooled  ? c.width
+                                     : static_cast<size_t>(c.tokens()) * c.width;
+}
+
+size_t Model::textFloats(Output output, const int32_t* lengths, int texts) const {
+  impl_->requireText();
+  const size_t count = static_cast<size_t>(texts), width = static_cast<size_t>(impl_->config.text->width);
+  if (output == Output::embedding) return count * impl_->config.embedDim;
+  if (output == Output::pooled || texts == 0) return count * width;
+  return count * width * *std::max_element(lengths, lengths + texts);
+}
+
+void Model::preprocess(const Image& image, float* planes) {
+  impl_->requireImage();
+  const size_t area = static_cast<size_t>(impl_->config.preprocess.size) * impl_->config.preprocess.size;
+  if (image.planes) {
+    std::copy_n(image.planes, 3 * area, planes);
+    return;
+  }
+  try {
+    const std::lock_guard<std::mutex> hold(impl_->pass);
+    impl_->rgb.resize(3 * area);
+    const Image* one = &image;
+    impl_->resize(&one, 1, impl_->rgb.data());
+    for (size_t i = 0; i < area; i++)
+      for (size_t channel = 0; channel < 3; channel++)
+        planes[channel * area + i] = impl_->value[channel * 256 + impl_->rgb[3 * i + channel]];
+  } catch (const std::bad_alloc&) {
+    failMemory("to preprocess a picture");
+  }
+}
+
+bool Model::encodeImages(const Image* const* images, int count, Output output, bool normalise, float* out,
+                         const Stopped& stopped) {
+  impl_->requireImage();
+  Impl& m = *impl_;
+  const int tokens = m.config.image->tokens();
+  const int perPass = std::max(1, m.options.maxBatchRows / tokens);
+  const size_t floats = imageFloats(output),
+               bytes = size_t{3} * m.config.preprocess.size * m.config.preprocess.size;
+  try {
+    const std::lock_guard<std::mutex> hold(m.pass);
+    const ArenaTrim trim(m.arena);
+    for (int start = 0; start < count; start += perPass) {
+      const int n = std::min(perPass, count - start);
+      ImageBatch batch;
+      batch.value = m.value;
+      std::vector<const Image*> pixels;
+      std::vector<float*> place, placeOfPlanes;  // where each result goes: pictures of pixels come first
+      for (int i = start; i < start + n; i++) {
+        float* const to = out + static_cast<size_t>(i) * floats;
+        if (images[i]->planes) {
+          batch.planes.push_back(images[i]->planes);
+          placeOfPlanes.push_back(to);
+        } else {
+          pixels.push_back(images[i]);
+          place.push_back(to);
+        }
+      }
+      place.insert(place.end(), placeOfPlanes.begin(), placeOfPlanes.end());
+      batch.pixelImages = static_cast<int>(pixels.size());
+      batch.planeImages = static_cast<int>(batch.planes.size());
+      m.rgb.resize(pixels.size() * bytes);
+      m.resize(pixels.data(), batch.pixelImages, m.rgb.data());
+      batch.pixels = m.rgb.data();
+
+      m.arena.reset();
+      const Pass pass{.backend = m.backend,
+                      .context = *m.context,
+                      .arena = m.arena,
+                      .dtype = m.options.dtype,
+                      .output = output,
+                      .normalise = normalise,
+                      .stopped = stopped};
+      imageRows += static_cast<uint64_t>(n) * tokens;
+      if (!encodeImageBatch(pass, *m.config.image, *m.weights.image, m.config.embedDim, batch, place.data()))
+        return false;
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    failMemory("to encode images");
+  }
+}
+
+bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, Output output, bool normalise,
+                        float* out, const Stopped& stopped) {
+  impl_->requireText();
+  Impl& m = *impl_;
+  const TextConfig& c = *m.config.text;
+  // A token or length out of range would read past a table: the caller is not trusted.
+  const int32_t* token = ids;
+  for (int i = 0; i < texts; i++) {
+    if (lengths[i] < 1 || lengths[i] > c.contextLength)
+      throw Error{.code = "ERR_CLIP_INPUT",
+                  .message = "A text has " + std::to_string(lengths[i]) + " tokens, expected 1 to " +
+                             std::to_string(c.contextLength),
+                  .field = "lengths",
+                  .index = i};
+    for (int t = 0; t < lengths[i]; t++, token++)
+      if (*token < 0 || *token >= c.vocabSize)
+        throw Error{.code = "ERR_CLIP_INPUT",
+                    .message = "A text has the token id " + std::to_string(*token) + ", expected 0 to " +
+                               std::to_string(c.vocabSize - 1),
+                    .field = "ids",
+                    .index = i};
+  }
+  const size_t floats = texts > 0 ? textFloats(output, lengths, texts) / texts : 0;
+  try {
+    const std::lock_guard<std::mutex> hold(m.pass);
+    const ArenaTrim trim(m.arena);
+    if (output == Output::tokens) std::fill_n(out, floats * texts, 0.0f);
+    const size_t rowBytes = transformerRowBytes(c, m.options.dtype);
+    const int maxRows = static_cast<int>(std::clamp<size_t>(kChunkBytes / rowBytes, 1, kTrieRows));
+    TokenTrie trie(ids, lengths, texts, maxRows);
+    for (TrieChunk chunk; trie.next(chunk);) {
+      std::vector<float*> place;
+      for (int i = 0; i < chunk.texts; i++) place.push_back(out + trie.order()[chunk.firstText + i] * floats);
+      m.arena.reset();
+      const Pass pass{.backend = m.backend,
+                      .context = *m.context,
+                      .arena = m.arena,
+                      .dtype = m.options.dtype,
+                      .output = output,
+                      .normalise = normalise,
+                      .stopped = stopped};
+      textRows += static_cast<uint64_t>(chunk.rows());
+      if (!encodeTextChunk(pass, c, *m.weights.text, m.config.embedDim, chunk, place.data())) return false;
+    }
+    return true;
+  } catch (const std::bad_alloc&) {
+    failMemory("to encode texts");
+  }
+}
+
+}  // namespace clip

@@ -1,0 +1,72 @@
+#pragma once
+// The Backend's operations as the towers say them: one line per equation.
+#include <cstdint>
+
+#include "backend.h"
+#include "model/weights.h"
+
+namespace clip {
+
+// The rows of all sequences of one pass, one after the other, and which of them each row sees.
+struct Sequences {
+  int rows;
+  Mask mask;
+  const int32_t* first;   // full and causal
+  const int32_t* parent;  // tree
+};
+
+class Ops {
+ public:
+  Ops(const Backend& backend, Context& context) : backend_(backend), context_(context) {}
+
+  // y = f(x W + b) + residual
+  void linear(const Activations& x, const LinearWeight& w, const Activations& y, int rows,
+              Nonlinearity f = Nonlinearity::none, const Activations& residual = {}) const {
+    backend_.linear(context_, {.x = x,
+                               .w = w.packed,
+                               .bias = w.bias,
+                               .residual = residual,
+                               .y = y,
+                               .rows = rows,
+                               .in = w.in,
+                               .out = w.out,
+                               .nonlinearity = f});
+  }
+  void layerNorm(const Activations& x, const NormWeight& w, const Activations& y, int rows,
+                 const TransformerConfig& c) const {
+    backend_.layerNorm(context_, {.x = x,
+                                  .weight = w.weight,
+                                  .bias = w.bias,
+                                  .y = y,
+                                  .rows = rows,
+                                  .cols = c.width,
+                                  .epsilon = c.layerNormEps});
+  }
+  void attention(const Activations& q, const Activations& k, const Activations& v, const Activations& out,
+                 const Sequences& s, int queries, const int32_t* queryRow, const TransformerConfig& c) const {
+    backend_.attention(context_, {.q = q,
+                                  .k = k,
+                                  .v = v,
+                                  .out = out,
+                                  .rows = s.rows,
+                                  .queries = queries,
+                                  .queryRow = queryRow,
+                                  .heads = c.heads,
+                                  .dim = c.width / c.heads,
+                                  .mask = s.mask,
+                                  .first = s.first,
+                                  .parent = s.parent});
+  }
+  void gather(const Activations& x, const int32_t* row, const Activations& y, int count, int cols) const {
+    backend_.gather(context_, {.x = x, .row = row, .y = y, .count = count, .cols = cols});
+  }
+  void normalise(const Activations& x, int rows, int cols) const {
+    backend_.normalise(context_, {.x = x, .y = x, .rows = rows, .cols = cols});
+  }
+
+ private:
+  const Backend& backend_;
+  Context& context_;
+};
+
+}  // namespace clip

@@ -1,0 +1,91 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+
+namespace clip {
+namespace {
+
+int wideColumns(const TransformerConfig& c) { return std::max(3 * c.width, c.mlp); }
+
+// x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
+// h holds the attention's output and is overwritten.
+void finishBlock(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Activations& x,
+                 const Activations& h, const Activations& wide, int rows) {
+  // x = x + h W_out + b_out
+  ops.linear(h, w.out, x, rows, Nonlinearity::none, x);
+  // h = LN2(x)
+  ops.layerNorm(x, w.norm2, h, rows, c);
+  // m = f(h W_1 + b_1)
+  ops.linear(h, w.fc1, wide, rows, c.nonlinearity);
+  // x = x + m W_2 + b_2
+  ops.linear(wide, w.fc2, x, rows, Nonlinearity::none, x);
+}
+
+void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Sequences& s,
+           const TransformerBuffers& b) {
+  // h = LN1(x)
+  ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
+  // [q k v] = h W_qkv + b_qkv
+  ops.linear(b.h, w.queryKeyValue, b.wide, s.rows);
+  // h = softmax(q k' / sqrt(d)) v, per head
+  ops.attention(b.wide, columns(b.wide, c.width), columns(b.wide, 2 * c.width), b.h, s, s.rows, nullptr, c);
+  finishBlock(ops, c, w, b.x, b.h, b.wide, s.rows);
+}
+
+// Only pooled rows are read after the last block: only they ask, and go through the MLP. All rows answer.
+Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, const BlockWeights& w,
+                      const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
+  const bool all = p.count == 0;
+  const int queries = all ? s.rows : p.count;
+  // h = LN1(x)
+  ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
+  // [k v] = h W_kv + b_kv
+  const Activations q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
+  const Activations k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
+  ops.linear(b.h, w.keyValue, k, s.rows);
+  if (all) {
+    // q = h W_q + b_q
+    ops.linear(b.h, w.query, q, queries);
+    // h = softmax(q k' / sqrt(d)) v
+    ops.attention(q, k, v, b.h, s, queries, nullptr, c);
+    finishBlock(ops, c, w, b.x, b.h, b.wide, queries);
+    return b.x;
+  }
+  const Activations x = arena.rows(queries, c.width, Dtype::float32);
+  const Activations h = arena.rows(queries, c.width, b.h.dtype);
+  // x = the pooled rows; q = LN1(x) W_q + b_q
+  ops.gather(b.x, p.row, x, queries, c.width);
+  ops.layerNorm(x, w.norm1, h, queries, c);
+  ops.linear(h, w.query, q, queries);
+  // h = softmax(q k' / sqrt(d)) v: query i stands at row p.row[i]
+  ops.attention(q, k, v, h, s, queries, p.row, c);
+  finishBlock(ops, c, w, x, h, b.wide, queries);
+  return x;
+}
+
+}  // namespace
+
+size_t transformerRowBytes(const TransformerConfig& c, Dtype dtype) {
+  const size_t width = static_cast<size_t>(c.width);
+  return lineStride(width * bytesOf(Dtype::float32)) + lineStride(width * bytesOf(dtype)) +
+         lineStride(static_cast<size_t>(wideColumns(c)) * bytesOf(dtype));
+}
+
+TransformerBuffers::TransformerBuffers(Arena& arena, const TransformerConfig& c, int rows, Dtype dtype)
+    : x(arena.rows(rows, c.width, Dtype::float32)),
+      h(arena.rows(rows, c.width, dtype)),
+      wide(arena.rows(rows, wideColumns(c), dtype)) {}
+
+bool runBlocks(const Ops& ops, Arena& arena, const TransformerConfig& c,
+               const std::vector<BlockWeights>& blocks, const Sequences& s, const Pooled& pooled,
+               TransformerBuffers& b, const Stopped& stopped, Activations& result) {
+  for (size_t i = 0; i + 1 < blocks.size(); i++) {
+    if (stopped && stopped()) return false;
+    block(ops, c, blocks[i], s, b);
+  }
+  if (stopped && stopped()) return false;
+  result = lastBlock(ops, arena, c, blocks.back(), s, pooled, b);
+  return true;
+}
+
+}  // namespace clip

@@ -1,0 +1,126 @@
+#include "model/vision_transformer.h"
+
+#include <algorithm>
+
+#include "model/transformer.h"
+
+namespace clip {
+namespace {
+
+// Which rows the ops read, for n images of `tokens` rows each: the class token, then the patches.
+struct Indices {
+  std::vector<int32_t> id, position, first, classRow;
+  Indices(int images, int tokens) {
+    const int patches = tokens - 1;
+    for (int i = 0; i < images; i++) {
+      classRow.push_back(i * tokens);
+      for (int t = 0; t < tokens; t++) {
+        id.push_back(t == 0 ? 0 : 1 + i * patches + t - 1);  // row 0 of the table is the class token
+        position.push_back(t);
+        first.push_back(i * tokens);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeights& w, int embedDim,
+                      const ImageBatch& batch, float* const* out) {
+  Arena& arena = pass.arena;
+  const Backend& backend = pass.backend;
+  const Ops ops(backend, pass.context);
+  const int images = batch.count(), tokens = c.tokens(), patches = tokens - 1, rows = images * tokens;
+  const int size = c.imageSize, patchValues = 3 * c.patchSize * c.patchSize;
+  const size_t pixelValues = size_t{3} * size * size;
+  const bool all = pass.output == Output::tokens;
+
+  // What comes from outside.
+  const uint8_t* pixels = nullptr;
+  if (batch.pixelImages > 0) pixels = arena.copy(batch.pixels, batch.pixelImages * pixelValues);
+  float* planes = nullptr;
+  if (batch.planeImages > 0) {
+    planes = static_cast<float*>(arena.take(batch.planeImages * pixelValues * sizeof(float)));
+    for (int i = 0; i < batch.planeImages; i++)
+      backend.upload(planes + i * pixelValues, batch.planes[i], pixelValues * sizeof(float));
+  }
+  const float* value = arena.copy(batch.value, 3 * 256);
+  const Indices index(images, tokens);
+  const int32_t* id = arena.copy(index.id);
+  const int32_t* position = arena.copy(index.position);
+  const int32_t* classRow = arena.copy(index.classRow);
+  const Sequences sequences{
+      .rows = rows, .mask = Mask::full, .first = arena.copy(index.first), .parent = nullptr};
+
+  // Where the steps write. The patches are read before the blocks begin.
+  const Activations patch = arena.rows(images * patches, patchValues, pass.dtype);
+  const Activations table = arena.rows(1 + images * patches, c.width, Dtype::float32);
+  TransformerBuffers buffers(arena, c, rows, pass.dtype);
+  const Activations embedded = arena.rows(rows, c.width, Dtype::float32);
+  const int results = all ? rows : images;
+  const Activations normed = arena.rows(results, c.width, Dtype::float32);
+  const Activations embedding = arena.rows(images, embedDim, Dtype::float32);
+
+  bool finished = true;
+  const Plan plan{.tower = Plan::image, .rowsBucket = rows, .sequencesBucket = images};
+  if (!backend.begin(pass.context, plan)) {
+    // p = each picture cut into patches of (3, patch, patch)
+    if (pixels)
+      backend.patches(pass.context, {.pixels = pixels,
+                                     .value = value,
+                                     .planes = nullptr,
+                                     .y = patch,
+                                     .images = batch.pixelImages,
+                                     .size = size,
+                                     .patch = c.patchSize});
+    if (planes)
+      backend.patches(pass.context, {.pixels = nullptr,
+                                     .value = value,
+                                     .planes = planes,
+                                     .y = rowsFrom(patch, batch.pixelImages * patches),
+                                     .images = batch.planeImages,
+                                     .size = size,
+                                     .patch = c.patchSize});
+    // position[0] is 0: the one row of the class token
+    // e = [class; p W_patch]: the patch convolution as a matrix product
+    ops.gather({.data = const_cast<float*>(w.classToken), .stride = table.stride}, position, table, 1,
+               c.width);
+    ops.linear(patch, w.patch, rowsFrom(table, 1), images * patches);
+    // x = LN_pre(e + position)
+    backend.embed(pass.context, {.table = table.data,
+                                 .tableStride = table.stride,
+                                 .tableDtype = Dtype::float32,
+                                 .ids = id,
+                                 .positions = w.position,
+                                 .position = position,
+                                 .y = embedded,
+                                 .rows = rows,
+                                 .cols = c.width});
+    ops.layerNorm(embedded, w.preNorm, buffers.x, rows, c);
+    // x = the blocks; of the last one only the class token's row, unless all are asked for
+    const Pooled pooled = all ? Pooled{} : Pooled{.count = images, .row = classRow};
+    Activations x;
+    finished = runBlocks(ops, arena, c, w.blocks, sequences, pooled, buffers, pass.stopped, x);
+    if (finished) {
+      // y = LN_post(x)
+      ops.layerNorm(x, w.postNorm, normed, results, c);
+      // z = y W_projection, then z / |z|
+      if (pass.output == Output::embedding) {
+        ops.linear(normed, w.projection, embedding, images);
+        if (pass.normalise) ops.normalise(embedding, images, embedDim);
+      }
+    }
+  }
+  backend.end(pass.context);
+  if (!finished) return false;
+
+  const bool joint = pass.output == Output::embedding;
+  const int columns = joint ? embedDim : c.width, perImage = all ? tokens : 1;
+  const HostRows host(backend, joint ? embedding : normed, images * perImage);
+  for (int i = 0; i < images; i++)
+    for (int t = 0; t < perImage; t++)
+      std::copy_n(host.row(i * perImage + t), columns, out[i] + static_cast<size_t>(t) * columns);
+  return true;
+}
+
+}  // namespace clip

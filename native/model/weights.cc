@@ -1,0 +1,251 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "error.h"
+#include "model/model.h"
+#include "model/parallel.h"
+#include "model/source_file.h"
+#include "model/tensor.h"
+
+namespace clip {
+namespace {
+
+constexpr int64_t kBlockRows = 64;  // of the token table, per piece of work
+
+// Walks over the architecture twice with the same code: first to check every tensor and to count bytes, then,
+// with `base` set, to place and fill each weight.
+class Loader {
+ public:
+  Loader(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
+         const std::atomic<bool>& cancel)
+      : config_(config),
+        backend_(backend),
+        dtype_(dtype),
+        threads_(threads),
+        cancel_(cancel),
+        scratch_(threads) {}
+
+  void vision(VisionWeights& w) {
+    const VisionConfig& c = *config_.image;
+    const int64_t width = c.width, p = c.patchSize;
+    w.patch = linear({"image.patch"}, {width, 3, p, p}, Bias::optional);
+    w.classToken = vector("image.class", {width});
+    w.position = vector("image.position", {c.tokens(), width});
+    w.preNorm = norm("image.preNorm", width);
+    blocks("image.blocks.", c, w.blocks);
+    w.postNorm = norm("image.postNorm", width);
+    w.projection = linear({"image.projection"}, {config_.embedDim, width}, Bias::optional);
+  }
+
+  void text(TextWeights& w) {
+    const TextConfig& c = *config_.text;
+    w.token = table("text.token", {c.vocabSize, c.width}, w);
+    w.position = vector("text.position", {c.contextLength, c.width});
+    blocks("text.blocks.", c, w.blocks);
+    w.finalNorm = norm("text.finalNorm", c.width);
+    w.projection = linear({"text.projection"}, {config_.embedDim, c.width}, Bias::optional);
+  }
+
+  size_t bytes() const { return used_; }
+
+  void fillInto(void* base) {
+    base_ = static_cast<uint8_t*>(base);
+    used_ = 0;
+    for (size_t i = 0; i < config_.files.size(); i++)
+      files_.push_back(std::make_unique<SourceFile>(config_.files[i], config_.fileBytes[i]));
+  }
+
+ private:
+  enum class Bias : uint8_t { required, optional };
+
+  void blocks(const std::string& prefix, const TransformerConfig& c, std::vector<BlockWeights>& all) {
+    const int64_t width = c.width, mlp = c.mlp;
+    all.resize(c.layers);
+    for (int i = 0; i < c.layers; i++) {
+      BlockWeights& w = all[i];
+      const std::string b = prefix + std::to_string(i) + ".";
+      const Shape square{width, width};
+      w.norm1 = norm(b + "norm1", width);
+      if (i + 1 < c.layers) {
+        w.queryKeyValue = linear({b + "query", b + "key", b + "value"}, square, Bias::required);
+      } else {
+        w.query = linear({b + "query"}, square, Bias::required);
+        w.keyValue = linear({b + "key", b + "value"}, square, Bias::required);
+      }
+      w.out = linear({b + "out"}, square, Bias::required);
+      w.norm2 = norm(b + "norm2", width);
+      w.fc1 = linear({b + "fc1"}, {mlp, width}, Bias::required);
+      w.fc2 = linear({b + "fc2"}, {width, mlp}, Bias::required);
+    }
+  }
+
+  NormWeight norm(const std::string& name, int64_t width) {
+    return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
+  }
+
+  const float* vector(const std::string& name, const Shape& shape) { return vectors({name}, shape); }
+
+  // Several tensors of one shape, one after the other, as float32.
+  const float* vectors(const std::vector<std::string>& names, const Shape& shape) {
+    std::vector<const TensorView*> parts;
+    for (const std::string& name : names) parts.push_back(&checkedTensor(config_, name, shape));
+    const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
+    void* place = take(parts.size() * each * sizeof(float));
+    if (!place) return nullptr;
+    for (size_t i = 0; i < parts.size(); i++) {
+      const SourceFile::Span span = open(*parts[i]);
+      std::vector<float>& rows = scratch_[0];
+      rows.resize(each);
+      readRows(config_, *parts[i], span.data(), 0, shape[0], rows.data());
+      backend_.upload(static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
+    }
+    return static_cast<const float*>(place);
+  }
+
+  // names + ".weight" stacked along `out`, packed; or the bare name where the checkpoint has no ".weight"
+  // (projections). names + ".bias" likewise.
+  LinearWeight linear(const std::vector<std::string>& names, const Shape& shape, Bias bias) {
+    std::vector<const TensorView*> parts;
+    for (const std::string& name : names)
+      parts.push_back(&checkedTensor(config_, isProjection(name) ? name : name + ".weight", shape));
+    LinearWeight w;
+    w.in = static_cast<int>(columnsOf(*parts[0]));
+    w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
+    void* place = take(backend_.packedSize(dtype_, w.in, w.out));
+    if (place) packParts(parts, shape[0], w, place);
+    w.packed = place;
+    if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
+      std::vector<std::string> biases;
+      for (const std::string& name : names) biases.push_back(name + ".bias");
+      w.bias = vectors(biases, {shape[0]});
+    }
+    return w;
+  }
+
+  static bool isProjection(const std::string& name) { return name.ends_with(".projection"); }
+
+  void packParts(const std::vector<const TensorView*>& parts, int64_t partRows, const LinearWeight& w,
+                 void* place) {
+    std::vector<SourceFile::Span> spans;
+    for (const TensorView* part : parts) spans.push_back(open(*part));
+    const int step = backend_.packRows;
+    parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
+      const int first = chunk * step, count = std::min(step, w.out - first);
+      const size_t part = static_cast<size_t>(first / partRows);
+      const int64_t partFirst = first % partRows;
+      Pack pack{.dst = place,
+                .rows = nullptr,
+                .rowStride = static_cast<size_t>(w.in),
+                .in = w.in,
+                .out = w.out,
+                .firstRow = first,
+                .rowCount = count,
+                .dtype = dtype_};
+      const TensorView& t = *parts[part];
+      if (partFirst + count <= partRows && isFloatRows(t, spans[part])) {
+        // float32 rows are packed from where they lie
+        pack.rows = reinterpret_cast<const float*>(spans[part].data()) + partFirst * t.strides[0];
+        pack.rowStride = static_cast<size_t>(t.strides[0]);
+        checkFinite(config_, t, pack.rows, partFirst, count);
+      } else {
+        std::vector<float>& rows = scratch_[worker];
+        rows.resize(static_cast<size_t>(step) * w.in);
+        for (int done = 0; done < count;) {  // a panel may cross from query to key
+          const int64_t at = (first + done) / partRows, from = (first + done) % partRows;
+          const int64_t n = std::min<int64_t>(count - done, partRows - from);
+          readRows(config_, *parts[at], spans[at].data(), from, n,
+                   rows.data() + static_cast<size_t>(done) * w.in);
+          done += static_cast<int>(n);
+        }
+        pack.rows = rows.data();
+      }
+      backend_.pack(pack);
+    });
+  }
+
+  static bool isFloatRows(const TensorView& t, const SourceFile::Span& span) {
+    return t.dtype == Dtype::float32 && contiguousColumns(t) &&
+           reinterpret_cast<uintptr_t>(span.data()) % 4 == 0;
+  }
+
+  const void* table(const std::string& name, const Shape& shape, TextWeights& w) {
+    const TensorView& t = checkedTensor(config_, name, shape);
+    w.tokenDtype = t.dtype;
+    w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
+    void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
+    if (!place) return nullptr;
+    const SourceFile::Span span = open(t);
+    const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
+    parallel(threads_, chunks, [&](int chunk, int worker) {
+      const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
+      std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as they are
+      rows.resize(static_cast<size_t>(kBlockRows * shape[1]));
+      readRows(config_, t, span.data(), first, count, rows.data());
+      copyRows(t, span.data(), first, count, reinterpret_cast<uint8_t*>(rows.data()));
+      backend_.upload(static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(),
+                      count * w.tokenStride);
+    });
+    return place;
+  }
+
+  // The bytes of one tensor, in the filling round. Asked once per tensor, so it is where a load is cancelled.
+  SourceFile::Span open(const TensorView& t) {
+    if (cancel_.load(std::memory_order_relaxed)) throw Cancelled{};
+    return files_[t.file]->span(t.offset, extentBytes(t));
+  }
+
+  // The next `bytes` of the arena, 64-byte aligned; nullptr in the counting round.
+  void* take(size_t bytes) {
+    void* place = base_ ? base_ + used_ : nullptr;
+    used_ += (bytes + 63) / 64 * 64;
+    return place;
+  }
+
+  const ModelConfig& config_;
+  const Backend& backend_;
+  const Dtype dtype_;
+  const int threads_;
+  const std::atomic<bool>& cancel_;
+  uint8_t* base_ = nullptr;
+  size_t used_ = 0;
+  std::vector<std::unique_ptr<SourceFile>> files_;
+  std::vector<std::vector<float>> scratch_;  // per worker
+};
+
+}  // namespace
+
+Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
+                 const std::atomic<bool>& cancel)
+    : backend_(backend) {
+  if (config.image) image.emplace();
+  if (config.text) text.emplace();
+  Loader loader(config, backend, dtype, threads, cancel);
+  const auto walk = [&] {
+    if (image) loader.vision(*image);
+    if (text) loader.text(*text);
+  };
+  walk();
+  bytes_ = loader.bytes();
+  memory_ = backend.alloc(bytes_);
+  if (!memory_)
+    throw Error{.code = "ERR_CLIP_MEMORY",
+                .message = "No memory for the model's weights: " + std::to_string(bytes_) + " bytes on " +
+                           backend.name,
+                .file = config.files.front(),
+                .expected = std::to_string(bytes_) + " bytes"};
+  try {
+    loader.fillInto(memory_);
+    walk();
+  } catch (...) {
+    backend.free(memory_, bytes_);
+    throw;
+  }
+}
+
+Weights::~Weights() { backend_.free(memory_, bytes_); }
+
+}  // namespace clip

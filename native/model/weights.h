@@ -1,0 +1,72 @@
+#pragma once
+// The weights of a CLIP in the layout its backend reads: one allocation, packed once, straight from the
+// files.
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "backend.h"
+#include "model/config.h"
+
+namespace clip {
+
+struct LinearWeight {
+  const void* packed = nullptr;  // by Backend::pack
+  const float* bias = nullptr;   // (out) or nullptr
+  int in = 0, out = 0;
+};
+
+struct NormWeight {
+  const float *weight = nullptr, *bias = nullptr;
+};
+
+struct BlockWeights {
+  NormWeight norm1;
+  LinearWeight queryKeyValue;    // one (3 * width, width) matrix; all blocks but the last
+  LinearWeight query, keyValue;  // the last block: only pooled rows ask, all rows answer
+  LinearWeight out;
+  NormWeight norm2;
+  LinearWeight fc1, fc2;
+};
+
+struct VisionWeights {
+  LinearWeight patch;       // (width, 3 * patch * patch)
+  const float* classToken;  // (width)
+  const float* position;    // (tokens, width)
+  NormWeight preNorm;
+  std::vector<BlockWeights> blocks;
+  NormWeight postNorm;
+  LinearWeight projection;  // (embedDim, width)
+};
+
+struct TextWeights {
+  const void* token;  // (vocab, width), dense, in its stored dtype: one row per token is read
+  Dtype tokenDtype;
+  size_t tokenStride;     // bytes
+  const float* position;  // (context, width)
+  std::vector<BlockWeights> blocks;
+  NormWeight finalNorm;
+  LinearWeight projection;  // (embedDim, width)
+};
+
+class Weights {
+ public:
+  // Checks every tensor's presence, shape and range before the first value is read; then converts and packs
+  // with `threads` threads. Throws Error: ERR_CLIP_CHECKPOINT (file and tensor named), ERR_CLIP_MEMORY;
+  // Cancelled.
+  Weights(const ModelConfig&, const Backend&, Dtype, int threads, const std::atomic<bool>& cancel);
+  ~Weights();
+  Weights(const Weights&) = delete;
+  Weights& operator=(const Weights&) = delete;
+
+  std::optional<VisionWeights> image;
+  std::optional<TextWeights> text;
+
+ private:
+  const Backend& backend_;
+  void* memory_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace clip
