@@ -5,11 +5,13 @@
 // reference.cc, cpu/*.cc and cuda/ each fill one `Backend` table and never look into model/.
 //
 // Rules that hold for every op of every backend:
-//  * shapes are checked once, when a model or a request is built: ops neither throw, allocate results nor check;
+//  * shapes are checked once, when a model or a request is built: ops neither throw, allocate results nor
+//  check;
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
 //    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
 //  * NaN in gives NaN out;
-//  * an op enters this table together with its plain-loop entry in reference.cc and an entry in every backend.
+//  * an op enters this table together with its plain-loop entry in reference.cc and an entry in every
+//  backend.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -17,7 +19,9 @@
 namespace clip {
 
 enum class Dtype : uint8_t { float32, float16, bfloat16, int8, uint8 };
-constexpr size_t bytesOf(Dtype t) { return t == Dtype::float32 ? 4 : t == Dtype::float16 || t == Dtype::bfloat16 ? 2 : 1; }
+constexpr size_t bytesOf(Dtype t) {
+  return t == Dtype::float32 ? 4 : t == Dtype::float16 || t == Dtype::bfloat16 ? 2 : 1;
+}
 
 // A matrix of activations: row r starts at data + r * stride bytes. int8 rows are asymmetric unsigned bytes:
 // value = rowScale[r] * (byte - rowZero[r]).
@@ -41,15 +45,16 @@ enum class Nonlinearity : uint8_t { none, quickGelu, gelu };
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual
 struct Linear {
   Activations x;
-  const void* w;           // packed by Backend::pack
-  const float* bias;       // (out) or nullptr
-  Activations residual;    // float32 (rows, out), may be y itself; data == nullptr: none
+  const void* w;         // packed by Backend::pack
+  const float* bias;     // (out) or nullptr
+  Activations residual;  // float32 (rows, out), may be y itself; data == nullptr: none
   Activations y;
   int rows, in, out;
   Nonlinearity nonlinearity;
 };
 
-// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as PyTorch.
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as
+// PyTorch.
 struct LayerNorm {
   Activations x;  // float32
   const float *weight, *bias;
@@ -65,9 +70,10 @@ enum class Mask : uint8_t {
 };
 
 // out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see.
-// Rows of all sequences are packed one after the other. Query i stands at row queryRow[i]; with queryRow == nullptr
-// there is one query per row (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out.
-// The keys of a tree row are summed from the root down, so a trie gives the bits of the plain causal computation.
+// Rows of all sequences are packed one after the other. Query i is row i of q
+// and of out, and stands at row queryRow[i] of k and v; with queryRow == nullptr there is one query per row
+// (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row
+// are summed from the root down, so a trie gives the bits of the plain causal computation.
 struct Attention {
   Activations q, k, v, out;
   int rows, queries;
@@ -80,13 +86,13 @@ struct Attention {
 
 // y[r] = table[ids[r]] + positions[position[r]]
 struct Embed {
-  const void* table;      // (any, cols) float32, float16 or bfloat16
-  size_t tableStride;     // bytes
+  const void* table;   // (any, cols) float32, float16 or bfloat16
+  size_t tableStride;  // bytes
   Dtype tableDtype;
   const int32_t* ids;
-  const float* positions;   // (any, cols), dense
+  const float* positions;  // (any, cols), dense
   const int32_t* position;
-  Activations y;          // float32
+  Activations y;  // float32
   int rows, cols;
 };
 
@@ -101,9 +107,9 @@ struct Gather {
 enum class Filter : uint8_t { nearest, bilinear, bicubic };
 
 // Pillow's 8-bit resize of (height, width, channels) to (outHeight, outWidth), of which only the window
-// [cropY, cropY + cropHeight) x [cropX, cropX + cropWidth) is computed. Horizontal pass first, rounded to 8 bits in
-// between; coefficients with 22 fractional bits; a pass whose size does not change is skipped. verticalFirst:
-// Pillow's other order, for pictures more than 100 times as high as wide that shrink.
+// [cropY, cropY + cropHeight) x [cropX, cropX + cropWidth) is computed. Horizontal pass first, rounded to 8
+// bits in between; coefficients with 22 fractional bits; a pass whose size does not change is skipped.
+// verticalFirst: Pillow's other order, for pictures more than 100 times as high as wide that shrink.
 struct Resize {
   const uint8_t* src;
   int width, height, channels;
@@ -118,11 +124,12 @@ struct Resize {
 // (channel, y, x) as the checkpoint's convolution weight is. uint8 pixels are looked up in `value`:
 // value[channel * 256 + byte] = (byte / 255 - mean) / std in float32, exactly as torchvision computes it.
 struct Patches {
-  const uint8_t* pixels;   // (n, size, size, 3) or nullptr
-  const float* value;      // (3, 256)
-  const float* planes;     // (n, 3, size, size) already normalised, used when pixels == nullptr
+  const uint8_t* pixels;  // (n, size, size, 3) or nullptr
+  const float* value;     // (3, 256)
+  const float* planes;    // (n, 3, size, size) already normalised, used when pixels == nullptr
   Activations y;
-  int images, size, patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
+  int images, size,
+      patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
 };
 
 // y = x / max(|x|, 1e-12), per row.
@@ -134,19 +141,19 @@ struct Normalise {
 
 enum class Score : uint8_t { probability, logit, cosine };
 
-// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or cosines
-// themselves. Both sides are normalised inside (norm at least 1e-12).
+// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
+// cosines themselves. Both sides are normalised inside (norm at least 1e-12).
 struct CosineSoftmax {
-  const float* queries;     // (rows, dim), dense
-  const float* classes;     // (classCount, dim), dense
-  float* y;                 // (rows, classCount), dense
+  const float* queries;  // (rows, dim), dense
+  const float* classes;  // (classCount, dim), dense
+  float* y;              // (rows, classCount), dense
   int rows, classCount, dim;
   float scale;
   Score score;
 };
 
-// The k best classes of each query, best first, ties by lower index, with their scores; the probability is over all
-// classes. Streams the class matrix once; the scores of all classes are never stored.
+// The k best classes of each query, best first, ties by lower index, with their scores; the probability is
+// over all classes. Streams the class matrix once; the scores of all classes are never stored.
 struct CosineTopK {
   const float* queries;  // (rows, dim), dense
   const float* classes;  // (classCount, dim), dense
@@ -157,10 +164,12 @@ struct CosineTopK {
   Score score;
 };
 
-// Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its backend.
+// Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
+// backend.
 struct Context;
 
-// What the model is about to run. A CPU ignores it; CUDA records the calls on first use and replays them later.
+// What the model is about to run. A CPU ignores it; CUDA records the calls on first use and replays them
+// later.
 struct Plan {
   enum Tower : uint8_t { image, text } tower;
   int rowsBucket, sequencesBucket;
@@ -223,10 +232,12 @@ struct Backend {
 };
 
 // backend.cc
-const Backend* const* backends();  // every backend of this build in priority order, reference last, then nullptr
+const Backend* const*
+backends();  // every backend of this build in priority order, reference last, then nullptr
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
-// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why not.
+// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why
+// not.
 const Backend& chooseBackend(const std::string& device);
 std::string activeName(const Backend&);  // with the features that its entries use on this CPU: "avx512"
 

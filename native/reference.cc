@@ -102,7 +102,7 @@ void attention(Context& context, const Attention& a) {
     std::vector<double> p(keys.size()), sums(a.dim);
     for (int h = 0; h < a.heads; h++) {
       const size_t column = size_t(h) * a.dim;
-      const float* q = in(a.q, row) + column;
+      const float* q = in(a.q, i) + column;
       double top = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = 0; j < keys.size(); j++) {
         const float* k = in(a.k, keys[j]) + column;
