@@ -1,0 +1,160 @@
+import type { Dtype, NativeModel } from './binding.js'
+import { Calls } from './calls.js'
+import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
+import { Classifier, type ClassifierOptions, type Label, type LabelOf } from './classifier.js'
+import type { Embeddings, EmbeddingsOf } from './embeddings.js'
+import type { EncodeOptions, Loaded, Output } from './encode.js'
+import { encodeImage, preprocess } from './encode-image.js'
+import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode-text.js'
+import { argumentError } from './errors.js'
+import { DecodeGate } from './image/gate.js'
+import type { ImageInput, Preprocessed } from './image/input.js'
+import type { Tower } from './load.js'
+import { type SimilarityOptions, similarity } from './similarity.js'
+import type { Tokenizer } from './tokenizer/tokenizer.js'
+import { type Tokens, tokenize } from './tokens.js'
+
+/** What a loaded model is and runs on. */
+export interface ClipInfo {
+  /** Width of the joint space. */
+  embedDim: number
+  /** Side of the image tower's input in pixels; undefined without that tower. */
+  imageSize: number | undefined
+  /** Tokens a text may have, start and end included; undefined without that tower. */
+  contextLength: number | undefined
+  /** What cosines are multiplied with before the softmax: 100 for OpenAI's models. */
+  logitScale: number
+  towers: Tower[]
+  device: 'cpu' | 'cuda' | 'reference'
+  /** Instruction sets in use: `avx512+vnni`. */
+  backend: string
+  dtype: Dtype
+  threads: number
+  /** Names the weights: equal for equal weights. */
+  fingerprint: string
+}
+
+/** A loaded CLIP. Made by `load`. Every method that returns a promise reports mistakes by rejecting. */
+export class Clip implements AsyncDisposable {
+  readonly info: Readonly<ClipInfo>
+  readonly #loaded: Loaded
+
+  /** @internal */
+  constructor(parts: {
+    model: NativeModel
+    spec: ModelSpec
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer | undefined
+    dtype: Dtype
+    maxQueue: number
+    maxPixels: number
+  }) {
+    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels } = parts
+    this.#loaded = {
+      model,
+      spec,
+      checkpoint,
+      maxPixels,
+      ...(tokenizer ? { tokenizer } : {}),
+      calls: new Calls(model, maxQueue),
+      gate: new DecodeGate(model.threads),
+    }
+    this.info = Object.freeze({
+      embedDim: spec.embedDim,
+      imageSize: spec.image?.imageSize,
+      contextLength: spec.text?.contextLength,
+      logitScale: spec.logitScale,
+      towers: (['image', 'text'] as const).filter(tower => spec[tower]),
+      device: model.device,
+      backend: model.active,
+      dtype,
+      threads: model.threads,
+      fingerprint: checkpoint.fingerprint,
+    })
+  }
+
+  /**
+   * OpenAI's `preprocess`: resized, cropped and normalised planes (n, 3, size, size), exactly as Pillow and torchvision
+   * make them. `encodeImage` takes the result in place of pictures.
+   */
+  async preprocess(
+    images: ImageInput | readonly ImageInput[],
+    options?: { signal?: AbortSignal },
+  ): Promise<Preprocessed> {
+    return preprocess(this.#loaded, images, options)
+  }
+
+  /**
+   * Embeds pictures, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_image).
+   * A single picture gives n = 1. Decoding runs off the JavaScript thread, at most 2 x threads pictures ahead.
+   *
+   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which picture), ERR_CLIP_BUSY, ERR_CLIP_DISPOSED; with TypeError
+   * or RangeError for arguments that can't be; with `signal.reason`.
+   */
+  async encodeImage<O extends Output = 'embedding'>(
+    images: ImageInput | readonly ImageInput[],
+    options?: EncodeOptions<O>,
+  ): Promise<EmbeddingsOf<O>> {
+    return encodeImage(this.#loaded, images, options)
+  }
+
+  /**
+   * Embeds texts, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_text).
+   *
+   * Rejects with ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, and as encodeImage does.
+   */
+  async encodeText<O extends Output = 'embedding'>(
+    texts: string | readonly string[],
+    options?: EncodeTextOptions<O>,
+  ): Promise<EmbeddingsOf<O>> {
+    return encodeText(this.#loaded, texts, options)
+  }
+
+  /**
+   * Scores of every picture against every text, (images, texts) float32: probabilities over the texts unless `as` and
+   * `over` say otherwise. Embeddings that are at hand can stand for either side.
+   */
+  async similarity(
+    images: ImageInput | readonly ImageInput[] | Embeddings,
+    texts: string | readonly string[] | Embeddings,
+    options?: SimilarityOptions,
+  ): Promise<Embeddings<readonly [images: number, texts: number]>> {
+    return similarity(this.#loaded, images, texts, options)
+  }
+
+  /**
+   * Encodes labels once, to classify any number of pictures with. A label is a string, or several names of one class.
+   * Every name goes through every template; a class is the mean of its normalised embeddings, as in the CLIP paper.
+   */
+  async classifier<const L extends Label>(
+    labels: readonly L[],
+    options?: ClassifierOptions,
+  ): Promise<Classifier<LabelOf<L>>> {
+    return Classifier.create(this.#loaded, labels, options)
+  }
+
+  /** Token ids, (n, contextLength) int32, padded as the original tokenizer pads. */
+  async tokenize(
+    texts: string | readonly string[],
+    options?: TokenizeOptions & { signal?: AbortSignal },
+  ): Promise<Tokens> {
+    return tokenize(this.#loaded, texts, options)
+  }
+
+  /** The text of token ids; special tokens are spelt out. Throws RangeError for an id of no piece. */
+  detokenize(ids: ArrayLike<number>): string {
+    if (ids === null || typeof ids !== 'object' || typeof ids.length !== 'number')
+      throw argumentError('ids', 'be an array of token ids', ids)
+    return needTextTower(this.#loaded).decode(ids)
+  }
+
+  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. Idempotent. */
+  async dispose(): Promise<void> {
+    await this.#loaded.calls.dispose()
+  }
+
+  /** `await using clip = await load()` */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+}

@@ -1,0 +1,143 @@
+/** From pictures to the image tower's output. */
+
+import type { Call } from './calls.js'
+import type { EmbeddingsOf } from './embeddings.js'
+import {
+  type CheckedEncode,
+  checkEncode,
+  type EncodeOptions,
+  type Loaded,
+  type Output,
+  Rows,
+} from './encode.js'
+import { ClipError } from './errors.js'
+import type { ImageInput, Preprocessed } from './image/input.js'
+import type { NativeImage } from './image/pixels.js'
+import { decodeWindows } from './image/windows.js'
+import { checkOptions, checkSignal } from './options.js'
+
+/** The caller's pictures, and how many rows they will make. */
+export interface ImageList {
+  inputs: readonly ImageInput[]
+  /** One picture, not an array: messages say `image`. */
+  single: boolean
+  /** Rows: a Preprocessed of n pictures makes n. */
+  total: number
+}
+
+export function imageList(loaded: Loaded, input: ImageInput | readonly ImageInput[]): ImageList {
+  if (!loaded.spec.image)
+    throw new ClipError(
+      'ERR_CLIP_CONFIG',
+      "This model was loaded without its image tower: pass towers: ['image', 'text']",
+      {
+        field: 'towers',
+      },
+    )
+  const single = !Array.isArray(input)
+  const inputs = single ? [input as ImageInput] : (input as readonly ImageInput[])
+  let total = 0
+  for (const one of inputs) {
+    const { data, shape } = (one ?? {}) as Partial<Preprocessed>
+    total +=
+      data instanceof Float32Array && Array.isArray(shape) && Number.isInteger(shape[0]) ? shape[0]! : 1
+  }
+  return { inputs, single, total }
+}
+
+/** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */
+async function eachWindow(
+  loaded: Loaded,
+  call: Call,
+  { inputs, single }: Pick<ImageList, 'inputs' | 'single'>,
+  fail: (row: number, error: ClipError) => void,
+  run: (images: NativeImage[], rows: number[]) => Promise<void>,
+  progress: (items: number) => void,
+): Promise<void> {
+  const windows = decodeWindows(inputs, {
+    threads: loaded.model.threads,
+    gate: loaded.gate,
+    size: loaded.checkpoint.preprocess.size,
+    maxPixels: loaded.maxPixels,
+    single,
+    ...(call.signal ? { signal: call.signal } : {}),
+  })
+  // The next window is decoded while this one is encoded; asking for it gives this one's room back.
+  for await (const { start, images, release } of windows) {
+    const good: NativeImage[] = []
+    const rows: number[] = []
+    images.forEach((image, i) => {
+      if (image instanceof ClipError) fail(start + i, image)
+      else {
+        good.push(image)
+        rows.push(start + i)
+      }
+    })
+    if (good.length > 0) await run(good, rows)
+    release()
+    progress(images.length)
+  }
+}
+
+/** The part of encodeImage behind admission and checks. */
+export async function encodeImages<O extends Output = 'embedding'>(
+  loaded: Loaded,
+  call: Call,
+  list: ImageList,
+  options?: CheckedEncode<O>,
+): Promise<EmbeddingsOf<O>> {
+  const checked = options ?? (checkEncode<O>({ signal: call.signal }) as CheckedEncode<O>)
+  const { spec } = loaded
+  const image = spec.image!
+  const tokens =
+    checked.output === 'tokens' && image.kind === 'vit'
+      ? 1 + Math.floor(image.imageSize / image.patchSize) ** 2
+      : 0
+  const width = checked.output === 'embedding' || image.kind !== 'vit' ? spec.embedDim : image.width
+  const rows = new Rows(checked, list.total, width, tokens)
+  await eachWindow(
+    loaded,
+    call,
+    list,
+    (row, error) => rows.fail(row, error),
+    async (images, at) =>
+      rows.add(
+        at,
+        await call.submit((model, job) => model.encodeImage(job, images, checked.output, checked.normalize)),
+      ),
+    items => rows.progress(items),
+  )
+  return rows.finish()
+}
+
+export async function encodeImage<O extends Output = 'embedding'>(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  options: EncodeOptions<O> | undefined,
+): Promise<EmbeddingsOf<O>> {
+  const checked = checkEncode<O>(options)
+  const list = imageList(loaded, input)
+  return loaded.calls.run(checked.signal, call => encodeImages(loaded, call, list, checked))
+}
+
+export async function preprocess(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  options: { signal?: AbortSignal } | undefined,
+): Promise<Preprocessed> {
+  const signal = checkSignal(checkOptions(options, ['signal']).signal)
+  const list = imageList(loaded, input)
+  const { size } = loaded.checkpoint.preprocess
+  return loaded.calls.run(signal, async call => {
+    const rows = new Rows(checkEncode({ signal }), list.total, 3 * size * size)
+    await eachWindow(
+      loaded,
+      call,
+      list,
+      (row, error) => rows.fail(row, error),
+      async (images, at) => rows.add(at, await call.submit((model, job) => model.preprocess(job, images))),
+      () => {},
+    )
+    return { data: rows.finish().data, shape: [list.total, 3, size, size] }
+  })
+}

@@ -1,0 +1,26 @@
+/** The public API of clip-native. The raw kernels are in `clip-native/kernels`. */
+
+export type { Dtype } from './binding.js'
+export { version } from './binding.js'
+export type {
+  Classifier,
+  ClassifierOptions,
+  ClassifyOptions,
+  Label,
+  LabelOf,
+  Prediction,
+  StreamItem,
+} from './classifier.js'
+export type { Clip, ClipInfo } from './clip.js'
+export { type BackendInfo, type DeviceInfo, devices } from './devices.js'
+export { Embeddings, type EmbeddingsOf } from './embeddings.js'
+export type { EncodeOptions, Output } from './encode.js'
+export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
+export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
+export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
+export { type LoadOptions, load, type Tower } from './load.js'
+export { availableModels, type ModelInfo, modelInfo } from './models.js'
+export type { Template } from './prompts.js'
+export type { ScoreKind, SimilarityOptions } from './similarity.js'
+export { templates } from './templates.generated.js'
+export type { Tokens } from './tokens.js'

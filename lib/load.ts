@@ -1,0 +1,123 @@
+import { binding, type Dtype, fromNative } from './binding.js'
+import { nextJob } from './calls.js'
+import { readCheckpoint } from './checkpoint/index.js'
+import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
+import { Clip } from './clip.js'
+import { argumentError, ClipError } from './errors.js'
+import { checkOptions, checkSignal, integer, oneOf } from './options.js'
+import { resolveSource } from './source.js'
+import { createTokenizer } from './tokenizer/index.js'
+
+export type Tower = 'image' | 'text'
+
+export interface LoadOptions {
+  /** Where to run. 'auto' (default) and 'cpu' take the best instruction set of this machine; see `devices()`. */
+  device?: 'auto' | 'cpu' | 'cuda' | 'reference'
+  /** What to compute in; default float32. See `devices()` for what this machine runs. */
+  dtype?: Dtype
+  /** Which encoders to load; default both. One of them takes about half the memory. */
+  towers?: readonly Tower[]
+  /** Threads of one pass; default: physical cores within the process's affinity and CPU quota. */
+  threads?: number
+  /** Token rows that calls waiting at the same time may share one pass with; default 512. */
+  maxBatchRows?: number
+  /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
+  maxQueue?: number
+  /** Larger pictures are refused with ERR_CLIP_IMAGE before they are decoded; default 100 million. */
+  maxPixels?: number
+  /** Attention heads, for checkpoints that do not say. */
+  heads?: number | { image?: number; text?: number }
+  /** The MLP's nonlinearity, for checkpoints that do not say. */
+  activation?: Activation
+  /** Gives up loading; the promise rejects with its reason. */
+  signal?: AbortSignal
+}
+
+const optionNames = [
+  'device',
+  'dtype',
+  'towers',
+  'threads',
+  'maxBatchRows',
+  'maxQueue',
+  'maxPixels',
+  'heads',
+  'activation',
+  'signal',
+]
+
+/** The part of the model that these towers need: nothing else is read or packed. */
+function onlyTowers(model: ModelSpec, towers: readonly Tower[], source: string): ModelSpec {
+  for (const tower of towers)
+    if (!model[tower])
+      throw new ClipError('ERR_CLIP_CONFIG', `${source} has no ${tower} tower`, {
+        file: source,
+        field: 'towers',
+      })
+  const { image, text, ...rest } = model
+  const wanted = Object.entries(model.tensors).filter(([name]) =>
+    towers.includes(name.slice(0, name.indexOf('.')) as Tower),
+  )
+  return {
+    ...rest,
+    ...(image && towers.includes('image') ? { image } : {}),
+    ...(text && towers.includes('text') ? { text } : {}),
+    tensors: Object.fromEntries(wanted),
+  }
+}
+
+function checkTowers(value: unknown): readonly Tower[] | undefined {
+  if (value === undefined) return undefined
+  if (!Array.isArray(value) || value.length === 0)
+    throw argumentError('towers', "be an array of 'image', 'text' or both", value)
+  return [...new Set(value.map((tower, i) => oneOf(`towers[${i}]`, tower, ['image', 'text'])))]
+}
+
+/**
+ * Opens a checkpoint and packs its weights for this machine.
+ *
+ * `source`: the path (or file: URL) of a checkpoint file or folder; nothing = the embedded model, which knows icons and
+ * emoji, not photographs.
+ *
+ * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_BACKEND,
+ * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE (a name whose file is not here); with TypeError or RangeError for
+ * options that can't be; with `signal.reason`.
+ */
+export async function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
+  const o = checkOptions(options, optionNames)
+  const signal = checkSignal(o.signal)
+  const device = oneOf('device', o.device ?? 'auto', ['auto', 'cpu', 'cuda', 'reference'])
+  const dtype = oneOf('dtype', o.dtype ?? 'float32', ['float32', 'float16', 'bfloat16', 'int8'])
+  const towers = checkTowers(o.towers)
+  const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? 512, 1)
+  const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
+  const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
+  if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
+  const path = await resolveSource(source)
+  signal?.throwIfAborted()
+  const native = binding()
+  const threads = o.threads ?? native.defaultThreads()
+  const checkpoint: Checkpoint = await readCheckpoint(path, {
+    signal,
+    heads: o.heads,
+    activation: o.activation,
+  })
+  const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
+  const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
+  const tokenizer = spec.text
+    ? await createTokenizer(checkpoint.tokenizer, checkpoint.vocabulary, signal)
+    : undefined
+  signal?.throwIfAborted()
+  const job = nextJob()
+  const cancel = () => native.cancelLoad(job)
+  signal?.addEventListener('abort', cancel)
+  try {
+    const model = await fromNative(
+      () => native.loadModel(job, spec, checkpoint.preprocess, { device, dtype, threads, maxBatchRows }),
+      signal,
+    )
+    return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels })
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+  }
+}

@@ -1,0 +1,136 @@
+/** From labels and templates to one embedding per class, as open_clip's build_zero_shot_classifier. */
+
+import type { Call } from './calls.js'
+import { Embeddings } from './embeddings.js'
+import type { Loaded } from './encode.js'
+import {
+  checkTokenize,
+  needTextTower,
+  type TokenizeOptions,
+  type TokenWindow,
+  textsPerWindow,
+  tokenWindow,
+  tooLong,
+} from './encode-text.js'
+import { argumentError } from './errors.js'
+import { Slices } from './slices.js'
+
+/** A text with `{}` where the label goes, or a function of the label. */
+export type Template = string | ((label: string) => string)
+
+interface Prompt {
+  text: string
+  /** The class it belongs to. */
+  owner: number
+  template: number
+}
+
+function checkTemplates(value: unknown): readonly Template[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length === 0) throw argumentError('templates', 'have one template or more', value)
+  list.forEach((template, i) => {
+    const field = Array.isArray(value) ? `templates[${i}]` : 'templates'
+    if (typeof template === 'function') return
+    if (typeof template !== 'string')
+      throw argumentError(field, 'be a string with {} in it, or a function', template)
+    if (!template.includes('{}')) throw argumentError(field, 'have {} where the label goes', template)
+  })
+  return list as readonly Template[]
+}
+
+/**
+ * All prompts, those that begin alike next to each other (by template up to `{}`, then by label): native code computes
+ * a prefix that texts of one window share once, so few rows are lost where windows are cut.
+ */
+function* prompts(names: readonly (readonly string[])[], templates: readonly Template[]): Generator<Prompt> {
+  const groups = new Map<string | Template, number[]>()
+  templates.forEach((template, i) => {
+    const prefix = typeof template === 'string' ? template.slice(0, template.indexOf('{}')) : template
+    groups.set(prefix, [...(groups.get(prefix) ?? []), i])
+  })
+  for (const members of groups.values())
+    for (let owner = 0; owner < names.length; owner++)
+      for (const name of names[owner]!)
+        for (const t of members) {
+          const template = templates[t]!
+          const text = typeof template === 'string' ? template.replaceAll('{}', () => name) : template(name)
+          if (typeof text !== 'string') throw argumentError(`templates[${t}]`, 'return a string', text)
+          yield { text, owner, template: t }
+        }
+}
+
+interface PromptWindow extends TokenWindow {
+  owners: number[]
+}
+
+async function* windows(
+  loaded: Loaded,
+  all: Iterable<Prompt>,
+  tokenize: TokenizeOptions,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<PromptWindow> {
+  const slices = new Slices()
+  let window: Prompt[] = []
+  const make = async (part: Prompt[]): Promise<PromptWindow> => {
+    const name = (i: number) => `labels[${part[i]!.owner}] in templates[${part[i]!.template}]`
+    const texts = part.map(p => p.text)
+    const tokens = await tokenWindow(loaded, texts, name, tokenize, signal, (i, tokens) => {
+      throw tooLong(name(i), tokens, loaded.spec.text!.contextLength, part[i]!.owner)
+    })
+    return { ...tokens, owners: part.map(p => p.owner) }
+  }
+  for (const prompt of all) {
+    window.push(prompt)
+    if (window.length === textsPerWindow) {
+      yield make(window)
+      window = []
+    }
+    if (window.length % 64 === 0 && slices.due()) await slices.pause(signal)
+  }
+  if (window.length > 0) yield make(window)
+}
+
+/** (classes, embedDim): for each class the mean of the normalised embeddings of its prompts, normalised again. */
+export async function classEmbeddings(
+  loaded: Loaded,
+  names: readonly (readonly string[])[],
+  options: TokenizeOptions & {
+    templates?: Template | readonly Template[]
+    signal?: AbortSignal | undefined
+    onProgress?: ((progress: { done: number; total: number }) => void) | undefined
+  },
+): Promise<Embeddings> {
+  needTextTower(loaded)
+  const templates = checkTemplates(options.templates ?? '{}')
+  const tokenize = checkTokenize(options)
+  const dim = loaded.spec.embedDim
+  const total = names.reduce((sum, list) => sum + list.length, 0) * templates.length
+  // One matrix: the sums grow in place and become the result, so memory stays that of the classes.
+  const sums = new Float32Array(names.length * dim)
+  let done = 0
+  const work = async (call: Call) => {
+    await call.inOrder(windows(loaded, prompts(names, templates), tokenize, call.signal), async window => {
+      const data = await call.submit((model, job) =>
+        model.encodeText(job, window.ids, window.lengths, 'embedding', true),
+      )
+      const slices = new Slices()
+      for (let i = 0; i < window.owners.length; i++) {
+        const at = window.owners[i]! * dim
+        for (let j = 0; j < dim; j++) sums[at + j]! += data[i * dim + j]!
+        if (i % 16 === 15 && slices.due()) await slices.pause(call.signal)
+      }
+      done += window.owners.length
+      options.onProgress?.({ done, total })
+    })
+    const slices = new Slices()
+    for (let c = 0; c < names.length; c++) {
+      let square = 0
+      for (let j = c * dim; j < (c + 1) * dim; j++) square += sums[j]! ** 2
+      const norm = Math.max(Math.sqrt(square), 1e-12)
+      for (let j = c * dim; j < (c + 1) * dim; j++) sums[j] = sums[j]! / norm
+      if (slices.due()) await slices.pause(call.signal)
+    }
+    return new Embeddings(sums, [names.length, dim] as const)
+  }
+  return loaded.calls.run(options.signal, work)
+}

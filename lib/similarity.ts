@@ -1,0 +1,91 @@
+/** How alike pictures and texts are: cosineSoftmax over two sets of embeddings. */
+
+import { binding, fromNative } from './binding.js'
+import { Embeddings } from './embeddings.js'
+import type { Loaded } from './encode.js'
+import { encodeImage } from './encode-image.js'
+import { encodeText, type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
+import { argumentError } from './errors.js'
+import type { ImageInput } from './image/input.js'
+import { checkOptions, checkSignal, oneOf } from './options.js'
+import { Slices } from './slices.js'
+
+/** 'probability': softmax of the logits. 'logit': logitScale * cosine, the original's logits_per_image. 'cosine'. */
+export type ScoreKind = 'probability' | 'logit' | 'cosine'
+
+export interface SimilarityOptions extends TokenizeOptions {
+  /** What a score is; default 'probability'. */
+  as?: ScoreKind
+  /** What probabilities sum to 1 over: the texts of each picture (default), or the pictures of each text. */
+  over?: 'texts' | 'images'
+  signal?: AbortSignal
+}
+
+/** The kernels of the backend that the model runs on; a model on a GPU scores on the CPU. */
+export function kernelBackend(loaded: Loaded): string | undefined {
+  return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
+}
+
+function checkEmbeddings(field: string, value: Embeddings, dim: number): Embeddings {
+  if (value.shape.length !== 2 || value.shape[1] !== dim)
+    throw argumentError(field, `be embeddings of ${dim} values each`, `=shape [${value.shape.join(', ')}]`)
+  return value
+}
+
+/** (rows, cols) -> (cols, rows), in slices. */
+async function transpose(data: Float32Array, rows: number, cols: number, signal?: AbortSignal) {
+  const out = new Float32Array(data.length)
+  const slices = new Slices()
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c += 4096) {
+      const end = Math.min(c + 4096, cols)
+      for (let j = c; j < end; j++) out[j * rows + r] = data[r * cols + j]!
+      if (slices.due()) await slices.pause(signal)
+    }
+  return out
+}
+
+export async function similarity(
+  loaded: Loaded,
+  images: ImageInput | readonly ImageInput[] | Embeddings,
+  texts: string | readonly string[] | Embeddings,
+  options: SimilarityOptions | undefined,
+): Promise<Embeddings<readonly [images: number, texts: number]>> {
+  const o = checkOptions(options, ['as', 'over', 'signal', ...tokenizeOptionNames])
+  const signal = checkSignal(o.signal)
+  const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
+  const over = oneOf('over', o.over ?? 'texts', ['texts', 'images'])
+  loaded.calls.throwIfDisposed()
+  const { embedDim: dim, logitScale } = loaded.spec
+  const { as: _as, over: _over, ...encode } = o
+  const [i, t] = await Promise.all([
+    images instanceof Embeddings
+      ? checkEmbeddings('images', images, dim)
+      : encodeImage(loaded, images, { signal }),
+    texts instanceof Embeddings ? checkEmbeddings('texts', texts, dim) : encodeText(loaded, texts, encode),
+  ])
+  const n = i.shape[0]!
+  const m = t.shape[0]!
+  const swapped = over === 'images' && as === 'probability'
+  const [queries, classes] = swapped ? [t, i] : [i, t]
+  let out = new Float32Array(n * m)
+  if (out.length > 0) {
+    await fromNative(() =>
+      binding().kernels.cosineSoftmax({
+        queries: queries.data,
+        classes: classes.data,
+        out,
+        rows: queries.shape[0]!,
+        classCount: classes.shape[0]!,
+        dim,
+        logitScale,
+        as,
+        threads: loaded.model.threads,
+        backend: kernelBackend(loaded),
+      }),
+    )
+    signal?.throwIfAborted()
+    if (swapped) out = await transpose(out, m, n, signal)
+  }
+  return new Embeddings(out, [n, m] as const)
+}
