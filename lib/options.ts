@@ -1,6 +1,6 @@
 /** Checks of what callers pass: one sentence shape, misspelt names included. Every failure is a TypeError or RangeError. */
 
-import { argumentError, ClipError, describe } from './errors.js'
+import { argumentError } from './errors.js'
 
 /** Number of single-character edits between two words; what "did you mean" is made of. */
 function editDistance(a: string, b: string): number {
@@ -81,9 +81,4 @@ export function checkSignal(value: AbortSignal | undefined, field = 'signal'): A
     throw argumentError(field, 'be an AbortSignal', value)
   value.throwIfAborted()
   return value
-}
-
-/** For callbacks of others: what was thrown, as an Error. */
-export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new ClipError('ERR_CLIP_INTERNAL', `Thrown: ${describe(thrown)}`)
 }

@@ -5,8 +5,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from './binding.js'
 import { argumentError, ClipError } from './errors.js'
-import { availableModels, modelInfo } from './models.js'
-import { suggestion } from './options.js'
+import { availableModels, knownModels, suggestions } from './hub/names.js'
 
 /** The model that ships in the package: it knows icons and emoji, not photographs. */
 export const embeddedModel = join(packageRoot, 'models', 'icon-clip')
@@ -42,19 +41,19 @@ export async function resolveSource(source: string | URL | undefined): Promise<s
     error => error.code === 'ENOENT' || error.code === 'ENOTDIR',
   )
   if (!missing) return path
-  const names = availableModels()
-  if (names.includes(text)) {
-    const { url, sha256 } = modelInfo(text)
+  const known = knownModels().find(model => model.name === text)
+  if (known) {
+    const digest = known.sha256 ? ` (sha256 ${known.sha256})` : ''
     throw new ClipError(
       'ERR_CLIP_OFFLINE',
-      `${text} is a model of OpenAI's, but this version of clip-native does not download: get ${url} (sha256 ${sha256}) by hand and give load() the path of the file`,
+      `${text} is not on this machine, and this version of clip-native does not download: get ${known.url}${digest} by hand and give load() the path of what you got`,
       { field: 'source', expected: 'a path', actual: text },
     )
   }
-  const near = suggestion(text, names)
+  const near = suggestions(text)
   throw new ClipError(
     'ERR_CLIP_CHECKPOINT',
-    `${text}: no file or folder ${path}, and no name of availableModels()${near ? ` (did you mean ${near}?)` : ''}`,
-    { file: text, expected: `a file or folder at ${path}, or one of ${names.join(', ')}` },
+    `${text}: no file or folder ${path}, and no model of that name${near.length > 0 ? ` (did you mean ${near.join(' or ')}?)` : ''}`,
+    { file: text, expected: `a file or folder, or one of ${availableModels().join(', ')}` },
   )
 }
