@@ -1,0 +1,83 @@
+// The addon's entry: everything it owns is in the instance data of the environment that loads it, so any
+// number of worker threads can load it side by side.
+#include "backend.h"
+#include "binding/convert.h"
+#include "binding/job.h"
+#include "binding/surface.h"
+#include "cpu/threads.h"
+
+namespace clip::binding {
+namespace {
+
+constexpr int kInterface = 1;  // twin of INTERFACE in lib/binding.ts
+
+constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
+                                                     {"float16", Dtype::float16},
+                                                     {"bfloat16", Dtype::bfloat16},
+                                                     {"int8", Dtype::int8}};
+
+Napi::Value listBackends(const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    const Napi::Env env = info.Env();
+    const Napi::Array list = Napi::Array::New(env);
+    uint32_t n = 0;
+    for (const Backend* const* b = backends(); *b; ++b) {
+      const Backend& backend = **b;
+      const Napi::Object o = Napi::Object::New(env);
+      std::string why;
+      const bool available = backend.available(&why);
+      o.Set("name", backend.name);
+      o.Set("device", backend.device);
+      o.Set("available", available);
+      if (!available) o.Set("reason", why);
+      const Napi::Array dtypes = Napi::Array::New(env);
+      const Napi::Object epsilon = Napi::Object::New(env);
+      uint32_t d = 0;
+      for (const auto& [name, dtype] : kDtypes) {
+        if (!backend.runs(dtype)) continue;
+        dtypes.Set(d++, Napi::String::New(env, name));
+        epsilon.Set(name, backend.epsilon(dtype));
+      }
+      o.Set("dtypes", dtypes);
+      o.Set("epsilon", epsilon);
+      o.Set("borrowed", backend.borrowed);
+      list.Set(n++, o);
+    }
+    return list;
+  });
+}
+
+Napi::Value active(const Napi::CallbackInfo& info) {
+  return throwing(info,
+                  [&]() -> Napi::Value { return Napi::String::New(info.Env(), chooseBackend("auto").name); });
+}
+
+Napi::Value countThreads(const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), defaultThreads()); });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  try {
+    // Requiring the addon twice in one environment calls this twice.
+    if (!env.GetInstanceData<Environment>()) env.SetInstanceData(new Environment(env));
+    exports.Set("version", CLIP_VERSION);
+    exports.Set("interface", kInterface);
+    exports.Set("backends", Napi::Function::New(env, listBackends, "backends"));
+    exports.Set("active", Napi::Function::New(env, active, "active"));
+    exports.Set("defaultThreads", Napi::Function::New(env, countThreads, "defaultThreads"));
+    exports.Set("loadModel", Napi::Function::New(env, loadModel, "loadModel"));
+    exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
+    exports.Set("kernels", makeKernels(env));
+  } catch (...) {
+    napi_throw(env, toJs(env, std::current_exception()));
+  }
+  return exports;
+}
+
+}  // namespace
+}  // namespace clip::binding
+
+static Napi::Object initClipNative(Napi::Env env, Napi::Object exports) {
+  return clip::binding::init(env, exports);
+}
+NODE_API_MODULE(clip_native, initClipNative)

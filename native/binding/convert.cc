@@ -1,0 +1,152 @@
+#include "binding/convert.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace clip::binding {
+namespace {
+
+const char* nameOf(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array:
+      return "Int8Array";
+    case napi_uint8_array:
+      return "Uint8Array";
+    case napi_uint8_clamped_array:
+      return "Uint8ClampedArray";
+    case napi_int16_array:
+      return "Int16Array";
+    case napi_uint16_array:
+      return "Uint16Array";
+    case napi_int32_array:
+      return "Int32Array";
+    case napi_uint32_array:
+      return "Uint32Array";
+    case napi_float32_array:
+      return "Float32Array";
+    case napi_float64_array:
+      return "Float64Array";
+    default:
+      return "BigInt64Array";
+  }
+}
+
+std::string text(double v) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.17g", v);
+  return buffer;
+}
+
+}  // namespace
+
+void wrong(const std::string& field, const std::string& expected, const std::string& got, const char* code) {
+  throw Error{code, "Expected `" + field + "` to " + expected + ", got " + got, {}, field, expected, got};
+}
+
+std::string describe(Napi::Value value) {
+  switch (value.Type()) {
+    case napi_undefined:
+      return "undefined";
+    case napi_null:
+      return "null";
+    case napi_boolean:
+      return value.As<Napi::Boolean>() ? "true" : "false";
+    case napi_number:
+      return text(value.As<Napi::Number>().DoubleValue());
+    case napi_string: {
+      const std::string s = value.As<Napi::String>();
+      return "\"" + (s.size() > 60 ? s.substr(0, 57) + "..." : s) + "\"";
+    }
+    case napi_symbol:
+      return "a symbol";
+    case napi_function:
+      return "a function";
+    case napi_bigint:
+      return "a bigint";
+    default:
+      break;
+  }
+  if (value.IsTypedArray()) {
+    const Napi::TypedArray array = value.As<Napi::TypedArray>();
+    return std::string("a ") + nameOf(array.TypedArrayType()) + " of " +
+           std::to_string(array.ElementLength());
+  }
+  if (value.IsArray()) return "an array of " + std::to_string(value.As<Napi::Array>().Length());
+  return "an object";
+}
+
+size_t product(std::initializer_list<size_t> factors) {
+  size_t p = 1;
+  for (const size_t f : factors)
+    if (__builtin_mul_overflow(p, f, &p))
+      return SIZE_MAX - 1;  // no array is that long; SIZE_MAX is anyLength
+  return p;
+}
+
+double readNumber(Napi::Value value, const std::string& field) {
+  if (!value.IsNumber()) wrong(field, "be a finite number", describe(value));
+  const double v = value.As<Napi::Number>().DoubleValue();
+  if (!std::isfinite(v)) wrong(field, "be a finite number", text(v));
+  return v;
+}
+
+int64_t readInteger(Napi::Value value, const std::string& field, int64_t low, int64_t high,
+                    const char* code) {
+  const std::string expected = "be an integer from " + std::to_string(low) + " to " + std::to_string(high);
+  if (!value.IsNumber()) wrong(field, expected, describe(value), code);
+  const double v = value.As<Napi::Number>().DoubleValue();
+  // Written so that NaN fails.
+  if (!(v >= static_cast<double>(low) && v <= static_cast<double>(high) && v == std::floor(v)))
+    wrong(field, expected, text(v), code);
+  return static_cast<int64_t>(v);
+}
+
+std::string readString(Napi::Value value, const std::string& field) {
+  if (!value.IsString()) wrong(field, "be a string", describe(value));
+  return value.As<Napi::String>();
+}
+
+Napi::Object readObject(Napi::Value value, const std::string& field) {
+  if (!value.IsObject()) wrong(field, "be an object", describe(value));
+  return value.As<Napi::Object>();
+}
+
+Napi::Array readArray(Napi::Value value, const std::string& field) {
+  if (!value.IsArray()) wrong(field, "be an array", describe(value));
+  return value.As<Napi::Array>();
+}
+
+bool readBoolean(Napi::Value value, const std::string& field) {
+  if (!value.IsBoolean()) wrong(field, "be true or false", describe(value));
+  return value.As<Napi::Boolean>();
+}
+
+void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_type type, size_t length,
+                void** data, size_t* actual) {
+  bool ok = value.IsTypedArray();
+  napi_typedarray_type got{};
+  size_t n = 0;
+  if (ok) {
+    napi_value buffer;
+    size_t offset;
+    ok = napi_get_typedarray_info(value.Env(), value, &got, &n, data, &buffer, &offset) == napi_ok &&
+         (got == type || (type == napi_uint8_array && got == napi_uint8_clamped_array));
+  }
+  if (!ok) wrong(field, std::string("be a ") + nameOf(type), describe(value));
+  if (length != anyLength && n != length)
+    wrong(field, "have " + std::to_string(length) + " elements", std::to_string(n));
+  *actual = n;
+}
+
+std::vector<int32_t> Fields::indices(const char* key, size_t length, int32_t low, int64_t high) const {
+  const Elements<int32_t> e = typed<int32_t>(key, length);
+  std::vector<int32_t> v(e.data, e.data + e.length);
+  for (size_t i = 0; i < v.size(); ++i)
+    if (v[i] < low || v[i] > high)
+      wrong(path(key) + "[" + std::to_string(i) + "]",
+            "be an integer from " + std::to_string(low) + " to " + std::to_string(high),
+            std::to_string(v[i]));
+  return v;
+}
+
+}  // namespace clip::binding

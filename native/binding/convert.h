@@ -1,0 +1,111 @@
+#pragma once
+// Checked reading of JavaScript values. Nothing that lib passes is trusted: whatever is wrong becomes an
+// Error with ERR_CLIP_INPUT that names the field.
+#include "binding/error.h"
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace clip::binding {
+
+[[noreturn]] void wrong(const std::string& field, const std::string& expected, const std::string& got,
+                        const char* code = "ERR_CLIP_INPUT");
+// What a value is, in a few words, for the end of a sentence.
+std::string describe(Napi::Value value);
+
+// A product that stops at the largest size_t instead of wrapping.
+size_t product(std::initializer_list<size_t> factors);
+
+// The elements of a typed array, which must be kept alive while they are used.
+template <class T>
+struct Elements {
+  T* data = nullptr;
+  size_t length = 0;
+  Napi::Value array;
+};
+
+double readNumber(Napi::Value value, const std::string& field);
+int64_t readInteger(Napi::Value value, const std::string& field, int64_t low, int64_t high,
+                    const char* code = "ERR_CLIP_INPUT");
+std::string readString(Napi::Value value, const std::string& field);
+Napi::Object readObject(Napi::Value value, const std::string& field);
+Napi::Array readArray(Napi::Value value, const std::string& field);
+bool readBoolean(Napi::Value value, const std::string& field);
+
+constexpr size_t anyLength = SIZE_MAX;
+
+template <class T>
+constexpr napi_typedarray_type typeOf() {
+  if constexpr (std::is_same_v<T, float>)
+    return napi_float32_array;
+  else if constexpr (std::is_same_v<T, int32_t>)
+    return napi_int32_array;
+  else
+    return napi_uint8_array;
+}
+
+void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_type type, size_t length,
+                void** data, size_t* actual);
+
+template <class T>
+Elements<T> readTyped(Napi::Value value, const std::string& field, size_t length = anyLength) {
+  Elements<T> e;
+  void* data = nullptr;
+  checkTyped(value, field, typeOf<T>(), length, &data, &e.length);
+  e.data = static_cast<T*>(data);
+  e.array = value;
+  return e;
+}
+
+// The fields of an object, read by name.
+class Fields {
+ public:
+  Fields(Napi::Value value, std::string path) : object_(readObject(value, path)), path_(std::move(path)) {}
+  explicit Fields(Napi::Value value) : object_(readObject(value, "arguments[0]")) {}
+
+  std::string path(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
+  Napi::Value value(const char* key) const { return object_.Get(key); }
+  bool has(const char* key) const {
+    const Napi::Value v = value(key);
+    return !v.IsUndefined() && !v.IsNull();
+  }
+  int integer(const char* key, int low = 1, int high = INT32_MAX, const char* code = "ERR_CLIP_INPUT") const {
+    return static_cast<int>(readInteger(value(key), path(key), low, high, code));
+  }
+  double number(const char* key) const { return readNumber(value(key), path(key)); }
+  bool boolean(const char* key) const { return readBoolean(value(key), path(key)); }
+  std::string string(const char* key) const { return readString(value(key), path(key)); }
+  template <class T>
+  Elements<T> typed(const char* key, size_t length = anyLength) const {
+    return readTyped<T>(value(key), path(key), length);
+  }
+  // Copied, because JavaScript could change them between the check and the use.
+  std::vector<int32_t> indices(const char* key, size_t length, int32_t low, int64_t high) const;
+  template <class E>
+  E choice(const char* key, std::initializer_list<std::pair<const char*, E>> words) const {
+    return readChoice<E>(value(key), path(key), words);
+  }
+
+  template <class E>
+  static E readChoice(Napi::Value value, const std::string& field,
+                      std::initializer_list<std::pair<const char*, E>> words) {
+    std::string list;
+    if (value.IsString()) {
+      const std::string got = value.As<Napi::String>();
+      for (const auto& [word, e] : words)
+        if (got == word) return e;
+    }
+    for (const auto& [word, e] : words) list += (list.empty() ? "'" : ", '") + std::string(word) + "'";
+    wrong(field, "be one of " + list, describe(value));
+  }
+
+ private:
+  Napi::Object object_;
+  std::string path_;
+};
+
+}  // namespace clip::binding

@@ -1,0 +1,44 @@
+#include "binding/error.h"
+
+#include <new>
+
+#include "model/model.h"
+
+namespace clip::binding {
+namespace {
+
+Napi::Value make(Napi::Env env, const Error& e) {
+  const Napi::Error error = e.code == "ERR_CLIP_INPUT" ? Napi::Error(Napi::TypeError::New(env, e.message))
+                                                       : Napi::Error::New(env, e.message);
+  Napi::Object o = error.Value();
+  o.Set("code", e.code);
+  if (!e.file.empty()) o.Set("file", e.file);
+  if (!e.field.empty()) o.Set("field", e.field);
+  if (!e.expected.empty()) o.Set("expected", e.expected);
+  if (!e.actual.empty()) o.Set("actual", e.actual);
+  if (e.index >= 0) o.Set("index", e.index);
+  return o;
+}
+
+}  // namespace
+
+Napi::Value toJs(Napi::Env env, std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Napi::Error& e) {
+    return e.Value();
+  } catch (const Error& e) {
+    return make(env, e);
+  } catch (const Cancelled&) {
+    return make(env, {"ERR_CLIP_ABORTED", "The job was cancelled"});
+  } catch (const std::bad_alloc&) {
+    return make(env, {"ERR_CLIP_MEMORY", "There is not enough memory for this call"});
+  } catch (const std::exception& e) {
+    return make(env,
+                {"ERR_CLIP_INTERNAL", std::string("A fault in clip-native, please report it: ") + e.what()});
+  } catch (...) {
+    return make(env, {"ERR_CLIP_INTERNAL", "A fault of unknown kind in clip-native, please report it"});
+  }
+}
+
+}  // namespace clip::binding

@@ -1,0 +1,47 @@
+#pragma once
+// The one bridge from C++ exceptions to JavaScript errors. Also the one place that includes napi.h for this
+// room.
+
+// A worker that is being terminated can't be thrown into: then the exception is dropped instead of ending the
+// process.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
+#include <napi.h>
+
+#include <exception>
+
+#include "../error.h"
+
+namespace clip::binding {
+
+// clip::Error keeps its code and fields (ERR_CLIP_INPUT becomes a TypeError), Cancelled is ERR_CLIP_ABORTED,
+// std::bad_alloc ERR_CLIP_MEMORY, a JavaScript exception itself, anything else ERR_CLIP_INTERNAL.
+Napi::Value toJs(Napi::Env env, std::exception_ptr failure);
+
+// Runs body() -> Napi::Value; a fault in it is thrown as a JavaScript exception.
+template <class F>
+Napi::Value throwing(const Napi::CallbackInfo& info, F body) {
+  try {
+    return body();
+  } catch (...) {
+    const Napi::Value error = toJs(info.Env(), std::current_exception());
+    napi_throw(info.Env(), error);
+    return Napi::Value();
+  }
+}
+
+// Runs body() -> Napi::Value (a promise); a fault in it becomes a rejected promise.
+template <class F>
+Napi::Value rejecting(const Napi::CallbackInfo& info, F body) {
+  try {
+    return body();
+  } catch (...) {
+    const Napi::Value error = toJs(info.Env(), std::current_exception());
+    napi_deferred deferred;
+    napi_value promise;
+    if (napi_create_promise(info.Env(), &deferred, &promise) != napi_ok) return Napi::Value();
+    napi_reject_deferred(info.Env(), deferred, error);
+    return Napi::Value(info.Env(), promise);
+  }
+}
+
+}  // namespace clip::binding

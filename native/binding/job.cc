@@ -1,0 +1,184 @@
+#include "binding/job.h"
+
+#include <algorithm>
+
+#include "cpu/threads.h"
+
+namespace clip::binding {
+
+void Mailbox::post(uint64_t ticket, std::exception_ptr failure) {
+  std::lock_guard lock(mutex_);
+  if (!open_) return;
+  letters_.push_back({ticket, std::move(failure)});
+  // Under the lock: after close() nobody calls the function again. One call per heap of letters is enough.
+  if (letters_.size() == 1) napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
+}
+
+bool Mailbox::enter() {
+  std::lock_guard lock(mutex_);
+  if (!open_) return false;
+  ++inside_;
+  return true;
+}
+
+void Mailbox::leave() {
+  std::lock_guard lock(mutex_);
+  if (--inside_ == 0) idle_.notify_all();
+}
+
+std::vector<Mailbox::Letter> Mailbox::collect() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(letters_, {});
+}
+
+void Mailbox::close() {
+  std::lock_guard lock(mutex_);
+  open_ = false;
+  letters_.clear();
+}
+
+void Mailbox::awaitIdle() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return inside_ == 0; });
+}
+
+Environment::Environment(Napi::Env env) : env_(env) {
+  const napi_value name = Napi::String::New(env, "clip-native");
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, wake,
+                                      &wake_) != napi_ok)
+    throw Error{"ERR_CLIP_INTERNAL", "Node refused a thread-safe function"};
+  napi_unref_threadsafe_function(env, wake_);  // referenced only while a call is pending
+  mailbox_ = std::make_shared<Mailbox>(wake_);
+  env.AddCleanupHook([](Environment* self) { self->end(); }, this);
+}
+
+Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& start) {
+  const Key key{call.owner, call.job};
+  if (call.job >= 0 && byKey_.count(key))
+    throw Error{"ERR_CLIP_INPUT",
+                "Expected `job` to be a new number, got " + std::to_string(call.job) + ", which is pending",
+                {},
+                "job"};
+  const Ticket ticket = next_++;
+  Pending entry;
+  for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+  entry.result = std::move(call.result);
+  entry.cancel = std::move(call.cancel);
+  entry.keyed = call.job >= 0;
+  entry.key = key;
+  napi_value promise;
+  if (napi_create_promise(env_, &entry.deferred, &promise) != napi_ok) throw Napi::Error::New(env_);
+  if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
+  if (entry.keyed) byKey_[key] = ticket;
+  pending_.emplace(ticket, std::move(entry));
+  try {
+    start(ticket);
+  } catch (...) {
+    settle(ticket, std::current_exception());
+  }
+  return Napi::Value(env_, promise);
+}
+
+namespace {
+
+struct PoolTask {
+  std::shared_ptr<Mailbox> mailbox;
+  uint64_t ticket;
+  std::function<void()> body;
+
+  static void run(void* argument) {
+    const std::unique_ptr<PoolTask> task(static_cast<PoolTask*>(argument));
+    if (!task->mailbox->enter()) return;
+    std::exception_ptr failure;
+    try {
+      task->body();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    task->mailbox->post(task->ticket, failure);
+    task->mailbox->leave();
+  }
+};
+
+}  // namespace
+
+Napi::Value Environment::beginOnPool(Call call, std::function<void()> body) {
+  return begin(std::move(call), [&](Ticket ticket) {
+    auto task = std::make_unique<PoolTask>(PoolTask{mailbox_, ticket, std::move(body)});
+    submit(PoolTask::run, task.get());
+    task.release();
+  });
+}
+
+void Environment::cancel(const void* owner, int64_t job) {
+  const auto at = byKey_.find({owner, job});
+  if (at == byKey_.end()) return;  // done already
+  Pending& entry = pending_.at(at->second);
+  if (!entry.deferred) return;
+  const Napi::Value reason = toJs(env_, std::make_exception_ptr(Cancelled{}));
+  napi_reject_deferred(env_, std::exchange(entry.deferred, nullptr), reason);
+  if (entry.cancel) entry.cancel();
+}
+
+void Environment::watch(const std::shared_ptr<Queue>& queue) {
+  queues_.erase(std::remove_if(queues_.begin(), queues_.end(), [](const auto& q) { return q.expired(); }),
+                queues_.end());
+  queues_.push_back(queue);
+}
+
+void Environment::wake(napi_env env, napi_value, void* context, void*) {
+  if (!env) return;  // the environment is ending
+  auto* self = static_cast<Environment*>(context);
+  for (Mailbox::Letter& letter : self->mailbox_->collect()) {
+    const Napi::HandleScope scope(self->env_);
+    self->settle(letter.ticket, std::move(letter.failure));
+  }
+}
+
+// Statuses are ignored on purpose: they only fail when the environment can't run JavaScript any more.
+void Environment::settle(Ticket ticket, std::exception_ptr failure) {
+  const auto at = pending_.find(ticket);
+  if (at == pending_.end()) return;
+  // A JavaScript exception may be raised below; the entry must be gone whatever happens.
+  Pending entry = std::move(at->second);
+  withdraw(ticket);
+  if (!entry.deferred) return;  // cancelled before
+  try {
+    Napi::Value value = env_.Undefined();
+    if (!failure) {
+      try {
+        if (entry.result) value = entry.result(env_);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    }
+    if (failure)
+      napi_reject_deferred(env_, entry.deferred, toJs(env_, failure));
+    else
+      napi_resolve_deferred(env_, entry.deferred, value);
+  } catch (...) {
+  }
+}
+
+void Environment::withdraw(Ticket ticket) {
+  const auto at = pending_.find(ticket);
+  if (at->second.keyed) byKey_.erase(at->second.key);
+  pending_.erase(at);
+  if (pending_.empty()) napi_unref_threadsafe_function(env_, wake_);
+}
+
+// The environment ends (process.exit, worker.terminate, the end of a thread): whatever is running stops at
+// the next block, and when this returns no pool thread touches anything of this environment any more.
+void Environment::end() {
+  mailbox_->close();
+  for (auto& [ticket, entry] : pending_)
+    if (entry.cancel) entry.cancel();
+  for (const auto& weak : queues_)
+    if (const std::shared_ptr<Queue> queue = weak.lock()) queue->close();
+  mailbox_->awaitIdle();
+  byKey_.clear();
+  pending_.clear();
+  napi_release_threadsafe_function(wake_, napi_tsfn_abort);
+}
+
+}  // namespace clip::binding

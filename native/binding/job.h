@@ -1,0 +1,106 @@
+#pragma once
+// How work leaves the JavaScript thread and comes back: every asynchronous call is one Pending entry with a
+// promise.
+//
+// The pool never holds anything of JavaScript. It holds a ticket number and the environment's Mailbox, and
+// posts "ticket 17 is done" there; the entry itself (promise, references to buffers) is looked up and settled
+// on the JavaScript thread, woken by the one thread-safe function of its environment. When the environment
+// ends, the mailbox is closed, so a late post is dropped without touching anything that is gone.
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "binding/error.h"
+#include "queue.h"
+
+namespace clip::binding {
+
+class Mailbox {
+ public:
+  struct Letter {
+    uint64_t ticket;
+    std::exception_ptr failure;
+  };
+
+  explicit Mailbox(napi_threadsafe_function wake) : wake_(wake) {}
+
+  // Any thread: this job is done, nobody reads its inputs any more.
+  void post(uint64_t ticket, std::exception_ptr failure);
+  // Pool threads, around work that reads memory of the environment. False: the environment has ended, do
+  // nothing.
+  bool enter();
+  void leave();
+
+  std::vector<Letter> collect();
+  // Ends all posting; returns when nobody is between enter and leave.
+  void close();
+  void awaitIdle();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  std::vector<Letter> letters_;
+  napi_threadsafe_function wake_;
+  int inside_ = 0;
+  bool open_ = true;
+};
+
+// What one environment (the main thread or one worker) owns. Used on its JavaScript thread only.
+class Environment {
+ public:
+  using Ticket = uint64_t;
+  // Identifies a job to `cancel`: whose it is and the number that lib gave it.
+  using Key = std::pair<const void*, int64_t>;
+
+  struct Pending {
+    napi_deferred deferred = nullptr;                // nullptr once settled
+    std::vector<Napi::Reference<Napi::Value>> keep;  // buffers that the pool reads or writes
+    std::function<Napi::Value(Napi::Env)> result;
+    std::function<void()> cancel;
+    bool keyed = false;
+    Key key{};
+  };
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+  explicit Environment(Napi::Env env);
+
+  // Registers a promise. `start` then hands the work out; if it throws, the entry is withdrawn.
+  // `result` is called on this thread when the work is done without failure.
+  struct Call {
+    std::vector<Napi::Value> keep = {};
+    std::function<Napi::Value(Napi::Env)> result = {};
+    std::function<void()> cancel = {};
+    const void* owner = nullptr;
+    int64_t job = -1;  // >= 0: can be cancelled by (owner, job)
+  };
+  Napi::Value begin(Call call, const std::function<void(Ticket)>& start);
+  // Runs `body` on the pool as the work of a call.
+  Napi::Value beginOnPool(Call call, std::function<void()> body);
+
+  // Rejects at once with ERR_CLIP_ABORTED; buffers stay referenced until the pool is done with them.
+  void cancel(const void* owner, int64_t job);
+  void watch(const std::shared_ptr<Queue>& queue);
+
+  const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
+
+ private:
+  static void wake(napi_env env, napi_value, void* context, void*);
+  void settle(Ticket ticket, std::exception_ptr failure);
+  void withdraw(Ticket ticket);
+  void end();
+
+  Napi::Env env_;
+  napi_threadsafe_function wake_ = nullptr;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::map<Ticket, Pending> pending_;
+  std::map<Key, Ticket> byKey_;
+  std::vector<std::weak_ptr<Queue>> queues_;
+  Ticket next_ = 1;
+};
+
+}  // namespace clip::binding

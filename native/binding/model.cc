@@ -1,0 +1,307 @@
+// NativeModel: loading, and one queue entry per call. The model's methods are closures over its state instead
+// of prototype methods, so there is no `this` that somebody could exchange for another object.
+#include "binding/convert.h"
+#include "binding/job.h"
+#include "binding/surface.h"
+#include "cpu/context.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace clip::binding {
+namespace {
+
+constexpr size_t kCopyLimit = size_t{1}
+                              << 20;  // larger buffers are referenced until the pool is done with them
+constexpr int64_t kMaxJob = int64_t{1} << 53;
+
+constexpr std::initializer_list<std::pair<const char*, Output>> kOutputs = {
+    {"embedding", Output::embedding}, {"pooled", Output::pooled}, {"tokens", Output::tokens}};
+
+struct ModelState {
+  Napi::Env env;
+  std::shared_ptr<Queue> queue;
+  std::optional<VisionConfig> image;
+  std::optional<TextConfig> text;
+  int size = 0;             // side of the preprocessed picture
+  int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
+
+  ~ModelState() { tell(0); }
+  void tell(int64_t bytes) {
+    int64_t now;
+    napi_adjust_external_memory(env, bytes - weightBytes, &now);
+    weightBytes = bytes;
+  }
+};
+using State = std::shared_ptr<ModelState>;
+
+Napi::Value toFloats(Napi::Env env, const float* data, size_t count) {
+  Napi::Float32Array array = Napi::Float32Array::New(env, count);
+  if (count) std::memcpy(array.Data(), data, count * sizeof(float));
+  return array;
+}
+
+// A queue job together with what keeps its inputs alive.
+struct Input {
+  std::shared_ptr<Queue::Job> job = std::make_shared<Queue::Job>();
+  std::shared_ptr<std::vector<std::unique_ptr<uint8_t[]>>> copies =
+      std::make_shared<std::vector<std::unique_ptr<uint8_t[]>>>();
+  std::vector<Napi::Value> keep;
+
+  const void* hold(const void* data, size_t bytes, Napi::Value array) {
+    if (bytes > kCopyLimit) {
+      keep.push_back(array);
+      return data;
+    }
+    copies->emplace_back(new uint8_t[bytes]);
+    std::memcpy(copies->back().get(), data, bytes);
+    return copies->back().get();
+  }
+};
+
+Napi::Value enqueue(const State& state, int64_t id, Input input) {
+  Environment& environment = Environment::of(state->env);
+  const std::shared_ptr<Queue::Job> job = input.job;
+  const std::shared_ptr<Queue> queue = state->queue;
+  Environment::Call call;
+  call.keep = std::move(input.keep);
+  call.result = [job](Napi::Env env) { return toFloats(env, job->out.get(), job->floats); };
+  call.cancel = [job, queue] { queue->cancel(job); };
+  call.owner = queue.get();
+  call.job = id;
+  return environment.begin(std::move(call), [&](Environment::Ticket ticket) {
+    // The copies live as long as the job; nothing of JavaScript is in here.
+    job->done = [mailbox = environment.mailbox(), ticket, copies = input.copies](std::exception_ptr failure) {
+      mailbox->post(ticket, std::move(failure));
+    };
+    queue->push(job);
+  });
+}
+
+void readImages(const State& state, Napi::Value value, Input& input) {
+  const Napi::Array array = readArray(value, "images");
+  std::vector<Image>& images = input.job->images;
+  images.reserve(array.Length());
+  const size_t size = static_cast<size_t>(state->size);
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    try {
+      const Fields f(array.Get(i), "images[" + std::to_string(i) + "]");
+      Image image;
+      if (f.has("planes")) {
+        const auto planes = f.typed<float>("planes", 3 * size * size);
+        image.width = image.height = state->size;
+        image.planes =
+            static_cast<const float*>(input.hold(planes.data, planes.length * sizeof(float), planes.array));
+      } else {
+        image.width = f.integer("width");
+        image.height = f.integer("height");
+        image.mode = f.choice<PixelMode>("mode", {{"L", PixelMode::L},
+                                                  {"LA", PixelMode::LA},
+                                                  {"RGB", PixelMode::RGB},
+                                                  {"RGBA", PixelMode::RGBA},
+                                                  {"CMYK", PixelMode::CMYK},
+                                                  {"I;16", PixelMode::I16}});
+        image.nearest = f.has("nearest") && f.boolean("nearest");
+        const size_t bytes = product({static_cast<size_t>(image.width), static_cast<size_t>(image.height),
+                                      static_cast<size_t>(channelsOf(image.mode)),
+                                      image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
+        const auto data = f.typed<uint8_t>("data", bytes);
+        if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
+          wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");
+        image.data = static_cast<const uint8_t*>(input.hold(data.data, bytes, data.array));
+      }
+      images.push_back(image);
+    } catch (Error& e) {
+      e.index = static_cast<int>(i);
+      throw;
+    }
+  }
+}
+
+void readTexts(const State& state, Napi::Value ids, Napi::Value lengths, Queue::Job& job) {
+  const auto id = readTyped<int32_t>(ids, "ids");
+  const auto length = readTyped<int32_t>(lengths, "lengths");
+  // Copied first, checked then: JavaScript can't change the copies.
+  job.ids.assign(id.data, id.data + id.length);
+  job.lengths.assign(length.data, length.data + length.length);
+  size_t total = 0;
+  for (size_t i = 0; i < job.lengths.size(); ++i) {
+    const int32_t n = job.lengths[i];
+    if (n < 1 || n > state->text->contextLength)
+      throw Error{"ERR_CLIP_INPUT",
+                  "Expected `lengths[" + std::to_string(i) + "]` to be an integer from 1 to " +
+                      std::to_string(state->text->contextLength) + ", got " + std::to_string(n),
+                  {},
+                  "lengths",
+                  "1 to " + std::to_string(state->text->contextLength),
+                  std::to_string(n),
+                  static_cast<int>(i)};
+    total += static_cast<size_t>(n);
+  }
+  if (total != job.ids.size())
+    wrong("ids", "have " + std::to_string(total) + " elements (the sum of lengths)",
+          std::to_string(job.ids.size()));
+  for (size_t i = 0; i < job.ids.size(); ++i)
+    if (job.ids[i] < 0 || job.ids[i] >= state->text->vocabSize)
+      wrong("ids[" + std::to_string(i) + "]",
+            "be a token id from 0 to " + std::to_string(state->text->vocabSize - 1),
+            std::to_string(job.ids[i]));
+}
+
+int64_t readJob(const Napi::CallbackInfo& info) { return readInteger(info[0], "job", 0, kMaxJob); }
+
+Napi::Value empty(Napi::Env env) {
+  return Environment::of(env).begin(
+      {.result = [](Napi::Env e) { return toFloats(e, nullptr, 0); }},
+      [env](Environment::Ticket ticket) { Environment::of(env).mailbox()->post(ticket, nullptr); });
+}
+
+Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queue::Kind kind) {
+  return rejecting(info, [&]() -> Napi::Value {
+    if (!state->image && kind == Queue::Kind::image)
+      wrong("model", "have an image tower", "a model loaded without it");
+    const int64_t id = readJob(info);
+    Input input;
+    input.job->kind = kind;
+    readImages(state, info[1], input);
+    if (kind == Queue::Kind::image) {
+      input.job->output = Fields::readChoice<Output>(info[2], "output", kOutputs);
+      input.job->normalise = readBoolean(info[3], "normalize");
+    }
+    if (input.job->images.empty()) return empty(info.Env());
+    return enqueue(state, id, std::move(input));
+  });
+}
+
+Napi::Value encodeText(const State& state, const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    if (!state->text) wrong("model", "have a text tower", "a model loaded without it");
+    const int64_t id = readJob(info);
+    Input input;
+    input.job->kind = Queue::Kind::text;
+    readTexts(state, info[1], info[2], *input.job);
+    input.job->output = Fields::readChoice<Output>(info[3], "output", kOutputs);
+    input.job->normalise = readBoolean(info[4], "normalize");
+    if (input.job->lengths.empty()) return empty(info.Env());
+    return enqueue(state, id, std::move(input));
+  });
+}
+
+Napi::Value dispose(const State& state, const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    Environment& environment = Environment::of(info.Env());
+    return environment.begin({.result =
+                                  [state](Napi::Env env) {
+                                    state->tell(0);
+                                    return env.Undefined();
+                                  }},
+                             [&](Environment::Ticket ticket) {
+                               state->queue->dispose([mailbox = environment.mailbox(), ticket] {
+                                 mailbox->post(ticket, nullptr);
+                               });
+                             });
+  });
+}
+
+Napi::Value counters(const State& state, const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    const Queue::Counters c = state->queue->counters();
+    const Napi::Object o = Napi::Object::New(info.Env());
+    o.Set("textRows", static_cast<double>(c.textRows));
+    o.Set("imageRows", static_cast<double>(c.imageRows));
+    o.Set("passes", static_cast<double>(c.passes));
+    o.Set("jobs", static_cast<double>(c.jobs));
+    return o;
+  });
+}
+
+int64_t weightBytes(const ModelConfig& config) {
+  double bytes = 0;
+  for (const auto& [name, tensor] : config.tensors) {
+    double elements = 4;
+    for (const int64_t n : tensor.shape) elements *= static_cast<double>(n);
+    bytes += elements;
+  }
+  return bytes < 1e12 ? static_cast<int64_t>(bytes) : 0;
+}
+
+Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
+  const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, {}, {}, 0, 0});
+  state->image = model->config().image;
+  state->text = model->config().text;
+  state->size = model->config().preprocess.size;
+  const Napi::Object o = Napi::Object::New(env);
+  const auto property = [&](const char* name, Napi::Value value) {
+    o.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
+  };
+  property("backend", Napi::String::New(env, model->backend().name));
+  property("active", Napi::String::New(env, model->backend().name));
+  property("device", Napi::String::New(env, model->backend().device));
+  property("threads", Napi::Number::New(env, model->options().threads));
+  const int64_t bytes = weightBytes(model->config());
+  state->queue = std::make_shared<Queue>(std::move(model));
+  Environment::of(env).watch(state->queue);
+  state->tell(bytes);
+
+  const auto method = [&](const char* name, auto body) {
+    property(name, Napi::Function::New(env, body, name));
+  };
+  method("encodeImage",
+         [state](const Napi::CallbackInfo& info) { return encodeImage(state, info, Queue::Kind::image); });
+  method("preprocess", [state](const Napi::CallbackInfo& info) {
+    return encodeImage(state, info, Queue::Kind::preprocess);
+  });
+  method("encodeText", [state](const Napi::CallbackInfo& info) { return encodeText(state, info); });
+  method("dispose", [state](const Napi::CallbackInfo& info) { return dispose(state, info); });
+  method("counters", [state](const Napi::CallbackInfo& info) { return counters(state, info); });
+  method("cancel", [state](const Napi::CallbackInfo& info) {
+    return throwing(info, [&]() -> Napi::Value {
+      Environment::of(info.Env()).cancel(state->queue.get(), readJob(info));
+      return info.Env().Undefined();
+    });
+  });
+  return o;
+}
+
+}  // namespace
+
+Napi::Value loadModel(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const int64_t id = readJob(info);
+    struct Load {
+      ModelConfig config;
+      LoadOptions options;
+      std::atomic<bool> cancel{false};
+      std::unique_ptr<Model> model;
+    };
+    const auto load = std::make_shared<Load>();
+    load->config = readModelConfig(info[1], info[2]);
+    const Fields f(info[3], "options");
+    load->options.device = f.choice<const char*>(
+        "device", {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}, {"reference", "reference"}});
+    load->options.dtype = f.choice<Dtype>("dtype", {{"float32", Dtype::float32},
+                                                    {"float16", Dtype::float16},
+                                                    {"bfloat16", Dtype::bfloat16},
+                                                    {"int8", Dtype::int8}});
+    load->options.threads = f.integer("threads", 1, kMaxThreads);
+    load->options.maxBatchRows = f.integer("maxBatchRows", 1, 1 << 20);
+
+    Environment::Call call;
+    call.result = [load](Napi::Env env) { return makeModel(env, std::move(load->model)); };
+    call.cancel = [load] { load->cancel = true; };
+    call.job = id;
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [load] {
+      if (load->cancel) throw Cancelled{};
+      load->model = Model::load(std::move(load->config), load->options, load->cancel);
+    });
+  });
+}
+
+Napi::Value cancelLoad(const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    Environment::of(info.Env()).cancel(nullptr, readJob(info));
+    return info.Env().Undefined();
+  });
+}
+
+}  // namespace clip::binding

@@ -1,0 +1,254 @@
+#include "queue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/threads.h"
+
+namespace clip {
+namespace {
+
+bool compatible(const Queue::Job& a, const Queue::Job& b) {
+  return a.kind == b.kind && a.output == b.output && a.normalise == b.normalise;
+}
+
+std::exception_ptr disposed() {
+  return std::make_exception_ptr(Error{"ERR_CLIP_DISPOSED", "The model was disposed"});
+}
+
+int64_t rowsOf(const Model& model, const Queue::Job& job) {
+  if (job.kind == Queue::Kind::text) {
+    int64_t rows = 0;
+    for (const int32_t n : job.lengths) rows += n;
+    return rows;
+  }
+  const auto& image = model.config().image;
+  return static_cast<int64_t>(job.images.size()) * (image ? image->tokens() : 1);
+}
+
+}  // namespace
+
+Queue::Queue(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+
+void Queue::push(JobPtr job) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!disposed_) {
+      job->rows = rowsOf(*model_, *job);
+      schedule();  // it takes the lock that we hold, so it sees the job
+      waiting_.push_back(std::move(job));
+      ++counters_.jobs;
+      return;
+    }
+  }
+  job->done(disposed());
+}
+
+void Queue::cancel(const JobPtr& job) {
+  {
+    std::lock_guard lock(mutex_);
+    job->cancelled = true;
+    const auto at = std::find(waiting_.begin(), waiting_.end(), job);
+    if (at == waiting_.end()) return;  // running: its pass sees the flag; or done already
+    waiting_.erase(at);
+  }
+  job->done(std::make_exception_ptr(Cancelled{}));
+}
+
+void Queue::dispose(std::function<void()> freed) {
+  std::deque<JobPtr> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    disposed_ = true;
+    dropped.swap(waiting_);
+    freed_.push_back(std::move(freed));
+    schedule();  // a pool thread gives the memory back, not the caller
+  }
+  for (const JobPtr& job : dropped) job->done(disposed());
+}
+
+void Queue::close() {
+  std::deque<JobPtr> dropped;  // die after the lock
+  std::unique_ptr<Model> model;
+  std::unique_lock lock(mutex_);
+  disposed_ = true;
+  dropped.swap(waiting_);
+  for (const JobPtr& job : running_) job->cancelled = true;
+  passEnded_.wait(lock, [this] { return !inPass_; });
+  model.swap(model_);
+  lock.unlock();
+}
+
+Queue::Counters Queue::counters() const {
+  std::lock_guard lock(mutex_);
+  Counters c = counters_;
+  if (model_) {
+    c.imageRows = model_->imageRows;
+    c.textRows = model_->textRows;
+  }
+  return c;
+}
+
+void Queue::schedule() {
+  if (scheduled_) return;
+  auto self = std::make_unique<std::shared_ptr<Queue>>(shared_from_this());
+  submit(
+      [](void* argument) {
+        const std::unique_ptr<std::shared_ptr<Queue>> self(static_cast<std::shared_ptr<Queue>*>(argument));
+        (*self)->drain();
+      },
+      self.get());  // throws where the system refuses to start the pool's first thread
+  self.release();
+  scheduled_ = true;
+}
+
+// One pass per pool task, so that several models and kernel calls share the pool fairly.
+void Queue::drain() {
+  std::vector<JobPtr> jobs;
+  std::vector<std::function<void()>> freed;
+  std::unique_ptr<Model> model;
+  {
+    std::lock_guard lock(mutex_);
+    scheduled_ = false;
+    if (inPass_) return;  // its end schedules again
+    if (waiting_.empty()) {
+      if (!disposed_) return;
+      if (model_) {
+        counters_.imageRows = model_->imageRows;
+        counters_.textRows = model_->textRows;
+      }
+      model.swap(model_);
+      freed.swap(freed_);
+    } else {
+      jobs = running_ = take();
+      inPass_ = true;
+      ++counters_.passes;
+    }
+  }
+  if (jobs.empty()) {
+    model.reset();
+    for (const auto& f : freed) f();
+    return;
+  }
+  runPass(jobs);
+  {
+    std::lock_guard lock(mutex_);
+    running_.clear();
+    inPass_ = false;
+    if (!waiting_.empty() || !freed_.empty()) schedule();
+    passEnded_.notify_all();
+  }
+}
+
+// The oldest job and, in order, every waiting one that fits with it: whole jobs, up to maxBatchRows rows.
+std::vector<Queue::JobPtr> Queue::take() {
+  std::vector<JobPtr> jobs{waiting_.front()};
+  waiting_.pop_front();
+  int64_t rows = jobs[0]->rows;
+  const int64_t limit = model_->options().maxBatchRows;
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    if (!compatible(*jobs[0], **at)) {
+      ++at;
+      continue;
+    }
+    if (rows + (*at)->rows > limit) break;  // not past it: a smaller one behind would overtake
+    rows += (*at)->rows;
+    jobs.push_back(*at);
+    at = waiting_.erase(at);
+  }
+  return jobs;
+}
+
+void Queue::runPass(const std::vector<JobPtr>& jobs) {
+  std::exception_ptr failure;
+  try {
+    if (!encode(jobs)) failure = std::make_exception_ptr(Cancelled{});
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // What is wrong with one input must not fail its neighbours, and memory may suffice for one at a time.
+  if (failure && jobs.size() > 1) {
+    for (const JobPtr& job : jobs) runPass({job});
+    return;
+  }
+  for (const JobPtr& job : jobs) {
+    if (job->cancelled)
+      job->done(std::make_exception_ptr(Cancelled{}));
+    else
+      job->done(failure);
+  }
+}
+
+// One pass through the model for all jobs; false when it was stopped because all of them have gone away.
+bool Queue::encode(const std::vector<JobPtr>& jobs) {
+  const Stopped stopped = [&jobs] {
+    return std::all_of(jobs.begin(), jobs.end(), [](const JobPtr& j) { return j->cancelled.load(); });
+  };
+  if (stopped()) return false;
+  Job& first = *jobs[0];
+  if (first.kind == Kind::text) {
+    std::vector<int32_t> ids, lengths;
+    for (const JobPtr& job : jobs) {
+      ids.insert(ids.end(), job->ids.begin(), job->ids.end());
+      lengths.insert(lengths.end(), job->lengths.begin(), job->lengths.end());
+      job->floats =
+          model_->textFloats(job->output, job->lengths.data(), static_cast<int>(job->lengths.size()));
+      job->out.reset(new float[job->floats]);
+    }
+    const int texts = static_cast<int>(lengths.size());
+    if (jobs.size() == 1)
+      return model_->encodeTexts(ids.data(), lengths.data(), texts, first.output, first.normalise,
+                                 first.out.get(), stopped);
+    const size_t floats = model_->textFloats(first.output, lengths.data(), texts);
+    const std::unique_ptr<float[]> all(new float[floats]);
+    if (!model_->encodeTexts(ids.data(), lengths.data(), texts, first.output, first.normalise, all.get(),
+                             stopped))
+      return false;
+    // 'tokens' is padded to the longest text of the pass; each job wants only its own longest.
+    const size_t perText = floats / texts;
+    const float* from = all.get();
+    for (const JobPtr& job : jobs) {
+      const size_t own = job->floats / job->lengths.size();
+      for (size_t i = 0; i < job->lengths.size(); ++i, from += perText)
+        std::memcpy(job->out.get() + i * own, from, own * sizeof(float));
+    }
+    return true;
+  }
+
+  if (first.kind == Kind::preprocess) {
+    const int size = model_->config().preprocess.size;
+    const size_t perImage = size_t{3} * size * size;
+    for (const JobPtr& job : jobs) {
+      job->floats = job->images.size() * perImage;
+      job->out.reset(new float[job->floats]);
+      for (size_t i = 0; i < job->images.size(); ++i) {
+        if (job->cancelled) break;
+        model_->preprocess(job->images[i], job->out.get() + i * perImage);
+      }
+    }
+    return true;
+  }
+
+  std::vector<const Image*> images;
+  const size_t perImage = model_->imageFloats(first.output);
+  for (const JobPtr& job : jobs) {
+    for (const Image& image : job->images) images.push_back(&image);
+    job->floats = job->images.size() * perImage;
+    job->out.reset(new float[job->floats]);
+  }
+  const int count = static_cast<int>(images.size());
+  if (jobs.size() == 1)
+    return model_->encodeImages(images.data(), count, first.output, first.normalise, first.out.get(),
+                                stopped);
+  const std::unique_ptr<float[]> all(new float[images.size() * perImage]);
+  if (!model_->encodeImages(images.data(), count, first.output, first.normalise, all.get(), stopped))
+    return false;
+  const float* from = all.get();
+  for (const JobPtr& job : jobs) {
+    std::memcpy(job->out.get(), from, job->floats * sizeof(float));
+    from += job->floats;
+  }
+  return true;
+}
+
+}  // namespace clip

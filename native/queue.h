@@ -1,0 +1,84 @@
+#pragma once
+// One FIFO per model. When the model is free, everything that waits and fits together runs as one pass
+// (natural micro-batching: nobody waits for a batch to fill), and the result is cut apart again. Knows
+// nothing of JavaScript.
+//
+// Who may do what when:
+//  * push, cancel, dispose, close and counters may be called from any thread;
+//  * `done` of a job is called exactly once, without a lock held, on a pool thread or inside push / cancel /
+//  dispose;
+//    only close() drops waiting jobs without a word, because then nobody is there to listen;
+//  * the inputs that a job points to are not read any more once `done` was called or close() has returned.
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "error.h"
+#include "model/model.h"
+
+namespace clip {
+
+class Queue : public std::enable_shared_from_this<Queue> {
+ public:
+  enum class Kind : uint8_t { image, text, preprocess };
+
+  struct Job {
+    Kind kind = Kind::image;
+    Output output = Output::embedding;
+    bool normalise = true;
+    std::vector<Image> images;          // image, preprocess
+    std::vector<int32_t> ids, lengths;  // text
+    // Without failure the result is in `out`. Failures: Cancelled, Error, std::bad_alloc, ...
+    std::function<void(std::exception_ptr failure)> done;
+    std::unique_ptr<float[]> out;
+    size_t floats = 0;
+
+   private:
+    friend class Queue;
+    std::atomic<bool> cancelled{false};
+    int64_t rows = 0;
+  };
+  using JobPtr = std::shared_ptr<Job>;
+
+  struct Counters {
+    uint64_t textRows = 0, imageRows = 0, passes = 0, jobs = 0;
+  };
+
+  explicit Queue(std::unique_ptr<Model> model);
+
+  void push(JobPtr job);
+  // A waiting job leaves at once; a running one is dropped from its pass, which stops early only if all jobs
+  // in it were cancelled. Either way `done` gets Cancelled, unless the result was there first.
+  void cancel(const JobPtr& job);
+  // The running pass finishes, waiting jobs fail with ERR_CLIP_DISPOSED; `freed` is called when the model's
+  // memory is given back. Idempotent: every call is answered.
+  void dispose(std::function<void()> freed);
+  // For the end of an environment: drops what waits, stops what runs at the next block, waits for that,
+  // frees.
+  void close();
+
+  Counters counters() const;
+
+ private:
+  void schedule();  // with the lock held
+  void drain();
+  std::vector<JobPtr> take();  // with the lock held
+  void runPass(const std::vector<JobPtr>& jobs);
+  bool encode(const std::vector<JobPtr>& jobs);
+
+  mutable std::mutex mutex_;
+  std::condition_variable passEnded_;
+  std::unique_ptr<Model> model_;
+  std::deque<JobPtr> waiting_;
+  std::vector<JobPtr> running_;
+  std::vector<std::function<void()>> freed_;
+  bool scheduled_ = false, inPass_ = false, disposed_ = false;
+  Counters counters_;
+};
+
+}  // namespace clip
