@@ -150,8 +150,7 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<void>
-  /** For tests only: the ops that have no public kernel. */
-  /** resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
+  /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
   preprocess(a: {
     image: NativeImage
     preprocess: PreprocessSpec
@@ -159,6 +158,7 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<void>
+  /** The ops that have no public kernel. */
   embed(a: {
     table: Float32Array
     ids: Int32Array

@@ -5,6 +5,8 @@
 #include "binding/surface.h"
 #include "cpu/context.h"
 
+#include <cstring>
+
 namespace clip::binding {
 namespace {
 
@@ -45,6 +47,8 @@ class Call : public Fields {
     keep_.push_back(e.array);
     return e;
   }
+
+  void keep(Napi::Value array) { keep_.push_back(array); }
 
   // Runs body(backend, context) on the pool. It must hold no JavaScript value.
   Napi::Value run(std::function<void(const Backend&, Context&)> body) {
@@ -323,6 +327,31 @@ Napi::Value patches(Call& c) {
   });
 }
 
+// resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
+Napi::Value preprocess(Call& c) {
+  const PreprocessConfig config = readPreprocess(c.value("preprocess"));
+  const Image image =
+      readImage(c.value("image"), "image", config.size, [&c](const void* data, size_t, Napi::Value owner) {
+        c.keep(owner);
+        return data;
+      });
+  const size_t side = rowsOf(config.size), pixels = side * side;
+  auto* out = c.array<float>("out", {3, pixels});
+  return c.run([=](const Backend& b, Context& context) {
+    if (image.planes) {
+      std::memcpy(out, image.planes, 3 * pixels * sizeof(float));
+      return;
+    }
+    std::vector<uint8_t> rgb(3 * pixels);
+    resizeAndCrop(b, context, config, image, rgb.data());
+    float value[3 * 256];
+    normaliseTable(config, value);
+    for (size_t channel = 0; channel < 3; ++channel)
+      for (size_t i = 0; i < pixels; ++i)
+        out[channel * pixels + i] = value[channel * 256 + rgb[3 * i + channel]];
+  });
+}
+
 }  // namespace
 
 Napi::Object makeKernels(Napi::Env env) {
@@ -348,6 +377,7 @@ Napi::Object makeKernels(Napi::Env env) {
   add("gather", gather);
   add("normalise", normalise);
   add("patches", patches);
+  add("preprocess", preprocess);
   return o;
 }
 

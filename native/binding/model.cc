@@ -82,35 +82,12 @@ void readImages(const State& state, Napi::Value value, Input& input) {
   const Napi::Array array = readArray(value, "images");
   std::vector<Image>& images = input.job->images;
   images.reserve(array.Length());
-  const size_t size = static_cast<size_t>(state->size);
   for (uint32_t i = 0; i < array.Length(); ++i) {
     try {
-      const Fields f(array.Get(i), "images[" + std::to_string(i) + "]");
-      Image image;
-      if (f.has("planes")) {
-        const auto planes = f.typed<float>("planes", 3 * size * size);
-        image.width = image.height = state->size;
-        image.planes =
-            static_cast<const float*>(input.hold(planes.data, planes.length * sizeof(float), planes.array));
-      } else {
-        image.width = f.integer("width");
-        image.height = f.integer("height");
-        image.mode = f.choice<PixelMode>("mode", {{"L", PixelMode::L},
-                                                  {"LA", PixelMode::LA},
-                                                  {"RGB", PixelMode::RGB},
-                                                  {"RGBA", PixelMode::RGBA},
-                                                  {"CMYK", PixelMode::CMYK},
-                                                  {"I;16", PixelMode::I16}});
-        image.nearest = f.has("nearest") && f.boolean("nearest");
-        const size_t bytes = product({static_cast<size_t>(image.width), static_cast<size_t>(image.height),
-                                      static_cast<size_t>(channelsOf(image.mode)),
-                                      image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
-        const auto data = f.typed<uint8_t>("data", bytes);
-        if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
-          wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");
-        image.data = static_cast<const uint8_t*>(input.hold(data.data, bytes, data.array));
-      }
-      images.push_back(image);
+      images.push_back(readImage(array.Get(i), "images[" + std::to_string(i) + "]", state->size,
+                                 [&input](const void* data, size_t bytes, Napi::Value owner) {
+                                   return input.hold(data, bytes, owner);
+                                 }));
     } catch (Error& e) {
       e.index = static_cast<int>(i);
       throw;

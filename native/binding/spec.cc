@@ -62,6 +62,8 @@ void readTriple(const Fields& f, const char* key, float to[3], bool nonZero) {
   }
 }
 
+}  // namespace
+
 PreprocessConfig readPreprocess(Napi::Value value) {
   const Fields f(value, "preprocess");
   PreprocessConfig p;
@@ -76,8 +78,6 @@ PreprocessConfig readPreprocess(Napi::Value value) {
   readTriple(f, "std", p.std, true);
   return p;
 }
-
-}  // namespace
 
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
   const Fields f(spec, "spec");

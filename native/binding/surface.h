@@ -1,13 +1,24 @@
 #pragma once
 // What addon.cc puts together: NativeBinding of lib/binding.ts.
 #include "binding/error.h"
+
+#include <functional>
+#include <string>
+
 #include "model/model.h"
 
 namespace clip::binding {
 
-Napi::Object makeKernels(Napi::Env env);                                // kernels.cc: NativeKernels
-Napi::Value loadModel(const Napi::CallbackInfo& info);                  // model.cc
-Napi::Value cancelLoad(const Napi::CallbackInfo& info);                 // model.cc
-ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);  // spec.cc
+Napi::Object makeKernels(Napi::Env env);                 // kernels.cc: NativeKernels
+Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
+Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
+
+// spec.cc
+ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
+PreprocessConfig readPreprocess(Napi::Value value);
+
+// image.cc: a NativeImage. `hold` is told which bytes the image points to and answers where they will lie.
+using Hold = std::function<const void*(const void* data, size_t bytes, Napi::Value owner)>;
+Image readImage(Napi::Value value, const std::string& field, int size, const Hold& hold);
 
 }  // namespace clip::binding

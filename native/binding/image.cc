@@ -1,0 +1,36 @@
+// NativeImage of lib/image/pixels.ts -> Image.
+#include "binding/convert.h"
+#include "binding/surface.h"
+
+namespace clip::binding {
+
+Image readImage(Napi::Value value, const std::string& field, int size, const Hold& hold) {
+  const Fields f(value, field);
+  Image image;
+  if (f.has("planes")) {
+    const size_t side = static_cast<size_t>(size);
+    const auto planes = f.typed<float>("planes", 3 * side * side);
+    image.width = image.height = size;
+    image.planes = static_cast<const float*>(hold(planes.data, planes.length * sizeof(float), planes.array));
+    return image;
+  }
+  image.width = f.integer("width");
+  image.height = f.integer("height");
+  image.mode = f.choice<PixelMode>("mode", {{"L", PixelMode::L},
+                                            {"LA", PixelMode::LA},
+                                            {"RGB", PixelMode::RGB},
+                                            {"RGBA", PixelMode::RGBA},
+                                            {"CMYK", PixelMode::CMYK},
+                                            {"I;16", PixelMode::I16}});
+  image.nearest = f.has("nearest") && f.boolean("nearest");
+  const size_t bytes = product({static_cast<size_t>(image.width), static_cast<size_t>(image.height),
+                                static_cast<size_t>(channelsOf(image.mode)),
+                                image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
+  const auto data = f.typed<uint8_t>("data", bytes);
+  if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
+    wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");
+  image.data = static_cast<const uint8_t*>(hold(data.data, bytes, data.array));
+  return image;
+}
+
+}  // namespace clip::binding
