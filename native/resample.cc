@@ -22,29 +22,35 @@ double triangle(double x) {
 
 }  // namespace
 
-// Pillow's precompute_coeffs and normalize_coeffs_8bpc. The filter is stretched by the scale when shrinking,
-// which is what makes the result antialiased.
-Coefficients coefficients(int in, int out, int begin, int end, Filter filter) {
+// Pillow's precompute_coeffs. The filter is stretched by the scale when shrinking, which is what makes the
+// result antialiased.
+Coefficients::Taps tapWeights(int in, int out, int i, Filter filter, std::vector<double>& w) {
   double (*const weight)(double) = filter == Filter::bilinear ? triangle : bicubic;
   const double scale = double(in) / out, stretch = scale < 1.0 ? 1.0 : scale;
   const double support = (filter == Filter::bilinear ? 1.0 : 2.0) * stretch, inverse = 1.0 / stretch;
+  const double centre = (i + 0.5) * scale;
+  const int first = std::max(0, int(centre - support + 0.5)),
+            last = std::min(in, int(centre + support + 0.5));
+  if (w.size() < size_t(last - first)) w.resize(size_t(last - first));
+  double sum = 0;
+  for (int x = first; x < last; x++) sum += w[x - first] = weight((x - centre + 0.5) * inverse);
+  if (sum != 0.0)
+    for (int x = 0; x < last - first; x++) w[x] /= sum;
+  return {first, last - first};
+}
+
+// Pillow's normalize_coeffs_8bpc.
+Coefficients coefficients(int in, int out, int begin, int end, Filter filter) {
+  const double support = (filter == Filter::bilinear ? 1.0 : 2.0) * std::max(1.0, double(in) / out);
   Coefficients c;
   c.stride = (int(std::ceil(support)) * 2 + 1 + 7) / 8 * 8;
   c.at.resize(size_t(end - begin));
   c.k.assign(size_t(end - begin) * c.stride, 0);
   std::vector<double> w(c.stride);
   for (int i = begin; i < end; i++) {
-    const double centre = (i + 0.5) * scale;
-    const int first = std::max(0, int(centre - support + 0.5)),
-              last = std::min(in, int(centre + support + 0.5));
-    double sum = 0;
-    for (int x = first; x < last; x++) sum += w[x - first] = weight((x - centre + 0.5) * inverse);
+    const Coefficients::Taps t = c.at[i - begin] = tapWeights(in, out, i, filter, w);
     int32_t* k = &c.k[size_t(i - begin) * c.stride];
-    for (int x = first; x < last; x++) {
-      const double v = sum != 0.0 ? w[x - first] / sum : w[x - first];
-      k[x - first] = int32_t((v < 0 ? -0.5 : 0.5) + v * (1 << kResampleBits));
-    }
-    c.at[i - begin] = {first, last - first};
+    for (int x = 0; x < t.count; x++) k[x] = int32_t((w[x] < 0 ? -0.5 : 0.5) + w[x] * (1 << kResampleBits));
   }
   return c;
 }

@@ -25,6 +25,10 @@ struct Coefficients {
 };
 Coefficients coefficients(int in, int out, int begin, int end, Filter);
 
+// The weights of output position i before they are rounded to fixed point; they sum to 1. `weights` grows as
+// needed.
+Coefficients::Taps tapWeights(int in, int out, int i, Filter, std::vector<double>& weights);
+
 // NEAREST: the source index of every output position in [begin, end), -1 where Pillow's running sum leaves
 // the axis (the pixel is then 0). Position is a running sum of the scale from scale / 2 on, as in
 // ImagingScaleAffine.

@@ -1,0 +1,165 @@
+// OpenAI's `preprocess` up to ToTensor, byte for byte as Pillow 12 and torchvision do it. Only the window
+// that survives the crop is computed, so a picture of 1 x 1000000 pixels costs no more than its window.
+#include "model/image.h"
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "error.h"
+#include "model/image_arithmetic.h"
+
+namespace clip {
+namespace {
+
+[[noreturn]] void fail(const std::string& message, const std::string& expected, const std::string& actual) {
+  throw Error{.code = "ERR_CLIP_IMAGE", .message = message, .expected = expected, .actual = actual};
+}
+
+std::string by(double width, double height) {
+  return std::to_string(static_cast<int64_t>(width)) + " x " + std::to_string(static_cast<int64_t>(height));
+}
+
+// Python's round: to the nearest whole number, halves to the even one (the default rounding mode of
+// nearbyint).
+double roundHalfEven(double x) { return std::nearbyint(x); }
+
+// How large the picture becomes. Python divides whole numbers exactly rounded, which double(a) / double(b) is
+// as long as both are below 2^53.
+void resizedSize(const PreprocessConfig& c, const Image& image, Geometry& g) {
+  const double w = image.width, h = image.height, n = c.size;
+  double outW = n, outH = n;
+  switch (c.mode) {
+    case PreprocessConfig::shortest:  // torchvision _compute_resized_output_size
+      (w <= h ? outH : outW) = w <= h ? std::trunc(n * h / w) : std::trunc(n * w / h);
+      break;
+    case PreprocessConfig::squash:
+      break;
+    case PreprocessConfig::longest: {  // open_clip ResizeKeepRatio; it fails where a side would vanish, we
+                                       // keep 1
+      const double ratio = std::max(w / n, h / n);
+      outW = std::max(1.0, roundHalfEven(w / ratio));
+      outH = std::max(1.0, roundHalfEven(h / ratio));
+      break;
+    }
+  }
+  if (outW > INT_MAX || outH > INT_MAX)
+    fail("A picture of " + by(w, h) + " pixels is too narrow: its short side at " + std::to_string(c.size) +
+             " pixels makes it " + by(outW, outH),
+         "sides of at most 2147483647 pixels after resizing", by(outW, outH));
+  g.outWidth = static_cast<int>(outW);
+  g.outHeight = static_cast<int>(outH);
+}
+
+// torchvision center_crop along one axis: what is too short is padded first, (n - length) / 2 before it.
+void centreCrop(int n, int length, int& crop, int& cropLength, int& pad) {
+  if (length < n) {
+    pad = (n - length) / 2;
+    crop = 0;
+    cropLength = length;
+  } else {
+    pad = 0;
+    crop = static_cast<int>(roundHalfEven((length - n) / 2.0));
+    cropLength = n;
+  }
+}
+
+Geometry geometry(const PreprocessConfig& c, const Image& image) {
+  Geometry g;
+  resizedSize(c, image, g);
+  centreCrop(c.size, g.outWidth, g.cropX, g.cropWidth, g.padX);
+  centreCrop(c.size, g.outHeight, g.cropY, g.cropHeight, g.padY);
+  // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]", in two calls.
+  g.verticalFirst = image.height > int64_t{100} * image.width && g.outHeight < image.height;
+  return g;
+}
+
+// One pixel row of the window to RGB, as Image.convert("RGB") does it (libImaging/Convert.c).
+void convertRow(PixelMode mode, const uint8_t* in, int count, uint8_t* rgb) {
+  for (int i = 0; i < count; i++, rgb += 3) switch (mode) {
+      case PixelMode::L:
+        rgb[0] = rgb[1] = rgb[2] = in[i];
+        break;
+      case PixelMode::LA:
+        rgb[0] = rgb[1] = rgb[2] = in[2 * i];
+        break;
+      case PixelMode::RGB:
+        std::memcpy(rgb, in + 3 * i, 3);
+        break;
+      case PixelMode::RGBA:
+        std::memcpy(rgb, in + 4 * i, 3);
+        break;
+      case PixelMode::CMYK: {
+        const int notK = 255 - in[4 * i + 3];
+        for (int c = 0; c < 3; c++)
+          rgb[c] = static_cast<uint8_t>(std::max(0, notK - multiply255(in[4 * i + c], notK)));
+        break;
+      }
+      case PixelMode::I16: {  // cut off at 255, not scaled
+        uint16_t v;
+        std::memcpy(&v, in + 2 * i, 2);
+        rgb[0] = rgb[1] = rgb[2] = static_cast<uint8_t>(std::min<int>(v, 255));
+        break;
+      }
+    }
+}
+
+Resize resizeOf(const Image& image, const Geometry& g, Filter filter, uint8_t* dst) {
+  return {.src = image.data,
+          .width = image.width,
+          .height = image.height,
+          .channels = channelsOf(image.mode),
+          .outWidth = g.outWidth,
+          .outHeight = g.outHeight,
+          .cropX = g.cropX,
+          .cropY = g.cropY,
+          .cropWidth = g.cropWidth,
+          .cropHeight = g.cropHeight,
+          .filter = filter,
+          .verticalFirst = g.verticalFirst,
+          .dst = dst};
+}
+
+}  // namespace
+
+void resizeAndCrop(const Backend& backend, Context& context, const PreprocessConfig& config,
+                   const Image& image, uint8_t* rgb) {
+  if (image.width < 1 || image.height < 1)
+    fail("A picture has no pixels", "at least 1 x 1 pixel", by(image.width, image.height));
+  const Geometry g = geometry(config, image);
+  const Filter filter = image.nearest ? Filter::nearest : config.filter;
+  const bool same = g.outWidth == image.width && g.outHeight == image.height;
+  const bool whole = g.cropWidth == config.size && g.cropHeight == config.size;
+  const int bytes = image.mode == PixelMode::I16 ? 2 : channelsOf(image.mode);
+
+  if (image.mode == PixelMode::RGB && whole)  // the usual picture: no detour
+    return backend.resize(context, resizeOf(image, g, filter, rgb));
+
+  std::vector<uint8_t> window(static_cast<size_t>(g.cropWidth) * g.cropHeight * bytes);
+  if (image.mode == PixelMode::I16)
+    resize16(image, g, filter, window.data());
+  else if ((image.mode == PixelMode::LA || image.mode == PixelMode::RGBA) && !same &&
+           filter != Filter::nearest)
+    resizePremultiplied(backend, context, image, g, filter, window.data());
+  else
+    backend.resize(context, resizeOf(image, g, filter, window.data()));
+
+  // Padding is 0 in the picture's own mode: black, but white for CMYK.
+  if (!whole)
+    std::memset(rgb, image.mode == PixelMode::CMYK ? 255 : 0, size_t{3} * config.size * config.size);
+  for (int y = 0; y < g.cropHeight; y++)
+    convertRow(image.mode, window.data() + static_cast<size_t>(y) * g.cropWidth * bytes, g.cropWidth,
+               rgb + (static_cast<size_t>(y + g.padY) * config.size + g.padX) * 3);
+}
+
+// ToTensor divides by 255, Normalize subtracts and divides; each step rounds to float32.
+void normaliseTable(const PreprocessConfig& config, float value[3 * 256]) {
+  for (int c = 0; c < 3; c++)
+    for (int byte = 0; byte < 256; byte++)
+      value[c * 256 + byte] = (static_cast<float>(byte) / 255.0f - config.mean[c]) / config.std[c];
+}
+
+}  // namespace clip

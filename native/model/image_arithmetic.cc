@@ -1,0 +1,214 @@
+#include "model/image_arithmetic.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "resample.h"
+
+namespace clip {
+namespace {
+
+constexpr size_t kBandBytes = size_t{1} << 20;
+
+// Source positions [begin, end) that reach output positions [first, first + count).
+struct Span {
+  int begin, end;
+};
+Span sourceSpan(int in, int out, int first, int count, Filter filter) {
+  if (in == out) return {first, first + count};  // this pass is skipped
+  std::vector<double> w;
+  const auto a = tapWeights(in, out, first, filter, w), b = tapWeights(in, out, first + count - 1, filter, w);
+  return {a.first, b.first + b.count};
+}
+
+void premultiply(const uint8_t* in, size_t pixels, int channels, uint8_t* out) {
+  for (; pixels > 0; pixels--, in += channels, out += channels) {
+    const int alpha = in[channels - 1];
+    for (int c = 0; c + 1 < channels; c++) out[c] = static_cast<uint8_t>(multiply255(in[c], alpha));
+    out[channels - 1] = static_cast<uint8_t>(alpha);
+  }
+}
+
+void unpremultiply(uint8_t* p, size_t pixels, int channels) {
+  for (; pixels > 0; pixels--, p += channels) {
+    const int alpha = p[channels - 1];
+    if (alpha == 0 || alpha == 255) continue;
+    for (int c = 0; c + 1 < channels; c++) p[c] = static_cast<uint8_t>(std::min(255, 255 * p[c] / alpha));
+  }
+}
+
+// `middle` holds rows [first, ...) of a picture; Backend::resize counts rows from 0 and reads only those that
+// reach the window, so row 0 is named without being there.
+const uint8_t* rowZero(const std::vector<uint8_t>& middle, int first, size_t rowBytes) {
+  return reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(middle.data()) - first * rowBytes);
+}
+
+}  // namespace
+
+// Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
+// first pass takes the picture in bands of about a megabyte, premultiplied on the way.
+void resizePremultiplied(const Backend& backend, Context& context, const Image& image, const Geometry& g,
+                         Filter filter, uint8_t* dst) {
+  const int channels = channelsOf(image.mode);
+  std::vector<uint8_t> band, middle;
+  if (!g.verticalFirst) {
+    const Span rows = sourceSpan(image.height, g.outHeight, g.cropY, g.cropHeight, filter);
+    const size_t rowBytes = static_cast<size_t>(image.width) * channels;
+    const size_t middleRow = static_cast<size_t>(g.cropWidth) * channels;
+    const int step = static_cast<int>(std::clamp<size_t>(kBandBytes / rowBytes, 1, rows.end - rows.begin));
+    band.resize(step * rowBytes);
+    middle.resize((rows.end - rows.begin) * middleRow);
+    for (int y = rows.begin; y < rows.end; y += step) {
+      const int count = std::min(step, rows.end - y);
+      premultiply(image.data + y * rowBytes, static_cast<size_t>(count) * image.width, channels, band.data());
+      backend.resize(context, {.src = band.data(),
+                               .width = image.width,
+                               .height = count,
+                               .channels = channels,
+                               .outWidth = g.outWidth,
+                               .outHeight = count,
+                               .cropX = g.cropX,
+                               .cropY = 0,
+                               .cropWidth = g.cropWidth,
+                               .cropHeight = count,
+                               .filter = filter,
+                               .verticalFirst = false,
+                               .dst = middle.data() + (y - rows.begin) * middleRow});
+    }
+    backend.resize(context, {.src = rowZero(middle, rows.begin, middleRow),
+                             .width = g.cropWidth,
+                             .height = image.height,
+                             .channels = channels,
+                             .outWidth = g.cropWidth,
+                             .outHeight = g.outHeight,
+                             .cropX = 0,
+                             .cropY = g.cropY,
+                             .cropWidth = g.cropWidth,
+                             .cropHeight = g.cropHeight,
+                             .filter = filter,
+                             .verticalFirst = false,
+                             .dst = dst});
+  } else {
+    // More than 100 times as high as wide: bands of columns, vertical pass first.
+    const int step = static_cast<int>(
+        std::clamp<size_t>(kBandBytes / (static_cast<size_t>(image.height) * channels), 1, image.width));
+    band.resize(static_cast<size_t>(step) * image.height * channels);
+    middle.resize(static_cast<size_t>(g.cropHeight) * image.width * channels);
+    std::vector<uint8_t> columns(static_cast<size_t>(step) * g.cropHeight * channels);
+    for (int x = 0; x < image.width; x += step) {
+      const int count = std::min(step, image.width - x);
+      const size_t bytes = static_cast<size_t>(count) * channels;
+      for (int y = 0; y < image.height; y++)
+        premultiply(image.data + (static_cast<size_t>(y) * image.width + x) * channels, count, channels,
+                    band.data() + y * bytes);
+      backend.resize(context, {.src = band.data(),
+                               .width = count,
+                               .height = image.height,
+                               .channels = channels,
+                               .outWidth = count,
+                               .outHeight = g.outHeight,
+                               .cropX = 0,
+                               .cropY = g.cropY,
+                               .cropWidth = count,
+                               .cropHeight = g.cropHeight,
+                               .filter = filter,
+                               .verticalFirst = false,
+                               .dst = columns.data()});
+      for (int y = 0; y < g.cropHeight; y++)
+        std::memcpy(middle.data() + (static_cast<size_t>(y) * image.width + x) * channels,
+                    columns.data() + y * bytes, bytes);
+    }
+    backend.resize(context, {.src = middle.data(),
+                             .width = image.width,
+                             .height = g.cropHeight,
+                             .channels = channels,
+                             .outWidth = g.outWidth,
+                             .outHeight = g.cropHeight,
+                             .cropX = g.cropX,
+                             .cropY = 0,
+                             .cropWidth = g.cropWidth,
+                             .cropHeight = g.cropHeight,
+                             .filter = filter,
+                             .verticalFirst = false,
+                             .dst = dst});
+  }
+  unpremultiply(dst, static_cast<size_t>(g.cropWidth) * g.cropHeight, channels);
+}
+
+namespace {
+
+// A plane of 16-bit samples of which only rows [top, ...) and columns [left, left + width) are there.
+struct Plane {
+  const uint8_t* data;
+  int left, top, width;
+  int at(int x, int y) const {
+    uint16_t v;  // the caller's buffer need not be aligned
+    std::memcpy(&v, data + (static_cast<size_t>(y - top) * width + (x - left)) * 2, 2);
+    return v;
+  }
+};
+
+uint16_t round16(double sum) {
+  const int v = static_cast<int>(sum >= 0.0 ? sum + 0.5 : sum - 0.5);
+  return static_cast<uint16_t>(std::clamp(v, 0, 65535));
+}
+
+// dst: columns [x0, x0 + columns) of rows [y0, y0 + rows), resized along one axis from `in` to `out`.
+void pass16(const Plane& src, bool horizontal, int in, int out, Filter filter, int x0, int columns, int y0,
+            int rows, std::vector<uint8_t>& dst) {
+  dst.resize(static_cast<size_t>(columns) * rows * 2);
+  std::vector<double> w;
+  const int outputs = horizontal ? columns : rows, others = horizontal ? rows : columns;
+  for (int i = 0; i < outputs; i++) {
+    const auto taps = tapWeights(in, out, (horizontal ? x0 : y0) + i, filter, w);
+    for (int j = 0; j < others; j++) {
+      double sum = 0;
+      for (int k = 0; k < taps.count; k++)
+        sum += (horizontal ? src.at(taps.first + k, y0 + j) : src.at(x0 + j, taps.first + k)) * w[k];
+      const uint16_t v = round16(sum);
+      const size_t at =
+          horizontal ? static_cast<size_t>(j) * columns + i : static_cast<size_t>(i) * columns + j;
+      std::memcpy(dst.data() + at * 2, &v, 2);
+    }
+  }
+}
+
+}  // namespace
+
+void resize16(const Image& image, const Geometry& g, Filter filter, uint8_t* dst) {
+  const Plane whole{image.data, 0, 0, image.width};
+  const bool wide = g.outWidth != image.width, high = g.outHeight != image.height;
+  std::vector<uint8_t> middle, window;
+  if (filter == Filter::nearest || (!wide && !high)) {
+    window.resize(static_cast<size_t>(g.cropWidth) * g.cropHeight * 2);
+    const double stepX = double(image.width) / g.outWidth, stepY = double(image.height) / g.outHeight;
+    for (int y = 0; y < g.cropHeight; y++)
+      for (int x = 0; x < g.cropWidth; x++) {
+        // ImagingGenericTransform with nearest_filter16: a product for each pixel, not a running sum
+        const int sx = std::min(image.width - 1, static_cast<int>(stepX * (g.cropX + x + 0.5))),
+                  sy = std::min(image.height - 1, static_cast<int>(stepY * (g.cropY + y + 0.5)));
+        const auto v = static_cast<uint16_t>(whole.at(sx, sy));
+        std::memcpy(window.data() + (static_cast<size_t>(y) * g.cropWidth + x) * 2, &v, 2);
+      }
+  } else if (wide && high && g.verticalFirst) {
+    const Span columns = sourceSpan(image.width, g.outWidth, g.cropX, g.cropWidth, filter);
+    const int count = columns.end - columns.begin;
+    pass16(whole, false, image.height, g.outHeight, filter, columns.begin, count, g.cropY, g.cropHeight,
+           middle);
+    pass16({middle.data(), columns.begin, g.cropY, count}, true, image.width, g.outWidth, filter, g.cropX,
+           g.cropWidth, g.cropY, g.cropHeight, window);
+  } else if (wide && high) {
+    const Span rows = sourceSpan(image.height, g.outHeight, g.cropY, g.cropHeight, filter);
+    pass16(whole, true, image.width, g.outWidth, filter, g.cropX, g.cropWidth, rows.begin,
+           rows.end - rows.begin, middle);
+    pass16({middle.data(), g.cropX, rows.begin, g.cropWidth}, false, image.height, g.outHeight, filter,
+           g.cropX, g.cropWidth, g.cropY, g.cropHeight, window);
+  } else {
+    pass16(whole, wide, wide ? image.width : image.height, wide ? g.outWidth : g.outHeight, filter, g.cropX,
+           g.cropWidth, g.cropY, g.cropHeight, window);
+  }
+  std::memcpy(dst, window.data(), window.size());
+}
+
+}  // namespace clip
