@@ -1,62 +1,162 @@
-/** Model folders: which files of which family are there, and which of them are read. */
+/** Model folders and single weight files: which files of which family are there, and which of them are read. */
 
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { readVocabulary } from '../tokenizer/index.js'
 import { badCheckpoint, badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
 import { fingerprint } from './fingerprint.js'
-import { checkEndToken, readHuggingFace } from './huggingface.js'
-import { huggingFacePreprocess } from './processor.js'
-import { readSafetensors, readShards } from './safetensors.js'
-import { SourceFile, statPath } from './source-file.js'
+import { checkEndToken, isHuggingFace, readHuggingFace } from './huggingface.js'
+import { isOpenaiLayout, isOpenaiOrigin, type OpenclipSizes, readOpenai } from './openai.js'
+import { openclipSizes } from './openclip.js'
+import { huggingFacePreprocess, openaiPreprocess, openclipPreprocess } from './processor.js'
+import { readShards } from './safetensors.js'
+import { kindOf, type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
 import { TensorTable } from './tensors.js'
-import { readVocabulary } from './vocabulary.js'
+import { readWeights } from './weights.js'
 
-export async function readFolder(
-  folder: string,
-  options: CheckpointOptions,
-  pace: Pace,
-  opened: SourceFile[],
-): Promise<Checkpoint> {
-  const has = async (name: string) => (await statPath(join(folder, name))) !== undefined
-  if (!(await has('config.json'))) throw badCheckpoint(folder, 'config.json', 'has no config.json')
-  const table = new TensorTable()
-  if (await has('model.safetensors')) {
-    const file = await SourceFile.open(join(folder, 'model.safetensors'), pace.signal)
-    opened.push(file)
-    await readSafetensors(file, table, pace)
-  } else if (await has('model.safetensors.index.json'))
-    await readShards(folder, 'model.safetensors.index.json', table, pace, opened)
-  else
-    throw badCheckpoint(
-      folder,
-      'model.safetensors',
-      'has no model.safetensors and no model.safetensors.index.json',
-    )
-  return huggingFaceCheckpoint(folder, table, options, pace)
+interface Job {
+  options: CheckpointOptions
+  pace: Pace
+  opened: SourceFile[]
 }
 
-/** The rest of a Hugging Face folder whose tensors are in `table`. */
-export async function huggingFaceCheckpoint(
-  folder: string,
+const HUGGING_FACE = 'config.json'
+const OPENCLIP = 'open_clip_config.json'
+const INDEX = 'model.safetensors.index.json'
+/** Weight files in the order in which the libraries look for them. */
+const OPENCLIP_WEIGHTS = [
+  'open_clip_model.safetensors',
+  'open_clip_pytorch_model.bin',
+  'open_clip_pytorch_model.pt',
+]
+const HUGGING_FACE_WEIGHTS = ['model.safetensors', INDEX, 'pytorch_model.bin']
+
+async function firstOf(folder: string, names: string[]): Promise<string | undefined> {
+  for (const name of names) if (await statPath(join(folder, name))) return name
+  return undefined
+}
+
+export async function readFolder(folder: string, job: Job): Promise<Checkpoint> {
+  const table = new TensorTable()
+  // The hub's OpenCLIP repositories often hold the same weights for transformers too: OpenCLIP's own files come first.
+  const openclip = await firstOf(folder, [OPENCLIP])
+  const openclipWeights = openclip && (await firstOf(folder, OPENCLIP_WEIGHTS))
+  if (openclipWeights) {
+    await readWeights(join(folder, openclipWeights), table, job.pace, job.opened)
+    return openclipCheckpoint(folder, table, job)
+  }
+  if (await firstOf(folder, [HUGGING_FACE])) {
+    const name = await firstOf(folder, HUGGING_FACE_WEIGHTS)
+    if (!name)
+      throw badCheckpoint(
+        folder,
+        HUGGING_FACE_WEIGHTS[0],
+        `has ${HUGGING_FACE}, but no ${HUGGING_FACE_WEIGHTS.join(', ')}`,
+      )
+    if (name === INDEX) await readShards(folder, INDEX, table, job.pace, job.opened)
+    else await readWeights(join(folder, name), table, job.pace, job.opened)
+    return huggingFaceCheckpoint(folder, table, job)
+  }
+  if (openclip)
+    throw badCheckpoint(folder, OPENCLIP_WEIGHTS[0], `has ${OPENCLIP}, but no ${OPENCLIP_WEIGHTS.join(', ')}`)
+  throw badCheckpoint(folder, undefined, `is no model folder: it has neither ${HUGGING_FACE} nor ${OPENCLIP}`)
+}
+
+/** A weight file by itself. A configuration beside it is used where its tensors are of that configuration's family. */
+export async function readSingleFile(path: string, job: Job): Promise<Checkpoint> {
+  const table = new TensorTable()
+  await readWeights(path, table, job.pace, job.opened)
+  const folder = dirname(path)
+  if (isHuggingFace(table)) {
+    if (await firstOf(folder, [HUGGING_FACE])) return huggingFaceCheckpoint(folder, table, job)
+    throw badConfig(
+      path,
+      HUGGING_FACE,
+      `has transformers' tensors, but there is no ${HUGGING_FACE} beside it, which says how many heads it has: load the whole folder`,
+    )
+  }
+  if (!isOpenaiLayout(table)) {
+    const names = [...table.tensors.keys()].slice(0, 3).join(', ')
+    throw badCheckpoint(
+      path,
+      undefined,
+      `holds no CLIP: there are neither visual.* nor vision_model.* tensors (${names || 'none at all'})`,
+    )
+  }
+  if (!isOpenaiOrigin(table) && (await firstOf(folder, [OPENCLIP])))
+    return openclipCheckpoint(folder, table, job)
+  return finish(table, job, openaiLayout(table, job))
+}
+
+type Parts = Omit<Checkpoint, 'fingerprint'>
+
+async function finish(table: TensorTable, job: Job, parts: Promise<Parts>): Promise<Checkpoint> {
+  const checkpoint = await parts
+  return { ...checkpoint, fingerprint: await fingerprint(table, checkpoint.model, job.pace) }
+}
+
+async function openaiLayout(
   table: TensorTable,
-  options: CheckpointOptions,
-  pace: Pace,
-): Promise<Checkpoint> {
-  const config = await readJsonFile(join(folder, 'config.json'), pace.signal)
-  const { model, tokenizer, endId } = await readHuggingFace(config, table, options)
-  const preprocess = huggingFacePreprocess(await processorFields(folder, pace), model.image?.imageSize ?? 0)
-  const vocabulary = await readVocabulary(folder, pace)
-  const vocab = vocabulary?.vocab as Map<string, number> | undefined
-  checkEndToken(config, endId, vocab?.get('<|endoftext|>'), model.text?.vocabSize ?? 0)
+  job: Job,
+  config?: OpenclipSizes,
+  preprocessFields?: Fields,
+): Promise<Parts> {
+  const { model, family } = await readOpenai(table, job.options, config)
+  const imageSize = model.image?.imageSize ?? 0
   return {
     model,
-    preprocess,
-    tokenizer,
-    ...(vocabulary ? { vocabulary } : {}),
-    family: 'huggingface',
-    fingerprint: await fingerprint(table, model, pace),
+    preprocess: config ? openclipPreprocess(preprocessFields, imageSize) : openaiPreprocess(imageSize),
+    tokenizer: { contextLength: model.text?.contextLength ?? 0, pooling: 'argmax', family },
+    family,
   }
+}
+
+async function openclipCheckpoint(folder: string, table: TensorTable, job: Job): Promise<Checkpoint> {
+  const config = await readJsonFile(join(folder, OPENCLIP), job.pace.signal)
+  const model = config.section('model_cfg')
+  if (!model) throw config.wrong('model_cfg', 'an object')
+  const parts = await openaiLayout(table, job, openclipSizes(model), config.section('preprocess_cfg'))
+  // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
+  const own = parts.model.text?.vocabSize !== 49408
+  const vocabulary = own ? await vocabularyOf(folder, job.pace) : undefined
+  return finish(table, job, Promise.resolve({ ...parts, ...(vocabulary ? { vocabulary } : {}) }))
+}
+
+async function huggingFaceCheckpoint(folder: string, table: TensorTable, job: Job): Promise<Checkpoint> {
+  const config = await readJsonFile(join(folder, HUGGING_FACE), job.pace.signal)
+  const { model, tokenizer, endId } = await readHuggingFace(config, table, job.options)
+  const preprocess = huggingFacePreprocess(
+    await processorFields(folder, job.pace),
+    model.image?.imageSize ?? 0,
+  )
+  const vocabulary = await vocabularyOf(folder, job.pace)
+  const vocab = vocabulary?.vocab
+  const vocabEnd = vocab instanceof Map ? vocab.get('<|endoftext|>') : vocab?.['<|endoftext|>']
+  checkEndToken(config, endId, vocabEnd, model.text?.vocabSize ?? 0)
+  return finish(
+    table,
+    job,
+    Promise.resolve({
+      model,
+      preprocess,
+      tokenizer,
+      ...(vocabulary ? { vocabulary } : {}),
+      family: 'huggingface',
+    }),
+  )
+}
+
+/** The folder's vocabulary; its files are checked first, because opening a FIFO would wait for its writer. */
+async function vocabularyOf(folder: string, pace: Pace): Promise<Checkpoint['vocabulary']> {
+  for (const name of ['vocab.json', 'merges.txt', 'tokenizer.json']) {
+    const stats = await statPath(join(folder, name))
+    if (stats && !stats.isFile())
+      throw badCheckpoint(join(folder, name), undefined, `is ${kindOf(stats)}, not a file`)
+  }
+  const vocabulary = await readVocabulary(folder, pace.signal)
+  pace.restart()
+  return vocabulary
 }
 
 async function processorFields(folder: string, pace: Pace): Promise<Fields> {
@@ -70,6 +170,6 @@ async function processorFields(folder: string, pace: Pace): Promise<Fields> {
   throw badConfig(
     folder,
     'preprocessor_config.json',
-    'has neither preprocessor_config.json nor processor_config.json with `image_processor`: how pictures become the model’s input is unknown',
+    'has neither preprocessor_config.json nor processor_config.json with `image_processor`: how pictures become the input of the model is unknown',
   )
 }

@@ -100,20 +100,15 @@ function takeBlocks(picker: Picker, which: Tower, { spec, width, mlp }: TowerSiz
       picker.take(`${to}.${canonical}.weight`, `${from}.${name}.weight`, [out, input])
       picker.take(`${to}.${canonical}.bias`, `${from}.${name}.bias`, [out])
     }
-    takeNorm(picker, `${to}.norm1`, `${from}.layer_norm1`, width)
+    picker.takeNorm(`${to}.norm1`, `${from}.layer_norm1`, width)
     linear('query', 'self_attn.q_proj', width, width)
     linear('key', 'self_attn.k_proj', width, width)
     linear('value', 'self_attn.v_proj', width, width)
     linear('out', 'self_attn.out_proj', width, width)
-    takeNorm(picker, `${to}.norm2`, `${from}.layer_norm2`, width)
+    picker.takeNorm(`${to}.norm2`, `${from}.layer_norm2`, width)
     linear('fc1', 'mlp.fc1', mlp, width)
     linear('fc2', 'mlp.fc2', width, mlp)
   }
-}
-
-export function takeNorm(picker: Picker, canonical: string, name: string, width: Size): void {
-  picker.take(`${canonical}.weight`, `${name}.weight`, [width])
-  picker.take(`${canonical}.bias`, `${name}.bias`, [width])
 }
 
 /** image_size and patch_size may be a number or two equal ones. */
@@ -149,9 +144,9 @@ export async function readHuggingFace(
   picker.take('image.class', `${v}.embeddings.class_embedding`, [image.width])
   picker.take('image.patch.weight', `${v}.embeddings.patch_embedding.weight`, [image.width, 3, patch, patch])
   picker.take('image.position', `${v}.embeddings.position_embedding.weight`, [positions, image.width])
-  takeNorm(picker, 'image.preNorm', `${v}.pre_layrnorm`, image.width) // spelt so in every checkpoint
+  picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // spelt so in every checkpoint
   takeBlocks(picker, 'image', image)
-  takeNorm(picker, 'image.postNorm', `${v}.post_layernorm`, image.width)
+  picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
   picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
 
   const textFields = towerFields(config, 'text_config')
@@ -162,7 +157,7 @@ export async function readHuggingFace(
   picker.take('text.token', `${t}.embeddings.token_embedding.weight`, [vocab, text.width])
   picker.take('text.position', `${t}.embeddings.position_embedding.weight`, [context, text.width])
   takeBlocks(picker, 'text', text)
-  takeNorm(picker, 'text.finalNorm', `${t}.final_layer_norm`, text.width)
+  picker.takeNorm('text.finalNorm', `${t}.final_layer_norm`, text.width)
   picker.take('text.projection', 'text_projection.weight', [embed, text.width])
 
   // Indices 0, 1, 2, ... that older versions saved as a buffer.

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { badCheckpoint, Pace } from './errors.js'
-import { readFolder } from './folder.js'
+import { readFolder, readSingleFile } from './folder.js'
 import { checkOptions } from './options.js'
 import { kindOf, type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
@@ -10,21 +10,22 @@ import type { Checkpoint, CheckpointOptions } from './spec.js'
 export type * from './spec.js'
 
 /**
- * Reads headers and configuration of a model folder or a weight file; no weight is read but `logit_scale` and the
- * fingerprint's samples. Rejects with ERR_CLIP_CHECKPOINT (weights, vocabulary), ERR_CLIP_CONFIG (configuration),
- * TypeError / RangeError (options) or signal.reason.
+ * Reads headers and configuration of a model folder (Hugging Face, OpenCLIP) or a weight file (safetensors, OpenAI's
+ * TorchScript archive, a PyTorch state dict); no weight is read but `logit_scale` and the fingerprint's samples.
+ * Rejects with ERR_CLIP_CHECKPOINT (weights, vocabulary), ERR_CLIP_CONFIG (configuration), TypeError / RangeError
+ * (options) or signal.reason.
  */
 export async function readCheckpoint(path: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(options)
-  const pace = new Pace(options.signal)
   const source = resolve(path)
-  const stats = await statPath(source)
-  if (!stats) throw badCheckpoint(source, undefined, 'no such file or folder')
   const opened: SourceFile[] = []
+  const job = { options, pace: new Pace(options.signal), opened }
   try {
-    if (stats.isDirectory()) return await readFolder(source, options, pace, opened)
+    const stats = await statPath(source)
+    if (!stats) throw badCheckpoint(source, undefined, 'no such file or folder')
+    if (stats.isDirectory()) return await readFolder(source, job)
     if (!stats.isFile()) throw badCheckpoint(source, undefined, `is ${kindOf(stats)}, not a file or folder`)
-    throw badCheckpoint(source, undefined, 'single files are not implemented yet')
+    return await readSingleFile(source, job)
   } finally {
     await Promise.all(opened.map(file => file.close()))
   }

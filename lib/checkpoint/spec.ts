@@ -39,12 +39,16 @@ export interface VisionTransformerSpec extends TransformerSpec {
   patchSize: number
 }
 
-/** Filled by the ResNet issue. */
+/** OpenAI's ModifiedResNet. Batch norms have eps 1e-5; the four layers have strides 1, 2, 2, 2. */
 export interface ModifiedResNetSpec {
   kind: 'modifiedResNet'
+  /** A multiple of 32. */
   imageSize: number
+  /** Planes of layer1; the attention pool's width is 32 times that. */
   width: number
+  /** Bottlenecks of layer1 to layer4. */
   layers: [number, number, number, number]
+  /** Of the attention pool. */
   heads: number
 }
 
@@ -60,6 +64,13 @@ export interface TextTransformerSpec extends TransformerSpec {
  *   image.class (width)                      image.patch.weight (width, 3, patch, patch)
  *   image.position (1 + patches, width)      image.preNorm.weight / .bias (width)
  *   image.postNorm.weight / .bias            image.projection (embedDim, width)
+ * image (modifiedResNet, width w; layer n has planes p = w * 2^(n - 1), its input is in(n, i)):
+ *   image.stem.conv1.weight (w/2, 3, 3, 3)   image.stem.conv2.weight (w/2, w/2, 3, 3)   image.stem.conv3.weight (w, w/2, 3, 3)
+ *   image.stem.bn{1,2,3}.weight / .bias / .mean / .variance
+ *   image.layer{n}.{i}.conv1.weight (p, in, 1, 1)  .conv2.weight (p, p, 3, 3)  .conv3.weight (4p, p, 1, 1)  .bn{1,2,3}.*
+ *   image.layer{n}.0.downsample.conv.weight (4p, in, 1, 1)   .downsample.bn.*
+ *   image.pool.position (1 + (imageSize / 32)^2, 32w)
+ *   image.pool.query / .key / .value .weight (32w, 32w) / .bias   image.pool.out.weight (embedDim, 32w) / .bias
  * text:
  *   text.token (vocab, width)                text.position (context, width)
  *   text.finalNorm.weight / .bias            text.projection (embedDim, width)

@@ -128,6 +128,12 @@ export class Picker {
     return tensor
   }
 
+  /** A layer norm's weight and bias. */
+  takeNorm(canonical: string, name: string, width: Size): void {
+    this.take(`${canonical}.weight`, `${name}.weight`, [width])
+    this.take(`${canonical}.bias`, `${name}.bias`, [width])
+  }
+
   /** The [in, out] matrix `name` as the (out, in) tensor `canonical`. */
   takeTransposed(canonical: string, name: string, out: Size, input: Size): void {
     const tensor = this.checked(name, [input, out])

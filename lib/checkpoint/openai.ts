@@ -1,0 +1,259 @@
+/**
+ * The layout of OpenAI's code, which OpenCLIP shares: visual.*, transformer.resblocks.*. Sizes come from the tensors,
+ * or from OpenCLIP's configuration, which is then held against the tensors.
+ */
+
+import { badCheckpoint, badConfig } from './errors.js'
+import { resnetSizes, takeResnet } from './modified-resnet.js'
+import { agreedActivation, agreedHeads, checkDivides, optionHeads, type Tower } from './options.js'
+import type { Activation, CheckpointOptions, ModelSpec, TransformerSpec } from './spec.js'
+import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
+
+/** What OpenCLIP's configuration says; everything may be absent with a bare weight file. */
+export interface OpenclipSizes {
+  file: string
+  embed: Size
+  activation: Activation
+  image: {
+    width: Size
+    layers: Size | [Size, Size, Size, Size]
+    heads: Size
+    mlp?: Size
+    patch?: Size
+    imageSize: Size
+  }
+  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
+}
+
+/** OpenAI's archives carry these three beside the parameters; no other training code writes them. */
+const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']
+
+export function isOpenaiLayout(table: TensorTable): boolean {
+  for (const name of table.tensors.keys()) if (name.startsWith('visual.')) return true
+  return false
+}
+
+export function isOpenaiOrigin(table: TensorTable): boolean {
+  return OPENAI_EXTRAS.every(name => table.tensors.has(name))
+}
+
+interface TowerSizes {
+  spec: TransformerSpec
+  width: Size
+  mlp: Size
+}
+
+/** ViT-H, g and bigG have 80, 88 and 104: past this width, 64 would be a guess. */
+const WIDEST_OF_64 = 1024
+
+/** width / 64 where that is a fact; otherwise ERR_CLIP_CONFIG naming the option. */
+function headsWithoutConfig(
+  table: TensorTable,
+  tower: Tower,
+  width: number,
+  origin: boolean,
+  options: CheckpointOptions,
+): number {
+  const option = optionHeads(options, tower)
+  const known = width % 64 === 0 && (origin || tower === 'text' || width <= WIDEST_OF_64)
+  if (option !== undefined && !(origin && known)) return option
+  if (known) return agreedHeads(table.where, `${tower} width / 64`, width / 64, options, tower)
+  throw badConfig(
+    table.where,
+    'heads',
+    `the number of attention heads can't be told from tensors of width ${width} (${tower} tower) without a configuration: pass \`heads: { ${tower}: n }\``,
+  )
+}
+
+function activationWithoutConfig(
+  table: TensorTable,
+  origin: boolean,
+  options: CheckpointOptions,
+): Activation {
+  if (origin) return agreedActivation(table.where, "OpenAI's archives", 'quickGelu', options)
+  if (options.activation) return options.activation
+  throw badConfig(
+    table.where,
+    'activation',
+    "GELU and QuickGELU leave no trace in the tensors, and there is no configuration: pass `activation: 'quickGelu'` (OpenAI's weights and OpenCLIP's \"-quickgelu\" models) or `activation: 'gelu'` (other OpenCLIP models)",
+  )
+}
+
+export async function readOpenai(
+  table: TensorTable,
+  options: CheckpointOptions,
+  config?: OpenclipSizes,
+): Promise<{ model: ModelSpec; family: 'openai' | 'openclip' }> {
+  const origin = !config && isOpenaiOrigin(table)
+  const picker = new Picker(table)
+  const activation = config
+    ? agreedActivation(config.file, 'model_cfg.quick_gelu', config.activation, options)
+    : activationWithoutConfig(table, origin, options)
+
+  // OpenCLIP's CustomTextCLIP keeps the text tower in a module of its own.
+  const t = picker.has('text.token_embedding.weight') ? 'text.' : ''
+  const linearProjection = picker.has(`${t}text_projection.weight`)
+  const projection = linearProjection ? `${t}text_projection.weight` : `${t}text_projection`
+  const embed = config?.embed ?? picker.size(projection, linearProjection ? 0 : 1, 2)
+
+  const sizesOf = (which: Tower, widthName: string, prefix: string): TowerSizes => {
+    const section = config?.[which]
+    const width = section?.width ?? picker.size(widthName, 0, 1)
+    const stored = table.count(`${prefix}.resblocks.`)
+    const said = section?.layers
+    const layers = said && !Array.isArray(said) ? said.n : stored
+    checkLayers(table, said && !Array.isArray(said) ? said : undefined, stored, `${prefix}.resblocks`)
+    const mlp = section?.mlp ?? picker.size(`${prefix}.resblocks.0.mlp.c_fc.weight`, 0, 2)
+    const heads = section
+      ? agreedHeads(
+          section.heads.config?.file ?? '',
+          section.heads.config?.field ?? '',
+          section.heads.n,
+          options,
+          which,
+        )
+      : headsWithoutConfig(table, which, width.n, origin, options)
+    checkDivides(
+      section?.heads.config?.file ?? table.where,
+      section?.heads.config?.field ?? 'heads',
+      heads,
+      width.n,
+    )
+    return { spec: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 }, width, mlp }
+  }
+
+  const model: ModelSpec = {
+    files: table.files.map(f => f.path),
+    fileBytes: table.files.map(f => f.bytes),
+    embedDim: embed.n,
+    logitScale: 0,
+    tensors: picker.picked,
+  }
+
+  if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
+    model.image = resnetSizes(picker, options, origin, config)
+    takeResnet(picker, model.image, embed)
+  } else {
+    const image = sizesOf('image', 'visual.class_embedding', 'visual.transformer')
+    const patch = config?.image.patch ?? picker.size('visual.conv1.weight', 2, 4)
+    const positions = picker.size('visual.positional_embedding', 0, 2)
+    const grid = Math.sqrt(positions.n - 1)
+    if (!Number.isInteger(grid) || grid < 1)
+      throw badCheckpoint(
+        table.where,
+        'visual.positional_embedding',
+        `tensor "visual.positional_embedding" has ${positions.n} positions, which is not 1 + a square`,
+      )
+    const imageSize = config?.image.imageSize ?? {
+      ...times(patch, grid),
+      from: `${grid} patches of ${patch.n}`,
+    }
+    if (imageSize.n % patch.n !== 0)
+      throw badConfig(
+        imageSize.config?.file ?? table.where,
+        'vision_cfg.image_size',
+        `an image size of ${imageSize.n} is no multiple of the patch size ${patch.n}`,
+      )
+    const expected: Size = {
+      ...imageSize,
+      n: (imageSize.n / patch.n) ** 2 + 1,
+      from: `1 + (${imageSize.n} / ${patch.n}) ** 2: ${imageSize.from}`,
+    }
+    model.image = { kind: 'vit', ...image.spec, imageSize: imageSize.n, patchSize: patch.n }
+    picker.take('image.class', 'visual.class_embedding', [image.width])
+    picker.take('image.patch.weight', 'visual.conv1.weight', [image.width, 3, patch, patch])
+    picker.take('image.position', 'visual.positional_embedding', [expected, image.width])
+    picker.takeNorm('image.preNorm', 'visual.ln_pre', image.width)
+    takeBlocks(picker, 'image', 'visual.transformer', image)
+    picker.takeNorm('image.postNorm', 'visual.ln_post', image.width)
+    picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
+  }
+
+  const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
+  const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
+  const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
+  model.text = { ...text.spec, contextLength: context.n, vocabSize: vocab.n }
+  picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])
+  picker.take('text.position', `${t}positional_embedding`, [context, text.width])
+  takeBlocks(picker, 'text', `${t}transformer`, text)
+  picker.takeNorm('text.finalNorm', `${t}ln_final`, text.width)
+  if (linearProjection) {
+    picker.take('text.projection', projection, [embed, text.width])
+    const bias = `${t}text_projection.bias`
+    if (picker.has(bias)) picker.take('text.projection.bias', bias, [embed])
+  } else picker.takeTransposed('text.projection', projection, embed, text.width)
+
+  // The causal mask, which older OpenCLIP versions saved as a buffer, and batch norm's training counters.
+  picker.ignore(/(^|\.)(attn_mask|num_batches_tracked)$/)
+  model.logitScale = await readLogitScale(picker)
+  await checkExtras(picker, table, model)
+  picker.finish()
+  return { model, family: config ? 'openclip' : origin ? 'openai' : 'openclip' }
+}
+
+export function checkLayers(
+  table: TensorTable,
+  said: Size | undefined,
+  stored: number,
+  prefix: string,
+): void {
+  if (said && said.n !== stored)
+    throw badConfig(
+      said.config?.file ?? table.where,
+      said.config?.field,
+      `${said.n} layers (${said.from}), but ${table.where} has ${stored} of ${prefix}`,
+      {
+        expected: String(said.n),
+        actual: String(stored),
+      },
+    )
+  if (stored < 1)
+    throw badCheckpoint(table.where, `${prefix}.0`, `has no ${prefix}.0: tensors of this tower are missing`)
+}
+
+/** input_resolution, context_length and vocab_size must agree with the shapes. */
+async function checkExtras(picker: Picker, table: TensorTable, model: ModelSpec): Promise<void> {
+  const expected = [model.image?.imageSize, model.text?.contextLength, model.text?.vocabSize]
+  for (const [i, name] of OPENAI_EXTRAS.entries()) {
+    if (!picker.has(name)) continue
+    const file = table.pathOf(picker.find(name))
+    const stored = await readScalar(table, name)
+    if (stored !== expected[i])
+      throw badCheckpoint(
+        file,
+        name,
+        `"${name}" is ${stored}, but the shapes of the other tensors make it ${expected[i]}`,
+        {
+          expected: String(expected[i]),
+          actual: String(stored),
+        },
+      )
+  }
+}
+
+function takeBlocks(picker: Picker, which: Tower, prefix: string, { spec, width, mlp }: TowerSizes): void {
+  for (let i = 0; i < spec.layers; ++i) {
+    const from = `${prefix}.resblocks.${i}`
+    const to = `${which}.blocks.${i}`
+    const parts = ['query', 'key', 'value']
+    const rows = times(width, 3)
+    picker.takeNorm(`${to}.norm1`, `${from}.ln_1`, width)
+    picker.takeParts(
+      parts.map(p => `${to}.${p}.weight`),
+      `${from}.attn.in_proj_weight`,
+      [rows, width],
+    )
+    picker.takeParts(
+      parts.map(p => `${to}.${p}.bias`),
+      `${from}.attn.in_proj_bias`,
+      [rows],
+    )
+    picker.take(`${to}.out.weight`, `${from}.attn.out_proj.weight`, [width, width])
+    picker.take(`${to}.out.bias`, `${from}.attn.out_proj.bias`, [width])
+    picker.takeNorm(`${to}.norm2`, `${from}.ln_2`, width)
+    picker.take(`${to}.fc1.weight`, `${from}.mlp.c_fc.weight`, [mlp, width])
+    picker.take(`${to}.fc1.bias`, `${from}.mlp.c_fc.bias`, [mlp])
+    picker.take(`${to}.fc2.weight`, `${from}.mlp.c_proj.weight`, [width, mlp])
+    picker.take(`${to}.fc2.bias`, `${from}.mlp.c_proj.bias`, [width])
+  }
+}

@@ -1,0 +1,162 @@
+/** open_clip_config.json: {model_cfg, preprocess_cfg}. Every key is known, or refused by its name. */
+
+import { badConfig } from './errors.js'
+import { Fields, kindOfJson } from './fields.js'
+import type { Json } from './json.js'
+import type { OpenclipSizes } from './openai.js'
+import type { Size } from './tensors.js'
+
+/** Keys that change the arithmetic, with the values under which they do not: open_clip's defaults. */
+const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
+  model: { init_logit_bias: [], multimodal_cfg: [], custom_text: [true, false] },
+  image: {
+    ls_init_value: [],
+    attentional_pool: [false],
+    no_ln_pre: [false],
+    pos_embed_type: ['learnable'],
+    final_ln_after_pool: [false],
+    pool_type: ['tok'],
+    output_tokens: [false],
+    act_kwargs: [],
+    norm_kwargs: [],
+    block_type: ['default'],
+    qk_norm: [false],
+    scaled_cosine_attn: [false],
+    scale_heads: [false],
+    scale_attn_inner: [false],
+    scale_attn: [false],
+    scale_fc: [false],
+    timm_model_name: [''],
+  },
+  text: {
+    hf_tokenizer_name: [''],
+    tokenizer_mode: ['clean'],
+    tokenizer_kwargs: [],
+    ls_init_value: [],
+    embed_cls: [false],
+    no_causal_mask: [false],
+    final_ln_after_pool: [false],
+    pool_type: ['argmax'],
+    proj_type: ['linear'],
+    output_tokens: [false],
+    act_kwargs: [],
+    norm_kwargs: [],
+    block_type: ['default'],
+    qk_norm: [false],
+    scaled_cosine_attn: [false],
+    scale_heads: [false],
+    scale_attn_inner: [false],
+    scale_attn: [false],
+    scale_fc: [false],
+    hf_model_name: [''],
+  },
+}
+
+/** Keys that are read, and keys that matter in training only or beside a key that is refused. */
+const KNOWN = {
+  model: ['embed_dim', 'vision_cfg', 'text_cfg', 'quick_gelu', 'init_logit_scale', 'nonscalar_logit_scale'],
+  image: [
+    ...['layers', 'width', 'head_width', 'mlp_ratio', 'patch_size', 'image_size', 'patch_dropout'],
+    ...['attn_pooler_queries', 'attn_pooler_heads', 'timm_model_pretrained', 'timm_pool', 'timm_proj'],
+    ...['timm_proj_bias', 'timm_drop', 'timm_drop_path'],
+  ],
+  text: [
+    ...[
+      'context_length',
+      'vocab_size',
+      'width',
+      'heads',
+      'layers',
+      'mlp_ratio',
+      'pad_id',
+      'eos_id',
+      'proj_bias',
+    ],
+    ...['hf_model_pretrained', 'hf_proj_type', 'hf_pooler_type'],
+  ],
+}
+
+function refuseUnknown(fields: Fields, which: 'model' | 'image' | 'text'): void {
+  for (const [key, value] of fields.object) {
+    if (value === null || KNOWN[which].includes(key)) continue
+    const harmless = Object.hasOwn(UNCHANGED[which], key) ? UNCHANGED[which][key] : undefined
+    if (harmless?.includes(value)) continue
+    // {} for act_kwargs, norm_kwargs, tokenizer_kwargs.
+    if (harmless && value instanceof Map && value.size === 0) continue
+    const field = fields.name(key)
+    throw badConfig(fields.file, field, `\`${field}\` ${kindOfJson(value)} is not implemented`, {
+      actual: kindOfJson(value),
+      ...(harmless?.length ? { expected: harmless.map(kindOfJson).join(' or ') } : {}),
+    })
+  }
+}
+
+function sized(fields: Fields, key: string, fallback?: number, most?: number): Size {
+  return named(fields, key, fields.integer(key, fallback, 1, most))
+}
+
+function named(fields: Fields, key: string, n: number): Size {
+  const field = fields.name(key)
+  return { n, from: `\`${field}\` in ${fields.file}`, config: { file: fields.file, field } }
+}
+
+/** A number, or two equal ones. */
+function square(fields: Fields, key: string, fallback?: number): Size {
+  const value = fields.get(key)
+  if (!Array.isArray(value)) return sized(fields, key, fallback, 1 << 14)
+  if (value.length !== 2 || value[0] !== value[1]) throw fields.wrong(key, 'a number (pictures are square)')
+  return sized(new Fields(fields.file, new Map([[key, value[0]]]), fields.path), key, undefined, 1 << 14)
+}
+
+/** int(width * mlp_ratio), as Python computes it. */
+function mlpOf(fields: Fields, width: Size): Size {
+  const n = Math.trunc(width.n * fields.number('mlp_ratio', 4))
+  if (!(n >= 1 && n <= 1 << 24)) throw fields.wrong('mlp_ratio', 'a sensible factor')
+  return named(fields, 'mlp_ratio', n)
+}
+
+export function openclipSizes(model: Fields): OpenclipSizes {
+  const image = model.section('vision_cfg')
+  const text = model.section('text_cfg')
+  if (!image) throw model.wrong('vision_cfg', 'an object')
+  if (!text) throw model.wrong('text_cfg', 'an object')
+  refuseUnknown(model, 'model')
+  refuseUnknown(image, 'image')
+  refuseUnknown(text, 'text')
+
+  const width = sized(image, 'width', 768)
+  const headWidth = image.integer('head_width', 64)
+  const blocks = image.get('layers')
+  const resnet = Array.isArray(blocks)
+  if (resnet && blocks.length !== 4) throw image.wrong('layers', 'a number or four')
+  const layers = resnet
+    ? (blocks.map((n, i) => {
+        if (typeof n !== 'number' || !Number.isInteger(n) || n < 1 || n > 1000)
+          throw image.wrong('layers', 'four positive integers')
+        return { ...named(image, 'layers', n), from: `\`${image.name('layers')}[${i}]\` in ${image.file}` }
+      }) as [Size, Size, Size, Size])
+    : sized(image, 'layers', 12, 1000)
+  const features = resnet ? width.n * 32 : width.n
+  if (headWidth > features) throw image.wrong('head_width', `at most ${features}`)
+  const textWidth = sized(text, 'width', 512)
+  return {
+    file: model.file,
+    embed: sized(model, 'embed_dim'),
+    activation: model.boolean('quick_gelu', false) ? 'quickGelu' : 'gelu',
+    image: {
+      width,
+      layers,
+      heads: named(image, 'head_width', Math.floor(features / headWidth)),
+      imageSize: square(image, 'image_size', 224),
+      ...(resnet ? {} : { mlp: mlpOf(image, width), patch: square(image, 'patch_size', 16) }),
+    },
+    text: {
+      width: textWidth,
+      layers: sized(text, 'layers', 12, 1000),
+      heads: sized(text, 'heads', 8, 1024),
+      mlp: mlpOf(text, textWidth),
+      context: sized(text, 'context_length', 77, 1 << 16),
+      vocab: sized(text, 'vocab_size', 49408),
+    },
+  }
+}
