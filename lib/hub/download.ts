@@ -1,0 +1,338 @@
+/**
+ * One file from an address to a place: written beside it, resumed where an earlier attempt or process stopped, checked
+ * and only then renamed. What is in place is always whole.
+ */
+
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { ClipError } from '../errors.js'
+import { fileSize } from './cache.js'
+import { fileError, formatBytes } from './file-error.js'
+import { bareUrl, type Http, pieces, type Reply, retrying, TransientError } from './http.js'
+import type { HubSettings } from './options.js'
+
+/** A file on a server, and what is known of it beforehand. */
+export interface RemoteFile {
+  url: string
+  sha256?: string
+  /** Git's name for the content: SHA-1 of "blob <bytes>\0" and the content. Needs `bytes`. */
+  gitSha1?: string
+  /** As its index says; another length is an error. */
+  bytes?: number
+  /** Whether the hub's token may be sent. */
+  authorized?: boolean
+}
+
+export interface FileHooks {
+  /** Bytes on the disk and bytes in all, as they change. */
+  report?: (phase: 'downloading' | 'verifying', received: number, total: number | undefined) => void
+  /** Called before anything is put in place. */
+  check?: () => Promise<void>
+}
+
+/** Kept beside a part: what it is a part of. */
+interface PartState {
+  url: string
+  etag?: string
+  total?: number
+  sha256?: string
+}
+
+/** Both digests of what was written so far, in order. */
+class Digest {
+  length = 0
+  private readonly sha256 = createHash('sha256')
+  private readonly git: Hash | undefined
+
+  constructor(remote: RemoteFile) {
+    if (remote.gitSha1 !== undefined && remote.bytes !== undefined)
+      this.git = createHash('sha1').update(`blob ${remote.bytes}\0`)
+  }
+
+  update(piece: Buffer) {
+    this.sha256.update(piece)
+    this.git?.update(piece)
+    this.length += piece.length
+  }
+
+  end(): { sha256: string; gitSha1: string | undefined } {
+    return { sha256: this.sha256.digest('hex'), gitSha1: this.git?.digest('hex') }
+  }
+}
+
+async function readState(file: string): Promise<PartState | undefined> {
+  try {
+    const state = JSON.parse(await readFile(file, 'utf8')) as PartState | null
+    return typeof state?.url === 'string' ? state : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function writeAll(handle: FileHandle, piece: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < piece.length; ) {
+    const { bytesWritten } = await handle.write(piece, done, piece.length - done, position + done)
+    done += bytesWritten
+  }
+}
+
+/** A weak etag does not promise equal bytes. */
+const strongEtag = (etag: string | undefined) => (etag?.startsWith('"') ? etag : undefined)
+
+/** "bytes 100-999/1000"; the end is what the connection brings anyway. */
+function parseRange(value: string | undefined): { start?: number; total?: number } | undefined {
+  const match = /^bytes (?:(\d{1,15})-\d{1,15}|\*)\/(?:(\d{1,15})|\*)$/.exec(value?.trim() ?? '')
+  if (!match) return undefined
+  return {
+    ...(match[1] === undefined ? {} : { start: Number(match[1]) }),
+    ...(match[2] === undefined ? {} : { total: Number(match[2]) }),
+  }
+}
+
+/** Syncing a folder makes the rename last; where the system can't (Windows), nothing is lost. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined)
+  await handle?.sync().catch(() => {})
+  await handle?.close()
+}
+
+class Download {
+  private readonly part: string
+  private readonly stateFile: string
+  private readonly url: string
+  private digest: Digest | undefined
+  /** The farthest byte that any attempt reached, and where the last report of progress stood. */
+  private best = 0
+  private counted = 0
+  private total: number | undefined
+  /** The part holds bytes of an earlier attempt: if the hash is wrong, they may be the reason. */
+  private resumed = false
+  private restarted = false
+
+  constructor(
+    private readonly http: Http,
+    private readonly remote: RemoteFile,
+    private readonly target: string,
+    private readonly settings: HubSettings,
+    private readonly hooks: FileHooks,
+  ) {
+    this.part = `${target}.part`
+    this.stateFile = `${target}.part.json`
+    this.url = bareUrl(remote.url)
+  }
+
+  async run(): Promise<void> {
+    try {
+      await mkdir(dirname(this.target), { recursive: true })
+      do {
+        await retrying(
+          this.settings,
+          this.remote.url,
+          () => this.attempt(),
+          () => this.hasProgressed(),
+        )
+      } while (!(await this.finish()))
+    } catch (error) {
+      this.settings.signal?.throwIfAborted()
+      throw fileError(error, this.part)
+    }
+  }
+
+  /** An attempt counts as progress when it won a hundredth of the file, or a mebibyte: so attempts are bounded. */
+  private hasProgressed(): boolean {
+    const step = Math.max(1, Math.min(2 ** 20, (this.total ?? Infinity) / 100))
+    if (this.best - this.counted < step) return false
+    this.counted = this.best
+    return true
+  }
+
+  private report(phase: 'downloading' | 'verifying', received: number) {
+    this.best = Math.max(this.best, received)
+    this.hooks.report?.(phase, received, this.total ?? this.remote.bytes)
+  }
+
+  private async discard(): Promise<void> {
+    this.digest = undefined
+    this.resumed = false
+    await rm(this.part, { force: true })
+    await rm(this.stateFile, { force: true })
+  }
+
+  /** How many bytes of the part on disk may be kept, and the state they were written under. */
+  private async kept(): Promise<{ offset: number; state: PartState | undefined }> {
+    const size = await fileSize(this.part)
+    const state = await readState(this.stateFile)
+    const { url, sha256 } = this.remote
+    const sameFile = state?.url === url && (sha256 === undefined || (state.sha256 ?? sha256) === sha256)
+    // Without a strong etag only a hash can tell whether the rest still belongs to the beginning.
+    const canTell = strongEtag(state?.etag) !== undefined || sha256 !== undefined
+    const total = this.remote.bytes ?? state?.total
+    if (!size || !sameFile || !canTell || (total !== undefined && size > total)) {
+      await this.discard()
+      return { offset: 0, state: undefined }
+    }
+    return { offset: size, state }
+  }
+
+  /** One request, written as far as it comes. Returns when every byte is in the part, synced. */
+  private async attempt(): Promise<void> {
+    const { offset, state } = await this.kept()
+    this.total ??= this.remote.bytes ?? state?.total
+    if (offset > 0) await this.rehash(offset)
+    if (offset > 0 && offset === this.total) {
+      this.resumed = true
+      return
+    }
+    const etag = strongEtag(state?.etag)
+    const headers: Record<string, string> =
+      offset > 0 ? { range: `bytes=${offset}-`, ...(etag ? { 'if-range': etag } : {}) } : {}
+    const reply = await this.http.get(this.remote.url, { headers, authorized: this.remote.authorized })
+    try {
+      await this.receive(reply, offset)
+    } finally {
+      reply.body.destroy()
+    }
+  }
+
+  private async receive(reply: Reply, asked: number): Promise<void> {
+    const { remote } = this
+    const coding = reply.headers['content-encoding']
+    if (coding !== undefined && coding !== 'identity')
+      throw this.refuse(`sends ${coding}, expected the file as it is`)
+    // The hub's headers speak where its listing was silent.
+    remote.sha256 ??= reply.linked.sha256
+    remote.bytes ??= reply.linked.bytes
+    let position = 0
+    if (reply.status !== 200) {
+      const range = parseRange(reply.headers['content-range'])
+      if (reply.status === 416 || range?.start !== asked || asked === 0) {
+        await this.discard()
+        throw new TransientError(`the server could not continue at byte ${asked}`)
+      }
+      position = asked
+      this.total = range.total ?? this.total
+    } else {
+      const length = reply.headers['content-length']
+      this.total = length !== undefined && /^\d{1,18}$/.test(length) ? Number(length) : undefined
+      this.digest = new Digest(remote)
+    }
+    if (remote.bytes !== undefined && this.total !== undefined && this.total !== remote.bytes) {
+      await this.discard()
+      throw this.wrongLength(remote.bytes, this.total)
+    }
+    await this.checkSpace(position)
+    this.resumed = position > 0
+    const handle = await open(this.part, position > 0 ? 'r+' : 'w')
+    try {
+      const state: PartState = {
+        url: remote.url,
+        etag: reply.headers.etag,
+        total: this.total,
+        sha256: remote.sha256,
+      }
+      await writeFile(this.stateFile, JSON.stringify(state))
+      this.report('downloading', position)
+      for await (const piece of pieces(reply, remote.url, this.settings.signal)) {
+        const most = this.total ?? remote.bytes
+        if (most !== undefined && position + piece.length > most)
+          throw this.wrongLength(most, position + piece.length)
+        await writeAll(handle, piece, position)
+        this.digest!.update(piece)
+        position += piece.length
+        this.report('downloading', position)
+      }
+      if (this.total !== undefined && position < this.total)
+        throw new TransientError(`the connection ended at byte ${position} of ${this.total}`)
+      if (remote.bytes !== undefined && position !== remote.bytes)
+        throw this.wrongLength(remote.bytes, position)
+      this.total = position
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  }
+
+  /** Reads the part again unless this process wrote it: the digest must have seen every byte. */
+  private async rehash(offset: number): Promise<void> {
+    if (this.digest?.length === offset) return
+    this.digest = new Digest(this.remote)
+    for await (const piece of createReadStream(this.part, { end: offset - 1 }) as AsyncIterable<Buffer>) {
+      this.settings.signal?.throwIfAborted()
+      this.digest.update(piece)
+      this.report('verifying', this.digest.length)
+    }
+  }
+
+  /** Checks the part and puts it in place. False when it was a patchwork gone wrong, to be fetched afresh once. */
+  private async finish(): Promise<boolean> {
+    const { remote } = this
+    const actual = this.digest!.end()
+    this.digest = undefined
+    const pairs = [
+      ['SHA-256', remote.sha256, actual.sha256],
+      ['git SHA-1', actual.gitSha1 === undefined ? undefined : remote.gitSha1, actual.gitSha1],
+    ] as const
+    for (const [kind, expected, got] of pairs) {
+      if (expected === undefined || expected === got) continue
+      const patchwork = this.resumed && !this.restarted
+      await this.discard()
+      if (patchwork) {
+        this.restarted = true
+        return false
+      }
+      throw new ClipError(
+        'ERR_CLIP_CHECKSUM',
+        `${this.url} has ${kind} ${got}, expected ${expected}: the file was deleted; a proxy or mirror may have changed it`,
+        { file: this.target, field: 'sha256', expected, actual: got },
+      )
+    }
+    await this.hooks.check?.()
+    await rename(this.part, this.target)
+    await syncFolder(dirname(this.target))
+    await rm(this.stateFile, { force: true })
+    return true
+  }
+
+  private async checkSpace(position: number): Promise<void> {
+    if (this.total === undefined) return
+    const disk = await statfs(dirname(this.target)).catch(() => undefined)
+    const free = disk && disk.bavail * disk.bsize
+    const needed = this.total - position
+    // Some network and virtual file systems say 0 blocks of 0: they do not know.
+    if (free === undefined || disk?.blocks === 0 || needed <= free) return
+    throw new ClipError(
+      'ERR_CLIP_DOWNLOAD',
+      `${this.target} needs ${formatBytes(needed)}, but ${dirname(this.target)} has ${formatBytes(free)} free: free some space, or choose another folder with the option cacheDir or the environment variable CLIP_NATIVE_CACHE`,
+      { file: this.target, expected: `${needed} bytes free`, actual: `${free}` },
+    )
+  }
+
+  private wrongLength(expected: number, actual: number): ClipError {
+    return new ClipError('ERR_CLIP_DOWNLOAD', `${this.url} sends ${actual} bytes, expected ${expected}`, {
+      file: basename(this.target),
+      field: 'content-length',
+      expected: String(expected),
+      actual: String(actual),
+    })
+  }
+
+  private refuse(text: string): ClipError {
+    return new ClipError('ERR_CLIP_DOWNLOAD', `${this.url} ${text}`, { file: this.url })
+  }
+}
+
+/**
+ * Fetches `remote` to `target`. The caller holds the lock of `target`. Rejects with `signal.reason`, ERR_CLIP_CHECKSUM
+ * (naming both hashes; the file is deleted) or ERR_CLIP_DOWNLOAD.
+ */
+export async function downloadFile(
+  http: Http,
+  remote: RemoteFile,
+  target: string,
+  settings: HubSettings,
+  hooks: FileHooks = {},
+): Promise<void> {
+  await new Download(http, { ...remote }, target, settings, hooks).run()
+}

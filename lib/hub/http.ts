@@ -1,0 +1,251 @@
+/**
+ * GET over undici: proxies from the environment, redirects followed by our own rules, every failure sorted into "try
+ * again" (TransientError) and "say so" (ClipError).
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { version } from '../binding.js'
+import { ClipError } from '../errors.js'
+import { Body } from './body.js'
+import type { HubSettings } from './options.js'
+
+/** Worth another attempt, no sooner than `wait` milliseconds from now when the server said so. */
+export class TransientError extends Error {
+  readonly wait: number | undefined
+  constructor(message: string, options: { wait?: number; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.wait = options.wait
+  }
+}
+
+/** An answer with status 200, 206 or 416. The body must be read or destroyed. */
+export interface Reply {
+  status: number
+  /** Lower-case names; of the last answer. */
+  headers: Record<string, string>
+  /** What the hub itself says of the file before it redirects to where the bytes are. */
+  linked: { sha256?: string; bytes?: number }
+  body: Body
+}
+
+export interface Http {
+  /** `authorized`: send the token, as long as the address is the one asked for. */
+  get(url: string, options?: { headers?: Record<string, string>; authorized?: boolean }): Promise<Reply>
+  /** Ends all connections. */
+  close(): Promise<void>
+}
+
+const maxRedirects = 10
+/** A server that wants us to wait longer is told off instead. */
+const maxWait = 5 * 60_000
+
+/** 127.0.0.0/8, ::1 and localhost. */
+const isLoopback = (host: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host)
+
+/** An address for messages: without the query, where signed addresses keep their secrets. */
+export const bareUrl = (url: string | URL) => {
+  const { origin, pathname } = new URL(url)
+  return origin + pathname
+}
+
+/** Retry-After, in seconds or as a date, in milliseconds from now. */
+export function retryAfter(value: string | undefined, now = Date.now()): number | undefined {
+  if (value === undefined) return undefined
+  const wait = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
+  return Number.isNaN(wait) ? undefined : Math.max(0, wait)
+}
+
+/** Where a redirect may go: https always; http only from http, and only to the same host or to this machine. */
+function checkRedirect(from: URL, location: string, first: string): URL {
+  let next: URL
+  try {
+    next = new URL(location, from)
+  } catch (cause) {
+    throw refuse(first, `redirects to ${JSON.stringify(location.slice(0, 200))}, which is no address`, {
+      cause,
+    })
+  }
+  const plain = next.protocol === 'http:' && from.protocol === 'http:'
+  if (next.protocol === 'https:' || (plain && (next.hostname === from.hostname || isLoopback(next.hostname))))
+    return next
+  throw refuse(first, `redirects to ${next.protocol}//${next.host}: only https addresses are followed`)
+}
+
+const refuse = (url: string, text: string, details: { cause?: unknown; actual?: string } = {}) =>
+  new ClipError('ERR_CLIP_DOWNLOAD', `${bareUrl(url)} ${text}`, { file: bareUrl(url), ...details })
+
+// Another attempt changes nothing about these.
+const permanent: Record<string, string> = {
+  ENOTFOUND: 'there is no such host: is this machine online, and the proxy or mirror right?',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
+  UND_ERR_INVALID_ARG: 'this request can not be made',
+}
+
+/** A failure of the connection, sorted. Aborts and ClipErrors pass. */
+export function networkError(error: unknown, url: string, signal: AbortSignal | undefined): unknown {
+  signal?.throwIfAborted()
+  if (error instanceof ClipError || error instanceof TransientError) return error
+  const { code = '', message } = (error ?? {}) as NodeJS.ErrnoException
+  if (permanent[code]) return refuse(url, `failed (${code}): ${permanent[code]}`, { cause: error })
+  const idle = /^UND_ERR_(BODY|HEADERS)_TIMEOUT$/.test(code)
+  return new TransientError(idle ? 'the server said nothing for too long' : message || code, { cause: error })
+}
+
+function statusError(url: string, status: number, headers: Record<string, string>, hasToken: boolean): Error {
+  if (status === 429 || status === 408 || status === 425 || status >= 500) {
+    const wait = retryAfter(headers['retry-after'])
+    if (wait !== undefined && wait > maxWait)
+      return refuse(url, `answered ${status} and asks to come back in ${Math.round(wait / 1000)} s`, {
+        actual: String(status),
+      })
+    return new TransientError(`the server answered ${status}`, { wait })
+  }
+  const reason = headers['x-error-message'] ?? ''
+  let hint = ''
+  if (status === 401 || status === 403)
+    hint = hasToken
+      ? ': the token in HF_TOKEN has no access; a gated repository must be asked for on its page first'
+      : ': private, gated or missing; set HF_TOKEN to a token that may read it'
+  if (status === 404) hint = ': there is no such model, revision or file'
+  return refuse(url, `answered ${status}${hint}${reason ? ` (${reason.slice(0, 200)})` : ''}`, {
+    actual: String(status),
+  })
+}
+
+function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
+  const flat: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers))
+    if (value !== undefined) flat[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value
+  return flat
+}
+
+/** Opens connections lazily; undici is imported here, so that whoever downloads nothing does not load it. */
+export async function openHttp(settings: HubSettings): Promise<Http> {
+  const { EnvHttpProxyAgent, request } = await import('undici')
+  const { env, idleTimeout, signal, token } = settings
+  const dispatcher = new EnvHttpProxyAgent({
+    // An empty string keeps undici from looking into process.env itself.
+    httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '',
+    httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '',
+    noProxy: env.no_proxy ?? env.NO_PROXY ?? '',
+    connect: { timeout: idleTimeout },
+    headersTimeout: idleTimeout,
+    bodyTimeout: idleTimeout,
+  })
+  return {
+    async get(url, { headers = {}, authorized = false } = {}) {
+      const first = new URL(url)
+      let here = first
+      // Once it has left, a request never carries the token again.
+      let atHome = true
+      const linked: Reply['linked'] = {}
+      for (let hop = 0; hop <= maxRedirects; hop++) {
+        atHome &&= here.origin === first.origin
+        const sent: Record<string, string> = {
+          'user-agent': `clip-native/${version} node/${process.versions.node}`,
+          'accept-encoding': 'identity',
+          ...headers,
+        }
+        if (authorized && token !== undefined && atHome) sent.authorization = `Bearer ${token}`
+        let reply: Awaited<ReturnType<typeof request>>
+        try {
+          reply = await request(here, { dispatcher, headers: sent, signal })
+        } catch (error) {
+          throw networkError(error, url, signal)
+        }
+        const body = new Body(reply.body)
+        const got = flatten(reply.headers)
+        if (atHome && authorized) {
+          const etag = /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(got['x-linked-etag'] ?? got.etag ?? '')
+          if (etag) linked.sha256 = etag[1]
+          if (/^\d{1,15}$/.test(got['x-linked-size'] ?? '')) linked.bytes = Number(got['x-linked-size'])
+        }
+        if ([301, 302, 303, 307, 308].includes(reply.statusCode)) {
+          body.destroy()
+          if (got.location === undefined) throw refuse(url, `answered ${reply.statusCode} without an address`)
+          here = checkRedirect(here, got.location, url)
+          continue
+        }
+        if (reply.statusCode === 200 || reply.statusCode === 206 || reply.statusCode === 416)
+          return { status: reply.statusCode, headers: got, linked, body }
+        body.destroy()
+        throw statusError(url, reply.statusCode, got, authorized && token !== undefined)
+      }
+      throw refuse(url, `redirects more than ${maxRedirects} times`)
+    },
+    close: () => dispatcher.destroy(),
+  }
+}
+
+/**
+ * Runs `attempt` until it returns. A TransientError is tried again after a growing, jittered delay (or what the server
+ * asked for), until `retries` attempts in a row made no progress by `progress()`'s count.
+ */
+export async function retrying<T>(
+  settings: Pick<HubSettings, 'retries' | 'retryDelay' | 'signal'>,
+  url: string,
+  attempt: () => Promise<T>,
+  progress: () => boolean = () => false,
+): Promise<T> {
+  for (let failures = 0; ; ) {
+    try {
+      return await attempt()
+    } catch (error) {
+      settings.signal?.throwIfAborted()
+      if (!(error instanceof TransientError)) throw error
+      failures = progress() ? 1 : failures + 1
+      if (failures > settings.retries)
+        throw new ClipError(
+          'ERR_CLIP_DOWNLOAD',
+          `${bareUrl(url)}: gave up after ${failures} attempts, the last one because ${error.message}`,
+          { file: bareUrl(url), cause: error },
+        )
+      const delay = Math.min(settings.retryDelay * 2 ** (failures - 1), 30_000) * (0.5 + Math.random() / 2)
+      await sleep(Math.max(error.wait ?? 0, delay), undefined, { signal: settings.signal }).catch(error => {
+        settings.signal?.throwIfAborted()
+        throw error
+      })
+    }
+  }
+}
+
+/** The pieces of a body; only the connection's own failures are sorted, not those of whoever reads. */
+export async function* pieces(
+  reply: Reply,
+  url: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  try {
+    for await (const piece of reply.body) yield piece
+  } catch (error) {
+    throw networkError(error, url, signal)
+  } finally {
+    reply.body.destroy()
+  }
+}
+
+/** A small JSON answer, with retries. Rejects with ERR_CLIP_DOWNLOAD when it is larger or no JSON. */
+export async function getJson(http: Http, url: string, settings: HubSettings): Promise<unknown> {
+  const limit = 8 * 2 ** 20
+  return retrying(settings, url, async () => {
+    const reply = await http.get(url, { authorized: true })
+    const read: Buffer[] = []
+    let bytes = 0
+    for await (const piece of pieces(reply, url, settings.signal)) {
+      bytes += piece.length
+      if (bytes > limit) throw refuse(url, `sends more than ${limit} bytes`)
+      read.push(piece)
+    }
+    if (reply.status !== 200) throw refuse(url, `answered ${reply.status}`)
+    try {
+      return JSON.parse(Buffer.concat(read).toString('utf8')) as unknown
+    } catch (cause) {
+      throw refuse(url, 'answered something that is no JSON: is it a login page or a proxy?', { cause })
+    }
+  })
+}

@@ -1,0 +1,121 @@
+/** What looking up and downloading take, checked once at the door. */
+
+import { argumentError } from '../errors.js'
+
+/** One report of {@link HubOptions.onProgress}. */
+export interface DownloadProgress {
+  /** `waiting`: another process holds this model's lock; `verifying`: a part of an earlier run is read again. */
+  phase: 'waiting' | 'downloading' | 'verifying' | 'done'
+  /** The model, as it was asked for. */
+  name: string
+  /** The file of the model, without folder. */
+  file: string
+  /** Bytes of this file that are on the disk, those of earlier runs included. */
+  received: number
+  /** Bytes of this file; absent while the server has not said. */
+  total?: number
+  /** The same over all files of the model. */
+  modelReceived: number
+  modelTotal?: number
+}
+
+export interface HubOptions {
+  /** Where downloads go; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
+  cacheDir?: string
+  /** Never touch the network: what is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
+  offline?: boolean
+  /** Called at most ten times a second, and at the end of each file. What it throws ends the download. */
+  onProgress?: (progress: DownloadProgress) => void
+  /** Stops waiting or downloading; what arrived stays for the next time. */
+  signal?: AbortSignal
+  /** For private and gated repositories; default HF_TOKEN. Sent to the hub only, never to where it redirects. */
+  token?: string
+  /** A mirror of the hub; default HF_ENDPOINT, else https://huggingface.co. */
+  endpoint?: string
+  /** A mirror of OpenAI's files ({mirror}/<sha256>/<file>); default CLIP_NATIVE_OPENAI_ENDPOINT. */
+  openaiEndpoint?: string
+  /** A connection that says nothing for so many milliseconds is cut and tried again. Default 30 000. */
+  idleTimeout?: number
+  /** Attempts in a row that may bring nothing new; default 5. */
+  retries?: number
+  /** Milliseconds before the first retry, doubled from one to the next; default 500. */
+  retryDelay?: number
+  /** In place of process.env. */
+  env?: NodeJS.ProcessEnv
+}
+
+/** {@link HubOptions} with every default in its place. */
+export interface HubSettings {
+  cacheDir: string | undefined
+  offline: boolean
+  onProgress: ((progress: DownloadProgress) => void) | undefined
+  signal: AbortSignal | undefined
+  token: string | undefined
+  endpoint: string
+  openaiEndpoint: string | undefined
+  idleTimeout: number
+  retries: number
+  retryDelay: number
+  env: NodeJS.ProcessEnv
+}
+
+const isOn = (value: string | undefined) => /^(1|on|yes|true)$/i.test(value?.trim() ?? '')
+
+function text(field: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'string' || value === '' || value.includes('\0'))
+    throw argumentError(field, 'be a string with something in it', value)
+  return value
+}
+
+function number(field: string, value: unknown, standard: number, least: number): number {
+  if (value === undefined) return standard
+  if (typeof value !== 'number') throw argumentError(field, `be a number from ${least} on`, value)
+  if (!Number.isFinite(value) || value < least || value > 2 ** 31 - 1)
+    throw argumentError(field, `be a number from ${least} to ${2 ** 31 - 1}`, value, 'range')
+  return value
+}
+
+function address(field: string, value: string | undefined): string | undefined {
+  const trimmed = value?.trim().replace(/\/+$/, '')
+  if (!trimmed) return undefined
+  const url = URL.canParse(trimmed) ? new URL(trimmed) : undefined
+  if (
+    !url ||
+    (url.protocol !== 'https:' && url.protocol !== 'http:') ||
+    url.username ||
+    url.search ||
+    url.hash
+  )
+    throw argumentError(field, 'be an http(s) address without user, query or fragment', trimmed)
+  return trimmed
+}
+
+/** Checks the options and fills in what the environment says. Throws TypeError or RangeError. */
+export function settings(options: HubOptions = {}): HubSettings {
+  const env = options.env ?? process.env
+  if (options.offline !== undefined && typeof options.offline !== 'boolean')
+    throw argumentError('offline', 'be true or false', options.offline)
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
+    throw argumentError('onProgress', 'be a function', options.onProgress)
+  if (options.signal !== undefined && typeof options.signal?.throwIfAborted !== 'function')
+    throw argumentError('signal', 'be an AbortSignal', options.signal)
+  return {
+    cacheDir: text('cacheDir', options.cacheDir),
+    offline: options.offline ?? isOn(env.HF_HUB_OFFLINE),
+    onProgress: options.onProgress,
+    signal: options.signal,
+    token: text('token', options.token) ?? (env.HF_TOKEN?.trim() || undefined),
+    endpoint:
+      address('endpoint', options.endpoint) ??
+      address('HF_ENDPOINT', env.HF_ENDPOINT) ??
+      'https://huggingface.co',
+    openaiEndpoint:
+      address('openaiEndpoint', options.openaiEndpoint) ??
+      address('CLIP_NATIVE_OPENAI_ENDPOINT', env.CLIP_NATIVE_OPENAI_ENDPOINT),
+    idleTimeout: number('idleTimeout', options.idleTimeout, 30_000, 1),
+    retries: number('retries', options.retries, 5, 0),
+    retryDelay: number('retryDelay', options.retryDelay, 500, 0),
+    env,
+  }
+}
