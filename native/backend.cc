@@ -13,7 +13,11 @@
 namespace clip {
 namespace {
 
-const Backend* const kBackends[] = {&referenceBackend, nullptr};
+const Backend* const kBackends[] = {
+#if CLIP_X86
+    &avx512Backend, &avx2Backend,
+#endif
+    &referenceBackend, nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
 constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16",

@@ -1,6 +1,6 @@
 #pragma once
-// The one way native code reports a failure. Thrown anywhere, caught in one place (binding/error.cc), where it
-// becomes a JavaScript ClipError with the same code and fields and a JavaScript stack.
+// The one way native code reports a failure. Thrown anywhere, caught in one place (binding/error.cc), where
+// it becomes a JavaScript ClipError with the same code and fields and a JavaScript stack.
 #include <string>
 #include <utility>
 

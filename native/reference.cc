@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/context.h"
+#include "half.h"
 #include "reference.h"
 #include "resample.h"
 

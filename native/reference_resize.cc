@@ -1,5 +1,6 @@
 // Pillow's 8-bit resize in plain loops (libImaging/Resample.c), over the window only: output pixels are
 // independent, so leaving the others out changes nothing.
+#include <cstring>
 #include <vector>
 
 #include "reference.h"

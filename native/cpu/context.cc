@@ -58,6 +58,11 @@ void cpuFree(void* p, size_t bytes) {
 #endif
 }
 
+Bytes::Bytes(size_t bytes) : data(cpuAlloc(bytes)), size(bytes) {
+  if (!data) throw std::bad_alloc();
+}
+Bytes::~Bytes() { cpuFree(data, size); }
+
 Context* cpuOpen(int threads) { return new Context{std::clamp(threads, 1, kMaxThreads), {}}; }
 void cpuClose(Context* c) { delete c; }
 void cpuCopy(void* dst, const void* src, size_t bytes) {

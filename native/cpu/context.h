@@ -41,6 +41,16 @@ struct Context {
   }
 };
 
+// Zeroed memory for the length of a call. No template: the vector files use it.
+struct Bytes {
+  void* data;
+  size_t size;
+  explicit Bytes(size_t);  // std::bad_alloc
+  ~Bytes();
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+};
+
 // The entries of a table that all CPU backends and reference share.
 Context* cpuOpen(int threads);
 void cpuClose(Context*);

@@ -82,7 +82,8 @@ int cgroupQuota() {
   for (std::string line; std::getline(groups, line);) {  // "0::/path" (v2), "4:cpu,cpuacct:/path" (v1)
     const size_t a = line.find(':'), b = a == std::string::npos ? a : line.find(':', a + 1);
     if (b == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(a + 1, b - a - 1) + ",";
+    std::string controllers = ",";
+    controllers.append(line, a + 1, b - a - 1).append(",");
     const bool v2 = controllers == ",,";
     if (!v2 && controllers.find(",cpu,") == std::string::npos) continue;
     for (std::string path = line.substr(b + 1);;) {

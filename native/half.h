@@ -1,0 +1,27 @@
+#pragma once
+// Stored numbers to float32.
+#include <cstring>
+
+#include "backend.h"
+
+namespace clip {
+
+// Element c of a row of float32, float16 or bfloat16 as float32. Exact.
+inline float widen(const void* row, Dtype dtype, size_t c) {
+  if (dtype == Dtype::float32) return static_cast<const float*>(row)[c];
+  const uint32_t half = static_cast<const uint16_t*>(row)[c];
+  uint32_t bits = half << 16;
+  if (dtype == Dtype::float16) {
+    const uint32_t sign = bits & 0x80000000u, exponent = half >> 10 & 31, mantissa = half & 1023;
+    if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24
+      const float magnitude = float(mantissa) * 0x1p-24f;
+      return sign ? -magnitude : magnitude;
+    }
+    bits = sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13;
+  }
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+}  // namespace clip
