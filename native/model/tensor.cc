@@ -68,19 +68,14 @@ void eachLine(const TensorView& t, int64_t firstRow, int64_t count, const Run& r
     return;
   }
   const size_t last = t.shape.size() - 1;  // at least 1 here: a vector has contiguous columns
-  std::vector<int64_t> at(t.shape.size(), 0);
-  int64_t done = 0;
-  for (int64_t r = 0; r < count; r++) {
-    for (int64_t lines = columns / t.shape[last]; lines > 0; lines--) {
-      int64_t source = (firstRow + r) * t.strides[0];
-      for (size_t d = 1; d < last; d++) source += at[d] * t.strides[d];
-      run(source, t.strides[last], t.shape[last], done);
-      done += t.shape[last];
-      for (size_t d = last - 1; d >= 1; d--) {
-        if (++at[d] < t.shape[d]) break;
-        at[d] = 0;
-      }
+  const int64_t lines = columns / t.shape[last];
+  for (int64_t line = 0; line < count * lines; line++) {
+    int64_t source = (firstRow + line / lines) * t.strides[0], rest = line % lines;
+    for (size_t d = last - 1; d >= 1; d--) {
+      source += rest % t.shape[d] * t.strides[d];
+      rest /= t.shape[d];
     }
+    run(source, t.strides[last], t.shape[last], line * t.shape[last]);
   }
 }
 
