@@ -45,8 +45,8 @@ class Model {
 
   // (3, size, size) floats: OpenAI's `preprocess`.
   void preprocess(const Image&, float* planes);
-  // out: images * imageFloats(output). Returns false when stopped. normalise: embeddings only; `pooled` and
-  // `tokens` are always given as they are.
+  // out: images * imageFloats(output). Returns false when stopped. normalise: every row that is
+  // returned, of whatever output, has length 1.
   bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out,
                     const Stopped&);
   // ids: all texts one after the other, each cut after its pooled token. tokens: rows padded to the longest,

@@ -12,7 +12,7 @@ bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
   const int rows = chunk.rows();
-  const bool all = pass.output == Output::tokens;
+  const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 
   // Texts that are equal share their end row: in the chunk's order they are neighbours.
   std::vector<int32_t> ends, endOf;
@@ -55,18 +55,16 @@ bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w
     if (finished) {
       // y = LN_final(x)
       ops.layerNorm(x, w.finalNorm, normed, results, c);
-      // z = y W_projection, then z / |z|
-      if (pass.output == Output::embedding) {
-        ops.linear(normed, w.projection, embedding, pooledRows);
-        if (pass.normalise) ops.normalise(embedding, pooledRows, embedDim);
-      }
+      // z = y W_projection
+      if (joint) ops.linear(normed, w.projection, embedding, pooledRows);
+      // z / |z|
+      if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
     }
   }
   backend.end(pass.context);
   if (!finished) return false;
 
   if (!all) {
-    const bool joint = pass.output == Output::embedding;
     const HostRows host(backend, joint ? embedding : normed, pooledRows);
     for (int i = 0; i < chunk.texts; i++) std::copy_n(host.row(endOf[i]), joint ? embedDim : c.width, out[i]);
     return true;

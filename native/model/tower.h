@@ -12,7 +12,7 @@ struct Pass {
   Arena& arena;
   Dtype dtype;
   Output output;
-  bool normalise;  // embeddings only
+  bool normalise;  // every row that comes out
   const Stopped& stopped;
 };
 

@@ -33,7 +33,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   const int images = batch.count(), tokens = c.tokens(), patches = tokens - 1, rows = images * tokens;
   const int size = c.imageSize, patchValues = 3 * c.patchSize * c.patchSize;
   const size_t pixelValues = size_t{3} * size * size;
-  const bool all = pass.output == Output::tokens;
+  const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 
   // What comes from outside.
   const uint8_t* pixels = nullptr;
@@ -104,17 +104,15 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
     if (finished) {
       // y = LN_post(x)
       ops.layerNorm(x, w.postNorm, normed, results, c);
-      // z = y W_projection, then z / |z|
-      if (pass.output == Output::embedding) {
-        ops.linear(normed, w.projection, embedding, images);
-        if (pass.normalise) ops.normalise(embedding, images, embedDim);
-      }
+      // z = y W_projection
+      if (joint) ops.linear(normed, w.projection, embedding, images);
+      // z / |z|
+      if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
     }
   }
   backend.end(pass.context);
   if (!finished) return false;
 
-  const bool joint = pass.output == Output::embedding;
   const int columns = joint ? embedDim : c.width, perImage = all ? tokens : 1;
   const HostRows host(backend, joint ? embedding : normed, images * perImage);
   for (int i = 0; i < images; i++)
