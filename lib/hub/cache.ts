@@ -120,13 +120,12 @@ export const isCommit = (text: string) => /^[0-9a-f]{40}$/.test(text)
 
 /**
  * The files of a hub repository that loading reads, out of the names at its top level, or undefined when none of the
- * four layouts is there. OpenCLIP's pair comes first: a repository that has it may keep an image-only model beside it
- * under Hugging Face's names. The shards of an index are not in it.
+ * layouts is there. OpenCLIP's pair comes first: a repository that has it may keep an image-only model beside it under
+ * Hugging Face's names. The shards of an index are not in it.
  */
 export function chooseFiles(names: ReadonlySet<string>): { weights: string; files: string[] } | undefined {
   const layouts = [
     ['open_clip_config.json', 'open_clip_model.safetensors'],
-    ['open_clip_config.json', 'open_clip_model.safetensors.index.json'],
     ['config.json', 'model.safetensors'],
     ['config.json', 'model.safetensors.index.json'],
     ['open_clip_config.json', 'open_clip_pytorch_model.bin'],
@@ -135,16 +134,14 @@ export function chooseFiles(names: ReadonlySet<string>): { weights: string; file
   const found = layouts.find(layout => layout.every(name => names.has(name)))
   if (!found) return undefined
   const [config, weights] = found
-  if (config === 'open_clip_config.json') return { weights, files: [config, weights] }
-  const tokenizer = names.has('tokenizer.json') ? ['tokenizer.json'] : ['vocab.json', 'merges.txt']
-  const extras = [
-    'preprocessor_config.json',
-    'processor_config.json',
-    ...tokenizer,
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-  ]
-  return { weights, files: [config, ...extras.filter(name => names.has(name)), weights] }
+  // The same content twice: one of the two is enough.
+  const vocabulary =
+    names.has('vocab.json') && names.has('merges.txt') ? ['vocab.json', 'merges.txt'] : ['tokenizer.json']
+  const processor = config === 'config.json' ? ['processor_config.json', 'preprocessor_config.json'] : []
+  return {
+    weights,
+    files: [config, ...[...processor, ...vocabulary].filter(name => names.has(name)), weights],
+  }
 }
 
 /** A name that a server or an index may give a file of ours: one path component, no tricks. */
@@ -193,6 +190,9 @@ async function completeSize(folder: string): Promise<number | undefined> {
         model_type?: unknown
       }
       if (typeof config?.model_type !== 'string') return undefined
+      // Whoever used only a part of it in Python has only a part of it here.
+      const hasProcessor = files.some(name => name.endsWith('processor_config.json'))
+      if (!hasProcessor || names.has('vocab.json') !== names.has('merges.txt')) return undefined
     }
     if (weights.endsWith('.index.json'))
       files.push(...shardsOf(await readSmall(join(folder, weights)), join(folder, weights)))
@@ -224,6 +224,12 @@ async function snapshot(
   const path = join(repo, commits, commit)
   const bytes = await completeSize(path)
   return bytes === undefined ? undefined : { path, bytes }
+}
+
+/** Hub ids in our own cache, whole or not. */
+export async function ownIds(where: Places): Promise<string[]> {
+  const folders = await readdir(join(where.own, 'hub')).catch(() => [])
+  return folders.map(folder => folder.replace('--', '/')).sort()
 }
 
 /** A hub repository in Python's cache or in ours, at the commit that `revision` last meant there. */

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -14,6 +15,8 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
+import { packageRoot } from '../../lib/binding.js'
+import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { places } from '../../lib/hub/cache.js'
 import {
   availableModels,
@@ -69,7 +72,7 @@ test('a hub id is downloaded once: what loading reads and nothing else, then fou
   const seen: DownloadProgress[] = []
   const folder = await resolveSource(id, { ...fast, env, onProgress: progress => seen.push(progress) })
   t.is(folder, join(cache, 'hub', 'someone--tiny-clip', 'snapshots', commit))
-  const wanted = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json']
+  const wanted = ['config.json', 'merges.txt', 'model.safetensors', 'preprocessor_config.json', 'vocab.json']
   t.deepEqual(readdirSync(folder).sort(), wanted)
   for (const name of wanted) t.is(sha256(readFileSync(join(folder, name))), sha256(files[name].content))
   t.true(server.requests.every(({ headers }) => headers.authorization === 'Bearer secret'))
@@ -96,18 +99,37 @@ test('a hub id is downloaded once: what loading reads and nothing else, then fou
   )
 })
 
-test('vocab.json and merges.txt when there is no tokenizer.json; both processor files', async t => {
-  const { 'tokenizer.json': _, ...files } = tinyRepo()
+test('a real model comes over the wire whole: what arrives opens', async t => {
+  const model = join(packageRoot, 'models', 'icon-clip')
+  const names = readdirSync(model, { withFileTypes: true }).filter(entry => entry.isFile())
+  const server = await hub(
+    t,
+    Object.fromEntries(
+      names.map(({ name }) => [
+        name,
+        { content: readFileSync(join(model, name)), large: name.endsWith('.safetensors') },
+      ]),
+    ),
+  )
+  const { env } = sandbox({ HF_ENDPOINT: server.url })
+  const folder = await resolveSource(id, { ...fast, env })
+  const [arrived, original] = await Promise.all([readCheckpoint(folder), readCheckpoint(model)])
+  t.is(arrived.fingerprint, original.fingerprint)
+  t.deepEqual(arrived.preprocess, original.preprocess)
+  t.deepEqual(arrived.vocabulary, original.vocabulary)
+})
+
+test('tokenizer.json when there is no vocab.json; both processor files', async t => {
+  const { 'vocab.json': _, ...files } = tinyRepo()
   const server = await hub(t, { ...files, 'processor_config.json': { content: Buffer.from('{}') } })
   const { env } = sandbox()
   const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
   t.deepEqual(readdirSync(folder).sort(), [
     'config.json',
-    'merges.txt',
     'model.safetensors',
     'preprocessor_config.json',
     'processor_config.json',
-    'vocab.json',
+    'tokenizer.json',
   ])
 })
 
@@ -122,7 +144,12 @@ test('an OpenCLIP repository: its own pair, even beside an image-only model', as
   })
   const { env } = sandbox()
   const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
-  t.deepEqual(readdirSync(folder).sort(), ['open_clip_config.json', 'open_clip_model.safetensors'])
+  t.deepEqual(readdirSync(folder).sort(), [
+    'merges.txt',
+    'open_clip_config.json',
+    'open_clip_model.safetensors',
+    'vocab.json',
+  ])
 })
 
 test('an old OpenCLIP repository: .bin when there is nothing else', async t => {
@@ -318,7 +345,7 @@ test('an OpenAI name asks for its hash and file; what does not have that hash is
 function pythonCache(
   root: string,
   revision = 'main',
-  names = ['config.json', 'model.safetensors', 'merges.txt'],
+  names = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'vocab.json', 'merges.txt'],
 ) {
   const repo = join(root, `models--${id.replace('/', '--')}`)
   write(join(repo, 'refs', ...revision.split('/')), commit)
@@ -374,6 +401,11 @@ test('a snapshot of Python’s that is not whole, or no CLIP model, does not cou
     rmSync(weights)
   }
   writeFileSync(weights, 'x')
+  for (const part of ['preprocessor_config.json', 'merges.txt']) {
+    renameSync(join(folder, part), join(repo, part))
+    await missing()
+    renameSync(join(repo, part), join(folder, part))
+  }
   t.is(await resolveSource(id, { env, offline: true }), folder)
   rmSync(join(folder, 'config.json'))
   writeFileSync(join(folder, 'config.json'), '{"architecture":"vit_base_patch32_clip_224"}')

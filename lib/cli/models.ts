@@ -1,0 +1,73 @@
+/** `clip-native models`: the models that have names, and where they lie on this machine. */
+
+import { homedir } from 'node:os'
+import type { Command } from 'commander'
+import { ownIds, places } from '../hub/cache.js'
+import { formatBytes } from '../hub/file-error.js'
+import { type Cached, findCached, knownModels, type ModelInfo, modelInfo } from '../hub/index.js'
+import { settings } from '../hub/options.js'
+
+interface Listed extends ModelInfo {
+  cached: Cached | null
+}
+
+/** Everything of our list, then what else is in our cache. */
+async function list(cacheDir: string | undefined): Promise<Listed[]> {
+  const known = knownModels()
+  const others = (await ownIds(places(settings({ cacheDir })))).flatMap(id => {
+    if (known.some(({ name }) => name === id)) return []
+    try {
+      return [modelInfo(id)]
+    } catch {
+      return [] // a folder that is not ours
+    }
+  })
+  return Promise.all(
+    [...known, ...others].map(async model => ({
+      ...model,
+      cached: (await findCached(model.name, { cacheDir })) ?? null,
+    })),
+  )
+}
+
+const short = (path: string) => (path.startsWith(homedir()) ? `~${path.slice(homedir().length)}` : path)
+
+function table(models: Listed[]): string {
+  const rows = models.map(({ name, license, bytes, imageSize, cached }) => {
+    const size = cached?.bytes ?? bytes
+    return [
+      name,
+      license ?? '?',
+      size === undefined ? '' : formatBytes(size),
+      imageSize === undefined ? '' : String(imageSize),
+      cached ? short(cached.path) : '',
+    ]
+  })
+  const head = ['NAME', 'LICENCE', 'SIZE', 'PIXELS', 'ON THIS MACHINE']
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map(row => row[i].length)))
+  const line = (row: string[]) =>
+    row
+      .map((cell, i) => (i === 2 || i === 3 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
+      .join('  ')
+      .trimEnd()
+  return [head, ...rows].map(line).join('\n')
+}
+
+/** Adds `models` to the program. Failures reject `parseAsync`. */
+export function registerModels(program: Command): void {
+  program
+    .command('models')
+    .description(
+      'list the models that have names, their licence and size, and where they lie on this machine',
+    )
+    .option('--cache-dir <folder>', 'where downloads lie (default: CLIP_NATIVE_CACHE, else the cache folder)')
+    .option('--json', 'for machines')
+    .action(async ({ cacheDir, json }: { cacheDir?: string; json?: boolean }) => {
+      const models = await list(cacheDir)
+      if (json) process.stdout.write(`${JSON.stringify(models, null, 2)}\n`)
+      else
+        process.stdout.write(
+          `${table(models)}\n\nAny other hub id (owner/name) works as well. Fetch one with: clip-native download NAME\n`,
+        )
+    })
+}
