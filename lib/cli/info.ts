@@ -1,0 +1,26 @@
+import { version } from '../binding.js'
+import { loadFor, type ModelOptions } from './model.js'
+import { print, table } from './output.js'
+
+/** What a model is: sizes, towers, what it runs on. */
+export async function info(options: ModelOptions & { json?: boolean }): Promise<number> {
+  await using clip = await loadFor(options)
+  const { info } = clip
+  if (options.json) {
+    await print(JSON.stringify({ version, model: options.model ?? 'icon-clip', ...info }))
+    return 0
+  }
+  await print(
+    table([
+      ['model', options.model ?? 'icon-clip (embedded: icons and emoji, not photographs)'],
+      ['towers', info.towers.join(', ')],
+      ['joint space', `${info.embedDim} values`],
+      ['pictures', info.imageSize === undefined ? '-' : `${info.imageSize} x ${info.imageSize} pixels`],
+      ['texts', info.contextLength === undefined ? '-' : `up to ${info.contextLength} tokens`],
+      ['logit scale', info.logitScale.toFixed(4)],
+      ['runs on', `${info.device}: ${info.backend}, ${info.dtype}, threads: ${info.threads}`],
+      ['fingerprint', info.fingerprint],
+    ]),
+  )
+  return 0
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/** The command line. Exit codes: 0 done, 1 something failed, 2 wrong usage. */
+
+import { Command, CommanderError } from 'commander'
+import { version } from '../binding.js'
+import { classify } from './classify.js'
+import { doctor } from './doctor.js'
+import { embed } from './embed.js'
+import { info } from './info.js'
+import { withModel } from './model.js'
+import { errorJson, errorLine } from './output.js'
+
+// `clip-native ... | head`: the reader has what it wanted.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+const json = ['--json', 'print JSON, one object a line'] as const
+const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value]
+
+function program(finish: (code: number) => void): Command {
+  const root = new Command('clip-native')
+    .description('CLIP in the terminal: pictures and texts in one space.')
+    .version(version)
+    .showSuggestionAfterError()
+    .exitOverride()
+  withModel(
+    root
+      .command('classify')
+      .description('say which of some labels fits each picture best')
+      .argument('<image...>', 'files')
+      .requiredOption('--labels <a,b,c>', 'labels, with commas between them')
+      .option('--template <text>', 'text around a label, "an icon of {}"; several are averaged', collect)
+      .option('--top <count>', 'labels to show per picture', '5')
+      .option(...json),
+  ).action(async (images, options) => finish(await classify(images, options)))
+  withModel(
+    root
+      .command('embed')
+      .description('print the embedding of each picture and text as a line of JSON, or write them to a file')
+      .argument('[image...]', 'files')
+      .option('--text <text...>', 'texts to embed')
+      .option(
+        '--out <file.npy>',
+        'write a float32 matrix that numpy.load reads; rows of failed items are NaN',
+      )
+      .option('--no-normalize', 'as OpenAI encode_image returns them, not scaled to length 1')
+      .option('--truncate', 'cut texts that are too long')
+      .option(...json),
+  ).action(async (images, options) => finish(await embed(images, options)))
+  withModel(
+    root
+      .command('info')
+      .description('what a model is and what it runs on')
+      .option(...json),
+  ).action(async options => finish(await info(options)))
+  root
+    .command('doctor')
+    .description('what this machine runs, and whether it computes what PyTorch computes')
+    .option(...json)
+    .action(async options => finish(await doctor(options)))
+  return root
+}
+
+async function main(): Promise<void> {
+  try {
+    await program(code => {
+      process.exitCode = code
+    }).parseAsync()
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2 // commander has said what is wrong
+      return
+    }
+    if (process.argv.includes('--json'))
+      process.stderr.write(`${JSON.stringify({ error: errorJson(error) })}\n`)
+    else process.stderr.write(`clip-native: ${errorLine(error)}\n`)
+    process.exitCode = (error as { code?: string }).code === 'ERR_CLIP_INPUT' ? 2 : 1
+  }
+}
+
+void main()

@@ -1,0 +1,49 @@
+/** The options that every command with a model has. */
+
+import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
+import { type Clip, type LoadOptions, load } from '../index.js'
+
+export interface ModelOptions {
+  model?: string
+  device?: string
+  dtype?: string
+  threads?: string
+}
+
+export function withModel(command: Command): Command {
+  return command
+    .option(
+      '--model <path>',
+      'checkpoint file or folder (default: the embedded model, which knows icons and emoji)',
+    )
+    .option('--device <name>', 'auto, cpu, cuda or reference')
+    .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
+    .option('--threads <count>', 'threads of one pass')
+}
+
+/** A number of the command line. What is none stays as it is: the check that follows names it. */
+export const number = (text: string | undefined): number | undefined =>
+  text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
+
+export function loadFor(options: ModelOptions): Promise<Clip> {
+  const { model, device, dtype, threads } = options
+  return load(model, {
+    ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
+    ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
+    ...(threads === undefined ? {} : { threads: number(threads) }),
+  })
+}
+
+/** A progress bar on stderr, for people whose stdout goes elsewhere; otherwise nothing. */
+export function progress(total: number, what: string): { update(done: number): void; stop(): void } {
+  if (!process.stderr.isTTY || process.stdout.isTTY || total < 2) return { update: () => {}, stop: () => {} }
+  const bar = new SingleBar({
+    format: `${what} {bar} {value}/{total}  {eta_formatted} left`,
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: true,
+  })
+  bar.start(total, 0)
+  return { update: done => bar.update(done), stop: () => bar.stop() }
+}
