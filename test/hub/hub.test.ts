@@ -116,7 +116,11 @@ test('a real model comes over the wire whole: what arrives opens', async t => {
   const [arrived, original] = await Promise.all([readCheckpoint(folder), readCheckpoint(model)])
   t.is(arrived.fingerprint, original.fingerprint)
   t.deepEqual(arrived.preprocess, original.preprocess)
-  t.deepEqual(arrived.vocabulary, original.vocabulary)
+  t.deepEqual(
+    { ...arrived.vocabulary, file: '' },
+    { ...original.vocabulary, file: '' },
+    'the vocabulary, but for the place it was read from',
+  )
 })
 
 test('tokenizer.json when there is no vocab.json; both processor files', async t => {
