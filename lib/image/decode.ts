@@ -132,10 +132,26 @@ function planDecode(metadata: Metadata, header: Header): DecodePlan {
   // Palette pictures (P): NEAREST on the colours themselves. Pillow's P -> RGB drops transparency, so a transparent
   // pixel shows the palette's colour, which libvips keeps for PNG and loses for GIF.
   if (header.gif) {
-    const { grey, background } = header.gif
+    const { grey, background, frame } = header.gif
+    const { width, height } = metadata
+    const uncovered = frame && {
+      top: frame.top,
+      left: frame.left,
+      bottom: height - frame.top - frame.height,
+      right: width - frame.left - frame.width,
+    }
+    const edges = uncovered ? Object.values(uncovered) : []
+    const partial = edges.some(edge => edge > 0) && edges.every(edge => edge >= 0)
+    const filled = (s: Sharp) =>
+      partial && frame
+        ? s
+            .extract(frame)
+            .extend({ ...uncovered, background })
+            .removeAlpha()
+        : s.flatten({ background })
     return grey
-      ? plan('L', 4, s => s.flatten({ background }).extractChannel(0).raw())
-      : plan('RGB', 4, s => s.flatten({ background }).raw(), true)
+      ? plan('L', 4, s => filled(s).extractChannel(0).raw())
+      : plan('RGB', 4, s => filled(s).raw(), true)
   }
   if (isPalette || header.pngColourType === 3 || header.tiffPalette)
     return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw(), true)

@@ -16,6 +16,8 @@ export interface GifHeader {
   grey: boolean
   /** What Pillow shows where the first frame is transparent or does not reach: a colour of its palette. */
   background: { r: number; g: number; b: number }
+  /** The first frame's rectangle, when no pixel of it can be transparent; what lies outside is background. */
+  frame?: { left: number; top: number; width: number; height: number }
 }
 
 export function readHeader(bytes: Uint8Array): Header {
@@ -39,6 +41,7 @@ function readGif(bytes: Uint8Array): GifHeader | undefined {
   if (bytes.length < at) return undefined
   table(bytes[10])
   let transparent: number | undefined
+  let frame: GifHeader['frame']
   while (at < bytes.length) {
     const block = bytes[at++]
     if (block === 0x21) {
@@ -47,6 +50,8 @@ function readGif(bytes: Uint8Array): GifHeader | undefined {
       while (at < bytes.length && bytes[at] !== 0) at += bytes[at] + 1
       at++
     } else if (block === 0x2c) {
+      const word = (i: number) => bytes[at + i] | (bytes[at + i + 1] << 8)
+      if (transparent === undefined) frame = { left: word(0), top: word(2), width: word(4), height: word(6) }
       const flags = bytes[at + 8]
       at += 9
       table(flags)
@@ -57,7 +62,7 @@ function readGif(bytes: Uint8Array): GifHeader | undefined {
   for (let i = 0; palette && i < palette.length && grey; i++) grey = palette[i] === Math.floor(i / 3)
   const index = transparent ?? 0
   const colour = (channel: number) => (grey ? index : (palette?.[3 * index + channel] ?? 0))
-  return { grey, background: { r: colour(0), g: colour(1), b: colour(2) } }
+  return { grey, background: { r: colour(0), g: colour(1), b: colour(2) }, ...(frame ? { frame } : {}) }
 }
 
 /** Tag 262 of the first directory; BigTIFF (version 43) is not looked into. */
