@@ -99,13 +99,17 @@ export async function findOpenai(
     { place: 'openai', path: join(where.openai, info.file!) },
     { place: 'own', path: ownOpenaiFile(where, info) },
   ] as const
+  const others: Cached[] = []
   for (const { place, path } of candidates) {
     const bytes = await fileSize(path)
-    if (bytes === undefined || bytes === 0) continue
-    if (bytes === info.bytes) return { path, place, bytes }
-    const hash = await sha256Of(path, signal).catch(() => undefined)
+    if (bytes !== undefined && bytes === info.bytes) return { path, place, bytes }
+    if (bytes) others.push({ path, place, bytes })
+  }
+  // Hashing takes a second or two: only when no size is right.
+  for (const other of others) {
+    const hash = await sha256Of(other.path, signal).catch(() => undefined)
     signal?.throwIfAborted()
-    if (hash === info.sha256) return { path, place, bytes }
+    if (hash === info.sha256) return other
   }
   return undefined
 }

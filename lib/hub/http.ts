@@ -56,7 +56,7 @@ export function retryAfter(value: string | undefined, now = Date.now()): number 
 }
 
 /** Where a redirect may go: https always; http only from http, and only to the same host or to this machine. */
-function checkRedirect(from: URL, location: string, first: string): URL {
+export function checkRedirect(from: URL, location: string, first: string): URL {
   let next: URL
   try {
     next = new URL(location, from)

@@ -45,6 +45,8 @@ const where = (() => {
   return `${hostname()} ${space}`
 })()
 
+const remove = (file: string) => unlink(file).catch(() => {})
+
 /** Creates the file only if it is not there. */
 async function create(file: string, owner: Owner): Promise<boolean> {
   let handle: Awaited<ReturnType<typeof open>>
@@ -58,6 +60,9 @@ async function create(file: string, owner: Owner): Promise<boolean> {
   }
   try {
     await handle.writeFile(JSON.stringify(owner))
+  } catch (error) {
+    await remove(file) // a full disk: nobody shall wait for an empty lock
+    throw error
   } finally {
     await handle.close()
   }
@@ -89,8 +94,6 @@ function isGone(owner: Partial<Owner>): boolean {
   }
 }
 
-const remove = (file: string) => unlink(file).catch(() => {})
-
 /**
  * Takes a dead lock away. Two who saw the same dead lock must not both do it, or the second removes the first one's
  * fresh lock: a guard file decides, and under it the lock is looked at again.
@@ -120,12 +123,22 @@ export async function withLock<T>(
   const { signal, onWait, heartbeat = 5000, stale = 30_000, poll = 200 } = options
   const owner: Owner = { id: randomUUID(), pid: process.pid, host: where }
   let seen = { id: undefined as string | undefined, touched: Number.NaN, at: 0 }
+  let misses = 0
   try {
     await mkdir(dirname(file), { recursive: true })
     while (!(await create(file, owner))) {
       signal?.throwIfAborted()
       const held = await read(file)
-      if (!held) continue
+      if (!held) {
+        // Given back between two looks; but a link to nowhere is there and not there for ever.
+        if (++misses > 200)
+          throw new ClipError('ERR_CLIP_DOWNLOAD', `${file} can be neither created nor read: remove it`, {
+            file,
+          })
+        await sleep(Math.random() * 10)
+        continue
+      }
+      misses = 0
       // Clocks of file servers differ from ours: what counts is how long we saw no touch, on our own clock.
       if (held.owner.id !== seen.id || held.touched !== seen.touched)
         seen = { id: held.owner.id, touched: held.touched, at: performance.now() }

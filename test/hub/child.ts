@@ -4,6 +4,7 @@ import { resolveSource } from '../../lib/hub/index.js'
 
 const [name, options] = process.argv.slice(2)
 const print = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`)
+if (process.env.TEST_UID !== undefined) process.setuid!(Number(process.env.TEST_UID))
 try {
   const onProgress = (progress: object) => print({ progress })
   print({ path: await resolveSource(name, { ...JSON.parse(options), onProgress }) })

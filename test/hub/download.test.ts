@@ -1,44 +1,7 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
-import { join } from 'node:path'
-import test, { type ExecutionContext } from 'ava'
-import { downloadFile, type FileHooks, type RemoteFile } from '../../lib/hub/download.js'
-import { openHttp, retryAfter } from '../../lib/hub/http.js'
-import { type HubOptions, settings } from '../../lib/hub/options.js'
-import { bytes, gitSha1, randomBelow, sandbox, sendFile, serve, sha256 } from './server.js'
-
-const content = bytes(300_000)
-const hash = sha256(content)
-
-interface Fetched {
-  target: string
-  fetch(options?: HubOptions, remote?: Partial<RemoteFile>, hooks?: FileHooks): Promise<void>
-  left(): string[]
-}
-
-/** A target in a new folder, and downloads into it that lose no time between retries. */
-function into(url: string, standard: Partial<RemoteFile> = {}, env: NodeJS.ProcessEnv = {}): Fetched {
-  const { home } = sandbox()
-  const target = join(home, 'model.bin')
-  return {
-    target,
-    left: () => readdirSync(home),
-    async fetch(options = {}, remote = {}, hooks = {}) {
-      const chosen = settings({ env, retryDelay: 1, retries: 3, idleTimeout: 10_000, ...options })
-      const http = await openHttp(chosen)
-      try {
-        await downloadFile(http, { url, ...standard, ...remote }, target, chosen, hooks)
-      } finally {
-        await http.close()
-      }
-    },
-  }
-}
-
-function whole(t: ExecutionContext, to: Fetched, expected = content) {
-  t.deepEqual(to.left(), ['model.bin'], 'nothing is left beside the file')
-  t.is(sha256(readFileSync(to.target)), sha256(expected))
-}
+import { existsSync, writeFileSync } from 'node:fs'
+import test from 'ava'
+import { content, type Fetched, hash, into, whole } from './fetch.js'
+import { bytes, gitSha1, randomBelow, sendFile, serve, sha256 } from './server.js'
 
 test('a good server: one request, progress to the last byte, nothing left beside', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
@@ -257,130 +220,6 @@ test('small files answer to git’s own hash', async t => {
   t.like(error, { expected: '0'.repeat(40), actual: gitSha1(content) })
 })
 
-test('429 with Retry-After, 503, then 200', async t => {
-  const server = await serve(t, (request, response, count) => {
-    if (count === 1) response.writeHead(429, { 'retry-after': '0' }).end('slow down')
-    else if (count === 2) response.writeHead(503).end()
-    else sendFile(request, response, content)
-  })
-  const to = into(server.url, { sha256: hash })
-  await to.fetch()
-  whole(t, to)
-  t.is(server.requests.length, 3)
-})
-
-test('429 that asks for an hour is an error at once', async t => {
-  const server = await serve(t, (_, response) => response.writeHead(429, { 'retry-after': '3600' }).end())
-  const error = await t.throwsAsync(into(server.url).fetch(), { code: 'ERR_CLIP_DOWNLOAD' })
-  t.regex(error!.message, /429.*3600 s/)
-  t.is(server.requests.length, 1)
-})
-
-test('Retry-After as seconds, as a date, as nonsense', t => {
-  t.is(retryAfter('7'), 7000)
-  t.is(retryAfter('Thu, 01 Jan 1970 00:00:10 GMT', 4000), 6000)
-  t.is(retryAfter('Thu, 01 Jan 1970 00:00:01 GMT', 4000), 0)
-  t.is(retryAfter('soon'), undefined)
-  t.is(retryAfter(undefined), undefined)
-})
-
-test('answers that no retry changes: 404, 401 without and with a token', async t => {
-  const server = await serve(t, (request, response) =>
-    response
-      .writeHead(request.url === '/gone' ? 404 : 401, { 'x-error-message': 'Access is restricted' })
-      .end(),
-  )
-  const failed = async (path: string, options: HubOptions) =>
-    (await t.throwsAsync(into(`${server.url}${path}`).fetch(options, { authorized: true }), {
-      code: 'ERR_CLIP_DOWNLOAD',
-    }))!.message
-  t.regex(await failed('/gone', {}), /404: there is no such model/)
-  t.regex(await failed('/gated', {}), /401.*set HF_TOKEN.*Access is restricted/)
-  t.regex(await failed('/gated', { token: 'secret' }), /401.*the token in HF_TOKEN has no access/)
-  t.is(server.requests.length, 3)
-})
-
-test('a redirect to another host carries no token, and none on the way back', async t => {
-  const home = await serve(t, (request, response) => {
-    if (request.url === '/file')
-      response.writeHead(302, {
-        location: `http://127.0.0.1:${far.port}/signed?key=1`,
-        'x-linked-etag': `"${hash}"`,
-        'x-linked-size': String(content.length),
-      })
-    else sendFile(request, response, content)
-    response.end()
-  })
-  const far = await serve(t, (_, response) => response.writeHead(307, { location: `${home.url}/back` }).end())
-  const to = into(`${home.url}/file`)
-  await to.fetch({ token: 'secret' }, { authorized: true })
-  whole(t, to)
-  t.is(home.requests[0].headers.authorization, 'Bearer secret')
-  t.is(far.requests[0].headers.authorization, undefined)
-  t.is(home.requests[1].headers.authorization, undefined)
-})
-
-test('the hub’s own headers speak where the listing was silent', async t => {
-  const server = await serve(t, (request, response) => {
-    if (request.url === '/file')
-      return response.writeHead(302, { location: '/bytes', 'x-linked-etag': `"${'a'.repeat(64)}"` }).end()
-    return sendFile(request, response, content)
-  })
-  const error = await t.throwsAsync(into(`${server.url}/file`).fetch({}, { authorized: true }), {
-    code: 'ERR_CLIP_CHECKSUM',
-  })
-  t.like(error, { expected: 'a'.repeat(64), actual: hash })
-})
-
-test('redirects are followed within the rules only', async t => {
-  const places: Record<string, string | undefined> = {
-    '/ftp': 'ftp://127.0.0.1/x',
-    '/file': 'file:///etc/passwd',
-    '/plain': 'http://example.invalid/x',
-    '/nowhere': undefined,
-    '/broken': 'http://[',
-    '/loop': '/loop',
-  }
-  const server = await serve(t, (request, response) => {
-    const location = places[request.url!]
-    response.writeHead(302, location === undefined ? {} : { location }).end()
-  })
-  const failed = async (path: string) =>
-    (await t.throwsAsync(into(`${server.url}${path}`).fetch(), { code: 'ERR_CLIP_DOWNLOAD' }))!.message
-  t.regex(await failed('/ftp'), /only https/)
-  t.regex(await failed('/file'), /only https/)
-  t.regex(await failed('/plain'), /example\.invalid: only https/)
-  t.regex(await failed('/nowhere'), /302 without an address/)
-  t.regex(await failed('/broken'), /which is no address/)
-  t.regex(await failed('/loop'), /more than 10 times/)
-})
-
-test('a server that hangs before its answer, then in its body, then answers', async t => {
-  const server = await serve(t, (request, response, count) => {
-    if (count === 1) return
-    sendFile(request, response, content, { etag: '"v1"', hangAfter: count === 2 ? 100_000 : undefined })
-  })
-  const to = into(server.url, { sha256: hash })
-  await to.fetch({ idleTimeout: 300 })
-  whole(t, to)
-  t.is(server.requests[2].headers.range, 'bytes=100000-')
-})
-
-test('a server that always hangs is given up, and said so', async t => {
-  const server = await serve(t, () => {})
-  const error = await t.throwsAsync(into(server.url).fetch({ idleTimeout: 200, retries: 1 }), {
-    code: 'ERR_CLIP_DOWNLOAD',
-  })
-  t.regex(error!.message, /said nothing for too long/)
-})
-
-test('nobody listens', async t => {
-  const server = await serve(t, () => {})
-  await new Promise(done => server.server.close(done))
-  const error = await t.throwsAsync(into(server.url).fetch({ retries: 1 }), { code: 'ERR_CLIP_DOWNLOAD' })
-  t.regex(error!.message, /ECONNREFUSED/)
-})
-
 test('abort in the body rejects with the reason and keeps the part, which the next call continues', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, { etag: '"v1"', hangAfter: count === 1 ? 100_000 : undefined }),
@@ -424,16 +263,6 @@ test('what onProgress throws ends the download as it is, without retries', async
   t.is(server.requests.length, 1)
 })
 
-test('a compressed answer is refused', async t => {
-  const server = await serve(t, (request, response) =>
-    sendFile(request, response, content, { headers: { 'content-encoding': 'gzip' } }),
-  )
-  t.regex(
-    (await t.throwsAsync(into(server.url).fetch(), { code: 'ERR_CLIP_DOWNLOAD' }))!.message,
-    /sends gzip/,
-  )
-})
-
 test('a file that the disk has no room for is refused before its first byte', async t => {
   const server = await serve(t, (request, response) =>
     sendFile(request, response, content, { length: 2 ** 52, hangAfter: 10 }),
@@ -442,28 +271,4 @@ test('a file that the disk has no room for is refused before its first byte', as
   const error = await t.throwsAsync(to.fetch(), { code: 'ERR_CLIP_DOWNLOAD' })
   t.regex(error!.message, /needs 4\.5 PB.*CLIP_NATIVE_CACHE/)
   t.deepEqual(to.left(), [])
-})
-
-test('proxies of the environment are used, and NO_PROXY is kept', async t => {
-  const server = await serve(t, (request, response) => sendFile(request, response, content))
-  const proxy = await serve(t, (_, response) => response.writeHead(400).end())
-  const tunnels: string[] = []
-  proxy.server.on('connect', (request, socket) => {
-    tunnels.push(request.url!)
-    const far = connect(server.port, '127.0.0.1', () => {
-      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
-      far.pipe(socket).pipe(far)
-    })
-    far.on('error', () => socket.destroy())
-    socket.on('error', () => far.destroy())
-    t.teardown(() => far.destroy())
-  })
-  const through = into('http://models.example.invalid/model', { sha256: hash }, { http_proxy: proxy.url })
-  await through.fetch()
-  whole(t, through)
-  t.deepEqual(tunnels, ['models.example.invalid:80'])
-  const direct = into(server.url, { sha256: hash }, { HTTP_PROXY: proxy.url, NO_PROXY: '127.0.0.1' })
-  await direct.fetch()
-  whole(t, direct)
-  t.is(tunnels.length, 1)
 })

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -51,8 +59,9 @@ test('given back when the body throws', async t => {
 test('the lock of a process that is gone is taken over at once, by one of many', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
+  const dead = { ...(await ownOwner()), pid: deadPid() }
   for (let round = 0; round < 20; round++) {
-    writeFileSync(file, JSON.stringify({ ...(await ownOwner()), id: `dead-${round}`, pid: deadPid() }))
+    writeFileSync(file, JSON.stringify({ ...dead, id: `dead-${round}` }))
     t.is(await contend(file, 6), 1)
   }
   t.deepEqual(readdirSync(join(file, '..')), [])
@@ -116,6 +125,28 @@ test('a holder whose lock was taken over is told, and does not remove the other 
     t.regex(error!.message, /took this lock over/)
   })
   t.true(existsSync(file))
+})
+
+test('a takeover that was cut off does not keep the lock for ever', async t => {
+  const file = newLock()
+  await withLock(file, {}, async () => {})
+  const dead = JSON.stringify({ ...(await ownOwner()), id: 'dead', pid: deadPid() })
+  writeFileSync(file, dead)
+  writeFileSync(`${file}.takeover`, dead)
+  t.is(await contend(file, 4), 1)
+  t.deepEqual(readdirSync(join(file, '..')), [])
+})
+
+const noLinks = process.platform === 'win32'
+;(noLinks ? test.skip : test)('a link to nowhere in the lock’s place is an error, not a wait', async t => {
+  const file = newLock()
+  await withLock(file, {}, async () => {})
+  symlinkSync('/nowhere/at/all', file)
+  const error = await t.throwsAsync(
+    withLock(file, {}, async () => {}),
+    { code: 'ERR_CLIP_DOWNLOAD' },
+  )
+  t.true(error!.message.includes(file))
 })
 
 test('a folder that can not be made is said so', async t => {
