@@ -1,5 +1,7 @@
 /** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normaliser. */
 
+import { fixText } from './ftfy.js'
+import { unescapeHtml } from './html.js'
 import type { Steps } from './slices.js'
 import { whitespace } from './words.js'
 
@@ -17,17 +19,19 @@ export function strip(text: string): string {
   return text.slice(start, end)
 }
 
-/** Nothing that repair, unescaping or normalisation could change, and no space but U+0020. */
+/** Printable ASCII without &: nothing that repair, unescaping or normalisation could change. */
 const ordinary = /^[\x20-\x25\x27-\x7e]*$/
 
 /** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
 export function* cleanOpenai(text: string): Steps<string> {
-  if (!ordinary.test(text)) text = text.normalize('NFC')
+  if (!ordinary.test(text)) text = unescapeHtml(unescapeHtml(yield* fixText(text)))
+  // Both call the same Unicode rules, the final sigma's included.
   return strip(strip(text).replace(whitespace, ' ')).toLowerCase()
 }
 
 /** CLIPTokenizerFast's normaliser: NFC, White_Space runs to one space, lower case. */
-export function* cleanHuggingface(text: string): Steps<string> {
-  if (!ordinary.test(text)) text = text.normalize('NFC')
-  return text.replace(whitespace, ' ').toLowerCase()
+export function cleanHuggingface(text: string): string {
+  if (!ordinary.test(text)) text = Buffer.from(text, 'utf8').toString('utf8').normalize('NFC')
+  // Each character by itself: a final sigma is one like any other.
+  return text.replace(whitespace, ' ').replaceAll('\u03a3', '\u03c3').toLowerCase()
 }

@@ -4,11 +4,12 @@ import type { TokenizerSpec } from '../checkpoint/spec.js'
 import { argumentError, ClipError } from '../errors.js'
 import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
+import { prepareEntities } from './html.js'
 import { merge } from './merge.js'
 import { atOnce, inSlices, type Steps } from './slices.js'
 import type { Encoded, TokenizeOptions, Tokenizer } from './tokenizer.js'
 import { buildTables, openaiTables, type Tables, type Vocabulary } from './vocabulary.js'
-import { words } from './words.js'
+import { huggingfaceWords, openaiWords } from './words.js'
 
 export { readVocabulary } from './read-vocabulary.js'
 export type { Vocabulary } from './vocabulary.js'
@@ -24,6 +25,7 @@ export async function createTokenizer(
   vocabulary?: Vocabulary,
   signal?: AbortSignal,
 ): Promise<Tokenizer> {
+  await inSlices(prepareEntities(), signal)
   const tables = vocabulary ? await inSlices(buildTables(vocabulary), signal) : await openaiTables(signal)
   return new BpeTokenizer(spec, tables)
 }
@@ -104,16 +106,15 @@ class BpeTokenizer implements Tokenizer {
     const huggingface = options.cleaning === 'huggingface'
     const parse = options.specialTokens === 'parse'
     if (!huggingface) {
-      const clean = yield* cleanOpenai(text)
-      yield* this.#encodeWords(clean, parse, parse, add)
+      yield* this.#encodeWords(openaiWords(yield* cleanOpenai(text), parse), parse, add)
     } else if (!parse) {
-      yield* this.#encodeWords(yield* cleanHuggingface(text), false, false, add)
+      yield* this.#encodeWords(huggingfaceWords(cleanHuggingface(text), false), false, add)
     } else {
-      // Hugging Face finds special tokens in the text as it came; what looks like one after lower-casing is a word.
+      // Hugging Face finds special tokens in the text as it came; what looks like one after lower-casing is words.
       for (const part of text.split(/(<\|startoftext\|>|<\|endoftext\|>)/)) {
         const id = this.#specialId(part)
         if (id !== undefined) add(id)
-        else yield* this.#encodeWords(yield* cleanHuggingface(part), true, false, add)
+        else yield* this.#encodeWords(huggingfaceWords(cleanHuggingface(part), true), false, add)
       }
     }
     add(this.endId)
@@ -138,14 +139,9 @@ class BpeTokenizer implements Tokenizer {
     return undefined
   }
 
-  *#encodeWords(
-    text: string,
-    wholeSpecials: boolean,
-    special: boolean,
-    add: (id: number) => void,
-  ): Steps<void> {
+  *#encodeWords(words: Iterable<string>, special: boolean, add: (id: number) => void): Steps<void> {
     let work = 0
-    for (const word of words(text, wholeSpecials)) {
+    for (const word of words) {
       if (++work % perStep === 0) yield
       const id = special ? this.#specialId(word) : undefined
       if (id !== undefined) {

@@ -1,0 +1,108 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { packageRoot } from '../../lib/binding.js'
+import { createTokenizer, readVocabulary } from '../../lib/tokenizer/index.js'
+
+const openai = () => createTokenizer({ contextLength: 77, pooling: 'argmax', family: 'openai' })
+const folder = () => mkdtempSync(join(tmpdir(), 'clip-vocabulary-'))
+
+test('known values', async t => {
+  const tokenizer = await openai()
+  t.deepEqual(tokenizer.encode('Hello World!').ids, [49406, 3306, 1002, 256, 49407])
+  t.is(tokenizer.vocabSize, 49408)
+  t.is(tokenizer.padId, 0)
+  t.is(tokenizer.decode([49406, 3306, 1002, 256, 49407]), '<|startoftext|>hello world ! <|endoftext|>')
+  const error = t.throws(() => tokenizer.decode([49408]), { instanceOf: RangeError })
+  t.is((error as Error & { code: string }).code, 'ERR_CLIP_INPUT')
+})
+
+test('special tokens in a text are characters unless parsed', async t => {
+  const tokenizer = await openai()
+  for (const cleaning of ['openai', 'huggingface'] as const) {
+    const { ids } = tokenizer.encode('<|endoftext|> hello <|startoftext|>', { cleaning })
+    t.true(ids.slice(1, -1).every(id => id < 49406))
+    t.is(tokenizer.decode(ids.slice(1, -1)), '<| endoftext |> hello <| startoftext |> ')
+    const parsed = tokenizer.encode('<|endoftext|> hello', { cleaning, specialTokens: 'parse' })
+    t.deepEqual(parsed.ids, [49406, 49407, 3306, 49407])
+  }
+})
+
+test('too long: an error with the count, or the end token kept', async t => {
+  const tokenizer = await openai()
+  const text = 'cat '.repeat(100)
+  const error = t.throws(() => tokenizer.encode(text, {}, 3), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
+  t.like(error, { index: 3, actual: '102 tokens', expected: 'at most 77 tokens' })
+  const cut = tokenizer.encode(text, { truncate: true })
+  t.like(cut, { truncated: true, tokens: 102 })
+  t.is(cut.ids.length, 77)
+  t.deepEqual([cut.ids[0], cut.ids[76]], [49406, 49407])
+  await t.throwsAsync(tokenizer.encodeAll(['cat', text]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
+})
+
+test('a word of 200 kB takes no quadratic time and equals itself in slices', async t => {
+  const tokenizer = await openai()
+  const long = 'abcdefgh'.repeat(25_000)
+  const started = performance.now()
+  const plain = tokenizer.encode(long, { truncate: true })
+  t.true(performance.now() - started < 5000)
+  t.deepEqual(await tokenizer.encodeAll([long], { truncate: true }), [plain])
+})
+
+test('an abort ends encodeAll with its reason', async t => {
+  const tokenizer = await openai()
+  const reason = new Error('enough')
+  const controller = new AbortController()
+  const running = tokenizer.encodeAll(['abcdefgh'.repeat(50_000)], { truncate: true }, controller.signal)
+  controller.abort(reason)
+  t.is(await t.throwsAsync(running), reason)
+})
+
+test('tokenizer.json in both spellings of merges gives what vocab.json and merges.txt give', async t => {
+  const model = join(packageRoot, 'models/icon-clip')
+  const expected = await readVocabulary(model)
+  const vocab = JSON.parse(readFileSync(join(model, 'vocab.json'), 'utf8')) as Record<string, number>
+  const { '<|endoftext|>': end, ...rest } = vocab
+  for (const pairs of [true, false]) {
+    const dir = folder()
+    const merges = expected!.merges.map(merge => (pairs ? merge.split(' ') : merge))
+    const added = [{ id: end, content: '<|endoftext|>', special: true }]
+    writeFileSync(
+      join(dir, 'tokenizer.json'),
+      JSON.stringify({ added_tokens: added, model: { type: 'BPE', vocab: rest, merges } }),
+    )
+    const read = await readVocabulary(dir)
+    t.deepEqual(read!.merges, expected!.merges)
+    t.deepEqual(Object.fromEntries(read!.vocab as Map<string, number>), vocab)
+  }
+  t.is(await readVocabulary(folder()), undefined)
+})
+
+test('damaged vocabularies name file and field', async t => {
+  const dir = folder()
+  const vocab = join(dir, 'vocab.json')
+  const merges = join(dir, 'merges.txt')
+  const make = async (vocabText: string, mergesText: string): Promise<unknown> => {
+    writeFileSync(vocab, vocabText)
+    writeFileSync(merges, mergesText)
+    return createTokenizer(
+      { contextLength: 8, pooling: 'argmax', family: 'huggingface' },
+      await readVocabulary(dir),
+    )
+  }
+  const good = '{"a":0,"b":1,"ab":2,"<|startoftext|>":3,"<|endoftext|>":4}'
+  await t.notThrowsAsync(make(good, 'a b\n'))
+  for (const [vocabText, mergesText, file] of [
+    [good.slice(0, 20), 'a b\n', vocab],
+    ['[1]', 'a b\n', vocab],
+    ['{"a":-1}', 'a b\n', vocab],
+    ['{"a":0,"b":0}', '', vocab],
+    ['{"a":0}', '', vocab],
+    [good, 'a\n', merges],
+    [good, 'b a\n', vocab],
+  ] as const) {
+    const error = await t.throwsAsync(make(vocabText, mergesText), { code: 'ERR_CLIP_CHECKPOINT' })
+    t.like(error, { file })
+  }
+})
