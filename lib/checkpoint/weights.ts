@@ -32,5 +32,7 @@ export async function readWeights(
   if (start.startsWith('PK\x03\x04')) return readTorch(file, table, pace)
   for (const [pattern, what] of KNOWN_OTHERS)
     if (start[8] !== '{' && pattern.test(start)) throw badCheckpoint(path, 'header', what)
+  if (file.bytes > 8 && start[8] !== '{')
+    throw badCheckpoint(path, 'header', 'is neither a safetensors file nor a PyTorch zip archive')
   return readSafetensors(file, table, pace)
 }

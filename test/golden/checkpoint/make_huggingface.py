@@ -55,7 +55,7 @@ def make(name, seed, dtype, act, eos, size=24, patch=8, shard=None, old=False, w
     start, end = vocab - 2, vocab - 1
     text = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=3, vocab_size=vocab)
     text |= dict(max_position_embeddings=12, hidden_act=act, bos_token_id=start, pad_token_id=end, eos_token_id=eos or end)
-    vision = dict(hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2, num_attention_heads=heads)
+    vision = dict(hidden_size=width, intermediate_size=width + 8, num_hidden_layers=2, num_attention_heads=heads)
     vision |= dict(image_size=size, patch_size=patch, hidden_act=act)
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
     config._attn_implementation = "eager"
@@ -86,7 +86,7 @@ def make(name, seed, dtype, act, eos, size=24, patch=8, shard=None, old=False, w
 
 if __name__ == "__main__":
     if sys.argv[1] == "new":
-        make("hf-5", 1, torch.float32, "quick_gelu", None)
+        make("hf-5", 1, torch.float32, "quick_gelu", None, width=40)
         make("hf-5-gelu-bf16", 2, torch.bfloat16, "gelu", 2, size=27, patch=9, width=88, heads=1)
     else:
         assert transformers.__version__.startswith("4.57"), transformers.__version__

@@ -89,13 +89,14 @@ def training_checkpoint(name, seed):
 
 
 if __name__ == "__main__":
-    text = dict(transformer_width=64, transformer_heads=1, transformer_layers=2)
+    text = dict(transformer_width=64, transformer_heads=1, transformer_layers=1)
     archive("openai-vit", 11, embed_dim=24, image_resolution=24, vision_layers=2, vision_width=64, vision_patch_size=8, **text)
     archive("openai-resnet", 12, embed_dim=24, image_resolution=64, vision_layers=(1, 2, 1, 1), vision_width=4, vision_patch_size=None, **text)
     narrow = dict(width=48, heads=2, layers=1, mlp_ratio=2.0)
     folder("openclip-80", 13, dict(image_size=24, patch_size=8, width=160, layers=1, head_width=80, mlp_ratio=1.0), narrow, dtype=torch.float16)
     folder("openclip-104-bin", 14, dict(image_size=24, patch_size=8, width=104, layers=1, head_width=104, mlp_ratio=1.9231), narrow,
            dtype=torch.bfloat16, weights="open_clip_pytorch_model.bin", quick_gelu=True)
-    folder("openclip-custom", 15, dict(image_size=28, patch_size=7, width=64, layers=2, mlp_ratio=2.0), narrow | dict(proj_bias=True), custom_text=True)
-    folder("openclip-resnet", 16, dict(image_size=64, patch_size=None, width=4, layers=[1, 1, 1, 1]), narrow)
+    folder("openclip-custom", 15, dict(image_size=28, patch_size=7, width=64, layers=2, mlp_ratio=2.0), narrow | dict(proj_bias=True),
+           dtype=torch.float16, custom_text=True)
+    folder("openclip-resnet", 16, dict(image_size=64, patch_size=None, width=4, layers=[1, 1, 1, 1]), narrow, dtype=torch.float16)
     training_checkpoint("openclip-training", 17)

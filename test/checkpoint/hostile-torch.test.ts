@@ -1,0 +1,170 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { readCheckpoint } from '../../lib/checkpoint/index.js'
+import { ClipError } from '../../lib/errors.js'
+import { goldenPath } from './goldens.js'
+import { archive, global, PROTO, tensor, unicode, zip } from './torch-files.js'
+
+const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
+test.after.always(() => rm(folder, { recursive: true, force: true }))
+
+const four = { name: 'm/data/0', data: Buffer.alloc(16) }
+/** A state dict with one entry. */
+const dict = (value: string) => `${PROTO}}${unicode('visual.proj')}${value}s.`
+const good = dict(tensor('FloatStorage', '0', 4, 0, [2, 2], [2, 1]))
+
+const files: [string, Buffer, RegExp, string?][] = [
+  [
+    'os.system',
+    archive(`${PROTO}${global('os', 'system')}(${unicode('id')}tR.`),
+    /refers to "os\.system"/,
+    'os.system',
+  ],
+  ['posix.system', archive(dict(`${global('posix', 'system')})R`)), /"posix\.system"/, 'posix.system'],
+  ['builtins.eval', archive(dict(global('__builtin__', 'eval'))), /"__builtin__\.eval"/],
+  ['another function of torch', archive(dict(global('torch', 'load'))), /"torch\.load"/],
+  ['a parameter', archive(dict(global('torch._utils', '_rebuild_parameter'))), /_rebuild_parameter/],
+  [
+    'a module called with arguments',
+    archive(dict(`${global('__torch__', 'M')}(${unicode('a')}t\x81`)),
+    /calls "__torch__\.M" with 1 arguments/,
+  ],
+  ['a module reduced', archive(dict(`${global('__torch__', 'M')})R`)), /calls "__torch__\.M"/],
+  ['protocol 4', archive('\x80\x04N.'), /protocol 4/],
+  ['opcode INST', archive(`${PROTO}(ios\nsystem\n.`), /opcode 0x69/],
+  ['no STOP', archive(`${PROTO}N`), /ends in the middle/],
+  ['an empty stack', archive(`${PROTO}.`), /not there/],
+  ['a memo that is not there', archive(`${PROTO}h\x05.`), /recalls 5/],
+  ['100 000 marks', archive(`${PROTO}${'('.repeat(100_000)}.`), /nested more than/],
+  ['a million values', archive(`${PROTO}${'N'.repeat(1_000_000)}.`), /more than 600000 values/],
+  ['a string of 4 GB', archive(`${PROTO}X\xff\xff\xff\xff.`), /ends in the middle/],
+  [
+    'a module in itself',
+    archive(`${PROTO}${global('__torch__', 'M')})\x81q\x00}${unicode('visual')}h\x00sb.`),
+    /nest more than 64 deep/,
+  ],
+  ['modules that double 60 times', archive(doubling(60)), /more than 1000000 attributes/],
+  ['a list', archive(`${PROTO}].`), /expected a module or a dict of tensors/],
+  ['a number for a tensor', archive(dict('K\x05')), /to be a tensor, got 5/, 'visual.proj'],
+  ['a storage that is not there', archive(good), /has no entry "m\/data\/0"/, 'visual.proj'],
+  [
+    'a storage of another size',
+    archive(good, [{ ...four, data: Buffer.alloc(12) }]),
+    /has 12 bytes, not 4 x 4/,
+  ],
+  ['a deflated storage', archive(good, [{ ...four, deflate: true }]), /is deflated/],
+  [
+    'strides past the storage',
+    archive(dict(tensor('FloatStorage', '0', 4, 0, [2, 2], [3, 1])), [four]),
+    /reaches element 4 of a storage of 4/,
+  ],
+  [
+    'an offset past the storage',
+    archive(dict(tensor('FloatStorage', '0', 4, 1, [2, 2], [2, 1])), [four]),
+    /reaches element 4/,
+  ],
+  [
+    'a negative offset',
+    archive(dict(tensor('FloatStorage', '0', 4, -1, [2, 2], [2, 1])), [four]),
+    /offset -1/,
+  ],
+  [
+    'a negative stride',
+    archive(dict(tensor('FloatStorage', '0', 4, 3, [2, 2], [-2, -1])), [four]),
+    /a tensor with offset/,
+  ],
+  [
+    'complex numbers',
+    archive(dict(tensor('ComplexFloatStorage', '0', 4, 0, [2, 2], [2, 1])), [four]),
+    /ComplexFloatStorage, which is not read/,
+  ],
+  [
+    'big endian',
+    archive(good, [four, { name: 'm/byteorder', data: Buffer.from('big') }]),
+    /byte order "big"/,
+    'byteorder',
+  ],
+  [
+    'two pickles',
+    zip([
+      { name: 'a/data.pkl', data: Buffer.from('N.') },
+      { name: 'b/data.pkl', data: Buffer.from('N.') },
+    ]),
+    /2 entries/,
+  ],
+  [
+    'a zip of something else',
+    zip([{ name: 'word/document.xml', data: Buffer.from('<x/>') }]),
+    /0 entries \*\/data\.pkl/,
+  ],
+  [
+    'a zip bomb',
+    zip([{ name: 'm/data.pkl', data: Buffer.alloc(64 << 20), deflate: true }]),
+    /has 67108864 bytes, more than the 16777216/,
+  ],
+  [
+    'a zip bomb that lies',
+    zip([{ name: 'm/data.pkl', data: Buffer.alloc(64 << 20), deflate: true, bytes: 100 }]),
+    /inflates to more than the 100 bytes/,
+  ],
+  [
+    'less than it says',
+    zip([{ name: 'm/data.pkl', data: Buffer.alloc(10), deflate: true, bytes: 100 }]),
+    /inflates to 10 bytes, not 100/,
+  ],
+  ['an encrypted entry', zip([{ name: 'm/data.pkl', data: Buffer.from('N.'), flags: 1 }]), /is encrypted/],
+  ['entries of the same name', archive('N.', [four, four]), /two entries "m\/data\/0"/],
+  [
+    'entries that overlap',
+    zip([{ name: 'm/data.pkl', data: Buffer.from('N.'), packed: 500, bytes: 500 }, four]),
+    /overlaps "m\/data\/0"/,
+  ],
+  [
+    'an old pickle',
+    Buffer.from('\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.', 'latin1'),
+    /before version 1\.6/,
+  ],
+  [
+    'a Git LFS pointer',
+    Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n'),
+    /git lfs pull/,
+  ],
+  ['a web page', Buffer.from('<!DOCTYPE html><html>404</html>'), /HTML page/],
+  [
+    'a picture',
+    Buffer.from('\x89PNG\r\n\x1a\n0000000000', 'latin1'),
+    /neither a safetensors file nor a PyTorch zip/,
+  ],
+]
+
+/** Each module has the one before it twice. */
+function doubling(depth: number): string {
+  let text = `${PROTO}${global('__torch__', 'M')}q\xff)\x81}bq\x00`
+  for (let i = 1; i <= depth; ++i)
+    text += `h\xff)\x81}(${unicode('a')}h${String.fromCharCode(i - 1)}${unicode('b')}h${String.fromCharCode(i - 1)}ubq${String.fromCharCode(i)}`
+  return `${text}.`
+}
+
+files.forEach(([name, data, message, field], i) => {
+  test(name, async t => {
+    const file = join(folder, `${i}.pt`)
+    await writeFile(file, data)
+    const error = await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError })
+    if (!(error instanceof ClipError)) return
+    t.is(error.code, 'ERR_CLIP_CHECKPOINT')
+    t.regex(error.message, message)
+    t.is(error.file, file)
+    if (field) t.is(error.field, field)
+  })
+})
+
+test("OpenAI's archive cut at every 1/16 of its length", async t => {
+  const whole = await readFile(goldenPath('openai-vit'))
+  const file = join(folder, 'cut.pt')
+  for (let i = 0; i < 16; ++i) {
+    await writeFile(file, whole.subarray(0, Math.floor((whole.length * i) / 16)))
+    await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError, code: 'ERR_CLIP_CHECKPOINT' })
+  }
+})
