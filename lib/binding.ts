@@ -68,7 +68,6 @@ export interface NativeModel {
 
 type Backend = string | undefined
 
-/** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
   attention(a: {
@@ -87,7 +86,7 @@ export interface NativeKernels {
     queryRow?: Int32Array
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   linear(a: {
     x: Float32Array
     weight: Float32Array
@@ -100,7 +99,7 @@ export interface NativeKernels {
     activation: 'none' | 'quickGelu' | 'gelu'
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   layerNorm(a: {
     x: Float32Array
     weight: Float32Array
@@ -111,7 +110,7 @@ export interface NativeKernels {
     epsilon: number
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   cosineSoftmax(a: {
     queries: Float32Array
     classes: Float32Array
@@ -123,7 +122,7 @@ export interface NativeKernels {
     as: 'probability' | 'logit' | 'cosine'
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   cosineTopK(a: {
     queries: Float32Array
     classes: Float32Array
@@ -137,7 +136,7 @@ export interface NativeKernels {
     as: 'probability' | 'logit' | 'cosine'
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   resize(a: {
     src: Uint8Array
     width: number
@@ -150,7 +149,7 @@ export interface NativeKernels {
     filter: 'nearest' | 'bilinear' | 'bicubic'
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
   preprocess(a: {
     image: NativeImage
@@ -158,7 +157,7 @@ export interface NativeKernels {
     out: Float32Array
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   /** The ops that have no public kernel. */
   embed(a: {
     table: Float32Array
@@ -170,7 +169,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   gather(a: {
     x: Float32Array
     row: Int32Array
@@ -179,7 +178,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   normalise(a: {
     x: Float32Array
     out: Float32Array
@@ -187,7 +186,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
   patches(a: {
     pixels?: Uint8Array
     value?: Float32Array
@@ -198,7 +197,7 @@ export interface NativeKernels {
     patch: number
     threads: number
     backend: Backend
-  }): Promise<string>
+  }): Promise<void>
 }
 
 export interface NativeBinding {
@@ -276,13 +275,6 @@ export async function fromNative<T>(start: () => Promise<T>, signal?: AbortSigna
     const e = error as NativeError
     if (e.code === 'ERR_CLIP_ABORTED') throw signal?.reason ?? error
     if (typeof e.code !== 'string' || !e.code.startsWith('ERR_CLIP_')) throw error
-    // Errors of arguments are TypeErrors everywhere, with a stack of JavaScript.
-    if (e.code === 'ERR_CLIP_INPUT')
-      throw Object.assign(new TypeError(e.message, { cause: e }), {
-        code: e.code,
-        field: e.field,
-        ...(e.index === undefined ? {} : { index: e.index }),
-      })
     throw new ClipError(e.code, e.message, {
       file: e.file,
       field: e.field,

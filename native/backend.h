@@ -40,9 +40,14 @@ constexpr size_t lineStride(size_t bytes) {
   return (lines % 2 ? lines : lines + 1) * 64;
 }
 
-enum class Nonlinearity : uint8_t { none, quickGelu, gelu };
+enum class Nonlinearity : uint8_t {
+  none,
+  quickGelu,
+  gelu,
+  relu,  // the ResNets': after the residual is added, the others before
+};
 
-// y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual
+// y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 struct Linear {
   Activations x;
   const void* w;         // packed by Backend::pack
@@ -130,6 +135,29 @@ struct Patches {
   Activations y;
   int images, size,
       patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
+};
+
+// y = max(0, convolution of x + bias): x and y are pictures of rows, one row of channels per pixel (NHWC).
+// The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x, channel); outside
+// the picture is zero.
+struct Conv {
+  Activations x;  // (images * height * width, in)
+  const void* w;
+  const float* bias;  // (out)
+  Activations y;      // (images * outHeight * outWidth, out)
+  int images, height, width, in, out;
+  int kernel, stride, pad;
+  int outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
+  int outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
+};
+
+// y = mean over each kernelHeight x kernelWidth window of x, windows side by side (stride = kernel); what
+// does not fill a window at the right and bottom is cut off, as torch.nn.AvgPool2d does.
+struct Pooling {
+  Activations x;  // float32 (images * height * width, channels)
+  Activations y;  // float32 (images * (height / kernelHeight) * (width / kernelWidth), channels)
+  int images, height, width, channels;
+  int kernelHeight, kernelWidth;
 };
 
 // y = x / max(|x|, 1e-12), per row.
@@ -226,6 +254,8 @@ struct Backend {
   Entry<void(Context&, const Gather&)> gather;
   Entry<void(Context&, const Resize&)> resize;
   Entry<void(Context&, const Patches&)> patches;
+  Entry<void(Context&, const Conv&)> conv;
+  Entry<void(Context&, const Pooling&)> pool;
   Entry<void(Context&, const Normalise&)> normalise;
   Entry<void(Context&, const CosineSoftmax&)> cosineSoftmax;
   Entry<void(Context&, const CosineTopK&)> cosineTopK;

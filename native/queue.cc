@@ -22,8 +22,8 @@ int64_t rowsOf(const Model& model, const Queue::Job& job) {
     for (const int32_t n : job.lengths) rows += n;
     return rows;
   }
-  const auto& image = model.config().image;
-  return static_cast<int64_t>(job.images.size()) * (image ? image->tokens() : 1);
+  const ModelConfig& c = model.config();
+  return static_cast<int64_t>(job.images.size()) * (c.hasImageTower() ? c.imageTokens() : 1);
 }
 
 }  // namespace

@@ -40,9 +40,12 @@ void pack(const Pack& p) {
     std::memcpy(dst + size_t(r) * p.in, p.rows + size_t(r) * p.rowStride, size_t(p.in) * sizeof(float));
 }
 
+double relu(double v) { return v < 0 ? 0 : v; }  // NaN stays NaN
+
 double nonlinear(Nonlinearity n, double v) {
   switch (n) {
     case Nonlinearity::none:
+    case Nonlinearity::relu:  // comes after the residual
       return v;
     case Nonlinearity::quickGelu:
       return v / (1 + std::exp(-1.702 * v));  // x sigmoid(1.702 x): CLIP, model.py QuickGELU
@@ -64,7 +67,7 @@ void linear(Context& context, const Linear& l) {
       if (l.bias) sum += l.bias[j];
       sum = nonlinear(l.nonlinearity, sum);
       if (l.residual.data) sum += in(l.residual, r)[j];
-      y[j] = float(sum);
+      y[j] = float(l.nonlinearity == Nonlinearity::relu ? relu(sum) : sum);
     }
   });
 }
@@ -151,6 +154,43 @@ void patches(Context& context, const Patches& p) {
             p.pixels ? p.value[c * 256 + p.pixels[((size_t(image) * p.size + row) * p.size + column) * 3 + c]]
                      : p.planes[((size_t(image) * 3 + c) * p.size + row) * p.size + column];
       }
+  });
+}
+
+// y[o] = relu(sum over (ky, kx, c) of x[oy * stride + ky - pad, ox * stride + kx - pad, c] w[o, ky, kx, c] +
+// b[o]): torch.nn.Conv2d followed by its (folded) batch norm and ReLU, He et al. 2016.
+void conv(Context& context, const Conv& c) {
+  const int outHeight = c.outHeight(), outWidth = c.outWidth();
+  eachRow(context, c.images * outHeight * outWidth, [&](int r) {
+    const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
+    for (int o = 0; o < c.out; o++) {
+      const float* w = static_cast<const float*>(c.w) + size_t(o) * c.kernel * c.kernel * c.in;
+      double sum = 0;
+      for (int ky = 0; ky < c.kernel; ky++)
+        for (int kx = 0; kx < c.kernel; kx++, w += c.in) {
+          const int y = oy * c.stride + ky - c.pad, x = ox * c.stride + kx - c.pad;
+          if (y < 0 || y >= c.height || x < 0 || x >= c.width) continue;
+          const float* pixel = in(c.x, (image * c.height + y) * c.width + x);
+          for (int i = 0; i < c.in; i++) sum += double(pixel[i]) * w[i];
+        }
+      out(c.y, r)[o] = float(relu(sum + c.bias[o]));
+    }
+  });
+}
+
+// y = mean over the window: torch.nn.AvgPool2d.
+void pool(Context& context, const Pooling& p) {
+  const int outHeight = p.height / p.kernelHeight, outWidth = p.width / p.kernelWidth;
+  eachRow(context, p.images * outHeight * outWidth, [&](int r) {
+    const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
+    for (int c = 0; c < p.channels; c++) {
+      double sum = 0;
+      for (int ky = 0; ky < p.kernelHeight; ky++)
+        for (int kx = 0; kx < p.kernelWidth; kx++)
+          sum +=
+              in(p.x, (image * p.height + oy * p.kernelHeight + ky) * p.width + ox * p.kernelWidth + kx)[c];
+      out(p.y, r)[c] = float(sum / (p.kernelHeight * p.kernelWidth));
+    }
   });
 }
 
@@ -243,6 +283,8 @@ const Backend referenceBackend{
     .gather = gather,
     .resize = referenceResize,
     .patches = patches,
+    .conv = conv,
+    .pool = pool,
     .normalise = normalise,
     .cosineSoftmax = cosineSoftmax,
     .cosineTopK = cosineTopK,

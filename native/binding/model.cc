@@ -21,7 +21,7 @@ constexpr std::initializer_list<std::pair<const char*, Output>> kOutputs = {
 struct ModelState {
   Napi::Env env;
   std::shared_ptr<Queue> queue;
-  std::optional<VisionConfig> image;
+  bool image;  // whether there is an image tower
   std::optional<TextConfig> text;
   int size = 0;             // side of the preprocessed picture
   int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
@@ -203,8 +203,8 @@ int64_t weightBytes(const ModelConfig& config) {
 }
 
 Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
-  const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, {}, {}, 0, 0});
-  state->image = model->config().image;
+  const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, 0, 0});
+  state->image = model->config().hasImageTower();
   state->text = model->config().text;
   state->size = model->config().preprocess.size;
   const Napi::Object o = Napi::Object::New(env);

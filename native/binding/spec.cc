@@ -99,14 +99,26 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
   if (f.has("image")) {
     const Fields g(f.value("image"), "spec.image");
     const std::string kind = g.string("kind");
-    if (kind != "vit")
-      wrong(g.path("kind"), "be 'vit' (other image towers are not implemented yet)", "\"" + kind + "\"",
-            config);
-    VisionConfig v;
-    readTransformer(g, v);
-    v.imageSize = g.integer("imageSize", 1, 16384, config);
-    v.patchSize = g.integer("patchSize", 1, v.imageSize, config);
-    c.image = v;
+    if (kind == "vit") {
+      VisionConfig v;
+      readTransformer(g, v);
+      v.imageSize = g.integer("imageSize", 1, 16384, config);
+      v.patchSize = g.integer("patchSize", 1, v.imageSize, config);
+      c.image = v;
+    } else if (kind == "modifiedResNet") {
+      ResNetConfig r;
+      r.imageSize = g.integer("imageSize", 32, 4096, config);
+      r.width = g.integer("width", 2, 4096, config);
+      r.heads = g.integer("heads", 1, 32 * r.width, config);
+      const Napi::Array layers = readArray(g.value("layers"), g.path("layers"));
+      if (layers.Length() != 4)
+        wrong(g.path("layers"), "have 4 elements", std::to_string(layers.Length()), config);
+      for (uint32_t i = 0; i < 4; ++i)
+        r.layers[i] = static_cast<int>(readInteger(layers.Get(i), g.path("layers"), 1, 1024));
+      c.resNet = r;
+    } else {
+      wrong(g.path("kind"), "be 'vit' or 'modifiedResNet'", "\"" + kind + "\"", config);
+    }
   }
   if (f.has("text")) {
     const Fields g(f.value("text"), "spec.text");
@@ -116,7 +128,7 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
     t.vocabSize = g.integer("vocabSize", 1, 1 << 24, config);
     c.text = t;
   }
-  if (!c.image && !c.text) wrong("spec", "have an image or a text tower", "neither");
+  if (!c.hasImageTower() && !c.text) wrong("spec", "have an image or a text tower", "neither");
   const Napi::Object tensors = readObject(f.value("tensors"), f.path("tensors"));
   const Napi::Array names = tensors.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); ++i) {
@@ -124,8 +136,8 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
     c.tensors.emplace(name, readTensor(tensors.Get(name), "spec.tensors." + name, c.files.size()));
   }
   c.preprocess = readPreprocess(preprocess);
-  if (c.image && c.preprocess.size != c.image->imageSize)
-    wrong("preprocess.size", "be the image tower's " + std::to_string(c.image->imageSize),
+  if (c.hasImageTower() && c.preprocess.size != c.imageSize())
+    wrong("preprocess.size", "be the image tower's " + std::to_string(c.imageSize()),
           std::to_string(c.preprocess.size), config);
   return c;
 }

@@ -13,7 +13,7 @@
 #include "cpu/tables.h"
 #include "cpu/top_k.h"
 #include "half.h"
-#include "resample.h"
+#include "reference.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -121,7 +121,7 @@ bool available(std::string* why) {
 const Backend avx2Backend{
     .name = "avx2",
     .device = "cpu",
-    .borrowed = "",
+    .borrowed = "resize: reference",
     .available = available,
     .runs = runs,
     .epsilon = epsilon,
@@ -141,8 +141,10 @@ const Backend avx2Backend{
     .attention = attention,
     .embed = embed,
     .gather = gather,
-    .resize = resize,
+    .resize = referenceResize,
     .patches = patches,
+    .conv = conv,
+    .pool = pool,
     .normalise = normalise,
     .cosineSoftmax = cosineSoftmax,
     .cosineTopK = cosineTopK,

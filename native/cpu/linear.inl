@@ -1,4 +1,4 @@
-// y = f(x w + bias) + residual, and the tile that attention uses too.
+// y = f(x w + bias) + residual (relu last), and the tile that attention uses too.
 //
 // Activations stay row-major and are broadcast 4 bytes at a time; weights are packed as [out /
 // kCols][in][kCols], one linear stream. A panel's weights go through the second-level cache once per 168
@@ -86,6 +86,7 @@ __attribute__((noinline)) void finishTile(const F* part, int rows, const Linear&
       if (l.nonlinearity == Nonlinearity::quickGelu) v = quickGelu(v);
       if (l.nonlinearity == Nonlinearity::gelu) v = gelu(v);
       if (l.residual.data) v = v + load(rowOf(l.residual, row + i) + c, n);
+      if (l.nonlinearity == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
       store(outRow(l.y, row + i) + c, v, n);
     }
   }

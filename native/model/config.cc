@@ -37,12 +37,38 @@ void checkTransformer(const std::string& tower, const TransformerConfig& c) {
   if (c.layerNormEps < 0) fail(tower + ".layerNormEps", "0 or more", std::to_string(c.layerNormEps));
 }
 
+void checkResNet(const ResNetConfig& c) {
+  within("image.width", c.width, 1 << 12);
+  if (c.width % 2) fail("image.width", "an even number", std::to_string(c.width));
+  for (const int n : c.layers) within("image.layers", n, kMaxLayers);
+  within("image.heads", c.heads, c.features());
+  if (c.features() % c.heads)
+    fail("image.heads", "a divisor of the feature width " + std::to_string(c.features()),
+         std::to_string(c.heads));
+  within("image.imageSize", c.imageSize, 1 << 12);
+  if (c.imageSize < 32 || c.lastSide() != c.grid())
+    fail("image.imageSize",
+         "a size that five halvings bring to " + std::to_string(c.grid()) + ", at least 32",
+         std::to_string(c.imageSize));
+}
+
+void checkPreprocess(const PreprocessConfig& p, int imageSize) {
+  if (p.size != imageSize)
+    fail("preprocess.size", "the image tower's " + std::to_string(imageSize), std::to_string(p.size));
+  for (int i = 0; i < 3; i++) {
+    finite("preprocess.mean", p.mean[i]);
+    finite("preprocess.std", p.std[i]);
+    if (p.std[i] <= 0) fail("preprocess.std", "more than 0", std::to_string(p.std[i]));
+  }
+}
+
 }  // namespace
 
 void checkConfig(const ModelConfig& c) {
   if (c.files.empty() || c.files.size() != c.fileBytes.size())
     fail("files", "at least one, each with its size", std::to_string(c.files.size()));
-  if (!c.image && !c.text) fail("towers", "image, text or both", "none");
+  if (!c.hasImageTower() && !c.text) fail("towers", "image, text or both", "none");
+  if (c.image && c.resNet) fail("towers", "one image tower", "two");
   within("embedDim", c.embedDim, kMaxWidth);
   finite("logitScale", c.logitScale);
   if (c.image) {
@@ -52,16 +78,9 @@ void checkConfig(const ModelConfig& c) {
     const int grid = c.image->grid();
     if (grid > 255)
       fail("image.patchSize", "at most 255 patches to a side", std::to_string(c.image->patchSize));
-    if (c.preprocess.size != c.image->imageSize)
-      fail("preprocess.size", "the image tower's " + std::to_string(c.image->imageSize),
-           std::to_string(c.preprocess.size));
-    for (int i = 0; i < 3; i++) {
-      finite("preprocess.mean", c.preprocess.mean[i]);
-      finite("preprocess.std", c.preprocess.std[i]);
-      if (c.preprocess.std[i] <= 0)
-        fail("preprocess.std", "more than 0", std::to_string(c.preprocess.std[i]));
-    }
   }
+  if (c.resNet) checkResNet(*c.resNet);
+  if (c.hasImageTower()) checkPreprocess(c.preprocess, c.imageSize());
   if (c.text) {
     checkTransformer("text", *c.text);
     within("text.contextLength", c.text->contextLength, kMaxTokens);

@@ -32,6 +32,15 @@ struct VisionConfig : TransformerConfig {
   int tokens() const { return 1 + grid() * grid(); }
 };
 
+// A ResNet-D with three stem convolutions, anti-aliased strides and attention pooling: "ModifiedResNet".
+struct ResNetConfig {
+  int imageSize = 0, width = 0, layers[4] = {0, 0, 0, 0}, heads = 0;
+  int grid() const { return imageSize / 32; }
+  int tokens() const { return 1 + grid() * grid(); }
+  int features() const { return 32 * width; }                           // channels of the last feature map
+  int lastSide() const { return (imageSize + 1) / 2 / 2 / 2 / 2 / 2; }  // of the last feature map
+};
+
 struct TextConfig : TransformerConfig {
   int contextLength = 0, vocabSize = 0;
 };
@@ -48,10 +57,16 @@ struct ModelConfig {
   std::vector<uint64_t> fileBytes;
   int embedDim = 0;
   float logitScale = 0;
-  std::optional<VisionConfig> image;
+  std::optional<VisionConfig> image;  // one of these two, or neither
+  std::optional<ResNetConfig> resNet;
   std::optional<TextConfig> text;
   std::map<std::string, TensorView> tensors;
   PreprocessConfig preprocess;
+
+  bool hasImageTower() const { return image || resNet; }
+  int imageSize() const { return image ? image->imageSize : resNet->imageSize; }
+  int imageTokens() const { return image ? image->tokens() : resNet->tokens(); }
+  int imageWidth() const { return image ? image->width : resNet->features(); }  // of 'pooled' and 'tokens'
 };
 
 // The caller is not trusted: throws ERR_CLIP_CONFIG naming the field unless every dimension is positive,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "error.h"
+#include "model/modified_resnet.h"
 #include "model/parallel.h"
 #include "model/text_transformer.h"
 #include "model/transformer.h"
@@ -16,7 +17,9 @@
 namespace clip {
 namespace {
 
-constexpr size_t kKeptBytes = size_t{32} << 20;    // activations kept between calls
+constexpr size_t kKeptBytes = size_t{32} << 20;  // activations kept between calls
+constexpr size_t kFeatureBytes = size_t{96}
+                                 << 20;  // feature maps of one pass of a ResNet, if one picture needs less
 constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
 
 const char* nameOf(Dtype t) {
@@ -101,7 +104,7 @@ struct Model::Impl {
   }
 
   void requireImage() const {
-    if (!config.image)
+    if (!config.hasImageTower())
       throw Error{.code = "ERR_CLIP_CONFIG",
                   .message = "This model was loaded without its image tower",
                   .field = "image"};
@@ -151,10 +154,10 @@ std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& option
 
 size_t Model::imageFloats(Output output) const {
   impl_->requireImage();
-  const VisionConfig& c = *impl_->config.image;
-  return output == Output::embedding ? impl_->config.embedDim
-         : output == Output::pooled  ? c.width
-                                     : static_cast<size_t>(c.tokens()) * c.width;
+  const ModelConfig& c = impl_->config;
+  return output == Output::embedding ? c.embedDim
+         : output == Output::pooled  ? c.imageWidth()
+                                     : static_cast<size_t>(c.imageTokens()) * c.imageWidth();
 }
 
 size_t Model::textFloats(Output output, const int32_t* lengths, int texts) const {
@@ -189,8 +192,11 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                          const Stopped& stopped) {
   impl_->requireImage();
   Impl& m = *impl_;
-  const int tokens = m.config.image->tokens();
-  const int perPass = std::max(1, m.options.maxBatchRows / tokens);
+  const int tokens = m.config.imageTokens();
+  int perPass = std::max(1, m.options.maxBatchRows / tokens);
+  // A ResNet's feature maps are far larger than its tokens.
+  if (m.config.resNet)
+    perPass = std::clamp<int>(kFeatureBytes / resNetImageBytes(*m.config.resNet), 1, perPass);
   const size_t floats = imageFloats(output),
                bytes = size_t{3} * m.config.preprocess.size * m.config.preprocess.size;
   try {
@@ -228,8 +234,11 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                       .normalise = normalise,
                       .stopped = stopped};
       imageRows += static_cast<uint64_t>(n) * tokens;
-      if (!encodeImageBatch(pass, *m.config.image, *m.weights.image, m.config.embedDim, batch, place.data()))
-        return false;
+      const bool finished = m.config.image ? encodeImageBatch(pass, *m.config.image, *m.weights.image,
+                                                              m.config.embedDim, batch, place.data())
+                                           : encodeImageBatch(pass, *m.config.resNet, *m.weights.resNet,
+                                                              m.config.embedDim, batch, place.data());
+      if (!finished) return false;
     }
     return true;
   } catch (const std::bad_alloc&) {

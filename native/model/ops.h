@@ -60,6 +60,34 @@ class Ops {
   void gather(const Activations& x, const int32_t* row, const Activations& y, int count, int cols) const {
     backend_.gather(context_, {.x = x, .row = row, .y = y, .count = count, .cols = cols});
   }
+  // y = relu(x * W + b): 3 x 3, zero outside the picture
+  void conv3x3(const Activations& x, const LinearWeight& w, const Activations& y, int images, int side,
+               int stride = 1) const {
+    backend_.conv(context_, {.x = x,
+                             .w = w.packed,
+                             .bias = w.bias,
+                             .y = y,
+                             .images = images,
+                             .height = side,
+                             .width = side,
+                             .in = w.in / 9,
+                             .out = w.out,
+                             .kernel = 3,
+                             .stride = stride,
+                             .pad = 1});
+  }
+  // y = mean over kernel x kernel windows
+  void pool(const Activations& x, const Activations& y, int images, int side, int channels,
+            int kernel) const {
+    backend_.pool(context_, {.x = x,
+                             .y = y,
+                             .images = images,
+                             .height = side,
+                             .width = side,
+                             .channels = channels,
+                             .kernelHeight = kernel,
+                             .kernelWidth = kernel});
+  }
   void normalise(const Activations& x, int rows, int cols) const {
     backend_.normalise(context_, {.x = x, .y = x, .rows = rows, .cols = cols});
   }

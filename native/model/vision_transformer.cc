@@ -31,20 +31,11 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
   const int images = batch.count(), tokens = c.tokens(), patches = tokens - 1, rows = images * tokens;
-  const int size = c.imageSize, patchValues = 3 * c.patchSize * c.patchSize;
-  const size_t pixelValues = size_t{3} * size * size;
+  const int patchValues = 3 * c.patchSize * c.patchSize;
   const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 
   // What comes from outside.
-  const uint8_t* pixels = nullptr;
-  if (batch.pixelImages > 0) pixels = arena.copy(batch.pixels, batch.pixelImages * pixelValues);
-  float* planes = nullptr;
-  if (batch.planeImages > 0) {
-    planes = static_cast<float*>(arena.take(batch.planeImages * pixelValues * sizeof(float)));
-    for (int i = 0; i < batch.planeImages; i++)
-      backend.upload(planes + i * pixelValues, batch.planes[i], pixelValues * sizeof(float));
-  }
-  const float* value = arena.copy(batch.value, 3 * 256);
+  const UploadedImages uploaded(pass, batch, c.imageSize);
   const Indices index(images, tokens);
   const int32_t* id = arena.copy(index.id);
   const int32_t* position = arena.copy(index.position);
@@ -65,22 +56,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   const Plan plan{.tower = Plan::image, .rowsBucket = rows, .sequencesBucket = images};
   if (!backend.begin(pass.context, plan)) {
     // p = each picture cut into patches of (3, patch, patch)
-    if (pixels)
-      backend.patches(pass.context, {.pixels = pixels,
-                                     .value = value,
-                                     .planes = nullptr,
-                                     .y = patch,
-                                     .images = batch.pixelImages,
-                                     .size = size,
-                                     .patch = c.patchSize});
-    if (planes)
-      backend.patches(pass.context, {.pixels = nullptr,
-                                     .value = value,
-                                     .planes = planes,
-                                     .y = rowsFrom(patch, batch.pixelImages * patches),
-                                     .images = batch.planeImages,
-                                     .size = size,
-                                     .patch = c.patchSize});
+    uploaded.cut(pass, c.patchSize, patch);
     // position[0] is 0: the one row of the class token
     // e = [class; p W_patch]: the patch convolution as a matrix product
     ops.gather({.data = const_cast<float*>(w.classToken), .stride = table.stride}, position, table, 1,
@@ -114,10 +90,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   if (!finished) return false;
 
   const int columns = joint ? embedDim : c.width, perImage = all ? tokens : 1;
-  const HostRows host(backend, joint ? embedding : normed, images * perImage);
-  for (int i = 0; i < images; i++)
-    for (int t = 0; t < perImage; t++)
-      std::copy_n(host.row(i * perImage + t), columns, out[i] + static_cast<size_t>(t) * columns);
+  deliver(pass, joint ? embedding : normed, images, perImage, columns, out);
   return true;
 }
 

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <new>
 #include <string>
@@ -39,6 +40,32 @@ class Loader {
     blocks("image.blocks.", c, w.blocks);
     w.postNorm = norm("image.postNorm", width);
     w.projection = linear({"image.projection"}, {config_.embedDim, width}, Bias::optional);
+  }
+
+  void resNet(ResNetWeights& w) {
+    const ResNetConfig& c = *config_.resNet;
+    const int64_t half = c.width / 2, features = c.features();
+    w.stem[0] = conv("image.stem.conv1", "image.stem.bn1", {half, 3, 3, 3});
+    w.stem[1] = conv("image.stem.conv2", "image.stem.bn2", {half, half, 3, 3});
+    w.stem[2] = conv("image.stem.conv3", "image.stem.bn3", {c.width, half, 3, 3});
+    int64_t in = c.width;
+    for (int l = 0; l < 4; l++) {
+      const int64_t planes = int64_t{c.width} << l, out = 4 * planes;
+      w.layers[l].resize(c.layers[l]);
+      for (int i = 0; i < c.layers[l]; i++, in = out) {
+        BottleneckWeights& b = w.layers[l][i];
+        const std::string name = "image.layer" + std::to_string(l + 1) + "." + std::to_string(i) + ".";
+        b.conv1 = conv(name + "conv1", name + "bn1", {planes, in, 1, 1});
+        b.conv2 = conv(name + "conv2", name + "bn2", {planes, planes, 3, 3});
+        b.conv3 = conv(name + "conv3", name + "bn3", {out, planes, 1, 1});
+        if (i == 0) b.downsample = conv(name + "downsample.conv", name + "downsample.bn", {out, in, 1, 1});
+      }
+    }
+    const Shape square{features, features};
+    w.position = vector("image.pool.position", {c.tokens(), features});
+    w.query = linear({"image.pool.query"}, square, Bias::required);
+    w.keyValue = linear({"image.pool.key", "image.pool.value"}, square, Bias::required);
+    w.projection = linear({"image.pool.out"}, {config_.embedDim, features}, Bias::required);
   }
 
   void text(TextWeights& w) {
@@ -124,6 +151,69 @@ class Loader {
       w.bias = vectors(biases, {shape[0]});
     }
     return w;
+  }
+
+  // A convolution (out, in, y, x) and the batch norm behind it, folded in double (torch.nn.BatchNorm2d, eps
+  // 1e-5): one matrix (out, y * x * in) and a bias.
+  LinearWeight conv(const std::string& name, const std::string& norm, const Shape& shape) {
+    const TensorView& t = checkedTensor(config_, name + ".weight", shape);
+    const TensorView* norms[4];
+    const char* const fields[4] = {".weight", ".bias", ".mean", ".variance"};
+    for (int i = 0; i < 4; i++) norms[i] = &checkedTensor(config_, norm + fields[i], {shape[0]});
+    LinearWeight w;
+    w.in = static_cast<int>(columnsOf(t));
+    w.out = static_cast<int>(shape[0]);
+    void* place = take(backend_.packedSize(dtype_, w.in, w.out));
+    void* bias = take(static_cast<size_t>(w.out) * sizeof(float));
+    w.packed = place;
+    w.bias = static_cast<const float*>(bias);
+    if (!place) return w;
+
+    const size_t n = static_cast<size_t>(w.out);
+    std::vector<float> g(n), beta(n), mean(n), variance(n), folded(n), scale(n);
+    float* const values[4] = {g.data(), beta.data(), mean.data(), variance.data()};
+    for (int i = 0; i < 4; i++) readRows(config_, *norms[i], open(*norms[i]).data(), 0, shape[0], values[i]);
+    for (size_t i = 0; i < n; i++) {
+      const double s = g[i] / std::sqrt(static_cast<double>(variance[i]) + 1e-5);
+      scale[i] = static_cast<float>(s);
+      folded[i] = static_cast<float>(beta[i] - mean[i] * s);
+      if (!std::isfinite(scale[i]) || !std::isfinite(folded[i])) failNorm(*norms[3], variance[i]);
+    }
+    backend_.upload(bias, folded.data(), n * sizeof(float));
+
+    // The same bytes with the channel as the fastest dimension.
+    TensorView rows = t;
+    rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
+    rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
+    const SourceFile::Span span = open(t);
+    const int step = backend_.packRows;
+    parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
+      const int first = chunk * step, count = std::min(step, w.out - first);
+      std::vector<float>& panel = scratch_[worker];
+      panel.resize(static_cast<size_t>(step) * w.in);
+      readRows(config_, rows, span.data(), first, count, panel.data());
+      for (int r = 0; r < count; r++)
+        for (int i = 0; i < w.in; i++) panel[static_cast<size_t>(r) * w.in + i] *= scale[first + r];
+      backend_.pack({.dst = place,
+                     .rows = panel.data(),
+                     .rowStride = static_cast<size_t>(w.in),
+                     .in = w.in,
+                     .out = w.out,
+                     .firstRow = first,
+                     .rowCount = count,
+                     .dtype = dtype_});
+    });
+    return w;
+  }
+
+  [[noreturn]] void failNorm(const TensorView& variance, float value) const {
+    throw Error{.code = "ERR_CLIP_CHECKPOINT",
+                .message = config_.files[variance.file] + ": tensor " + variance.name + " holds " +
+                           std::to_string(value) + ", but a batch norm needs a variance above -1e-5",
+                .file = config_.files[variance.file],
+                .field = variance.name,
+                .expected = "a variance above -1e-5",
+                .actual = std::to_string(value)};
   }
 
   static bool isProjection(const std::string& name) { return name.ends_with(".projection"); }
@@ -222,10 +312,12 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
                  const std::atomic<bool>& cancel)
     : backend_(backend) {
   if (config.image) image.emplace();
+  if (config.resNet) resNet.emplace();
   if (config.text) text.emplace();
   Loader loader(config, backend, dtype, threads, cancel);
   const auto walk = [&] {
     if (image) loader.vision(*image);
+    if (resNet) loader.resNet(*resNet);
     if (text) loader.text(*text);
   };
   walk();

@@ -40,6 +40,21 @@ struct VisionWeights {
   LinearWeight projection;  // (embedDim, width)
 };
 
+// A convolution with its batch norm folded in: w' = w g / sqrt(variance + eps), b' = beta - mean g /
+// sqrt(...). 1 x 1 convolutions are linear layers over pixels. Columns are ordered (y, x, channel).
+struct BottleneckWeights {
+  LinearWeight conv1, conv2, conv3;
+  LinearWeight downsample;  // packed == nullptr: the block keeps its size
+};
+
+struct ResNetWeights {
+  LinearWeight stem[3];
+  std::vector<BottleneckWeights> layers[4];
+  const float* position;         // (tokens, features): of the attention pool
+  LinearWeight query, keyValue;  // only the mean token asks, unless all tokens are wanted
+  LinearWeight projection;       // (embedDim, features): the attention pool's output projection
+};
+
 struct TextWeights {
   const void* token;  // (vocab, width), dense, in its stored dtype: one row per token is read
   Dtype tokenDtype;
@@ -61,6 +76,7 @@ class Weights {
   Weights& operator=(const Weights&) = delete;
 
   std::optional<VisionWeights> image;
+  std::optional<ResNetWeights> resNet;
   std::optional<TextWeights> text;
 
  private:

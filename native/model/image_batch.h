@@ -1,0 +1,37 @@
+#pragma once
+// What both image towers begin and end with: pictures become rows of patches, result rows become the
+// caller's.
+#include <vector>
+
+#include "model/tower.h"
+
+namespace clip {
+
+// A batch: first the pictures that are pixels, then those that are planes already.
+struct ImageBatch {
+  int pixelImages = 0, planeImages = 0;
+  const uint8_t* pixels = nullptr;   // (pixelImages, size, size, 3)
+  std::vector<const float*> planes;  // planeImages times (3, size, size)
+  const float* value = nullptr;      // (3, 256): normaliseTable
+  int count() const { return pixelImages + planeImages; }
+};
+
+// The batch on the backend's side.
+class UploadedImages {
+ public:
+  UploadedImages(const Pass&, const ImageBatch&, int size);
+  // Cuts all pictures into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
+  // x).
+  void cut(const Pass&, int patch, const Activations& y) const;
+
+ private:
+  int pixelImages_, planeImages_, size_;
+  const uint8_t* pixels_ = nullptr;
+  const float *planes_ = nullptr, *value_;
+};
+
+// Copies rows [i * perImage, (i + 1) * perImage) of `results` to out[i]: dense, `columns` floats each.
+void deliver(const Pass&, const Activations& results, int images, int perImage, int columns,
+             float* const* out);
+
+}  // namespace clip
