@@ -68,6 +68,7 @@ export interface NativeModel {
 
 type Backend = string | undefined
 
+/** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
   attention(a: {
@@ -86,7 +87,7 @@ export interface NativeKernels {
     queryRow?: Int32Array
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   linear(a: {
     x: Float32Array
     weight: Float32Array
@@ -99,7 +100,7 @@ export interface NativeKernels {
     activation: 'none' | 'quickGelu' | 'gelu'
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   layerNorm(a: {
     x: Float32Array
     weight: Float32Array
@@ -110,7 +111,7 @@ export interface NativeKernels {
     epsilon: number
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   cosineSoftmax(a: {
     queries: Float32Array
     classes: Float32Array
@@ -122,7 +123,7 @@ export interface NativeKernels {
     as: 'probability' | 'logit' | 'cosine'
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   cosineTopK(a: {
     queries: Float32Array
     classes: Float32Array
@@ -136,7 +137,7 @@ export interface NativeKernels {
     as: 'probability' | 'logit' | 'cosine'
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   resize(a: {
     src: Uint8Array
     width: number
@@ -149,7 +150,7 @@ export interface NativeKernels {
     filter: 'nearest' | 'bilinear' | 'bicubic'
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
   preprocess(a: {
     image: NativeImage
@@ -157,7 +158,7 @@ export interface NativeKernels {
     out: Float32Array
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   /** The ops that have no public kernel. */
   embed(a: {
     table: Float32Array
@@ -169,7 +170,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   gather(a: {
     x: Float32Array
     row: Int32Array
@@ -178,7 +179,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   normalise(a: {
     x: Float32Array
     out: Float32Array
@@ -186,7 +187,7 @@ export interface NativeKernels {
     cols: number
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
   patches(a: {
     pixels?: Uint8Array
     value?: Float32Array
@@ -197,7 +198,7 @@ export interface NativeKernels {
     patch: number
     threads: number
     backend: Backend
-  }): Promise<void>
+  }): Promise<string>
 }
 
 export interface NativeBinding {
@@ -275,6 +276,13 @@ export async function fromNative<T>(start: () => Promise<T>, signal?: AbortSigna
     const e = error as NativeError
     if (e.code === 'ERR_CLIP_ABORTED') throw signal?.reason ?? error
     if (typeof e.code !== 'string' || !e.code.startsWith('ERR_CLIP_')) throw error
+    // Errors of arguments are TypeErrors everywhere, with a stack of JavaScript.
+    if (e.code === 'ERR_CLIP_INPUT')
+      throw Object.assign(new TypeError(e.message, { cause: e }), {
+        code: e.code,
+        field: e.field,
+        ...(e.index === undefined ? {} : { index: e.index }),
+      })
     throw new ClipError(e.code, e.message, {
       file: e.file,
       field: e.field,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace clip {
 namespace {
@@ -18,6 +19,16 @@ double bicubic(double x) {
 double triangle(double x) {
   x = std::fabs(x);
   return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+void nearest(const Resize& r) {
+  const std::vector<int> xs = nearestIndex(r.width, r.outWidth, r.cropX, r.cropX + r.cropWidth);
+  const std::vector<int> ys = nearestIndex(r.height, r.outHeight, r.cropY, r.cropY + r.cropHeight);
+  uint8_t* dst = r.dst;
+  for (int y : ys)
+    for (int x : xs)
+      for (int c = 0; c < r.channels; c++)
+        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y) * r.width + x) * r.channels + c];
 }
 
 }  // namespace
@@ -62,6 +73,46 @@ std::vector<int> nearestIndex(int in, int out, int begin, int end) {
   for (int i = 0; i < end; i++, at += step)
     if (i >= begin && int(at) < in) index[i - begin] = int(at);
   return index;
+}
+
+void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*vertical)(const ResizePass&)) {
+  const int x0 = r.cropX, x1 = x0 + r.cropWidth, y0 = r.cropY, y1 = y0 + r.cropHeight;
+  if (x0 >= x1 || y0 >= y1) return;
+  if (r.filter == Filter::nearest) return nearest(r);
+  const bool wide = r.width != r.outWidth, high = r.height != r.outHeight;  // no pass where no size changes
+  Coefficients h, v;
+  if (wide) h = coefficients(r.width, r.outWidth, x0, x1, r.filter);
+  if (high) v = coefficients(r.height, r.outHeight, y0, y1, r.filter);
+  // The columns and rows of the source that reach the window.
+  const int left = wide ? h.at.front().first : x0, right = wide ? h.at.back().first + h.at.back().count : x1;
+  const int top = high ? v.at.front().first : y0, bottom = high ? v.at.back().first + v.at.back().count : y1;
+  const size_t bytes = size_t(r.width) * r.height * r.channels;
+  ResizePass p{r.src, r.src + bytes, 0, 0, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0, y1, r.dst};
+  const auto use = [&p](const Coefficients& c) { p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride; };
+  if (wide && high) {
+    // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
+    // round.
+    if (r.verticalFirst)
+      p.x0 = left, p.x1 = right;
+    else
+      p.y0 = top, p.y1 = bottom;
+    std::vector<uint8_t> middle(size_t(p.x1 - p.x0) * (p.y1 - p.y0) * r.channels);
+    p.dst = middle.data();
+    use(r.verticalFirst ? v : h);
+    (r.verticalFirst ? vertical : horizontal)(p);
+    p.src = middle.data(), p.srcEnd = p.src + middle.size();
+    p.left = p.x0, p.top = p.y0, p.width = p.x1 - p.x0;
+    p.x0 = x0, p.x1 = x1, p.y0 = y0, p.y1 = y1, p.dst = r.dst;
+    use(r.verticalFirst ? h : v);
+    (r.verticalFirst ? horizontal : vertical)(p);
+  } else if (wide || high) {
+    use(wide ? h : v);
+    (wide ? horizontal : vertical)(p);
+  } else {
+    const size_t row = size_t(r.cropWidth) * r.channels;
+    for (int y = y0; y < y1; y++)
+      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y) * r.width + x0) * r.channels, row);
+  }
 }
 
 }  // namespace clip

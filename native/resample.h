@@ -40,4 +40,21 @@ inline uint8_t clip8(int32_t sum) {
   return uint8_t(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
+// One pass over the part of a picture that is still needed: pixel (x, y) of the whole lies at (x - left, y -
+// top) of src, whose rows are `width` pixels. Writes pixels [x0, x1) x [y0, y1) densely to dst; `at` and `k`
+// as in Coefficients, for x0 .. x1 - 1 (horizontal) or y0 .. y1 - 1 (vertical).
+struct ResizePass {
+  const uint8_t *src, *srcEnd;
+  int left, top, width, channels;
+  const Coefficients::Taps* at;
+  const int32_t* k;
+  int stride;
+  int x0, x1, y0, y1;
+  uint8_t* dst;
+};
+
+// The whole of a Resize in terms of its two passes: which rows and columns they need, in which order they
+// run, which is skipped. Nearest needs neither.
+void resizeWith(const Resize&, void (*horizontal)(const ResizePass&), void (*vertical)(const ResizePass&));
+
 }  // namespace clip

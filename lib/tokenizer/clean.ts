@@ -22,11 +22,20 @@ export function strip(text: string): string {
 /** Printable ASCII without &: nothing that repair, unescaping or normalisation could change. */
 const ordinary = /^[\x20-\x25\x27-\x7e]*$/
 
+const beforeOldLetter = /\u03a3(?=\p{Case_Ignorable}*\u0295)/gu
+const afterOldLetter = /(?<=\u0295\p{Case_Ignorable}*)\u03a3(?!\p{Case_Ignorable}*[\p{Cased}\u0295])/gu
+
+/** str.lower() of Python 3.11: U+0295 was still a cased letter in Unicode 14, which decides about final sigmas. */
+function lower(text: string): string {
+  if (text.includes('\u0295'))
+    text = text.replace(afterOldLetter, '\u03c2').replace(beforeOldLetter, '\u03c3')
+  return text.toLowerCase()
+}
+
 /** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
 export function* cleanOpenai(text: string): Steps<string> {
   if (!ordinary.test(text)) text = unescapeHtml(unescapeHtml(yield* fixText(text)))
-  // Both call the same Unicode rules, the final sigma's included.
-  return strip(strip(text).replace(whitespace, ' ')).toLowerCase()
+  return lower(strip(strip(text).replace(whitespace, ' ')))
 }
 
 /** CLIPTokenizerFast's normaliser: NFC, White_Space runs to one space, lower case. */

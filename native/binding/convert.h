@@ -64,8 +64,8 @@ Elements<T> readTyped(Napi::Value value, const std::string& field, size_t length
 // The fields of an object, read by name.
 class Fields {
  public:
-  Fields(Napi::Value value, std::string path) : object_(readObject(value, path)), path_(std::move(path)) {}
-  explicit Fields(Napi::Value value) : object_(readObject(value, "arguments[0]")) {}
+  Fields(Napi::Value value, std::string path)
+      : object_(readObject(value, path.empty() ? "arguments[0]" : path)), path_(std::move(path)) {}
 
   std::string path(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
   Napi::Value value(const char* key) const { return object_.Get(key); }

@@ -54,6 +54,9 @@ class Call : public Fields {
   Napi::Value run(std::function<void(const Backend&, Context&)> body) {
     Environment::Call call;
     call.keep = std::move(keep_);
+    call.result = [name = backend_->name](Napi::Env env) -> Napi::Value {
+      return Napi::String::New(env, name);
+    };
     return Environment::of(env_).beginOnPool(std::move(call), [backend = backend_, threads = threads_,
                                                                body = std::move(body)] {
       const std::unique_ptr<Context, void (*)(Context*)> context(backend->open(threads), backend->close.f);

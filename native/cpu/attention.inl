@@ -14,9 +14,10 @@
 //   online softmax                                                                     not needed: 14 x L
 //   floats fit
 
-// Panels of packed keys: column c of panel p is key p * kCols + c.
+// Panels of packed keys: column c of panel p is key p * kCols + c. Columns past the last key hold anything:
+// their scores are masked.
 inline void packKeys(const Attention& a, const int32_t* keys, int count, size_t column, float* packed) {
-  for (int c = 0; c < roundUp(count, kCols); c += kLanes)
+  for (int c = 0; c < count; c += kLanes)
     for (int d = 0; d < a.dim; d += kLanes) {
       const int n = least(kLanes, a.dim - d);
       F r[kLanes];

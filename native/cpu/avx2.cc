@@ -13,7 +13,7 @@
 #include "cpu/tables.h"
 #include "cpu/top_k.h"
 #include "half.h"
-#include "reference.h"
+#include "resample.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -121,7 +121,7 @@ bool available(std::string* why) {
 const Backend avx2Backend{
     .name = "avx2",
     .device = "cpu",
-    .borrowed = "resize: reference",
+    .borrowed = "",
     .available = available,
     .runs = runs,
     .epsilon = epsilon,
@@ -141,7 +141,7 @@ const Backend avx2Backend{
     .attention = attention,
     .embed = embed,
     .gather = gather,
-    .resize = referenceResize,
+    .resize = resize,
     .patches = patches,
     .conv = conv,
     .pool = pool,

@@ -13,7 +13,7 @@
 #include "cpu/tables.h"
 #include "cpu/top_k.h"
 #include "half.h"
-#include "reference.h"
+#include "resample.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
@@ -126,7 +126,7 @@ bool available(std::string* why) {
 const Backend avx512Backend{
     .name = "avx512",
     .device = "cpu",
-    .borrowed = "resize: reference",
+    .borrowed = "",
     .available = available,
     .runs = runs,
     .epsilon = epsilon,
@@ -146,7 +146,7 @@ const Backend avx512Backend{
     .attention = attention,
     .embed = embed,
     .gather = gather,
-    .resize = referenceResize,
+    .resize = resize,
     .patches = patches,
     .conv = conv,
     .pool = pool,

@@ -7,6 +7,7 @@
 #include "cpu/layer_norm.inl"
 #include "cpu/rows.inl"
 #include "cpu/cosine.inl"
+#include "cpu/resize.inl"
 
 bool runs(Dtype t) { return t == Dtype::float32; }
 double epsilon(Dtype) { return 0x1p-24; }

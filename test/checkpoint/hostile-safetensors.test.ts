@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -250,3 +251,23 @@ test('a directory, a link to nothing, and an aborted signal', async t => {
     is: reason,
   })
 })
+
+for (const name of [
+  'model.safetensors',
+  'config.json',
+  'preprocessor_config.json',
+  'vocab.json',
+  'merges.txt',
+])
+  test(`a FIFO for ${name} does not hang`, async t => {
+    const path = await folder(t)
+    await rm(join(path, name))
+    const made = spawnSync('mkfifo', [join(path, name)])
+    if (made.status !== 0) {
+      t.log('skipped: no mkfifo here')
+      t.pass()
+      return
+    }
+    await refused(t, path, 'ERR_CLIP_CHECKPOINT', /is a FIFO, not a file/)
+    await refused(t, join(path, name), 'ERR_CLIP_CHECKPOINT', /is a FIFO, not a file or folder/)
+  })

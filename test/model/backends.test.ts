@@ -107,12 +107,12 @@ for (const name of names) {
     for (const [how, other] of Object.entries(again)) {
       t.deepEqual(
         other.images,
-        images.map(image => image.normalised),
+        images.slice(0, 10).map(image => image.normalised),
         `images ${how}`,
       )
       t.deepEqual(
         other.texts,
-        texts.map(text => text.normalised),
+        texts.slice(0, 10).map(text => text.normalised),
         `texts ${how}`,
       )
     }

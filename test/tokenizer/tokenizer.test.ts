@@ -18,6 +18,14 @@ test('known values', async t => {
   t.is((error as Error & { code: string }).code, 'ERR_CLIP_INPUT')
 })
 
+test('final sigma beside U+0295, a cased letter in the Unicode of the original', async t => {
+  const tokenizer = await openai()
+  const lower = (text: string): string => tokenizer.decode(tokenizer.encode(text).ids.slice(1, -1)).trim()
+  // Python 3.11: 'ΑΣ\u0295'.lower() and '\u0295Σ'.lower().
+  t.is(lower('ΑΣ\u0295'), 'ασ\u0295')
+  t.is(lower('\u0295Σ'), '\u0295ς')
+})
+
 test('special tokens in a text are characters unless parsed', async t => {
   const tokenizer = await openai()
   for (const cleaning of ['openai', 'huggingface'] as const) {

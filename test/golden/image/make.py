@@ -86,6 +86,8 @@ add_raw("RGB", 500, 1, sizes=(72,))
 for mode in ["L", "LA", "RGBA", "CMYK", "I;16", "I;16 dark"]:
     for width, height in [(1, 1), (31, 45), (72, 72), (224, 224), (333, 250), (80, 8001)]:
         add_raw(mode, width, height, sizes=(72,) if height > 8000 else (72, 224))
+for mode, width, height in [("RGBA", 640, 479), ("RGBA", 479, 640), ("LA", 1201, 700), ("I;16", 640, 479)]:
+    add_raw(mode, width, height)  # more than one band of rows
 for mode in ["RGB", "RGBA", "L", "I;16", "CMYK"]:
     for interpolation, fit in [("bilinear", "shortest"), ("bicubic", "squash"), ("bicubic", "longest"), ("nearest", "shortest")]:
         add_raw(mode, 131, 97, interpolation, fit)
@@ -143,7 +145,10 @@ oriented[0x0112] = 6
 save("jpeg-exif-6.jpg", rgb, "orientation is ignored unless asked for", exif=oriented)
 with Image.open(os.path.join(files, "jpeg-exif-6.jpg")) as image:
     turned = targets(ImageOps.exif_transpose(image))
-save("jpeg-icc.jpg", rgb, "a colour profile changes nothing", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
+profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+profile = profile[:24] + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + profile[36:]  # its date, so that files repeat
+profile = profile.replace(b"rXYZ", b"tmp!", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"tmp!", b"gXYZ", 1)
+save("jpeg-icc.jpg", rgb, "a profile with red and green exchanged changes nothing", icc_profile=profile)
 
 save("png-l.png", l)
 save("png-la.png", smooth("LA", 64, 91))

@@ -1,0 +1,89 @@
+/** Checks of the kernels' arguments: whatever is wrong is a TypeError or RangeError with ERR_CLIP_INPUT. */
+
+import { argumentError } from './errors.js'
+
+/** Factors of an array's length and what each counts. */
+export type Shape = [size: number, of: string][]
+
+export const elements = (shape: Shape): number => shape.reduce((n, [size]) => n * size, 1)
+
+const spelt = (shape: Shape): string =>
+  shape.length < 2 ? '' : ` (${shape.map(([size, of]) => (of ? `${size} ${of}` : size)).join(' x ')})`
+
+export function object(a: unknown): void {
+  if (typeof a !== 'object' || a === null) throw argumentError('arguments[0]', 'be an object', a)
+}
+
+export function number(field: string, value: unknown): number {
+  if (typeof value !== 'number') throw argumentError(field, 'be a number', value)
+  if (!Number.isFinite(value)) throw argumentError(field, 'be finite', value, 'range')
+  return value
+}
+
+export function count(field: string, value: unknown, most = 2147483647): number {
+  if (typeof value !== 'number') throw argumentError(field, 'be an integer', value)
+  if (!(Number.isInteger(value) && value >= 1 && value <= most))
+    throw argumentError(field, `be an integer from 1 to ${most}`, value, 'range')
+  return value
+}
+
+export function word<T extends string>(field: string, value: T, words: T[]): T {
+  if (!words.includes(value))
+    throw argumentError(field, `be one of ${words.map(w => `'${w}'`).join(', ')}`, value)
+  return value
+}
+
+export function sized(field: string, array: ArrayLike<number>, shape: Shape, unit: string): void {
+  const expected = elements(shape)
+  if (array.length !== expected)
+    throw argumentError(field, `have ${expected} ${unit}${spelt(shape)}`, array.length, 'range')
+}
+
+export function floats(field: string, value: unknown, shape: Shape): Float32Array {
+  if (!(value instanceof Float32Array)) throw argumentError(field, 'be a Float32Array', value)
+  sized(field, value, shape, 'floats')
+  return value
+}
+
+export function bytes(field: string, value: unknown, shape: Shape): Uint8Array {
+  if (!(value instanceof Uint8Array || value instanceof Uint8ClampedArray))
+    throw argumentError(field, 'be a Uint8Array', value)
+  sized(field, value, shape, 'bytes')
+  return new Uint8Array(value.buffer, value.byteOffset, value.length)
+}
+
+/** The caller's array, or a new one. */
+export function output(
+  field: string,
+  value: unknown,
+  shape: Shape,
+  inputs: Record<string, ArrayBufferView | undefined>,
+): Float32Array {
+  if (value === undefined) {
+    room(field, elements(shape) * 4)
+    return new Float32Array(elements(shape))
+  }
+  const out = floats(field, value, shape)
+  apart(field, out, inputs)
+  return out
+}
+
+/** The largest ArrayBuffer that every supported Node makes. */
+export function room(field: string, size: number): void {
+  if (size > 2 ** 32) throw argumentError(field, `need at most ${2 ** 32} bytes`, size, 'range')
+}
+
+export function apart(
+  field: string,
+  out: ArrayBufferView,
+  inputs: Record<string, ArrayBufferView | undefined>,
+): void {
+  for (const [name, input] of Object.entries(inputs))
+    if (
+      input &&
+      input.buffer === out.buffer &&
+      input.byteOffset < out.byteOffset + out.byteLength &&
+      out.byteOffset < input.byteOffset + input.byteLength
+    )
+      throw argumentError(field, `share no memory with \`${name}\``, '=an array that does')
+}

@@ -1,0 +1,138 @@
+/** The house's one way, lib -> lib/binding.ts -> native/binding -> queue, model -> backend.h <- backends, as a test. */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import test from 'ava'
+import { packageRoot } from '../lib/binding.js'
+
+interface Source {
+  file: string
+  lines: string[]
+}
+
+function sources(folder: string, ending: RegExp): Source[] {
+  return readdirSync(join(packageRoot, folder), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile() && ending.test(entry.name))
+    .map(entry => {
+      const path = join(entry.parentPath, entry.name)
+      return {
+        file: relative(packageRoot, path).replaceAll('\\', '/'),
+        lines: readFileSync(path, 'utf8').split('\n'),
+      }
+    })
+}
+
+const native = sources('native', /\.(h|cc|inl)$/)
+const lib = sources('lib', /\.ts$/)
+const tests = sources('test', /\.ts$/)
+const bench = sources('bench', /\.m?ts$/)
+
+/** [file, what it includes] of every #include. */
+const includes = native.flatMap(({ file, lines }) =>
+  lines.flatMap(line => {
+    const what = /^\s*#\s*include\s*[<"]([^>"]+)[>"]/.exec(line)?.[1]
+    return what ? [[file, what] as const] : []
+  }),
+)
+
+/** [file, what it imports] of every static or dynamic import and require. */
+const imports = [...lib, ...bench].flatMap(({ file, lines }) =>
+  [...lines.join('\n').matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)['"]([^'"]+)['"]/g)].map(
+    match => [file, match[1]] as const,
+  ),
+)
+
+/** Whether an #include reaches into a room or a file of the core, relative paths too. */
+const reaches = (what: string, room: string): boolean => what.replace(/^(\.\.?\/)+/, '').startsWith(room)
+
+test('the search finds what it looks for', t => {
+  t.true(includes.length > 100, `${includes.length} includes`)
+  t.true(imports.length > 50, `${imports.length} imports`)
+  t.true(includes.some(([file, what]) => file.startsWith('native/binding/') && what === 'napi.h'))
+})
+
+test('only native/binding knows Node', t => {
+  const breaches = includes.filter(
+    ([file, what]) =>
+      /^(napi|node_api|js_native_api|uv|v8|node)\b.*\.h$/.test(what) && !file.startsWith('native/binding/'),
+  )
+  t.deepEqual(breaches, [])
+})
+
+test('nobody below the binding includes it', t => {
+  t.deepEqual(
+    includes.filter(
+      ([file, what]) =>
+        !file.startsWith('native/binding/') && (what.startsWith('binding/') || what.includes('/binding/')),
+    ),
+    [],
+  )
+})
+
+test('the model knows the Backend table, not the backends', t => {
+  const allowed = ['model/', 'backend.h', 'error.h', 'half.h', 'resample.h', 'cpu/threads.h']
+  const breaches = native
+    .filter(source => source.file.startsWith('native/model/'))
+    .flatMap(({ file, lines }) =>
+      lines.flatMap(line => {
+        const what = /^\s*#\s*include\s*"([^"]+)"/.exec(line)?.[1]
+        return what && !allowed.some(room => reaches(what, room)) ? [[file, what]] : []
+      }),
+    )
+  t.deepEqual(breaches, [])
+})
+
+test('backends never look into the model, the queue or the binding', t => {
+  const isBackend = (file: string) =>
+    /^native\/(cpu|cuda)\//.test(file) || /^native\/(reference|backend|resample|half)[^/]*$/.test(file)
+  const breaches = includes.filter(
+    ([file, what]) => isBackend(file) && ['model/', 'queue', 'binding/'].some(room => reaches(what, room)),
+  )
+  t.deepEqual(breaches, [])
+})
+
+test('vector intrinsics stay in native/cpu/*.cc', t => {
+  // A header with intrinsics compiled wide would replace portable copies of its inline functions.
+  const breaches = includes.filter(
+    ([file, what]) =>
+      /^(\w*mmintrin|x86intrin|arm_\w+)\.h$/.test(what) && !/^native\/cpu\/[^/]+\.cc$/.test(file),
+  )
+  t.deepEqual(breaches, [])
+})
+
+test('instruction sets are chosen by target regions, not by flags of files', t => {
+  const cmake = readFileSync(join(packageRoot, 'CMakeLists.txt'), 'utf8')
+  t.notRegex(cmake, /-m(avx|fma|arch|cpu|tune)|\/arch:/)
+})
+
+test('lib reaches native code only through lib/binding.ts', t => {
+  const breaches = imports.filter(
+    ([file, what]) =>
+      file !== 'lib/binding.ts' && /node-gyp-build|\.node$|(^|\/)(native|build|prebuilds)\//.test(what),
+  )
+  t.deepEqual(breaches, [])
+  const openers = lib.filter(
+    ({ file, lines }) => file !== 'lib/binding.ts' && /process\.dlopen|node-gyp-build/.test(lines.join('\n')),
+  )
+  t.deepEqual(
+    openers.map(source => source.file),
+    [],
+  )
+})
+
+test('lib imports nothing of test or bench', t => {
+  t.deepEqual(
+    imports.filter(([file, what]) => file.startsWith('lib/') && /(^|\/)(test|bench|scripts)\//.test(what)),
+    [],
+  )
+})
+
+/** To be split; an entry that is no longer too long fails the test, so the list can only shrink. */
+const stillTooLong = ['test/hub/download.test.ts', 'test/hub/hub.test.ts']
+
+test('a file that passes 400 lines is two rooms', t => {
+  const tooLong = [...native, ...lib, ...tests, ...bench]
+    .filter(({ file, lines }) => lines.length > 401 && !file.endsWith('.generated.ts'))
+    .map(source => source.file)
+  t.deepEqual(tooLong.sort(), stillTooLong)
+})

@@ -1,0 +1,216 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { packageRoot } from '../../lib/binding.js'
+import { type CheckpointOptions, readCheckpoint } from '../../lib/checkpoint/index.js'
+import { ClipError, type ClipErrorCode } from '../../lib/errors.js'
+import { goldenPath } from './goldens.js'
+
+type Tree = { [key: string]: Tree | unknown }
+
+/** A copy of a golden folder with one JSON file changed. */
+async function changed(
+  t: ExecutionContext,
+  golden: string,
+  name: string,
+  change: (json: Tree) => void,
+): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'clip-native-'))
+  t.teardown(() => rm(path, { recursive: true, force: true }))
+  await cp(goldenPath(golden), path, { recursive: true })
+  const json = JSON.parse(await readFile(join(path, name), 'utf8'))
+  change(json)
+  await writeFile(join(path, name), JSON.stringify(json))
+  return path
+}
+
+/** Sets `a.b.c`. */
+function set(field: string, value: unknown): (json: Tree) => void {
+  return json => {
+    const keys = field.split('.')
+    const last = keys.pop() as string
+    let at = json
+    for (const key of keys) at = at[key] as Tree
+    at[last] = value
+  }
+}
+
+async function refuses(
+  t: ExecutionContext,
+  path: string,
+  message: RegExp,
+  field?: string,
+  code: ClipErrorCode = 'ERR_CLIP_CONFIG',
+  options?: CheckpointOptions,
+): Promise<void> {
+  const error = await t.throwsAsync(readCheckpoint(path, options), { instanceOf: ClipError })
+  if (!(error instanceof ClipError)) return
+  t.is(error.code, code, error.message)
+  t.regex(error.message, message)
+  if (field) t.is(error.field, field)
+}
+
+test('the embedded model', async t => {
+  const { model, preprocess, tokenizer, vocabulary, fingerprint } = await readCheckpoint(
+    join(packageRoot, 'models/icon-clip'),
+  )
+  t.like(model.image, {
+    kind: 'vit',
+    width: 192,
+    layers: 6,
+    heads: 3,
+    mlp: 768,
+    imageSize: 72,
+    patchSize: 12,
+  })
+  t.like(model.text, { width: 192, layers: 4, heads: 3, contextLength: 32, vocabSize: 8194 })
+  t.is(model.embedDim, 192)
+  t.is(Object.keys(model.tensors).length, 12 + 16 * 10 + 1)
+  t.like(preprocess, { size: 72, interpolation: 'bicubic', mode: 'shortest' })
+  t.deepEqual({ ...tokenizer }, { contextLength: 32, pooling: 'eos', family: 'huggingface' })
+  t.is(vocabulary?.merges.length, 7680)
+  t.regex(fingerprint, /^[0-9a-f]{32}$/)
+})
+
+test('the fingerprint follows the weights and not the place', async t => {
+  const path = await changed(t, 'hf-4', 'config.json', () => undefined)
+  const { fingerprint } = await readCheckpoint(path)
+  t.is((await readCheckpoint(goldenPath('hf-4'))).fingerprint, fingerprint)
+  t.is((await readCheckpoint(join(path, 'model.safetensors'))).fingerprint, fingerprint)
+  const file = join(path, 'model.safetensors')
+  const bytes = await readFile(file)
+  bytes[bytes.length - 1] ^= 1
+  await writeFile(file, bytes)
+  t.not((await readCheckpoint(path)).fingerprint, fingerprint)
+})
+
+const huggingface: [string, unknown, RegExp][] = [
+  ['model_type', 'siglip', /to be "clip", got "siglip"/],
+  ['architectures', ['CLIPVisionModel'], /CLIPModel/],
+  [
+    'projection_dim',
+    25,
+    /shape \[25, 64\] \(25: `projection_dim` in .*config\.json\), got \[24, 64\] in model\.safetensors/,
+  ],
+  ['vision_config.hidden_size', 128, /`vision_config\.hidden_size`/],
+  ['vision_config.intermediate_size', 71, /`vision_config\.intermediate_size`/],
+  ['vision_config.num_hidden_layers', 3, /is 3, but .*model\.safetensors has 2 layers/],
+  ['vision_config.num_hidden_layers', 1e9, /an integer from 1 to 1000, got 1000000000/],
+  ['vision_config.num_attention_heads', 7, /can't be divided into 7 heads/],
+  ['vision_config.num_channels', 4, /to be 3, got 4/],
+  ['vision_config.image_size', 25, /a multiple of `patch_size` 8/],
+  ['vision_config.patch_size', 4, /patch_size/],
+  ['vision_config.hidden_act', 'relu', /"quick_gelu" or "gelu"/],
+  ['vision_config.layer_norm_eps', '1e-5', /a number/],
+  ['text_config.vocab_size', 600, /\[600, 48\] \(600: `text_config\.vocab_size`/],
+  ['text_config.max_position_embeddings', 77, /\[77, 48\]/],
+  ['text_config.eos_token_id', 100, /is 100, but the vocabulary's <\|endoftext\|> is 523/],
+  ['text_config.eos_token_id', 49407, /is not below `text_config\.vocab_size` 524/],
+]
+for (const [field, value, message] of huggingface)
+  test(`config.json: ${field} ${JSON.stringify(value)}`, async t => {
+    const path = await changed(t, 'hf-4', 'config.json', set(field, value))
+    await refuses(t, path, message)
+  })
+
+const processor: [string, unknown, RegExp][] = [
+  ['do_normalize', false, /`do_normalize` false is not implemented/],
+  ['do_resize', false, /`do_resize` false/],
+  ['do_center_crop', false, /only with `size` \{height, width\}/],
+  ['rescale_factor', 1, /1 \/ 255/],
+  ['resample', 1, /0 \(nearest\), 2 \(bilinear\) or 3/],
+  ['size', { shortest_edge: 25 }, /is 25 pixels, but the model takes pictures of 24/],
+  ['size', { longest_edge: 24 }, /has the keys longest_edge/],
+  ['crop_size', { height: 24, width: 23 }, /only squares/],
+  ['image_mean', [0.5, 0.5], /three numbers/],
+  ['image_std', [0.5, 0, 0.5], /three positive numbers/],
+  ['image_processor_type', 'SiglipImageProcessor', /"CLIPImageProcessor"/],
+]
+for (const [field, value, message] of processor)
+  test(`preprocessor_config.json: ${field} ${JSON.stringify(value)}`, async t => {
+    await refuses(t, await changed(t, 'hf-4', 'preprocessor_config.json', set(field, value)), message, field)
+  })
+
+test('preprocessor_config.json: forms that mean the same or are implemented', async t => {
+  const read = async (change: (json: Tree) => void) =>
+    (await readCheckpoint(await changed(t, 'hf-4', 'preprocessor_config.json', change))).preprocess
+  const plain = await read(() => undefined)
+  const olderForm = (json: Tree) => {
+    Object.assign(json, { size: 24, crop_size: 24, feature_extractor_type: 'CLIPFeatureExtractor' })
+    delete json.image_processor_type
+  }
+  t.deepEqual(await read(olderForm), plain)
+  t.is((await read(set('resample', 2))).interpolation, 'bilinear')
+  const squash = (json: Tree) =>
+    Object.assign(json, { size: { height: 24, width: 24 }, do_center_crop: false })
+  t.is((await read(squash)).mode, 'squash')
+})
+
+test('text_config_dict of old configurations wins over text_config', async t => {
+  const path = await changed(t, 'hf-4', 'config.json', json => {
+    const text = json.text_config as Tree
+    json.text_config_dict = { hidden_act: text.hidden_act, vocab_size: text.vocab_size }
+    text.vocab_size = 1
+  })
+  t.is((await readCheckpoint(path)).model.text?.vocabSize, 524)
+})
+
+const openclip: [string, unknown, RegExp][] = [
+  ['model_cfg.vision_cfg.timm_model_name', 'vit_base', /timm_model_name` "vit_base" is not implemented/],
+  ['model_cfg.text_cfg.hf_model_name', 'roberta', /hf_model_name/],
+  ['model_cfg.vision_cfg.qk_norm', true, /qk_norm` true is not implemented/],
+  ['model_cfg.vision_cfg.no_ln_pre', true, /no_ln_pre/],
+  ['model_cfg.vision_cfg.pool_type', 'avg', /pool_type` "avg"/],
+  ['model_cfg.text_cfg.pool_type', 'last', /pool_type` "last"/],
+  ['model_cfg.text_cfg.no_causal_mask', true, /no_causal_mask/],
+  ['model_cfg.vision_cfg.ls_init_value', 0.1, /ls_init_value` 0\.1/],
+  ['model_cfg.vision_cfg.attentional_pool', true, /attentional_pool/],
+  ['model_cfg.text_cfg.norm_kwargs', { eps: 1e-6 }, /norm_kwargs/],
+  ['model_cfg.text_cfg.act_kwargs', { approximate: 'tanh' }, /act_kwargs/],
+  ['model_cfg.text_cfg.tokenizer_kwargs', { clean: 'canonicalize' }, /tokenizer_kwargs/],
+  ['model_cfg.multimodal_cfg', { width: 1 }, /multimodal_cfg/],
+  ['model_cfg.init_logit_bias', -10, /init_logit_bias/],
+  ['model_cfg.vision_cfg.made_up', 1, /made_up` 1 is not implemented/],
+  ['model_cfg.vision_cfg.width', 96, /`model_cfg\.vision_cfg\.width`/],
+  ['model_cfg.vision_cfg.head_width', 50, /can't be divided into 3 heads/],
+  [
+    'model_cfg.vision_cfg.mlp_ratio',
+    4,
+    /\[640, 160\] \(640: `model_cfg\.vision_cfg\.mlp_ratio`.*got \[160, 160\]/,
+  ],
+  ['model_cfg.vision_cfg.layers', 2, /2 layers .* has 1 of visual\.transformer/],
+  ['model_cfg.vision_cfg.image_size', 32, /positional_embedding/],
+  ['model_cfg.text_cfg.context_length', 77, /\[77, 48\]/],
+  ['model_cfg.embed_dim', null, /embed_dim/],
+  ['preprocess_cfg.resize_mode', 'fit', /"shortest", "squash" or "longest"/],
+  ['preprocess_cfg.interpolation', 'random', /"bicubic", "bilinear" or "nearest"/],
+  ['preprocess_cfg.mode', 'L', /"RGB"/],
+  ['preprocess_cfg.size', 32, /24, as model_cfg/],
+]
+for (const [field, value, message] of openclip)
+  test(`open_clip_config.json: ${field} ${JSON.stringify(value)}`, async t => {
+    await refuses(t, await changed(t, 'openclip-80', 'open_clip_config.json', set(field, value)), message)
+  })
+
+test('options speak only where the checkpoint is silent', async t => {
+  await refuses(t, goldenPath('hf-4'), /but the option `heads` says 4/, undefined, 'ERR_CLIP_CONFIG', {
+    heads: 4,
+  })
+  await refuses(t, goldenPath('openai-vit'), /says gelu/, undefined, 'ERR_CLIP_CONFIG', {
+    activation: 'gelu',
+  })
+  await refuses(t, goldenPath('openclip-training'), /pass `activation:/, 'activation')
+  const two = await readCheckpoint(goldenPath('openclip-training'), {
+    activation: 'gelu',
+    heads: { image: 2 },
+  })
+  t.is(two.model.image?.heads, 2)
+  t.is(two.model.text?.heads, 1)
+  await t.throwsAsync(readCheckpoint(goldenPath('hf-4'), { heads: 0 }), {
+    instanceOf: RangeError,
+    code: 'ERR_CLIP_INPUT',
+  })
+  const activation = 'relu' as 'gelu'
+  await t.throwsAsync(readCheckpoint(goldenPath('hf-4'), { activation }), { instanceOf: TypeError })
+})

@@ -1,0 +1,34 @@
+/** A script in a Node process of its own, for what would take the test process down with it. */
+
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { packageRoot } from '../../lib/binding.js'
+
+/** URL of a compiled module of lib, for use inside scripts: `lib('index')`. */
+export const lib = (name: string): string => pathToFileURL(join(packageRoot, 'dist/lib', `${name}.js`)).href
+
+export interface Outcome {
+  /** Exit status, or the signal that ended it ('timeout' when that was us). */
+  end: number | string
+  stdout: string
+  stderr: string
+}
+
+export function child(
+  script: string,
+  options: { flags?: string[]; env?: NodeJS.ProcessEnv; seconds?: number } = {},
+): Promise<Outcome> {
+  const { flags = [], env = {}, seconds = 120 } = options
+  return new Promise(resolve => {
+    execFile(
+      process.execPath,
+      [...flags, '--input-type=module', '-e', script],
+      { env: { ...process.env, ...env }, timeout: seconds * 1000, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
+      (error, stdout, stderr) => {
+        const end = !error ? 0 : error.killed ? 'timeout' : (error.signal ?? Number(error.code))
+        resolve({ end, stdout: stdout.trim(), stderr })
+      },
+    )
+  })
+}

@@ -1,0 +1,176 @@
+import { canaryFloats, canaryIntegers } from '../helpers/canary.js'
+import { bound, close, sameBytes } from '../helpers/close.js'
+import { eachBackend } from '../helpers/each-backend.js'
+import { normal } from '../helpers/random.js'
+
+interface Case {
+  name: string
+  rows: number
+  classCount: number
+  dim: number
+  logitScale?: number
+  k?: number
+}
+
+const kinds = ['probability', 'logit', 'cosine'] as const
+
+const cases: Case[] = [
+  { name: 'icon-clip, 40 labels', rows: 3, classCount: 40, dim: 192 },
+  { name: 'ViT-B/32, 1000 classes', rows: 2, classCount: 1000, dim: 512, k: 5 },
+  { name: 'one of everything', rows: 1, classCount: 1, dim: 1, k: 1 },
+  { name: 'one class', rows: 3, classCount: 1, dim: 64, k: 1 },
+  { name: 'all classes asked for', rows: 2, classCount: 19, dim: 33, k: 19 },
+  { name: 'odd sizes', rows: 7, classCount: 37, dim: 65, k: 4 },
+  { name: 'one short of the vectors', rows: 5, classCount: 31, dim: 15, k: 2 },
+  { name: 'logits of +-1000', rows: 4, classCount: 50, dim: 8, logitScale: 1000, k: 6 },
+  { name: 'scale 0: equal logits', rows: 2, classCount: 33, dim: 16, logitScale: 0, k: 3 },
+  { name: 'more classes than one block', rows: 2, classCount: 5003, dim: 24, k: 10 },
+  { name: 'more than one block, few rows of a wide matrix', rows: 9, classCount: 700, dim: 512, k: 7 },
+]
+
+const inputs = (c: Case) => ({
+  // Far from normalised, both sides.
+  queries: normal(1, c.rows * c.dim, 30),
+  classes: normal(2, c.classCount * c.dim, 0.01),
+  rows: c.rows,
+  classCount: c.classCount,
+  dim: c.dim,
+  logitScale: c.logitScale ?? 100,
+})
+
+/** A cosine, then the logit, then exp of its difference to the largest over a sum of all. */
+function limit(c: Case, as: (typeof kinds)[number], epsilon: number): number {
+  const scale = c.logitScale ?? 100
+  const cosine = bound(c.dim, epsilon, 1) + 4 * epsilon
+  if (as === 'cosine') return cosine
+  const logit = scale * (cosine + 2 * epsilon)
+  return as === 'logit' ? logit + 1e-30 : 2 * logit + bound(c.classCount, epsilon, 1) + 8 * epsilon
+}
+
+eachBackend(
+  'cosineSoftmax',
+  cases.flatMap(c => kinds.map(as => ({ ...c, name: `${c.name}, ${as}`, as }))),
+  async (t, on, c) => {
+    const a = { ...inputs(c), as: c.as }
+    const got = canaryFloats(c.rows * c.classCount)
+    const want = new Float32Array(c.rows * c.classCount)
+    await on.run('cosineSoftmax', { ...a, out: got.array })
+    await on.reference('cosineSoftmax', { ...a, out: want })
+    close(t, got.array, want, limit(c, c.as, on.epsilon), 'out')
+    got.check(t)
+    if (c.as !== 'probability') return
+    for (let r = 0; r < c.rows; r++) {
+      const sum = got.array.subarray(r * c.classCount, (r + 1) * c.classCount).reduce((s, v) => s + v, 0)
+      t.true(
+        Math.abs(sum - 1) <= bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
+        `row ${r} sums to ${sum}`,
+      )
+    }
+  },
+)
+
+eachBackend(
+  'cosineTopK',
+  cases.flatMap(c => kinds.map(as => ({ ...c, name: `${c.name}, ${as}`, as }))),
+  async (t, on, c) => {
+    const k = c.k ?? Math.min(5, c.classCount)
+    const a = { ...inputs(c), as: c.as }
+    const all = new Float32Array(c.rows * c.classCount)
+    await on.reference('cosineSoftmax', { ...a, out: all })
+    const index = canaryIntegers(c.rows * k)
+    const value = canaryFloats(c.rows * k)
+    await on.run('cosineTopK', { ...a, k, index: index.array, value: value.array })
+    index.check(t)
+    value.check(t)
+    const allowed = limit(c, c.as, on.epsilon)
+    for (let r = 0; r < c.rows; r++) {
+      const row = all.subarray(r * c.classCount, (r + 1) * c.classCount)
+      const best = [...row].sort((x, y) => y - x).slice(0, k)
+      const chosen = index.array.subarray(r * k, (r + 1) * k)
+      t.is(new Set(chosen).size, k, `row ${r} names a class twice: ${chosen}`)
+      // Near ties may swap, so the classes are judged by their exact scores.
+      close(
+        t,
+        Float32Array.from(chosen, j => row[j]),
+        Float32Array.from(best),
+        2 * allowed,
+        `row ${r}, classes`,
+      )
+      close(t, value.array.subarray(r * k, (r + 1) * k), Float32Array.from(best), allowed, `row ${r}, values`)
+    }
+  },
+)
+
+eachBackend('cosineTopK: ties', [{ name: 'go to the lower index' }], async (t, on) => {
+  const dim = 40
+  const queries = normal(1, dim)
+  const classes = new Float32Array(100 * dim)
+  for (let j = 0; j < 100; j++) classes.set(queries, j * dim)
+  const index = new Int32Array(7)
+  const value = new Float32Array(7)
+  const shape = { queries, classes, rows: 1, classCount: 100, dim, k: 7, logitScale: 100 }
+  await on.run('cosineTopK', { ...shape, as: 'probability', index, value })
+  t.deepEqual([...index], [0, 1, 2, 3, 4, 5, 6])
+  close(t, value, new Float32Array(7).fill(0.01), 1e-5, 'value')
+})
+
+eachBackend('cosineSoftmax: zero vectors', [{ name: 'have cosine 0' }], async (t, on) => {
+  const a = inputs({ name: '', rows: 2, classCount: 9, dim: 20 })
+  a.queries.fill(0, 0, 20)
+  const out = new Float32Array(18)
+  await on.run('cosineSoftmax', { ...a, as: 'cosine', out })
+  t.true(out.subarray(0, 9).every(v => v === 0))
+  await on.run('cosineSoftmax', { ...a, as: 'probability', out })
+  close(t, out.subarray(0, 9), new Float32Array(9).fill(1 / 9), 8 * on.epsilon, 'out')
+})
+
+eachBackend('cosineSoftmax: NaN', [{ name: 'stays in its row' }], async (t, on) => {
+  const a = inputs({ name: '', rows: 3, classCount: 35, dim: 20 })
+  a.queries[20 + 3] = Number.NaN
+  for (const as of kinds) {
+    const out = new Float32Array(3 * 35)
+    await on.run('cosineSoftmax', { ...a, as, out })
+    t.true(
+      out.every((v, i) => Number.isNaN(v) === (i >= 35 && i < 70)),
+      as,
+    )
+  }
+  const value = new Float32Array(6)
+  await on.run('cosineTopK', { ...a, as: 'probability', k: 2, index: new Int32Array(6), value })
+  t.deepEqual([...value].map(Number.isNaN), [false, false, true, true, false, false])
+})
+
+eachBackend(
+  'cosine kernels: a row has the same bits in every batch',
+  [
+    { name: '1003 classes of 192', classCount: 1003, dim: 192 },
+    { name: '50 classes of 77', classCount: 50, dim: 77 },
+  ],
+  async (t, on, { classCount, dim }) => {
+    const a = inputs({ name: '', rows: 64, classCount, dim })
+    const k = 5
+    const all = new Float32Array(64 * classCount)
+    const index = new Int32Array(64 * k)
+    const value = new Float32Array(64 * k)
+    await on.run('cosineSoftmax', { ...a, as: 'probability', out: all })
+    await on.run('cosineTopK', { ...a, as: 'probability', k, index, value })
+    for (const rows of [1, 7, 64])
+      for (const threads of [1, 2]) {
+        const from = 64 - rows
+        const part = {
+          ...a,
+          queries: a.queries.subarray(from * dim),
+          rows,
+          threads,
+          as: 'probability' as const,
+        }
+        const out = new Float32Array(rows * classCount)
+        await on.run('cosineSoftmax', { ...part, out })
+        sameBytes(t, out, all.subarray(from * classCount), `softmax, ${rows} rows, ${threads} threads`)
+        const top = { index: new Int32Array(rows * k), value: new Float32Array(rows * k) }
+        await on.run('cosineTopK', { ...part, k, ...top })
+        sameBytes(t, top.index, index.subarray(from * k), `index, ${rows} rows, ${threads} threads`)
+        sameBytes(t, top.value, value.subarray(from * k), `value, ${rows} rows, ${threads} threads`)
+      }
+  },
+)

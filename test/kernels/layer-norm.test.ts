@@ -1,0 +1,81 @@
+import { model } from '../../bench/cases.js'
+import { canaryFloats } from '../helpers/canary.js'
+import { bound, close, largest, sameBytes } from '../helpers/close.js'
+import { eachBackend } from '../helpers/each-backend.js'
+import { normal } from '../helpers/random.js'
+
+const cases = [
+  ...['icon-clip', 'ViT-B/32', 'ViT-L/14', 'ViT-bigG-14'].map(name => ({
+    name: `${name}, 3 rows`,
+    rows: 3,
+    cols: model(name).image.width,
+  })),
+  ...[1, 2, 7, 15, 16, 17, 31, 33, 63, 65, 100].map(cols => ({ name: `${cols} columns`, rows: 5, cols })),
+  { name: 'one row', rows: 1, cols: 64 },
+  { name: 'mean far from zero', rows: 4, cols: 192, shift: 100 },
+  { name: 'large epsilon', rows: 4, cols: 50, epsilon: 0.5 },
+]
+
+const inputs = (rows: number, cols: number, shift = 0) => ({
+  x: normal(1, rows * cols).map(v => v + shift),
+  weight: normal(2, cols),
+  bias: normal(3, cols),
+  rows,
+  cols,
+})
+
+eachBackend(
+  'layerNorm',
+  cases as { name: string; rows: number; cols: number; shift?: number; epsilon?: number }[],
+  async (t, on, c) => {
+    const a = { ...inputs(c.rows, c.cols, c.shift), epsilon: c.epsilon ?? 1e-5 }
+    const got = canaryFloats(c.rows * c.cols)
+    const want = new Float32Array(c.rows * c.cols)
+    await on.run('layerNorm', { ...a, out: got.array })
+    await on.reference('layerNorm', { ...a, out: want })
+    let deviation = Infinity
+    for (let r = 0; r < c.rows; r++) {
+      const row = a.x.subarray(r * c.cols, (r + 1) * c.cols)
+      const mean = row.reduce((s, v) => s + v, 0) / c.cols
+      const variance = row.reduce((s, v) => s + (v - mean) ** 2, 0) / c.cols
+      deviation = Math.min(deviation, Math.sqrt(variance + a.epsilon))
+    }
+    // Mean and deviation are means of `cols` terms, each as large as x; their error counts in units of the deviation.
+    const relative = bound(c.cols, on.epsilon, largest(a.x) / deviation)
+    close(t, got.array, want, (relative + 4 * on.epsilon) * (1 + largest(a.weight) + largest(want)), 'out')
+    got.check(t)
+  },
+)
+
+eachBackend('layerNorm: constant rows', [{ name: 'the bias is left' }], async (t, on) => {
+  const a = { ...inputs(3, 70), epsilon: 1e-5 }
+  a.x.fill(4)
+  const out = new Float32Array(3 * 70)
+  await on.run('layerNorm', { ...a, out })
+  for (let r = 0; r < 3; r++) close(t, out.subarray(r * 70, (r + 1) * 70), a.bias, 1e-6, 'out')
+})
+
+eachBackend('layerNorm: NaN stays in its row', [{ name: 'row 1 of 3' }], async (t, on) => {
+  const a = { ...inputs(3, 45), epsilon: 1e-5 }
+  a.x[45 + 44] = Number.NaN
+  const out = new Float32Array(3 * 45)
+  await on.run('layerNorm', { ...a, out })
+  t.true(out.every((v, i) => Number.isNaN(v) === (Math.floor(i / 45) === 1)))
+})
+
+eachBackend(
+  'layerNorm: a row has the same bits in every batch',
+  [192, 77].map(cols => ({ name: `${cols} columns`, cols })),
+  async (t, on, { cols }) => {
+    const a = { ...inputs(64, cols), epsilon: 1e-5 }
+    const all = new Float32Array(64 * cols)
+    await on.run('layerNorm', { ...a, out: all })
+    for (const rows of [1, 7, 64])
+      for (const threads of [1, 2]) {
+        const from = 64 - rows
+        const out = new Float32Array(rows * cols)
+        await on.run('layerNorm', { ...a, x: a.x.subarray(from * cols), out, rows, threads })
+        sameBytes(t, out, all.subarray(from * cols), `${rows} rows, ${threads} threads`)
+      }
+  },
+)

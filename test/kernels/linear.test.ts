@@ -1,0 +1,153 @@
+import { linears, model } from '../../bench/cases.js'
+import { canaryFloats } from '../helpers/canary.js'
+import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
+import { eachBackend } from '../helpers/each-backend.js'
+import { normal } from '../helpers/random.js'
+
+interface Case {
+  name: string
+  rows: number
+  inFeatures: number
+  outFeatures: number
+  activation?: 'none' | 'quickGelu' | 'gelu'
+  bias?: boolean
+  residual?: 'none' | 'apart' | 'in place'
+  scale?: number
+}
+
+const cases: Case[] = [
+  // Every product of the embedded model's block, and a slice of ViT-B/32's with its full reduction lengths.
+  ...linears(model('icon-clip').image).map(([name, inFeatures, outFeatures]) => ({
+    name: `icon-clip ${name}, 37 rows`,
+    rows: 37,
+    inFeatures,
+    outFeatures,
+  })),
+  ...linears(model('ViT-B/32').image).map(([name, inFeatures]) => ({
+    name: `ViT-B/32 ${name}, 5 rows, 96 outputs`,
+    rows: 5,
+    inFeatures,
+    outFeatures: 96,
+  })),
+  { name: 'one of everything', rows: 1, inFeatures: 1, outFeatures: 1 },
+  { name: 'one row', rows: 1, inFeatures: 64, outFeatures: 64 },
+  { name: 'odd sizes', rows: 7, inFeatures: 33, outFeatures: 17 },
+  { name: 'K below a vector', rows: 5, inFeatures: 3, outFeatures: 48 },
+  { name: 'N below a vector', rows: 15, inFeatures: 40, outFeatures: 3 },
+  { name: 'one past the tiles', rows: 17, inFeatures: 65, outFeatures: 65 },
+  { name: 'one short of the tiles', rows: 31, inFeatures: 63, outFeatures: 63 },
+  { name: 'a prime number of everything', rows: 101, inFeatures: 131, outFeatures: 151 },
+  { name: 'K past one block', rows: 3, inFeatures: 1031, outFeatures: 40 },
+  { name: 'large values', rows: 9, inFeatures: 70, outFeatures: 50, scale: 1000 },
+]
+
+const epilogues: Case[] = (['none', 'quickGelu', 'gelu'] as const).flatMap(activation =>
+  [false, true].flatMap(bias =>
+    (['none', 'apart', 'in place'] as const).map(residual => ({
+      name: `${activation}, ${bias ? 'bias' : 'no bias'}, residual ${residual}`,
+      rows: 13,
+      inFeatures: 50,
+      outFeatures: 37,
+      activation,
+      bias,
+      residual,
+    })),
+  ),
+)
+
+const inputs = (c: Case) => ({
+  x: normal(1, c.rows * c.inFeatures, c.scale),
+  weight: normal(2, c.outFeatures * c.inFeatures, 1 / Math.sqrt(c.inFeatures)),
+  bias: c.bias === false ? undefined : normal(3, c.outFeatures),
+  rows: c.rows,
+  inFeatures: c.inFeatures,
+  outFeatures: c.outFeatures,
+  activation: c.activation ?? ('none' as const),
+})
+
+eachBackend('linear', [...cases, ...epilogues], async (t, on, c) => {
+  const a = inputs(c)
+  const n = c.rows * c.outFeatures
+  const got = canaryFloats(n)
+  const want = new Float32Array(n)
+  const start = normal(4, n)
+  if (c.residual === 'in place') {
+    got.array.set(start)
+    want.set(start)
+  }
+  const residualOf = (out: Float32Array) =>
+    c.residual === 'apart' ? start : c.residual === 'in place' ? out : undefined
+  await on.run('linear', { ...a, residual: residualOf(got.array), out: got.array })
+  await on.reference('linear', { ...a, residual: residualOf(want), out: want })
+  const sum = bound(
+    c.inFeatures + 1,
+    on.epsilon,
+    largestNorm(a.x, c.inFeatures) * largestNorm(a.weight, c.inFeatures),
+  )
+  // Slopes of both GELUs are below 1.2; bias, activation and residual add a few roundings of the result.
+  close(t, got.array, want, 1.2 * sum + 8 * on.epsilon * (largest(want) + 4), 'out')
+  got.check(t)
+})
+
+eachBackend(
+  'linear: large inputs of the activations',
+  (['quickGelu', 'gelu'] as const).map(activation => ({ name: activation, activation })),
+  async (t, on, { activation }) => {
+    // The identity matrix: out is the activation of x itself, far into both tails.
+    const values = [
+      -1e30, -1000, -100, -88, -20, -10, -6, -5.5, -3, -1, -0.5, -1e-8, -0, 0, 1e-8, 0.5, 1, 3, 6, 20,
+    ]
+    const x = Float32Array.from([...values, 89, 100, 1000, 1e30])
+    const n = x.length
+    const weight = new Float32Array(n * n)
+    for (let i = 0; i < n; i++) weight[i * n + i] = 1
+    const shape = { x, weight, rows: 1, inFeatures: n, outFeatures: n, activation }
+    const [got, want] = [new Float32Array(n), new Float32Array(n)]
+    await on.run('linear', { ...shape, out: got })
+    await on.reference('linear', { ...shape, out: want })
+    // Relative to |x|: in the lower tail the result itself is far smaller.
+    close(t, got, want, i => 8 * on.epsilon * Math.abs(x[i]) + 1e-30, activation)
+  },
+)
+
+eachBackend('linear: NaN stays in its row', [{ name: 'row 3 of 6' }], async (t, on) => {
+  const a = inputs({ name: '', rows: 6, inFeatures: 40, outFeatures: 35 })
+  a.x[3 * 40 + 17] = Number.NaN
+  const out = new Float32Array(6 * 35)
+  await on.run('linear', { ...a, out })
+  for (let i = 0; i < out.length; i++)
+    if (Number.isNaN(out[i]) !== (Math.floor(i / 35) === 3)) t.fail(`element ${i} is ${out[i]}`)
+  t.pass()
+})
+
+eachBackend(
+  'linear: a row has the same bits in every batch',
+  [
+    { name: 'tail sizes', inFeatures: 77, outFeatures: 45, activation: 'gelu' as const },
+    { name: 'whole tiles', inFeatures: 768, outFeatures: 64, activation: 'quickGelu' as const },
+    { name: 'long reduction', inFeatures: 3072, outFeatures: 33, activation: 'none' as const },
+  ],
+  async (t, on, c) => {
+    const { inFeatures, outFeatures } = c
+    const a = inputs({ ...c, rows: 64 })
+    const residual = normal(5, 64 * outFeatures)
+    const all = new Float32Array(64 * outFeatures)
+    await on.run('linear', { ...a, residual, out: all, threads: 2 })
+    for (const rows of [1, 2, 7, 64])
+      for (const threads of [1, 2])
+        for (const first of new Set([0, 5, 64 - rows])) {
+          if (first + rows > 64) continue
+          const out = new Float32Array(rows * outFeatures)
+          await on.run('linear', {
+            ...a,
+            x: a.x.subarray(first * inFeatures, (first + rows) * inFeatures),
+            residual: residual.subarray(first * outFeatures, (first + rows) * outFeatures),
+            out,
+            rows,
+            threads,
+          })
+          const want = all.subarray(first * outFeatures, (first + rows) * outFeatures)
+          sameBytes(t, out, want, `${rows} rows from ${first}, ${threads} threads`)
+        }
+  },
+)

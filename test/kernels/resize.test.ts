@@ -1,0 +1,73 @@
+/** Resize is integer arithmetic: every backend gives the bytes of the reference. (Against Pillow: test/image.) */
+
+import { resizes } from '../../bench/cases.js'
+import { canaryBytes } from '../helpers/canary.js'
+import { sameBytes } from '../helpers/close.js'
+import { eachBackend } from '../helpers/each-backend.js'
+import { randomBytes } from '../helpers/random.js'
+
+const shapes: typeof resizes = [
+  // A quarter of the photographs' sides; the ratios are what matters.
+  ...resizes.map(([name, w, h, ow, oh]): (typeof resizes)[number] =>
+    w > 1000 ? [`${name} / 4`, w >> 2, h >> 2, ow >> 2, oh >> 2] : [name, w, h, ow, oh],
+  ),
+  ['one pixel', 1, 1, 1, 1],
+  ['one pixel grows', 1, 1, 17, 9],
+  ['to one pixel', 37, 23, 1, 1],
+  ['a row', 100, 1, 33, 1],
+  ['a column past 100:1', 2, 301, 5, 60],
+  ['a column past 100:1 grows', 2, 301, 4, 602],
+  ['unchanged', 19, 21, 19, 21],
+  ['only horizontally', 40, 30, 13, 30],
+  ['only vertically', 40, 30, 40, 77],
+  ['odd sizes', 67, 45, 31, 71],
+]
+
+const cases = shapes.flatMap(([name, width, height, outWidth, outHeight]) =>
+  (['nearest', 'bilinear', 'bicubic'] as const).flatMap(filter =>
+    (filter === 'bicubic' ? [1, 2, 3, 4] : [3]).map(channels => ({
+      name: `${name}, ${filter}, ${channels} channels`,
+      width,
+      height,
+      outWidth,
+      outHeight,
+      filter,
+      channels,
+    })),
+  ),
+)
+
+eachBackend('resize', cases, async (t, on, c) => {
+  const src = randomBytes(1, c.width * c.height * c.channels)
+  const whole = { x: 0, y: 0, width: c.outWidth, height: c.outHeight }
+  const window = {
+    x: c.outWidth >> 2,
+    y: c.outHeight >> 1,
+    width: (c.outWidth + 1) >> 1,
+    height: (c.outHeight + 1) >> 1,
+  }
+  for (const crop of [whole, window])
+    for (const threads of [1, 2]) {
+      const n = crop.width * crop.height * c.channels
+      const got = canaryBytes(n)
+      const want = new Uint8Array(n)
+      await on.run('resize', { ...c, src, crop, out: got.array, threads })
+      await on.reference('resize', { ...c, src, crop, out: want })
+      sameBytes(t, got.array, want, `window at ${crop.x}, ${crop.y}`)
+      got.check(t)
+    }
+})
+
+eachBackend('resize: a window', [{ name: 'is what the whole picture has there' }], async (t, on) => {
+  const size = { width: 53, height: 41, channels: 3, outWidth: 29, outHeight: 35, filter: 'bicubic' as const }
+  const src = randomBytes(2, 53 * 41 * 3)
+  const whole = new Uint8Array(29 * 35 * 3)
+  await on.run('resize', { ...size, src, crop: { x: 0, y: 0, width: 29, height: 35 }, out: whole })
+  const crop = { x: 3, y: 7, width: 20, height: 21 }
+  const out = new Uint8Array(20 * 21 * 3)
+  await on.run('resize', { ...size, src, crop, out })
+  for (let y = 0; y < 21; y++) {
+    const from = ((y + 7) * 29 + 3) * 3
+    sameBytes(t, out.subarray(y * 60, (y + 1) * 60), whole.subarray(from, from + 60), `row ${y}`)
+  }
+})
