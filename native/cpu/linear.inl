@@ -5,13 +5,13 @@
 // rows; sums of a row block and panel live in `part`, in the first-level cache. Every sum runs over the
 // inputs in order, whatever the tile: rows and threads cannot show in the bits.
 //
-//   ladder, float32, one core, percent of peak at 50 x 768 x 2304 with weights from DRAM
-//   7 x 32 tile, ordinary loops                     37 to 98, by height   dropped: accumulators in memory
-//   14 x 32, heights 14 + remainder                 85                    dropped: 50 = 3 x 14 + 8
-//   14 x 32, unrolled by the language, equal tiles  94                    kept: 50 = 12 + 12 + 13 + 13
-//   and the next weights prefetched into L2         95 (10 rows: 81 -> 97; 1 row halves: off below 3)   kept
-//   epilogue in the tile's registers                +1                    dropped: the hot function grows
-//   avx2 6 x 16 99 in cache (5 x 16: 94, 4 x 16: 91)                      kept
+//   ladder, float32, one core, percent of peak (118 GFLOP/s)
+//   14 x 32, ordinary loops          14 and 13 rows 98, 12 and 10 rows 37   dropped: sums of some heights in
+//   memory the same, unrolled by language   heights 3 to 14: 97 to 99              kept tiles of nearly equal
+//   height     50 = 12 + 12 + 13 + 13, no stump       kept next weights prefetched into L2  50 rows +1 to 3,
+//   10 rows 81 -> 97      kept; halves 1 row: off below 3 together, weights from DRAM      50 x 768 x 2304:
+//   95, 50 x 3072 x 768: 97 epilogue in the tile             about +1 at 768 inputs                 dropped:
+//   the hot function grows avx2: 6 x 16 in cache            99 (5 x 16: 94, 4 x 16: 91)            kept
 
 constexpr int kCols = 2 * kLanes;
 constexpr int kRowBlock = 168;

@@ -3,7 +3,7 @@
 //
 //   function   worst error (every 37th float, cpu.md)   cycles per 16
 //   exp        0.87 ulp on [-87.3, 88.7], 0.82 denormal       12.0     kept
-//   exp        2.8 ulp with a textbook's constants            12.0     dropped: fit them for the form used
+//   exp        2.8 ulp with a textbook's constants              -      dropped: fit them for the form used
 //   QuickGELU  7.4e-7 absolute over [-10, 100]                15.1     kept: real division
 //   QuickGELU  8.3e-7, NaN below -52 (0 times inf)            16.9     dropped: vrcp14ps and a Newton step
 //   GELU       3.8e-7 absolute over [-3, 100]                 35.8     kept
