@@ -52,22 +52,30 @@ export class Call {
   }
 
   /**
-   * Runs windows of work in order, two at a time: while native code computes one, the next is being prepared. The first
-   * failure withdraws what is still running and is thrown when nothing runs any more.
+   * Runs windows of work in order, two at a time: while native code computes one, the next is being prepared. `done` is
+   * told of each in its turn. The first failure withdraws what is still running and is thrown when nothing runs any more.
    */
-  async inOrder<W>(windows: AsyncIterable<W>, run: (window: W) => Promise<void>): Promise<void> {
-    const running: Promise<void>[] = []
+  async inOrder<W>(
+    windows: AsyncIterable<W>,
+    run: (window: W) => Promise<void>,
+    done: (window: W) => void,
+  ): Promise<void> {
+    const running: { window: W; ended: Promise<void> }[] = []
+    const next = async () => {
+      await running[0]!.ended
+      done(running.shift()!.window)
+    }
     try {
       for await (const window of windows) {
-        const started = run(window)
-        started.catch(() => {}) // thrown by the await below; this only says that somebody will look
-        running.push(started)
-        if (running.length === 2) await running.shift()
+        const ended = run(window)
+        ended.catch(() => {}) // thrown by `next`; this only says that somebody will look
+        running.push({ window, ended })
+        if (running.length === 2) await next()
       }
-      while (running.length > 0) await running.shift()
+      while (running.length > 0) await next()
     } catch (error) {
       this.cancel()
-      await Promise.allSettled(running)
+      await Promise.allSettled(running.map(r => r.ended))
       throw error
     }
   }

@@ -185,15 +185,18 @@ async function run<O extends Output>(
     ready = all
   }
   const rows = new Rows(options, texts.length, width, longest)
-  await call.inOrder(toAsync(ready), async window => {
-    if (window.rows.length > 0) {
-      const data = await call.submit((model, job) =>
-        model.encodeText(job, window.ids, window.lengths, options.output, options.normalize),
-      )
-      await rows.add(window.rows, data, longest ? data.length / window.rows.length / width : 0)
-    }
-    rows.progress(window.items)
-  })
+  await call.inOrder(
+    toAsync(ready),
+    async window => {
+      if (window.rows.length > 0) {
+        const data = await call.submit((model, job) =>
+          model.encodeText(job, window.ids, window.lengths, options.output, options.normalize),
+        )
+        await rows.add(window.rows, data, longest ? data.length / window.rows.length / width : 0)
+      }
+    },
+    window => rows.progress(window.items),
+  )
   for (const [row, error] of failed) rows.fail(row, error)
   return rows.finish()
 }

@@ -4,7 +4,8 @@ import { readCheckpoint } from './checkpoint/index.js'
 import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
-import { checkOptions, checkSignal, integer, oneOf } from './options.js'
+import type { DownloadProgress } from './hub/index.js'
+import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
 import { resolveSource } from './source.js'
 import { createTokenizer } from './tokenizer/index.js'
 
@@ -29,6 +30,12 @@ export interface LoadOptions {
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
   activation?: Activation
+  /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
+  cacheDir?: string
+  /** Never touch the network: a model that is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
+  offline?: boolean
+  /** Told how a download proceeds. */
+  onProgress?: (progress: DownloadProgress) => void
   /** Gives up loading; the promise rejects with its reason. */
   signal?: AbortSignal
 }
@@ -43,6 +50,9 @@ const optionNames = [
   'maxPixels',
   'heads',
   'activation',
+  'cacheDir',
+  'offline',
+  'onProgress',
   'signal',
 ]
 
@@ -76,11 +86,12 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
 /**
  * Opens a checkpoint and packs its weights for this machine.
  *
- * `source`: the path (or file: URL) of a checkpoint file or folder; nothing = the embedded model, which knows icons and
- * emoji, not photographs.
+ * `source`: one of OpenAI's names (`availableModels()`), the path (or file: URL) of a checkpoint file or folder, or a
+ * Hugging Face hub id; nothing = the embedded model, which knows icons and emoji, not photographs. A named model that is
+ * not on this machine is downloaded once.
  *
  * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_BACKEND,
- * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE (a name whose file is not here); with TypeError or RangeError for
+ * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
  * options that can't be; with `signal.reason`.
  */
 export async function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
@@ -93,7 +104,12 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
-  const path = await resolveSource(source)
+  const path = await resolveSource(source, {
+    cacheDir: o.cacheDir,
+    offline: o.offline,
+    onProgress: callback('onProgress', o.onProgress),
+    signal,
+  })
   signal?.throwIfAborted()
   const native = binding()
   const threads = o.threads ?? native.defaultThreads()

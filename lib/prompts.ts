@@ -109,19 +109,24 @@ export async function classEmbeddings(
   const sums = new Float32Array(names.length * dim)
   let done = 0
   const work = async (call: Call) => {
-    await call.inOrder(windows(loaded, prompts(names, templates), tokenize, call.signal), async window => {
-      const data = await call.submit((model, job) =>
-        model.encodeText(job, window.ids, window.lengths, 'embedding', true),
-      )
-      const slices = new Slices()
-      for (let i = 0; i < window.owners.length; i++) {
-        const at = window.owners[i]! * dim
-        for (let j = 0; j < dim; j++) sums[at + j]! += data[i * dim + j]!
-        if (i % 16 === 15 && slices.due()) await slices.pause(call.signal)
-      }
-      done += window.owners.length
-      options.onProgress?.({ done, total })
-    })
+    await call.inOrder(
+      windows(loaded, prompts(names, templates), tokenize, call.signal),
+      async window => {
+        const data = await call.submit((model, job) =>
+          model.encodeText(job, window.ids, window.lengths, 'embedding', true),
+        )
+        const slices = new Slices()
+        for (let i = 0; i < window.owners.length; i++) {
+          const at = window.owners[i]! * dim
+          for (let j = 0; j < dim; j++) sums[at + j]! += data[i * dim + j]!
+          if (i % 16 === 15 && slices.due()) await slices.pause(call.signal)
+        }
+      },
+      window => {
+        done += window.owners.length
+        options.onProgress?.({ done, total })
+      },
+    )
     const slices = new Slices()
     for (let c = 0; c < names.length; c++) {
       let square = 0

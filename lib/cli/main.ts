@@ -5,9 +5,11 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../binding.js'
 import { classify } from './classify.js'
 import { doctor } from './doctor.js'
+import { registerDownload } from './download.js'
 import { embed } from './embed.js'
 import { info } from './info.js'
 import { withModel } from './model.js'
+import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
 
 // `clip-native ... | head`: the reader has what it wanted.
@@ -60,6 +62,8 @@ function program(finish: (code: number) => void): Command {
     .description('what this machine runs, and whether it computes what PyTorch computes')
     .option(...json)
     .action(async options => finish(await doctor(options)))
+  registerModels(root)
+  registerDownload(root)
   return root
 }
 

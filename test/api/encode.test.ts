@@ -1,0 +1,179 @@
+import { createReadStream, readFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import test from 'ava'
+import sharp from 'sharp'
+import { ClipError, Embeddings, type ImageInput, load } from '../../lib/index.js'
+import { bits, pictures, red } from './helpers.js'
+
+const clip = await load()
+test.after.always(() => clip.dispose())
+const file = pictures[0]!
+
+test('info says what the embedded model is', t => {
+  const { device, backend, threads, fingerprint, logitScale, ...rest } = clip.info
+  t.deepEqual(rest, {
+    embedDim: 192,
+    imageSize: 72,
+    contextLength: 32,
+    towers: ['image', 'text'],
+    dtype: 'float32',
+  })
+  t.true(['cpu', 'reference'].includes(device))
+  t.regex(backend, /^(avx512|avx2|neon|reference)/)
+  t.true(threads >= 1)
+  t.true(logitScale > 1)
+  t.regex(fingerprint, /^[0-9a-f]{16,}$/)
+})
+
+test('every kind of picture gives the same bits', async t => {
+  const bytes = readFileSync(file)
+  const { data, info } = await sharp(bytes).removeAlpha().raw().toBuffer({ resolveWithObject: true })
+  const inputs: Record<string, ImageInput> = {
+    path: file,
+    URL: pathToFileURL(file),
+    'file: string': pathToFileURL(file).href,
+    Buffer: bytes,
+    Uint8Array: new Uint8Array(bytes),
+    ArrayBuffer: new Uint8Array(bytes).buffer,
+    Blob: new Blob([bytes]),
+    Readable: createReadStream(file),
+    sharp: sharp(bytes),
+    RawPixels: { data, width: info.width, height: info.height, channels: 3 },
+    Preprocessed: await clip.preprocess(file),
+  }
+  const golden = bits((await clip.encodeImage(file)).data)
+  for (const [kind, input] of Object.entries(inputs)) {
+    const { data, shape } = await clip.encodeImage(input)
+    t.deepEqual([...shape], [1, 192], kind)
+    t.true(bits(data).equals(golden), kind)
+  }
+})
+
+test('one picture alone has the bits it has among others, in their order', async t => {
+  const all = await clip.encodeImage(pictures)
+  t.deepEqual([...all.shape], [pictures.length, 192])
+  let i = 0
+  for (const row of all) t.true(bits((await clip.encodeImage(pictures[i++]!)).data).equals(bits(row)))
+  t.is(i, pictures.length)
+})
+
+test('a Preprocessed of several pictures is several rows', async t => {
+  const two = await clip.preprocess(pictures.slice(0, 2))
+  t.deepEqual([...two.shape], [2, 3, 72, 72])
+  const one = await clip.encodeImage(pictures[2]!)
+  const mixed = await clip.encodeImage([two, pictures[2]!])
+  t.deepEqual([...mixed.shape], [3, 192])
+  t.true(bits(mixed.row(2)).equals(bits(one.data)))
+})
+
+test('normalize false is the original: another length, the same direction', async t => {
+  for (const [unit, raw] of [
+    [await clip.encodeImage(file), await clip.encodeImage(file, { normalize: false })],
+    [await clip.encodeText('a dog'), await clip.encodeText('a dog', { normalize: false })],
+  ] as const) {
+    const length = Math.hypot(...raw.data)
+    t.true(Math.abs(Math.hypot(...unit.data) - 1) < 1e-5)
+    t.true(Math.abs(length - 1) > 1e-2)
+    t.true(raw.data.every((value, i) => Math.abs(value / length - unit.data[i]!) < 1e-6))
+  }
+})
+
+test('outputs pooled and tokens have their shapes; the class token is what is pooled', async t => {
+  const pooled = await clip.encodeImage([file, red], { output: 'pooled', normalize: false })
+  const tokens = await clip.encodeImage([file, red], { output: 'tokens', normalize: false })
+  t.deepEqual([...pooled.shape], [2, 192])
+  t.deepEqual([...tokens.shape], [2, 37, 192])
+  for (let i = 0; i < 2; i++)
+    t.true(
+      tokens
+        .row(i)
+        .subarray(0, 192)
+        .every((value, j) => Math.abs(value - pooled.row(i)[j]!) < 1e-4),
+    )
+  const texts = await clip.encodeText(['dog', 'a big dog in a house'], { output: 'tokens', normalize: false })
+  const lengths = (await clip.tokenize(['dog', 'a big dog in a house'])).lengths
+  t.deepEqual([...texts.shape], [2, Math.max(...lengths), 192])
+  t.true(
+    texts
+      .row(0)
+      .subarray(lengths[0]! * 192)
+      .every(value => value === 0),
+  )
+  t.true(
+    texts
+      .row(0)
+      .subarray((lengths[0]! - 1) * 192, lengths[0]! * 192)
+      .some(value => value !== 0),
+  )
+})
+
+test('nothing gives nothing, with a shape', async t => {
+  t.deepEqual([...(await clip.encodeImage([])).shape], [0, 192])
+  t.deepEqual([...(await clip.encodeText([])).shape], [0, 192])
+  t.deepEqual([...(await clip.preprocess([])).shape], [0, 3, 72, 72])
+  t.deepEqual([...(await clip.similarity([], 'dog')).shape], [0, 1])
+})
+
+test('more texts than a window holds keep their order', async t => {
+  const texts = Array.from({ length: 2100 }, (_, i) => (i === 2077 ? 'a dog' : ['cat', 'key', 'sun'][i % 3]!))
+  const seen: number[] = []
+  const all = await clip.encodeText(texts, { onProgress: ({ done, total }) => seen.push(done, total) })
+  t.deepEqual([...all.shape], [2100, 192])
+  t.true(bits(all.row(2077)).equals(bits((await clip.encodeText('a dog')).data)))
+  t.true(bits(all.row(2099)).equals(bits((await clip.encodeText('sun')).data)) === (2099 % 3 === 2))
+  t.deepEqual(seen, [2048, 2100, 2100, 2100])
+})
+
+test('collect: bad items are NaN rows with their error, the others are as ever', async t => {
+  const images = [file, '/no/such/file.png', pictures[1]!, Buffer.from('no picture at all')]
+  const { errors, shape, ...rest } = await clip.encodeImage(images, { errors: 'collect' })
+  t.deepEqual([...shape], [4, 192])
+  t.deepEqual(
+    errors!.map(e => e?.code ?? null),
+    [null, 'ERR_CLIP_IMAGE', null, 'ERR_CLIP_IMAGE'],
+  )
+  t.deepEqual([errors![1]!.index, errors![3]!.index], [1, 3])
+  t.true(errors![1] instanceof ClipError)
+  const rows = new Embeddings(rest.data, shape)
+  t.true(rows.row(1).every(Number.isNaN) && rows.row(3).every(Number.isNaN))
+  t.true(bits(rows.row(2)).equals(bits((await clip.encodeImage(pictures[1]!)).data)))
+
+  const long = 'dog '.repeat(100)
+  const texts = await clip.encodeText(['dog', long], { errors: 'collect' })
+  t.is(texts.errors![0], null)
+  t.is(texts.errors![1]!.code, 'ERR_CLIP_TEXT_TOO_LONG')
+  t.true(texts.row(1).every(Number.isNaN))
+  t.true(texts.row(0).every(value => !Number.isNaN(value)))
+})
+
+test('throw: the first bad item rejects the call and is named', async t => {
+  const image = await t.throwsAsync(clip.encodeImage([file, '/no/such/file.png']), { instanceOf: ClipError })
+  t.like(image, { code: 'ERR_CLIP_IMAGE', index: 1 })
+  const long = 'dog '.repeat(100)
+  const text = await t.throwsAsync(clip.encodeText(['dog', long]), { instanceOf: ClipError })
+  t.like(text, { code: 'ERR_CLIP_TEXT_TOO_LONG', index: 1, field: 'texts[1]', actual: '102 tokens' })
+  t.deepEqual([...(await clip.encodeText(long, { truncate: true })).shape], [1, 192])
+})
+
+test('rows are views, iterable, and end where they end', async t => {
+  const all = await clip.encodeText(['dog', 'cat'])
+  t.is(all.row(1).buffer, all.data.buffer)
+  t.deepEqual([...all].length, 2)
+  t.throws(() => all.row(2), {
+    instanceOf: RangeError,
+    message: 'Expected `i` to be an integer from 0 to 1, got 2',
+  })
+})
+
+test('tokenize pads, detokenize reads back', async t => {
+  const { ids, shape, lengths, truncated } = await clip.tokenize(['a dog', 'dog '.repeat(100)], {
+    truncate: true,
+  })
+  t.deepEqual(shape, [2, 32])
+  t.deepEqual([...lengths], [4, 32])
+  t.deepEqual(truncated, [false, true])
+  t.is(ids[0], 8192)
+  t.deepEqual([ids[3], ids[31], ids[63]], [8193, 8193, 8193])
+  t.regex(clip.detokenize(ids.subarray(0, 4)), /a dog/)
+  await t.throwsAsync(clip.tokenize(['dog '.repeat(100)]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
+})

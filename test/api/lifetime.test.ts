@@ -1,0 +1,142 @@
+import test from 'ava'
+import { binding, type NativeModel } from '../../lib/binding.js'
+import { type ClipError, type LoadOptions, load } from '../../lib/index.js'
+import { bits, pictures } from './helpers.js'
+
+const many = (n: number) => Array.from({ length: n }, (_, i) => pictures[i % pictures.length]!)
+
+/** A model and a way to wait until native code has taken up a job: timers can't know. */
+async function watched(options: LoadOptions) {
+  const native = binding()
+  const original = native.loadModel
+  let model: NativeModel | undefined
+  native.loadModel = async (...rest) => {
+    model = await original.apply(native, rest)
+    return model
+  }
+  const clip = await load(undefined, options).finally(() => {
+    native.loadModel = original
+  })
+  return {
+    clip,
+    passes: () => model!.counters().passes,
+    jobs: () => model!.counters().jobs,
+  }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise(resolve => setTimeout(resolve, 1))
+}
+
+const numbers = Array.from({ length: 500 }, (_, i) => `number ${i}`)
+
+test('a signal that is aborted already rejects with its reason before any work', async t => {
+  await using clip = await load()
+  const reason = new Error('not wanted')
+  const signal = AbortSignal.abort(reason)
+  const classifier = await clip.classifier(['dog', 'cat'])
+  const calls = [
+    () => load(undefined, { signal }),
+    () => clip.encodeImage('/no/such/file', { signal }),
+    () => clip.encodeText('dog', { signal }),
+    () => clip.preprocess(pictures[0]!, { signal }),
+    () => clip.tokenize('dog', { signal }),
+    () => clip.similarity(pictures[0]!, 'dog', { signal }),
+    () => clip.classifier(['dog'], { signal }),
+    () => classifier.classify(pictures[0]!, { signal }),
+    () => classifier.stream([pictures[0]!], { signal }).next(),
+  ]
+  for (const call of calls) t.is(await t.throwsAsync(call()), reason, call.toString())
+})
+
+test('an abort in the middle rejects with the reason and leaves neighbours alone', async t => {
+  await using clip = await load(undefined, { threads: 1 })
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const golden = await clip.encodeImage(pictures[0]!)
+  const long = clip.encodeImage(many(200), {
+    signal: controller.signal,
+    onProgress: ({ done }) => {
+      if (done >= 4) controller.abort(reason)
+    },
+  })
+  const neighbour = clip.encodeImage(pictures[0]!)
+  t.is(await t.throwsAsync(long), reason)
+  t.true(bits((await neighbour).data).equals(bits(golden.data)))
+  // and the model is as good as before
+  t.true(bits((await clip.encodeImage(pictures[0]!)).data).equals(bits(golden.data)))
+})
+
+test.serial('a call that waits leaves at once when it is aborted', async t => {
+  const { clip, passes, jobs } = await watched({ threads: 1, device: 'reference' })
+  let firstDone = false
+  const first = clip.encodeText(numbers).then(() => {
+    firstDone = true
+  })
+  await until(() => passes() === 1)
+  const controller = new AbortController()
+  const waiting = clip.encodeText('dog', { signal: controller.signal })
+  waiting.catch(() => {})
+  await until(() => jobs() === 2)
+  t.is(passes(), 1)
+  const reason = new Error('never mind')
+  controller.abort(reason)
+  t.is(await t.throwsAsync(waiting), reason)
+  t.false(firstDone)
+  await first
+  await clip.dispose()
+})
+
+test('maxQueue: so many calls wait, one more rejects at once', async t => {
+  await using clip = await load(undefined, { maxQueue: 2 })
+  const calls = Array.from({ length: 5 }, (_, i) => clip.encodeText(`text ${i}`))
+  const settled = await Promise.allSettled(calls)
+  t.deepEqual(
+    settled.map(s => s.status),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'],
+  )
+  const { reason } = settled[3] as PromiseRejectedResult
+  t.is((reason as ClipError).code, 'ERR_CLIP_BUSY')
+  t.is((await clip.encodeText(['one', 'call', 'of', 'any', 'length'])).shape[0], 5)
+})
+
+test.serial(
+  'dispose: what runs finishes, what waits and what comes later is refused; again is harmless',
+  async t => {
+    const { clip, passes, jobs } = await watched({ threads: 1, device: 'reference' })
+    const classifier = await clip.classifier(['dog', 'cat'])
+    const before = { passes: passes(), jobs: jobs() }
+    const running = clip.encodeText(numbers)
+    await until(() => passes() === before.passes + 1)
+    const waiting = clip.encodeText('dog')
+    await until(() => jobs() === before.jobs + 2)
+    const disposed = clip.dispose()
+    const outcome = await Promise.allSettled([running, waiting])
+    t.is(outcome[0].status, 'fulfilled')
+    t.is((outcome[1] as PromiseRejectedResult).reason.code, 'ERR_CLIP_DISPOSED')
+    await disposed
+    await clip.dispose()
+    for (const call of [
+      () => clip.encodeImage(pictures[0]!),
+      () => clip.encodeText('dog'),
+      () => clip.preprocess(pictures[0]!),
+      () => clip.tokenize('dog'),
+      () => clip.similarity(pictures[0]!, 'dog'),
+      () => clip.classifier(['dog']),
+      () => classifier.classify(pictures[0]!),
+      () => classifier.stream([]).next(),
+    ])
+      await t.throwsAsync(call(), { code: 'ERR_CLIP_DISPOSED' }, call.toString())
+  },
+)
+
+test('one tower alone works, and says so when the other is asked for', async t => {
+  await using image = await load(undefined, { towers: ['image'] })
+  t.deepEqual(image.info.towers, ['image'])
+  t.is(image.info.contextLength, undefined)
+  t.is((await image.encodeImage(pictures[0]!)).shape[1], 192)
+  await t.throwsAsync(image.encodeText('dog'), { code: 'ERR_CLIP_CONFIG', message: /text tower/ })
+  await using text = await load(undefined, { towers: ['text'] })
+  t.is((await text.encodeText('dog')).shape[1], 192)
+  await t.throwsAsync(text.encodeImage(pictures[0]!), { code: 'ERR_CLIP_CONFIG', message: /image tower/ })
+})
