@@ -62,8 +62,8 @@ export interface NativeModel {
   cancel(job: number): void
   /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. */
   dispose(): Promise<void>
-  /** Token rows computed by the last encodeText jobs and passes run: for tests of the trie and of coalescing. */
-  counters(): { textRows: number; imageRows: number; passes: number; jobs: number }
+  /** Rows computed since load (textNodes: those of the tries, without what chunks computed again), passes and jobs run. */
+  counters(): { textRows: number; textNodes: number; imageRows: number; passes: number; jobs: number }
 }
 
 type Backend = string | undefined

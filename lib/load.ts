@@ -8,6 +8,7 @@ import type { DownloadProgress } from './hub/index.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
 import { resolveSource } from './source.js'
 import { createTokenizer } from './tokenizer/index.js'
+import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 export type Tower = 'image' | 'text'
 
@@ -76,6 +77,20 @@ function onlyTowers(model: ModelSpec, towers: readonly Tower[], source: string):
   }
 }
 
+function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): ClipError {
+  return new ClipError(
+    'ERR_CLIP_CONFIG',
+    `${path}: the text tower has ${expected} token embeddings, but the vocabulary has ${tokenizer.vocabSize} entries. ` +
+      'A model with a vocabulary of its own needs vocab.json and merges.txt, or tokenizer.json, beside its weights',
+    {
+      file: path,
+      field: 'vocab_size',
+      expected: `${expected} entries`,
+      actual: `${tokenizer.vocabSize} entries`,
+    },
+  )
+}
+
 function checkTowers(value: unknown): readonly Tower[] | undefined {
   if (value === undefined) return undefined
   if (!Array.isArray(value) || value.length === 0)
@@ -123,6 +138,8 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const tokenizer = spec.text
     ? await createTokenizer(checkpoint.tokenizer, checkpoint.vocabulary, signal)
     : undefined
+  if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
+    throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
   signal?.throwIfAborted()
   const job = nextJob()
   const cancel = () => native.cancelLoad(job)

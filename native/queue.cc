@@ -85,6 +85,7 @@ Queue::Counters Queue::counters() const {
   if (model_) {
     c.imageRows = model_->imageRows;
     c.textRows = model_->textRows;
+    c.textNodes = model_->textNodes;
   }
   return c;
 }
@@ -116,6 +117,7 @@ void Queue::drain() {
       if (model_) {
         counters_.imageRows = model_->imageRows;
         counters_.textRows = model_->textRows;
+        counters_.textNodes = model_->textNodes;
       }
       model.swap(model_);
       freed.swap(freed_);

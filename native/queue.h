@@ -46,7 +46,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
   using JobPtr = std::shared_ptr<Job>;
 
   struct Counters {
-    uint64_t textRows = 0, imageRows = 0, passes = 0, jobs = 0;
+    uint64_t textRows = 0, textNodes = 0, imageRows = 0, passes = 0, jobs = 0;
   };
 
   explicit Queue(std::unique_ptr<Model> model);

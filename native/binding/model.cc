@@ -185,6 +185,7 @@ Napi::Value counters(const State& state, const Napi::CallbackInfo& info) {
     const Queue::Counters c = state->queue->counters();
     const Napi::Object o = Napi::Object::New(info.Env());
     o.Set("textRows", static_cast<double>(c.textRows));
+    o.Set("textNodes", static_cast<double>(c.textNodes));
     o.Set("imageRows", static_cast<double>(c.imageRows));
     o.Set("passes", static_cast<double>(c.passes));
     o.Set("jobs", static_cast<double>(c.jobs));

@@ -288,6 +288,7 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
                       .normalise = normalise,
                       .stopped = stopped};
       textRows += static_cast<uint64_t>(chunk.rows());
+      textNodes += static_cast<uint64_t>(chunk.rows() - chunk.repeated);
       if (!encodeTextChunk(pass, c, *m.weights.text, m.config.embedDim, chunk, place.data())) return false;
     }
     return true;

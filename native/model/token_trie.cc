@@ -29,6 +29,8 @@ int TokenTrie::shared(const Text& a, const Text& b) const {
 bool TokenTrie::next(TrieChunk& chunk) {
   chunk = {};
   chunk.firstText = next_;
+  if (next_ > 0 && next_ < static_cast<int>(order_.size()))
+    chunk.repeated = shared(texts_[order_[next_ - 1]], texts_[order_[next_]]);
   std::vector<int32_t> path;  // the rows of the text before, by depth
   const Text* before = nullptr;
   for (; next_ < static_cast<int>(order_.size()); next_++) {

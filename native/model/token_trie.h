@@ -17,6 +17,7 @@ struct TrieChunk {
   std::vector<int32_t> first;                  // per row: the root above it
   std::vector<int32_t> end;                    // per text: the row of its last token
   int firstText = 0, texts = 0;
+  int repeated = 0;  // rows of the path above the first text that an earlier chunk had computed
   // No row has two children: the plain causal mask says the same.
   bool plain = true;
 

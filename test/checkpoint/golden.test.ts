@@ -25,27 +25,24 @@ function closeTo(t: ExecutionContext, what: string, actual: Float32Array, rows: 
   })
 }
 
-for (const [name, golden] of Object.entries(goldens)) {
-  test(`${name}: embeddings are those of ${golden.madeBy}`, async t => {
-    const { model: spec, preprocess } = await readCheckpoint(goldenPath(name), {
-      activation: golden.activation,
-    })
-    t.true(Math.abs(spec.logitScale / Math.exp(2.75) - 1) < 1e-6)
-    t.is(spec.image?.imageSize, golden.imageSize)
-    const options = { device: 'auto', dtype: 'float32', threads: 1, maxBatchRows: 512 } as const
-    const towers = spec.image?.kind === 'modifiedResNet' ? { ...spec, image: undefined } : spec
-    if (towers !== spec) t.log('image tower: ModifiedResNet, read but not run yet')
-    const model = await binding().loadModel(nextJob(), towers, preprocess, options)
-    try {
-      if (towers.image) {
+for (const device of ['auto', 'reference'] as const)
+  for (const [name, golden] of Object.entries(goldens)) {
+    test(`${name} on ${device}: embeddings are those of ${golden.madeBy}`, async t => {
+      const { model: spec, preprocess } = await readCheckpoint(goldenPath(name), {
+        activation: golden.activation,
+      })
+      t.true(Math.abs(spec.logitScale / Math.exp(2.75) - 1) < 1e-6)
+      t.is(spec.image?.imageSize, golden.imageSize)
+      const options = { device, dtype: 'float32', threads: 1, maxBatchRows: 512 } as const
+      const model = await binding().loadModel(nextJob(), spec, preprocess, options)
+      try {
         const images = goldenPixels(golden.imageSize).map(planes => ({ planes }))
         closeTo(t, 'image', await model.encodeImage(nextJob(), images, 'embedding', false), golden.image)
+        const ids = Int32Array.from(golden.texts.flat())
+        const lengths = Int32Array.from(golden.texts.map(text => text.length))
+        closeTo(t, 'text', await model.encodeText(nextJob(), ids, lengths, 'embedding', false), golden.text)
+      } finally {
+        await model.dispose()
       }
-      const ids = Int32Array.from(golden.texts.flat())
-      const lengths = Int32Array.from(golden.texts.map(text => text.length))
-      closeTo(t, 'text', await model.encodeText(nextJob(), ids, lengths, 'embedding', false), golden.text)
-    } finally {
-      await model.dispose()
-    }
-  })
-}
+    })
+  }
