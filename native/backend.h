@@ -122,7 +122,8 @@ struct Resize {
   int cropX, cropY, cropWidth, cropHeight;
   Filter filter;
   bool verticalFirst;
-  uint8_t* dst;  // (cropHeight, cropWidth, channels)
+  uint8_t* dst;      // (cropHeight, cropWidth, channels)
+  int firstRow = 0;  // src begins at this row of the picture; the window needs none above it
 };
 
 // Cuts (n, size, size, 3) pixels into rows of a matrix (n * (size/patch)^2, 3 * patch^2), columns ordered

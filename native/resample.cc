@@ -28,7 +28,7 @@ void nearest(const Resize& r) {
   for (int y : ys)
     for (int x : xs)
       for (int c = 0; c < r.channels; c++)
-        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y) * r.width + x) * r.channels + c];
+        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y - r.firstRow) * r.width + x) * r.channels + c];
 }
 
 }  // namespace
@@ -86,8 +86,9 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   // The columns and rows of the source that reach the window.
   const int left = wide ? h.at.front().first : x0, right = wide ? h.at.back().first + h.at.back().count : x1;
   const int top = high ? v.at.front().first : y0, bottom = high ? v.at.back().first + v.at.back().count : y1;
-  const size_t bytes = size_t(r.width) * r.height * r.channels;
-  ResizePass p{r.src, r.src + bytes, 0, 0, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0, y1, r.dst};
+  const size_t bytes = size_t(r.width) * (bottom - r.firstRow) * r.channels;
+  ResizePass p{r.src, r.src + bytes, 0, r.firstRow, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0,
+               y1,    r.dst};
   const auto use = [&p](const Coefficients& c) { p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride; };
   if (wide && high) {
     // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
@@ -111,7 +112,7 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   } else {
     const size_t row = size_t(r.cropWidth) * r.channels;
     for (int y = y0; y < y1; y++)
-      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y) * r.width + x0) * r.channels, row);
+      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y - r.firstRow) * r.width + x0) * r.channels, row);
   }
 }
 

@@ -38,12 +38,6 @@ void unpremultiply(uint8_t* p, size_t pixels, int channels) {
   }
 }
 
-// `middle` holds rows [first, ...) of a picture; Backend::resize counts rows from 0 and reads only those that
-// reach the window, so row 0 is named without being there.
-const uint8_t* rowZero(const std::vector<uint8_t>& middle, int first, size_t rowBytes) {
-  return reinterpret_cast<const uint8_t*>(reinterpret_cast<uintptr_t>(middle.data()) - first * rowBytes);
-}
-
 }  // namespace
 
 // Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
@@ -76,7 +70,7 @@ void resizePremultiplied(const Backend& backend, Context& context, const Image& 
                                .verticalFirst = false,
                                .dst = middle.data() + (y - rows.begin) * middleRow});
     }
-    backend.resize(context, {.src = rowZero(middle, rows.begin, middleRow),
+    backend.resize(context, {.src = middle.data(),
                              .width = g.cropWidth,
                              .height = image.height,
                              .channels = channels,
@@ -88,7 +82,8 @@ void resizePremultiplied(const Backend& backend, Context& context, const Image& 
                              .cropHeight = g.cropHeight,
                              .filter = filter,
                              .verticalFirst = false,
-                             .dst = dst});
+                             .dst = dst,
+                             .firstRow = rows.begin});
   } else {
     // More than 100 times as high as wide: bands of columns, vertical pass first.
     const int step = static_cast<int>(
