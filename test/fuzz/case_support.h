@@ -1,0 +1,37 @@
+#pragma once
+// What the cases share: refusals are counted, anything else is a fault.
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include "cases.h"
+#include "error.h"
+#include "model/model.h"
+
+namespace clip::fuzz {
+
+[[noreturn]] inline void fault(const std::string& what) {
+  std::fprintf(stderr, "FAULT: %s\n", what.c_str());
+  std::abort();
+}
+
+template <class Body>
+End guarded(const Body& body) {
+  try {
+    body();
+    return End::done;
+  } catch (const Error& e) {
+    if (!e.code.starts_with("ERR_CLIP_") || e.code == "ERR_CLIP_INTERNAL" || e.message.empty())
+      fault("an Error with code " + e.code + ": " + e.message);
+    return End::refused;
+  } catch (const Cancelled&) {
+    return End::refused;
+  }
+  // Everything else goes on to the caller, which has no handler: the process ends.
+}
+
+// Encodes a few pictures and texts.
+void exercise(Model&, Choices&);
+
+}  // namespace clip::fuzz

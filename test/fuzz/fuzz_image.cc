@@ -1,0 +1,8 @@
+// libFuzzer target: imageCase of cases.h, its choices made by the fuzzer.
+#include "cases.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  clip::fuzz::ByteChoices choices(data, size);
+  clip::fuzz::imageCase(choices);
+  return 0;
+}

@@ -1,0 +1,174 @@
+#include "tiny_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <numeric>
+
+namespace clip::fuzz {
+namespace {
+
+using Shape = std::vector<int64_t>;
+
+class Builder {
+ public:
+  explicit Builder(Choices& choices) : choices_(choices), mixed_(choices.oneIn(3)), dtype_(anyDtype()) {}
+
+  TinyModel build() {
+    ModelConfig& c = model_.config;
+    c.files = {""};
+    c.fileBytes = {0};
+    c.embedDim = choices_.within(1, 20);
+    c.logitScale = 100;
+    const uint64_t kind = choices_.below(8);  // 0 to 4 a ViT, 5 and 6 a ResNet, 7 none
+    if (kind < 5) vision();
+    if (kind == 5 || kind == 6) resNet();
+    if (kind == 7 || !choices_.oneIn(3)) text();
+    if (c.hasImageTower()) {
+      c.preprocess.size = c.imageSize();
+      c.preprocess.filter = choices_.pick({Filter::bicubic, Filter::bilinear, Filter::nearest});
+      c.preprocess.mode =
+          choices_.pick({PreprocessConfig::shortest, PreprocessConfig::squash, PreprocessConfig::longest});
+      for (int i = 0; i < 3; i++) c.preprocess.mean[i] = 0.4f, c.preprocess.std[i] = 0.3f;
+    }
+    c.fileBytes[0] = model_.bytes.size();
+    return std::move(model_);
+  }
+
+ private:
+  void transformer(TransformerConfig& t, const std::string& prefix) {
+    t.heads = choices_.within(1, 3);
+    t.width = t.heads * choices_.within(1, 12);
+    t.layers = choices_.within(1, 2);
+    t.mlp = choices_.within(1, 40);
+    t.nonlinearity = choices_.pick({Nonlinearity::quickGelu, Nonlinearity::gelu});
+    for (int i = 0; i < t.layers; i++) {
+      const std::string b = prefix + std::to_string(i) + ".";
+      norm(b + "norm1", t.width);
+      for (const char* name : {"query", "key", "value", "out"}) linear(b + name, {t.width, t.width});
+      norm(b + "norm2", t.width);
+      linear(b + "fc1", {t.mlp, t.width});
+      linear(b + "fc2", {t.width, t.mlp});
+    }
+  }
+
+  void vision() {
+    VisionConfig v;
+    transformer(v, "image.blocks.");
+    v.patchSize = choices_.within(1, 6);
+    v.imageSize = v.patchSize * choices_.within(1, 4) + choices_.within(0, v.patchSize - 1);
+    add("image.class", {v.width});
+    add("image.patch.weight", {v.width, 3, v.patchSize, v.patchSize});
+    if (choices_.oneIn(4)) add("image.patch.bias", {v.width});
+    add("image.position", {v.tokens(), v.width});
+    norm("image.preNorm", v.width);
+    norm("image.postNorm", v.width);
+    add("image.projection", {model_.config.embedDim, v.width});
+    if (choices_.oneIn(4)) add("image.projection.bias", {model_.config.embedDim});
+    model_.config.image = v;
+  }
+
+  void resNet() {
+    ResNetConfig r;
+    r.imageSize = 32;
+    r.width = 2 * choices_.within(1, 2);
+    r.heads = choices_.pick({1, 2, 4, 32});
+    for (int& n : r.layers) n = choices_.within(1, 2);
+    const int64_t half = r.width / 2;
+    conv("image.stem.conv1", "image.stem.bn1", {half, 3, 3, 3});
+    conv("image.stem.conv2", "image.stem.bn2", {half, half, 3, 3});
+    conv("image.stem.conv3", "image.stem.bn3", {r.width, half, 3, 3});
+    int64_t in = r.width;
+    for (int l = 0; l < 4; l++) {
+      const int64_t planes = int64_t{r.width} << l, out = 4 * planes;
+      for (int i = 0; i < r.layers[l]; i++, in = out) {
+        const std::string b = "image.layer" + std::to_string(l + 1) + "." + std::to_string(i) + ".";
+        conv(b + "conv1", b + "bn1", {planes, in, 1, 1});
+        conv(b + "conv2", b + "bn2", {planes, planes, 3, 3});
+        conv(b + "conv3", b + "bn3", {out, planes, 1, 1});
+        if (i == 0) conv(b + "downsample.conv", b + "downsample.bn", {out, in, 1, 1});
+      }
+    }
+    const int64_t features = r.features();
+    add("image.pool.position", {r.tokens(), features});
+    for (const char* name : {"query", "key", "value"})
+      linear(std::string("image.pool.") + name, {features, features});
+    linear("image.pool.out", {model_.config.embedDim, features});
+    model_.config.resNet = r;
+  }
+
+  void text() {
+    TextConfig t;
+    transformer(t, "text.blocks.");
+    t.contextLength = choices_.within(1, 12);
+    t.vocabSize = choices_.within(1, 90);  // the table is packed in pieces of 64 rows
+    add("text.token", {t.vocabSize, t.width});
+    add("text.position", {t.contextLength, t.width});
+    norm("text.finalNorm", t.width);
+    add("text.projection", {model_.config.embedDim, t.width});
+    if (choices_.oneIn(4)) add("text.projection.bias", {model_.config.embedDim});
+    model_.config.text = t;
+  }
+
+  void norm(const std::string& name, int64_t width) {
+    add(name + ".weight", {width});
+    add(name + ".bias", {width});
+  }
+  void linear(const std::string& name, const Shape& shape) {
+    add(name + ".weight", shape);
+    add(name + ".bias", {shape[0]});
+  }
+  void conv(const std::string& name, const std::string& batchNorm, const Shape& shape) {
+    add(name + ".weight", shape);
+    for (const char* field : {".weight", ".bias", ".mean", ".variance"})
+      add(batchNorm + field, {shape[0]}, true);
+  }
+
+  Dtype anyDtype() { return choices_.pick({Dtype::float32, Dtype::float16, Dtype::bfloat16}); }
+
+  void add(const std::string& name, const Shape& shape, bool positive = false) {
+    TensorView t;
+    t.name = name;
+    t.dtype = mixed_ ? anyDtype() : dtype_;
+    t.shape = shape;
+    t.strides.resize(shape.size());
+    // Stored in any order of its dimensions, at any byte.
+    std::vector<size_t> order(shape.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    if (choices_.oneIn(8)) std::reverse(order.begin(), order.end());
+    if (shape.size() == 4 && choices_.oneIn(8)) std::swap(order[1], order[3]);
+    int64_t elements = 1;
+    for (size_t i = order.size(); i-- > 0;) t.strides[order[i]] = elements, elements *= shape[order[i]];
+    std::vector<uint8_t>& bytes = model_.bytes;
+    if (choices_.oneIn(6)) bytes.resize(bytes.size() + choices_.below(9));
+    t.offset = bytes.size();
+    const size_t size = bytesOf(t.dtype);
+    bytes.resize(bytes.size() + static_cast<size_t>(elements) * size);
+    for (int64_t i = 0; i < elements; i++) {
+      // -1 to 1, by a generator of its own: values are no choices.
+      values_ = values_ * 6364136223846793005u + 1442695040888963407u;
+      float v = static_cast<float>(static_cast<int>(values_ >> 40) - (1 << 23)) / (1 << 23);
+      if (positive) v = v * v + 0.1f;
+      uint32_t bits = std::bit_cast<uint32_t>(v);
+      if (t.dtype == Dtype::bfloat16) bits >>= 16;
+      if (t.dtype == Dtype::float16)  // exponents below half's become 0
+        bits = (bits & 0x7fffffffu) < 0x38800000u
+                   ? 0
+                   : (bits >> 16 & 0x8000u) | ((bits & 0x7fffffffu) - 0x38000000u) >> 13;
+      std::memcpy(bytes.data() + t.offset + static_cast<size_t>(i) * size, &bits, size);
+    }
+    model_.config.tensors[name] = t;
+  }
+
+  Choices& choices_;
+  const bool mixed_;
+  const Dtype dtype_;
+  uint64_t values_ = 1;
+  TinyModel model_;
+};
+
+}  // namespace
+
+TinyModel tinyModel(Choices& choices) { return Builder(choices).build(); }
+
+}  // namespace clip::fuzz
