@@ -17,9 +17,10 @@ export interface JsonLimits {
 }
 
 export const CONFIG_LIMITS: JsonLimits = { depth: 32, values: 100_000, objects: 10_000 }
-export const TOKENIZER_LIMITS: JsonLimits = { depth: 32, values: 1_000_000, objects: 10_000 }
-/** 60 000 tensors; a CLIP has some 600. */
-export const HEADER_LIMITS: JsonLimits = { depth: 4, values: 1_000_000, objects: 60_001 }
+/** 20 000 tensors; a CLIP has some 600 to 2000. */
+export const HEADER_LIMITS: JsonLimits = { depth: 4, values: 400_000, objects: 20_001 }
+/** The same tensors, each with the name of its file. */
+export const INDEX_LIMITS: JsonLimits = { depth: 4, values: 20_100, objects: 100 }
 
 const LONGEST_STRING = 1 << 18
 const LONGEST_NUMBER = 64

@@ -50,6 +50,8 @@ const STORAGE = /^torch\.[A-Za-z0-9]{1,20}Storage$/
 const MODULE = /^__torch__(\.|$)/
 
 const MOST_VALUES = 600_000
+/** An empty Map takes some 200 bytes, its opcode one. */
+const MOST_DICTS = 100_000
 const DEEPEST = 1000
 
 /** What a value is, for messages. */
@@ -72,6 +74,7 @@ export function isKind<K extends 'tensor' | 'storage' | 'global' | 'record'>(
 class Unpickler {
   private at = 0
   private values = 0
+  private dicts = 0
   private stack: Pickled[] = []
   /** The stacks below each MARK. */
   private readonly marks: Pickled[][] = []
@@ -120,6 +123,10 @@ class Unpickler {
   private push(value: Pickled): void {
     if (++this.values > MOST_VALUES) throw this.fail(`more than ${MOST_VALUES} values`)
     this.stack.push(value)
+  }
+  private dict(): PickledDict {
+    if (++this.dicts > MOST_DICTS) throw this.fail(`more than ${MOST_DICTS} dicts`)
+    return new Map()
   }
   private pop(): Pickled {
     const value = this.stack.pop()
@@ -199,7 +206,7 @@ class Unpickler {
         this.push([])
         break
       case 0x7d: // EMPTY_DICT
-        this.push(new Map())
+        this.push(this.dict())
         break
       case 0x74: {
         // TUPLE
@@ -295,7 +302,7 @@ class Unpickler {
     if (!isKind(what, 'global') || !Array.isArray(args)) throw this.fail(`calls ${kindOfPickled(what)}`)
     if (MODULE.test(what.name) && newObject && args.length === 0)
       this.push({ kind: 'record', type: what.name })
-    else if (what.name === ORDERED && args.length === 0) this.push(new Map())
+    else if (what.name === ORDERED && args.length === 0) this.push(this.dict())
     else if (what.name === REBUILD && !newObject) this.push(this.tensor(args))
     else throw this.fail(`calls ${quote(what.name)} with ${args.length} arguments`, what.name)
   }

@@ -26,9 +26,11 @@ const STORAGE_DTYPE: Record<string, string> = {
   BoolStorage: 'BOOL',
 }
 
-const MOST_TENSORS = 60_000
+const MOST_TENSORS = 20_000
 const MOST_ATTRIBUTES = 1_000_000
 const DEEPEST = 64
+/** A parameter's name. Each is a string of its own, however often its parts are shared in the pickle. */
+const LONGEST_NAME = 1000
 
 /** Reads the archive's directory and data.pkl into `table`, which then owns the file. */
 export async function readTorch(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
@@ -80,6 +82,7 @@ function moduleTensors(root: Pickled, file: SourceFile): Map<string, PickledTens
         `its modules nest more than ${DEEPEST} deep or have more than ${MOST_ATTRIBUTES} attributes`,
       )
     for (const [key, child] of value.state) {
+      checkName(file, prefix, key)
       if (isKind(child, 'tensor')) {
         tensors.set(prefix + key, child)
         if (tensors.size > MOST_TENSORS)
@@ -89,6 +92,16 @@ function moduleTensors(root: Pickled, file: SourceFile): Map<string, PickledTens
   }
   visit(root, '', 0)
   return tensors
+}
+
+function checkName(file: SourceFile, prefix: string, key: string | number): void {
+  const length = prefix.length + String(key).length
+  if (length > LONGEST_NAME)
+    throw badCheckpoint(
+      file.path,
+      'data.pkl',
+      `the name ${quote(prefix + String(key).slice(0, 100))} has ${length} characters, more than ${LONGEST_NAME}`,
+    )
 }
 
 function stateDict(root: Pickled, file: SourceFile): Map<string, PickledTensor> {
@@ -106,6 +119,7 @@ function stateDict(root: Pickled, file: SourceFile): Map<string, PickledTensor> 
   const strip = names.length > 0 && names.every(name => name.startsWith('module.')) ? 'module.'.length : 0
   const tensors = new Map<string, PickledTensor>()
   for (const [key, value] of dict) {
+    checkName(file, '', key)
     if (!isKind(value, 'tensor'))
       throw badCheckpoint(
         file.path,

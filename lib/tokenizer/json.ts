@@ -9,15 +9,21 @@ import type { Steps } from './slices.js'
 const maxDepth = 64
 /** Values per step. */
 const perStep = 128
+/**
+ * What a file may hold: a small one could otherwise become any number of objects. CLIP's own tokenizer.json has 49 408
+ * keys and 196 000 values, 49 000 of them arrays when its merges are pairs.
+ */
+const maxValues = 500_000
+const maxArrays = 200_000
+const maxObjects = 10_000
+const maxString = 1 << 18
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them in strings
 const plainString = /"([^"\\\u0000-\u001f]*)"/y
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them in strings
-const escapedString = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y
 const literal = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null/y
 const blank = /[ \t\n\r]*/y
 
-/** Parses a whole text; a SyntaxError names the offset. */
+/** Parses a whole text; a SyntaxError names the offset. Keys, values, arrays and objects are limited in number. */
 export function* parseJson(text: string): Steps<unknown> {
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0
   let work = 0
@@ -40,11 +46,27 @@ export function* parseJson(text: string): Steps<unknown> {
       at = plainString.lastIndex
       return plain[1]!
     }
-    escapedString.lastIndex = at
-    const escaped = escapedString.exec(text)
-    if (!escaped) return fail('a string')
-    at = escapedString.lastIndex
-    return JSON.parse(escaped[0]) as string
+    // Char by char: a regular expression with an alternative per character runs out of stack.
+    if (text[at] !== '"') return fail('a string')
+    const limit = at + 1 + maxString
+    let end = at + 1
+    while (end < limit && end < text.length && text.charCodeAt(end) !== 0x22)
+      end += text.charCodeAt(end) === 0x5c ? 2 : 1
+    if (end >= limit) fail(`a string of at most ${maxString} characters`)
+    if (end >= text.length) return fail('a string')
+    try {
+      const escaped = JSON.parse(text.slice(at, end + 1)) as string
+      at = end + 1
+      return escaped
+    } catch {
+      return fail('a string')
+    }
+  }
+  let values = 0
+  let arrays = 0
+  let objects = 0
+  const count = (): void => {
+    if (++values > maxValues) fail(`at most ${maxValues} keys and values`)
   }
 
   function* value(depth: number): Steps<unknown> {
@@ -52,9 +74,12 @@ export function* parseJson(text: string): Steps<unknown> {
     skip()
     if (text[at] === '{') {
       at++
+      if (++objects > maxObjects) fail(`at most ${maxObjects} objects`)
       const object: Record<string, unknown> = Object.create(null)
       for (skip(); text[at] !== '}'; ) {
         const key = string()
+        count()
+        count()
         skip()
         if (text[at++] !== ':') fail('":"')
         object[key] = scalar() ?? (yield* value(depth + 1))
@@ -71,8 +96,10 @@ export function* parseJson(text: string): Steps<unknown> {
     }
     if (text[at] === '[') {
       at++
+      if (++arrays > maxArrays) fail(`at most ${maxArrays} arrays`)
       const array: unknown[] = []
       for (skip(); text[at] !== ']'; ) {
+        count()
         array.push(scalar() ?? (yield* value(depth + 1)))
         if (++work % perStep === 0) yield
         skip()

@@ -1,3 +1,6 @@
+/** The longest run in OpenAI's table is 15. */
+const mostProbes = 2000
+
 /** (left id, right id) -> (rank, id of the merged piece): open addressing in typed arrays, no object per entry. */
 export class PairTable {
   readonly #mask: number
@@ -17,12 +20,15 @@ export class PairTable {
     this.#merged = new Int32Array(slots)
   }
 
-  set(left: number, right: number, rank: number, merged: number): void {
-    const slot = this.#slot(left, right)
+  /** False when too many pairs collide, which no trained vocabulary's do: filling the table could take for ever. */
+  set(left: number, right: number, rank: number, merged: number): boolean {
+    const slot = this.#slot(left, right, mostProbes)
+    if (slot < 0) return false
     this.#left[slot] = left
     this.#right[slot] = right
     this.#rank[slot] = rank
     this.#merged[slot] = merged
+    return true
   }
 
   /** A handle for {@link rank} and {@link merged}; -1 when the pair is never merged. */
@@ -39,11 +45,14 @@ export class PairTable {
     return this.#merged[handle]!
   }
 
-  #slot(left: number, right: number): number {
+  /** -1 after `probes` slots of other pairs. */
+  #slot(left: number, right: number, probes = this.#mask): number {
     let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 0
     slot = (slot ^ (slot >>> 15)) & this.#mask
-    while (this.#left[slot]! >= 0 && (this.#left[slot] !== left || this.#right[slot] !== right))
+    while (this.#left[slot]! >= 0 && (this.#left[slot] !== left || this.#right[slot] !== right)) {
+      if (--probes < 0) return -1
       slot = (slot + 1) & this.#mask
+    }
     return slot
   }
 }

@@ -8,7 +8,9 @@ import { inSlices, type Steps } from './slices.js'
 import type { Vocabulary } from './vocabulary.js'
 
 /** A vocabulary of 49408 pieces is 2 MB as tokenizer.json, in its most verbose form 4 MB. */
-const maxBytes = 64 << 20
+const maxBytes = 16 << 20
+/** Of merges.txt; CLIP's has 48 894 that are used. */
+const maxMerges = 200_000
 const perStep = 64
 
 /** Where the vocabulary lies: a model folder, or its files. */
@@ -75,10 +77,14 @@ async function readText(file: string, optional?: true): Promise<string | undefin
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** A piece in a message: it may be as long as the file. */
+export const shown = (piece: string): string => JSON.stringify(piece.slice(0, 60))
+
 /** What a JSON value is, for messages. */
 function kind(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'string') return shown(value)
   return isObject(value) ? 'an object' : String(JSON.stringify(value)).slice(0, 60)
 }
 
@@ -108,7 +114,7 @@ function* pieces(file: string, field: string, given: Record<string, unknown>): S
   for (const piece in given) {
     const id = given[piece]
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
-      throw fault(file, `${field}[${JSON.stringify(piece)}]`, 'an id (a whole number from 0)', kind(id))
+      throw fault(file, `${field}[${shown(piece)}]`, 'an id (a whole number from 0)', kind(id))
     vocab.set(piece, id)
     if (vocab.size % perStep === 0) yield
   }
@@ -137,6 +143,7 @@ function* mergeLines(file: string, text: string): Steps<string[]> {
     from = to + 1
     line++
     if (merge === '' || (line === 1 && merge.startsWith('#version'))) continue
+    if (merges.length === maxMerges) throw fault(file, 'merges', `at most ${maxMerges} lines`, 'more')
     merges.push(checkedMerge(merge, file, `line ${line}`))
     if (merges.length % perStep === 0) yield
   }

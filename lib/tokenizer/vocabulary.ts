@@ -65,7 +65,7 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
     if (!Number.isInteger(id) || id < 0 || id >= maxPieces)
       throw fault(
         vocabulary,
-        `vocab[${JSON.stringify(piece)}]`,
+        `vocab[${JSON.stringify(piece.slice(0, 60))}]`,
         `an id from 0 to ${maxPieces - 1}`,
         String(id),
       )
@@ -73,9 +73,9 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
     if (pieces[id] !== undefined)
       throw fault(
         vocabulary,
-        `vocab[${JSON.stringify(piece)}]`,
+        `vocab[${JSON.stringify(piece.slice(0, 60))}]`,
         'an id of its own',
-        `${id}, that of ${pieces[id]}`,
+        `${id}, that of ${JSON.stringify(pieces[id]!.slice(0, 60))}`,
       )
     pieces[id] = piece
     if (++work % perStep === 0) yield
@@ -105,9 +105,15 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
         vocabulary,
         `merges[${rank}]`,
         'two pieces that are in the vocabulary, as is their union',
-        JSON.stringify(merge),
+        JSON.stringify(merge.slice(0, 60)),
       )
-    pairs.set(left, right, rank, merged)
+    if (!pairs.set(left, right, rank, merged))
+      throw fault(
+        vocabulary,
+        `merges[${rank}]`,
+        'a pair that does not collide with thousands of others',
+        JSON.stringify(merge.slice(0, 60)),
+      )
     if (rank % perStep === 0) yield
   }
   return { byteIds, pairs, pieces, startId, endId }

@@ -28,7 +28,12 @@ class Loader {
         dtype_(dtype),
         threads_(threads),
         cancel_(cancel),
-        scratch_(threads) {}
+        scratch_(threads) {
+    for (size_t i = 0; i < config_.files.size(); i++) {
+      files_.push_back(std::make_unique<SourceFile>(config_.files[i], config_.fileBytes[i]));
+      unread_ += config_.fileBytes[i];
+    }
+  }
 
   void vision(VisionWeights& w) {
     const VisionConfig& c = *config_.image;
@@ -82,8 +87,6 @@ class Loader {
   void fillInto(void* base) {
     base_ = static_cast<uint8_t*>(base);
     used_ = 0;
-    for (size_t i = 0; i < config_.files.size(); i++)
-      files_.push_back(std::make_unique<SourceFile>(config_.files[i], config_.fileBytes[i]));
   }
 
  private:
@@ -110,6 +113,23 @@ class Loader {
     }
   }
 
+  const TensorView& checked(const std::string& name, const Shape& shape) {
+    const TensorView& t = checkedTensor(config_, name, shape);
+    if (base_) return t;
+    // A thousand layers that share the bytes of one would be a small file and a large allocation.
+    const uint64_t bytes = static_cast<uint64_t>(shape[0] * columnsOf(t)) * bytesOf(t.dtype);
+    if (bytes > unread_)
+      throw Error{.code = "ERR_CLIP_CHECKPOINT",
+                  .message = config_.files[t.file] + ": tensor " + t.name +
+                             " shares its bytes with others: together they have more than the files",
+                  .file = config_.files[t.file],
+                  .field = t.name,
+                  .expected = "at most " + std::to_string(unread_) + " bytes",
+                  .actual = std::to_string(bytes) + " bytes"};
+    unread_ -= bytes;
+    return t;
+  }
+
   NormWeight norm(const std::string& name, int64_t width) {
     return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
   }
@@ -119,7 +139,7 @@ class Loader {
   // Several tensors of one shape, one after the other, as float32.
   const float* vectors(const std::vector<std::string>& names, const Shape& shape) {
     std::vector<const TensorView*> parts;
-    for (const std::string& name : names) parts.push_back(&checkedTensor(config_, name, shape));
+    for (const std::string& name : names) parts.push_back(&checked(name, shape));
     const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
     void* place = take(parts.size() * each * sizeof(float));
     if (!place) return nullptr;
@@ -138,7 +158,7 @@ class Loader {
   LinearWeight linear(const std::vector<std::string>& names, const Shape& shape, Bias bias) {
     std::vector<const TensorView*> parts;
     for (const std::string& name : names)
-      parts.push_back(&checkedTensor(config_, isProjection(name) ? name : name + ".weight", shape));
+      parts.push_back(&checked(isProjection(name) ? name : name + ".weight", shape));
     LinearWeight w;
     w.in = static_cast<int>(columnsOf(*parts[0]));
     w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
@@ -156,10 +176,10 @@ class Loader {
   // A convolution (out, in, y, x) and the batch norm behind it, folded in double (torch.nn.BatchNorm2d, eps
   // 1e-5): one matrix (out, y * x * in) and a bias.
   LinearWeight conv(const std::string& name, const std::string& norm, const Shape& shape) {
-    const TensorView& t = checkedTensor(config_, name + ".weight", shape);
+    const TensorView& t = checked(name + ".weight", shape);
     const TensorView* norms[4];
     const char* const fields[4] = {".weight", ".bias", ".mean", ".variance"};
-    for (int i = 0; i < 4; i++) norms[i] = &checkedTensor(config_, norm + fields[i], {shape[0]});
+    for (int i = 0; i < 4; i++) norms[i] = &checked(norm + fields[i], {shape[0]});
     LinearWeight w;
     w.in = static_cast<int>(columnsOf(t));
     w.out = static_cast<int>(shape[0]);
@@ -263,7 +283,7 @@ class Loader {
   }
 
   const void* table(const std::string& name, const Shape& shape, TextWeights& w) {
-    const TensorView& t = checkedTensor(config_, name, shape);
+    const TensorView& t = checked(name, shape);
     w.tokenDtype = t.dtype;
     w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
     void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
@@ -303,6 +323,7 @@ class Loader {
   uint8_t* base_ = nullptr;
   size_t used_ = 0;
   std::vector<std::unique_ptr<SourceFile>> files_;
+  uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
   std::vector<std::vector<float>> scratch_;  // per worker
 };
 
