@@ -1,8 +1,9 @@
 /** JSON files of a model folder, and typed access to their fields with errors that name file and field. */
 
 import { basename } from 'node:path'
-import { badConfig, Pace } from './errors.js'
-import { CONFIG_LIMITS, type Json, JsonError, type JsonLimits, type JsonObject, parseJson } from './json.js'
+import { CONFIG_LIMITS, type Json, JsonError, type JsonLimits, type JsonObject, parseJson } from '../json.js'
+import { inSlices } from '../tokenizer/slices.js'
+import { badConfig } from './errors.js'
 import { SourceFile } from './source-file.js'
 
 export function kindOfJson(value: Json | undefined): string {
@@ -109,7 +110,7 @@ export async function readJsonFile(
         `is ${file.bytes} bytes, more than the ${largest} that such a file may have`,
       )
     const text = await file.text(0, file.bytes, basename(path))
-    const value = await parseJson(text, limits, new Pace(signal))
+    const value = await inSlices(parseJson(text, limits), signal)
     if (!(value instanceof Map))
       throw badConfig(path, undefined, `expected a JSON object, got ${kindOfJson(value)}`)
     return new Fields(path, value)

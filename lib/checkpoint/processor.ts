@@ -1,8 +1,8 @@
 /** Preprocessing as transformers and OpenCLIP configure it. */
 
+import type { Json } from '../json.js'
 import { badConfig } from './errors.js'
 import { type Fields, kindOfJson } from './fields.js'
-import type { Json } from './json.js'
 import type { PreprocessSpec } from './spec.js'
 
 export const OPENAI_MEAN: [number, number, number] = [0.48145466, 0.4578275, 0.40821073]

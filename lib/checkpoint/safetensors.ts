@@ -5,9 +5,10 @@
  */
 
 import { basename, join } from 'node:path'
+import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
+import { inSlices } from '../tokenizer/slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson, readJsonFile } from './fields.js'
-import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, parseJson } from './json.js'
 import { SourceFile } from './source-file.js'
 import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
 
@@ -80,16 +81,16 @@ async function parseHeader(file: SourceFile, length: number, pace: Pace): Promis
   if (length < 2 || (await file.read(8, 1))[0] !== 0x7b)
     throw badCheckpoint(file.path, 'header', 'the safetensors header does not begin with {')
   const text = await file.text(8, length, 'header')
-  pace.restart()
   let header: Json
   try {
-    header = await parseJson(text, HEADER_LIMITS, pace)
+    header = await inSlices(parseJson(text, HEADER_LIMITS), pace.signal)
   } catch (cause) {
     if (!(cause instanceof JsonError)) throw cause
     throw badCheckpoint(file.path, 'header', `the safetensors header is not JSON: ${cause.message}`, {
       cause,
     })
   }
+  pace.restart()
   if (!(header instanceof Map))
     throw badCheckpoint(
       file.path,

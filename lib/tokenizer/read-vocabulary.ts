@@ -3,7 +3,7 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClipError } from '../errors.js'
-import { parseJson } from './json.js'
+import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../json.js'
 import { inSlices, type Steps } from './slices.js'
 import type { Vocabulary } from './vocabulary.js'
 
@@ -74,30 +74,27 @@ async function readText(file: string, optional?: true): Promise<string | undefin
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: Json | undefined): value is JsonObject => value instanceof Map
 
 /** A piece in a message: it may be as long as the file. */
 export const shown = (piece: string): string => JSON.stringify(piece.slice(0, 60))
 
 /** What a JSON value is, for messages. */
-function kind(value: unknown): string {
+function kind(value: Json | undefined): string {
   if (value === undefined) return 'nothing'
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (typeof value === 'string') return shown(value)
   return isObject(value) ? 'an object' : String(JSON.stringify(value)).slice(0, 60)
 }
 
-async function parsed(
-  file: string,
-  text: string,
-  signal: AbortSignal | undefined,
-): Promise<Record<string, unknown>> {
-  let value: unknown
+async function parsed(file: string, text: string, signal: AbortSignal | undefined): Promise<JsonObject> {
+  let value: Json
   try {
-    value = await inSlices(parseJson(text), signal)
+    // Python's utf-8-sig leaves a byte order mark.
+    const plain = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
+    value = await inSlices(parseJson(plain, VOCABULARY_LIMITS), signal)
   } catch (error) {
-    if (error instanceof SyntaxError)
+    if (error instanceof JsonError)
       throw new ClipError('ERR_CLIP_CHECKPOINT', `${file} is not JSON: ${error.message}`, {
         file,
         cause: error,
@@ -109,10 +106,9 @@ async function parsed(
 }
 
 /** Copies `vocab` into a map, each id checked. */
-function* pieces(file: string, field: string, given: Record<string, unknown>): Steps<Map<string, number>> {
+function* pieces(file: string, field: string, given: JsonObject): Steps<Map<string, number>> {
   const vocab = new Map<string, number>()
-  for (const piece in given) {
-    const id = given[piece]
+  for (const [piece, id] of given) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
       throw fault(file, `${field}[${shown(piece)}]`, 'an id (a whole number from 0)', kind(id))
     vocab.set(piece, id)
@@ -164,32 +160,30 @@ async function tokenizerJson(
   signal: AbortSignal | undefined,
 ): Promise<Vocabulary> {
   const root = await parsed(file, text, signal)
-  const model = root.model
+  const model = root.get('model')
   if (!isObject(model)) throw fault(file, 'model', 'an object', kind(model))
-  if (model.type !== undefined && model.type !== 'BPE')
-    throw fault(file, 'model.type', '"BPE"', kind(model.type))
-  if (!isObject(model.vocab)) throw fault(file, 'model.vocab', 'an object', kind(model.vocab))
-  if (!Array.isArray(model.merges)) throw fault(file, 'model.merges', 'an array', kind(model.merges))
-  const vocab = await inSlices(pieces(file, 'model.vocab', model.vocab), signal)
-  const merges = await inSlices(mergeItems(file, model.merges), signal)
-  const added = root.added_tokens ?? []
+  const type = model.get('type')
+  const given = model.get('vocab')
+  const rules = model.get('merges')
+  if (type !== undefined && type !== 'BPE') throw fault(file, 'model.type', '"BPE"', kind(type))
+  if (!isObject(given)) throw fault(file, 'model.vocab', 'an object', kind(given))
+  if (!Array.isArray(rules)) throw fault(file, 'model.merges', 'an array', kind(rules))
+  const vocab = await inSlices(pieces(file, 'model.vocab', given), signal)
+  const merges = await inSlices(mergeItems(file, rules), signal)
+  const added = root.get('added_tokens') ?? []
   if (!Array.isArray(added)) throw fault(file, 'added_tokens', 'an array', kind(added))
   for (const [i, token] of added.entries()) {
-    if (!isObject(token) || typeof token.content !== 'string')
-      throw fault(
-        file,
-        `added_tokens[${i}].content`,
-        'a string',
-        kind(isObject(token) ? token.content : token),
-      )
-    if (typeof token.id !== 'number' || !Number.isInteger(token.id) || token.id < 0)
-      throw fault(file, `added_tokens[${i}].id`, 'a whole number from 0', kind(token.id))
-    vocab.set(token.content, token.id)
+    const [content, id] = isObject(token) ? [token.get('content'), token.get('id')] : [token, undefined]
+    if (!isObject(token) || typeof content !== 'string')
+      throw fault(file, `added_tokens[${i}].content`, 'a string', kind(content))
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
+      throw fault(file, `added_tokens[${i}].id`, 'a whole number from 0', kind(id))
+    vocab.set(content, id)
   }
   return { vocab, merges, file }
 }
 
-function* mergeItems(file: string, items: unknown[]): Steps<string[]> {
+function* mergeItems(file: string, items: Json[]): Steps<string[]> {
   const merges: string[] = []
   for (const [i, item] of items.entries()) {
     const pair = Array.isArray(item) && item.length === 2 ? `${item[0]} ${item[1]}` : item
