@@ -86,6 +86,7 @@ export class Clip implements AsyncDisposable {
 
   /**
    * Embeds pictures, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_image).
+   * `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), as they are unless `normalize: true`.
    * A single picture gives n = 1. Decoding runs off the JavaScript thread, at most 2 x threads pictures ahead.
    *
    * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which picture), ERR_CLIP_BUSY, ERR_CLIP_DISPOSED; with TypeError
@@ -100,6 +101,7 @@ export class Clip implements AsyncDisposable {
 
   /**
    * Embeds texts, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_text).
+   * `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), as they are unless `normalize: true`.
    *
    * Rejects with ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, and as encodeImage does.
    */

@@ -23,13 +23,17 @@ export interface Loaded {
 
 /**
  * embedding: the joint space, (n, embedDim).
- * pooled: the pooled token after its last layer norm, before the projection, (n, width).
+ * pooled: the pooled token after its last layer norm, before the projection, (n, width): Hugging Face's pooler_output.
  * tokens: every token after the last layer norm, (n, tokens, width); texts are padded with zero rows to the longest.
+ * Only embeddings are points of the joint space, so only they are normalised unless `normalize` says so.
  */
 export type Output = 'embedding' | 'pooled' | 'tokens'
 
 export interface EncodeOptions<O extends Output = Output> {
-  /** Scale every row to length 1; default true. OpenAI's encode_image and encode_text don't: false gives theirs. */
+  /**
+   * Scale every row (of tokens: every token) to length 1. Default true for `output: 'embedding'`, false for 'pooled' and
+   * 'tokens'. OpenAI's encode_image and encode_text don't: false gives theirs.
+   */
   normalize?: boolean
   /** What to return; default 'embedding'. */
   output?: O
@@ -57,10 +61,12 @@ export function checkEncode<O extends Output>(
   more: readonly string[] = [],
 ): CheckedEncode<O> {
   const o = checkOptions(options, [...optionNames, ...more])
+  const signal = checkSignal(o.signal)
+  const output = oneOf('output', o.output ?? 'embedding', ['embedding', 'pooled', 'tokens']) as O
   return {
-    signal: checkSignal(o.signal),
-    normalize: flag('normalize', o.normalize ?? true),
-    output: oneOf('output', o.output ?? 'embedding', ['embedding', 'pooled', 'tokens']) as O,
+    signal,
+    normalize: flag('normalize', o.normalize ?? output === 'embedding'),
+    output,
     collect: oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect',
     onProgress: callback('onProgress', o.onProgress),
   }

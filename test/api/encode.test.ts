@@ -2,7 +2,7 @@ import { createReadStream, readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import sharp from 'sharp'
-import { ClipError, Embeddings, type ImageInput, load } from '../../lib/index.js'
+import { ClipError, Embeddings, type EncodeOptions, type ImageInput, load } from '../../lib/index.js'
 import { bits, pictures, red } from './helpers.js'
 
 const clip = await load()
@@ -79,8 +79,8 @@ test('normalize false is the original: another length, the same direction', asyn
 })
 
 test('outputs pooled and tokens have their shapes; the class token is what is pooled', async t => {
-  const pooled = await clip.encodeImage([file, red], { output: 'pooled', normalize: false })
-  const tokens = await clip.encodeImage([file, red], { output: 'tokens', normalize: false })
+  const pooled = await clip.encodeImage([file, red], { output: 'pooled' })
+  const tokens = await clip.encodeImage([file, red], { output: 'tokens' })
   t.deepEqual([...pooled.shape], [2, 192])
   t.deepEqual([...tokens.shape], [2, 37, 192])
   for (let i = 0; i < 2; i++)
@@ -90,7 +90,7 @@ test('outputs pooled and tokens have their shapes; the class token is what is po
         .subarray(0, 192)
         .every((value, j) => Math.abs(value - pooled.row(i)[j]!) < 1e-4),
     )
-  const texts = await clip.encodeText(['dog', 'a big dog in a house'], { output: 'tokens', normalize: false })
+  const texts = await clip.encodeText(['dog', 'a big dog in a house'], { output: 'tokens' })
   const lengths = (await clip.tokenize(['dog', 'a big dog in a house'])).lengths
   t.deepEqual([...texts.shape], [2, Math.max(...lengths), 192])
   t.true(
@@ -105,6 +105,30 @@ test('outputs pooled and tokens have their shapes; the class token is what is po
       .subarray((lengths[0]! - 1) * 192, lengths[0]! * 192)
       .some(value => value !== 0),
   )
+})
+
+test('pooled rows and tokens are normalised only where asked; embeddings unless told not to', async t => {
+  for (const encode of [
+    (o: EncodeOptions) => clip.encodeImage(file, o),
+    (o: EncodeOptions) => clip.encodeText('a dog', o),
+  ])
+    for (const output of ['embedding', 'pooled', 'tokens'] as const) {
+      const [byDefault, raw, unit] = await Promise.all([
+        encode({ output }),
+        encode({ output, normalize: false }),
+        encode({ output, normalize: true }),
+      ])
+      const [same, other] = output === 'embedding' ? [unit, raw] : [raw, unit]
+      t.deepEqual(byDefault.data, same.data)
+      t.notDeepEqual(byDefault.data, other.data)
+      const width = unit.shape.at(-1)!
+      for (let i = 0; i < unit.data.length; i += width) {
+        const row = unit.data.subarray(i, i + width)
+        t.true(Math.abs(Math.hypot(...row) - 1) < 1e-5)
+        const length = Math.hypot(...raw.data.subarray(i, i + width))
+        t.true(row.every((value, k) => Math.abs(value - raw.data[i + k]! / length) < 1e-6))
+      }
+    }
 })
 
 test('nothing gives nothing, with a shape', async t => {

@@ -33,17 +33,14 @@ async function run(device: 'auto' | 'reference'): Promise<WholeModel> {
 
   const imageRaw = rows(await clip.encodeImage(files, { normalize: false }))
   const imageNormal = rows(await clip.encodeImage(files))
-  const imagePooled = rows(await clip.encodeImage(files, { output: 'pooled', normalize: false }))
-  const imageTokens = Array.from(
-    await clip.encodeImage(files, { output: 'tokens', normalize: false }),
-    base64,
-  )
+  const imagePooled = rows(await clip.encodeImage(files, { output: 'pooled' }))
+  const imageTokens = Array.from(await clip.encodeImage(files, { output: 'tokens' }), base64)
   const textRaw = rows(await clip.encodeText(texts, { normalize: false }))
   const textNormal = rows(await clip.encodeText(texts))
-  const textPooled = rows(await clip.encodeText(texts, { output: 'pooled', normalize: false }))
+  const textPooled = rows(await clip.encodeText(texts, { output: 'pooled' }))
   const textTokens: string[] = []
   for (const text of texts) {
-    const [row] = await clip.encodeText(text, { output: 'tokens', normalize: false })
+    const [row] = await clip.encodeText(text, { output: 'tokens' })
     textTokens.push(base64(row!))
   }
 
