@@ -32,7 +32,7 @@ export async function openCheckpoint(file: string): Promise<Checkpoint> {
     names: Object.keys(header),
     tensor(name) {
       const entry = header[name]
-      if (!entry || entry.dtype !== 'F32') throw new Error(`${file} has no float32 tensor ${name}`)
+      if (entry?.dtype !== 'F32') throw new Error(`${file} has no float32 tensor ${name}`)
       const [from, to] = entry.data_offsets
       return { shape: entry.shape, data: new Float32Array(read(8 + length + from, to - from).buffer) }
     },

@@ -1,0 +1,19 @@
+/** The little of onnxruntime-node's surface that is used here: it is installed apart, so its own types may be missing. */
+
+export interface OrtTensor {
+  data: Float32Array | BigInt64Array
+}
+
+export interface OrtSession {
+  run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>
+  release(): Promise<void>
+}
+
+export interface OrtModule {
+  InferenceSession: { create(file: string, options: Record<string, unknown>): Promise<OrtSession> }
+  Tensor: new (type: string, data: Float32Array | BigInt64Array, dims: number[]) => OrtTensor
+}
+
+/** Said beside every figure. */
+export const ortSettings = (threads: number): string =>
+  `onnxruntime-node, CPU provider, graphOptimizationLevel all, sequential, intraOpNumThreads ${threads}, its defaults otherwise (spinning, arena)`
