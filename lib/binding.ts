@@ -97,7 +97,8 @@ export interface NativeKernels {
     rows: number
     inFeatures: number
     outFeatures: number
-    activation: 'none' | 'quickGelu' | 'gelu'
+    /** relu, of the residual as well, is for tests only: the ResNets'. */
+    activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
     threads: number
     backend: Backend
   }): Promise<string>
@@ -196,6 +197,36 @@ export interface NativeKernels {
     images: number
     size: number
     patch: number
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  /** max(0, convolution + bias): x (images, height, width, inChannels), weight (outChannels, kernel, kernel, inChannels). */
+  conv(a: {
+    x: Float32Array
+    weight: Float32Array
+    bias: Float32Array
+    out: Float32Array
+    images: number
+    height: number
+    width: number
+    inChannels: number
+    outChannels: number
+    kernel: number
+    stride: number
+    pad: number
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  /** Mean of windows side by side: x (images, height, width, channels). */
+  pool(a: {
+    x: Float32Array
+    out: Float32Array
+    images: number
+    height: number
+    width: number
+    channels: number
+    kernelHeight: number
+    kernelWidth: number
     threads: number
     backend: Backend
   }): Promise<string>

@@ -1,90 +1,10 @@
 // NativeKernels: one op of a backend per call, on the pool. Float arrays are used where they are and kept
 // alive until the promise settles; index arrays are copied, because a changed index would be a wild read.
-#include "binding/convert.h"
-#include "binding/job.h"
+#include "binding/kernel_call.h"
 #include "binding/surface.h"
-#include "cpu/context.h"
-
-#include <cstring>
 
 namespace clip::binding {
 namespace {
-
-// The arguments of one kernel call.
-class Call : public Fields {
- public:
-  explicit Call(const Napi::CallbackInfo& info) : Fields(info[0], ""), env_(info.Env()) {
-    threads_ = integer("threads", 1, kMaxThreads);
-    if (has("backend")) {
-      const std::string name = string("backend");
-      backend_ = findBackend(name);
-      std::string why;
-      if (!backend_ || !backend_->available(&why))
-        throw Error{"ERR_CLIP_BACKEND",
-                    "Backend '" + name +
-                        "' is not available: " + (backend_ ? why : "this build has none of that name"),
-                    {},
-                    "backend",
-                    {},
-                    name};
-    } else {
-      backend_ = &chooseBackend("auto");
-    }
-  }
-
-  template <class T>
-  T* array(const char* key, std::initializer_list<size_t> shape) {
-    const Elements<T> e = typed<T>(key, product(shape));
-    keep_.push_back(e.array);
-    return e.data;
-  }
-  template <class T>
-  Elements<T> arrayOfRows(const char* key, int cols) {
-    const Elements<T> e = typed<T>(key);
-    if (e.length == 0 || e.length % cols)
-      wrong(path(key), "have a multiple of " + std::to_string(cols) + " elements, at least one row",
-            std::to_string(e.length));
-    keep_.push_back(e.array);
-    return e;
-  }
-
-  void keep(Napi::Value array) { keep_.push_back(array); }
-
-  // Runs body(backend, context) on the pool. It must hold no JavaScript value.
-  Napi::Value run(std::function<void(const Backend&, Context&)> body) {
-    Environment::Call call;
-    call.keep = std::move(keep_);
-    call.result = [name = backend_->name](Napi::Env env) -> Napi::Value {
-      return Napi::String::New(env, name);
-    };
-    return Environment::of(env_).beginOnPool(std::move(call), [backend = backend_, threads = threads_,
-                                                               body = std::move(body)] {
-      const std::unique_ptr<Context, void (*)(Context*)> context(backend->open(threads), backend->close.f);
-      if (!context) throw std::bad_alloc();
-      body(*backend, *context);
-    });
-  }
-
- private:
-  Napi::Env env_;
-  const Backend* backend_ = nullptr;
-  int threads_ = 1;
-  std::vector<Napi::Value> keep_;
-};
-
-Activations dense(const float* data, int cols) {
-  return {const_cast<float*>(data), static_cast<size_t>(cols) * sizeof(float), Dtype::float32, nullptr,
-          nullptr};
-}
-
-size_t rowsOf(int n) { return static_cast<size_t>(n); }
-
-// Rows of all sequences must be countable in an int.
-int checkedRows(const Call& c, const char* key, int a, int b) {
-  const size_t rows = product({rowsOf(a), rowsOf(b)});
-  if (rows > INT32_MAX) wrong(c.path(key), "make at most 2147483647 rows", std::to_string(rows));
-  return static_cast<int>(rows);
-}
 
 Napi::Value attention(Call& c) {
   const int sequences = c.integer("sequences"), length = c.integer("length");
@@ -137,9 +57,10 @@ Napi::Value attention(Call& c) {
 
 Napi::Value linear(Call& c) {
   const int rows = c.integer("rows"), in = c.integer("inFeatures"), out = c.integer("outFeatures");
-  const auto kind = c.choice<Nonlinearity>(
-      "activation",
-      {{"none", Nonlinearity::none}, {"quickGelu", Nonlinearity::quickGelu}, {"gelu", Nonlinearity::gelu}});
+  const auto kind = c.choice<Nonlinearity>("activation", {{"none", Nonlinearity::none},
+                                                          {"quickGelu", Nonlinearity::quickGelu},
+                                                          {"gelu", Nonlinearity::gelu},
+                                                          {"relu", Nonlinearity::relu}});
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(in)});
   const auto* weight = c.array<float>("weight", {rowsOf(out), rowsOf(in)});
   const float* bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : nullptr;
@@ -147,20 +68,9 @@ Napi::Value linear(Call& c) {
       c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : nullptr;
   auto* y = c.array<float>("out", {rowsOf(rows), rowsOf(out)});
   return c.run([=](const Backend& b, Context& context) {
-    const size_t bytes = b.packedSize(Dtype::float32, in, out);
-    const auto release = [&b, bytes](void* p) { b.free(p, bytes); };
-    const std::unique_ptr<void, decltype(release)> packed(b.alloc(bytes), release);
-    if (!packed) throw std::bad_alloc();
-    b.pack({.dst = packed.get(),
-            .rows = weight,
-            .rowStride = rowsOf(in),
-            .in = in,
-            .out = out,
-            .firstRow = 0,
-            .rowCount = out,
-            .dtype = Dtype::float32});
+    const auto w = packed(b, weight, in, out);
     b.linear(context, {.x = dense(x, in),
-                       .w = packed.get(),
+                       .w = w.get(),
                        .bias = bias,
                        .residual = residual ? dense(residual, out) : Activations{},
                        .y = dense(y, out),
@@ -265,96 +175,6 @@ Napi::Value resize(Call& c) {
   });
 }
 
-Napi::Value embed(Call& c) {
-  const int rows = c.integer("rows"), cols = c.integer("cols");
-  const auto table = c.arrayOfRows<float>("table", cols), positions = c.arrayOfRows<float>("positions", cols);
-  auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length / cols) - 1);
-  auto position = c.indices("position", rows, 0, static_cast<int64_t>(positions.length / cols) - 1);
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
-  return c.run([=, from = table.data, at = positions.data, ids = std::move(ids),
-                position = std::move(position)](const Backend& b, Context& context) {
-    b.embed(context, {.table = from,
-                      .tableStride = cols * sizeof(float),
-                      .tableDtype = Dtype::float32,
-                      .ids = ids.data(),
-                      .positions = at,
-                      .position = position.data(),
-                      .y = dense(out, cols),
-                      .rows = rows,
-                      .cols = cols});
-  });
-}
-
-Napi::Value gather(Call& c) {
-  const int count = c.integer("count"), cols = c.integer("cols");
-  const auto x = c.arrayOfRows<float>("x", cols);
-  auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length / cols) - 1);
-  auto* out = c.array<float>("out", {rowsOf(count), rowsOf(cols)});
-  return c.run([=, from = x.data, row = std::move(row)](const Backend& b, Context& context) {
-    b.gather(
-        context,
-        {.x = dense(from, cols), .row = row.data(), .y = dense(out, cols), .count = count, .cols = cols});
-  });
-}
-
-Napi::Value normalise(Call& c) {
-  const int rows = c.integer("rows"), cols = c.integer("cols");
-  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.normalise(context, {.x = dense(x, cols), .y = dense(out, cols), .rows = rows, .cols = cols});
-  });
-}
-
-Napi::Value patches(Call& c) {
-  const int images = c.integer("images"), size = c.integer("size", 1, 16384),
-            patch = c.integer("patch", 1, size);
-  const size_t grid = rowsOf(size / patch), cols = size_t{3} * patch * patch;
-  if (cols > INT32_MAX / 4) wrong("patch", "be smaller", std::to_string(patch));
-  const bool bytes = c.has("pixels");
-  if (bytes == c.has("planes")) wrong("pixels", "be given, or else `planes`", bytes ? "both" : "neither");
-  const uint8_t* pixels =
-      bytes ? c.array<uint8_t>("pixels", {rowsOf(images), rowsOf(size), rowsOf(size), 3}) : nullptr;
-  const float* value = bytes ? c.array<float>("value", {3 * 256}) : nullptr;
-  const float* planes =
-      bytes ? nullptr : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
-  auto* out = c.array<float>("out", {rowsOf(images), grid, grid, cols});
-  return c.run([=](const Backend& b, Context& context) {
-    b.patches(context, {.pixels = pixels,
-                        .value = value,
-                        .planes = planes,
-                        .y = dense(out, static_cast<int>(cols)),
-                        .images = images,
-                        .size = size,
-                        .patch = patch});
-  });
-}
-
-// resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
-Napi::Value preprocess(Call& c) {
-  const PreprocessConfig config = readPreprocess(c.value("preprocess"));
-  const Image image =
-      readImage(c.value("image"), "image", config.size, [&c](const void* data, size_t, Napi::Value owner) {
-        c.keep(owner);
-        return data;
-      });
-  const size_t side = rowsOf(config.size), pixels = side * side;
-  auto* out = c.array<float>("out", {3, pixels});
-  return c.run([=](const Backend& b, Context& context) {
-    if (image.planes) {
-      std::memcpy(out, image.planes, 3 * pixels * sizeof(float));
-      return;
-    }
-    std::vector<uint8_t> rgb(3 * pixels);
-    resizeAndCrop(b, context, config, image, rgb.data());
-    float value[3 * 256];
-    normaliseTable(config, value);
-    for (size_t channel = 0; channel < 3; ++channel)
-      for (size_t i = 0; i < pixels; ++i)
-        out[channel * pixels + i] = value[channel * 256 + rgb[3 * i + channel]];
-  });
-}
-
 }  // namespace
 
 Napi::Object makeKernels(Napi::Env env) {
@@ -376,11 +196,7 @@ Napi::Object makeKernels(Napi::Env env) {
   add("cosineSoftmax", cosineSoftmax);
   add("cosineTopK", cosineTopK);
   add("resize", resize);
-  add("embed", embed);
-  add("gather", gather);
-  add("normalise", normalise);
-  add("patches", patches);
-  add("preprocess", preprocess);
+  addTestKernels(add);
   return o;
 }
 

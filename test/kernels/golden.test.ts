@@ -67,3 +67,47 @@ eachBackend('golden: cosineTopK', [{ name: 'softmax, then topk' }], async (t, on
   t.deepEqual([...index], [...g.topIndex])
   close(t, value, g.topValue, bound(16, on.epsilon, 100), 'value')
 })
+
+eachBackend(
+  'golden: conv',
+  (['stride2', 'kernel1'] as const).map(name => ({ name })),
+  async (t, on, { name }) => {
+    const g = golden('conv')
+    const out = new Float32Array(g[name].length)
+    const picture = { images: 2, height: 6, width: 7, inChannels: 5, outChannels: 4 }
+    // Columns 20 to 24 of each of the four rows of 45 are the middle of the 3 x 3 window.
+    const middle = Float32Array.from(
+      { length: 20 },
+      (_, i) => g.weight[Math.floor(i / 5) * 45 + 20 + (i % 5)],
+    )
+    const how =
+      name === 'kernel1'
+        ? { weight: middle, kernel: 1, stride: 1, pad: 0 }
+        : { weight: g.weight, kernel: 3, stride: 2, pad: 1 }
+    await on.run('conv', { x: g.x, bias: g.bias, out, ...picture, ...how })
+    close(t, out, g[name], bound(46, on.epsilon, 20), name)
+  },
+)
+
+eachBackend('golden: linear with residual, then relu', [{ name: 'end of a bottleneck' }], async (t, on) => {
+  const g = golden('conv')
+  const out = new Float32Array(24 * 4)
+  const middle = Float32Array.from({ length: 20 }, (_, i) => g.weight[Math.floor(i / 5) * 45 + 20 + (i % 5)])
+  const shape = { rows: 24, inFeatures: 5, outFeatures: 4, activation: 'relu' as const }
+  const x = g.x.subarray(0, 24 * 5)
+  await on.run('linear', { x, weight: middle, bias: g.bias, residual: g.residual, out, ...shape })
+  close(t, out, g.bottleneck, bound(7, on.epsilon, 12), 'out')
+})
+
+eachBackend(
+  'golden: pool',
+  (['pool', 'poolAll'] as const).map(name => ({ name })),
+  async (t, on, { name }) => {
+    const g = golden('conv')
+    const out = new Float32Array(g[name].length)
+    const [kernelHeight, kernelWidth] = name === 'pool' ? [2, 2] : [6, 7]
+    const picture = { images: 2, height: 6, width: 7, channels: 5, kernelHeight, kernelWidth }
+    await on.run('pool', { x: g.x, out, ...picture })
+    close(t, out, g[name], bound(42, on.epsilon, 4), name)
+  },
+)

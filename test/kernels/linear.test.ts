@@ -9,7 +9,7 @@ interface Case {
   rows: number
   inFeatures: number
   outFeatures: number
-  activation?: 'none' | 'quickGelu' | 'gelu'
+  activation?: 'none' | 'quickGelu' | 'gelu' | 'relu'
   bias?: boolean
   residual?: 'none' | 'apart' | 'in place'
   scale?: number
@@ -41,7 +41,8 @@ const cases: Case[] = [
   { name: 'large values', rows: 9, inFeatures: 70, outFeatures: 50, scale: 1000 },
 ]
 
-const epilogues: Case[] = (['none', 'quickGelu', 'gelu'] as const).flatMap(activation =>
+// relu comes after the residual, the others before it.
+const epilogues: Case[] = (['none', 'quickGelu', 'gelu', 'relu'] as const).flatMap(activation =>
   [false, true].flatMap(bias =>
     (['none', 'apart', 'in place'] as const).map(residual => ({
       name: `${activation}, ${bias ? 'bias' : 'no bias'}, residual ${residual}`,

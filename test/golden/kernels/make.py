@@ -59,6 +59,22 @@ out["cases"]["cosine"] = {
     "topIndex": top.indices.flatten().tolist(), "topValue": flat(top.values),
 }
 
+# Channels last here, first in torch; the weight's columns are (y, x, channel).
+x, b, r = single(2, 6, 7, 5), single(4), single(2 * 3 * 4, 4)
+w = single(4, 3, 3, 5, scale=0.3)
+first = x.permute(0, 3, 1, 2)
+y = F.conv2d(first, w.permute(0, 3, 1, 2), b, stride=2, padding=1)
+one = F.conv2d(first, w[:, 1:2, 1:2].permute(0, 3, 1, 2), b)
+out["cases"]["conv"] = {
+    "x": flat(x), "weight": flat(w), "bias": flat(b), "residual": flat(r),
+    "stride2": flat(y.relu().permute(0, 2, 3, 1)),
+    "kernel1": flat(one.relu().permute(0, 2, 3, 1)),
+    # The end of a bottleneck: relu(conv3(x) + identity), here of pixels as rows.
+    "bottleneck": flat((F.linear(x.reshape(-1, 5)[:24], w[:, 1, 1], b) + r).relu()),
+    "pool": flat(F.avg_pool2d(first, 2).permute(0, 2, 3, 1)),
+    "poolAll": flat(F.avg_pool2d(first, (6, 7)).permute(0, 2, 3, 1)),
+}
+
 with open(os.path.join(here, "kernels.json"), "w") as f:
     json.dump(out, f)
     f.write("\n")

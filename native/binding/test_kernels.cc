@@ -1,0 +1,170 @@
+// The ops that have no public kernel, each as one call: for tests only.
+#include "binding/kernel_call.h"
+#include "binding/surface.h"
+
+#include <cstring>
+
+namespace clip::binding {
+namespace {
+
+Napi::Value embed(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const auto table = c.arrayOfRows<float>("table", cols), positions = c.arrayOfRows<float>("positions", cols);
+  auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length / cols) - 1);
+  auto position = c.indices("position", rows, 0, static_cast<int64_t>(positions.length / cols) - 1);
+  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
+  return c.run([=, from = table.data, at = positions.data, ids = std::move(ids),
+                position = std::move(position)](const Backend& b, Context& context) {
+    b.embed(context, {.table = from,
+                      .tableStride = cols * sizeof(float),
+                      .tableDtype = Dtype::float32,
+                      .ids = ids.data(),
+                      .positions = at,
+                      .position = position.data(),
+                      .y = dense(out, cols),
+                      .rows = rows,
+                      .cols = cols});
+  });
+}
+
+Napi::Value gather(Call& c) {
+  const int count = c.integer("count"), cols = c.integer("cols");
+  const auto x = c.arrayOfRows<float>("x", cols);
+  auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length / cols) - 1);
+  auto* out = c.array<float>("out", {rowsOf(count), rowsOf(cols)});
+  return c.run([=, from = x.data, row = std::move(row)](const Backend& b, Context& context) {
+    b.gather(
+        context,
+        {.x = dense(from, cols), .row = row.data(), .y = dense(out, cols), .count = count, .cols = cols});
+  });
+}
+
+Napi::Value normalise(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
+  return c.run([=](const Backend& b, Context& context) {
+    b.normalise(context, {.x = dense(x, cols), .y = dense(out, cols), .rows = rows, .cols = cols});
+  });
+}
+
+Napi::Value patches(Call& c) {
+  const int images = c.integer("images"), size = c.integer("size", 1, 16384),
+            patch = c.integer("patch", 1, size);
+  const size_t grid = rowsOf(size / patch), cols = size_t{3} * patch * patch;
+  if (cols > INT32_MAX / 4) wrong("patch", "be smaller", std::to_string(patch));
+  const bool bytes = c.has("pixels");
+  if (bytes == c.has("planes")) wrong("pixels", "be given, or else `planes`", bytes ? "both" : "neither");
+  const uint8_t* pixels =
+      bytes ? c.array<uint8_t>("pixels", {rowsOf(images), rowsOf(size), rowsOf(size), 3}) : nullptr;
+  const float* value = bytes ? c.array<float>("value", {3 * 256}) : nullptr;
+  const float* planes =
+      bytes ? nullptr : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
+  auto* out = c.array<float>("out", {rowsOf(images), grid, grid, cols});
+  return c.run([=](const Backend& b, Context& context) {
+    b.patches(context, {.pixels = pixels,
+                        .value = value,
+                        .planes = planes,
+                        .y = dense(out, static_cast<int>(cols)),
+                        .images = images,
+                        .size = size,
+                        .patch = patch});
+  });
+}
+
+// resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
+Napi::Value preprocess(Call& c) {
+  const PreprocessConfig config = readPreprocess(c.value("preprocess"));
+  const Image image =
+      readImage(c.value("image"), "image", config.size, [&c](const void* data, size_t, Napi::Value owner) {
+        c.keep(owner);
+        return data;
+      });
+  const size_t side = rowsOf(config.size), pixels = side * side;
+  auto* out = c.array<float>("out", {3, pixels});
+  return c.run([=](const Backend& b, Context& context) {
+    if (image.planes) {
+      std::memcpy(out, image.planes, 3 * pixels * sizeof(float));
+      return;
+    }
+    std::vector<uint8_t> rgb(3 * pixels);
+    resizeAndCrop(b, context, config, image, rgb.data());
+    float value[3 * 256];
+    normaliseTable(config, value);
+    for (size_t channel = 0; channel < 3; ++channel)
+      for (size_t i = 0; i < pixels; ++i)
+        out[channel * pixels + i] = value[channel * 256 + rgb[3 * i + channel]];
+  });
+}
+
+Napi::Value conv(Call& c) {
+  const int images = c.integer("images"), height = c.integer("height", 1, 16384),
+            width = c.integer("width", 1, 16384), in = c.integer("inChannels"),
+            out = c.integer("outChannels"), kernel = c.integer("kernel", 1, 16),
+            stride = c.integer("stride", 1, 16), pad = c.integer("pad", 0, 16);
+  if (height + 2 * pad < kernel || width + 2 * pad < kernel)
+    wrong("kernel", "fit into the picture", std::to_string(kernel));
+  const size_t columns = product({rowsOf(kernel), rowsOf(kernel), rowsOf(in)});
+  if (columns > INT32_MAX / 4) wrong("inChannels", "be smaller", std::to_string(in));
+  const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
+  if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
+  Conv op{.x = {},
+          .w = nullptr,
+          .bias = c.array<float>("bias", {rowsOf(out)}),
+          .y = {},
+          .images = images,
+          .height = height,
+          .width = width,
+          .in = in,
+          .out = out,
+          .kernel = kernel,
+          .stride = stride,
+          .pad = pad};
+  op.x = dense(c.array<float>("x", {pixels, rowsOf(in)}), in);
+  const auto* weight = c.array<float>("weight", {rowsOf(out), columns});
+  op.y = dense(
+      c.array<float>("out", {rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth()), rowsOf(out)}),
+      out);
+  return c.run([op, weight, columns](const Backend& b, Context& context) {
+    const auto w = packed(b, weight, static_cast<int>(columns), op.out);
+    Conv packedOp = op;
+    packedOp.w = w.get();
+    b.conv(context, packedOp);
+  });
+}
+
+Napi::Value pool(Call& c) {
+  const int images = c.integer("images"), height = c.integer("height", 1, 16384),
+            width = c.integer("width", 1, 16384), channels = c.integer("channels"),
+            kernelHeight = c.integer("kernelHeight", 1, height),
+            kernelWidth = c.integer("kernelWidth", 1, width);
+  const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
+  if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
+  const auto* x = c.array<float>("x", {pixels, rowsOf(channels)});
+  auto* out = c.array<float>(
+      "out", {rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth), rowsOf(channels)});
+  return c.run([=](const Backend& b, Context& context) {
+    b.pool(context, {.x = dense(x, channels),
+                     .y = dense(out, channels),
+                     .images = images,
+                     .height = height,
+                     .width = width,
+                     .channels = channels,
+                     .kernelHeight = kernelHeight,
+                     .kernelWidth = kernelWidth});
+  });
+}
+
+}  // namespace
+
+void addTestKernels(const AddKernel& add) {
+  add("embed", embed);
+  add("gather", gather);
+  add("normalise", normalise);
+  add("patches", patches);
+  add("preprocess", preprocess);
+  add("conv", conv);
+  add("pool", pool);
+}
+
+}  // namespace clip::binding
