@@ -1,0 +1,32 @@
+/** The most memory that a piece of work had, where the system tells. */
+
+import { readFileSync, writeFileSync } from 'node:fs'
+
+function peak(): number {
+  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))
+  return Number(line?.[1]) * 1024
+}
+
+function resettable(): boolean {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5')
+    return peak() > 0
+  } catch {
+    return false
+  }
+}
+
+/** Linux tells, and lets us begin anew; elsewhere growth is not measured. */
+export const measurable = process.platform === 'linux' && resettable()
+
+/** Bytes by which the process's peak RSS rose above its RSS at the start of `work`; 0 where it is not measurable. */
+export async function growth(work: () => Promise<void>): Promise<number> {
+  if (!measurable) {
+    await work()
+    return 0
+  }
+  const before = process.memoryUsage.rss()
+  writeFileSync('/proc/self/clear_refs', '5')
+  await work()
+  return Math.max(0, peak() - before)
+}
