@@ -1,0 +1,94 @@
+// npm run fuzz: hostile input for everything that parses. The native core without the binding, under AddressSanitizer
+// and UndefinedBehaviourSanitizer: seeded mutations, then (where clang is there) coverage-guided targets with the
+// corpus in test/fuzz/corpus; then damaged files through the public API of the plain build.
+//
+//   node scripts/fuzz.mjs [--cases N] [--seconds N] [--files N] [--seed N] [--native] [--api]
+//
+//   --cases    native mutations; default 100000
+//   --limit    seconds that they may take; default none
+//   --seconds  per coverage-guided target; default 60, 0 = none
+//   --files    damaged files of each kind through the public API; default 10000
+//   --seed     the first seed; default 0
+//   --native, --api   only that half
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: '100000' },
+    limit: { type: 'string', default: '1000000' },
+    seconds: { type: 'string', default: '60' },
+    files: { type: 'string', default: '10000' },
+    seed: { type: 'string', default: '0' },
+    native: { type: 'boolean', default: false },
+    api: { type: 'boolean', default: false },
+  },
+})
+const both = values.native === values.api
+let failed = 0
+
+function run(title, command, args, options = {}) {
+  console.log(`== ${title}`)
+  const started = Date.now()
+  const { status, signal } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
+  const ok = status === 0
+  console.log(
+    `== ${title}: ${ok ? 'held' : `FAILED (${signal ?? status})`}, ${Math.round((Date.now() - started) / 1000)} s`,
+  )
+  if (!ok) failed++
+  return ok
+}
+
+const runs = command => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+
+function native() {
+  if (process.platform !== 'linux') return console.log('The native half needs Linux: skipped.')
+  const clang = runs('clang++')
+  const build = join('build', clang ? 'fuzz-clang' : 'fuzz-gcc')
+  const compiler = `-DCMAKE_CXX_COMPILER=${clang ? 'clang++' : 'g++'}`
+  if (!run('configure', 'cmake', ['-S', 'test/fuzz', '-B', build, compiler])) return
+  if (!run('build', 'cmake', ['--build', build, '--parallel', process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? '2']))
+    return
+  const folder = join(root, build)
+  run('native mutations', join(folder, 'weights_mutations'), [values.cases, values.seed, values.limit])
+  if (values.seconds === '0') return
+  if (!clang)
+    return console.log(
+      'Coverage-guided targets need clang and its runtime (clang, libclang-rt-14-dev): skipped.',
+    )
+  for (const target of ['weights', 'image', 'tokens']) {
+    const found = join(folder, 'found', target)
+    const faults = join(folder, 'faults', target)
+    mkdirSync(found, { recursive: true })
+    mkdirSync(faults, { recursive: true })
+    const limits = ['-timeout=20', '-rss_limit_mb=1500', '-max_len=512', '-verbosity=0']
+    run(`fuzz ${target} for ${values.seconds} s`, join(folder, `fuzz_${target}`), [
+      `-max_total_time=${values.seconds}`,
+      `-artifact_prefix=${faults}/`,
+      '-print_final_stats=1',
+      ...limits,
+      found,
+      join('test/fuzz/corpus', target),
+    ])
+    const kept = readdirSync(faults)
+    if (kept.length > 0) console.log(`   what it found: ${kept.map(name => join(faults, name)).join(', ')}`)
+  }
+}
+
+function api() {
+  const script = join(root, 'dist/test/hostile/run.js')
+  if (!existsSync(script)) {
+    failed++
+    return console.log('There are no compiled tests: run npm run build first.')
+  }
+  for (const target of ['zip', 'pickle', 'json', 'merges', 'images'])
+    run(`${values.files} damaged ${target}`, process.execPath, [script, target, values.files, values.seed])
+}
+
+if (both || values.native) native()
+if (both || values.api) api()
+process.exit(failed > 0 ? 1 : 0)
