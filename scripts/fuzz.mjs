@@ -65,7 +65,7 @@ function native() {
     const faults = join(folder, 'faults', target)
     mkdirSync(found, { recursive: true })
     mkdirSync(faults, { recursive: true })
-    const limits = ['-timeout=20', '-rss_limit_mb=1500', '-max_len=512', '-verbosity=0']
+    const limits = ['-timeout=20', '-rss_limit_mb=1500', '-max_len=512', '-verbosity=0', '-len_control=0']
     run(`fuzz ${target} for ${values.seconds} s`, join(folder, `fuzz_${target}`), [
       `-max_total_time=${values.seconds}`,
       `-artifact_prefix=${faults}/`,

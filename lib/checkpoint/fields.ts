@@ -23,8 +23,10 @@ export class Fields {
     readonly path = '',
   ) {}
 
+  /** For messages: a key may be as long as the file. */
   name(key: string): string {
-    return this.path ? `${this.path}.${key}` : key
+    const short = key.length > 80 ? `${key.slice(0, 77)}...` : key
+    return this.path ? `${this.path}.${short}` : short
   }
 
   has(key: string): boolean {

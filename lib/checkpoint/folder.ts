@@ -77,7 +77,7 @@ export async function readSingleFile(path: string, job: Job): Promise<Checkpoint
     )
   }
   if (!isOpenaiLayout(table)) {
-    const names = [...table.tensors.keys()].slice(0, 3).join(', ')
+    const names = [...table.tensors.keys()].slice(0, 3).join(', ').slice(0, 300)
     throw badCheckpoint(
       path,
       undefined,

@@ -117,8 +117,8 @@ const files: Record<string, () => [string, string]> = {
   'tokenizer.json in two-byte characters': () =>
     inside('hf-5', 'tokenizer.json', `{"x":"\u4e00${'\u00e9'.repeat(8 * MB - 20)}"}`),
   'tokenizer.json of 60 MB': () => inside('hf-5', 'tokenizer.json', ' '.repeat(60 * MB)),
-  'vocab.json of 199 000 pieces': () =>
-    inside('hf-4', 'vocab.json', `{${entries(199_000, i => `"${i.toString(36)}":${i}`)}}`),
+  'vocab.json of 219 000 pieces': () =>
+    inside('hf-4', 'vocab.json', `{${entries(219_000, i => `"${i.toString(36)}":${i}`)}}`),
   'vocab.json of a million pieces': () =>
     inside('hf-4', 'vocab.json', `{${entries(1_000_000, i => `"${i.toString(36)}":${i}`)}}`),
   'merges.txt of 199 000 lines': () => inside('hf-4', 'merges.txt', 'a b\n'.repeat(199_000)),
