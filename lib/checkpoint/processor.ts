@@ -53,7 +53,7 @@ function edges(fields: Fields, key: string, plain: Edges['kind'], fallback: Edge
   throw badConfig(
     fields.file,
     fields.name(key),
-    `\`${fields.name(key)}\` has the keys ${keys || 'none'}; implemented are {shortest_edge} and {height, width}`,
+    `\`${fields.name(key)}\` has the keys ${keys.slice(0, 200) || 'none'}; implemented are {shortest_edge} and {height, width}`,
   )
 }
 

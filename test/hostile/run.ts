@@ -58,7 +58,8 @@ async function main(name: string, count: number, first: number): Promise<Report>
           if (!(error instanceof ClipError)) fault((error as Error)?.stack ?? String(error))
           else if (!codes.includes(error.code)) fault(`${error.code} ${error.message}`)
           else if (!error.field && !error.file) fault(`names neither file nor field: ${error.message}`)
-          else if (error.message.length > 2000) fault(`a message of ${error.message.length} characters: ${error.message.slice(0, 200)}`)
+          else if (error.message.length > 2000)
+            fault(`a message of ${error.message.length} characters: ${error.message.slice(0, 200)}`)
         } finally {
           clearTimeout(timer)
         }
