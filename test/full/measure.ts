@@ -30,6 +30,8 @@ export interface Difference {
   cosine: number
   /** Largest relative difference of a row's length before normalisation. */
   length: number
+  /** How far apart the first two inputs are, as maxAbs: what a difference has to be compared with. */
+  apart: number
 }
 
 export interface Measured {
@@ -46,7 +48,9 @@ export interface Measured {
 const MB = 1 << 20
 
 function compare(what: string, actual: Float32Array[], expected: string[]): Difference {
-  const all = { what, rows: expected.length, maxAbs: 0, cosine: 1, length: 0 }
+  const [first, second] = expected.map(floats)
+  const apart = second ? distance(first, second).maxAbs : Number.NaN
+  const all = { what, rows: expected.length, maxAbs: 0, cosine: 1, length: 0, apart }
   if (actual.length !== expected.length) return { ...all, maxAbs: Number.NaN }
   expected.forEach((row, i) => {
     const want = floats(row)

@@ -73,8 +73,10 @@ async function main(): Promise<boolean> {
   const failures: string[] = []
   const skipped: string[] = []
   const checked = new Set<string>()
-  console.log('| checkpoint | backend | max abs diff | cosine | length | load s | RSS MB | peak MB | |')
-  console.log('|---|---|---|---|---|---|---|---|---|')
+  console.log(
+    '| checkpoint | backend | max abs diff | inputs apart | cosine | length | load s | RSS MB | peak MB | |',
+  )
+  console.log('|---|---|---|---|---|---|---|---|---|---|')
   for (const found of findCheckpoints(folder)) {
     if (!found.name.includes(values.only)) continue
     const sha = await sha256(found.weights)
@@ -121,6 +123,7 @@ async function main(): Promise<boolean> {
       found.name,
       measured.backend,
       worst(d => d.maxAbs, Math.max).toExponential(1),
+      worst(d => d.apart, Math.min).toExponential(1),
       worst(d => d.cosine, Math.min).toFixed(9),
       worst(d => d.length, Math.max).toExponential(1),
       measured.loadSeconds.toFixed(1),
