@@ -232,6 +232,23 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
+/** For benchmarks only: what no public kernel gives. */
+export interface NativeMeasure {
+  /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
+  peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
+  /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
+  linear(a: {
+    rows: number
+    inFeatures: number
+    outFeatures: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+    threads: number
+    copies: number
+    backend: Backend
+    times: Float32Array
+  }): Promise<string>
+}
+
 export interface NativeBinding {
   version: string
   /** Twin of INTERFACE below. */
@@ -248,6 +265,7 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  measure: NativeMeasure
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */

@@ -12,7 +12,12 @@ interface Source {
 
 function sources(folder: string, ending: RegExp): Source[] {
   return readdirSync(join(packageRoot, folder), { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile() && ending.test(entry.name))
+    .filter(
+      entry =>
+        entry.isFile() &&
+        ending.test(entry.name) &&
+        !/[\\/]node_modules[\\/]/.test(join(entry.parentPath, '/')),
+    )
     .map(entry => {
       const path = join(entry.parentPath, entry.name)
       return {

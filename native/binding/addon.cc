@@ -68,6 +68,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("loadModel", Napi::Function::New(env, loadModel, "loadModel"));
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
+    exports.Set("measure", makeMeasure(env));
   } catch (...) {
     napi_throw(env, toJs(env, std::current_exception()));
   }

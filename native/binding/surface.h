@@ -10,6 +10,7 @@
 namespace clip::binding {
 
 Napi::Object makeKernels(Napi::Env env);                 // kernels.cc: NativeKernels
+Napi::Object makeMeasure(Napi::Env env);                 // measure.cc: NativeMeasure
 Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 

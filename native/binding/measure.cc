@@ -1,0 +1,130 @@
+// NativeMeasure: what benchmarks need and no public kernel gives. A model packs its weights once; the public
+// `linear` packs them at every call, so its time says little about the product itself.
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "binding/convert.h"
+#include "binding/job.h"
+#include "binding/surface.h"
+#include "cpu/context.h"
+#include "cpu/peak.h"
+
+namespace clip::binding {
+namespace {
+
+constexpr std::initializer_list<std::pair<const char*, Dtype>> kMeasured = {
+    {"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}};
+
+// Operations per second of one thread.
+Napi::Value peak(const Napi::CallbackInfo& info) {
+  const Fields a(info[0], "");
+  const auto dtype = a.choice<Dtype>("dtype", kMeasured);
+  Environment::Call call;
+  const auto rate = std::make_shared<double>(0);
+  call.result = [rate](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *rate); };
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [rate, dtype] {
+    *rate = measurePeak(dtype);
+  });
+}
+
+// Memory of a backend, for the length of a measurement.
+struct Block {
+  const Backend& backend;
+  size_t bytes;
+  void* data;
+  Block(const Backend& b, size_t n) : backend(b), bytes(n), data(b.alloc(n)) {
+    if (!data) throw std::bad_alloc();
+  }
+  ~Block() { backend.free(data, bytes); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+};
+
+// linear on weights packed once: times[i] in ms. Every run takes the next of so many copies of the weight
+// that they come from memory, not from cache, as they do in a model.
+Napi::Value linear(const Napi::CallbackInfo& info) {
+  const Fields a(info[0], "");
+  const int rows = a.integer("rows"), in = a.integer("inFeatures"), out = a.integer("outFeatures");
+  const auto dtype = a.choice<Dtype>("dtype", kMeasured);
+  const int threads = a.integer("threads", 1, kMaxThreads), copies = a.integer("copies", 1, 1024);
+  const Elements<float> times = a.typed<float>("times");
+  const Backend* const named = a.has("backend") ? findBackend(a.string("backend")) : &chooseBackend("auto");
+  if (!named || !named->available(nullptr))
+    throw Error{"ERR_CLIP_BACKEND", "This machine has no such backend", {}, "backend"};
+  const Backend& backend = *named;
+  if (!backend.runs(dtype))
+    throw Error{"ERR_CLIP_DTYPE", std::string(backend.name) + " does not run this dtype", {}, "dtype"};
+  Environment::Call call;
+  call.keep.push_back(times.array);
+  call.result = [name = backend.name](Napi::Env env) -> Napi::Value { return Napi::String::New(env, name); };
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [=, &backend] {
+    const std::unique_ptr<Context, void (*)(Context*)> context(backend.open(threads), backend.close.f);
+    if (!context) throw std::bad_alloc();
+    std::vector<float> weight(size_t(in) * out), bias(out, 0.1f), scale(rows, 0.01f);
+    std::vector<int32_t> zero(rows, 128);
+    uint32_t state = 1;
+    for (float& w : weight) w = float((state = state * 1664525u + 1013904223u) >> 8) / (1 << 24) - 0.5f;
+    const size_t stride = lineStride(in * bytesOf(dtype)), outStride = lineStride(out * sizeof(float));
+    Block x(backend, stride * rows), y(backend, outStride * rows);
+    for (int r = 0; r < rows; ++r) {
+      auto* row = static_cast<std::byte*>(x.data) + r * stride;
+      for (int i = 0; i < in; ++i) {
+        const float value = weight[(size_t(r) * 131 + i) % weight.size()];
+        uint32_t bits;
+        std::memcpy(&bits, &value, 4);
+        const auto half = static_cast<uint16_t>(bits >> 16);
+        const auto byte = static_cast<uint8_t>(128 + 100 * value);
+        if (dtype == Dtype::float32) std::memcpy(row + 4 * size_t(i), &value, 4);
+        if (dtype == Dtype::bfloat16) std::memcpy(row + 2 * size_t(i), &half, 2);
+        if (dtype == Dtype::int8) std::memcpy(row + i, &byte, 1);
+      }
+    }
+    std::vector<std::unique_ptr<Block>> packed;
+    for (int i = 0; i < copies; ++i) {
+      packed.push_back(std::make_unique<Block>(backend, backend.packedSize(dtype, in, out)));
+      backend.pack({.dst = packed.back()->data,
+                    .rows = weight.data(),
+                    .rowStride = size_t(in),
+                    .in = in,
+                    .out = out,
+                    .firstRow = 0,
+                    .rowCount = out,
+                    .dtype = dtype});
+    }
+    for (size_t i = 0; i < times.length; ++i) {
+      const auto from = std::chrono::steady_clock::now();
+      backend.linear(*context, {.x = {x.data, stride, dtype, scale.data(), zero.data()},
+                                .w = packed[i % copies]->data,
+                                .bias = bias.data(),
+                                .residual = {},
+                                .y = {y.data, outStride, Dtype::float32, nullptr, nullptr},
+                                .rows = rows,
+                                .in = in,
+                                .out = out,
+                                .nonlinearity = Nonlinearity::none});
+      times.data[i] =
+          std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
+    }
+  });
+}
+
+}  // namespace
+
+Napi::Object makeMeasure(Napi::Env env) {
+  const Napi::Object o = Napi::Object::New(env);
+  const auto add = [&](const char* name, Napi::Value (*f)(const Napi::CallbackInfo&)) {
+    o.Set(name, Napi::Function::New(
+                    env,
+                    [f](const Napi::CallbackInfo& info) {
+                      return rejecting(info, [&]() -> Napi::Value { return f(info); });
+                    },
+                    name));
+  };
+  add("peak", peak);
+  add("linear", linear);
+  return o;
+}
+
+}  // namespace clip::binding
