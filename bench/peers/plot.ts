@@ -1,8 +1,8 @@
 /** The table as a picture: one bar per row, with marks at what is required, the goal and the limit. */
 
+import { xml } from '../plot.js'
 import { better, type Row, verdict } from './row.js'
 
-const xml = (text: string) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;')
 const colours: Record<string, string> = { goal: '#1a7f37', required: '#4c8bd0', below: '#c2571a' }
 
 /**

@@ -16,7 +16,7 @@ function rint(x: number): number {
   return rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low
 }
 
-const clamp = (x: number, low: number, high: number) => (x < low ? low : x > high ? high : x)
+const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high)
 
 function largest(data: Float32Array): number {
   let most = 0

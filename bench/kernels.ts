@@ -1,0 +1,233 @@
+/** The kernels one by one, at the shapes of the real models: time, rate, and percent of the peak measured here. */
+
+import { binding } from '../lib/binding.js'
+import { devices } from '../lib/index.js'
+import * as kernels from '../lib/kernels.js'
+import { linears, model, resizes, tokens, topK } from './cases.js'
+import { agree, figures, measure, type Result, type Task } from './suite.js'
+
+export interface KernelOptions {
+  threads: number
+  seconds: number
+  /** Only tasks whose name holds one of these words; all when empty. */
+  wanted: (name: string) => boolean
+  done: (r: Result) => void
+}
+
+function random(n: number, seed: number): Float32Array {
+  const x = new Float32Array(n)
+  let state = seed
+  for (let i = 0; i < n; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    x[i] = state / 2 ** 31
+  }
+  return x
+}
+
+export type ComputeDtype = 'float32' | 'bfloat16' | 'int8'
+
+/** Operations per second of all threads; on processors without the instruction, the float32 peak. */
+export async function peakOf(dtype: ComputeDtype, threads: number): Promise<number> {
+  const { measure: native } = binding()
+  return ((await native.peak({ dtype })) || (await native.peak({ dtype: 'float32' }))) * threads
+}
+
+/** dtypes that the chosen CPU backend runs. */
+export function dtypesHere(): ComputeDtype[] {
+  const backend = devices()
+    .find(d => d.name === 'cpu')
+    ?.backends.find(b => b.available && binding().active().startsWith(b.name))
+  return (['float32', 'bfloat16', 'int8'] as const).filter(
+    d => backend?.dtypes.includes(d) ?? d === 'float32',
+  )
+}
+
+/** linear as a model runs it: weights packed once and read from memory. Native code takes the times. */
+async function linearTasks(o: KernelOptions): Promise<void> {
+  const b32 = model('ViT-B/32')
+  const l14 = model('ViT-L/14')
+  const shapes: [string, number, number, number][] = [
+    ...linears(b32.image).map(
+      ([n, i, out]) => [`ViT-B/32 ${n}`, tokens(b32), i, out] as [string, number, number, number],
+    ),
+    ...linears(b32.text).map(
+      ([n, i, out]) => [`text of 10 ${n}`, 10, i, out] as [string, number, number, number],
+    ),
+    ...linears(l14.image).map(
+      ([n, i, out]) => [`ViT-L/14 ${n}`, tokens(l14), i, out] as [string, number, number, number],
+    ),
+  ]
+  // Public kernel against reference first: the same native entry.
+  const check = {
+    x: random(13 * 768, 1),
+    weight: random(96 * 768, 2),
+    rows: 13,
+    inFeatures: 768,
+    outFeatures: 96,
+  }
+  agree(
+    'linear',
+    await kernels.linear({ ...check, threads: o.threads }),
+    await kernels.linear({ ...check, backend: 'reference' }),
+    1e-3,
+  )
+  for (const dtype of dtypesHere()) {
+    const peak = await peakOf(dtype, o.threads)
+    for (const [what, rows, inFeatures, outFeatures] of shapes) {
+      const name = `linear ${dtype} ${what} ${rows} x ${inFeatures} x ${outFeatures}`
+      if (!o.wanted(name)) continue
+      const operations = 2 * rows * inFeatures * outFeatures
+      const copies = Math.max(1, Math.ceil(100e6 / (inFeatures * outFeatures * 4)))
+      const count = Math.max(20, Math.min(2000, Math.round((o.seconds * 1e9) / (operations / (peak / 1e9)))))
+      const times = new Float32Array(count)
+      const args = { rows, inFeatures, outFeatures, dtype, threads: o.threads, copies, backend: undefined }
+      const backend = await binding().measure.linear({ ...args, times })
+      const task = { name, operations, peak, dtype, threads: o.threads, backend }
+      o.done(
+        figures(
+          'kernels',
+          task,
+          [...times].slice(copies).map(ms => ms * 1e6),
+          count,
+        ),
+      )
+    }
+  }
+}
+
+/** The public kernels, through the binding, float32. */
+export async function kernelTasks(o: KernelOptions): Promise<void> {
+  await linearTasks(o)
+  const { threads } = o
+  const peak = await peakOf('float32', threads)
+  const tasks: Task[] = []
+  for (const [what, sequences, length, heads, headDim, causal] of [
+    ['ViT-B/32', 1, 50, 12, 64, false],
+    ['ViT-B/16', 1, 197, 12, 64, false],
+    ['ViT-L/14', 1, 257, 16, 64, false],
+    ['ViT-H-14', 1, 257, 16, 80, false],
+    ['text of 77', 1, 77, 8, 64, true],
+    ['ten texts of 10', 10, 10, 8, 64, true],
+  ] as const) {
+    const n = sequences * length * heads * headDim
+    const a = {
+      q: random(n, 1),
+      k: random(n, 2),
+      v: random(n, 3),
+      sequences,
+      length,
+      heads,
+      headDim,
+      threads,
+    }
+    const f = causal ? kernels.causalAttention : kernels.attention
+    const out = new Float32Array(n)
+    tasks.push({
+      name: `${causal ? 'causalAttention' : 'attention'} ${what} ${sequences} x ${length} x ${heads} x ${headDim}`,
+      run: () => f({ ...a, out }),
+      // Causal rows see half of the square.
+      operations: 4 * sequences * heads * headDim * (causal ? (length * (length + 1)) / 2 : length * length),
+      peak,
+      check: async () => agree('attention', await f(a), await f({ ...a, backend: 'reference' }), 1e-4),
+    })
+  }
+  for (const [rows, cols] of [
+    [50, 768],
+    [257, 1024],
+  ] as const) {
+    const a = {
+      x: random(rows * cols, 4),
+      weight: random(cols, 5),
+      bias: random(cols, 6),
+      rows,
+      cols,
+      threads,
+    }
+    const out = new Float32Array(rows * cols)
+    tasks.push({
+      name: `layerNorm ${rows} x ${cols}`,
+      run: () => kernels.layerNorm({ ...a, out }),
+      bytes: 8 * rows * cols,
+      check: async () =>
+        agree(
+          'layerNorm',
+          await kernels.layerNorm(a),
+          await kernels.layerNorm({ ...a, backend: 'reference' }),
+          1e-4,
+        ),
+    })
+  }
+  {
+    const { classCount, dim, k, rows } = topK
+    const a = {
+      queries: random(dim, 7),
+      classes: random(classCount * dim, 8),
+      rows,
+      classCount,
+      dim,
+      k,
+      threads,
+    }
+    tasks.push({
+      name: `cosineTopK ${rows} x ${classCount} x ${dim}`,
+      run: () => kernels.cosineTopK(a),
+      bytes: 4 * classCount * dim,
+      check: async () => {
+        const few = { ...a, classes: a.classes.subarray(0, 1000 * dim), classCount: 1000 }
+        const [x, y] = [
+          await kernels.cosineTopK(few),
+          await kernels.cosineTopK({ ...few, backend: 'reference' }),
+        ]
+        agree('cosineTopK', x.index, y.index, 0)
+      },
+    })
+    const s = {
+      queries: random(8 * dim, 9),
+      classes: a.classes.subarray(0, 1000 * dim),
+      rows: 8,
+      classCount: 1000,
+      dim,
+      threads,
+    }
+    tasks.push({
+      name: 'cosineSoftmax 8 x 1000 x 512',
+      run: () => kernels.cosineSoftmax(s),
+      operations: 2 * 8 * 1000 * dim,
+      peak,
+      check: async () =>
+        agree(
+          'cosineSoftmax',
+          await kernels.cosineSoftmax(s),
+          await kernels.cosineSoftmax({ ...s, backend: 'reference' }),
+          1e-4,
+        ),
+    })
+  }
+  for (const [what, width, height, outWidth, outHeight] of resizes) {
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 2654435761) >>> 24)
+    const a = { data, width, height, channels: 3, outWidth, outHeight, threads }
+    tasks.push({
+      name: `resizeBicubic ${what} to ${outWidth}x${outHeight}`,
+      run: () => kernels.resizeBicubic(a),
+      bytes: data.length,
+      check: async () => {
+        if (width * height > 2e6) return // reference takes seconds; the smaller ones run the same code
+        agree(
+          'resize',
+          await kernels.resizeBicubic(a),
+          await kernels.resizeBicubic({ ...a, backend: 'reference' }),
+          0,
+        )
+      },
+    })
+  }
+  for (const task of tasks)
+    if (o.wanted(task.name))
+      o.done(
+        await measure(
+          'kernels',
+          { ...task, threads, dtype: 'float32', backend: binding().active() },
+          o.seconds,
+        ),
+      )
+}
