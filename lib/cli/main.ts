@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { version } from '../binding.js'
+import { bench } from './bench.js'
 import { classify } from './classify.js'
 import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
@@ -57,6 +58,13 @@ function program(finish: (code: number) => void): Command {
       .description('what a model is and what it runs on')
       .option(...json),
   ).action(async options => finish(await info(options)))
+  withModel(
+    root
+      .command('bench')
+      .description('how fast a model runs here')
+      .option('--seconds <number>', 'time for each figure', '1')
+      .option(...json),
+  ).action(async options => finish(await bench(options)))
   root
     .command('doctor')
     .description('what this machine runs, and whether it computes what PyTorch computes')

@@ -1,0 +1,109 @@
+/** How fast a model runs here: opening, pictures, texts, a file to its label. For the numbers against others: bench/. */
+
+import { readdir } from 'node:fs/promises'
+import { cpus, loadavg } from 'node:os'
+import { join } from 'node:path'
+import { version } from '../binding.js'
+import { argumentError } from '../errors.js'
+import type { Clip } from '../index.js'
+import { embeddedModel } from '../source.js'
+import { loadFor, type ModelOptions } from './model.js'
+import { bold, dim, print } from './output.js'
+
+interface Figure {
+  name: string
+  /** ms: median, fastest, slowest. */
+  median: number
+  fastest: number
+  slowest: number
+  runs: number
+}
+
+/** Runs for about so many seconds, at least five times; one run before is not counted. */
+async function time(name: string, seconds: number, run: () => Promise<unknown>): Promise<Figure> {
+  await run()
+  const times: number[] = []
+  const until = performance.now() + seconds * 1000
+  while (times.length < 5 || performance.now() < until) {
+    const from = performance.now()
+    await run()
+    times.push(performance.now() - from)
+  }
+  times.sort((a, b) => a - b)
+  return {
+    name,
+    median: times[times.length >> 1]!,
+    fastest: times[0]!,
+    slowest: times.at(-1)!,
+    runs: times.length,
+  }
+}
+
+async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise<void>): Promise<void> {
+  const { imageSize: size, towers } = clip.info
+  const picture = join(
+    embeddedModel,
+    'examples',
+    (await readdir(join(embeddedModel, 'examples'))).filter(name => name.endsWith('.png')).sort()[0]!,
+  )
+  if (towers.includes('image') && size !== undefined) {
+    for (const n of [1, 8]) {
+      const data = Float32Array.from({ length: n * 3 * size * size }, (_, i) => 2 * Math.sin(i * 12.9898))
+      const image = { data, shape: [n, 3, size, size] as [number, number, number, number] }
+      await done(
+        await time(n === 1 ? 'one picture, pixels ready' : `${n} pictures in one call`, seconds, () =>
+          clip.encodeImage(image),
+        ),
+      )
+    }
+    await done(await time('an example picture to pixels', seconds, () => clip.preprocess(picture)))
+  }
+  if (towers.includes('text')) {
+    await done(await time('one short text', seconds, () => clip.encodeText('a photo of a dog')))
+    const many = Array.from({ length: 64 }, (_, i) => `a photo of number ${i}`)
+    await done(await time('64 texts with one beginning', seconds, () => clip.encodeText(many)))
+  }
+  if (towers.length === 2) {
+    const classifier = await clip.classifier(['dog', 'cat', 'key', 'car'])
+    await done(await time('picture file to label', seconds, () => classifier.classify(picture, { topK: 1 })))
+  }
+}
+
+const ms = (x: number) => `${x.toPrecision(3)} ms`
+
+/** Exit code 0. */
+export async function bench(options: ModelOptions & { seconds?: string; json?: boolean }): Promise<number> {
+  const seconds = Number(options.seconds ?? 1)
+  if (!(seconds > 0 && seconds <= 600))
+    throw argumentError('--seconds', 'be a number above 0, at most 600', options.seconds)
+  const from = performance.now()
+  await using clip = await loadFor(options)
+  const opening = performance.now() - from
+  const facts = {
+    version,
+    model: options.model ?? 'icon-clip',
+    backend: clip.info.backend,
+    dtype: clip.info.dtype,
+    threads: clip.info.threads,
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    load: loadavg()[0],
+    date: new Date().toISOString(),
+    opening,
+  }
+  if (options.json) await print(JSON.stringify(facts))
+  else {
+    await print(
+      `${bold(facts.model)}: ${facts.backend}, ${facts.dtype}, threads: ${facts.threads}; ${facts.cpu}, ${facts.cores} cores, load average ${facts.load?.toFixed(2)}`,
+    )
+    await print(`${'opened in'.padEnd(30)} ${ms(opening)}`)
+  }
+  await figures(clip, seconds, async f => {
+    await print(
+      options.json
+        ? JSON.stringify(f)
+        : `${f.name.padEnd(30)} ${ms(f.median).padStart(10)}  ${dim(`${ms(f.fastest)} to ${ms(f.slowest)}, ${f.runs} runs`)}`,
+    )
+  })
+  return 0
+}
