@@ -68,14 +68,25 @@ export interface NativeModel {
 
 type Backend = string | undefined
 
+/** Rows that an op writes: float32, bfloat16 (Uint16Array), or int8 (Uint8Array, with a scale and a zero per row). */
+interface NarrowRows {
+  out: Float32Array | Uint16Array | Uint8Array
+  /** Default float32. */
+  outDtype?: 'float32' | 'bfloat16' | 'int8'
+  scale?: Float32Array
+  zero?: Int32Array
+}
+
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
   attention(a: {
-    q: Float32Array
-    k: Float32Array
-    v: Float32Array
-    out: Float32Array
+    q: Float32Array | Uint16Array
+    k: Float32Array | Uint16Array
+    v: Float32Array | Uint16Array
+    out: Float32Array | Uint16Array
+    /** Of all four; default float32. */
+    dtype?: 'float32' | 'bfloat16'
     sequences: number
     length: number
     heads: number
@@ -93,12 +104,16 @@ export interface NativeKernels {
     weight: Float32Array
     bias?: Float32Array
     residual?: Float32Array
-    out: Float32Array
+    out: Float32Array | Uint16Array
     rows: number
     inFeatures: number
     outFeatures: number
     /** relu, of the residual as well, is for tests only: the ResNets'. */
     activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
+    /** x and weight are converted to this first; default float32. */
+    dtype?: 'float32' | 'bfloat16' | 'int8'
+    /** bfloat16: out is a Uint16Array. */
+    outDtype?: 'float32' | 'bfloat16'
     threads: number
     backend: Backend
   }): Promise<string>
@@ -106,7 +121,10 @@ export interface NativeKernels {
     x: Float32Array
     weight: Float32Array
     bias: Float32Array
-    out: Float32Array
+    out: NarrowRows['out']
+    outDtype?: NarrowRows['outDtype']
+    scale?: NarrowRows['scale']
+    zero?: NarrowRows['zero']
     rows: number
     cols: number
     epsilon: number
@@ -172,6 +190,15 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
+  convert(
+    a: NarrowRows & {
+      x: Float32Array
+      rows: number
+      cols: number
+      threads: number
+      backend: Backend
+    },
+  ): Promise<string>
   gather(a: {
     x: Float32Array
     row: Int32Array
@@ -193,7 +220,8 @@ export interface NativeKernels {
     pixels?: Uint8Array
     value?: Float32Array
     planes?: Float32Array
-    out: Float32Array
+    out: Float32Array | Uint16Array
+    outDtype?: 'float32' | 'bfloat16'
     images: number
     size: number
     patch: number
@@ -204,8 +232,11 @@ export interface NativeKernels {
   conv(a: {
     x: Float32Array
     weight: Float32Array
+    /** x (unless int8, whose windows are quantised one by one) and weight are converted to this first; default float32. */
+    dtype?: 'float32' | 'bfloat16' | 'int8'
     bias: Float32Array
-    out: Float32Array
+    out: Float32Array | Uint16Array
+    outDtype?: 'float32' | 'bfloat16'
     images: number
     height: number
     width: number
@@ -220,7 +251,8 @@ export interface NativeKernels {
   /** Mean of windows side by side: x (images, height, width, channels). */
   pool(a: {
     x: Float32Array
-    out: Float32Array
+    out: Float32Array | Uint16Array
+    outDtype?: 'float32' | 'bfloat16'
     images: number
     height: number
     width: number
@@ -254,7 +286,7 @@ export interface NativeBinding {
   /** Twin of INTERFACE below. */
   interface: number
   backends(): NativeBackend[]
-  /** Name and features of the backend that 'auto' would run on now: "avx512". Throws like load. */
+  /** Name and features of the backend that 'auto' would run on now: "avx512+vnni+bf16". Throws like load. */
   active(): string
   defaultThreads(): number
   loadModel(
@@ -269,7 +301,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 1
+export const INTERFACE = 2
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

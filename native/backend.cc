@@ -15,7 +15,7 @@ namespace {
 
 const Backend* const kBackends[] = {
 #if CLIP_X86
-    &avx512Backend, &avx2Backend,
+    &avx512Backends[0], &avx2Backends[0],
 #endif
     &referenceBackend, nullptr};
 
@@ -73,6 +73,26 @@ class Removed {
   bool gone_[std::size(kFeatures)] = {};
 };
 
+// The copy of a table that uses all that this CPU has and that is not removed.
+const Backend& tuned(const Backend& b, const Removed& removed) {
+#if CLIP_X86
+  const CpuFeatures& cpu = cpuFeatures();
+  const bool without = removed.has("vnni");
+  if (&b == avx512Backends)
+    return avx512Backends[(cpu.vnni && !without ? kVnni : 0) +
+                          (cpu.bf16 && !removed.has("bf16") ? kBf16 : 0)];
+  if (&b == avx2Backends) return avx2Backends[(cpu.vnni || cpu.avxVnni) && !without ? kVnni : 0];
+#endif
+  return b;
+}
+
+// Every table of that name is the first of its copies.
+const Backend* plain(const std::string& name) {
+  for (const Backend* const* b = kBackends; *b; b++)
+    if (name == (*b)->name) return *b;
+  return nullptr;
+}
+
 const Backend& forced(const std::string& name, const std::string& device, const Removed& removed) {
   const char* field = "CLIP_NATIVE_BACKEND";
   if (name != "reference" && name != "avx2" && name != "avx512" && name != "neon" && name != "cuda")
@@ -80,7 +100,7 @@ const Backend& forced(const std::string& name, const std::string& device, const 
            name);
   if (name == "cuda" && device == "cpu")
     refuse("CLIP_NATIVE_BACKEND=cuda contradicts device 'cpu'.", field, "a CPU backend", name);
-  const Backend* b = findBackend(name);
+  const Backend* b = plain(name);
   if (!b)
     refuse("Backend " + name + " is not in this build, which has " + runnable() + ".", field, runnable(),
            name);
@@ -91,7 +111,7 @@ const Backend& forced(const std::string& name, const std::string& device, const 
   if (!b->available(&why))
     refuse("Backend " + name + " does not run here: " + why + ". Here run " + runnable() + ".", field,
            runnable(), name);
-  return *b;
+  return tuned(*b, removed);
 }
 
 }  // namespace
@@ -99,9 +119,8 @@ const Backend& forced(const std::string& name, const std::string& device, const 
 const Backend* const* backends() { return kBackends; }
 
 const Backend* findBackend(const std::string& name) {
-  for (const Backend* const* b = kBackends; *b; b++)
-    if (name == (*b)->name) return *b;
-  return nullptr;
+  const Backend* b = plain(name);
+  return b ? &tuned(*b, Removed()) : nullptr;
 }
 
 const Backend& chooseBackend(const std::string& device) {
@@ -116,10 +135,10 @@ const Backend& chooseBackend(const std::string& device) {
   const char* name = std::getenv("CLIP_NATIVE_BACKEND");
   if (name && *name) return forced(name, device, removed);
   for (const Backend* const* b = kBackends; *b; b++)
-    if ((*b)->available(nullptr) && !removed.has((*b)->name)) return **b;
+    if ((*b)->available(nullptr) && !removed.has((*b)->name)) return tuned(**b, removed);
   return referenceBackend;
 }
 
-std::string activeName(const Backend& b) { return b.name; }
+std::string activeName(const Backend& b) { return std::string(b.name) + b.features; }
 
 }  // namespace clip

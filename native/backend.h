@@ -23,8 +23,17 @@ constexpr size_t bytesOf(Dtype t) {
   return t == Dtype::float32 ? 4 : t == Dtype::float16 || t == Dtype::bfloat16 ? 2 : 1;
 }
 
-// A matrix of activations: row r starts at data + r * stride bytes. int8 rows are asymmetric unsigned bytes:
-// value = rowScale[r] * (byte - rowZero[r]).
+// A matrix of activations: row r starts at data + r * stride bytes.
+//
+// bfloat16: the float32 rounded to nearest, ties to even; a subnormal float32 becomes zero, as in the CPU's
+// own conversion. NaN stays NaN.
+//
+// int8: rows of asymmetric unsigned bytes, value = rowScale[r] * (byte - rowZero[r]), quantised alike by
+// every backend, in float32 arithmetic, each operation rounded to nearest even:
+//   low = min(0, x...), high = max(0, x...), scale = max((high - low) / 255, 1e-30), inverse = 1 / scale,
+//   zero = round(-low * inverse), byte = clamp(round(x * inverse) + zero, 0, 255).
+// A row with a NaN or an infinity, or whose high - low is infinite, has scale NaN, zero 0 and bytes 0: what
+// is computed from it is NaN.
 struct Activations {
   void* data = nullptr;
   size_t stride = 0;  // bytes
@@ -48,12 +57,19 @@ enum class Nonlinearity : uint8_t {
 };
 
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
+//
+// x is of the dtype that w was packed in. float32 and bfloat16 sum in float32. int8 weights have one
+// symmetric scale per output: scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127,
+// 127) with the quotient as w * (1 / scale), and x · w = rowScale * scale[o] * (sum of x bytes * w bytes -
+// rowZero * sum of w bytes), the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or
+// an infinity have scale NaN and bytes 0.
+constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
   Activations x;
   const void* w;         // packed by Backend::pack
   const float* bias;     // (out) or nullptr
   Activations residual;  // float32 (rows, out), may be y itself; data == nullptr: none
-  Activations y;
+  Activations y;         // float32 or bfloat16
   int rows, in, out;
   Nonlinearity nonlinearity;
 };
@@ -63,9 +79,16 @@ struct Linear {
 struct LayerNorm {
   Activations x;  // float32
   const float *weight, *bias;
-  Activations y;
+  Activations y;  // float32, bfloat16 or int8
   int rows, cols;
   float epsilon;
+};
+
+// y = x in y's dtype
+struct Convert {
+  Activations x;  // float32
+  Activations y;  // float32, bfloat16 or int8
+  int rows, cols;
 };
 
 enum class Mask : uint8_t {
@@ -78,7 +101,8 @@ enum class Mask : uint8_t {
 // Rows of all sequences are packed one after the other. Query i is row i of q
 // and of out, and stands at row queryRow[i] of k and v; with queryRow == nullptr there is one query per row
 // (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row
-// are summed from the root down, so a trie gives the bits of the plain causal computation.
+// are summed from the root down, so a trie gives the bits of the plain causal computation. All four are
+// float32 or all are bfloat16; the arithmetic is float32 either way.
 struct Attention {
   Activations q, k, v, out;
   int rows, queries;
@@ -133,19 +157,20 @@ struct Patches {
   const uint8_t* pixels;  // (n, size, size, 3) or nullptr
   const float* value;     // (3, 256)
   const float* planes;    // (n, 3, size, size) already normalised, used when pixels == nullptr
-  Activations y;
+  Activations y;          // float32 or bfloat16
   int images, size,
       patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
 };
 
 // y = max(0, convolution of x + bias): x and y are pictures of rows, one row of channels per pixel (NHWC).
 // The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x, channel); outside
-// the picture is zero.
+// the picture is zero. int8: x is float32, and each output pixel's window is quantised as one row.
 struct Conv {
-  Activations x;  // (images * height * width, in)
+  Activations x;  // (images * height * width, in), of w's dtype; float32 for int8
   const void* w;
+  Dtype dtype;        // of w
   const float* bias;  // (out)
-  Activations y;      // (images * outHeight * outWidth, out)
+  Activations y;      // (images * outHeight * outWidth, out), float32 or bfloat16
   int images, height, width, in, out;
   int kernel, stride, pad;
   int outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
@@ -156,7 +181,7 @@ struct Conv {
 // does not fill a window at the right and bottom is cut off, as torch.nn.AvgPool2d does.
 struct Pooling {
   Activations x;  // float32 (images * height * width, channels)
-  Activations y;  // float32 (images * (height / kernelHeight) * (width / kernelWidth), channels)
+  Activations y;  // float32 or bfloat16 (images * (height / kernelHeight) * (width / kernelWidth), channels)
   int images, height, width, channels;
   int kernelHeight, kernelWidth;
 };
@@ -229,10 +254,12 @@ struct Backend {
   // what it is
   const char* name;      // "avx2": says what the CPU needs
   const char* device;    // "cpu", "cuda" or "reference", as in load({ device })
+  const char* features;  // what else of this CPU its entries use: "+vnni+bf16"; "" for nothing
   const char* borrowed;  // ops whose entry is another backend's, "op: backend, ..."; "" for none
   Entry<bool(std::string* why)> available;  // false and why not, in words
   Entry<bool(Dtype)> runs;                  // which dtypes a model can be loaded with
-  Entry<double(Dtype)> epsilon;             // unit round-off of its arithmetic: the tests' only tolerance
+  Entry<double(Dtype)> epsilon;  // unit round-off of a stored number (int8: of its float32 ends): the tests'
+                                 // only tolerance
 
   // where it runs
   Entry<Context*(int threads)> open;
@@ -250,6 +277,7 @@ struct Backend {
   // the ops
   Entry<void(Context&, const Linear&)> linear;
   Entry<void(Context&, const LayerNorm&)> layerNorm;
+  Entry<void(Context&, const Convert&)> convert;
   Entry<void(Context&, const Attention&)> attention;
   Entry<void(Context&, const Embed&)> embed;
   Entry<void(Context&, const Gather&)> gather;
@@ -265,11 +293,13 @@ struct Backend {
 // backend.cc
 const Backend* const*
 backends();  // every backend of this build in priority order, reference last, then nullptr
+// By name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is none.
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
 // CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why
 // not.
 const Backend& chooseBackend(const std::string& device);
-std::string activeName(const Backend&);  // with the features that its entries use on this CPU: "avx512"
+std::string activeName(
+    const Backend&);  // with the features that its entries use on this CPU: "avx512+vnni+bf16"
 
 }  // namespace clip

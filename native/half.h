@@ -1,5 +1,5 @@
 #pragma once
-// Stored numbers to float32.
+// Stored numbers to float32, and float32 to bfloat16.
 #include <cstring>
 
 #include "backend.h"
@@ -22,6 +22,16 @@ inline float widen(const void* row, Dtype dtype, size_t c) {
   float value;
   std::memcpy(&value, &bits, 4);
   return value;
+}
+
+// To nearest, ties to even; subnormals to zero, as vcvtneps2bf16 does.
+inline uint16_t toBfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);  // a quiet NaN
+  if (magnitude < 0x00800000u) return static_cast<uint16_t>((bits & 0x80000000u) >> 16);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 }  // namespace clip

@@ -1,6 +1,6 @@
 // The specification: every op in plain loops with double accumulators, one comment per equation. The other
 // backends are tested against this file, and this file against golden values of the original implementations.
-// Work is split over rows only. Weights are "packed" as a row-major copy.
+// Work is split over rows only. Linear and conv are in reference_linear.cc.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -8,82 +8,30 @@
 #include <vector>
 
 #include "cpu/context.h"
-#include "half.h"
 #include "reference.h"
 #include "resample.h"
 
 namespace clip {
+namespace reference {
 namespace {
 
-const float* in(const Activations& a, int r) {
-  return reinterpret_cast<const float*>(static_cast<const char*>(a.data) + size_t(r) * a.stride);
-}
-float* out(const Activations& a, int r) {
-  return reinterpret_cast<float*>(static_cast<char*>(a.data) + size_t(r) * a.stride);
-}
-
-// body(r) for every row, on the context's threads.
-template <class F>
-void eachRow(Context& context, int rows, const F& body) {
-  parallelFor(
-      context.threads, rows, [](const void* f, int r, int) { (*static_cast<const F*>(f))(r); }, &body);
-}
-
 bool available(std::string*) { return true; }
-bool runs(Dtype t) { return t == Dtype::float32; }
-double epsilon(Dtype) { return 0x1p-24; }  // results are rounded once, to float32
-
-size_t packedSize(Dtype, int in, int out) { return size_t(in) * out * sizeof(float); }
-void pack(const Pack& p) {
-  float* dst = static_cast<float*>(p.dst) + size_t(p.firstRow) * p.in;
-  for (int r = 0; r < p.rowCount; r++)
-    std::memcpy(dst + size_t(r) * p.in, p.rows + size_t(r) * p.rowStride, size_t(p.in) * sizeof(float));
-}
-
-double relu(double v) { return v < 0 ? 0 : v; }  // NaN stays NaN
-
-double nonlinear(Nonlinearity n, double v) {
-  switch (n) {
-    case Nonlinearity::none:
-    case Nonlinearity::relu:  // comes after the residual
-      return v;
-    case Nonlinearity::quickGelu:
-      return v / (1 + std::exp(-1.702 * v));  // x sigmoid(1.702 x): CLIP, model.py QuickGELU
-    case Nonlinearity::gelu:
-      return 0.5 * v * std::erfc(-v / std::sqrt(2.0));  // x Phi(x): Hendrycks & Gimpel 2016
-  }
-  return v;
-}
-
-// y = f(x Wt + b) + residual: torch.nn.Linear, W as checkpoints store it, (out, in).
-void linear(Context& context, const Linear& l) {
-  eachRow(context, l.rows, [&](int r) {
-    const float* x = in(l.x, r);
-    const float* w = static_cast<const float*>(l.w);
-    float* y = out(l.y, r);
-    for (int j = 0; j < l.out; j++, w += l.in) {
-      double sum = 0;
-      for (int i = 0; i < l.in; i++) sum += double(x[i]) * w[i];
-      if (l.bias) sum += l.bias[j];
-      sum = nonlinear(l.nonlinearity, sum);
-      if (l.residual.data) sum += in(l.residual, r)[j];
-      y[j] = float(l.nonlinearity == Nonlinearity::relu ? relu(sum) : sum);
-    }
-  });
-}
+bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
+double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }  // results are rounded once
 
 // y = (x - E[x]) / sqrt(Var[x] + epsilon) * weight + bias, biased variance: Ba et al. 2016,
 // torch.nn.LayerNorm.
 void layerNorm(Context& context, const LayerNorm& l) {
-  eachRow(context, l.rows, [&](int r) {
+  eachRow(context.threads, l.rows, [&](int r) {
     const float* x = in(l.x, r);
-    float* y = out(l.y, r);
+    std::vector<float> y(l.cols);
     double mean = 0, variance = 0;
     for (int i = 0; i < l.cols; i++) mean += x[i];
     mean /= l.cols;
     for (int i = 0; i < l.cols; i++) variance += (x[i] - mean) * (x[i] - mean);
     const double scale = 1 / std::sqrt(variance / l.cols + l.epsilon);
     for (int i = 0; i < l.cols; i++) y[i] = float((x[i] - mean) * scale * l.weight[i] + l.bias[i]);
+    writeRow(l.y, r, y.data(), l.cols);
   });
 }
 
@@ -93,7 +41,7 @@ void attention(Context& context, const Attention& a) {
   if (a.mask == Mask::full)
     for (int r = a.rows - 1; r >= 0; r--)
       end[r] = r + 1 < a.rows && a.first[r + 1] == a.first[r] ? end[r + 1] : r + 1;
-  eachRow(context, a.queries, [&](int i) {
+  eachRow(context.threads, a.queries, [&](int i) {
     const int row = a.queryRow ? a.queryRow[i] : i;
     std::vector<int> keys;
     if (a.mask == Mask::tree) {
@@ -106,28 +54,24 @@ void attention(Context& context, const Attention& a) {
     std::vector<double> p(keys.size()), sums(a.dim);
     for (int h = 0; h < a.heads; h++) {
       const size_t column = size_t(h) * a.dim;
-      const float* q = in(a.q, i) + column;
       double top = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = 0; j < keys.size(); j++) {
-        const float* k = in(a.k, keys[j]) + column;
         double dot = 0;
-        for (int d = 0; d < a.dim; d++) dot += double(q[d]) * k[d];
+        for (int d = 0; d < a.dim; d++) dot += number(a.q, i, column + d) * number(a.k, keys[j], column + d);
         top = std::max(top, p[j] = dot * scale);
       }
       for (double& x : p) sum += x = std::exp(x - top);
       std::fill(sums.begin(), sums.end(), 0.0);
-      for (size_t j = 0; j < keys.size(); j++) {
-        const float* v = in(a.v, keys[j]) + column;
-        for (int d = 0; d < a.dim; d++) sums[d] += p[j] * v[d];
-      }
-      for (int d = 0; d < a.dim; d++) out(a.out, i)[column + d] = float(sums[d] / sum);
+      for (size_t j = 0; j < keys.size(); j++)
+        for (int d = 0; d < a.dim; d++) sums[d] += p[j] * number(a.v, keys[j], column + d);
+      for (int d = 0; d < a.dim; d++) put(a.out, i, column + d, sums[d] / sum);
     }
   });
 }
 
 // Token plus position: Radford et al. 2021 section 2.4.
 void embed(Context& context, const Embed& e) {
-  eachRow(context, e.rows, [&](int r) {
+  eachRow(context.threads, e.rows, [&](int r) {
     const char* row = static_cast<const char*>(e.table) + size_t(e.ids[r]) * e.tableStride;
     const float* position = e.positions + size_t(e.position[r]) * e.cols;
     float* y = out(e.y, r);
@@ -136,7 +80,7 @@ void embed(Context& context, const Embed& e) {
 }
 
 void gather(Context& context, const Gather& g) {
-  eachRow(context, g.count,
+  eachRow(context.threads, g.count,
           [&](int i) { std::memmove(out(g.y, i), in(g.x, g.row[i]), size_t(g.cols) * sizeof(float)); });
 }
 
@@ -144,44 +88,23 @@ void gather(Context& context, const Gather& g) {
 // unfold order.
 void patches(Context& context, const Patches& p) {
   const int grid = p.size / p.patch, area = p.patch * p.patch;
-  eachRow(context, p.images * grid * grid, [&](int r) {
+  eachRow(context.threads, p.images * grid * grid, [&](int r) {
     const int image = r / (grid * grid), top = r / grid % grid * p.patch, left = r % grid * p.patch;
-    float* y = out(p.y, r);
     for (int c = 0; c < 3; c++)
       for (int i = 0; i < area; i++) {
         const size_t row = size_t(top) + i / p.patch, column = size_t(left) + i % p.patch;
-        y[c * area + i] =
-            p.pixels ? p.value[c * 256 + p.pixels[((size_t(image) * p.size + row) * p.size + column) * 3 + c]]
-                     : p.planes[((size_t(image) * 3 + c) * p.size + row) * p.size + column];
+        const size_t pixel = (size_t(image) * p.size + row) * p.size + column;
+        put(p.y, r, size_t(c) * area + i,
+            p.pixels ? p.value[c * 256 + p.pixels[pixel * 3 + c]]
+                     : p.planes[((size_t(image) * 3 + c) * p.size + row) * p.size + column]);
       }
-  });
-}
-
-// y[o] = relu(sum over (ky, kx, c) of x[oy * stride + ky - pad, ox * stride + kx - pad, c] w[o, ky, kx, c] +
-// b[o]): torch.nn.Conv2d followed by its (folded) batch norm and ReLU, He et al. 2016.
-void conv(Context& context, const Conv& c) {
-  const int outHeight = c.outHeight(), outWidth = c.outWidth();
-  eachRow(context, c.images * outHeight * outWidth, [&](int r) {
-    const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
-    for (int o = 0; o < c.out; o++) {
-      const float* w = static_cast<const float*>(c.w) + size_t(o) * c.kernel * c.kernel * c.in;
-      double sum = 0;
-      for (int ky = 0; ky < c.kernel; ky++)
-        for (int kx = 0; kx < c.kernel; kx++, w += c.in) {
-          const int y = oy * c.stride + ky - c.pad, x = ox * c.stride + kx - c.pad;
-          if (y < 0 || y >= c.height || x < 0 || x >= c.width) continue;
-          const float* pixel = in(c.x, (image * c.height + y) * c.width + x);
-          for (int i = 0; i < c.in; i++) sum += double(pixel[i]) * w[i];
-        }
-      out(c.y, r)[o] = float(relu(sum + c.bias[o]));
-    }
   });
 }
 
 // y = mean over the window: torch.nn.AvgPool2d.
 void pool(Context& context, const Pooling& p) {
   const int outHeight = p.height / p.kernelHeight, outWidth = p.width / p.kernelWidth;
-  eachRow(context, p.images * outHeight * outWidth, [&](int r) {
+  eachRow(context.threads, p.images * outHeight * outWidth, [&](int r) {
     const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
     for (int c = 0; c < p.channels; c++) {
       double sum = 0;
@@ -189,7 +112,7 @@ void pool(Context& context, const Pooling& p) {
         for (int kx = 0; kx < p.kernelWidth; kx++)
           sum +=
               in(p.x, (image * p.height + oy * p.kernelHeight + ky) * p.width + ox * p.kernelWidth + kx)[c];
-      out(p.y, r)[c] = float(sum / (p.kernelHeight * p.kernelWidth));
+      put(p.y, r, c, sum / (p.kernelHeight * p.kernelWidth));
     }
   });
 }
@@ -203,7 +126,7 @@ double norm(const float* x, int n) {
 
 // y = x / max(|x|, 1e-12).
 void normalise(Context& context, const Normalise& n) {
-  eachRow(context, n.rows, [&](int r) {
+  eachRow(context.threads, n.rows, [&](int r) {
     const double length = norm(in(n.x, r), n.cols);
     for (int i = 0; i < n.cols; i++) out(n.y, r)[i] = float(in(n.x, r)[i] / length);
   });
@@ -217,7 +140,7 @@ double cosine(const float* a, const float* b, int n) {
 
 // p(class | query) = softmax(scale * cosine): Radford et al. 2021 section 3.1.2.
 void cosineSoftmax(Context& context, const CosineSoftmax& c) {
-  eachRow(context, c.rows, [&](int r) {
+  eachRow(context.threads, c.rows, [&](int r) {
     const float* query = c.queries + size_t(r) * c.dim;
     float* y = c.y + size_t(r) * c.classCount;
     std::vector<double> score(c.classCount);
@@ -234,7 +157,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
 
 // The same, the k best only: by score, ties by lower index; NaN counts as best, as in torch.topk.
 void cosineTopK(Context& context, const CosineTopK& c) {
-  eachRow(context, c.rows, [&](int r) {
+  eachRow(context.threads, c.rows, [&](int r) {
     const float* query = c.queries + size_t(r) * c.dim;
     std::vector<double> score(c.classCount);
     std::vector<int> order(c.classCount);
@@ -257,14 +180,16 @@ void cosineTopK(Context& context, const CosineTopK& c) {
 }
 
 }  // namespace
+}  // namespace reference
 
 const Backend referenceBackend{
     .name = "reference",
     .device = "reference",
+    .features = "",
     .borrowed = "",
-    .available = available,
-    .runs = runs,
-    .epsilon = epsilon,
+    .available = reference::available,
+    .runs = reference::runs,
+    .epsilon = reference::epsilon,
     .open = cpuOpen,
     .close = cpuClose,
     .alloc = cpuAlloc,
@@ -272,22 +197,23 @@ const Backend referenceBackend{
     .upload = cpuCopy,
     .download = cpuCopy,
     .packRows = 1,
-    .packedSize = packedSize,
-    .pack = pack,
+    .packedSize = reference::packedSize,
+    .pack = reference::pack,
     .begin = cpuBegin,
     .end = cpuEnd,
-    .linear = linear,
-    .layerNorm = layerNorm,
-    .attention = attention,
-    .embed = embed,
-    .gather = gather,
-    .resize = referenceResize,
-    .patches = patches,
-    .conv = conv,
-    .pool = pool,
-    .normalise = normalise,
-    .cosineSoftmax = cosineSoftmax,
-    .cosineTopK = cosineTopK,
+    .linear = reference::linear,
+    .layerNorm = reference::layerNorm,
+    .convert = reference::convert,
+    .attention = reference::attention,
+    .embed = reference::embed,
+    .gather = reference::gather,
+    .resize = reference::resize,
+    .patches = reference::patches,
+    .conv = reference::conv,
+    .pool = reference::pool,
+    .normalise = reference::normalise,
+    .cosineSoftmax = reference::cosineSoftmax,
+    .cosineTopK = reference::cosineTopK,
 };
 
 }  // namespace clip

@@ -1,10 +1,47 @@
 #pragma once
-// The reference backend's table, and the piece of it that lives in another file.
+// The reference backend's table, and the pieces of it that live in other files.
 #include "backend.h"
+#include "cpu/threads.h"
+#include "half.h"
 
 namespace clip {
 
 extern const Backend referenceBackend;
-void referenceResize(Context&, const Resize&);  // reference_resize.cc
 
+namespace reference {
+
+// reference_linear.cc
+size_t packedSize(Dtype, int in, int out);
+void pack(const Pack&);
+void linear(Context&, const Linear&);
+void conv(Context&, const Conv&);
+void convert(Context&, const Convert&);
+// x (cols) as row r of y, in y's dtype
+void writeRow(const Activations& y, int r, const float* x, int cols);
+
+void resize(Context&, const Resize&);  // reference_resize.cc
+
+inline const void* rowOf(const Activations& a, int r) {
+  return static_cast<const char*>(a.data) + static_cast<size_t>(r) * a.stride;
+}
+// A row of float32.
+inline const float* in(const Activations& a, int r) { return static_cast<const float*>(rowOf(a, r)); }
+inline float* out(const Activations& a, int r) { return const_cast<float*>(in(a, r)); }
+// One number of a float32 or bfloat16 matrix.
+inline double number(const Activations& a, int r, size_t c) { return widen(rowOf(a, r), a.dtype, c); }
+inline void put(const Activations& a, int r, size_t c, double v) {
+  if (a.dtype == Dtype::bfloat16)
+    static_cast<uint16_t*>(const_cast<void*>(rowOf(a, r)))[c] = toBfloat16(static_cast<float>(v));
+  else
+    out(a, r)[c] = static_cast<float>(v);
+}
+
+// body(r) for every row, on the context's threads.
+template <class F>
+void eachRow(int threads, int rows, const F& body) {
+  parallelFor(
+      threads, rows, [](const void* f, int r, int) { (*static_cast<const F*>(f))(r); }, &body);
+}
+
+}  // namespace reference
 }  // namespace clip

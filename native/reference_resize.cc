@@ -37,6 +37,6 @@ void vertical(const ResizePass& p) {
 
 }  // namespace
 
-void referenceResize(Context&, const Resize& r) { resizeWith(r, horizontal, vertical); }
+void reference::resize(Context&, const Resize& r) { resizeWith(r, horizontal, vertical); }
 
 }  // namespace clip

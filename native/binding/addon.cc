@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 1;  // twin of INTERFACE in lib/binding.ts
+constexpr int kInterface = 2;  // twin of INTERFACE in lib/binding.ts
 
 constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
                                                      {"float16", Dtype::float16},
@@ -48,8 +48,9 @@ Napi::Value listBackends(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value active(const Napi::CallbackInfo& info) {
-  return throwing(info,
-                  [&]() -> Napi::Value { return Napi::String::New(info.Env(), chooseBackend("auto").name); });
+  return throwing(info, [&]() -> Napi::Value {
+    return Napi::String::New(info.Env(), activeName(chooseBackend("auto")));
+  });
 }
 
 Napi::Value countThreads(const Napi::CallbackInfo& info) {

@@ -6,6 +6,8 @@
 
 namespace clip::binding {
 
+inline size_t rowsOf(int n) { return static_cast<size_t>(n); }
+
 // The arguments of one kernel call.
 class Call : public Fields {
  public:
@@ -44,6 +46,29 @@ class Call : public Fields {
     return e;
   }
 
+  // float32 where the key is missing.
+  Dtype dtype(const char* key) const {
+    if (!has(key)) return Dtype::float32;
+    return choice<Dtype>(key,
+                         {{"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}});
+  }
+
+  // A dense matrix: Float32Array, Uint16Array of bfloat16, or Uint8Array with `scale` and `zero` of its rows.
+  Activations matrix(const char* key, int rows, int cols, Dtype dtype) {
+    const size_t n = rowsOf(rows), width = rowsOf(cols);
+    Activations a{.stride = width * bytesOf(dtype), .dtype = dtype};
+    if (dtype == Dtype::float32) {
+      a.data = array<float>(key, {n, width});
+    } else if (dtype == Dtype::bfloat16) {
+      a.data = array<uint16_t>(key, {n, width});
+    } else {
+      a.data = array<uint8_t>(key, {n, width});
+      a.rowScale = array<float>("scale", {n});
+      a.rowZero = array<int32_t>("zero", {n});
+    }
+    return a;
+  }
+
   void keep(Napi::Value array) { keep_.push_back(array); }
 
   // Runs body(backend, context) on the pool. It must hold no JavaScript value.
@@ -73,8 +98,6 @@ inline Activations dense(const float* data, int cols) {
           nullptr};
 }
 
-inline size_t rowsOf(int n) { return static_cast<size_t>(n); }
-
 // Rows of all sequences must be countable in an int.
 inline int checkedRows(const Call& c, const char* key, int a, int b) {
   const size_t rows = product({rowsOf(a), rowsOf(b)});
@@ -82,22 +105,62 @@ inline int checkedRows(const Call& c, const char* key, int a, int b) {
   return static_cast<int>(rows);
 }
 
-// A weight (out, in) as this backend's kernels read it, for as long as the result lives.
-inline auto packed(const Backend& b, const float* weight, int in, int out) {
-  const size_t bytes = b.packedSize(Dtype::float32, in, out);
-  const auto release = [&b, bytes](void* p) { b.free(p, bytes); };
-  std::unique_ptr<void, decltype(release)> w(b.alloc(bytes), release);
-  if (!w) throw std::bad_alloc();
-  b.pack({.dst = w.get(),
-          .rows = weight,
-          .rowStride = rowsOf(in),
-          .in = in,
-          .out = out,
-          .firstRow = 0,
-          .rowCount = out,
-          .dtype = Dtype::float32});
-  return w;
-}
+// Memory of a backend for the length of a call.
+class Held {
+ public:
+  Held(const Backend& backend, size_t bytes) : backend_(backend), bytes_(bytes), data_(backend.alloc(bytes)) {
+    if (!data_) throw std::bad_alloc();
+  }
+  ~Held() { backend_.free(data_, bytes_); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  const Backend& backend_;
+  size_t bytes_;
+  void* data_;
+};
+
+// A weight (out, in) as this backend's kernels read it.
+class PackedWeight : public Held {
+ public:
+  PackedWeight(const Backend& b, const float* weight, int in, int out, Dtype dtype)
+      : Held(b, b.packedSize(dtype, in, out)) {
+    b.pack({.dst = data(),
+            .rows = weight,
+            .rowStride = rowsOf(in),
+            .in = in,
+            .out = out,
+            .firstRow = 0,
+            .rowCount = out,
+            .dtype = dtype});
+  }
+};
+
+// A dense float32 matrix in another dtype, as an op of this backend reads it.
+class Converted : public Held {
+ public:
+  Converted(const Backend& b, Context& context, const float* x, int rows, int cols, Dtype dtype)
+      : Held(b, rowsOf(rows) * bytesPerRow(cols, dtype)),
+        rows_{.data = data(),
+              .stride = stride(cols, dtype),
+              .dtype = dtype,
+              .rowScale =
+                  reinterpret_cast<float*>(static_cast<char*>(data()) + rowsOf(rows) * stride(cols, dtype)),
+              .rowZero = nullptr} {
+    rows_.rowZero = reinterpret_cast<int32_t*>(rows_.rowScale + rows);
+    b.convert(context, {.x = dense(x, cols), .y = rows_, .rows = rows, .cols = cols});
+  }
+  const Activations& rows() const { return rows_; }
+
+ private:
+  static size_t stride(int cols, Dtype dtype) { return lineStride(rowsOf(cols) * bytesOf(dtype)); }
+  static size_t bytesPerRow(int cols, Dtype dtype) {
+    return stride(cols, dtype) + sizeof(float) + sizeof(int32_t);
+  }
+  Activations rows_;
+};
 
 // The ops without a public kernel, in test_kernels.cc: for tests only.
 using AddKernel = std::function<void(const char* name, Napi::Value (*op)(Call&))>;

@@ -32,18 +32,18 @@ Napi::Value attention(Call& c) {
     lists.queryRow = c.indices("queryRow", n, 0, rows - 1);
     queries = static_cast<int>(n);
   }
-  const auto* q = c.array<float>("q", {rowsOf(queries), rowsOf(cols)});
-  const auto* k = c.array<float>("k", {rowsOf(rows), rowsOf(cols)});
-  const auto* v = c.array<float>("v", {rowsOf(rows), rowsOf(cols)});
-  auto* out = c.array<float>("out", {rowsOf(queries), rowsOf(cols)});
+  const Dtype dtype = c.dtype("dtype");
+  if (dtype == Dtype::int8) wrong("dtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
+  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, dtype);
   return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
     const auto pointer = [](const std::vector<int32_t>& list) {
       return list.empty() ? nullptr : list.data();
     };
-    b.attention(context, {.q = dense(q, cols),
-                          .k = dense(k, cols),
-                          .v = dense(v, cols),
-                          .out = dense(out, cols),
+    b.attention(context, {.q = q,
+                          .k = k,
+                          .v = v,
+                          .out = out,
                           .rows = rows,
                           .queries = queries,
                           .queryRow = pointer(lists.queryRow),
@@ -61,23 +61,33 @@ Napi::Value linear(Call& c) {
                                                           {"quickGelu", Nonlinearity::quickGelu},
                                                           {"gelu", Nonlinearity::gelu},
                                                           {"relu", Nonlinearity::relu}});
+  const Dtype dtype = c.dtype("dtype"), outDtype = c.dtype("outDtype");
+  if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
+    wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(in)});
   const auto* weight = c.array<float>("weight", {rowsOf(out), rowsOf(in)});
   const float* bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : nullptr;
   const float* residual =
       c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : nullptr;
-  auto* y = c.array<float>("out", {rowsOf(rows), rowsOf(out)});
+  const Activations y = c.matrix("out", rows, out, outDtype);
   return c.run([=](const Backend& b, Context& context) {
-    const auto w = packed(b, weight, in, out);
-    b.linear(context, {.x = dense(x, in),
-                       .w = w.get(),
-                       .bias = bias,
-                       .residual = residual ? dense(residual, out) : Activations{},
-                       .y = dense(y, out),
-                       .rows = rows,
-                       .in = in,
-                       .out = out,
-                       .nonlinearity = kind});
+    const PackedWeight w(b, weight, in, out, dtype);
+    const auto run = [&](const Activations& input) {
+      b.linear(context, {.x = input,
+                         .w = w.data(),
+                         .bias = bias,
+                         .residual = residual ? dense(residual, out) : Activations{},
+                         .y = y,
+                         .rows = rows,
+                         .in = in,
+                         .out = out,
+                         .nonlinearity = kind});
+    };
+    if (dtype == Dtype::float32)
+      run(dense(x, in));
+    else
+      run(Converted(b, context, x, rows, in, dtype).rows());
   });
 }
 
@@ -88,12 +98,12 @@ Napi::Value layerNorm(Call& c) {
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
   const auto* weight = c.array<float>("weight", {rowsOf(cols)});
   const auto* bias = c.array<float>("bias", {rowsOf(cols)});
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
+  const Activations y = c.matrix("out", rows, cols, c.dtype("outDtype"));
   return c.run([=](const Backend& b, Context& context) {
     b.layerNorm(context, {.x = dense(x, cols),
                           .weight = weight,
                           .bias = bias,
-                          .y = dense(out, cols),
+                          .y = y,
                           .rows = rows,
                           .cols = cols,
                           .epsilon = static_cast<float>(epsilon)});

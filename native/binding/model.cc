@@ -213,7 +213,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
     o.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
   };
   property("backend", Napi::String::New(env, model->backend().name));
-  property("active", Napi::String::New(env, model->backend().name));
+  property("active", Napi::String::New(env, activeName(model->backend())));
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
   const int64_t bytes = weightBytes(model->config());

@@ -27,6 +27,15 @@ Napi::Value embed(Call& c) {
   });
 }
 
+Napi::Value convert(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const Activations y = c.matrix("out", rows, cols, c.dtype("outDtype"));
+  return c.run([=](const Backend& b, Context& context) {
+    b.convert(context, {.x = dense(x, cols), .y = y, .rows = rows, .cols = cols});
+  });
+}
+
 Napi::Value gather(Call& c) {
   const int count = c.integer("count"), cols = c.integer("cols");
   const auto x = c.arrayOfRows<float>("x", cols);
@@ -60,12 +69,15 @@ Napi::Value patches(Call& c) {
   const float* value = bytes ? c.array<float>("value", {3 * 256}) : nullptr;
   const float* planes =
       bytes ? nullptr : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
-  auto* out = c.array<float>("out", {rowsOf(images), grid, grid, cols});
+  const int rows = checkedRows(c, "images", images, static_cast<int>(grid * grid));
+  const Dtype outDtype = c.dtype("outDtype");
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Activations y = c.matrix("out", rows, static_cast<int>(cols), outDtype);
   return c.run([=](const Backend& b, Context& context) {
     b.patches(context, {.pixels = pixels,
                         .value = value,
                         .planes = planes,
-                        .y = dense(out, static_cast<int>(cols)),
+                        .y = y,
                         .images = images,
                         .size = size,
                         .patch = patch});
@@ -110,6 +122,7 @@ Napi::Value conv(Call& c) {
   if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
   Conv op{.x = {},
           .w = nullptr,
+          .dtype = c.dtype("dtype"),
           .bias = c.array<float>("bias", {rowsOf(out)}),
           .y = {},
           .images = images,
@@ -120,15 +133,20 @@ Napi::Value conv(Call& c) {
           .kernel = kernel,
           .stride = stride,
           .pad = pad};
-  op.x = dense(c.array<float>("x", {pixels, rowsOf(in)}), in);
+  const auto* x = c.array<float>("x", {pixels, rowsOf(in)});
   const auto* weight = c.array<float>("weight", {rowsOf(out), columns});
-  op.y = dense(
-      c.array<float>("out", {rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth()), rowsOf(out)}),
-      out);
-  return c.run([op, weight, columns](const Backend& b, Context& context) {
-    const auto w = packed(b, weight, static_cast<int>(columns), op.out);
+  const size_t outRows = product({rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth())});
+  const Dtype outDtype = c.dtype("outDtype");
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
+  op.y = c.matrix("out", static_cast<int>(outRows), out, outDtype);
+  return c.run([op, x, weight, columns, pixels](const Backend& b, Context& context) {
+    const PackedWeight w(b, weight, static_cast<int>(columns), op.out, op.dtype);
+    // int8 quantises windows itself.
+    const Dtype read = op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32;
+    const Converted input(b, context, x, static_cast<int>(pixels), op.in, read);
     Conv packedOp = op;
-    packedOp.w = w.get();
+    packedOp.x = input.rows();
+    packedOp.w = w.data();
     b.conv(context, packedOp);
   });
 }
@@ -141,11 +159,14 @@ Napi::Value pool(Call& c) {
   const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
   if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
   const auto* x = c.array<float>("x", {pixels, rowsOf(channels)});
-  auto* out = c.array<float>(
-      "out", {rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth), rowsOf(channels)});
+  const size_t outRows =
+      product({rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth)});
+  const Dtype outDtype = c.dtype("outDtype");
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Activations y = c.matrix("out", static_cast<int>(outRows), channels, outDtype);
   return c.run([=](const Backend& b, Context& context) {
     b.pool(context, {.x = dense(x, channels),
-                     .y = dense(out, channels),
+                     .y = y,
                      .images = images,
                      .height = height,
                      .width = width,
@@ -158,6 +179,7 @@ Napi::Value pool(Call& c) {
 }  // namespace
 
 void addTestKernels(const AddKernel& add) {
+  add("convert", convert);
   add("embed", embed);
   add("gather", gather);
   add("normalise", normalise);

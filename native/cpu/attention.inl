@@ -22,7 +22,7 @@ inline void packKeys(const Attention& a, const int32_t* keys, int count, size_t 
       const int n = least(kLanes, a.dim - d);
       F r[kLanes];
       for (int i = 0; i < kLanes; i++)
-        r[i] = c + i < count ? load(rowOf(a.k, keys[c + i]) + column + d, n) : zero();
+        r[i] = c + i < count ? loadNumbers(a.k, keys[c + i], column + d, n) : zero();
       transpose(r);
       float* to = packed + (size_t(c / kCols) * a.dim + d) * kCols + c % kCols;
       for (int j = 0; j < n; j++) store(to + size_t(j) * kCols, r[j]);
@@ -34,9 +34,10 @@ inline bool packValues(const Attention& a, const int32_t* keys, int count, size_
   F spoilt = zero();
   for (int d = 0; d < a.dim; d += kCols)
     for (int c = 0; c < count; c++, packed += kCols) {
-      const float* v = rowOf(a.v, keys[c]) + column + d;
-      const F low = load(v, least(kLanes, a.dim - d));
-      const F high = a.dim - d > kLanes ? load(v + kLanes, least(kLanes, a.dim - d - kLanes)) : zero();
+      const F low = loadNumbers(a.v, keys[c], column + d, least(kLanes, a.dim - d));
+      const F high = a.dim - d > kLanes
+                         ? loadNumbers(a.v, keys[c], column + d + kLanes, least(kLanes, a.dim - d - kLanes))
+                         : zero();
       store(packed, low);
       store(packed + kLanes, high);
       spoilt = spoilt + ((low - low) + (high - high));
@@ -100,8 +101,10 @@ inline void attentionHead(const Attention& a, const AttentionPlan& plan, const A
     const int rows = (last - i) / (tiles - t), seen = query[i + rows - 1].seen,
               panels = (seen + kCols - 1) / kCols;
     for (int r = 0; r < rows; r++)
-      __builtin_memcpy(q + size_t(r) * a.dim, rowOf(a.q, query[i + r].index) + column,
-                       size_t(a.dim) * sizeof(float));
+      for (int d = 0; d < a.dim; d += kLanes) {
+        const int n = least(kLanes, a.dim - d);
+        store(q + size_t(r) * a.dim + d, loadNumbers(a.q, query[i + r].index, column + d, n), n);
+      }
     const Tile<Float32> f = pickTile<Float32, 0>(rows);
     const size_t panelStride = size_t(rows) * kCols;
     for (int p = 0; p < panels; p++)
@@ -118,8 +121,8 @@ inline void attentionHead(const Attention& a, const AttentionPlan& plan, const A
           least(kCols, seen - p * kCols), nullptr, p == 0, sums);
       for (int r = 0; r < rows; r++)
         for (int j = 0; j < 2 && d + j * kLanes < a.dim; j++)
-          store(outRow(a.out, query[i + r].index) + column + d + j * kLanes,
-                fma(sums[r * 2 + j], all(inverse[r]), zero()), least(kLanes, a.dim - d - j * kLanes));
+          storeNumbers(a.out, query[i + r].index, column + d + j * kLanes,
+                       fma(sums[r * 2 + j], all(inverse[r]), zero()), least(kLanes, a.dim - d - j * kLanes));
     }
     i += rows;
   }

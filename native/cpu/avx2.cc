@@ -1,4 +1,4 @@
-// The avx2 backend: its vector vocabulary, its tile sizes and its table.
+// The avx2 backend: its kernels and its tables.
 #include "cpu/features.h"
 
 #if CLIP_X86
@@ -25,79 +25,7 @@
 namespace clip {
 namespace {
 
-#define CLIP_VECTOR inline __attribute__((always_inline))
-
-using F = __m256;
-constexpr int kLanes = 8;
-constexpr int kTileRows = 6;  // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
-constexpr int kQueries = 2;
-
-// All bits in lanes below n.
-CLIP_VECTOR __m256i lanes(int n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-CLIP_VECTOR F zero() { return _mm256_setzero_ps(); }
-CLIP_VECTOR F all(float x) { return _mm256_set1_ps(x); }
-CLIP_VECTOR F load(const float* p) { return _mm256_loadu_ps(p); }
-CLIP_VECTOR void store(float* p, F v) { _mm256_storeu_ps(p, v); }
-CLIP_VECTOR F load(const float* p, int n) { return n == kLanes ? load(p) : _mm256_maskload_ps(p, lanes(n)); }
-CLIP_VECTOR void store(float* p, F v, int n) {
-  if (n == kLanes)
-    store(p, v);
-  else
-    _mm256_maskstore_ps(p, lanes(n), v);
-}
-CLIP_VECTOR F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
-CLIP_VECTOR F fms(F a, F b, F c) { return _mm256_fmsub_ps(a, b, c); }    // a b - c
-CLIP_VECTOR F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
-CLIP_VECTOR F larger(F a, F b) { return _mm256_max_ps(a, b); }           // b where either is NaN
-CLIP_VECTOR F smaller(F a, F b) { return _mm256_min_ps(a, b); }
-CLIP_VECTOR F absolute(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-CLIP_VECTOR F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-// In two steps, so that no power leaves the exponent's range and only the last product rounds (n in -151 ..
-// 129).
-CLIP_VECTOR F timesPowerOf2(F a, F n) {
-  const __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
-  const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-  const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
-  return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
-}
-CLIP_VECTOR F firstLanes(F a, int n, F b) { return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(lanes(n))); }
-CLIP_VECTOR F whereNegative(F x, F a, F b) {
-  return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
-}
-CLIP_VECTOR float sum(F a) {
-  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-  const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
-  return _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)));
-}
-CLIP_VECTOR float top(F a) {
-  const __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-  const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));
-  return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
-}
-
-CLIP_VECTOR void transpose(F* f) {
-  F t[8], s[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    t[2 * i] = _mm256_unpacklo_ps(f[2 * i], f[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_ps(f[2 * i], f[2 * i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; i++) {
-    s[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-    s[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-    s[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-    s[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    f[i] = _mm256_permute2f128_ps(s[i], s[4 + i], 0x20);
-    f[4 + i] = _mm256_permute2f128_ps(s[i], s[4 + i], 0x31);
-  }
-}
-
+#include "cpu/avx2.inl"
 #include "cpu/kernels.inl"
 
 }  // namespace
@@ -116,11 +44,11 @@ bool available(std::string* why) {
   if (why) *why = "this CPU or its operating system lacks AVX2 and FMA";
   return false;
 }
-}  // namespace
 
-const Backend avx2Backend{
+constexpr Backend kPlain{
     .name = "avx2",
     .device = "cpu",
+    .features = "",
     .borrowed = "",
     .available = available,
     .runs = runs,
@@ -136,19 +64,39 @@ const Backend avx2Backend{
     .pack = pack,
     .begin = cpuBegin,
     .end = cpuEnd,
-    .linear = linear,
+    .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
     .layerNorm = layerNorm,
+    .convert = convert,
     .attention = attention,
     .embed = embed,
     .gather = gather,
     .resize = resize,
     .patches = patches,
-    .conv = conv,
+    .conv = conv<convOf<Bfloat16AsFloat32>, convOf<Int8AsInt16>>,
     .pool = pool,
     .normalise = normalise,
     .cosineSoftmax = cosineSoftmax,
     .cosineTopK = cosineTopK,
 };
+
+// Which of the two encodings of VNNI runs is the CPU's choice, not the compiler's.
+void linearVnni(Context& context, const Linear& l) {
+  (cpuFeatures().avxVnni ? linearAvx2AvxVnni : linearAvx2Vl)(context, l);
+}
+void convVnni(Context& context, const Conv& c) {
+  (cpuFeatures().avxVnni ? convAvx2AvxVnni : convAvx2Vl)(context, c);
+}
+constexpr Backend withVnni() {
+  Backend b = kPlain;
+  b.features = "+vnni";
+  b.linear = linear<linearOf<Bfloat16AsFloat32>, linearVnni>;
+  b.conv = conv<convOf<Bfloat16AsFloat32>, convVnni>;
+  return b;
+}
+
+}  // namespace
+
+const Backend avx2Backends[2] = {kPlain, withVnni()};
 
 }  // namespace clip
 #endif

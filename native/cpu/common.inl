@@ -22,14 +22,29 @@ inline CLIP_INLINE void each(const Fn& f) {
   eachOf(std::make_integer_sequence<int, N>{}, f);
 }
 
+constexpr int kCols = 2 * kLanes;  // columns of a panel of packed weights
+
 inline int least(int a, int b) { return a < b ? a : b; }
 inline int roundUp(int a, int to) { return (a + to - 1) / to * to; }
 
-inline const float* rowOf(const Activations& a, int r) {
-  return reinterpret_cast<const float*>(static_cast<const char*>(a.data) + size_t(r) * a.stride);
+template <class T = float>
+inline const T* rowOf(const Activations& a, int r) {
+  return reinterpret_cast<const T*>(static_cast<const char*>(a.data) + size_t(r) * a.stride);
 }
-inline float* outRow(const Activations& a, int r) {
-  return reinterpret_cast<float*>(static_cast<char*>(a.data) + size_t(r) * a.stride);
+template <class T = float>
+inline T* outRow(const Activations& a, int r) {
+  return reinterpret_cast<T*>(static_cast<char*>(a.data) + size_t(r) * a.stride);
+}
+
+// n numbers of a float32 or bfloat16 matrix from row r, column c on.
+inline CLIP_INLINE F loadNumbers(const Activations& a, int r, size_t c, int n) {
+  return a.dtype == Dtype::bfloat16 ? loadBfloat16(rowOf<uint16_t>(a, r) + c, n) : load(rowOf(a, r) + c, n);
+}
+inline CLIP_INLINE void storeNumbers(const Activations& a, int r, size_t c, F v, int n) {
+  if (a.dtype == Dtype::bfloat16)
+    storeBfloat16(outRow<uint16_t>(a, r) + c, v, n);
+  else
+    store(outRow(a, r) + c, v, n);
 }
 
 // Less work than this many multiply-adds (about 10 microseconds) is not worth waking anybody for.
@@ -43,12 +58,16 @@ inline void share(const Context& context, int chunks, double work, const Body& b
       [](const void* b, int chunk, int worker) { (*static_cast<const Body*>(b))(chunk, worker); }, &body);
 }
 
-// body(r) for every row, in a few runs of consecutive rows per thread.
+// body(r, worker) for every row, in a few runs of consecutive rows per thread.
+template <class Body>
+inline void shareRowsByWorker(const Context& context, int rows, double workPerRow, const Body& body) {
+  const int chunks = context.threads == 1 ? 1 : least(rows, 4 * context.threads);
+  share(context, chunks, workPerRow * rows, [&](int chunk, int worker) {
+    for (int r = int(int64_t(rows) * chunk / chunks); r < int(int64_t(rows) * (chunk + 1) / chunks); r++)
+      body(r, worker);
+  });
+}
 template <class Body>
 inline void shareRows(const Context& context, int rows, double workPerRow, const Body& body) {
-  const int chunks = context.threads == 1 ? 1 : least(rows, 4 * context.threads);
-  share(context, chunks, workPerRow * rows, [&](int chunk, int) {
-    for (int r = int(int64_t(rows) * chunk / chunks); r < int(int64_t(rows) * (chunk + 1) / chunks); r++)
-      body(r);
-  });
+  shareRowsByWorker(context, rows, workPerRow, [&](int r, int) { body(r); });
 }

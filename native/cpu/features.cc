@@ -12,6 +12,7 @@ const CpuFeatures& cpuFeatures() {
     f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
+    f.avxVnni = f.avx2 && __builtin_cpu_supports("avxvnni");
     f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
     f.vbmi = f.avx512 && __builtin_cpu_supports("avx512vbmi");
 #endif

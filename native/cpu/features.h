@@ -3,11 +3,12 @@
 namespace clip {
 
 struct CpuFeatures {
-  bool avx2 = false;    // AVX2 and FMA
-  bool avx512 = false;  // AVX-512 F, BW, DQ and VL
-  bool vnni = false;    // AVX512_VNNI
-  bool bf16 = false;    // AVX512_BF16
-  bool vbmi = false;    // AVX512_VBMI
+  bool avx2 = false;     // AVX2 and FMA
+  bool avx512 = false;   // AVX-512 F, BW, DQ and VL
+  bool vnni = false;     // AVX512_VNNI
+  bool avxVnni = false;  // AVX-VNNI: the same on 256 bits, without AVX-512
+  bool bf16 = false;     // AVX512_BF16
+  bool vbmi = false;     // AVX512_VBMI
 };
 const CpuFeatures& cpuFeatures();
 

@@ -1,13 +1,22 @@
 // All kernels, in the order in which they use one another.
-#include "cpu/common.inl"
-#include "cpu/vmath.inl"
-#include "cpu/linear.inl"
-#include "cpu/conv.inl"
+#include "cpu/products.inl"
+#include "cpu/pack.inl"
+#include "cpu/pool.inl"
 #include "cpu/attention.inl"
 #include "cpu/layer_norm.inl"
 #include "cpu/rows.inl"
 #include "cpu/cosine.inl"
 #include "cpu/resize.inl"
 
-bool runs(Dtype t) { return t == Dtype::float32; }
-double epsilon(Dtype) { return 0x1p-24; }
+bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
+double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
+
+// linear and conv by dtype, with the arithmetic that the CPU has for the narrow ones.
+template <LinearEntry Bfloat16, LinearEntry Int8>
+void linear(Context& context, const Linear& l) {
+  (l.x.dtype == Dtype::int8 ? Int8 : l.x.dtype == Dtype::bfloat16 ? Bfloat16 : linearOf<Float32>)(context, l);
+}
+template <ConvEntry Bfloat16, ConvEntry Int8>
+void conv(Context& context, const Conv& c) {
+  (c.dtype == Dtype::int8 ? Int8 : c.dtype == Dtype::bfloat16 ? Bfloat16 : convOf<Float32>)(context, c);
+}

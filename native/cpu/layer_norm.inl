@@ -3,9 +3,12 @@
 
 void layerNorm(Context& context, const LayerNorm& l) {
   const float n = float(l.cols);
-  shareRows(context, l.rows, 4.0 * l.cols, [&](int r) {
+  shareRowsByWorker(context, l.rows, 4.0 * l.cols, [&](int r, int worker) {
     const float* x = rowOf(l.x, r);
-    float* y = outRow(l.y, r);
+    // int8 needs the whole row before the first byte.
+    Activations to{.data = outRow(l.y, r), .dtype = l.y.dtype};
+    if (l.y.dtype == Dtype::int8)
+      to = {.data = context.memory(worker, size_t(l.cols) * sizeof(float)), .dtype = Dtype::float32};
     const int whole = l.cols / kLanes * kLanes, rest = l.cols - whole;
     F total = zero();
     for (int i = 0; i < whole; i += kLanes) total = total + load(x + i);
@@ -23,7 +26,10 @@ void layerNorm(Context& context, const LayerNorm& l) {
     const F scale = all(1.0f / __builtin_sqrtf(sum(squares) / n + l.epsilon));
     for (int i = 0; i < l.cols; i += kLanes) {
       const int k = least(kLanes, l.cols - i);
-      store(y + i, fma((load(x + i, k) - mean) * scale, load(l.weight + i, k), load(l.bias + i, k)), k);
+      const F v = fma((load(x + i, k) - mean) * scale, load(l.weight + i, k), load(l.bias + i, k));
+      storeNumbers(to, 0, size_t(i), v, k);
     }
+    if (l.y.dtype == Dtype::int8)
+      quantiseRow(rowOf(to, 0), l.cols, outRow<uint8_t>(l.y, r), l.y.rowScale + r, l.y.rowZero + r);
   });
 }

@@ -1,7 +1,7 @@
 // y = f(x w + bias) + residual (relu last), and the tile that attention uses too.
 //
-// Activations stay row-major and are broadcast 4 bytes at a time; weights are packed as [out /
-// kCols][in][kCols], one linear stream. A panel's weights go through the second-level cache once per 168
+// Activations stay row-major and are broadcast 4 bytes at a time; weights are one linear
+// stream (pack.inl). A panel's weights go through the second-level cache once per 168
 // rows; sums of a row block and panel live in `part`, in the first-level cache. Every sum runs over the
 // inputs in order, whatever the tile: rows and threads cannot show in the bits.
 //
@@ -13,24 +13,28 @@
 //   95, 50 x 3072 x 768: 97 epilogue in the tile             about +1 at 768 inputs                 dropped:
 //   the hot function grows avx2: 6 x 16 in cache            99 (5 x 16: 94, 4 x 16: 91)            kept
 
-constexpr int kCols = 2 * kLanes;
 constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
 constexpr int kStepBytes = kCols * 4;
 
-// One kind of arithmetic: `group` inputs per 4-byte step of x and w.
-struct Float32 {
-  static constexpr int group = 1;
-  using Sum = F;
-  using Weight = F;
-  static CLIP_INLINE F broadcast(const char* x) { return all(*reinterpret_cast<const float*>(x)); }
-  static CLIP_INLINE Weight weight(const char* w) { return load(reinterpret_cast<const float*>(w)); }
-  static CLIP_INLINE Sum zeroSum() { return zero(); }
-  static CLIP_INLINE Sum mac(Sum sum, F x, Weight w) { return fma(x, w, sum); }
-};
+// The packed layout, as pack.inl writes it.
+constexpr int groupOf(Dtype d) { return 4 / int(bytesOf(d)); }
+inline size_t panelBytes(Dtype d, int in) { return size_t((in + groupOf(d) - 1) / groupOf(d)) * kCols * 4; }
+inline size_t panelsBytes(Dtype d, int in, int out) {
+  return panelBytes(d, in) * (roundUp(out, kCols) / kCols);
+}
+
+// The first n bytes at p, 1 to 3, and zeros.
+inline CLIP_INLINE int32_t firstBytes(const char* p, int n) {
+  uint32_t v = uint8_t(p[0]);
+  if (n > 1) v |= uint32_t(uint8_t(p[1])) << 8;
+  if (n > 2) v |= uint32_t(uint8_t(p[2])) << 16;
+  return int32_t(v);
+}
 
 // Rows x kCols sums over `steps`, added to or stored in `part`. Lines: cache lines of `next` prefetched per
-// two steps.
+// two steps. T: arithmetic.inl. test/kernels/tiles.test.ts disassembles this function: no sum may lie in
+// memory while it runs.
 template <class T, int Rows, int Lines>
 __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w, int steps, const char* next,
                                     bool fresh, typename T::Sum* part) {
@@ -40,12 +44,19 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
   else
     each<Rows>([&](auto i) CLIP_INLINE { sum[i][0] = part[i * 2], sum[i][1] = part[i * 2 + 1]; });
   const auto step = [&](int s) CLIP_INLINE {
-    const typename T::Weight w0 = T::weight(w + size_t(s) * kStepBytes);
-    const typename T::Weight w1 = T::weight(w + size_t(s) * kStepBytes + kStepBytes / 2);
-    each<Rows>([&](auto i) CLIP_INLINE {
-      const auto b = T::broadcast(x + i * stride + size_t(s) * 4);
-      sum[i][0] = T::mac(sum[i][0], b, w0);
-      sum[i][1] = T::mac(sum[i][1], b, w1);
+    each<T::parts>([&](auto turn) CLIP_INLINE {
+      const auto w0 = T::weight(turn, w + size_t(s) * kStepBytes);
+      const auto w1 = T::weight(turn, w + size_t(s) * kStepBytes + kStepBytes / 2);
+      each<Rows>([&](auto i) CLIP_INLINE {
+        typename T::Step v;
+        __builtin_memcpy(&v, x + i * stride + size_t(s) * 4, 4);
+        const auto b = T::input(turn, v);
+        sum[i][0] = T::mac(sum[i][0], b, w0);
+        sum[i][1] = T::mac(sum[i][1], b, w1);
+        // In this order: g++ would keep x for both turns, or all products before the first sum, and run out
+        // of registers.
+        if constexpr (T::parts > 1) asm volatile("" : "+v"(sum[i][0]), "+v"(sum[i][1]) : : "memory");
+      });
     });
   };
   int s = 0;
@@ -59,11 +70,25 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
   each<Rows>([&](auto i) CLIP_INLINE { part[i * 2] = sum[i][0], part[i * 2 + 1] = sum[i][1]; });
 }
 
+// The same for the first `rest` bytes of one step. Apart, because it would cost the tile registers.
+template <class T>
+__attribute__((noinline)) void addRest(const char* x, size_t stride, const char* w, int rows, int rest,
+                                       typename T::Sum* part) {
+  for (int i = 0; i < rows; i++, x += stride) {
+    const typename T::Step v = firstBytes(x, rest);
+    each<T::parts>([&](auto turn) CLIP_INLINE {
+      for (int j = 0; j < 2; j++)
+        part[i * 2 + j] =
+            T::mac(part[i * 2 + j], T::input(turn, v), T::weight(turn, w + j * (kStepBytes / 2)));
+    });
+  }
+}
+
 template <class T>
 using Tile = void (*)(const char*, size_t, const char*, int, const char*, bool, typename T::Sum*);
 template <class T>
 struct TileRow {
-  Tile<T> of[kTileRows];
+  Tile<T> of[T::rows];
 };
 template <class T, int Lines, int... I>
 constexpr TileRow<T> tileRow(std::integer_sequence<int, I...>) {
@@ -71,23 +96,38 @@ constexpr TileRow<T> tileRow(std::integer_sequence<int, I...>) {
 }
 template <class T, int Lines>
 inline Tile<T> pickTile(int rows) {
-  static constexpr TileRow<T> table = tileRow<T, Lines>(std::make_integer_sequence<int, kTileRows>{});
+  static constexpr TileRow<T> table = tileRow<T, Lines>(std::make_integer_sequence<int, T::rows>{});
   return table.of[rows - 1];
 }
 
 // The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist.
-__attribute__((noinline)) void finishTile(const F* part, int rows, const Linear& l, int row, int col) {
+template <class T>
+__attribute__((noinline)) void finishTile(const typename T::Sum* part, int rows, const Linear& l, int row,
+                                          int col) {
   for (int j = 0; j < 2; j++) {
     const int c = col + j * kLanes, n = least(kLanes, l.out - c);
     if (n <= 0) return;
     const F bias = l.bias ? load(l.bias + c, n) : zero();
+    F scale = zero();
+    I bytes = allInt(0);
+    if constexpr (T::dtype == Dtype::int8) {
+      const char* columns = static_cast<const char*>(l.w) + panelsBytes(T::dtype, l.in, l.out);
+      scale = load(reinterpret_cast<const float*>(columns) + c, n);
+      bytes = loadInt(reinterpret_cast<const int32_t*>(columns) + roundUp(l.out, kCols) + c, n);
+    }
     for (int i = 0; i < rows; i++) {
-      F v = part[i * 2 + j] + bias;
+      F v;
+      if constexpr (T::dtype == Dtype::int8) {
+        const I centred = subtract(part[i * 2 + j], multiply(allInt(l.x.rowZero[row + i]), bytes));
+        v = toFloat(centred) * (all(l.x.rowScale[row + i]) * scale) + bias;
+      } else {
+        v = part[i * 2 + j] + bias;
+      }
       if (l.nonlinearity == Nonlinearity::quickGelu) v = quickGelu(v);
       if (l.nonlinearity == Nonlinearity::gelu) v = gelu(v);
       if (l.residual.data) v = v + load(rowOf(l.residual, row + i) + c, n);
       if (l.nonlinearity == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
-      store(outRow(l.y, row + i) + c, v, n);
+      storeNumbers(l.y, row + i, size_t(c), v, n);
     }
   }
 }
@@ -95,14 +135,16 @@ __attribute__((noinline)) void finishTile(const F* part, int rows, const Linear&
 // Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height.
 template <class T>
 void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streaming) {
-  const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + kTileRows - 1) / kTileRows;
+  const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
   const int lines = !streaming || rows <= 2 || tiles > 8 ? 0 : tiles <= 2 ? kAll : 1;
-  alignas(64) typename T::Sum part[(kRowBlock + kTileRows) * 2];
+  alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
     for (int s0 = 0, b = 0; b < blocks; b++) {
       const int n = b + 1 == blocks ? steps - s0 : (steps / blocks + 3) / 4 * 4;
+      const int rest =
+          b + 1 == blocks ? l.in % T::group * (4 / T::group) : 0;  // bytes of the last step, 0: all
       const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * kStepBytes;
       for (int t = 0, r = r0; t < tiles; t++) {
         const int height = (r0 + rows - r) / (tiles - t);
@@ -111,9 +153,12 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
                                        : pickTile<T, kAll>(height);
         typename T::Sum* sums = part + (r - r0) * 2;
         const char* next = w + size_t(n) * kStepBytes + size_t(t) * (n / 2) * lines * 64;
-        f(static_cast<const char*>(l.x.data) + size_t(r) * l.x.stride + size_t(s0) * 4, l.x.stride, w, n,
-          next, b == 0, sums);
-        if (b + 1 == blocks) finishTile(sums, height, l, r, p * kCols);
+        const char* x = static_cast<const char*>(l.x.data) + size_t(r) * l.x.stride + size_t(s0) * 4;
+        f(x, l.x.stride, w, n - (rest > 0), next, b == 0, sums);
+        if constexpr (T::group > 1)
+          if (rest > 0)
+            addRest<T>(x + size_t(n - 1) * 4, l.x.stride, w + size_t(n - 1) * kStepBytes, height, rest, sums);
+        if (b + 1 == blocks) finishTile<T>(sums, height, l, r, p * kCols);
         r += height;
       }
       s0 += n;
@@ -122,7 +167,8 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
 }
 
 // Threads share panels, so that each streams only its own weights; row blocks too when there are few panels.
-void linear(Context& context, const Linear& l) {
+template <class T>
+void linearOf(Context& context, const Linear& l) {
   if (l.rows <= 0 || l.out <= 0) return;
   const int panels = (l.out + kCols - 1) / kCols, rowBlocks = (l.rows + kRowBlock - 1) / kRowBlock;
   const int wanted = context.threads == 1 ? 1 : 4 * context.threads;
@@ -135,20 +181,7 @@ void linear(Context& context, const Linear& l) {
               b1 = int(int64_t(rowBlocks) * (q + 1) / rowChunks);
     for (int b = b0; b < b1; b++) {
       const int r0 = int(int64_t(l.rows) * b / rowBlocks), r1 = int(int64_t(l.rows) * (b + 1) / rowBlocks);
-      linearBlock<Float32>(l, r0, r1 - r0, p0, p1, rowBlocks == 1);
+      linearBlock<T>(l, r0, r1 - r0, p0, p1, rowBlocks == 1);
     }
   });
-}
-
-size_t packedSize(Dtype, int in, int out) { return size_t(roundUp(out, kCols)) * in * sizeof(float); }
-
-// Ladder: plain loops over kCols rows at a time 9.3 GB/s, kept; 16 x 16 register transposes 5.1.
-void pack(const Pack& p) {
-  for (int first = 0; first < p.rowCount; first += kCols) {
-    const int n = least(kCols, p.rowCount - first);
-    float* dst = static_cast<float*>(p.dst) + size_t(p.firstRow + first) * p.in;
-    const float* rows = p.rows + size_t(first) * p.rowStride;
-    for (int k = 0; k < p.in; k++, dst += kCols)
-      for (int c = 0; c < kCols; c++) dst[c] = c < n ? rows[size_t(c) * p.rowStride + k] : 0.0f;
-  }
 }

@@ -1,4 +1,15 @@
-// The ops that move rows: embed, gather, patches.
+// The ops that move rows: convert, embed, gather, patches.
+
+void convert(Context& context, const Convert& c) {
+  shareRows(context, c.rows, 4.0 * c.cols, [&](int r) {
+    if (c.y.dtype == Dtype::int8)
+      return quantiseRow(rowOf(c.x, r), c.cols, outRow<uint8_t>(c.y, r), c.y.rowScale + r, c.y.rowZero + r);
+    for (int i = 0; i < c.cols; i += kLanes) {
+      const int n = least(kLanes, c.cols - i);
+      storeNumbers(c.y, r, size_t(i), load(rowOf(c.x, r) + i, n), n);
+    }
+  });
+}
 
 void embed(Context& context, const Embed& e) {
   shareRows(context, e.rows, 4.0 * e.cols, [&](int r) {
@@ -22,21 +33,36 @@ void gather(Context& context, const Gather& g) {
   });
 }
 
+// y[i] = value[from[i * 3]]: n pixels of one channel, looked up in the dtype of y.
+template <class T>
+inline void lookUp(const T* value, const uint8_t* from, int n, T* y) {
+  for (int i = 0; i < n; i++) y[i] = value[from[size_t(i) * 3]];
+}
+
 void patches(Context& context, const Patches& p) {
   const int grid = p.size / p.patch, area = p.patch * p.patch;
+  const bool narrow = p.y.dtype == Dtype::bfloat16;
+  uint16_t narrowValue[3 * 256];
+  if (p.pixels && narrow)
+    for (int i = 0; i < 3 * 256; i += kLanes) storeBfloat16(narrowValue + i, load(p.value + i), kLanes);
   shareRows(context, p.images * grid * grid, 6.0 * area, [&](int r) {
     const int image = r / (grid * grid), top = r / grid % grid * p.patch, left = r % grid * p.patch;
-    float* y = outRow(p.y, r);
     for (int c = 0; c < 3; c++)
-      for (int i = 0; i < p.patch; i++, y += p.patch) {
+      for (int i = 0; i < p.patch; i++) {
+        const size_t at = size_t(c) * area + size_t(i) * p.patch;
         if (!p.pixels) {
           const float* from = p.planes + ((size_t(image) * 3 + c) * p.size + top + i) * p.size + left;
-          __builtin_memcpy(y, from, size_t(p.patch) * sizeof(float));
+          for (int j = 0; j < p.patch; j += kLanes) {
+            const int n = least(kLanes, p.patch - j);
+            storeNumbers(p.y, r, at + j, load(from + j, n), n);
+          }
           continue;
         }
-        const float* value = p.value + c * 256;
         const uint8_t* from = p.pixels + ((size_t(image) * p.size + top + i) * p.size + left) * 3 + c;
-        for (int j = 0; j < p.patch; j++) y[j] = value[from[size_t(j) * 3]];
+        if (narrow)
+          lookUp(narrowValue + c * 256, from, p.patch, outRow<uint16_t>(p.y, r) + at);
+        else
+          lookUp(p.value + c * 256, from, p.patch, outRow(p.y, r) + at);
       }
   });
 }

@@ -5,6 +5,21 @@
 
 namespace clip {
 #if CLIP_X86
-extern const Backend avx2Backend, avx512Backend;
+// Each is a table and copies of it whose entries use more: [0] nothing, [kVnni], [kBf16], [kVnni + kBf16].
+constexpr int kVnni = 1, kBf16 = 2;
+extern const Backend avx2Backends[2], avx512Backends[4];
+
+// Those entries. Each file is compiled for the instructions in its name, and nothing else is.
+using LinearEntry = void (*)(Context&, const Linear&);
+using ConvEntry = void (*)(Context&, const Conv&);
+void linearAvx512Bf16(Context&, const Linear&);
+void convAvx512Bf16(Context&, const Conv&);
+void linearAvx512Vnni(Context&, const Linear&);
+void convAvx512Vnni(Context&, const Conv&);
+// 256-bit VNNI in its two encodings: of AVX-512 VL, and of CPUs that have AVX-VNNI but no AVX-512.
+void linearAvx2Vl(Context&, const Linear&);
+void convAvx2Vl(Context&, const Conv&);
+void linearAvx2AvxVnni(Context&, const Linear&);
+void convAvx2AvxVnni(Context&, const Conv&);
 #endif
 }  // namespace clip

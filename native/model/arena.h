@@ -45,8 +45,14 @@ class Arena {
   }
 
   Activations rows(int rows, int columns, Dtype dtype) {
-    const size_t stride = lineStride(static_cast<size_t>(columns) * bytesOf(dtype));
-    return {.data = take(static_cast<size_t>(rows) * stride), .stride = stride, .dtype = dtype};
+    const size_t stride = lineStride(static_cast<size_t>(columns) * bytesOf(dtype)),
+                 n = static_cast<size_t>(rows);
+    const bool scaled = dtype == Dtype::int8;
+    return {.data = take(n * stride),
+            .stride = stride,
+            .dtype = dtype,
+            .rowScale = scaled ? static_cast<float*>(take(n * sizeof(float))) : nullptr,
+            .rowZero = scaled ? static_cast<int32_t*>(take(n * sizeof(int32_t))) : nullptr};
   }
 
   // A copy on the backend's side.
@@ -90,6 +96,9 @@ class Arena {
   size_t used_ = 0;
 };
 
+// The dtype of rows between the products of a model of dtype `d`: int8 rows are only ever a product's input.
+constexpr Dtype rowDtype(Dtype d) { return d == Dtype::int8 ? Dtype::float32 : d; }
+
 // Columns [first, ...) of a matrix.
 inline Activations columns(Activations a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * bytesOf(a.dtype);
@@ -99,6 +108,8 @@ inline Activations columns(Activations a, int first) {
 // Rows [first, ...) of a matrix.
 inline Activations rowsFrom(Activations a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * a.stride;
+  if (a.rowScale) a.rowScale += first;
+  if (a.rowZero) a.rowZero += first;
   return a;
 }
 

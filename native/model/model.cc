@@ -51,6 +51,21 @@ void checkDtype(const Backend& backend, Dtype dtype) {
               .actual = nameOf(dtype)};
 }
 
+// int8 sums are exact up to this many inputs (no known model comes near).
+void checkInt8(const ModelConfig& c) {
+  int longest = 0;
+  if (c.image) longest = std::max({longest, c.image->width, c.image->mlp});
+  if (c.text) longest = std::max({longest, c.text->width, c.text->mlp});
+  if (c.resNet) longest = std::max({longest, c.resNet->features(), 9 * (c.resNet->width << 3)});
+  if (longest > kMaxInt8Inputs)
+    throw Error{.code = "ERR_CLIP_DTYPE",
+                .message = "int8 sums at most " + std::to_string(kMaxInt8Inputs) +
+                           " products; this model has " + std::to_string(longest),
+                .field = "dtype",
+                .expected = "float32 or bfloat16",
+                .actual = "int8"};
+}
+
 struct ContextCloser {
   const Backend* backend;
   void operator()(Context* c) const { backend->close(c); }
@@ -142,6 +157,7 @@ std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& option
   const Backend& backend = chooseBackend(options.device);
   checkDtype(backend, options.dtype);
   checkConfig(config);
+  if (options.dtype == Dtype::int8) checkInt8(config);
   LoadOptions o = options;
   o.threads = std::clamp(o.threads, 1, 256);
   o.maxBatchRows = std::max(o.maxBatchRows, 1);
@@ -196,7 +212,8 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
   int perPass = std::max(1, m.options.maxBatchRows / tokens);
   // A ResNet's feature maps are far larger than its tokens.
   if (m.config.resNet)
-    perPass = std::clamp<int>(kFeatureBytes / resNetImageBytes(*m.config.resNet), 1, perPass);
+    perPass =
+        std::clamp<int>(kFeatureBytes / resNetImageBytes(*m.config.resNet, m.options.dtype), 1, perPass);
   const size_t floats = imageFloats(output),
                bytes = size_t{3} * m.config.preprocess.size * m.config.preprocess.size;
   try {

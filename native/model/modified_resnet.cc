@@ -8,22 +8,41 @@
 namespace clip {
 namespace {
 
-constexpr int kMaps = 4;
+// Feature maps are rows of channels, one per pixel, in slots that the steps take turns in: the block's input,
+// two for what lies between its convolutions, the block's other path; and, unless the model is float32, the
+// input of a matrix product in the model's dtype. The residual path stays float32.
+constexpr int kMaps = 5, kOperand = 4;
+constexpr int mapCount(Dtype dtype) { return dtype == Dtype::float32 ? kMaps - 1 : kMaps; }
 
-// Feature maps are rows of channels, one per pixel, in four slots that the steps take turns in: the block's
-// input, two for what lies between its convolutions, and the block's other path.
 class FeatureMaps {
  public:
-  FeatureMaps(Arena& arena, size_t bytes) {
-    for (void*& slot : slots_) slot = arena.take(bytes);
+  // pixels: of the largest map that becomes the input of a matrix product
+  FeatureMaps(Arena& arena, size_t bytes, size_t pixels, Dtype dtype) : dtype_(dtype) {
+    for (int i = 0; i < mapCount(dtype); i++) slots_[i] = arena.take(bytes);
+    if (dtype != Dtype::int8) return;
+    scale_ = static_cast<float*>(arena.take(pixels * sizeof(float)));
+    zero_ = static_cast<int32_t*>(arena.take(pixels * sizeof(int32_t)));
   }
-  Activations at(int slot, int channels) const {
-    return {.data = slots_[slot], .stride = lineStride(static_cast<size_t>(channels) * sizeof(float))};
-  }
+  // In float32.
+  Activations at(int slot, int channels) const { return at(slot, channels, Dtype::float32); }
+  // What a convolution reads: it quantises its windows itself.
+  Activations between(int slot, int channels) const { return at(slot, channels, rowDtype(dtype_)); }
+  Activations operand(int channels) const { return at(kOperand, channels, dtype_); }
   void swap(int a, int b) { std::swap(slots_[a], slots_[b]); }
 
  private:
-  std::array<void*, kMaps> slots_;
+  Activations at(int slot, int channels, Dtype dtype) const {
+    return {.data = slots_[slot],
+            .stride = lineStride(static_cast<size_t>(channels) * bytesOf(dtype)),
+            .dtype = dtype,
+            .rowScale = scale_,
+            .rowZero = zero_};
+  }
+
+  const Dtype dtype_;
+  std::array<void*, kMaps> slots_{};
+  float* scale_ = nullptr;
+  int32_t* zero_ = nullptr;
 };
 
 size_t mapBytes(int64_t side, int64_t channels) {
@@ -46,27 +65,33 @@ size_t largestMap(const ResNetConfig& c) {
 int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int images, int side,
                FeatureMaps& maps) {
   const int pixels = images * side * side, outSide = side / stride, outPixels = images * outSide * outSide;
-  const Activations x = maps.at(0, w.conv1.in), a = maps.at(1, w.conv1.out), b = maps.at(2, w.conv1.out);
+  const int in = w.conv1.in, planes = w.conv1.out;
+  const Activations x = maps.at(0, in), a = maps.between(1, planes);
+  const Activations b = stride > 1 ? maps.at(2, planes) : maps.between(2, planes);
   // a = relu(bn1(conv1(x))); b = relu(bn2(conv2(a)))
-  ops.linear(x, w.conv1, a, pixels, Nonlinearity::relu);
+  const Activations xIn = ops.as(x, maps.operand(in), pixels, in);
+  ops.linear(xIn, w.conv1, a, pixels, Nonlinearity::relu);
   ops.conv3x3(a, w.conv2, b, images, side);
   // an average pool stands for conv2's stride
-  if (stride > 1) ops.pool(b, a, images, side, w.conv1.out, stride);
+  if (stride > 1) ops.pool(b, a, images, side, planes, stride);
   const Activations narrow = stride > 1 ? a : b;
   if (!w.downsample.packed) {
     // x = relu(bn3(conv3(b)) + x)
-    ops.linear(narrow, w.conv3, x, outPixels, Nonlinearity::relu, x);
+    ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, x, outPixels,
+               Nonlinearity::relu, x);
     return outSide;
   }
   // y = bn(conv(pool(x))); y = relu(bn3(conv3(b)) + y)
   const Activations y = maps.at(3, w.conv3.out);
-  Activations pooled = x;
+  Activations pooled = xIn;
   if (stride > 1) {
-    pooled = maps.at(2, w.conv1.in);
-    ops.pool(x, pooled, images, side, w.conv1.in, stride);
+    pooled = maps.between(2, in);
+    ops.pool(x, pooled, images, side, in, stride);
+    pooled = ops.as(pooled, maps.operand(in), outPixels, in);
   }
   ops.linear(pooled, w.downsample, y, outPixels);
-  ops.linear(narrow, w.conv3, y, outPixels, Nonlinearity::relu, y);
+  ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, y, outPixels,
+             Nonlinearity::relu, y);
   maps.swap(0, 3);
   return outSide;
 }
@@ -89,7 +114,7 @@ struct PoolRows {
 
 }  // namespace
 
-size_t resNetImageBytes(const ResNetConfig& c) { return kMaps * largestMap(c); }
+size_t resNetImageBytes(const ResNetConfig& c, Dtype dtype) { return mapCount(dtype) * largestMap(c); }
 
 bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeights& w, int embedDim,
                       const ImageBatch& batch, float* const* out) {
@@ -110,9 +135,13 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
       .rows = rows, .mask = Mask::full, .first = arena.copy(index.first), .parent = nullptr};
 
   // Where the steps write.
-  FeatureMaps maps(arena, images * largestMap(c));
+  const size_t quarter = static_cast<size_t>((c.imageSize + 1) / 4);
+  FeatureMaps maps(arena, images * largestMap(c), images * quarter * quarter, pass.dtype);
   const Activations token = arena.rows(rows, features, Dtype::float32);
   const Activations asking = all ? token : arena.rows(images, features, Dtype::float32);
+  // The attention pool: products in the model's dtype, all else in float32.
+  const Activations tokenIn = arena.rows(rows, features, pass.dtype);
+  const Activations askingIn = all ? tokenIn : arena.rows(images, features, pass.dtype);
   const Activations query = arena.rows(queries, features, Dtype::float32);
   const Activations keyValue = arena.rows(rows, 2 * features, Dtype::float32);
   const Activations pooled = arena.rows(queries, features, Dtype::float32);
@@ -122,11 +151,12 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const Plan plan{.tower = Plan::image, .rowsBucket = rows, .sequencesBucket = images};
   if (!backend.begin(pass.context, plan)) {
     // The stem: three convolutions, the first of stride 2, and an average pool.
-    uploaded.cut(pass, 1, maps.at(0, 3));  // patches of one pixel: rows of (r, g, b)
+    uploaded.cut(pass, 1, maps.between(0, 3));  // patches of one pixel: rows of (r, g, b)
     int side = (c.imageSize + 1) / 2;
-    ops.conv3x3(maps.at(0, 3), w.stem[0], maps.at(1, c.width / 2), images, c.imageSize, 2);
-    ops.conv3x3(maps.at(1, c.width / 2), w.stem[1], maps.at(2, c.width / 2), images, side);
-    ops.conv3x3(maps.at(2, c.width / 2), w.stem[2], maps.at(1, c.width), images, side);
+    const Activations half1 = maps.between(1, c.width / 2), half2 = maps.between(2, c.width / 2);
+    ops.conv3x3(maps.between(0, 3), w.stem[0], half1, images, c.imageSize, 2);
+    ops.conv3x3(half1, w.stem[1], half2, images, side);
+    ops.conv3x3(half2, w.stem[2], maps.at(1, c.width), images, side);
     ops.pool(maps.at(1, c.width), maps.at(0, c.width), images, side, c.width, 2);
     side /= 2;
     // Four stages of bottlenecks; each but the first halves the side.
@@ -150,8 +180,9 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
                                    .cols = features});
       // softmax(q k' / sqrt(d)) v, where only the mean asks; then its output projection is the joint space
       if (!all) ops.gather(token, meanRow, asking, images, features);
-      ops.linear(asking, w.query, query, queries);
-      ops.linear(token, w.keyValue, keyValue, rows);
+      const Activations keys = ops.as(token, tokenIn, rows, features);
+      ops.linear(all ? keys : ops.as(asking, askingIn, queries, features), w.query, query, queries);
+      ops.linear(keys, w.keyValue, keyValue, rows);
       TransformerConfig heads;
       heads.width = features;
       heads.heads = c.heads;

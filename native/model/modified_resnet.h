@@ -7,7 +7,7 @@
 namespace clip {
 
 // Bytes of feature maps that one picture takes.
-size_t resNetImageBytes(const ResNetConfig&);
+size_t resNetImageBytes(const ResNetConfig&, Dtype);
 
 // Writes image i's result to out[i]. False when stopped. 'pooled' is what the attention pool gives before its
 // output projection; 'tokens' the same for every position, the mean token first.

@@ -42,6 +42,12 @@ class Ops {
                                   .cols = c.width,
                                   .epsilon = c.layerNormEps});
   }
+  // x, or y holding x in y's dtype where that is another one
+  Activations as(const Activations& x, const Activations& y, int rows, int cols) const {
+    if (x.dtype == y.dtype) return x;
+    backend_.convert(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
+    return y;
+  }
   void attention(const Activations& q, const Activations& k, const Activations& v, const Activations& out,
                  const Sequences& s, int queries, const int32_t* queryRow, const TransformerConfig& c) const {
     backend_.attention(context_, {.q = q,
@@ -65,6 +71,7 @@ class Ops {
                int stride = 1) const {
     backend_.conv(context_, {.x = x,
                              .w = w.packed,
+                             .dtype = w.dtype,
                              .bias = w.bias,
                              .y = y,
                              .images = images,

@@ -8,17 +8,17 @@ namespace {
 int wideColumns(const TransformerConfig& c) { return std::max(3 * c.width, c.mlp); }
 
 // x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
-// h holds the attention's output and is overwritten.
+// b.mixed holds the attention's output; h is overwritten.
 void finishBlock(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Activations& x,
-                 const Activations& h, const Activations& wide, int rows) {
-  // x = x + h W_out + b_out
-  ops.linear(h, w.out, x, rows, Nonlinearity::none, x);
+                 const Activations& h, const TransformerBuffers& b, int rows) {
+  // x = x + a W_out + b_out
+  ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Nonlinearity::none, x);
   // h = LN2(x)
   ops.layerNorm(x, w.norm2, h, rows, c);
   // m = f(h W_1 + b_1)
-  ops.linear(h, w.fc1, wide, rows, c.nonlinearity);
+  ops.linear(h, w.fc1, b.wide, rows, c.nonlinearity);
   // x = x + m W_2 + b_2
-  ops.linear(wide, w.fc2, x, rows, Nonlinearity::none, x);
+  ops.linear(ops.as(b.wide, b.hidden, rows, c.mlp), w.fc2, x, rows, Nonlinearity::none, x);
 }
 
 void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Sequences& s,
@@ -27,9 +27,10 @@ void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, co
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
   // [q k v] = h W_qkv + b_qkv
   ops.linear(b.h, w.queryKeyValue, b.wide, s.rows);
-  // h = softmax(q k' / sqrt(d)) v, per head
-  ops.attention(b.wide, columns(b.wide, c.width), columns(b.wide, 2 * c.width), b.h, s, s.rows, nullptr, c);
-  finishBlock(ops, c, w, b.x, b.h, b.wide, s.rows);
+  // a = softmax(q k' / sqrt(d)) v, per head
+  ops.attention(b.wide, columns(b.wide, c.width), columns(b.wide, 2 * c.width), b.mixed, s, s.rows, nullptr,
+                c);
+  finishBlock(ops, c, w, b.x, b.h, b, s.rows);
 }
 
 // Only pooled rows are read after the last block: only they ask, and go through the MLP. All rows answer.
@@ -46,9 +47,9 @@ Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, 
   if (all) {
     // q = h W_q + b_q
     ops.linear(b.h, w.query, q, queries);
-    // h = softmax(q k' / sqrt(d)) v
-    ops.attention(q, k, v, b.h, s, queries, nullptr, c);
-    finishBlock(ops, c, w, b.x, b.h, b.wide, queries);
+    // a = softmax(q k' / sqrt(d)) v
+    ops.attention(q, k, v, b.mixed, s, queries, nullptr, c);
+    finishBlock(ops, c, w, b.x, b.h, b, queries);
     return b.x;
   }
   const Activations x = arena.rows(queries, c.width, Dtype::float32);
@@ -57,24 +58,29 @@ Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, 
   ops.gather(b.x, p.row, x, queries, c.width);
   ops.layerNorm(x, w.norm1, h, queries, c);
   ops.linear(h, w.query, q, queries);
-  // h = softmax(q k' / sqrt(d)) v: query i stands at row p.row[i]
-  ops.attention(q, k, v, h, s, queries, p.row, c);
-  finishBlock(ops, c, w, x, h, b.wide, queries);
+  // a = softmax(q k' / sqrt(d)) v: query i stands at row p.row[i]
+  ops.attention(q, k, v, b.mixed, s, queries, p.row, c);
+  finishBlock(ops, c, w, x, h, b, queries);
   return x;
 }
 
 }  // namespace
 
 size_t transformerRowBytes(const TransformerConfig& c, Dtype dtype) {
-  const size_t width = static_cast<size_t>(c.width);
-  return lineStride(width * bytesOf(Dtype::float32)) + lineStride(width * bytesOf(dtype)) +
-         lineStride(static_cast<size_t>(wideColumns(c)) * bytesOf(dtype));
+  const size_t width = static_cast<size_t>(c.width), wide = static_cast<size_t>(wideColumns(c));
+  const size_t bytes = lineStride(width * bytesOf(Dtype::float32)) + lineStride(width * bytesOf(dtype)) +
+                       lineStride(wide * bytesOf(rowDtype(dtype)));
+  if (dtype != Dtype::int8) return bytes;
+  const size_t scales = 2 * (sizeof(float) + sizeof(int32_t));
+  return bytes + lineStride(width * sizeof(float)) + lineStride(static_cast<size_t>(c.mlp)) + scales;
 }
 
 TransformerBuffers::TransformerBuffers(Arena& arena, const TransformerConfig& c, int rows, Dtype dtype)
     : x(arena.rows(rows, c.width, Dtype::float32)),
       h(arena.rows(rows, c.width, dtype)),
-      wide(arena.rows(rows, wideColumns(c), dtype)) {}
+      wide(arena.rows(rows, wideColumns(c), rowDtype(dtype))),
+      mixed(dtype == Dtype::int8 ? arena.rows(rows, c.width, Dtype::float32) : h),
+      hidden(dtype == Dtype::int8 ? arena.rows(rows, c.mlp, dtype) : wide) {}
 
 bool runBlocks(const Ops& ops, Arena& arena, const TransformerConfig& c,
                const std::vector<BlockWeights>& blocks, const Sequences& s, const Pooled& pooled,

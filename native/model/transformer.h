@@ -15,8 +15,12 @@ size_t transformerRowBytes(const TransformerConfig&, Dtype);
 struct TransformerBuffers {
   TransformerBuffers(Arena&, const TransformerConfig&, int rows, Dtype);
   Activations x;     // (rows, width) float32: the residual stream
-  Activations h;     // (rows, width): layer norms and attention outputs
+  Activations h;     // (rows, width): layer norms, the input of products
   Activations wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
+  // int8 rows are quantised as a whole, after whatever makes them a piece at a time; otherwise these are h
+  // and wide.
+  Activations mixed;   // (rows, width) float32: the attention's output
+  Activations hidden;  // (rows, mlp) int8: the MLP's hidden layer
 };
 
 // Which rows leave the last block.

@@ -44,7 +44,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
       .rows = rows, .mask = Mask::full, .first = arena.copy(index.first), .parent = nullptr};
 
   // Where the steps write. The patches are read before the blocks begin.
-  const Activations patch = arena.rows(images * patches, patchValues, pass.dtype);
+  const Activations patch = arena.rows(images * patches, patchValues, w.patch.dtype);
   const Activations table = arena.rows(1 + images * patches, c.width, Dtype::float32);
   TransformerBuffers buffers(arena, c, rows, pass.dtype);
   const Activations embedded = arena.rows(rows, c.width, Dtype::float32);

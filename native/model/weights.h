@@ -15,6 +15,7 @@ struct LinearWeight {
   const void* packed = nullptr;  // by Backend::pack
   const float* bias = nullptr;   // (out) or nullptr
   int in = 0, out = 0;
+  Dtype dtype = Dtype::float32;  // of `packed`
 };
 
 struct NormWeight {
@@ -31,13 +32,13 @@ struct BlockWeights {
 };
 
 struct VisionWeights {
-  LinearWeight patch;       // (width, 3 * patch * patch)
+  LinearWeight patch;       // (width, 3 * patch * patch); bfloat16 in an int8 model
   const float* classToken;  // (width)
   const float* position;    // (tokens, width)
   NormWeight preNorm;
   std::vector<BlockWeights> blocks;
   NormWeight postNorm;
-  LinearWeight projection;  // (embedDim, width)
+  LinearWeight projection;  // (embedDim, width); float32 whatever the model's dtype, as all projections
 };
 
 // A convolution with its batch norm folded in: w' = w g / sqrt(variance + eps), b' = beta - mean g /

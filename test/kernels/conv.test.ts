@@ -3,6 +3,7 @@
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
 import { eachBackend } from '../helpers/each-backend.js'
+import { toBfloat16s } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'
 
 interface Shape {
@@ -200,4 +201,33 @@ eachBackend('pool: NaN stays in its window and channel', [{ name: 'window (1, 0)
   out.forEach((v, i) => {
     t.is(Number.isNaN(v), i === 2 * 9 + 4, `element ${i}: ${v}`)
   })
+})
+
+for (const dtype of ['bfloat16', 'int8'] as const)
+  eachBackend(`conv in ${dtype}`, [...convs, ...more], async (t, on, { name: _, ...shape }) => {
+    const a = { ...inputs(shape), dtype }
+    const n = shape.images * outPixels(shape) * shape.outChannels
+    const got = canaryFloats(n)
+    const want = new Float32Array(n)
+    const narrow = new Uint16Array(n)
+    await on.run('conv', { ...a, out: got.array })
+    await on.run('conv', { ...a, out: narrow, outDtype: 'bfloat16' })
+    await on.reference('conv', { ...a, out: want })
+    const columns = shape.kernel * shape.kernel * shape.inChannels
+    const norms = shape.kernel * largestNorm(a.x, shape.inChannels) * largestNorm(a.weight, columns)
+    // Operands are the same bits on both sides; int8 sums are exact.
+    const sum = dtype === 'bfloat16' ? bound(columns + 1, on.epsilon, 1.02 * norms) : 0
+    close(t, got.array, want, sum + 8 * on.epsilon * (largest(want) + norms), 'out')
+    sameBytes(t, narrow, toBfloat16s(got.array))
+    got.check(t)
+  })
+
+eachBackend('pool to bfloat16', [{ name: 'windows of 2 x 3' }], async (t, on) => {
+  const a = { images: 2, height: 5, width: 7, channels: 35, kernelHeight: 2, kernelWidth: 3 }
+  const x = normal(1, 2 * 5 * 7 * 35)
+  const wide = new Float32Array(2 * 2 * 2 * 35)
+  const narrow = new Uint16Array(wide.length)
+  await on.run('pool', { ...a, x, out: wide })
+  await on.run('pool', { ...a, x, out: narrow, outDtype: 'bfloat16' })
+  sameBytes(t, narrow, toBfloat16s(wide))
 })

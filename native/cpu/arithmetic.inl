@@ -1,0 +1,47 @@
+// The kinds of arithmetic that every CPU of an instruction set has. One step is 4 bytes of a row of x and of
+// each column of w: `group` inputs, which a tile takes in `parts` turns. Every turn is exact in its products;
+// sums are rounded in float32, or are integers.
+//
+//   kind of arithmetic    per step of 4 bytes, row and register of columns
+//   Float32               1 fma
+//   Bfloat16AsFloat32     2 fma, 2 shifts of x per row: where the CPU has no bfloat16 products
+//   Int8AsInt16           2 vpmaddwd, 2 vpaddd: where it has no VNNI. vpmaddubsw would halve that, but its
+//   16-bit sums
+//                         saturate at 255 * 127 * 2
+
+struct Float32 {
+  static constexpr Dtype dtype = Dtype::float32;
+  static constexpr int group = 1, parts = 1, rows = kTileRows;
+  using Step = float;
+  using Sum = F;
+  static CLIP_INLINE F input(Index<0>, Step x) { return all(x); }
+  static CLIP_INLINE F weight(Index<0>, const char* w) { return load(reinterpret_cast<const float*>(w)); }
+  static CLIP_INLINE Sum zeroSum() { return zero(); }
+  static CLIP_INLINE Sum mac(Sum sum, F x, F w) { return fma(x, w, sum); }
+};
+
+struct Bfloat16AsFloat32 {
+  static constexpr Dtype dtype = Dtype::bfloat16;
+  static constexpr int group = 2, parts = 2, rows = kTileRows - 1;  // one register for what is being shifted
+  using Step = int32_t;
+  using Sum = F;
+  static CLIP_INLINE F input(Index<0>, Step x) { return lowHalves(allInt(x)); }
+  static CLIP_INLINE F input(Index<1>, Step x) { return highHalves(allInt(x)); }
+  static CLIP_INLINE F weight(Index<0>, const char* w) { return lowHalves(loadInt(w)); }
+  static CLIP_INLINE F weight(Index<1>, const char* w) { return highHalves(loadInt(w)); }
+  static CLIP_INLINE Sum zeroSum() { return zero(); }
+  static CLIP_INLINE Sum mac(Sum sum, F x, F w) { return fma(x, w, sum); }
+};
+
+struct Int8AsInt16 {
+  static constexpr Dtype dtype = Dtype::int8;
+  static constexpr int group = 4, parts = 2, rows = kTileRows - 1;
+  using Step = int32_t;
+  using Sum = I;
+  static CLIP_INLINE I input(Index<0>, Step x) { return lowBytes(allInt(x)); }
+  static CLIP_INLINE I input(Index<1>, Step x) { return highBytes(allInt(x)); }
+  static CLIP_INLINE I weight(Index<0>, const char* w) { return lowSigned(loadInt(w)); }
+  static CLIP_INLINE I weight(Index<1>, const char* w) { return highSigned(loadInt(w)); }
+  static CLIP_INLINE Sum zeroSum() { return allInt(0); }
+  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addPairs(sum, x, w); }
+};

@@ -1,0 +1,139 @@
+// The vector vocabulary and the tile sizes of avx2.
+
+#define CLIP_VECTOR inline __attribute__((always_inline))
+
+using F = __m256;
+using I = __m256i;  // 32-bit lanes unless said otherwise
+constexpr int kLanes = 8;
+constexpr int kTileRows = 6;  // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
+constexpr int kQueries = 2;
+
+// All bits in lanes below n.
+CLIP_VECTOR __m256i lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+CLIP_VECTOR F zero() { return _mm256_setzero_ps(); }
+CLIP_VECTOR F all(float x) { return _mm256_set1_ps(x); }
+CLIP_VECTOR F load(const float* p) { return _mm256_loadu_ps(p); }
+CLIP_VECTOR void store(float* p, F v) { _mm256_storeu_ps(p, v); }
+CLIP_VECTOR F load(const float* p, int n) { return n == kLanes ? load(p) : _mm256_maskload_ps(p, lanes(n)); }
+CLIP_VECTOR void store(float* p, F v, int n) {
+  if (n == kLanes)
+    store(p, v);
+  else
+    _mm256_maskstore_ps(p, lanes(n), v);
+}
+CLIP_VECTOR F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
+CLIP_VECTOR F fms(F a, F b, F c) { return _mm256_fmsub_ps(a, b, c); }    // a b - c
+CLIP_VECTOR F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
+CLIP_VECTOR F larger(F a, F b) { return _mm256_max_ps(a, b); }           // b where either is NaN
+CLIP_VECTOR F smaller(F a, F b) { return _mm256_min_ps(a, b); }
+CLIP_VECTOR F absolute(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+CLIP_VECTOR F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// In two steps, so that no power leaves the exponent's range and only the last product rounds (n in -151 ..
+// 129).
+CLIP_VECTOR F timesPowerOf2(F a, F n) {
+  const __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
+  const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+  const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
+  return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
+}
+CLIP_VECTOR F firstLanes(F a, int n, F b) { return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(lanes(n))); }
+CLIP_VECTOR F whereNegative(F x, F a, F b) {
+  return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+CLIP_VECTOR float sum(F a) {
+  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)));
+}
+CLIP_VECTOR float top(F a) {
+  const __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 d = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
+}
+
+CLIP_VECTOR I allInt(int32_t x) { return _mm256_set1_epi32(x); }
+CLIP_VECTOR I loadInt(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+CLIP_VECTOR I loadInt(const int32_t* p, int n) { return _mm256_maskload_epi32(p, lanes(n)); }
+CLIP_VECTOR I add(I a, I b) { return _mm256_add_epi32(a, b); }
+CLIP_VECTOR I subtract(I a, I b) { return _mm256_sub_epi32(a, b); }
+CLIP_VECTOR I multiply(I a, I b) { return _mm256_mullo_epi32(a, b); }
+CLIP_VECTOR F toFloat(I a) { return _mm256_cvtepi32_ps(a); }
+CLIP_VECTOR I rounded(F a) { return _mm256_cvtps_epi32(a); }  // to nearest, ties to even
+CLIP_VECTOR int32_t rounded(float a) { return _mm_cvtss_si32(_mm_set_ss(a)); }
+CLIP_VECTOR I lowBytes(I a) { return _mm256_srli_epi16(_mm256_slli_epi16(a, 8), 8); }  // of every 16 bits
+CLIP_VECTOR I highBytes(I a) { return _mm256_srli_epi16(a, 8); }
+CLIP_VECTOR I lowSigned(I a) { return _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8); }
+CLIP_VECTOR I highSigned(I a) { return _mm256_srai_epi16(a, 8); }
+// sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
+// sum.
+CLIP_VECTOR I addPairs(I sum, I a, I b) {
+  I products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
+  return sum;
+}
+// The first and the second bfloat16 of every 32 bits as float32.
+CLIP_VECTOR F lowHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
+CLIP_VECTOR F highHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(a, 16), 16)); }
+
+CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
+  __m128i half;
+  if (n == kLanes) {
+    half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  } else {
+    alignas(16) uint16_t rest[8] = {};
+    __builtin_memcpy(rest, p, size_t(n) * 2);
+    half = _mm_load_si128(reinterpret_cast<const __m128i*>(rest));
+  }
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+// As toBfloat16 of half.h.
+CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
+  const __m256i bits = _mm256_castps_si256(v), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), allInt(1));
+  __m256i r = _mm256_add_epi32(_mm256_add_epi32(bits, allInt(0x7fff)), odd);
+  r = _mm256_blendv_epi8(r, _mm256_or_si256(bits, allInt(0x400000)),
+                         _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+  const __m256i exponent = allInt(0x7f800000);
+  const __m256i small = _mm256_cmpeq_epi32(_mm256_and_si256(bits, exponent), _mm256_setzero_si256());
+  r = _mm256_blendv_epi8(r, _mm256_and_si256(bits, allInt(int32_t(0x80000000u))), small);
+  r = _mm256_srli_epi32(r, 16);
+  const __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
+  if (n == kLanes)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
+  else
+    __builtin_memcpy(p, &half, size_t(n) * 2);
+}
+// Within -128 .. 127 already.
+CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  const __m128i bytes = _mm_packs_epi16(words, words);
+  __builtin_memcpy(p, &bytes, size_t(n));
+}
+// Clamped to 0 .. 255.
+CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  const __m128i bytes = _mm_packus_epi16(words, words);
+  __builtin_memcpy(p, &bytes, size_t(n));
+}
+
+CLIP_VECTOR void transpose(F* f) {
+  F t[8], s[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[2 * i] = _mm256_unpacklo_ps(f[2 * i], f[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(f[2 * i], f[2 * i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; i++) {
+    s[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    s[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+    s[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    s[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    f[i] = _mm256_permute2f128_ps(s[i], s[4 + i], 0x20);
+    f[4 + i] = _mm256_permute2f128_ps(s[i], s[4 + i], 0x31);
+  }
+}

@@ -1,0 +1,53 @@
+// avx2's int8 products with vpdpbusd in the encoding of AVX-VNNI: CPUs that have it but no AVX-512. The same
+// text as avx2_vl.cc but for the intrinsic; compiled and disassembled, never run so far.
+#include "cpu/features.h"
+
+#if CLIP_X86
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "cpu/context.h"
+#include "cpu/tables.h"
+#include "half.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avxvnni")
+#endif
+
+namespace clip {
+namespace {
+
+#include "cpu/avx2.inl"
+#include "cpu/products.inl"
+
+// vpdpbusd, as in avx512_vnni.cc.
+struct FourInt8 {
+  static constexpr Dtype dtype = Dtype::int8;
+  static constexpr int group = 4, parts = 1, rows = kTileRows;
+  using Step = int32_t;
+  using Sum = I;
+  static CLIP_INLINE I input(Index<0>, Step x) { return allInt(x); }
+  static CLIP_INLINE I weight(Index<0>, const char* w) { return loadInt(w); }
+  static CLIP_INLINE Sum zeroSum() { return allInt(0); }
+  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
+};
+
+}  // namespace
+
+void linearAvx2AvxVnni(Context& context, const Linear& l) { linearOf<FourInt8>(context, l); }
+void convAvx2AvxVnni(Context& context, const Conv& c) { convOf<FourInt8>(context, c); }
+
+}  // namespace clip
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,0 +1,136 @@
+// The vector vocabulary and the tile sizes of avx512.
+
+#define CLIP_VECTOR inline __attribute__((always_inline))
+
+using F = __m512;
+using I = __m512i;  // 32-bit lanes unless said otherwise
+constexpr int kLanes = 16;
+constexpr int kTileRows = 14;  // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kQueries = 4;
+
+CLIP_VECTOR __mmask16 lanes(int n) { return __mmask16(0xffffu >> (16 - n)); }  // n in 1 .. 16
+CLIP_VECTOR F zero() { return _mm512_setzero_ps(); }
+CLIP_VECTOR F all(float x) { return _mm512_set1_ps(x); }
+CLIP_VECTOR F load(const float* p) { return _mm512_loadu_ps(p); }
+CLIP_VECTOR void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+CLIP_VECTOR F load(const float* p, int n) {
+  return n == kLanes ? load(p) : _mm512_maskz_loadu_ps(lanes(n), p);
+}
+CLIP_VECTOR void store(float* p, F v, int n) {
+  if (n == kLanes)
+    store(p, v);
+  else
+    _mm512_mask_storeu_ps(p, lanes(n), v);
+}
+CLIP_VECTOR F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+CLIP_VECTOR F fms(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }    // a b - c
+CLIP_VECTOR F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+CLIP_VECTOR F larger(F a, F b) { return _mm512_max_ps(a, b); }           // b where either is NaN
+CLIP_VECTOR F smaller(F a, F b) { return _mm512_min_ps(a, b); }
+CLIP_VECTOR F absolute(F a) { return _mm512_abs_ps(a); }
+CLIP_VECTOR F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+CLIP_VECTOR F timesPowerOf2(F a, F n) { return _mm512_scalef_ps(a, n); }
+CLIP_VECTOR F firstLanes(F a, int n, F b) {
+  return _mm512_mask_mov_ps(b, lanes(n), a);
+}  // a in lanes below n, else b
+CLIP_VECTOR F whereNegative(F x, F a, F b) {
+  return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), a);
+}
+CLIP_VECTOR float sum(F a) {
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)));
+}
+CLIP_VECTOR float top(F a) { return _mm512_reduce_max_ps(a); }
+
+CLIP_VECTOR I allInt(int32_t x) { return _mm512_set1_epi32(x); }
+CLIP_VECTOR I loadInt(const void* p) { return _mm512_loadu_si512(p); }
+CLIP_VECTOR I loadInt(const int32_t* p, int n) { return _mm512_maskz_loadu_epi32(lanes(n), p); }
+CLIP_VECTOR I add(I a, I b) { return _mm512_add_epi32(a, b); }
+CLIP_VECTOR I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
+CLIP_VECTOR I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
+CLIP_VECTOR F toFloat(I a) { return _mm512_cvtepi32_ps(a); }
+CLIP_VECTOR I rounded(F a) { return _mm512_cvtps_epi32(a); }  // to nearest, ties to even
+CLIP_VECTOR int32_t rounded(float a) { return _mm_cvtss_si32(_mm_set_ss(a)); }
+CLIP_VECTOR I lowBytes(I a) { return _mm512_srli_epi16(_mm512_slli_epi16(a, 8), 8); }  // of every 16 bits
+CLIP_VECTOR I highBytes(I a) { return _mm512_srli_epi16(a, 8); }
+CLIP_VECTOR I lowSigned(I a) { return _mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8); }
+CLIP_VECTOR I highSigned(I a) { return _mm512_srai_epi16(a, 8); }
+// sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
+// sum.
+CLIP_VECTOR I addPairs(I sum, I a, I b) {
+  I products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
+  return sum;
+}
+// The first and the second bfloat16 of every 32 bits as float32.
+CLIP_VECTOR F lowHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)); }
+CLIP_VECTOR F highHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_srli_epi32(a, 16), 16)); }
+
+CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
+  const __m256i half = n == kLanes ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                                   : _mm256_maskz_loadu_epi16(lanes(n), p);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+// As toBfloat16 of half.h.
+CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
+  const __m512i bits = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), allInt(1));
+  __m512i r = _mm512_add_epi32(_mm512_add_epi32(bits, allInt(0x7fff)), odd);
+  r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), bits, allInt(0x400000));
+  const __m512i exponent = allInt(0x7f800000);
+  r = _mm512_mask_and_epi32(r, _mm512_testn_epi32_mask(bits, exponent), bits, allInt(int32_t(0x80000000u)));
+  const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+  if (n == kLanes)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
+  else
+    _mm256_mask_storeu_epi16(p, lanes(n), half);
+}
+// Within -128 .. 127 already.
+CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
+  const __m128i bytes = _mm512_cvtepi32_epi8(v);
+  if (n == kLanes)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+  else
+    _mm_mask_storeu_epi8(p, lanes(n), bytes);
+}
+// Clamped to 0 .. 255.
+CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
+  const __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(v, _mm512_setzero_si512()));
+  if (n == kLanes)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+  else
+    _mm_mask_storeu_epi8(p, lanes(n), bytes);
+}
+
+CLIP_VECTOR void transpose(F* f) {
+  __m512i r[16], t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i++) r[i] = _mm512_castps_si512(f[i]);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    f[i] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i], t[8 + i], 0x88));
+    f[4 + i] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88));
+    f[8 + i] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd));
+    f[12 + i] = _mm512_castsi512_ps(_mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd));
+  }
+}

@@ -1,0 +1,55 @@
+// avx512's bfloat16 products with vdpbf16ps (AVX512_BF16). Nothing else is compiled for that.
+#include "cpu/features.h"
+
+#if CLIP_X86
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "cpu/context.h"
+#include "cpu/tables.h"
+#include "half.h"
+
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined in g++'s own header
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+namespace clip {
+namespace {
+
+#include "cpu/avx512.inl"
+#include "cpu/products.inl"
+
+// Pairs of bfloat16: each product pair is added to the sum, rounded to nearest even, subnormals flushed.
+struct PairedBfloat16 {
+  static constexpr Dtype dtype = Dtype::bfloat16;
+  static constexpr int group = 2, parts = 1, rows = kTileRows;
+  using Step = int32_t;
+  using Sum = F;
+  static CLIP_INLINE I input(Index<0>, Step x) { return allInt(x); }
+  static CLIP_INLINE I weight(Index<0>, const char* w) { return loadInt(w); }
+  static CLIP_INLINE Sum zeroSum() { return zero(); }
+  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
+};
+
+}  // namespace
+
+void linearAvx512Bf16(Context& context, const Linear& l) { linearOf<PairedBfloat16>(context, l); }
+void convAvx512Bf16(Context& context, const Conv& c) { convOf<PairedBfloat16>(context, c); }
+
+}  // namespace clip
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,0 +1,62 @@
+/**
+ * The entries that a table takes where the CPU lacks VNNI or BF16, and 256-bit VNNI: native code reads
+ * CLIP_NATIVE_CPU_FEATURES from the process, so dtypes.test.ts runs again in processes of their own.
+ */
+
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import test from 'ava'
+import { binding, packageRoot } from '../../lib/binding.js'
+import { child, lib } from '../helpers/child.js'
+
+const ava = join(packageRoot, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
+
+const active = async (env: NodeJS.ProcessEnv): Promise<string> => {
+  const script = `import { binding } from ${JSON.stringify(lib('binding'))}; console.log(binding().active())`
+  const { end, stdout, stderr } = await child(script, { env })
+  if (end !== 0) throw new Error(stderr)
+  return stdout
+}
+
+const plain = { CLIP_NATIVE_BACKEND: '', CLIP_NATIVE_CPU_FEATURES: '' }
+const backends = binding().backends()
+
+for (const { name, available } of backends.filter(b => b.device === 'cpu')) {
+  const title = `${name}: features can be taken away`
+  if (!available) {
+    test.skip(`${title}: not on this machine`, () => {})
+    continue
+  }
+  test(title, async t => {
+    const force = { ...plain, CLIP_NATIVE_BACKEND: name }
+    const whole = await active(force)
+    const [base, ...features] = whole.split('+')
+    t.is(base, name)
+    t.log(whole)
+    for (const feature of features) {
+      const rest = features.filter(f => f !== feature)
+      t.is(await active({ ...force, CLIP_NATIVE_CPU_FEATURES: `-${feature}` }), [name, ...rest].join('+'))
+    }
+    t.is(await active({ ...force, CLIP_NATIVE_CPU_FEATURES: '-vnni,-bf16' }), name)
+  })
+}
+
+// One set at a time: they share the cores.
+for (const removed of ['-vnni', '-bf16', '-vnni,-bf16'])
+  test.serial(`bfloat16 and int8 with CLIP_NATIVE_CPU_FEATURES=${removed}`, async t => {
+    const env = { ...process.env, ...plain, CLIP_NATIVE_CPU_FEATURES: removed }
+    const { failed, output } = await new Promise<{ failed: boolean; output: string }>(resolve => {
+      const args = [ava, '--tap', 'dist/test/kernels/dtypes.test.js', 'dist/test/kernels/conv.test.js']
+      execFile(
+        process.execPath,
+        args,
+        { cwd: packageRoot, env, maxBuffer: 1 << 26 },
+        (error, stdout, stderr) => resolve({ failed: error !== null, output: stdout + stderr }),
+      )
+    })
+    const wrong = output.split('\n').filter(line => /^ *not ok/.test(line))
+    t.deepEqual(wrong, [])
+    t.false(failed, output.slice(-2000))
+    const ran = output.split('\n').filter(line => /^ *ok/.test(line)).length
+    t.true(ran > 100, `${ran} tests`)
+  })
