@@ -48,13 +48,15 @@ export class Clip implements AsyncDisposable {
     dtype: Dtype
     maxQueue: number
     maxPixels: number
+    orient: boolean
   }) {
-    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels } = parts
+    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient } = parts
     this.#loaded = {
       model,
       spec,
       checkpoint,
       maxPixels,
+      orient,
       ...(tokenizer ? { tokenizer } : {}),
       calls: new Calls(model, maxQueue),
       gate: new DecodeGate(model.threads),

@@ -59,6 +59,7 @@ async function eachWindow(
     gate: loaded.gate,
     size: loaded.checkpoint.preprocess.size,
     maxPixels: loaded.maxPixels,
+    orient: loaded.orient,
     single,
     ...(call.signal ? { signal: call.signal } : {}),
   })
@@ -89,11 +90,13 @@ export async function encodeImages<O extends Output = 'embedding'>(
   const checked = options ?? (checkEncode<O>({ signal: call.signal }) as CheckedEncode<O>)
   const { spec } = loaded
   const image = spec.image!
-  const tokens =
-    checked.output === 'tokens' && image.kind === 'vit'
-      ? 1 + Math.floor(image.imageSize / image.patchSize) ** 2
-      : 0
-  const width = checked.output === 'embedding' || image.kind !== 'vit' ? spec.embedDim : image.width
+  // A ResNet's attention pool works on a map of imageSize / 32, 32 times its width deep.
+  const [grid, inner] =
+    image.kind === 'vit'
+      ? [Math.floor(image.imageSize / image.patchSize), image.width]
+      : [Math.floor(image.imageSize / 32), 32 * image.width]
+  const tokens = checked.output === 'tokens' ? 1 + grid ** 2 : 0
+  const width = checked.output === 'embedding' ? spec.embedDim : inner
   const rows = new Rows(checked, list.total, width, tokens)
   await eachWindow(
     loaded,

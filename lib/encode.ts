@@ -19,6 +19,7 @@ export interface Loaded {
   calls: Calls
   gate: DecodeGate
   maxPixels: number
+  orient: boolean
 }
 
 /**

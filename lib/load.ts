@@ -5,7 +5,7 @@ import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
 import type { DownloadProgress } from './hub/index.js'
-import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
+import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
 import { resolveSource } from './source.js'
 import { createTokenizer } from './tokenizer/index.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -27,6 +27,8 @@ export interface LoadOptions {
   maxQueue?: number
   /** Larger pictures are refused with ERR_CLIP_IMAGE before they are decoded; default 100 million. */
   maxPixels?: number
+  /** Turn photographs as their EXIF orientation says; default false, as OpenAI's `preprocess`. */
+  orient?: boolean
   /** Attention heads, for checkpoints that do not say. */
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
@@ -49,6 +51,7 @@ const optionNames = [
   'maxBatchRows',
   'maxQueue',
   'maxPixels',
+  'orient',
   'heads',
   'activation',
   'cacheDir',
@@ -118,6 +121,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? 512, 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
+  const orient = flag('orient', o.orient ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
   const path = await resolveSource(source, {
     cacheDir: o.cacheDir,
@@ -149,7 +153,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
       () => native.loadModel(job, spec, checkpoint.preprocess, { device, dtype, threads, maxBatchRows }),
       signal,
     )
-    return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels })
+    return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
   } finally {
     signal?.removeEventListener('abort', cancel)
   }

@@ -9,6 +9,7 @@ export interface ModelOptions {
   device?: string
   dtype?: string
   threads?: string
+  orient?: boolean
 }
 
 export function withModel(command: Command): Command {
@@ -20,6 +21,7 @@ export function withModel(command: Command): Command {
     .option('--device <name>', 'auto, cpu, cuda or reference')
     .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
     .option('--threads <count>', 'threads of one pass')
+    .option('--orient', 'turn photographs as their EXIF orientation says (OpenAI does not)')
 }
 
 /** A number of the command line. What is none stays as it is: the check that follows names it. */
@@ -27,11 +29,12 @@ export const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
 
 export function loadFor(options: ModelOptions): Promise<Clip> {
-  const { model, device, dtype, threads } = options
+  const { model, device, dtype, threads, orient } = options
   return load(model, {
     ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
     ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
     ...(threads === undefined ? {} : { threads: number(threads) }),
+    ...(orient ? { orient } : {}),
   })
 }
 

@@ -1,8 +1,10 @@
 import { createReadStream, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import sharp from 'sharp'
-import { ClipError, Embeddings, type EncodeOptions, type ImageInput, load } from '../../lib/index.js'
+import { packageRoot } from '../../lib/binding.js'
+import { ClipError, ClipError, Embeddings, Embeddings, type EncodeOptions, type ImageInput, type ImageInput, load, load } from '../../lib/index.js'
 import { bits, pictures, red } from './helpers.js'
 
 const clip = await load()
@@ -200,4 +202,44 @@ test('tokenize pads, detokenize reads back', async t => {
   t.deepEqual([ids[3], ids[31], ids[63]], [8193, 8193, 8193])
   t.regex(clip.detokenize(ids.subarray(0, 4)), /a dog/)
   await t.throwsAsync(clip.tokenize(['dog '.repeat(100)]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
+})
+
+test('orient: a photograph is turned as its EXIF says, on request only', async t => {
+  const photo = join(packageRoot, 'test/golden/image/files/jpeg-exif-6.jpg')
+  const turning = await load(undefined, { orient: true })
+  t.teardown(() => turning.dispose())
+  const turned = sharp(await sharp(photo).autoOrient().png().toBuffer())
+  const [as, is, expected] = await Promise.all([
+    clip.preprocess(photo),
+    turning.preprocess(photo),
+    clip.preprocess(turned),
+  ])
+  t.deepEqual(bits(is.data), bits(expected.data))
+  t.notDeepEqual(bits(as.data), bits(expected.data))
+  await t.throwsAsync(load(undefined, { orient: 'yes' as never }), {
+    instanceOf: TypeError,
+    message: /`orient`/,
+  })
+})
+
+test('a ResNet: embedding, pooled and tokens have its shapes, and the first token is the pooled one', async t => {
+  const folder = join(packageRoot, 'test/golden/checkpoint/openclip-resnet')
+  const resnet = await load(folder, { towers: ['image'] })
+  t.teardown(() => resnet.dispose())
+  const image = {
+    data: new Uint8Array(64 * 48 * 3).map((_, i) => (i * 37) % 256),
+    width: 64,
+    height: 48,
+    channels: 3 as const,
+  }
+  const embedding = await resnet.encodeImage([image, image])
+  const pooled = await resnet.encodeImage(image, { output: 'pooled', normalize: false })
+  const tokens = await resnet.encodeImage(image, { output: 'tokens', normalize: false })
+  const side = Math.floor(resnet.info.imageSize! / 32)
+  const [, width] = pooled.shape
+  t.deepEqual(embedding.shape, [2, resnet.info.embedDim])
+  t.deepEqual(pooled.shape, [1, width])
+  t.is(width % 32, 0)
+  t.deepEqual(tokens.shape, [1, 1 + side ** 2, width])
+  t.deepEqual(bits(tokens.data.slice(0, width)), bits(pooled.data))
 })
