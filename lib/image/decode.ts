@@ -193,7 +193,7 @@ function checked(
       expected: `${width} x ${height} ${mode}, ${bytes} bytes`,
       actual: `${channels} channels, ${data.length} bytes`,
     })
-  return { data, width, height, mode, ...(nearest ? { nearest } : {}) }
+  return { data, width, height, mode, ours: true, ...(nearest ? { nearest } : {}) }
 }
 
 /** A sharp pipeline of the caller's: its result is taken as it comes, as 8-bit sRGB or grey with straight alpha. */

@@ -12,6 +12,58 @@
  * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
  */
 
+/**
+ * A number of places. Whoever holds one must not wait for anything that another holder would have to free.
+ */
+export class Places {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(places: number) {
+    this.#free = places
+  }
+
+  /** Waits for a place; the answer gives it back, once. Rejects with `signal.reason`, keeping no place. */
+  async enter(signal?: AbortSignal): Promise<() => void> {
+    signal?.throwIfAborted()
+    if (this.#free > 0) this.#free--
+    else await this.#turn(signal)
+    let inside = true
+    return () => {
+      if (!inside) return
+      inside = false
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#free++
+    }
+  }
+
+  /** Runs `work` in a place. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const leave = await this.enter(signal)
+    try {
+      return await work()
+    } finally {
+      leave()
+    }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(admit), 1)
+        reject(signal?.reason)
+      }
+      const admit = () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.push(admit)
+    })
+  }
+}
+
 /** Decoded pixels in flight, in bytes. */
 export const DECODED_BYTES_IN_FLIGHT = 128 * 1024 * 1024
 
@@ -28,6 +80,13 @@ interface Waiter {
 export class DecodeGate {
   readonly pictures: number
   readonly bytes: number
+  /** `threads` is a limit for decoding too: more decoders than that would take the processor from everybody else. */
+  readonly decoding: Places
+  /**
+   * From before a picture's file is read until there is room to decode it: a thousand calls that wait hold no thousand
+   * files in memory.
+   */
+  readonly opening: Places
   #usedPictures = 0
   #usedBytes = 0
   #waiting: Waiter[] = []
@@ -35,6 +94,8 @@ export class DecodeGate {
   constructor(threads: number, bytes = DECODED_BYTES_IN_FLIGHT) {
     this.pictures = 2 * Math.max(1, threads)
     this.bytes = bytes
+    this.decoding = new Places(Math.max(1, threads))
+    this.opening = new Places(this.pictures)
   }
 
   /** Pictures inside, their bytes, and how many wait: for tests. */

@@ -10,6 +10,8 @@ export interface DecodedImage {
   mode: PixelMode
   /** Pillow resizes palette and 1-bit pictures with NEAREST whatever is asked. */
   nearest?: boolean
+  /** Decoded here and nobody else's: native code detaches the buffer when it has read it. */
+  ours?: boolean
 }
 
 /** Already preprocessed: (3, size, size) float32 planes. */

@@ -110,11 +110,13 @@ async function fill(
         slots.push({ image: item.image, input: item.input })
       } else {
         const { bytes, decode } = item.pending
+        const { opened } = item
         const ticket =
           gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
         if (!ticket) break
         tickets.push(ticket)
-        const image = decode().catch(asClipError)
+        opened()
+        const image = gate.decoding.run(decode, signal).catch(asClipError)
         image.catch(() => {}) // seen below, after the other pictures of this window
         slots.push({ image, input: item.input })
       }
@@ -138,7 +140,7 @@ function asClipError(error: unknown): ClipError {
 
 type Item = { input: number } & (
   | { image: NativeImage | ClipError; pending?: undefined }
-  | { image?: undefined; pending: Extract<Prepared, { kind: 'pending' }> }
+  | { image?: undefined; pending: Extract<Prepared, { kind: 'pending' }>; opened(): void }
 )
 
 /** The inputs one by one, headers read, Preprocessed ones taken apart; at most one waits to be taken. */
@@ -192,13 +194,17 @@ class Source {
     }
     signal.throwIfAborted()
     const input = this.#input++
+    const opened = await this.options.gate.opening.enter(signal)
+    let keep = false
     try {
       const prepared = await prepareImage(result.value, {
         ...this.options,
         ...(single ? {} : { index: input }),
       })
-      if (prepared.kind === 'pending') this.#items.push({ input, pending: prepared })
-      else
+      if (prepared.kind === 'pending') {
+        keep = !this.#ended
+        this.#items.push({ input, pending: prepared, opened })
+      } else
         for (const image of prepared.images) {
           if ('planes' in image && size !== undefined && image.planes.length !== 3 * size * size)
             throw argumentError(
@@ -212,11 +218,14 @@ class Source {
     } catch (error) {
       if (!(error instanceof ClipError)) throw error
       this.#items.push({ input, image: error })
+    } finally {
+      if (!keep) opened()
     }
   }
 
   /** Lets a generator or stream of inputs clean up. Not awaited: it may never answer. */
   close(): void {
+    for (const item of this.#items) if (item.pending) item.opened()
     if (this.#ended) return
     this.#ended = true
     try {

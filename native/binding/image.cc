@@ -11,7 +11,8 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
     const size_t side = static_cast<size_t>(size);
     const auto planes = f.typed<float>("planes", 3 * side * side);
     image.width = image.height = size;
-    image.planes = static_cast<const float*>(hold(planes.data, planes.length * sizeof(float), planes.array));
+    image.planes =
+        static_cast<const float*>(hold(planes.data, planes.length * sizeof(float), planes.array, false));
     return image;
   }
   image.width = f.integer("width");
@@ -29,7 +30,8 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
   const auto data = f.typed<uint8_t>("data", bytes);
   if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
     wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");
-  image.data = static_cast<const uint8_t*>(hold(data.data, bytes, data.array));
+  const bool ours = f.has("ours") && f.boolean("ours");
+  image.data = static_cast<const uint8_t*>(hold(data.data, bytes, data.array, ours));
   return image;
 }
 

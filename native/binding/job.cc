@@ -62,6 +62,7 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
   const Ticket ticket = next_++;
   Pending entry;
   for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+  for (const Napi::Value& v : call.spend) entry.spend.push_back(Napi::Reference<Napi::Value>::New(v, 1));
   entry.result = std::move(call.result);
   entry.cancel = std::move(call.cancel);
   entry.keyed = call.job >= 0;
@@ -135,6 +136,19 @@ void Environment::wake(napi_env env, napi_value, void* context, void*) {
   }
 }
 
+namespace {
+
+// Only a buffer that is an array's alone: small ones may share a pool.
+void detach(Napi::Env env, const Napi::Value& value) {
+  if (!value.IsTypedArray()) return;
+  const Napi::TypedArray array = value.As<Napi::TypedArray>();
+  Napi::ArrayBuffer buffer = array.ArrayBuffer();
+  if (array.ByteOffset() == 0 && array.ByteLength() == buffer.ByteLength())
+    napi_detach_arraybuffer(env, buffer);
+}
+
+}  // namespace
+
 // Statuses are ignored on purpose: they only fail when the environment can't run JavaScript any more.
 void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   const auto at = pending_.find(ticket);
@@ -142,6 +156,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   // A JavaScript exception may be raised below; the entry must be gone whatever happens.
   Pending entry = std::move(at->second);
   withdraw(ticket);
+  for (const auto& array : entry.spend) detach(env_, array.Value());
   if (!entry.deferred) return;  // cancelled before
   try {
     Napi::Value value = env_.Undefined();

@@ -58,8 +58,9 @@ class Environment {
   using Key = std::pair<const void*, int64_t>;
 
   struct Pending {
-    napi_deferred deferred = nullptr;                // nullptr once settled
-    std::vector<Napi::Reference<Napi::Value>> keep;  // buffers that the pool reads or writes
+    napi_deferred deferred = nullptr;                 // nullptr once settled
+    std::vector<Napi::Reference<Napi::Value>> keep;   // buffers that the pool reads or writes
+    std::vector<Napi::Reference<Napi::Value>> spend;  // the same, of ours: detached afterwards
     std::function<Napi::Value(Napi::Env)> result;
     std::function<void()> cancel;
     bool keyed = false;
@@ -73,6 +74,10 @@ class Environment {
   // `result` is called on this thread when the work is done without failure.
   struct Call {
     std::vector<Napi::Value> keep = {};
+    // Typed arrays that are nobody else's: their memory is given back when the pool is done, not at some
+    // later garbage collection. (Megabytes per picture otherwise drive the collector: pauses of several
+    // milliseconds.)
+    std::vector<Napi::Value> spend = {};
     std::function<Napi::Value(Napi::Env)> result = {};
     std::function<void()> cancel = {};
     const void* owner = nullptr;

@@ -46,9 +46,13 @@ struct Input {
   std::shared_ptr<Queue::Job> job = std::make_shared<Queue::Job>();
   std::shared_ptr<std::vector<std::unique_ptr<uint8_t[]>>> copies =
       std::make_shared<std::vector<std::unique_ptr<uint8_t[]>>>();
-  std::vector<Napi::Value> keep;
+  std::vector<Napi::Value> keep, spend;
 
-  const void* hold(const void* data, size_t bytes, Napi::Value array) {
+  const void* hold(const void* data, size_t bytes, Napi::Value array, bool ours) {
+    if (ours) {
+      spend.push_back(array);
+      return data;
+    }
     if (bytes > kCopyLimit) {
       keep.push_back(array);
       return data;
@@ -65,6 +69,7 @@ Napi::Value enqueue(const State& state, int64_t id, Input input) {
   const std::shared_ptr<Queue> queue = state->queue;
   Environment::Call call;
   call.keep = std::move(input.keep);
+  call.spend = std::move(input.spend);
   call.result = [job](Napi::Env env) { return toFloats(env, job->out.get(), job->floats); };
   call.cancel = [job, queue] { queue->cancel(job); };
   call.owner = queue.get();
@@ -85,8 +90,8 @@ void readImages(const State& state, Napi::Value value, Input& input) {
   for (uint32_t i = 0; i < array.Length(); ++i) {
     try {
       images.push_back(readImage(array.Get(i), "images[" + std::to_string(i) + "]", state->size,
-                                 [&input](const void* data, size_t bytes, Napi::Value owner) {
-                                   return input.hold(data, bytes, owner);
+                                 [&input](const void* data, size_t bytes, Napi::Value owner, bool ours) {
+                                   return input.hold(data, bytes, owner, ours);
                                  }));
     } catch (Error& e) {
       e.index = static_cast<int>(i);

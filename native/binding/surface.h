@@ -18,8 +18,9 @@ Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);
 
-// image.cc: a NativeImage. `hold` is told which bytes the image points to and answers where they will lie.
-using Hold = std::function<const void*(const void* data, size_t bytes, Napi::Value owner)>;
+// image.cc: a NativeImage. `hold` is told which bytes the image points to and answers where they will lie;
+// `ours`: the pixels were decoded by lib and nobody else has them.
+using Hold = std::function<const void*(const void* data, size_t bytes, Napi::Value owner, bool ours)>;
 Image readImage(Napi::Value value, const std::string& field, int size, const Hold& hold);
 
 }  // namespace clip::binding

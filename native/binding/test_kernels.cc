@@ -87,11 +87,11 @@ Napi::Value patches(Call& c) {
 // resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
 Napi::Value preprocess(Call& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
-  const Image image =
-      readImage(c.value("image"), "image", config.size, [&c](const void* data, size_t, Napi::Value owner) {
-        c.keep(owner);
-        return data;
-      });
+  const Image image = readImage(c.value("image"), "image", config.size,
+                                [&c](const void* data, size_t, Napi::Value owner, bool) {
+                                  c.keep(owner);
+                                  return data;
+                                });
   const size_t side = rowsOf(config.size), pixels = side * side;
   auto* out = c.array<float>("out", {3, pixels});
   return c.run([=](const Backend& b, Context& context) {

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import sharp from 'sharp'
 import { packageRoot } from '../../lib/binding.js'
-import { ClipError, ClipError, Embeddings, Embeddings, type EncodeOptions, type ImageInput, type ImageInput, load, load } from '../../lib/index.js'
+import { ClipError, Embeddings, type EncodeOptions, type ImageInput, load } from '../../lib/index.js'
 import { bits, pictures, red } from './helpers.js'
 
 const clip = await load()
