@@ -211,6 +211,12 @@ class Pool {
   }
 
   void loop() {
+#ifdef __linux__
+    // Throughput work: when one of us wakes it does not push a thread that answers somebody, Node's own above all, off
+    // its core.
+    const sched_param priority{};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &priority);
+#endif
     for (;;) {
       if (runTask() || help() || spin([&] { return work(); })) continue;
       std::unique_lock lock(mutex_);
