@@ -11,13 +11,14 @@ import { packageRoot } from '../../lib/binding.js'
 import { loadNow, type Machine, machine, machineLine, versionOf } from '../machine.js'
 import type { Effort } from './arena.js'
 import { classifierRows } from './classifier.js'
+import { modelRows } from './models.js'
 import { blockingRows, jpegRows, startRows, topKRows } from './others.js'
 import { plotRows } from './plot.js'
 import { markdown, table } from './report.js'
 import type { Row } from './row.js'
 import { imageRows, textRows } from './towers.js'
 
-const groups = ['image', 'text', 'classifier', 'topk', 'jpeg', 'start', 'blocking'] as const
+const groups = ['image', 'text', 'classifier', 'topk', 'jpeg', 'start', 'blocking', 'models'] as const
 type Group = (typeof groups)[number]
 
 const { values, positionals } = parseArgs({
@@ -55,7 +56,9 @@ const effort: Effort & { labels: number; prompts: number } = {
 const log = (text: string) => process.stderr.write(`${text}\n`)
 const where: Machine & { ort: string } = { ...machine(), ort: versionOf(folder, 'onnxruntime-node') }
 const threadCounts = values.threads.split(',').map(Number)
-const chosen = new Set<Group>(positionals.length > 0 ? (positionals as Group[]) : groups)
+const chosen = new Set<Group>(
+  positionals.length > 0 ? (positionals as Group[]) : groups.filter(g => g !== 'models'),
+)
 const rows: Row[] = []
 
 const add = (more: Row[]) => {
@@ -74,6 +77,7 @@ for (const threads of threadCounts) {
 }
 if (chosen.has('jpeg')) add(await jpegRows(effort, log))
 if (chosen.has('blocking')) add(await blockingRows(effort, log))
+if (chosen.has('models')) for (const threads of threadCounts) add(await modelRows(threads, effort, log))
 if (chosen.has('classifier'))
   for (const threads of threadCounts) add(await classifierRows(threads, effort, log))
 where.loadAfter = loadNow()
@@ -96,6 +100,12 @@ if (values.out) {
     `${name}.md`,
     `# Against onnxruntime-node ${where.ort}\n\n${head}\n\n${busy ? `**${busy}**\n\n` : ''}${markdown(rows)}\n`,
   )
-  await writeFile(`${name}.svg`, plotRows(rows, head))
+  await writeFile(
+    `${name}.svg`,
+    plotRows(
+      rows.filter(r => !Number.isNaN(r.bar.required)),
+      head,
+    ),
+  )
   log(`Written: ${name}.jsonl, .md, .svg`)
 }

@@ -4,7 +4,7 @@ import { columns, duration } from '../stats.js'
 import { type Row, verdict } from './row.js'
 
 const number = (x: number | undefined, unit: Row['unit']): string => {
-  if (x === undefined) return '-'
+  if (x === undefined || Number.isNaN(x)) return '-'
   if (unit === 'percent') return `${(100 * x).toFixed(0)} %`
   if (unit === 'ms') return `${x.toPrecision(2)} ms`
   return x.toPrecision(3)

@@ -2,6 +2,7 @@
 
 import { median, spread } from '../stats.js'
 
+/** NaN: nothing was asked. */
 export interface Bar {
   required: number
   goal: number
@@ -43,6 +44,7 @@ export const better = (row: Row): 'higher' | 'lower' =>
 export function verdict(row: Row): string {
   if (row.missing !== undefined) return row.missing
   if (row.measured === undefined || Number.isNaN(row.measured)) return 'no figure'
+  if (Number.isNaN(row.bar.required)) return ''
   const reaches = (bar: number) => (better(row) === 'higher' ? row.measured! >= bar : row.measured! <= bar)
   return reaches(row.bar.goal) ? 'goal' : reaches(row.bar.required) ? 'required' : 'below'
 }
