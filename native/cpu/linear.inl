@@ -39,7 +39,10 @@ template <class T, int Rows, int Lines>
 __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w, int steps, const char* next,
                                     bool fresh, typename T::Sum* part) {
   typename T::Sum sum[Rows][2];
-  if (fresh)
+  // Floats: a sum per block of steps, added to those before; one chain of thousands rounds several times
+  // worse.
+  constexpr bool blockwise = __is_same(typename T::Sum, F);
+  if (fresh || blockwise)
     each<Rows>([&](auto i) CLIP_INLINE { sum[i][0] = sum[i][1] = T::zeroSum(); });
   else
     each<Rows>([&](auto i) CLIP_INLINE { sum[i][0] = part[i * 2], sum[i][1] = part[i * 2 + 1]; });
@@ -67,6 +70,11 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
     step(s + 1);
   }
   if (s < steps) step(s);
+  if constexpr (blockwise)
+    if (!fresh)
+      each<Rows>([&](auto i) CLIP_INLINE {
+        sum[i][0] = part[i * 2] + sum[i][0], sum[i][1] = part[i * 2 + 1] + sum[i][1];
+      });
   each<Rows>([&](auto i) CLIP_INLINE { part[i * 2] = sum[i][0], part[i * 2 + 1] = sum[i][1]; });
 }
 
