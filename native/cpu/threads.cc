@@ -212,8 +212,8 @@ class Pool {
 
   void loop() {
 #ifdef __linux__
-    // Throughput work: when one of us wakes it does not push a thread that answers somebody, Node's own above all, off
-    // its core.
+    // Throughput work: when one of us wakes it does not push a thread that answers somebody, Node's own above
+    // all, off its core.
     const sched_param priority{};
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &priority);
 #endif
