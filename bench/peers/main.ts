@@ -104,7 +104,7 @@ if (values.out) {
     `${name}.svg`,
     plotRows(
       rows.filter(r => !Number.isNaN(r.bar.required)),
-      head,
+      busy ? `BUSY MACHINE, not to be quoted. ${head}` : head,
     ),
   )
   log(`Written: ${name}.jsonl, .md, .svg`)
