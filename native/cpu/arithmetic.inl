@@ -22,7 +22,7 @@ struct Float32 {
 
 struct Bfloat16AsFloat32 {
   static constexpr Dtype dtype = Dtype::bfloat16;
-  static constexpr int group = 2, parts = 2, rows = kTileRows - 1;  // one register for what is being shifted
+  static constexpr int group = 2, parts = 2, rows = kShiftedRows;
   using Step = int32_t;
   using Sum = F;
   static CLIP_INLINE F input(Index<0>, Step x) { return lowHalves(allInt(x)); }
@@ -35,7 +35,7 @@ struct Bfloat16AsFloat32 {
 
 struct Int8AsInt16 {
   static constexpr Dtype dtype = Dtype::int8;
-  static constexpr int group = 4, parts = 2, rows = kTileRows - 1;
+  static constexpr int group = 4, parts = 2, rows = kTileRows - 1;  // a register for the products
   using Step = int32_t;
   using Sum = I;
   static CLIP_INLINE I input(Index<0>, Step x) { return lowBytes(allInt(x)); }

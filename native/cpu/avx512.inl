@@ -5,7 +5,8 @@
 using F = __m512;
 using I = __m512i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;  // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kTileRows = 14;     // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kShiftedRows = 10;  // of Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
 constexpr int kQueries = 4;
 
 CLIP_VECTOR __mmask16 lanes(int n) { return __mmask16(0xffffu >> (16 - n)); }  // n in 1 .. 16

@@ -3,12 +3,12 @@
  * backends.test.ts starts it once per backend: the environment is read by native code, which a worker thread's
  * process.env does not reach.
  *
- *   node dist/test/model/whole-model.js [device]
+ *   node dist/test/model/whole-model.js [device] [dtype]
  */
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { packageRoot } from '../../lib/binding.js'
+import { type Dtype, packageRoot } from '../../lib/binding.js'
 import { type Embeddings, load } from '../../lib/index.js'
 import { base64, readGolden } from './golden.js'
 
@@ -23,13 +23,13 @@ export interface WholeModel {
 
 const rows = (e: Embeddings): string[] => Array.from(e, base64)
 
-async function run(device: 'auto' | 'reference'): Promise<WholeModel> {
+async function run(device: 'auto' | 'reference', dtype: Dtype): Promise<WholeModel> {
   const golden = readGolden()
   const files = golden.images.map(image => join(packageRoot, image.file))
   const texts = golden.texts.map(text => text.text)
-  await using clip = await load(undefined, { device, threads: 1 })
-  await using two = await load(undefined, { device, threads: 2 })
-  await using narrow = await load(undefined, { device, threads: 2, maxBatchRows: 1 })
+  await using clip = await load(undefined, { device, dtype, threads: 1 })
+  await using two = await load(undefined, { device, dtype, threads: 2 })
+  await using narrow = await load(undefined, { device, dtype, threads: 2, maxBatchRows: 1 })
 
   const imageRaw = rows(await clip.encodeImage(files, { normalize: false }))
   const imageNormal = rows(await clip.encodeImage(files))
@@ -102,4 +102,11 @@ async function run(device: 'auto' | 'reference'): Promise<WholeModel> {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href)
-  process.stdout.write(JSON.stringify(await run(process.argv[2] === 'reference' ? 'reference' : 'auto')))
+  process.stdout.write(
+    JSON.stringify(
+      await run(
+        process.argv[2] === 'reference' ? 'reference' : 'auto',
+        (process.argv[3] ?? 'float32') as Dtype,
+      ),
+    ),
+  )
