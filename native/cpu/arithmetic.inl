@@ -8,6 +8,15 @@
 //   Int8AsInt16           2 vpmaddwd, 2 vpaddd: where it has no VNNI. vpmaddubsw would halve that, but its
 //   16-bit sums
 //                         saturate at 255 * 127 * 2
+//
+//   ladder: six blocks of ViT-B/32's width, 50 rows, one thread, times float32 of the same backend, float32
+//   and the rest by turns (least of 25 runs on a busy machine)                        avx512   avx2 vdpbf16ps
+//   1.88       -     kept Bfloat16AsFloat32                                                     0.94     0.98
+//   kept: for memory, not speed vpdpbusd                                                              3.09
+//   3.07    kept Int8AsInt16                                                           1.08     1.18    kept
+//   two turns without a fence between them (Int8AsInt16)                      spills at every height from 2
+//   on: dropped the bytes of an unfinished last step in the tile                          spills, VNNI at 11
+//   to 14 rows: addRest
 
 struct Float32 {
   static constexpr Dtype dtype = Dtype::float32;
