@@ -2,21 +2,21 @@
 // each column of w: `group` inputs, which a tile takes in `parts` turns. Every turn is exact in its products;
 // sums are rounded in float32, or are integers.
 //
-//   kind of arithmetic    per step of 4 bytes, row and register of columns
+//   kind of arithmetic    per step, row and register of columns
 //   Float32               1 fma
-//   Bfloat16AsFloat32     2 fma, 2 shifts of x per row: where the CPU has no bfloat16 products
-//   Int8AsInt16           2 vpmaddwd, 2 vpaddd: where it has no VNNI. vpmaddubsw would halve that, but its
-//   16-bit sums
-//                         saturate at 255 * 127 * 2
+//   Bfloat16AsFloat32     2 fma and 2 shifts of x: where the CPU has no bfloat16 products
+//   Int8AsInt16           2 vpmaddwd and 2 vpaddd: where it has no VNNI. Never vpmaddubsw,
+//                         whose 16-bit sums saturate at 255 * 127 * 2
 //
-//   ladder: six blocks of ViT-B/32's width, 50 rows, one thread, times float32 of the same backend, float32
-//   and the rest by turns (least of 25 runs on a busy machine)                        avx512   avx2 vdpbf16ps
-//   1.88       -     kept Bfloat16AsFloat32                                                     0.94     0.98
-//   kept: for memory, not speed vpdpbusd                                                              3.09
-//   3.07    kept Int8AsInt16                                                           1.08     1.18    kept
-//   two turns without a fence between them (Int8AsInt16)                      spills at every height from 2
-//   on: dropped the bytes of an unfinished last step in the tile                          spills, VNNI at 11
-//   to 14 rows: addRest
+//   ladder: six blocks of ViT-B/32's width, 50 rows, one thread, speed in units of float32 of the
+//   same backend, by turns with it, least of 25 runs on a busy machine
+//                         avx512  avx2
+//   vdpbf16ps             1.88       -   kept
+//   Bfloat16AsFloat32     0.94    0.98   kept: it halves the memory
+//   vpdpbusd              3.09    3.07   kept
+//   Int8AsInt16           1.08    1.18   kept
+//   two turns unfenced    g++ 12 spills sums from 2 rows on: dropped
+//   an unfinished step    in the tile it spills VNNI's sums from 11 rows on: addRest
 
 struct Float32 {
   static constexpr Dtype dtype = Dtype::float32;
