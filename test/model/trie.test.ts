@@ -135,3 +135,16 @@ test('a token or a length that is out of range is refused', async t => {
   t.is((await encodeIds(model, [[START, END]])).length, width)
   await model.dispose()
 })
+
+for (const device of ['auto', 'reference'] as const)
+  test(`${device}: what stands behind the end token cannot matter: a text padded to the context has the bits of the cut one`, async t => {
+    const model = await loadNative(spec, preprocess, { device })
+    const { contextLength, width: textWidth } = spec.text!
+    for (const ids of randomTexts(8, 9)) {
+      const padded = [...ids, ...new Array<number>(contextLength - ids.length).fill(END)]
+      // The plain computation: every position, none left out, the pooled row picked afterwards.
+      const all = rowsOf(await encodeIds(model, [padded], 'tokens'), textWidth)
+      t.deepEqual(all[ids.length - 1], await encodeIds(model, [ids], 'pooled'))
+    }
+    await model.dispose()
+  })
