@@ -45,39 +45,9 @@ bool available(std::string* why) {
   return false;
 }
 
-constexpr Backend kPlain{
-    .name = "avx2",
-    .device = "cpu",
-    .features = "",
-    .borrowed = "",
-    .available = available,
-    .runs = runs,
-    .epsilon = epsilon,
-    .open = cpuOpen,
-    .close = cpuClose,
-    .alloc = cpuAlloc,
-    .free = cpuFree,
-    .upload = cpuCopy,
-    .download = cpuCopy,
-    .packRows = kCols,
-    .packedSize = packedSize,
-    .pack = pack,
-    .begin = cpuBegin,
-    .end = cpuEnd,
-    .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
-    .layerNorm = layerNorm,
-    .convert = convert,
-    .attention = attention,
-    .embed = embed,
-    .gather = gather,
-    .resize = resize,
-    .patches = patches,
-    .conv = conv<convOf<Bfloat16AsFloat32>, convOf<Int8AsInt16>>,
-    .pool = pool,
-    .normalise = normalise,
-    .cosineSoftmax = cosineSoftmax,
-    .cosineTopK = cosineTopK,
-};
+#include "cpu/table.inl"
+
+constexpr Backend kPlain = plainTable("avx2", available);
 
 // Which of the two encodings of VNNI runs is the CPU's choice, not the compiler's.
 void linearVnni(Context& context, const Linear& l) {

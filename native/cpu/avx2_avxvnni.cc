@@ -26,17 +26,8 @@ namespace {
 #include "cpu/avx2.inl"
 #include "cpu/products.inl"
 
-// vpdpbusd, as in avx512_vnni.cc.
-struct FourInt8 {
-  static constexpr Dtype dtype = Dtype::int8;
-  static constexpr int group = 4, parts = 1, rows = kTileRows;
-  using Step = int32_t;
-  using Sum = I;
-  static CLIP_INLINE I input(Index<0>, Step x) { return allInt(x); }
-  static CLIP_INLINE I weight(Index<0>, const char* w) { return loadInt(w); }
-  static CLIP_INLINE Sum zeroSum() { return allInt(0); }
-  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
-};
+CLIP_VECTOR I fourProducts(I sum, I x, I w) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
+#include "cpu/four_int8.inl"
 
 }  // namespace
 

@@ -48,39 +48,9 @@ bool available(std::string* why) {
   return false;
 }
 
-constexpr Backend kPlain{
-    .name = "avx512",
-    .device = "cpu",
-    .features = "",
-    .borrowed = "",
-    .available = available,
-    .runs = runs,
-    .epsilon = epsilon,
-    .open = cpuOpen,
-    .close = cpuClose,
-    .alloc = cpuAlloc,
-    .free = cpuFree,
-    .upload = cpuCopy,
-    .download = cpuCopy,
-    .packRows = kCols,
-    .packedSize = packedSize,
-    .pack = pack,
-    .begin = cpuBegin,
-    .end = cpuEnd,
-    .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
-    .layerNorm = layerNorm,
-    .convert = convert,
-    .attention = attention,
-    .embed = embed,
-    .gather = gather,
-    .resize = resize,
-    .patches = patches,
-    .conv = conv<convOf<Bfloat16AsFloat32>, convOf<Int8AsInt16>>,
-    .pool = pool,
-    .normalise = normalise,
-    .cosineSoftmax = cosineSoftmax,
-    .cosineTopK = cosineTopK,
-};
+#include "cpu/table.inl"
+
+constexpr Backend kPlain = plainTable("avx512", available);
 
 // The plain table with the products of what the CPU has besides.
 template <LinearEntry LinearBf16, LinearEntry LinearInt8, ConvEntry ConvBf16, ConvEntry ConvInt8>

@@ -1,0 +1,37 @@
+// The table of an instruction set without extras, whatever its vectors are. Included behind the target
+// region.
+constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> available) {
+  return {
+      .name = name,
+      .device = "cpu",
+      .features = "",
+      .borrowed = "",
+      .available = available,
+      .runs = runs,
+      .epsilon = epsilon,
+      .open = cpuOpen,
+      .close = cpuClose,
+      .alloc = cpuAlloc,
+      .free = cpuFree,
+      .upload = cpuCopy,
+      .download = cpuCopy,
+      .packRows = kCols,
+      .packedSize = packedSize,
+      .pack = pack,
+      .begin = cpuBegin,
+      .end = cpuEnd,
+      .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
+      .layerNorm = layerNorm,
+      .convert = convert,
+      .attention = attention,
+      .embed = embed,
+      .gather = gather,
+      .resize = resize,
+      .patches = patches,
+      .conv = conv<convOf<Bfloat16AsFloat32>, convOf<Int8AsInt16>>,
+      .pool = pool,
+      .normalise = normalise,
+      .cosineSoftmax = cosineSoftmax,
+      .cosineTopK = cosineTopK,
+  };
+}
