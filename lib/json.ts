@@ -4,7 +4,7 @@
  * Objects become Maps, so that a key named __proto__ is a key.
  */
 
-import type { Steps } from './tokenizer/slices.js'
+import type { Steps } from './slices.js'
 
 export type Json = null | boolean | number | string | Json[] | JsonObject
 export type JsonObject = Map<string, Json>

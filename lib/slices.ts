@@ -1,21 +1,88 @@
-import { setImmediate } from 'node:timers/promises'
-
 /**
- * Keeps long work on the JavaScript thread polite: `if (slices.due()) await slices.pause(signal)` inside a loop gives
- * the event loop a turn after every half millisecond of work.
+ * Work on the JavaScript thread in slices of under a millisecond. Long work is written as a generator that yields
+ * every few microseconds; all such work in the process shares one budget per turn of the event loop, so a thousand
+ * calls at once do not make a turn a thousand slices long.
  */
+
+/** Milliseconds of work per turn; under 1 with room for the step that runs over. */
+const budget = 0.7
+
+const waiting: (() => void)[] = []
+let turnEnd = 0
+let scheduled = false
+
+function schedule(): void {
+  scheduled = true
+  setImmediate(() => {
+    scheduled = false
+    turnEnd = performance.now() + budget
+    while (waiting.length > 0 && performance.now() < turnEnd) waiting.shift()!()
+    if (waiting.length > 0 && !scheduled) schedule()
+  })
+}
+
+function enqueue(turn: () => void): void {
+  waiting.push(turn)
+  if (!scheduled) schedule()
+}
+
+/** The first work since the loop last turned starts the turn's budget. */
+function begin(): void {
+  if (scheduled) return
+  turnEnd = performance.now() + budget
+  schedule()
+}
+
+/** Steps of work that end with a value. */
+export type Steps<T> = Generator<void, T, void>
+
+/** Runs all steps, letting the event loop turn in between. Rejects with `signal.reason` when aborted. */
+export function inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const turn = (): void => {
+      try {
+        signal?.throwIfAborted()
+        do {
+          const step = steps.next()
+          if (step.done) {
+            resolve(step.value)
+            return
+          }
+        } while (performance.now() < turnEnd)
+      } catch (error) {
+        reject(error)
+        return
+      }
+      enqueue(turn)
+    }
+    begin()
+    if (waiting.length === 0 && performance.now() < turnEnd) turn()
+    else enqueue(turn)
+  })
+}
+
+/** Runs all steps without a pause: for the synchronous calls. */
+export function atOnce<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** The same for loops: `if (slices.due()) await slices.pause(signal)` ends a slice when the turn's budget is spent. */
 export class Slices {
-  #end = performance.now() + 0.5
+  constructor() {
+    begin()
+  }
 
   due(): boolean {
-    return performance.now() >= this.#end
+    return performance.now() >= turnEnd
   }
 
   /** Lets other events run. Throws the signal's reason when it was aborted meanwhile. */
   async pause(signal?: AbortSignal): Promise<void> {
-    await setImmediate()
+    await new Promise<void>(enqueue)
     signal?.throwIfAborted()
-    this.#end = performance.now() + 0.5
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { CONFIG_LIMITS, type Json, JsonError, type JsonLimits, type JsonObject, parseJson } from '../json.js'
-import { inSlices } from '../tokenizer/slices.js'
+import { inSlices } from '../slices.js'
 import { badConfig } from './errors.js'
 import { SourceFile } from './source-file.js'
 

@@ -6,7 +6,7 @@
 
 import { basename, join } from 'node:path'
 import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
-import { inSlices } from '../tokenizer/slices.js'
+import { inSlices } from '../slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson, readJsonFile } from './fields.js'
 import { SourceFile } from './source-file.js'

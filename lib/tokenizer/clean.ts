@@ -1,8 +1,8 @@
 /** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normaliser. */
 
+import type { Steps } from '../slices.js'
 import { fixText } from './ftfy.js'
 import { unescapeHtml } from './html.js'
-import type { Steps } from './slices.js'
 import { whitespace } from './words.js'
 
 /** Python's str.strip(): White_Space and the four separators U+001C to U+001F. */

@@ -1,8 +1,8 @@
 /** ftfy 6.3.1's fix_text with its default configuration: what OpenAI's tokenizer does to a text first. */
 
+import type { Steps } from '../slices.js'
 import { unescapeStrict } from './html.js'
 import { fixC1, fixEncoding } from './mojibake.js'
-import type { Steps } from './slices.js'
 import { ligatures } from './text-tables.generated.js'
 
 /** Longer lines are repaired in parts of this many code points, as the original's max_decode_length has it. */

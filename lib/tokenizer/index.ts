@@ -2,11 +2,11 @@
 
 import type { TokenizerSpec } from '../checkpoint/spec.js'
 import { argumentError, ClipError } from '../errors.js'
+import { atOnce, inSlices, type Steps } from '../slices.js'
 import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
 import { prepareEntities } from './html.js'
 import { merge } from './merge.js'
-import { atOnce, inSlices, type Steps } from './slices.js'
 import type { Encoded, TokenizeOptions, Tokenizer } from './tokenizer.js'
 import { buildTables, openaiTables, type Tables, type Vocabulary } from './vocabulary.js'
 import { huggingfaceWords, openaiWords } from './words.js'

@@ -1,7 +1,7 @@
 /** The BPE merge loop: the pair of lowest rank first, all its places from left to right, until no pair has a rank. */
 
+import type { Steps } from '../slices.js'
 import type { PairTable } from './pair-table.js'
-import type { Steps } from './slices.js'
 
 /** Up to this many symbols a plain scan per merge is faster than a heap. */
 const shortWord = 48

@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClipError } from '../errors.js'
 import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../json.js'
-import { inSlices, type Steps } from './slices.js'
+import { inSlices, type Steps } from '../slices.js'
 import type { Vocabulary } from './vocabulary.js'
 
 /** A vocabulary of 49408 pieces is 2 MB as tokenizer.json, in its most verbose form 4 MB. */

@@ -6,9 +6,9 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { packageRoot } from '../binding.js'
 import { ClipError } from '../errors.js'
+import { inSlices, type Steps } from '../slices.js'
 import { bytesInVocabularyOrder, byteToSymbol } from './byte-symbols.js'
 import { PairTable } from './pair-table.js'
-import { inSlices, type Steps } from './slices.js'
 
 /** A vocabulary as its files have it. */
 export interface Vocabulary {
