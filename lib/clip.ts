@@ -1,7 +1,8 @@
 import type { Dtype, NativeModel } from './binding.js'
 import { Calls } from './calls.js'
 import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
-import { Classifier, type ClassifierOptions, type Label, type LabelOf } from './classifier.js'
+import { Classifier, type ClassifierOptions } from './classifier.js'
+import { readClassifier } from './classifier-file.js'
 import type { Embeddings, EmbeddingsOf } from './embeddings.js'
 import type { EncodeOptions, Loaded, Output } from './encode.js'
 import { encodeImage, preprocess } from './encode-image.js'
@@ -9,7 +10,9 @@ import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions
 import { argumentError } from './errors.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
+import type { Label, LabelOf } from './labels.js'
 import type { Tower } from './load.js'
+import { checkOptions, checkSignal } from './options.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
@@ -135,6 +138,17 @@ export class Clip implements AsyncDisposable {
     options?: ClassifierOptions,
   ): Promise<Classifier<LabelOf<L>>> {
     return Classifier.create(this.#loaded, labels, options)
+  }
+
+  /**
+   * Reads a classifier that `save` wrote. Rejects with ClipError ERR_CLIP_CHECKPOINT when the file is damaged or is none,
+   * ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
+   */
+  async loadClassifier(file: string | URL, options?: { signal?: AbortSignal }): Promise<Classifier> {
+    const signal = checkSignal(checkOptions(options, ['signal']).signal)
+    this.#loaded.calls.throwIfDisposed()
+    const { labels, head, origin } = await readClassifier(this.#loaded, file, signal)
+    return new Classifier(this.#loaded, labels, head, origin)
   }
 
   /** Token ids, (n, contextLength) int32, padded as the original tokenizer pads. */
