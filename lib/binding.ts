@@ -281,6 +281,39 @@ export interface NativeMeasure {
   }): Promise<string>
 }
 
+/** How a fit ended. */
+export interface NativeFit {
+  /** Value of the objective. */
+  loss: number
+  /** Euclidean norm of its gradient. */
+  gradientNorm: number
+  iterations: number
+  /** False: maxIterations were not enough. */
+  converged: boolean
+}
+
+/** Learning on features: native/learn/. */
+export interface NativeLearn {
+  /** Multinomial logistic regression; writes weights (classes, width) and bias (classes), which say where to start. */
+  logistic(
+    job: number,
+    a: {
+      features: Float32Array
+      labels: Int32Array
+      rows: number
+      width: number
+      classes: number
+      c: number
+      maxIterations: number
+      weights: Float32Array
+      bias: Float32Array
+      threads: number
+      backend?: string | undefined
+    },
+  ): Promise<NativeFit>
+  cancel(job: number): void
+}
+
 export interface NativeBinding {
   version: string
   /** Twin of INTERFACE below. */
@@ -298,6 +331,7 @@ export interface NativeBinding {
   cancelLoad(job: number): void
   kernels: NativeKernels
   measure: NativeMeasure
+  learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
