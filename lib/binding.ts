@@ -157,6 +157,19 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
+  /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
+  infoNce(a: {
+    images: Float32Array
+    texts: Float32Array
+    rows: number
+    dim: number
+    logitScale: number
+    values: Float64Array
+    imagesGradient?: Float32Array
+    textsGradient?: Float32Array
+    threads: number
+    backend: Backend
+  }): Promise<string>
   resize(a: {
     src: Uint8Array
     width: number

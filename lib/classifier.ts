@@ -7,7 +7,7 @@ import { checkEncode, type Loaded } from './encode.js'
 import { encodeImages, type ImageList, imageList } from './encode-image.js'
 import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
 import { argumentError } from './errors.js'
-import { type Head, ZeroShotHead } from './head.js'
+import { type Best, type Head, ZeroShotHead } from './head.js'
 import type { ImageInput } from './image/input.js'
 import { checkLabels, type Label, type LabelOf } from './labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
@@ -50,6 +50,9 @@ export type StreamItem<T extends string> =
   | { index: number; image: ImageInput; predictions: Prediction<T>[]; error?: undefined }
   | { index: number; image: ImageInput; predictions?: undefined; error: Error & { code: string } }
 
+/** Rows that are scored at a time. */
+const rowsPerWindow = 1024
+
 interface CheckedClassify {
   k: number
   as: ScoreKind
@@ -67,6 +70,8 @@ export class Classifier<T extends string = string> {
   readonly kind: Head['kind']
   /** (labels, width): what pictures are compared with: class embeddings of length 1, or the weights of a linear probe. */
   readonly embeddings: Embeddings
+  /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */
+  readonly settings: Readonly<Record<string, number | string>>
   readonly #loaded: Loaded
   readonly #head: Head
   readonly #origin: Origin
@@ -77,6 +82,7 @@ export class Classifier<T extends string = string> {
     this.#head = head
     this.#origin = origin
     this.kind = head.kind
+    this.settings = Object.freeze({ ...head.settings })
     this.labels = Object.freeze([...labels])
     this.embeddings = new Embeddings(head.classes.data, head.classes.shape as readonly [number, number])
   }
@@ -190,6 +196,21 @@ export class Classifier<T extends string = string> {
     return { k: Math.min(topK, this.labels.length), as, threshold, signal }
   }
 
+  /** In windows of rows, because a head may need memory for each row and label. */
+  async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
+    const { width } = this.#head.features
+    const index = new Int32Array(rows * k)
+    const value = new Float32Array(rows * k)
+    for (let from = 0; from < rows; from += rowsPerWindow) {
+      const n = Math.min(rowsPerWindow, rows - from)
+      const window = features.subarray(from * width, (from + n) * width)
+      const best = await this.#head.best(this.#loaded, window, n, k, as, call.signal)
+      index.set(best.index, from * k)
+      value.set(best.value, from * k)
+    }
+    return { index, value }
+  }
+
   async #score(
     call: Call,
     list: ImageList,
@@ -200,7 +221,7 @@ export class Classifier<T extends string = string> {
     const encoded = await encodeImages(this.#loaded, call, list, checked)
     const rows = encoded.shape[0]!
     if (rows === 0) return []
-    const { index, value } = await this.#head.best(this.#loaded, encoded.data, rows, k, as, call.signal)
+    const { index, value } = await this.#best(encoded.data, rows, k, as, call)
     call.signal?.throwIfAborted()
     const slices = new Slices()
     const all: Prediction<T>[][] = []

@@ -89,7 +89,7 @@ export class ZeroShotHead implements Head {
 
 /**
  * The k best of each row of (rows, classes) logits; ties by lower index. Probabilities are the softmax over all classes.
- * A NaN comes last, and makes every probability of its row NaN.
+ * A NaN makes every probability of its row NaN.
  */
 export async function bestLogits(
   logits: Float32Array,
@@ -126,5 +126,5 @@ export async function bestLogits(
   return { index, value }
 }
 
-/** Best first, NaN last. */
-const before = (a: number, b: number) => a > b || (Number.isNaN(b) && !Number.isNaN(a))
+/** Best first; NaN counts as best, as in cosineTopK (and torch.topk). */
+const before = (a: number, b: number) => a > b || (Number.isNaN(a) && !Number.isNaN(b))

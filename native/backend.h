@@ -218,6 +218,21 @@ struct CosineTopK {
   Score score;
 };
 
+// The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as open_clip's
+// ClipLoss: z = scale * images · textsᵀ, loss = (cross entropy of z's rows + that of its columns, pair i
+// belonging together) / 2, both means over the pairs; and its gradients. Rows are taken as they are: the
+// model has normalised them. z (rows, rows) is never stored.
+struct InfoNce {
+  const float* images;  // (rows, dim), dense
+  const float* texts;   // (rows, dim), dense
+  int rows, dim;
+  float scale;
+  double* loss;           // one number
+  float* imagesGradient;  // (rows, dim) each, or all three nullptr: the loss alone
+  float* textsGradient;
+  double* scaleGradient;  // one number
+};
+
 // Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
 // backend.
 struct Context;
@@ -288,6 +303,7 @@ struct Backend {
   Entry<void(Context&, const Normalise&)> normalise;
   Entry<void(Context&, const CosineSoftmax&)> cosineSoftmax;
   Entry<void(Context&, const CosineTopK&)> cosineTopK;
+  Entry<void(Context&, const InfoNce&)> infoNce;
 };
 
 // backend.cc

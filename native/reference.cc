@@ -214,6 +214,7 @@ const Backend referenceBackend{
     .normalise = reference::normalise,
     .cosineSoftmax = reference::cosineSoftmax,
     .cosineTopK = reference::cosineTopK,
+    .infoNce = reference::infoNce,
 };
 
 }  // namespace clip

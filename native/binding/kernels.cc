@@ -155,6 +155,29 @@ Napi::Value cosineTopK(Call& c) {
   });
 }
 
+Napi::Value infoNce(Call& c) {
+  const int rows = c.integer("rows"), dim = c.integer("dim");
+  const float scale = static_cast<float>(c.number("logitScale"));
+  const size_t n = rowsOf(rows), d = rowsOf(dim);
+  const auto* images = c.array<float>("images", {n, d});
+  const auto* texts = c.array<float>("texts", {n, d});
+  const bool gradients = c.has("imagesGradient");
+  auto* ofImages = gradients ? c.array<float>("imagesGradient", {n, d}) : nullptr;
+  auto* ofTexts = gradients ? c.array<float>("textsGradient", {n, d}) : nullptr;
+  double* const values = c.array<double>("values", {2});  // loss, d loss / d scale
+  return c.run([=](const Backend& b, Context& context) {
+    b.infoNce(context, {.images = images,
+                        .texts = texts,
+                        .rows = rows,
+                        .dim = dim,
+                        .scale = scale,
+                        .loss = values,
+                        .imagesGradient = ofImages,
+                        .textsGradient = ofTexts,
+                        .scaleGradient = values + 1});
+  });
+}
+
 Napi::Value resize(Call& c) {
   constexpr int side = 1 << 20;
   const int width = c.integer("width", 1, side), height = c.integer("height", 1, side);
@@ -205,6 +228,7 @@ Napi::Object makeKernels(Napi::Env env) {
   add("layerNorm", layerNorm);
   add("cosineSoftmax", cosineSoftmax);
   add("cosineTopK", cosineTopK);
+  add("infoNce", infoNce);
   add("resize", resize);
   addTestKernels(add);
   return o;

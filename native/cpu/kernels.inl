@@ -6,6 +6,7 @@
 #include "cpu/layer_norm.inl"
 #include "cpu/rows.inl"
 #include "cpu/cosine.inl"
+#include "cpu/info_nce.inl"
 #include "cpu/resize.inl"
 
 bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }

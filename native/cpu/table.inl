@@ -33,5 +33,6 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .normalise = normalise,
       .cosineSoftmax = cosineSoftmax,
       .cosineTopK = cosineTopK,
+      .infoNce = infoNce,
   };
 }

@@ -33,32 +33,33 @@ def problem(seed, rows, width, classes, spread):
     return (centres[labels] + spread * noise).astype(np.float32), labels
 
 
-cases = []
-for seed, rows, width, classes, spread, c in [
-    (1, 60, 5, 2, 2.0, 1.0),
-    (2, 90, 7, 3, 3.0, 0.01),
-    (3, 203, 33, 10, 4.0, 0.316),
-    (4, 203, 33, 10, 4.0, 10.0),
-    (5, 64, 192, 8, 3.0, 1.0),  # more features than samples
-    (6, 600, 64, 80, 4.0, 0.1),  # large enough for the float32 part
-    (7, 40, 6, 4, 0.1, 1000.0),  # separable, hardly penalised
-]:
-    x, y = problem(seed, rows, width, classes, spread)
-    model = LogisticRegression(C=c, solver="lbfgs", tol=1e-10, max_iter=100000).fit(x.astype(np.float64), y)
-    w, b = model.coef_, model.intercept_
-    if classes == 2:  # scikit-learn keeps one vector: the same function as two opposite halves
-        w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
-    z = x.astype(np.float64) @ w.T + b
-    top = z.max(axis=1)
-    losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + top - z[np.arange(rows), y]
-    two = np.sort(z, axis=1)[:, -2:]
-    cases.append({
-        "seed": seed, "rows": rows, "width": width, "classes": classes, "spread": spread, "c": c,
-        "loss": float(0.5 * (w ** 2).sum() + c * losses.sum()),
-        "predictions": [int(v) for v in z.argmax(axis=1)],
-        "close": [int(i) for i in np.flatnonzero(two[:, 1] - two[:, 0] <= 1e-4)],
-    })
-    print(cases[-1]["loss"], model.n_iter_, len(cases[-1]["close"]), (z.argmax(axis=1) == y).mean())
+if __name__ == "__main__":
+    cases = []
+    for seed, rows, width, classes, spread, c in [
+        (1, 60, 5, 2, 2.0, 1.0),
+        (2, 90, 7, 3, 3.0, 0.01),
+        (3, 203, 33, 10, 4.0, 0.316),
+        (4, 203, 33, 10, 4.0, 10.0),
+        (5, 64, 192, 8, 3.0, 1.0),  # more features than samples
+        (6, 600, 64, 80, 4.0, 0.1),  # large enough for the float32 part
+        (7, 40, 6, 4, 0.1, 1000.0),  # separable, hardly penalised
+    ]:
+        x, y = problem(seed, rows, width, classes, spread)
+        model = LogisticRegression(C=c, solver="lbfgs", tol=1e-10, max_iter=100000).fit(x.astype(np.float64), y)
+        w, b = model.coef_, model.intercept_
+        if classes == 2:  # scikit-learn keeps one vector: the same function as two opposite halves
+            w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
+        z = x.astype(np.float64) @ w.T + b
+        top = z.max(axis=1)
+        losses = np.log(np.exp(z - top[:, None]).sum(axis=1)) + top - z[np.arange(rows), y]
+        two = np.sort(z, axis=1)[:, -2:]
+        cases.append({
+            "seed": seed, "rows": rows, "width": width, "classes": classes, "spread": spread, "c": c,
+            "loss": float(0.5 * (w ** 2).sum() + c * losses.sum()),
+            "predictions": [int(v) for v in z.argmax(axis=1)],
+            "close": [int(i) for i in np.flatnonzero(two[:, 1] - two[:, 0] <= 1e-4)],
+        })
+        print(cases[-1]["loss"], model.n_iter_, len(cases[-1]["close"]), (z.argmax(axis=1) == y).mean())
 
-with open(os.path.join(here, "logistic.json"), "w") as f:
-    json.dump({"sklearn": sklearn.__version__, "cases": cases}, f, separators=(",", ":"))
+    with open(os.path.join(here, "logistic.json"), "w") as f:
+        json.dump({"sklearn": sklearn.__version__, "cases": cases}, f, separators=(",", ":"))
