@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage } from './image/pixels.js'
+import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -292,39 +293,6 @@ export interface NativeMeasure {
     backend: Backend
     times: Float32Array
   }): Promise<string>
-}
-
-/** How a fit ended. */
-export interface NativeFit {
-  /** Value of the objective. */
-  loss: number
-  /** Euclidean norm of its gradient. */
-  gradientNorm: number
-  iterations: number
-  /** False: maxIterations were not enough. */
-  converged: boolean
-}
-
-/** Learning on features: native/learn/. */
-export interface NativeLearn {
-  /** Multinomial logistic regression; writes weights (classes, width) and bias (classes), which say where to start. */
-  logistic(
-    job: number,
-    a: {
-      features: Float32Array
-      labels: Int32Array
-      rows: number
-      width: number
-      classes: number
-      c: number
-      maxIterations: number
-      weights: Float32Array
-      bias: Float32Array
-      threads: number
-      backend?: string | undefined
-    },
-  ): Promise<NativeFit>
-  cancel(job: number): void
 }
 
 export interface NativeBinding {

@@ -7,6 +7,8 @@ import type { Loaded } from './encode.js'
 import { argumentError, ClipError } from './errors.js'
 import { type Head, ZeroShotHead } from './head.js'
 import type { Json } from './json.js'
+import { pooledWidth } from './learn/examples.js'
+import { LinearProbeHead, TipAdapterHead } from './learned-heads.js'
 import { TensorFile, writeTensorFile } from './tensor-file.js'
 
 const format = 'clip-native/classifier'
@@ -20,8 +22,7 @@ export function pathOf(field: string, file: unknown): string {
 }
 
 /** Refuses what was made with other weights: cosines of two models mean nothing. */
-export function checkFingerprint(loaded: Loaded, file: string, what: string, fingerprint: unknown): void {
-  const own = loaded.checkpoint.fingerprint
+export function checkFingerprint(own: string, file: string, what: string, fingerprint: unknown): void {
   if (fingerprint === own) return
   throw new ClipError(
     'ERR_CLIP_MODEL_MISMATCH',
@@ -60,6 +61,40 @@ type ReadHead = (file: TensorFile, loaded: Loaded, labels: number) => Head
 const readers: Record<string, ReadHead> = {
   'zero-shot': (file, loaded, labels) =>
     new ZeroShotHead(file.tensor('classes', [labels, loaded.spec.embedDim])),
+  'linear-probe': (file, loaded, labels) => {
+    const output = file.word('output', ['pooled', 'embedding'])
+    const width = output === 'pooled' ? pooledWidth(loaded) : loaded.spec.embedDim
+    return new LinearProbeHead(
+      file.tensor('classes', [labels, width ?? -1]),
+      file.tensor('bias', [labels]),
+      output,
+      file.word('normalize', ['true', 'false']) === 'true',
+      numbers(file, ['C', 'loss', 'iterations', 'converged', 'validationAccuracy']),
+    )
+  },
+  'tip-adapter': (file, loaded, labels) => {
+    const keys = file.tensor('keys', [-1, loaded.spec.embedDim])
+    const owners = file.tensor('owners', [keys.shape[0]!])
+    for (const owner of owners.data)
+      if (!Number.isInteger(owner) || owner < 0 || owner >= labels)
+        throw badCheckpoint(
+          file.file,
+          'owners',
+          `expected \`owners\` to be labels from 0 to ${labels - 1}, got ${owner}`,
+        )
+    return new TipAdapterHead(file.tensor('classes', [labels, loaded.spec.embedDim]), keys, owners, {
+      alpha: file.number('alpha'),
+      beta: file.number('beta'),
+      ...numbers(file, ['fineTuned', 'validationAccuracy']),
+    })
+  },
+}
+
+/** Those of the metadata that are there. */
+function numbers(file: TensorFile, names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    names.filter(name => file.metadata.has(name)).map(name => [name, file.number(name)]),
+  )
 }
 
 function toPlain(value: Json): unknown {
@@ -78,7 +113,7 @@ export async function readClassifier(
   const file = await TensorFile.read(path, format, mostBytes, signal)
   const fail = (field: string, message: string) => badCheckpoint(path, field, message)
   if (!(file.about instanceof Map)) throw fail('about', 'expected `about` to be an object')
-  checkFingerprint(loaded, path, 'this classifier', file.metadata.get('fingerprint'))
+  checkFingerprint(loaded.checkpoint.fingerprint, path, 'this classifier', file.metadata.get('fingerprint'))
   const labels = file.about.get('labels')
   if (!Array.isArray(labels) || labels.length === 0 || !labels.every(label => typeof label === 'string'))
     throw fail('about.labels', 'expected `labels` to be an array of one string or more')

@@ -11,6 +11,10 @@ import { argumentError } from './errors.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { Label, LabelOf } from './labels.js'
+import type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
+import type { Examples } from './learn/examples.js'
+import type { LinearProbeOptions } from './learn/linear-probe.js'
+import type { TipAdapterOptions } from './learn/tip-adapter.js'
 import type { Tower } from './load.js'
 import { checkOptions, checkSignal } from './options.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
@@ -149,6 +153,38 @@ export class Clip implements AsyncDisposable {
     this.#loaded.calls.throwIfDisposed()
     const { labels, head, origin } = await readClassifier(this.#loaded, file, signal)
     return new Classifier(this.#loaded, labels, head, origin)
+  }
+
+  /**
+   * Linear probe: a classifier learned from labelled pictures by multinomial logistic regression on the image tower's
+   * features, as in section 3.2 of the CLIP paper and to scikit-learn's optimum.
+   *
+   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   */
+  async linearProbe<const T extends string>(
+    examples: Examples<T>,
+    options?: LinearProbeOptions,
+  ): Promise<Classifier<T>> {
+    return (await import('./learn/linear-probe.js')).linearProbe(this.#loaded, examples, options)
+  }
+
+  /**
+   * Tip-Adapter: class names and a cache of a few labelled pictures; training-free, or with `fineTune` its keys trained.
+   *
+   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   */
+  async tipAdapter(examples: Examples, options?: TipAdapterOptions): Promise<Classifier> {
+    return (await import('./learn/tip-adapter.js')).tipAdapter(this.#loaded, examples, options)
+  }
+
+  /**
+   * Trains both projections and the temperature on pairs of pictures and texts, everything below them frozen, with the
+   * contrastive loss of the paper. The model itself stays as it is: save the result and `load` it as `adapter`.
+   *
+   * Rejects as encodeImage and encodeText do, and with TypeError or RangeError for pairs that can't be.
+   */
+  async adapt(pairs: Pairs, options?: AdaptOptions): Promise<Adapter> {
+    return (await import('./learn/adapt.js')).adapt(this.#loaded, pairs, options)
   }
 
   /** Token ids, (n, contextLength) int32, padded as the original tokenizer pads. */

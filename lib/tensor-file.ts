@@ -93,7 +93,8 @@ export class TensorFile {
     readonly file: string,
     readonly metadata: ReadonlyMap<string, string>,
     readonly about: Json,
-    private readonly tensors: ReadonlyMap<string, Tensor>,
+    readonly bytes: number,
+    private readonly tensors: ReadonlyMap<string, Tensor & { offset: number }>,
   ) {}
 
   /**
@@ -138,7 +139,7 @@ export class TensorFile {
           `has version ${quote(String(metadata.get('version')))} of its format; this clip-native reads version "1"`,
           { expected: '1', actual: String(metadata.get('version')) },
         )
-      const tensors = new Map<string, Tensor>()
+      const tensors = new Map<string, Tensor & { offset: number }>()
       let about: Json
       for (const tensor of table.tensors.values()) {
         const bytes = tensor.shape.reduce((n, size) => n * size, 1) * (tensor.dtype === 'U8' ? 1 : 4)
@@ -154,7 +155,7 @@ export class TensorFile {
           const read = await source.read(tensor.offset, bytes)
           const data = new Float32Array(bytes / 4)
           bytesOf(data).set(read)
-          tensors.set(tensor.name, { data, shape: tensor.shape })
+          tensors.set(tensor.name, { data, shape: tensor.shape, offset: tensor.offset })
         } else
           throw badCheckpoint(
             file,
@@ -163,7 +164,7 @@ export class TensorFile {
           )
       }
       if (about! === undefined) throw badCheckpoint(file, 'about', 'has no tensor `about`')
-      return new TensorFile(file, metadata, about, tensors)
+      return new TensorFile(file, metadata, about, source.bytes, tensors)
     } finally {
       await source.close()
     }
@@ -187,6 +188,11 @@ export class TensorFile {
     return tensor
   }
 
+  /** Where a tensor's bytes lie in the file. */
+  offsetOf(name: string): number {
+    return this.tensors.get(name)!.offset
+  }
+
   /** A number of the metadata, finite, or ERR_CLIP_CHECKPOINT. */
   number(name: string): number {
     const text = this.metadata.get(name)
@@ -198,5 +204,16 @@ export class TensorFile {
         `expected \`${name}\` to be a number, got ${text === undefined ? 'nothing' : quote(text)}`,
       )
     return value
+  }
+
+  /** A word of the metadata, or ERR_CLIP_CHECKPOINT. */
+  word<const T extends string>(name: string, choices: readonly T[]): T {
+    const value = this.metadata.get(name)
+    if (choices.includes(value as T)) return value as T
+    throw badCheckpoint(
+      this.file,
+      `__metadata__.${name}`,
+      `expected \`${name}\` to be one of ${choices.join(', ')}, got ${value === undefined ? 'nothing' : quote(value)}`,
+    )
   }
 }

@@ -51,7 +51,7 @@ interface Problem {
 }
 
 /** Withdrawn when the call is. */
-async function fit(loaded: Loaded, call: Call, p: Problem, c: number, start?: Fit): Promise<Fit> {
+async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: Fit): Promise<Fit> {
   const [rows, width] = p.features.shape as readonly [number, number]
   const weights = start ? start.weights.slice() : new Float32Array(p.classes * width)
   const bias = start ? start.bias.slice() : new Float32Array(p.classes)
@@ -180,7 +180,13 @@ export async function linearProbe<T extends string>(
       const found = await searchC(async c => {
         // From the fit with the next stronger penalty: near, and its loss is already low.
         const nearest = [...fits.keys()].filter(other => other < c).sort((a, b) => b - a)[0]
-        const one = await fit(loaded, call, problem, c, nearest === undefined ? undefined : fits.get(nearest))
+        const one = await solve(
+          loaded,
+          call,
+          problem,
+          c,
+          nearest === undefined ? undefined : fits.get(nearest),
+        )
         fits.set(c, one)
         onProgress?.({ done: ++done, total: mostFits, stage: 'fit' })
         const rows = held.shape[0]
@@ -190,7 +196,7 @@ export async function linearProbe<T extends string>(
       chosen = head(fits.get(found.c)!, found.c, { validationAccuracy: found.score })
     } else {
       const c = C ?? 0.316
-      chosen = head(await fit(loaded, call, problem, c), c)
+      chosen = head(await solve(loaded, call, problem, c), c)
       onProgress?.({ done: 1, total: 1, stage: 'fit' })
     }
     if (!Number.isFinite(chosen.settings.loss as number))

@@ -7,7 +7,9 @@
 #include "binding/job.h"
 #include "binding/surface.h"
 #include "cpu/context.h"
+#include "learn/contrastive.h"
 #include "learn/logistic.h"
+#include "learn/tip_adapter.h"
 
 namespace clip::binding {
 namespace {
@@ -84,11 +86,124 @@ Napi::Value logistic(const Napi::CallbackInfo& info) {
   });
 }
 
+learn::Training readTraining(const Fields& f) {
+  const double rate = f.number("rate"), decay = f.number("weightDecay");
+  if (!(rate > 0)) wrong("rate", "be more than 0", std::to_string(rate));
+  if (!(decay >= 0)) wrong("weightDecay", "be at least 0", std::to_string(decay));
+  return {.epochs = f.integer("epochs"),
+          .batch = f.integer("batch"),
+          .rate = rate,
+          .weightDecay = decay,
+          .seed = static_cast<uint32_t>(f.integer("seed", 0))};
+}
+
+// Starts a training: `work` is told to go on or not, `result` says how it ended.
+template <class State>
+Napi::Value train(const Napi::CallbackInfo& info, const std::shared_ptr<State>& state,
+                  std::vector<Napi::Value> keep, std::function<void(const std::function<bool()>&)> work) {
+  Environment::Call call;
+  call.keep = std::move(keep);
+  call.job = readInteger(info[0], "job", 0, INT32_MAX);
+  call.cancel = [state] { state->cancel = true; };
+  call.result = [state](Napi::Env env) { return state->toJs(env); };
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [state, work = std::move(work)] {
+    work([&] { return !state->cancel; });
+  });
+}
+
+Napi::Value tipAdapter(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const Fields f(info[1], "");
+    struct State {
+      std::vector<int32_t> labels, owners;
+      std::atomic<bool> cancel{false};
+      double loss = 0;
+      Napi::Value toJs(Napi::Env env) const { return Napi::Number::New(env, loss); }
+    };
+    const auto state = std::make_shared<State>();
+    const int rows = f.integer("rows"), dim = f.integer("dim"), classes = f.integer("classCount"),
+              count = f.integer("keyCount");
+    const size_t d = static_cast<size_t>(dim);
+    const auto features = f.typed<float>("features", product({static_cast<size_t>(rows), d}));
+    const auto weights = f.typed<float>("classes", product({static_cast<size_t>(classes), d}));
+    const auto keys = f.typed<float>("keys", product({static_cast<size_t>(count), d}));
+    state->labels = f.indices("labels", rows, 0, classes - 1);
+    state->owners = f.indices("owners", count, 0, classes - 1);
+    const learn::TipAdapter problem{.features = features.data,
+                                    .labels = state->labels.data(),
+                                    .classes = weights.data,
+                                    .owners = state->owners.data(),
+                                    .rows = rows,
+                                    .dim = dim,
+                                    .classCount = classes,
+                                    .keyCount = count,
+                                    .scale = f.number("logitScale"),
+                                    .alpha = f.number("alpha"),
+                                    .beta = f.number("beta")};
+    const learn::Training training = readTraining(f);
+    const int threads = f.integer("threads", 1, kMaxThreads);
+    const Backend& backend = chosenBackend(f);
+    return train(info, state, {features.array, weights.array, keys.array},
+                 [=, &backend](const std::function<bool()>& keepGoing) {
+                   state->loss = learn::fineTune(problem, training, backend, threads, keys.data, keepGoing);
+                 });
+  });
+}
+
+Napi::Value contrastive(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const Fields f(info[1], "");
+    struct State {
+      std::atomic<bool> cancel{false};
+      learn::ContrastiveResult result{};
+      Napi::Value toJs(Napi::Env env) const {
+        const Napi::Object o = Napi::Object::New(env);
+        o.Set("logitScale", result.logitScale);
+        o.Set("loss", result.loss);
+        return o;
+      }
+    };
+    const auto state = std::make_shared<State>();
+    const int pairs = f.integer("pairs", 2), dim = f.integer("embedDim");
+    std::vector<Napi::Value> keep;
+    const auto side = [&](const char* key) {
+      const Fields g(f.value(key), key);
+      const int width = g.integer("width");
+      const size_t w = static_cast<size_t>(width);
+      const auto features = g.typed<float>("features", product({static_cast<size_t>(pairs), w}));
+      const auto projection = g.typed<float>("projection", product({static_cast<size_t>(dim), w}));
+      keep.push_back(features.array);
+      keep.push_back(projection.array);
+      const float* bias = nullptr;
+      if (g.has("bias")) {
+        const auto values = g.typed<float>("bias", static_cast<size_t>(dim));
+        keep.push_back(values.array);
+        bias = values.data;
+      }
+      return learn::Side{
+          .features = features.data, .width = width, .projection = projection.data, .bias = bias};
+    };
+    const learn::Contrastive problem{
+        .images = side("images"), .texts = side("texts"), .pairs = pairs, .embedDim = dim};
+    const double scale = f.number("logitScale");
+    if (!(scale > 0)) wrong("logitScale", "be more than 0", std::to_string(scale));
+    const learn::Training training = readTraining(f);
+    if (training.batch < 2) wrong("batch", "be 2 or more", std::to_string(training.batch));
+    const int threads = f.integer("threads", 1, kMaxThreads);
+    const Backend& backend = chosenBackend(f);
+    return train(info, state, std::move(keep), [=, &backend](const std::function<bool()>& keepGoing) {
+      state->result = learn::adapt(problem, scale, training, backend, threads, keepGoing);
+    });
+  });
+}
+
 }  // namespace
 
 Napi::Object makeLearn(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
   o.Set("logistic", Napi::Function::New(env, logistic, "logistic"));
+  o.Set("tipAdapter", Napi::Function::New(env, tipAdapter, "tipAdapter"));
+  o.Set("contrastive", Napi::Function::New(env, contrastive, "contrastive"));
   o.Set("cancel", Napi::Function::New(
                       env,
                       [](const Napi::CallbackInfo& info) {

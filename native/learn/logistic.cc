@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
-#include <new>
 
-#include "cpu/context.h"
-#include "held.h"
+#include "learn/products.h"
 #include "model/parallel.h"
 
 namespace clip::learn {
@@ -135,17 +132,12 @@ class InDouble : Problem {
   std::vector<Part> parts_;
 };
 
-Activations dense(const float* data, size_t cols) {
-  return {const_cast<float*>(data), cols * sizeof(float), Dtype::float32, nullptr, nullptr};
-}
-
 // The same objective with both products (logits, and the gradient of the weights) in float32.
 class OnBackend : Problem {
  public:
   OnBackend(const LogisticProblem& p, const Backend& backend, int threads)
       : Problem(p, threads),
-        backend_(backend),
-        context_(backend.open(threads), backend.close.f),
+        products_(backend, threads),
         features_(backend, backend.packedSize(Dtype::float32, p.rows, p.width)),
         weight_(backend, backend.packedSize(Dtype::float32, p.width, p.classes)),
         z_(static_cast<size_t>(p.rows) * p.classes),
@@ -153,12 +145,11 @@ class OnBackend : Problem {
         w_(static_cast<size_t>(p.classes) * p.width),
         bias_(p.classes),
         loss_(chunks_) {
-    if (!context_) throw std::bad_alloc();
     std::vector<float> transposed(static_cast<size_t>(p.rows) * p.width);
     for (int i = 0; i < p.rows; ++i)
       for (int j = 0; j < p.width; ++j)
         transposed[static_cast<size_t>(j) * p.rows + i] = p.features[static_cast<size_t>(i) * p.width + j];
-    pack(features_.data(), transposed.data(), p.rows, p.width);
+    products_.pack(features_.data(), transposed.data(), p.rows, p.width);
   }
 
   double operator()(const Vector& x, Vector& gradient) {
@@ -168,8 +159,8 @@ class OnBackend : Problem {
         w_[static_cast<size_t>(k) * width + j] = static_cast<float>(x[k * stride() + j]);
       bias_[k] = static_cast<float>(x[k * stride() + width]);
     }
-    pack(weight_.data(), w_.data(), width, classes);
-    multiply(dense(p_.features, width), weight_.data(), bias_.data(), z_.data(), rows, width, classes);
+    products_.pack(weight_.data(), w_.data(), width, classes);
+    products_.multiply(p_.features, weight_.data(), bias_.data(), z_.data(), rows, width, classes);
     double loss = penalty(x, gradient);
     parallel(threads_, chunks_, [&](int chunk, int) {
       Vector z(classes);
@@ -183,7 +174,7 @@ class OnBackend : Problem {
       }
     });
     for (double part : loss_) loss += p_.c * part;
-    multiply(dense(zT_.data(), rows), features_.data(), nullptr, w_.data(), classes, rows, width);
+    products_.multiply(zT_.data(), features_.data(), nullptr, w_.data(), classes, rows, width);
     for (int k = 0; k < classes; ++k) {
       for (int j = 0; j < width; ++j)
         gradient[k * stride() + j] += p_.c * static_cast<double>(w_[static_cast<size_t>(k) * width + j]);
@@ -195,30 +186,7 @@ class OnBackend : Problem {
   }
 
  private:
-  void pack(void* dst, const float* rows, int in, int out) {
-    backend_.pack({.dst = dst,
-                   .rows = rows,
-                   .rowStride = static_cast<size_t>(in),
-                   .in = in,
-                   .out = out,
-                   .firstRow = 0,
-                   .rowCount = out,
-                   .dtype = Dtype::float32});
-  }
-  void multiply(const Activations& x, const void* w, const float* bias, float* y, int rows, int in, int out) {
-    backend_.linear(*context_, {.x = x,
-                                .w = w,
-                                .bias = bias,
-                                .residual = {},
-                                .y = dense(y, out),
-                                .rows = rows,
-                                .in = in,
-                                .out = out,
-                                .nonlinearity = Nonlinearity::none});
-  }
-
-  const Backend& backend_;
-  const std::unique_ptr<Context, void (*)(Context*)> context_;
+  const Products products_;
   const Held features_, weight_;
   std::vector<float> z_, zT_, w_, bias_;
   Vector loss_;
