@@ -4,7 +4,7 @@
  */
 
 import { projectionNames, writeAdapter } from '../adapter-file.js'
-import { binding, fromNative, type NativeSide } from '../binding.js'
+import { binding, fromNative } from '../binding.js'
 import { type Call, nextJob } from '../calls.js'
 import { Embeddings } from '../embeddings.js'
 import { checkEncode, type Loaded } from '../encode.js'
@@ -20,6 +20,7 @@ import type { ImageInput } from '../image/input.js'
 import { callback, checkOptions, checkSignal, integer } from '../options.js'
 import { kernelBackend } from '../similarity.js'
 import { featuresOf, pooledWidth } from './examples.js'
+import type { NativeSide } from './native.js'
 import { readTensor } from './read-tensor.js'
 
 /** Pictures and what belongs to them: `texts[i]` to `images[i]`. */
