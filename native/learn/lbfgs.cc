@@ -149,8 +149,8 @@ LbfgsResult minimise(const Objective& objective, Vector& x, const LbfgsOptions& 
   int iteration = 0;
   bool converged = false;
   for (;; ++iteration) {
-    const double norm = std::sqrt(dot(gradient, gradient));
-    converged = norm <= options.gradientNorm;
+    const double square = dot(gradient, gradient), norm = std::sqrt(square);
+    converged = square / 2 <= options.gap * std::abs(value);
     if (converged || !std::isfinite(value) || iteration == options.maxIterations) break;
     if (!keepGoing(iteration, value)) break;
     Vector d = direction(pairs, gradient);

@@ -16,9 +16,11 @@ using Objective = std::function<double(const Vector& x, Vector& gradient)>;
 
 struct LbfgsOptions {
   int maxIterations = 1000;
-  double gradientNorm = 1e-6;  // stops when the Euclidean norm of the gradient is at most this
-  double relativeChange = 0;   // or when an iteration lowers the value by less than this part of it
-  int memory = 10;             // pairs of steps and gradient changes that are kept
+  // Stops when |gradient|^2 / 2 is at most this part of the value. Of a function with curvature 1 or more
+  // (here: the penalty's) that is a bound of how far the value is above the minimum.
+  double gap = 1e-12;
+  double relativeChange = 0;  // or when an iteration lowers the value by less than this part of it
+  int memory = 10;            // pairs of steps and gradient changes that are kept
 };
 
 struct LbfgsResult {

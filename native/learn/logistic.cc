@@ -21,6 +21,26 @@ double softmaxLoss(double* z, int classes, int label) {
   return std::log(sum) - own;
 }
 
+// The mean of each feature. Both objectives see features less their mean: as the intercept is free, that is
+// the same problem with another intercept, and far fewer iterations (features of a ViT have a large common
+// part).
+Vector means(const LogisticProblem& p) {
+  Vector mean(p.width);
+  for (int i = 0; i < p.rows; ++i)
+    for (int j = 0; j < p.width; ++j) mean[j] += p.features[static_cast<size_t>(i) * p.width + j];
+  for (double& m : mean) m /= p.rows;
+  return mean;
+}
+
+// Moves the intercepts: to = +1 from features as they are to centred ones, -1 back.
+void moveIntercepts(Vector& x, const Vector& mean, int classes, double to) {
+  const size_t width = mean.size();
+  for (int k = 0; k < classes; ++k) {
+    double* w = x.data() + k * (width + 1);
+    for (size_t j = 0; j < width; ++j) w[width] += to * w[j] * mean[j];
+  }
+}
+
 // Both objectives: chunks of samples, each with a loss and a gradient of its own that are added in their
 // order, so that the result does not depend on who computed what.
 class Problem {
@@ -53,7 +73,10 @@ class Problem {
 
 class InDouble : Problem {
  public:
-  InDouble(const LogisticProblem& p, int threads) : Problem(p, threads), parts_(chunks_) {}
+  InDouble(const LogisticProblem& p, const Vector& mean, int threads)
+      : Problem(p, threads), centred_(static_cast<size_t>(p.rows) * p.width), parts_(chunks_) {
+    for (size_t i = 0; i < centred_.size(); ++i) centred_[i] = p.features[i] - mean[i % mean.size()];
+  }
 
   double operator()(const Vector& x, Vector& gradient) {
     parallel(threads_, chunks_, [&](int chunk, int) { chunkOf(chunk, x); });
@@ -91,20 +114,20 @@ class InDouble : Problem {
     }
   }
 
-  const float* sample(int i) const { return p_.features + static_cast<size_t>(i) * p_.width; }
+  const double* sample(int i) const { return centred_.data() + static_cast<size_t>(i) * p_.width; }
 
   void logits(int first, int n, const Vector& x, double* z) const {
     const int width = p_.width, classes = p_.classes;
     for (int k0 = 0; k0 < classes; k0 += kClasses) {
       const int m = std::min(kClasses, classes - k0);
       const double* w[kClasses];
-      const float* s[kSamples];
+      const double* s[kSamples];
       for (int k = 0; k < kClasses; ++k) w[k] = x.data() + (k0 + std::min(k, m - 1)) * stride();
       for (int i = 0; i < kSamples; ++i) s[i] = sample(first + std::min(i, n - 1));
       double sum[kSamples][kClasses] = {};
       for (int j = 0; j < width; ++j)
         for (int i = 0; i < kSamples; ++i)
-          for (int k = 0; k < kClasses; ++k) sum[i][k] += static_cast<double>(s[i][j]) * w[k][j];
+          for (int k = 0; k < kClasses; ++k) sum[i][k] += s[i][j] * w[k][j];
       for (int i = 0; i < n; ++i)
         for (int k = 0; k < m; ++k) z[static_cast<size_t>(i) * classes + k0 + k] = sum[i][k] + w[k][width];
     }
@@ -114,7 +137,7 @@ class InDouble : Problem {
     const int width = p_.width;
     for (int k = 0; k < p_.classes; ++k) {
       double v[kSamples] = {};
-      const float* s[kSamples];
+      const double* s[kSamples];
       for (int i = 0; i < kSamples; ++i) {
         s[i] = sample(first + std::min(i, n - 1));
         if (i < n) v[i] = d[static_cast<size_t>(i) * p_.classes + k];
@@ -122,22 +145,24 @@ class InDouble : Problem {
       double* g = gradient + k * stride();
       for (int j = 0; j < width; ++j) {
         double sum = 0;
-        for (int i = 0; i < kSamples; ++i) sum += v[i] * static_cast<double>(s[i][j]);
+        for (int i = 0; i < kSamples; ++i) sum += v[i] * s[i][j];
         g[j] += sum;
       }
       for (int i = 0; i < n; ++i) g[width] += v[i];
     }
   }
 
+  Vector centred_;
   std::vector<Part> parts_;
 };
 
 // The same objective with both products (logits, and the gradient of the weights) in float32.
 class OnBackend : Problem {
  public:
-  OnBackend(const LogisticProblem& p, const Backend& backend, int threads)
+  OnBackend(const LogisticProblem& p, const Vector& mean, const Backend& backend, int threads)
       : Problem(p, threads),
         products_(backend, threads),
+        centred_(static_cast<size_t>(p.rows) * p.width),
         features_(backend, backend.packedSize(Dtype::float32, p.rows, p.width)),
         weight_(backend, backend.packedSize(Dtype::float32, p.width, p.classes)),
         z_(static_cast<size_t>(p.rows) * p.classes),
@@ -148,7 +173,8 @@ class OnBackend : Problem {
     std::vector<float> transposed(static_cast<size_t>(p.rows) * p.width);
     for (int i = 0; i < p.rows; ++i)
       for (int j = 0; j < p.width; ++j)
-        transposed[static_cast<size_t>(j) * p.rows + i] = p.features[static_cast<size_t>(i) * p.width + j];
+        transposed[static_cast<size_t>(j) * p.rows + i] = centred_[static_cast<size_t>(i) * p.width + j] =
+            static_cast<float>(p.features[static_cast<size_t>(i) * p.width + j] - mean[j]);
     products_.pack(features_.data(), transposed.data(), p.rows, p.width);
   }
 
@@ -160,7 +186,7 @@ class OnBackend : Problem {
       bias_[k] = static_cast<float>(x[k * stride() + width]);
     }
     products_.pack(weight_.data(), w_.data(), width, classes);
-    products_.multiply(p_.features, weight_.data(), bias_.data(), z_.data(), rows, width, classes);
+    products_.multiply(centred_.data(), weight_.data(), bias_.data(), z_.data(), rows, width, classes);
     double loss = penalty(x, gradient);
     parallel(threads_, chunks_, [&](int chunk, int) {
       Vector z(classes);
@@ -187,6 +213,7 @@ class OnBackend : Problem {
 
  private:
   const Products products_;
+  std::vector<float> centred_;
   const Held features_, weight_;
   std::vector<float> z_, zT_, w_, bias_;
   Vector loss_;
@@ -197,18 +224,21 @@ class OnBackend : Problem {
 LogisticResult fitLogistic(const LogisticProblem& problem, const Backend& backend, int threads,
                            Vector& parameters, const std::function<bool()>& keepGoing) {
   const auto ask = [&](int, double) { return keepGoing(); };
+  const Vector mean = means(problem);
+  moveIntercepts(parameters, mean, problem.classes, 1);
   int before = 0;
   const double work = double(problem.rows) * problem.width * problem.classes;
   if (work > 2e6) {
-    OnBackend fast(problem, backend, threads);
+    OnBackend fast(problem, mean, backend, threads);
     const LbfgsOptions rough{.maxIterations = problem.maxIterations, .relativeChange = 1e-6};
     before =
         minimise([&](const Vector& x, Vector& g) { return fast(x, g); }, parameters, rough, ask).iterations;
   }
-  InDouble exact(problem, threads);
+  InDouble exact(problem, mean, threads);
   const LbfgsOptions options{.maxIterations = problem.maxIterations - before};
   const LbfgsResult r =
       minimise([&](const Vector& x, Vector& g) { return exact(x, g); }, parameters, options, ask);
+  moveIntercepts(parameters, mean, problem.classes, -1);
   return {r.value, r.gradientNorm, before + r.iterations, r.converged};
 }
 
