@@ -91,32 +91,63 @@ struct Probabilities<T> {
   }
 };
 
-// One query's scores, `panelStride` floats from panel to panel (and changed here), to its probabilities at
-// places 0 .. end - 1 of the list and zeros after them up to a whole step. Returns 1 / their sum.
-template <class T>
-inline float softmaxRow(const AttentionPlan::Query& query, const int32_t* tail, float* s, size_t panelStride,
-                        int end, float scale, bool narrow, typename Probabilities<T>::Number* p) {
-  const auto at = [&](int c) CLIP_INLINE { return s + size_t(c / kCols) * panelStride + c % kCols; };
-  const int seen = query.seen, whole = seen / kLanes * kLanes, rest = seen - whole;
+// f(address, column) for every register of a row of scores that has one of the first n columns.
+template <class Body>
+inline CLIP_INLINE void eachRegister(float* s, size_t panelStride, int n, const Body& f) {
+  int c = 0;
+  for (; c + kCols <= n; c += kCols, s += panelStride) f(s, c), f(s + kLanes, c + kLanes);
+  if (c < n) f(s, c);
+  if (c + kLanes < n) f(s + kLanes, c + kLanes);
+}
+
+// Moves the scores that a query sees together, at the head of its row: the softmax's lanes are numbered from
+// its first key. The rest of the last register becomes -inf, whose exponential is 0. Returns the largest.
+inline float gatherScores(const AttentionPlan::Query& query, const int32_t* tail, float* s,
+                          size_t panelStride) {
+  const auto at = [&](int c) CLIP_INLINE { return s + size_t(unsigned(c) / kCols) * panelStride + c % kCols; };
+  const int seen = query.seen, rest = seen % kLanes;
   for (int j = query.run; j < seen; j++) *at(j) = *at(tail[j - query.run]);
+  if (rest) store(at(seen - rest), firstLanes(load(at(seen - rest)), rest, all(-__builtin_inff())));
   F most = all(-__builtin_inff());
-  for (int c = 0; c < whole; c += kLanes) most = larger(most, load(at(c)));
-  if (rest) most = larger(most, firstLanes(load(at(whole)), rest, most));
-  const F k = all(scale), shift = all(top(most) * scale);
-  F total = zero();
-  for (int c = 0; c < whole; c += kLanes)
-    total = total + Probabilities<T>::put(p + c, exponential(fms(load(at(c)), k, shift)), narrow);
-  if (rest) {
-    const F e = firstLanes(exponential(fms(load(at(whole)), k, shift)), rest, zero());
-    total = total + Probabilities<T>::put(p + whole, e, narrow);
+  eachRegister(s, panelStride, seen, [&](float* from, int) CLIP_INLINE { most = larger(most, load(from)); });
+  return top(most);
+}
+
+// The softmax of a tile: scores (changed) to probabilities at places 0 .. end - 1 of the list, zeros after
+// them up to a whole step. inverse: 1 / the sum of each row. Three turns over the rows, so that one row's
+// waiting (a maximum, a sum across lanes) is filled by the next.
+template <class T>
+inline void softmaxRows(const AttentionPlan& plan, const AttentionPlan::Query* query, int rows, int end,
+                        float scale, bool narrow, float* scores, char* probabilities, size_t stride,
+                        float* inverse) {
+  using Number = typename Probabilities<T>::Number;
+  const size_t panelStride = size_t(rows) * kCols;
+  float most[kTileRows];
+  for (int r = 0; r < rows; r++)
+    most[r] = gatherScores(query[r], plan.tails + query[r].firstTail, scores + r * kCols, panelStride);
+  const F k = all(scale);
+  F totals[kTileRows];
+  for (int r = 0; r < rows; r++) {
+    Number* const p = reinterpret_cast<Number*>(probabilities + r * stride);
+    const F shift = all(most[r] * scale);
+    F total = zero();
+    eachRegister(scores + r * kCols, panelStride, query[r].seen, [&](float* from, int c) CLIP_INLINE {
+      total = total + Probabilities<T>::put(p + c, exponential(fms(load(from), k, shift)), narrow);
+    });
+    totals[r] = total;
+    for (int c = roundUp(query[r].seen, kLanes); c < end; c += kLanes)
+      Probabilities<T>::put(p + c, zero(), false);
   }
-  for (int c = whole + (rest ? kLanes : 0); c < end; c += kLanes) Probabilities<T>::put(p + c, zero(), false);
-  for (int j = seen - 1; j >= query.run; j--) {
-    const auto e = p[j];
-    p[j] = 0;
-    p[tail[j - query.run]] = e;
+  for (int r = 0; r < rows; r++) inverse[r] = 1.0f / sum(totals[r]);
+  for (int r = 0; r < rows; r++) {
+    Number* const p = reinterpret_cast<Number*>(probabilities + r * stride);
+    const int32_t* const tail = plan.tails + query[r].firstTail - query[r].run;
+    for (int j = query[r].seen - 1; j >= query[r].run; j--) {
+      const Number e = p[j];
+      p[j] = 0;
+      p[tail[j]] = e;
+    }
   }
-  return 1.0f / sum(total);
 }
 
 struct AttentionScratch {
@@ -175,7 +206,6 @@ inline const char* gatherQueries(const AttentionHead& h, const AttentionPlan::Qu
 // `rows` queries over the `count` packed keys.
 template <class T>
 void attentionTile(const AttentionHead& h, const AttentionPlan::Query* query, int rows, int count) {
-  using Number = typename Probabilities<T>::Number;
   const Attention& a = h.a;
   const AttentionScratch& at = h.at;
   float *scratch = h.scratch, *scores = scratch + at.scores;
@@ -194,10 +224,8 @@ void attentionTile(const AttentionHead& h, const AttentionPlan::Query* query, in
       reinterpret_cast<F*>(scores + p * panelStride));
   float inverse[kTileRows];
   const float scale = 1.0f / __builtin_sqrtf(float(a.dim));
-  for (int r = 0; r < rows; r++)
-    inverse[r] = softmaxRow<T>(query[r], h.plan.tails + query[r].firstTail, scores + r * kCols, panelStride,
-                               end, scale, a.q.dtype == Dtype::bfloat16,
-                               reinterpret_cast<Number*>(probabilities + r * at.probabilityStride));
+  softmaxRows<T>(h.plan, query, rows, end, scale, a.q.dtype == Dtype::bfloat16, scores, probabilities,
+                 at.probabilityStride, inverse);
   const char* values = reinterpret_cast<const char*>(scratch + at.values);
   for (int d = 0; d < a.dim; d += kCols, values += size_t(stepsOf<T>(count)) * kStepBytes) {
     constexpr int block = AttentionPlan::kBlock / T::group;
