@@ -104,10 +104,10 @@ enum class Mask : uint8_t {
 // are summed from the root down, so a trie gives the bits of the plain causal computation.
 //
 // q, k and v are all float32 or all bfloat16; out is float32 or bfloat16. Of float32 and bfloat16 alike:
-// s[j] = q[i] · k[j] / sqrt(dim), products exact where they are of bfloat16, sums in float32; e[j] = exp(s[j] -
-// max s) in float32; out[i] = sum of e[j] v[j] / sum of e[j], both sums in float32, the division last.
-// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of a
-// mean add up to 1 and equal values give themselves.
+// s[j] = q[i] · k[j] / sqrt(dim), products exact where they are of bfloat16, sums in float32; e[j] = exp(s[j]
+// - max s) in float32; out[i] = sum of e[j] v[j] / sum of e[j], both sums in float32, the division last.
+// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of
+// a mean add up to 1 and equal values give themselves.
 struct Attention {
   Activations q, k, v, out;
   int rows, queries;

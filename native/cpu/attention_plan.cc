@@ -41,7 +41,12 @@ struct QueriesByRow {
 class TreeWalk {
  public:
   TreeWalk(const Attention& a, int tileRows, bool pairs, AttentionPlan::Storage& to)
-      : to_(to), parent_(a.parent), asking_(a), tileRows_(tileRows), pairs_(pairs), depth_(a.rows),
+      : to_(to),
+        parent_(a.parent),
+        asking_(a),
+        tileRows_(tileRows),
+        pairs_(pairs),
+        depth_(a.rows),
         place_(a.rows, -1) {
     for (int r = 0; r < a.rows; r++) depth_[r] = parent_[r] < 0 ? 0 : depth_[parent_[r]] + 1;
     // Children in order; those of no parent, the roots, at 0.

@@ -68,9 +68,12 @@ constexpr Backend with(const char* features) {
 
 const Backend avx512Backends[4] = {
     kPlain,
-    with<attentionOf<Float32>, linearOf<Bfloat16AsFloat32>, linearAvx512Vnni, convOf<Bfloat16AsFloat32>, convAvx512Vnni>("+vnni"),
-    with<attentionAvx512Bf16, linearAvx512Bf16, linearOf<Int8AsInt16>, convAvx512Bf16, convOf<Int8AsInt16>>("+bf16"),
-    with<attentionAvx512Bf16, linearAvx512Bf16, linearAvx512Vnni, convAvx512Bf16, convAvx512Vnni>("+vnni+bf16")};
+    with<attentionOf<Float32>, linearOf<Bfloat16AsFloat32>, linearAvx512Vnni, convOf<Bfloat16AsFloat32>,
+         convAvx512Vnni>("+vnni"),
+    with<attentionAvx512Bf16, linearAvx512Bf16, linearOf<Int8AsInt16>, convAvx512Bf16, convOf<Int8AsInt16>>(
+        "+bf16"),
+    with<attentionAvx512Bf16, linearAvx512Bf16, linearAvx512Vnni, convAvx512Bf16, convAvx512Vnni>(
+        "+vnni+bf16")};
 
 }  // namespace clip
 #endif

@@ -93,8 +93,8 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
 }
 // n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
 CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
-  return _mm512_castsi512_ps(
-      n == 2 * kLanes ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16(0xffffffffu >> (32 - n), p));
+  return _mm512_castsi512_ps(n == 2 * kLanes ? _mm512_loadu_si512(p)
+                                             : _mm512_maskz_loadu_epi16(0xffffffffu >> (32 - n), p));
 }
 // Two registers of widened bfloat16 as pairs: low[i] before high[i].
 CLIP_VECTOR F joinHalves(F low, F high) {

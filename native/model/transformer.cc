@@ -26,10 +26,10 @@ void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, co
   // h = LN1(x)
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
   // [q k v] = h W_qkv + b_qkv
-  const Activations& qkv = b.queryKeyValue;
-  ops.linear(b.h, w.queryKeyValue, qkv, s.rows);
+  ops.linear(b.h, w.queryKeyValue, b.wide, s.rows);
   // a = softmax(q k' / sqrt(d)) v, per head
-  ops.attention(qkv, columns(qkv, c.width), columns(qkv, 2 * c.width), b.mixed, s, s.rows, nullptr, c);
+  ops.attention(b.wide, columns(b.wide, c.width), columns(b.wide, 2 * c.width), b.mixed, s, s.rows, nullptr,
+                c);
   finishBlock(ops, c, w, b.x, b.h, b, s.rows);
 }
 
@@ -41,9 +41,8 @@ Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, 
   // h = LN1(x)
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
   // [k v] = h W_kv + b_kv
-  const Activations& qkv = b.queryKeyValue;
-  const Activations q = all ? qkv : arena.rows(queries, c.width, qkv.dtype);
-  const Activations k = columns(qkv, c.width), v = columns(qkv, 2 * c.width);
+  const Activations q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
+  const Activations k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
   ops.linear(b.h, w.keyValue, k, s.rows);
   if (all) {
     // q = h W_q + b_q
@@ -80,11 +79,8 @@ TransformerBuffers::TransformerBuffers(Arena& arena, const TransformerConfig& c,
     : x(arena.rows(rows, c.width, Dtype::float32)),
       h(arena.rows(rows, c.width, dtype)),
       wide(arena.rows(rows, wideColumns(c), rowDtype(dtype))),
-      queryKeyValue(wide),
       mixed(dtype == Dtype::int8 ? arena.rows(rows, c.width, Dtype::float32) : h),
-      hidden(dtype == Dtype::int8 ? arena.rows(rows, c.mlp, dtype) : wide) {
-  if (dtype == Dtype::int8) queryKeyValue.dtype = Dtype::bfloat16;
-}
+      hidden(dtype == Dtype::int8 ? arena.rows(rows, c.mlp, dtype) : wide) {}
 
 bool runBlocks(const Ops& ops, Arena& arena, const TransformerConfig& c,
                const std::vector<BlockWeights>& blocks, const Sequences& s, const Pooled& pooled,

@@ -17,9 +17,6 @@ struct TransformerBuffers {
   Activations x;     // (rows, width) float32: the residual stream
   Activations h;     // (rows, width): layer norms, the input of products
   Activations wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
-  // (rows, 3 * width): q, k, v in wide's memory. int8 models: bfloat16, which attention multiplies faster and
-  // which is finer than the int8 products before and after it.
-  Activations queryKeyValue;
   // int8 rows are quantised as a whole, after whatever makes them a piece at a time; otherwise these are h
   // and wide.
   Activations mixed;   // (rows, width) float32: the attention's output

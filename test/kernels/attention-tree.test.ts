@@ -51,7 +51,13 @@ const tries: [name: string, parent: Int32Array][] = [
 async function run(
   on: Running,
   [q, k, v]: Numbers[],
-  shape: { mask: 'causal' | 'tree'; length: number; parent?: Int32Array; queryRow?: Int32Array; headDim: number },
+  shape: {
+    mask: 'causal' | 'tree'
+    length: number
+    parent?: Int32Array
+    queryRow?: Int32Array
+    headDim: number
+  },
   threads: number,
 ): Promise<Numbers> {
   const out = q!.slice()
@@ -72,7 +78,12 @@ function pick(x: Numbers, rows: Iterable<number>, cols: number): Numbers {
 
 const cases = tries.flatMap(([name, parent]) =>
   (['float32', 'bfloat16'] as const).flatMap(dtype =>
-    [24, 64].map(headDim => ({ name: `${name}, ${dtype}, head dimension ${headDim}`, parent, dtype, headDim })),
+    [24, 64].map(headDim => ({
+      name: `${name}, ${dtype}, head dimension ${headDim}`,
+      parent,
+      dtype,
+      headDim,
+    })),
   ),
 )
 

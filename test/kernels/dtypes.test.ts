@@ -347,7 +347,10 @@ eachBackend(
     const distance = (x: Float32Array, y: Float32Array) =>
       Math.sqrt(x.reduce((sum, value, i) => sum + (value - y[i]!) ** 2, 0))
     const [apart, rounding] = [distance(got, want), distance(want, exact)]
-    t.true(apart <= rounding / 4 + 1e-6 * Math.sqrt(n), `${apart} from reference, which is ${rounding} from exact`)
+    t.true(
+      apart <= rounding / 4 + 1e-6 * Math.sqrt(n),
+      `${apart} from reference, which is ${rounding} from exact`,
+    )
     if (length > 1) t.true(rounding > 1e-5 * Math.sqrt(n), `${rounding}: reference rounds nothing`)
 
     const narrow = new Uint16Array(n)
