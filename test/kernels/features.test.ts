@@ -46,7 +46,9 @@ for (const removed of ['-vnni', '-bf16', '-vnni,-bf16'])
   test.serial(`bfloat16 and int8 with CLIP_NATIVE_CPU_FEATURES=${removed}`, async t => {
     const env = { ...process.env, ...plain, CLIP_NATIVE_CPU_FEATURES: removed }
     const { failed, output } = await new Promise<{ failed: boolean; output: string }>(resolve => {
-      const files = ['dtypes', 'conv', 'attention-tree'].map(name => `dist/test/kernels/${name}.test.js`)
+      const files = ['dtypes', 'conv', 'attention-bfloat16', 'attention-tree'].map(
+        name => `dist/test/kernels/${name}.test.js`,
+      )
       const args = [ava, '--tap', ...files]
       execFile(
         process.execPath,
