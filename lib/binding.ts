@@ -86,8 +86,10 @@ export interface NativeKernels {
     k: Float32Array | Uint16Array
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
-    /** Of all four; default float32. */
+    /** Of q, k and v; default float32. */
     dtype?: 'float32' | 'bfloat16'
+    /** Default: dtype. */
+    outDtype?: 'float32' | 'bfloat16'
     sequences: number
     length: number
     heads: number

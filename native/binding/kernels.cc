@@ -34,8 +34,10 @@ Napi::Value attention(Call& c) {
   }
   const Dtype dtype = c.dtype("dtype");
   if (dtype == Dtype::int8) wrong("dtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Dtype outDtype = c.has("outDtype") ? c.dtype("outDtype") : dtype;
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
   const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
-  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, dtype);
+  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, outDtype);
   return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
     const auto pointer = [](const std::vector<int32_t>& list) {
       return list.empty() ? nullptr : list.data();
