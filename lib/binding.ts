@@ -133,7 +133,11 @@ export interface NativeKernels {
   }): Promise<string>
   cosineSoftmax(a: {
     queries: Float32Array
-    classes: Float32Array
+    classes: Float32Array | Uint16Array | Int8Array
+    /** Of the classes; default float32. */
+    dtype?: 'float32' | 'bfloat16' | 'int8'
+    /** int8 only. */
+    classScales?: Float32Array
     out: Float32Array
     rows: number
     classCount: number
@@ -145,7 +149,11 @@ export interface NativeKernels {
   }): Promise<string>
   cosineTopK(a: {
     queries: Float32Array
-    classes: Float32Array
+    classes: Float32Array | Uint16Array | Int8Array
+    /** Of the classes; default float32. */
+    dtype?: 'float32' | 'bfloat16' | 'int8'
+    /** int8 only. */
+    classScales?: Float32Array
     index: Int32Array
     value: Float32Array
     rows: number
@@ -264,6 +272,26 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
+/** A matrix in a file, open. */
+export interface NativeMatrix {
+  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  topK(a: {
+    job: number
+    queries: Float32Array
+    index: Int32Array
+    value: Float32Array
+    rows: number
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  cancel(job: number): void
+  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  close(): void
+}
+
 /** For benchmarks only: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
@@ -297,11 +325,18 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openMatrix(a: {
+    file: string
+    offset: number
+    rows: number
+    dim: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+  }): Promise<NativeMatrix>
   measure: NativeMeasure
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 2
+export const INTERFACE = 3
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

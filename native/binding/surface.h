@@ -14,6 +14,8 @@ Napi::Object makeMeasure(Napi::Env env);                 // measure.cc: NativeMe
 Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 
+Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
+
 // spec.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);

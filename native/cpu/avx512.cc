@@ -11,9 +11,9 @@
 #include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
-#include "cpu/top_k.h"
 #include "half.h"
 #include "resample.h"
+#include "top_k.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
