@@ -77,6 +77,22 @@ interface NarrowRows {
   zero?: Int32Array
 }
 
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Of the classes; default float32. */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: 'probability' | 'logit' | 'cosine'
+  threads: number
+  backend: Backend
+}
+
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
@@ -131,40 +147,8 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  cosineSoftmax(a: {
-    queries: Float32Array
-    classes: Float32Array | Uint16Array | Int8Array
-    /** Of the classes; default float32. */
-    dtype?: 'float32' | 'bfloat16' | 'int8'
-    /** int8 only. */
-    classScales?: Float32Array
-    out: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineTopK(a: {
-    queries: Float32Array
-    classes: Float32Array | Uint16Array | Int8Array
-    /** Of the classes; default float32. */
-    dtype?: 'float32' | 'bfloat16' | 'int8'
-    /** int8 only. */
-    classScales?: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
+  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
   resize(a: {
     src: Uint8Array
     width: number

@@ -6,18 +6,18 @@
 // another order, do not serve here. bfloat16 is widened in registers, int8 is exact in integers
 // (cosine_int8.inl).
 //
-//   ladder, 100 000 x 512 float32, one query, one core of Zen 5, 4 KB pages, memchr 5.45 ms
-//   one row at a time, four chains, its norm beside it    10.6 ms
-//   + prefetch of the line 4 KB ahead                      5.9   kept: the hardware's streams end with a page
-//   prefetch 2, 3, 5, 6 KB ahead                           6.3, 6.0, 6.0, 6.2
-//   prefetch to the second level, 4 or 8 KB ahead          6.6, 6.6
-//   prefetch of a whole row, one, two or three rows ahead  6.3, 6.4, 6.7
-//   two or four rows at a time, sharing the query's loads  12.1, 9.5   dropped; 8.3 with prefetch
-//   two streams, from both halves of the matrix            6.2   dropped
+//   ladder, 100 000 x 512 float32, one query, Zen 5, 4 KB pages, rows 16 bytes off a line as JavaScript's
+//   arrays are, ms at 1 and 2 threads beside memchr's 5.2 and 3.3
+//   one row at a time, four chains, its norm beside it      9.1  4.7   the hardware's streams end with a page
+//   prefetch of the line 2, 4, 6, 8 KB ahead                6.2, 6.5, 6.1, 5.9  3.6, 3.7, 3.6, 3.5   8 KB
+//   kept prefetch to the second level, 4 KB ahead                8.5  4.2 the row read again for its norm, as
+//   g++ likes it       10.4  5.8   dropped: inRegister two or four rows at a time, sharing the query's
+//   loads  12.1, 9.5 (against 10.6 for one) dropped two streams, from both halves of the
+//   matrix             6.2 (against 5.9)   dropped
 
 constexpr int kScoreBlock = 64;  // classes whose scores are kept between the dot products and the softmax
 constexpr int kQueryBlock = 64;  // queries per unit
-constexpr int kAhead = 4096;     // bytes of prefetch
+constexpr int kAhead = 8192;     // bytes of prefetch
 constexpr int kHeapEntries = 1 << 22;  // of all queries of a unit, per thread
 
 struct Float32Rows {
@@ -28,6 +28,14 @@ struct Bfloat16Rows {
   using Element = uint16_t;
   static CLIP_INLINE F loadRow(const uint16_t* p, int n) { return loadBfloat16(p, n); }
 };
+
+// x86 can read an operand from memory, and g++ rather does that twice than keep it: twice the accesses, and
+// rows that start inside a line take two each.
+inline CLIP_INLINE void inRegister([[maybe_unused]] F& v) {
+#if defined(__x86_64__) || defined(_M_X64)
+  asm("" : "+v"(v));
+#endif
+}
 
 // The order of every sum: f(chain, i, n) for the lanes from i on.
 template <class Fn>
@@ -47,7 +55,8 @@ inline CLIP_INLINE void firstPass(const float* query, const typename Rows::Eleme
   each<4>([&](auto j) CLIP_INLINE { d[j] = s[j] = zero(); });
   chains(dim, [&](auto j, int i, int n) CLIP_INLINE {
     __builtin_prefetch(reinterpret_cast<const char*>(row + i) + kAhead);
-    const F c = Rows::loadRow(row + i, n);
+    F c = Rows::loadRow(row + i, n);
+    inRegister(c);
     d[j] = fma(load(query + i, n), c, d[j]);
     s[j] = fma(c, c, s[j]);
   });
@@ -57,17 +66,21 @@ inline CLIP_INLINE void firstPass(const float* query, const typename Rows::Eleme
 
 // dot[q * stride + c] = queries[q] . rows[c]
 template <class Rows, int Q, int C>
-inline CLIP_INLINE void tile(const float* queries, const typename Rows::Element* rows, int dim, float* dot,
-                             size_t stride) {
+inline CLIP_INLINE void cosineTile(const float* queries, const typename Rows::Element* rows, int dim,
+                                   float* dot, size_t stride) {
   F acc[Q][C][4];
   each<Q>([&](auto q) CLIP_INLINE {
     each<C>([&](auto c) CLIP_INLINE { each<4>([&](auto j) CLIP_INLINE { acc[q][c][j] = zero(); }); });
   });
   chains(dim, [&](auto j, int i, int n) CLIP_INLINE {
     F row[C];
-    each<C>([&](auto c) CLIP_INLINE { row[c] = Rows::loadRow(rows + size_t(c) * dim + i, n); });
+    each<C>([&](auto c) CLIP_INLINE {
+      row[c] = Rows::loadRow(rows + size_t(c) * dim + i, n);
+      if constexpr (Q > 1) inRegister(row[c]);
+    });
     each<Q>([&](auto q) CLIP_INLINE {
-      const F x = load(queries + size_t(q) * dim + i, n);
+      F x = load(queries + size_t(q) * dim + i, n);
+      if constexpr (C > 1) inRegister(x);
       each<C>([&](auto c) CLIP_INLINE { acc[q][c][j] = fma(x, row[c], acc[q][c][j]); });
     });
   });
@@ -124,8 +137,9 @@ inline void dotBlock(const float* unit, int rows, const void* data, int count, i
     const float* x = unit + size_t(q) * dim;
     float* to = dots + size_t(q) * stride;
     int j = 0;
-    for (; j + kClasses <= count; j += kClasses) tile<Rows, width, kClasses>(x, at(j), dim, to + j, stride);
-    for (; j < count; j++) tile<Rows, width, 1>(x, at(j), dim, to + j, stride);
+    for (; j + kClasses <= count; j += kClasses)
+      cosineTile<Rows, width, kClasses>(x, at(j), dim, to + j, stride);
+    for (; j < count; j++) cosineTile<Rows, width, 1>(x, at(j), dim, to + j, stride);
   };
   int q = 1;
   for (; q + kQueries <= rows; q += kQueries) run(Index<kQueries>{}, q);
