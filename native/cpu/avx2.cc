@@ -26,6 +26,11 @@ namespace clip {
 namespace {
 
 #include "cpu/avx2.inl"
+
+struct Joining {
+  static constexpr bool exists = false;  // its vectors are half lines
+};
+
 #include "cpu/kernels.inl"
 
 }  // namespace

@@ -47,12 +47,41 @@ inline CLIP_INLINE void chains(int dim, const Fn& f) {
 }
 inline CLIP_INLINE float sumOfChains(const F* acc) { return sum((acc[0] + acc[1]) + (acc[2] + acc[3])); }
 
+// The sums of firstPass for a row that starts inside a line, dim a multiple of 4 * kLanes.
+template <class J>
+inline CLIP_INLINE void joinedPass(const float* query, const float* row, int dim, F* d, F* s) {
+  const int lane = int(reinterpret_cast<uintptr_t>(row) % sizeof(F) / sizeof(float));
+  const float* line = row - lane;
+  const auto lanes = J::lanesFrom(lane);
+  F before = J::loadFrom(line, lane);
+  for (int i = 0; i < dim; i += 4 * kLanes)
+    each<4>([&](auto j) CLIP_INLINE {
+      const float* at = line + i + (j + 1) * kLanes;
+      __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
+      F next = j < 3 || i + 4 * kLanes < dim ? load(at) : load(at, lane);  // not past the row
+      inRegister(next);
+      const F c = J::joined(before, next, lanes);
+      before = next;
+      d[j] = fma(load(query + i + j * kLanes), c, d[j]);
+      s[j] = fma(c, c, s[j]);
+    });
+}
+
 // dot = query . row and squared = row . row, on the way through memory.
 template <class Rows>
 inline CLIP_INLINE void firstPass(const float* query, const typename Rows::Element* row, int dim, float* dot,
                                   float* squared) {
   F d[4], s[4];
   each<4>([&](auto j) CLIP_INLINE { d[j] = s[j] = zero(); });
+  if constexpr (Joining::exists && sizeof(*row) == sizeof(float)) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(row);
+    if (dim % (4 * kLanes) == 0 && address % sizeof(F) && address % sizeof(float) == 0) {
+      joinedPass<Joining>(query, row, dim, d, s);
+      *dot = sumOfChains(d);
+      *squared = sumOfChains(s);
+      return;
+    }
+  }
   chains(dim, [&](auto j, int i, int n) CLIP_INLINE {
     __builtin_prefetch(reinterpret_cast<const char*>(row + i) + kAhead);
     F c = Rows::loadRow(row + i, n);

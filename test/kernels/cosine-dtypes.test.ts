@@ -224,3 +224,29 @@ eachBackend(
     }
   },
 )
+
+eachBackend(
+  'cosineTopK: where the matrix starts in memory',
+  [
+    { name: 'changes no bit, width 128', dim: 128 },
+    { name: 'changes no bit, width 100', dim: 100 },
+  ],
+  async (t, on, { dim }) => {
+    const [classCount, k] = [70, 70]
+    const queries = normal(11, 2 * dim)
+    const numbers = normal(12, classCount * dim)
+    const a = { queries, rows: 2, classCount, dim, k, logitScale: 100, as: 'probability' as const }
+    const run = async (offset: number) => {
+      // Beside the matrix is NaN: whoever reads it and uses it shows.
+      const classes = new Float32Array(32 + numbers.length).fill(Number.NaN)
+      const part = classes.subarray(offset, offset + numbers.length)
+      part.set(numbers)
+      const top = { index: new Int32Array(2 * k), value: new Float32Array(2 * k) }
+      await on.run('cosineTopK', { ...a, classes: part, ...top })
+      return top
+    }
+    const first = await run(0)
+    t.false(first.value.some(Number.isNaN))
+    for (let offset = 1; offset < 32; offset++) t.deepEqual(await run(offset), first, `${offset} floats on`)
+  },
+)
