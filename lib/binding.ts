@@ -78,6 +78,22 @@ interface NarrowRows {
   zero?: Int32Array
 }
 
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Of the classes; default float32. */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: 'probability' | 'logit' | 'cosine'
+  threads: number
+  backend: Backend
+}
+
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
@@ -134,32 +150,8 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  cosineSoftmax(a: {
-    queries: Float32Array
-    classes: Float32Array
-    out: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineTopK(a: {
-    queries: Float32Array
-    classes: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
+  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
   /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
   infoNce(a: {
     images: Float32Array
@@ -280,6 +272,26 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
+/** A matrix in a file, open. */
+export interface NativeMatrix {
+  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  topK(a: {
+    job: number
+    queries: Float32Array
+    index: Int32Array
+    value: Float32Array
+    rows: number
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  cancel(job: number): void
+  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  close(): void
+}
+
 /** For benchmarks only: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
@@ -313,12 +325,19 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openMatrix(a: {
+    file: string
+    offset: number
+    rows: number
+    dim: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+  }): Promise<NativeMatrix>
   measure: NativeMeasure
   learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 2
+export const INTERFACE = 3
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */
