@@ -158,7 +158,8 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
   const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
-  const int lines = !streaming || rows <= 2 || tiles > 8 ? 0 : tiles <= 2 ? kAll : 1;
+  (void)streaming;
+  const int ahead = rows <= 2 ? 0 : tiles <= 2 ? kAll : 1;
   alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
     for (int s0 = 0, b = 0; b < blocks; b++) {
@@ -168,6 +169,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
       const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * kStepBytes;
       for (int t = 0, r = r0; t < tiles; t++) {
         const int height = (r0 + rows - r) / (tiles - t);
+        const int lines = t < kAll ? ahead : 0;
         const Tile<T> f = tileFor<T, kAll>(height, lines);
         typename T::Sum* sums = part + (r - r0) * 2;
         const char* next = w + size_t(n) * kStepBytes + size_t(t) * (n / 2) * lines * 64;
