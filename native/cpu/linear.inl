@@ -120,45 +120,81 @@ inline Tile<T> tileFor(int rows, [[maybe_unused]] int lines) {
   return pickTile<T, 0>(rows);
 }
 
-// The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist.
-template <class T>
-__attribute__((noinline)) void finishTile(const typename T::Sum* part, int rows, const Linear& l, int row,
-                                          int col) {
+// The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist. Everything
+// of `l` is copied first: to the compiler a store to y may change it.
+template <class T, Nonlinearity Kind, bool Residual>
+__attribute__((noinline)) void finish(const typename T::Sum* part, int rows, const Linear& l, int row,
+                                      int col) {
+  const size_t yStride = l.y.stride, residualStride = l.residual.stride;
+  constexpr bool centred8 = T::dtype == Dtype::int8;
+  [[maybe_unused]] const float* rowScale = centred8 ? l.x.rowScale + row : nullptr;
+  [[maybe_unused]] const int32_t* rowZero = centred8 ? l.x.rowZero + row : nullptr;
+  const bool narrow = l.y.dtype == Dtype::bfloat16;
   for (int j = 0; j < 2; j++) {
     const int c = col + j * kLanes, n = least(kLanes, l.out - c);
     if (n <= 0) return;
     const F bias = l.bias ? load(l.bias + c, n) : zero();
-    F scale = zero();
-    I bytes = allInt(0);
-    if constexpr (T::dtype == Dtype::int8) {
+    [[maybe_unused]] F scale = zero();
+    [[maybe_unused]] I bytes = allInt(0);
+    if constexpr (centred8) {
       const char* columns = static_cast<const char*>(l.w) + panelsBytes(T::dtype, l.in, l.out);
       scale = load(reinterpret_cast<const float*>(columns) + c, n);
       bytes = loadInt(reinterpret_cast<const int32_t*>(columns) + roundUp(l.out, kCols) + c, n);
     }
-    for (int i = 0; i < rows; i++) {
-      F v;
-      if constexpr (T::dtype == Dtype::int8) {
-        const I centred = subtract(part[i * 2 + j], multiply(allInt(l.x.rowZero[row + i]), bytes));
-        v = toFloat(centred) * (all(l.x.rowScale[row + i]) * scale) + bias;
-      } else {
-        v = part[i * 2 + j] + bias;
+    const auto each = [&](size_t size, const auto& keep) CLIP_INLINE {
+      char* y = outRow<char>(l.y, row) + size_t(c) * size;
+      const char* residual = Residual ? rowOf<char>(l.residual, row) + size_t(c) * sizeof(float) : nullptr;
+      for (int i = 0; i < rows; i++, y += yStride) {
+        F v;
+        if constexpr (centred8) {
+          const I centred = subtract(part[i * 2 + j], multiply(allInt(rowZero[i]), bytes));
+          v = toFloat(centred) * (all(rowScale[i]) * scale) + bias;
+        } else {
+          v = part[i * 2 + j] + bias;
+        }
+        if constexpr (Kind == Nonlinearity::quickGelu) v = quickGelu(v);
+        if constexpr (Kind == Nonlinearity::gelu) v = gelu(v);
+        if constexpr (Residual) {
+          v = v + load(reinterpret_cast<const float*>(residual), n);
+          residual += residualStride;
+        }
+        if constexpr (Kind == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
+        keep(y, v);
       }
-      if (l.nonlinearity == Nonlinearity::quickGelu) v = quickGelu(v);
-      if (l.nonlinearity == Nonlinearity::gelu) v = gelu(v);
-      if (l.residual.data) v = v + load(rowOf(l.residual, row + i) + c, n);
-      if (l.nonlinearity == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
-      storeNumbers(l.y, row + i, size_t(c), v, n);
-    }
+    };
+    if (narrow)
+      each(2, [&](char* y, F v) CLIP_INLINE { storeBfloat16(reinterpret_cast<uint16_t*>(y), v, n); });
+    else if (n == kLanes)
+      each(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v); });
+    else
+      each(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v, n); });
   }
+}
+
+template <class T, bool Residual>
+inline void finishKind(const typename T::Sum* part, int rows, const Linear& l, int row, int col) {
+  switch (l.nonlinearity) {
+    case Nonlinearity::none:
+      return finish<T, Nonlinearity::none, Residual>(part, rows, l, row, col);
+    case Nonlinearity::quickGelu:
+      return finish<T, Nonlinearity::quickGelu, Residual>(part, rows, l, row, col);
+    case Nonlinearity::gelu:
+      return finish<T, Nonlinearity::gelu, Residual>(part, rows, l, row, col);
+    case Nonlinearity::relu:
+      return finish<T, Nonlinearity::relu, Residual>(part, rows, l, row, col);
+  }
+}
+template <class T>
+inline void finishTile(const typename T::Sum* part, int rows, const Linear& l, int row, int col) {
+  (l.residual.data ? finishKind<T, true> : finishKind<T, false>)(part, rows, l, row, col);
 }
 
 // Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height.
 template <class T>
-void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streaming) {
+void linearBlock(const Linear& l, int r0, int rows, int p0, int p1) {
   const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
-  (void)streaming;
   const int ahead = rows <= 2 ? 0 : tiles <= 2 ? kAll : 1;
   alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
@@ -201,7 +237,7 @@ void linearOf(Context& context, const Linear& l) {
               b1 = int(int64_t(rowBlocks) * (q + 1) / rowChunks);
     for (int b = b0; b < b1; b++) {
       const int r0 = int(int64_t(l.rows) * b / rowBlocks), r1 = int(int64_t(l.rows) * (b + 1) / rowBlocks);
-      linearBlock<T>(l, r0, r1 - r0, p0, p1, rowBlocks == 1);
+      linearBlock<T>(l, r0, r1 - r0, p0, p1);
     }
   });
 }
