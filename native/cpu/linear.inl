@@ -141,7 +141,7 @@ __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, con
       scale = load(reinterpret_cast<const float*>(columns) + c, n);
       bytes = loadInt(reinterpret_cast<const int32_t*>(columns) + roundUp(l.out, kCols) + c, n);
     }
-    const auto each = [&](size_t size, const auto& keep) CLIP_INLINE {
+    const auto eachRow = [&](size_t size, const auto& keep) CLIP_INLINE {
       char* y = outRow<char>(l.y, row) + size_t(c) * size;
       const char* residual = Residual ? rowOf<char>(l.residual, row) + size_t(c) * sizeof(float) : nullptr;
       for (int i = 0; i < rows; i++, y += yStride) {
@@ -163,11 +163,11 @@ __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, con
       }
     };
     if (narrow)
-      each(2, [&](char* y, F v) CLIP_INLINE { storeBfloat16(reinterpret_cast<uint16_t*>(y), v, n); });
+      eachRow(2, [&](char* y, F v) CLIP_INLINE { storeBfloat16(reinterpret_cast<uint16_t*>(y), v, n); });
     else if (n == kLanes)
-      each(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v); });
+      eachRow(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v); });
     else
-      each(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v, n); });
+      eachRow(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v, n); });
   }
 }
 
