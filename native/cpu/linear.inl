@@ -5,13 +5,23 @@
 // rows; sums of a row block and panel live in `part`, in the first-level cache. Every sum runs over the
 // inputs in order, whatever the tile: rows and threads cannot show in the bits.
 //
-//   ladder, float32, one core, percent of peak (118 GFLOP/s)
-//   14 x 32, ordinary loops          14 and 13 rows 98, 12 and 10 rows 37   dropped: sums of some heights in
-//   memory the same, unrolled by language   heights 3 to 14: 97 to 99              kept tiles of nearly equal
-//   height     50 = 12 + 12 + 13 + 13, no stump       kept next weights prefetched into L2  50 rows +1 to 3,
-//   10 rows 81 -> 97      kept; halves 1 row: off below 3 together, weights from DRAM      50 x 768 x 2304:
-//   95, 50 x 3072 x 768: 97 epilogue in the tile             about +1 at 768 inputs                 dropped:
-//   the hot function grows avx2: 6 x 16 in cache            99 (5 x 16: 94, 4 x 16: 91)            kept
+//   ladder: one thread unless said, percent of that CPU's peak, weights from memory
+//   Zen 4 (float32 peak 118 GFLOP/s)
+//   ordinary loops: 14 rows 98, 12 rows 37 (sums in memory)              dropped
+//   unrolled by language, tiles of nearly equal height: 3 to 14 rows 97 to 99   kept
+//   next weights prefetched into L2: 50 rows +1 to 3, 10 rows +18 to 35, 1 row halves   kept from 3 rows
+//   epilogue inside the tile: +1 at 768 inputs, the hot function grows   dropped
+//   avx2: 6 x 16 99, 5 x 16 94, 4 x 16 91                                kept
+//   Zen 5 (float32 236, bfloat16 480, int8 940), shared host; float32 / bfloat16 / int8
+//   the tile alone from L1 96 to 100, from L2 95 to 97, 8 to 14 rows: shape and K block stay
+//   no prefetch: 50 x 768 x 2304 82 -> 75 / 86 -> 72 / 77 -> 60          dropped
+//   prefetch for any number of tiles, in the first 4: 400 rows 84 -> 88 / 80 -> 85 / 74 -> 79   kept
+//   an epilogue per nonlinearity and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
+//   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
+//   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
+//   10 rows are bound by memory: float32 34 to 37 GB/s of 33 to 38
+//
+//
 
 constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
@@ -222,6 +232,24 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1) {
   }
 }
 
+// Chunks of a parallel loop as runs of neighbours: each worker goes through a run of its own and then takes
+// from the others'. A worker's next panel is the one it has prefetched.
+struct Runs {
+  int chunks, count, taken[kMaxThreads];
+  Runs(int c, int threads) : chunks(c), count(least(c, threads)) {
+    for (int i = 0; i < count; i++) taken[i] = 0;
+  }
+  int begin(int run) const { return int(int64_t(chunks) * run / count); }
+  // Asked once per chunk: there is always one left, for a run that was found empty stays so.
+  int take(int worker) {
+    for (int i = worker;; i++) {
+      const int run = i % count, first = begin(run), length = begin(run + 1) - first;
+      const int n = __atomic_fetch_add(&taken[run], 1, __ATOMIC_RELAXED);
+      if (n < length) return first + n;
+    }
+  }
+};
+
 // Threads share panels, so that each streams only its own weights; row blocks too when there are few panels.
 template <class T>
 void linearOf(Context& context, const Linear& l) {
@@ -230,7 +258,9 @@ void linearOf(Context& context, const Linear& l) {
   const int wanted = context.threads == 1 ? 1 : 4 * context.threads;
   const int panelChunks = least(panels, wanted),
             rowChunks = least(rowBlocks, (wanted + panelChunks - 1) / panelChunks);
-  share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int chunk, int) {
+  Runs runs(panelChunks * rowChunks, context.threads);
+  share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int, int worker) {
+    const int chunk = runs.take(worker);
     const int p = chunk % panelChunks, q = chunk / panelChunks;
     const int p0 = int(int64_t(panels) * p / panelChunks), p1 = int(int64_t(panels) * (p + 1) / panelChunks);
     const int b0 = int(int64_t(rowBlocks) * q / rowChunks),
