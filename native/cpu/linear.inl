@@ -20,8 +20,6 @@
 //   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
 //   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
 //   10 rows are bound by memory: float32 34 to 37 GB/s of 33 to 38
-//
-//
 
 constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
