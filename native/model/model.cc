@@ -13,6 +13,7 @@
 #include "model/transformer.h"
 #include "model/vision_transformer.h"
 #include "model/weights.h"
+#include "profile.h"
 
 namespace clip {
 namespace {
@@ -154,7 +155,7 @@ const LoadOptions& Model::options() const { return impl_->options; }
 
 std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& options,
                                    const std::atomic<bool>& cancel) {
-  const Backend& backend = chooseBackend(options.device);
+  const Backend& backend = profiled(chooseBackend(options.device));
   checkDtype(backend, options.dtype);
   checkConfig(config);
   if (options.dtype == Dtype::int8) checkInt8(config);
