@@ -129,7 +129,11 @@ function configs(m: ModelShape): Record<string, unknown> {
 
 /** The folder of `m`'s checkpoint (float32 safetensors, OpenAI's vocabulary built in), written if it is not there. */
 export const randomModel = (m: ModelShape): Promise<string> =>
-  randomFolder(m.name, () => configs(m), () => tensorsOf(m))
+  randomFolder(
+    m.name,
+    () => configs(m),
+    () => tensorsOf(m),
+  )
 
 /** A checkpoint's folder: its small files as JSON, its tensors as `weightsName`; written if it is not there. */
 export async function randomFolder(

@@ -94,8 +94,20 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   const int left = wide ? h.at.front().first : x0, right = wide ? h.at.back().first + h.at.back().count : x1;
   const int top = high ? v.at.front().first : y0, bottom = high ? v.at.back().first + v.at.back().count : y1;
   const size_t bytes = size_t(columnsOf(r)) * (bottom - r.firstRow) * r.channels;
-  ResizePass p{r.src,   r.src + bytes, r.firstColumn, r.firstRow, columnsOf(r), r.channels, nullptr,
-               nullptr, 0,             x0,            x1,         y0,           y1,         r.dst};
+  ResizePass p{r.src,
+               r.src + bytes,
+               r.firstColumn,
+               r.firstRow,
+               columnsOf(r),
+               r.channels,
+               nullptr,
+               nullptr,
+               0,
+               x0,
+               x1,
+               y0,
+               y1,
+               r.dst};
   const auto use = [&p](const Coefficients& c) { p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride; };
   if (wide && high) {
     // What the first pass leaves: all columns that the second needs of the window's rows, or the other way

@@ -9,8 +9,8 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Graph } from './onnx-file.js'
-import { perChannel, perTensor, transposed, uint8Table } from './quantise.js'
 import { resNet } from './onnx-resnet.js'
+import { perChannel, perTensor, transposed, uint8Table } from './quantise.js'
 import { type Checkpoint, openCheckpoint } from './safetensors.js'
 
 interface TowerConfig {

@@ -77,10 +77,7 @@ function attentionPool(e: Exporter, x: string, pixels: number, width: number, he
   const q = graph.node('Mul', [split(query, 'q_proj', 1, [1, 0, 2]), graph.float(dim ** -0.5)])
   const k = split(all, 'k_proj', pixels + 1, [1, 2, 0])
   const v = split(all, 'v_proj', pixels + 1, [1, 0, 2])
-  const mixed = graph.node('MatMul', [
-    graph.node('Softmax', [graph.node('MatMul', [q, k])], { axis: -1 }),
-    v,
-  ])
+  const mixed = graph.node('MatMul', [graph.node('Softmax', [graph.node('MatMul', [q, k])], { axis: -1 }), v])
   const joined = graph.node('Reshape', [
     graph.node('Transpose', [mixed], { perm: [1, 0, 2] }),
     graph.ints([-1, width]),
@@ -91,7 +88,10 @@ function attentionPool(e: Exporter, x: string, pixels: number, width: number, he
 /** Sizes come from the tensors' shapes: heads are 64 wide in all of OpenAI's. */
 export function resNet(e: Exporter): Graph {
   const { graph, checkpoint } = e
-  const [positions, width] = checkpoint.tensor('visual.attnpool.positional_embedding').shape as [number, number]
+  const [positions, width] = checkpoint.tensor('visual.attnpool.positional_embedding').shape as [
+    number,
+    number,
+  ]
   const [embedDim] = checkpoint.tensor('visual.attnpool.c_proj.weight').shape as [number]
   const side = Math.sqrt(positions - 1) * 32
   let x = graph.input('pixel_values', 'float32', ['batch', 3, side, side])

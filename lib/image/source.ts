@@ -85,18 +85,11 @@ export async function readPath(path: string | URL, from: Origin, signal?: AbortS
 
 /** node:fs by its callbacks: node:fs/promises takes three times as long on the JavaScript thread. */
 function called<T>(start: (done: (error: Error | null, value: T) => void) => void): Promise<T> {
-  return new Promise((resolve, reject) =>
-    start((error, value) => (error ? reject(error) : resolve(value))),
-  )
+  return new Promise((resolve, reject) => start((error, value) => (error ? reject(error) : resolve(value))))
 }
 
 /** Exactly the size that was seen: a file that grows while it is read does not grow past it. */
-async function readWhole(
-  fd: number,
-  size: number,
-  from: Origin,
-  signal?: AbortSignal,
-): Promise<Uint8Array> {
+async function readWhole(fd: number, size: number, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafeSlow(size)
   let at = 0
   while (at < size) {

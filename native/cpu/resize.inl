@@ -62,8 +62,7 @@ void resizeHorizontal(const ResizePass& p) {
         for (int g = 0; g < used; g++)
           for (int r = 0; r < 2; r++) {
             const auto* at = reinterpret_cast<const __m128i*>(src + r * row + size_t(g) * 4 * n);
-            const __m256i v =
-                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), index);
+            const __m256i v = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), index);
             high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(v, k[2 * g]));
             low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(v, k[2 * g + 1]));
           }
