@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
-import type { NativeImage } from './image/pixels.js'
+import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
@@ -49,6 +49,8 @@ export interface NativeModel {
   ): Promise<Float32Array>
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
+  /** What of a picture of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
+  reachingPart(width: number, height: number): PicturePart
   /**
    * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
    * 'tokens' fills rows up to lengths[i] and leaves zeros up to max(lengths).

@@ -151,8 +151,10 @@ struct Resize {
   int cropX, cropY, cropWidth, cropHeight;
   Filter filter;
   bool verticalFirst;
-  uint8_t* dst;      // (cropHeight, cropWidth, channels)
-  int firstRow = 0;  // src begins at this row of the picture; the window needs none above it
+  uint8_t* dst;  // (cropHeight, cropWidth, channels)
+  // src is the part of the picture from this row and column on, `columns` wide (0: as the picture). The
+  // window needs no pixel outside it.
+  int firstRow = 0, firstColumn = 0, columns = 0;
 };
 
 // Cuts (n, size, size, 3) pixels into rows of a matrix (n * (size/patch)^2, 3 * patch^2), columns ordered

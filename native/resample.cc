@@ -21,6 +21,13 @@ double triangle(double x) {
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
+int columnsOf(const Resize& r) { return r.columns ? r.columns : r.width; }
+
+// Where pixel (x, y) of the picture lies in src, in pixels.
+size_t pixelAt(const Resize& r, int x, int y) {
+  return size_t(y - r.firstRow) * columnsOf(r) + (x - r.firstColumn);
+}
+
 void nearest(const Resize& r) {
   const std::vector<int> xs = nearestIndex(r.width, r.outWidth, r.cropX, r.cropX + r.cropWidth);
   const std::vector<int> ys = nearestIndex(r.height, r.outHeight, r.cropY, r.cropY + r.cropHeight);
@@ -28,7 +35,7 @@ void nearest(const Resize& r) {
   for (int y : ys)
     for (int x : xs)
       for (int c = 0; c < r.channels; c++)
-        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y - r.firstRow) * r.width + x) * r.channels + c];
+        *dst++ = x < 0 || y < 0 ? 0 : r.src[pixelAt(r, x, y) * r.channels + c];
 }
 
 }  // namespace
@@ -86,9 +93,21 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   // The columns and rows of the source that reach the window.
   const int left = wide ? h.at.front().first : x0, right = wide ? h.at.back().first + h.at.back().count : x1;
   const int top = high ? v.at.front().first : y0, bottom = high ? v.at.back().first + v.at.back().count : y1;
-  const size_t bytes = size_t(r.width) * (bottom - r.firstRow) * r.channels;
-  ResizePass p{r.src, r.src + bytes, 0, r.firstRow, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0,
-               y1,    r.dst};
+  const size_t bytes = size_t(columnsOf(r)) * (bottom - r.firstRow) * r.channels;
+  ResizePass p{r.src,
+               r.src + bytes,
+               r.firstColumn,
+               r.firstRow,
+               columnsOf(r),
+               r.channels,
+               nullptr,
+               nullptr,
+               0,
+               x0,
+               x1,
+               y0,
+               y1,
+               r.dst};
   const auto use = [&p](const Coefficients& c) { p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride; };
   if (wide && high) {
     // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
@@ -112,7 +131,7 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   } else {
     const size_t row = size_t(r.cropWidth) * r.channels;
     for (int y = y0; y < y1; y++)
-      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y - r.firstRow) * r.width + x0) * r.channels, row);
+      std::memcpy(r.dst + (y - y0) * row, r.src + pixelAt(r, x0, y) * r.channels, row);
   }
 }
 
