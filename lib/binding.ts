@@ -27,6 +27,14 @@ export interface NativeLoadOptions {
   dtype: Dtype
   threads: number
   maxBatchRows: number
+  /** Keeps packed weights in a file of this folder. */
+  packCache?: {
+    folder: string
+    /** Of the file; backend and dtype are put behind it. */
+    name: string
+    /** What else the packed bytes depend on: compared with what the file says. */
+    key: string
+  }
 }
 
 /**
@@ -39,6 +47,8 @@ export interface NativeModel {
   readonly active: string
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
+  /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
+  readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
   encodeImage(
     job: number,
@@ -301,7 +311,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 2
+export const INTERFACE = 3
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

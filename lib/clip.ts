@@ -10,6 +10,7 @@ import { argumentError } from './errors.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { Tower } from './load.js'
+import type { PackCacheUse } from './pack-cache.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
@@ -30,6 +31,11 @@ export interface ClipInfo {
   backend: string
   dtype: Dtype
   threads: number
+  /**
+   * What `packCache: true` came to: 'mapped' from the cache, 'written' there for the next start, or 'failed' (a warning
+   * says why). 'off' without it.
+   */
+  packCache: PackCacheUse
   /** Names the weights: equal for equal weights. */
   fingerprint: string
 }
@@ -71,6 +77,7 @@ export class Clip implements AsyncDisposable {
       backend: model.active,
       dtype,
       threads: model.threads,
+      packCache: model.packCache.use,
       fingerprint: checkpoint.fingerprint,
     })
   }

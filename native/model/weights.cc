@@ -8,9 +8,11 @@
 
 #include "error.h"
 #include "model/model.h"
+#include "model/pack_cache.h"
 #include "model/parallel.h"
 #include "model/source_file.h"
 #include "model/tensor.h"
+#include "model/tensor_source.h"
 
 namespace clip {
 namespace {
@@ -218,7 +220,7 @@ class Loader {
     TensorView rows = t;
     rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
     rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
-    const Source source = open(rows);
+    const TensorSource source = open(rows);
     const int step = backend_.packRows;
     parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
       const int first = chunk * step, count = std::min(step, w.out - first);
@@ -253,7 +255,7 @@ class Loader {
 
   void packParts(const std::vector<const TensorView*>& parts, int64_t partRows, const LinearWeight& w,
                  void* place) {
-    std::vector<Source> sources;
+    std::vector<TensorSource> sources;
     for (const TensorView* part : parts) sources.push_back(open(*part));
     const int step = backend_.packRows;
     parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
@@ -296,7 +298,7 @@ class Loader {
     w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
     void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
     if (!filling_) return place;
-    const Source source = open(t);
+    const TensorSource source = open(t);
     const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
     parallel(threads_, chunks, [&](int chunk, int worker) {
       const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
@@ -311,37 +313,10 @@ class Loader {
     return place;
   }
 
-  // The bytes of one tensor, in the filling round. Rows that lie one after the other are read by whoever
-  // packs them, into memory that stays in his cache; any other view is read whole.
-  using Piece = std::vector<float>;  // bytes, most often of floats
-  class Source {
-   public:
-    Source(const SourceFile& file, const TensorView& t) : file_(&file), t_(&t) {
-      if (rowsSideBySide(t)) return;
-      const size_t bytes = extentBytes(t, t.shape[0]);
-      whole_.resize((bytes + 3) / 4);
-      file.read(t.offset, whole_.data(), bytes);
-    }
-    // Where row `first` lies, and `count` rows from there on; valid until `piece` is used again.
-    const uint8_t* rows(int64_t first, int64_t count, Piece& piece) const {
-      const uint64_t skipped = static_cast<uint64_t>(first * t_->strides[0]) * bytesOf(t_->dtype);
-      if (!whole_.empty()) return reinterpret_cast<const uint8_t*>(whole_.data()) + skipped;
-      const size_t bytes = extentBytes(*t_, count);
-      if (piece.size() < (bytes + 3) / 4) piece.resize((bytes + 3) / 4);
-      file_->read(t_->offset + skipped, piece.data(), bytes);
-      return reinterpret_cast<const uint8_t*>(piece.data());
-    }
-
-   private:
-    const SourceFile* file_;
-    const TensorView* t_;
-    Piece whole_;
-  };
-
   // Asked once per tensor, so it is where a load is cancelled.
-  Source open(const TensorView& t) {
+  TensorSource open(const TensorView& t) {
     if (cancel_.load(std::memory_order_relaxed)) throw Cancelled{};
-    return Source(*files_[t.file], t);
+    return TensorSource(*files_[t.file], t);
   }
 
   // The next `bytes` of the arena, 64-byte aligned; nullptr in the counting round.
@@ -362,13 +337,22 @@ class Loader {
   std::vector<std::unique_ptr<SourceFile>> files_;
   uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
   std::vector<std::vector<float>> scratch_;  // per worker: rows as float32
-  std::vector<Piece> pieces_;                // per worker: rows as they are stored
+  std::vector<TensorSource::Piece> pieces_;  // per worker: rows as they are stored
 };
+
+// All that the packed bytes depend on beside the checkpoint. Raise the number when a walk above or a packed
+// layout changes.
+std::string layoutOf(const Backend& backend, Dtype dtype, size_t bytes) {
+  constexpr int kLayout = 1;
+  return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
+         std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
+         std::to_string(bytes) + " bytes";
+}
 
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
-                 const std::atomic<bool>& cancel)
+                 const std::optional<PackCache>& cache, const std::atomic<bool>& cancel)
     : backend_(backend) {
   if (config.image) image.emplace();
   if (config.resNet) resNet.emplace();
@@ -381,6 +365,14 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   };
   walk();
   bytes_ = loader.bytes();
+  const std::string layout = layoutOf(backend, dtype, bytes_);
+  if (cache) mapped_ = cache->open(layout, bytes_, threads, cancel);
+  if (mapped_) {
+    loader.placeInto(mapped_->data());
+    walk();
+    cacheUse = PackCacheUse::mapped;
+    return;
+  }
   memory_ = backend.alloc(bytes_);
   if (!memory_)
     throw Error{.code = "ERR_CLIP_MEMORY",
@@ -391,12 +383,18 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   try {
     loader.fillInto(memory_);
     walk();
+    if (cache) {
+      cacheFailure = cache->write(layout, memory_, bytes_, threads, cancel);
+      cacheUse = cacheFailure.empty() ? PackCacheUse::written : PackCacheUse::failed;
+    }
   } catch (...) {
     backend.free(memory_, bytes_);
     throw;
   }
 }
 
-Weights::~Weights() { backend_.free(memory_, bytes_); }
+Weights::~Weights() {
+  if (memory_) backend_.free(memory_, bytes_);
+}
 
 }  // namespace clip
