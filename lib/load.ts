@@ -8,7 +8,6 @@ import type { DownloadProgress } from './hub/index.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
 import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
-import { createTokenizer } from './tokenizer/index.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 export type Tower = 'image' | 'text'
@@ -149,8 +148,13 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   })
   const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
   const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
+  // Its tables and regular expressions take a while to set up: not for pictures alone.
   const tokenizer = spec.text
-    ? await createTokenizer(checkpoint.tokenizer, checkpoint.vocabulary, signal)
+    ? await (await import('./tokenizer/index.js')).createTokenizer(
+        checkpoint.tokenizer,
+        checkpoint.vocabulary,
+        signal,
+      )
     : undefined
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)

@@ -5,6 +5,9 @@
 #include <memory>
 #include <new>
 #include <string>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "error.h"
 #include "model/model.h"
@@ -349,6 +352,15 @@ std::string layoutOf(const Backend& backend, Dtype dtype, size_t bytes) {
          std::to_string(bytes) + " bytes";
 }
 
+// What the packing threads freed goes back to the system: the allocator would keep it for each of them.
+struct TrimHeap {
+  ~TrimHeap() {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+  }
+};
+
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
@@ -357,6 +369,7 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   if (config.image) image.emplace();
   if (config.resNet) resNet.emplace();
   if (config.text) text.emplace();
+  const TrimHeap trim;  // behind the loader's end
   Loader loader(config, backend, dtype, threads, cancel);
   const auto walk = [&] {
     if (image) loader.vision(*image);
