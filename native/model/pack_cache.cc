@@ -4,10 +4,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <random>
 #include <vector>
 
-#include "cpu/context.h"
 #include "model/model.h"
 #include "model/parallel.h"
 #include "model/system_file.h"
@@ -123,15 +123,17 @@ class FileMapping : public PackCache::Mapping {
  public:
   static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes) {
     auto m = std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage));
-    if (!m->memory_.data || !file.read(kPage, m->memory_.data, bytes - kPage)) return nullptr;
+    if (!m->memory_ || !file.read(kPage, m->memory_, bytes - kPage)) return nullptr;
     return m;
   }
-  const void* data() const override { return memory_.data; }
+  ~FileMapping() override { ::operator delete(memory_, kAlignment); }
+  const void* data() const override { return memory_; }
   static void touch(const uint8_t*, size_t) {}
 
  private:
-  explicit FileMapping(size_t bytes) : memory_(bytes) {}
-  Bytes memory_;
+  static constexpr std::align_val_t kAlignment{64};
+  explicit FileMapping(size_t bytes) : memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
+  void* memory_;
 };
 #endif
 
@@ -186,6 +188,13 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
   // Not flushed to the disk: a file that a power cut left half written fails its checksum.
   if (!renameFile(beside, file_)) return why("can't be put in its place");
   return {};
+}
+
+std::string packedLayout(const Backend& backend, Dtype dtype, size_t bytes) {
+  constexpr int kLayout = 1;
+  return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
+         std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
+         std::to_string(bytes) + " bytes";
 }
 
 }  // namespace clip

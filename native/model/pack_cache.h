@@ -12,6 +12,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+
+#include "backend.h"
 
 namespace clip {
 
@@ -39,5 +42,9 @@ class PackCache {
  private:
   std::string file_, key_;
 };
+
+// All that `bytes` packed bytes depend on beside the checkpoint. Raise the number in there when the walk over
+// the weights or a packed layout changes.
+std::string packedLayout(const Backend&, Dtype, size_t bytes);
 
 }  // namespace clip

@@ -5,9 +5,6 @@
 #include <memory>
 #include <new>
 #include <string>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 #include "error.h"
 #include "model/model.h"
@@ -16,6 +13,7 @@
 #include "model/source_file.h"
 #include "model/tensor.h"
 #include "model/tensor_source.h"
+#include "model/trim_heap.h"
 
 namespace clip {
 namespace {
@@ -343,24 +341,6 @@ class Loader {
   std::vector<TensorSource::Piece> pieces_;  // per worker: rows as they are stored
 };
 
-// All that the packed bytes depend on beside the checkpoint. Raise the number when a walk above or a packed
-// layout changes.
-std::string layoutOf(const Backend& backend, Dtype dtype, size_t bytes) {
-  constexpr int kLayout = 1;
-  return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
-         std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
-         std::to_string(bytes) + " bytes";
-}
-
-// What the packing threads freed goes back to the system: the allocator would keep it for each of them.
-struct TrimHeap {
-  ~TrimHeap() {
-#if defined(__GLIBC__)
-    malloc_trim(0);
-#endif
-  }
-};
-
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
@@ -378,7 +358,7 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   };
   walk();
   bytes_ = loader.bytes();
-  const std::string layout = layoutOf(backend, dtype, bytes_);
+  const std::string layout = packedLayout(backend, dtype, bytes_);
   if (cache) mapped_ = cache->open(layout, bytes_, threads, cancel);
   if (mapped_) {
     loader.placeInto(mapped_->data());
