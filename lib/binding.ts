@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage } from './image/pixels.js'
+import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -87,6 +88,22 @@ interface NarrowRows {
   zero?: Int32Array
 }
 
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Of the classes; default float32. */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: 'probability' | 'logit' | 'cosine'
+  threads: number
+  backend: Backend
+}
+
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
@@ -95,8 +112,10 @@ export interface NativeKernels {
     k: Float32Array | Uint16Array
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
-    /** Of all four; default float32. */
+    /** Of q, k and v; default float32. */
     dtype?: 'float32' | 'bfloat16'
+    /** Default: dtype. */
+    outDtype?: 'float32' | 'bfloat16'
     sequences: number
     length: number
     heads: number
@@ -141,29 +160,18 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  cosineSoftmax(a: {
-    queries: Float32Array
-    classes: Float32Array
-    out: Float32Array
+  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
+  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
+  /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
+  infoNce(a: {
+    images: Float32Array
+    texts: Float32Array
     rows: number
-    classCount: number
     dim: number
     logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineTopK(a: {
-    queries: Float32Array
-    classes: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
+    values: Float64Array
+    imagesGradient?: Float32Array
+    textsGradient?: Float32Array
     threads: number
     backend: Backend
   }): Promise<string>
@@ -274,6 +282,26 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
+/** A matrix in a file, open. */
+export interface NativeMatrix {
+  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  topK(a: {
+    job: number
+    queries: Float32Array
+    index: Int32Array
+    value: Float32Array
+    rows: number
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  cancel(job: number): void
+  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  close(): void
+}
+
 /** For benchmarks only: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
@@ -307,11 +335,19 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openMatrix(a: {
+    file: string
+    offset: number
+    rows: number
+    dim: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+  }): Promise<NativeMatrix>
   measure: NativeMeasure
+  learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 3
+export const INTERFACE = 4
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

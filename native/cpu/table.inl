@@ -24,7 +24,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
       .layerNorm = layerNorm,
       .convert = convert,
-      .attention = attention,
+      .attention = attention<attentionOf<Float32>>,
       .embed = embed,
       .gather = gather,
       .resize = resize,
@@ -34,5 +34,6 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .normalise = normalise,
       .cosineSoftmax = cosineSoftmax,
       .cosineTopK = cosineTopK,
+      .infoNce = infoNce,
   };
 }
