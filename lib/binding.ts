@@ -28,6 +28,14 @@ export interface NativeLoadOptions {
   dtype: Dtype
   threads: number
   maxBatchRows: number
+  /** Keeps packed weights in a file of this folder. */
+  packCache?: {
+    folder: string
+    /** Of the file; backend and dtype are put behind it. */
+    name: string
+    /** What else the packed bytes depend on: compared with what the file says. */
+    key: string
+  }
 }
 
 /**
@@ -40,6 +48,8 @@ export interface NativeModel {
   readonly active: string
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
+  /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
+  readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
   encodeImage(
     job: number,
@@ -359,7 +369,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 3
+export const INTERFACE = 4
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

@@ -311,6 +311,8 @@ struct Backend {
   Entry<void(Context*)> close;
   Entry<void*(size_t bytes)> alloc;  // 64-byte aligned, zeroed; nullptr when there is no memory
   Entry<void(void*, size_t bytes)> free;
+  bool plainMemory =
+      false;  // what alloc gives can be read by this process, and weights may lie elsewhere in it
   Entry<void(void* dst, const void* src, size_t)> upload;
   Entry<void(void* dst, const void* src, size_t)> download;  // waits for what was queued before it
   int packRows;                                              // granularity of Pack

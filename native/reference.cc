@@ -143,6 +143,7 @@ const Backend referenceBackend{
     .close = cpuClose,
     .alloc = cpuAlloc,
     .free = cpuFree,
+    .plainMemory = true,
     .upload = cpuCopy,
     .download = cpuCopy,
     .packRows = 1,

@@ -240,6 +240,18 @@ int64_t weightBytes(const ModelConfig& config) {
   return bytes < 1e12 ? static_cast<int64_t>(bytes) : 0;
 }
 
+Napi::Value toPackCache(Napi::Env env, const Model& model) {
+  const Napi::Object o = Napi::Object::New(env);
+  const PackCacheUse use = model.packCacheUse();
+  o.Set("use", use == PackCacheUse::mapped    ? "mapped"
+               : use == PackCacheUse::written ? "written"
+               : use == PackCacheUse::failed  ? "failed"
+                                              : "off");
+  o.Set("file", model.packCacheFile());
+  o.Set("reason", model.packCacheFailure());
+  return o;
+}
+
 Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, {}, 0, 0});
   state->image = model->config().hasImageTower();
@@ -254,6 +266,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   property("active", Napi::String::New(env, activeName(model->backend())));
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
+  property("packCache", toPackCache(env, *model));
   const int64_t bytes = weightBytes(model->config());
   state->queue = std::make_shared<Queue>(std::move(model));
   Environment::of(env).watch(state->queue);
@@ -302,6 +315,16 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
                                                     {"int8", Dtype::int8}});
     load->options.threads = f.integer("threads", 1, kMaxThreads);
     load->options.maxBatchRows = f.integer("maxBatchRows", 1, 1 << 20);
+    if (f.has("packCache")) {
+      const Fields cache(f.value("packCache"), "options.packCache");
+      load->options.packFolder = cache.string("folder");
+      load->options.packName = cache.string("name");
+      load->options.packKey = cache.string("key");
+      for (const std::string& text :
+           {load->options.packFolder, load->options.packName, load->options.packKey})
+        if (text.find('\0') != std::string::npos)
+          wrong("options.packCache", "have texts without zero bytes", "one");
+    }
 
     Environment::Call call;
     call.result = [load](Napi::Env env) { return makeModel(env, std::move(load->model)); };
