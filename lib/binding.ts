@@ -7,6 +7,11 @@ import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage } from './image/pixels.js'
+import type { NativeLoadOptions } from './native-load.js'
+import type { NativeMeasure } from './native-measure.js'
+
+export type { NativeLoadOptions, NativeMeasure }
+
 import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
@@ -21,21 +26,6 @@ export interface NativeBackend {
   /** Unit round-off per dtype: what the tests' bounds are made of. */
   epsilon: Partial<Record<Dtype, number>>
   borrowed: string
-}
-
-export interface NativeLoadOptions {
-  device: 'auto' | 'cpu' | 'cuda' | 'reference'
-  dtype: Dtype
-  threads: number
-  maxBatchRows: number
-  /** Keeps packed weights in a file of this folder. */
-  packCache?: {
-    folder: string
-    /** Of the file; backend and dtype are put behind it. */
-    name: string
-    /** What else the packed bytes depend on: compared with what the file says. */
-    key: string
-  }
 }
 
 /**
@@ -300,23 +290,6 @@ export interface NativeMatrix {
   cancel(job: number): void
   /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
   close(): void
-}
-
-/** For benchmarks only: what no public kernel gives. */
-export interface NativeMeasure {
-  /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
-  peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
-  /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
-  linear(a: {
-    rows: number
-    inFeatures: number
-    outFeatures: number
-    dtype: 'float32' | 'bfloat16' | 'int8'
-    threads: number
-    copies: number
-    backend: Backend
-    times: Float32Array
-  }): Promise<string>
 }
 
 export interface NativeBinding {
