@@ -45,6 +45,17 @@ void patches(Context& context, const Patches& p) {
   uint16_t narrowValue[3 * 256];
   if (p.pixels && narrow)
     for (int i = 0; i < 3 * 256; i += kLanes) storeBfloat16(narrowValue + i, load(p.value + i), kLanes);
+  // Patches of one pixel, as a ResNet's: row r is pixel r.
+  if (p.pixels && p.patch == 1)
+    return shareRows(context, p.images * grid * grid, 6.0, [&](int r) {
+      for (int c = 0; c < 3; c++) {
+        const int from = c * 256 + p.pixels[size_t(r) * 3 + c];
+        if (narrow)
+          outRow<uint16_t>(p.y, r)[c] = narrowValue[from];
+        else
+          outRow(p.y, r)[c] = p.value[from];
+      }
+    });
   shareRows(context, p.images * grid * grid, 6.0 * area, [&](int r) {
     const int image = r / (grid * grid), top = r / grid % grid * p.patch, left = r % grid * p.patch;
     for (int c = 0; c < 3; c++)
