@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
-import type { NativeImage } from './image/pixels.js'
+import type { NativeImage, PicturePart } from './image/pixels.js'
+import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -27,6 +28,14 @@ export interface NativeLoadOptions {
   dtype: Dtype
   threads: number
   maxBatchRows: number
+  /** Keeps packed weights in a file of this folder. */
+  packCache?: {
+    folder: string
+    /** Of the file; backend and dtype are put behind it. */
+    name: string
+    /** What else the packed bytes depend on: compared with what the file says. */
+    key: string
+  }
 }
 
 /**
@@ -39,6 +48,8 @@ export interface NativeModel {
   readonly active: string
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
+  /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
+  readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
   encodeImage(
     job: number,
@@ -48,6 +59,8 @@ export interface NativeModel {
   ): Promise<Float32Array>
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
+  /** What of a picture of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
+  reachingPart(width: number, height: number): PicturePart
   /**
    * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
    * 'tokens' fills rows up to lengths[i] and leaves zeros up to max(lengths).
@@ -77,6 +90,22 @@ interface NarrowRows {
   zero?: Int32Array
 }
 
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Of the classes; default float32. */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: 'probability' | 'logit' | 'cosine'
+  threads: number
+  backend: Backend
+}
+
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
 export interface NativeKernels {
   /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
@@ -85,8 +114,10 @@ export interface NativeKernels {
     k: Float32Array | Uint16Array
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
-    /** Of all four; default float32. */
+    /** Of q, k and v; default float32. */
     dtype?: 'float32' | 'bfloat16'
+    /** Default: dtype. */
+    outDtype?: 'float32' | 'bfloat16'
     sequences: number
     length: number
     heads: number
@@ -131,29 +162,18 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  cosineSoftmax(a: {
-    queries: Float32Array
-    classes: Float32Array
-    out: Float32Array
+  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
+  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
+  /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
+  infoNce(a: {
+    images: Float32Array
+    texts: Float32Array
     rows: number
-    classCount: number
     dim: number
     logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineTopK(a: {
-    queries: Float32Array
-    classes: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
+    values: Float64Array
+    imagesGradient?: Float32Array
+    textsGradient?: Float32Array
     threads: number
     backend: Backend
   }): Promise<string>
@@ -264,10 +284,50 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
+/** A matrix in a file, open. */
+export interface NativeMatrix {
+  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  topK(a: {
+    job: number
+    queries: Float32Array
+    index: Int32Array
+    value: Float32Array
+    rows: number
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  cancel(job: number): void
+  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  close(): void
+}
+
+/** Every call of one operation with one shape. */
+export interface OpTimes {
+  /** Its name in the table of backends (native/backend.h). */
+  op: string
+  rows: number
+  /** Inputs and outputs per row; 0 where it has no such size. attention: keys, and heads * headDim. */
+  in: number
+  out: number
+  dtype: 'float32' | 'bfloat16' | 'int8'
+  /** Of each call, in their order. */
+  seconds: Float32Array
+}
+
 /** For benchmarks only: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
   peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
+  /** Bytes per second that so many threads together read from memory, past every cache; takes 256 MB. */
+  stream(a: { threads: number }): Promise<number>
+  /**
+   * on: models that are loaded from now on take the time of their operations (the first backend only). Returns what was
+   * taken since the last call.
+   */
+  profile(a: { on: boolean }): OpTimes[]
   /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
   linear(a: {
     rows: number
@@ -297,11 +357,19 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openMatrix(a: {
+    file: string
+    offset: number
+    rows: number
+    dim: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+  }): Promise<NativeMatrix>
   measure: NativeMeasure
+  learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 2
+export const INTERFACE = 4
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

@@ -21,6 +21,13 @@ double triangle(double x) {
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
+int columnsOf(const Resize& r) { return r.columns ? r.columns : r.width; }
+
+// Where pixel (x, y) of the picture lies in src, in pixels.
+size_t pixelAt(const Resize& r, int x, int y) {
+  return size_t(y - r.firstRow) * columnsOf(r) + (x - r.firstColumn);
+}
+
 // Where the filter stands for output position i and how far it reaches.
 struct Stretch {
   double centre, support, inverse;
@@ -103,7 +110,7 @@ void nearest(const Resize& r) {
   for (int y : ys)
     for (int x : xs)
       for (int c = 0; c < r.channels; c++)
-        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y - r.firstRow) * r.width + x) * r.channels + c];
+        *dst++ = x < 0 || y < 0 ? 0 : r.src[pixelAt(r, x, y) * r.channels + c];
 }
 
 }  // namespace
@@ -174,9 +181,21 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   // The columns and rows of the source that reach the window.
   const Coefficients::Taps columns = wide ? reach(across) : Coefficients::Taps{x0, x1 - x0};
   const Coefficients::Taps rows = high ? reach(down) : Coefficients::Taps{y0, y1 - y0};
-  const size_t bytes = size_t(r.width) * (rows.first + rows.count - r.firstRow) * r.channels;
-  ResizePass p{r.src, r.src + bytes, 0, r.firstRow, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0,
-               y1,    r.dst};
+  const size_t bytes = size_t(columnsOf(r)) * (rows.first + rows.count - r.firstRow) * r.channels;
+  ResizePass p{r.src,
+               r.src + bytes,
+               r.firstColumn,
+               r.firstRow,
+               columnsOf(r),
+               r.channels,
+               nullptr,
+               nullptr,
+               0,
+               x0,
+               x1,
+               y0,
+               y1,
+               r.dst};
   if (wide && high) {
     // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
     // round.
@@ -196,7 +215,7 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   } else {
     const size_t row = size_t(r.cropWidth) * r.channels;
     for (int y = y0; y < y1; y++)
-      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y - r.firstRow) * r.width + x0) * r.channels, row);
+      std::memcpy(r.dst + (y - y0) * row, r.src + pixelAt(r, x0, y) * r.channels, row);
   }
 }
 

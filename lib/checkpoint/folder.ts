@@ -1,7 +1,7 @@
 /** Model folders and single weight files: which files of which family are there, and which of them are read. */
 
 import { dirname, join } from 'node:path'
-import { readVocabulary } from '../tokenizer/index.js'
+import { readVocabulary } from '../tokenizer/read-vocabulary.js'
 import { badCheckpoint, badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
 import { fingerprint } from './fingerprint.js'

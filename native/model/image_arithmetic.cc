@@ -11,16 +11,6 @@ namespace {
 
 constexpr size_t kBandBytes = size_t{1} << 20;
 
-// Source positions [begin, end) that reach output positions [first, first + count).
-struct Span {
-  int begin, end;
-};
-Span sourceSpan(int in, int out, int first, int count, Filter filter) {
-  if (in == out) return {first, first + count};  // this pass is skipped
-  const auto last = tapsOf(in, out, first + count - 1, filter);
-  return {tapsOf(in, out, first, filter).first, last.first + last.count};
-}
-
 void premultiply(const uint8_t* in, size_t pixels, int channels, uint8_t* out) {
   for (; pixels > 0; pixels--, in += channels, out += channels) {
     const int alpha = in[channels - 1];
@@ -38,6 +28,12 @@ void unpremultiply(uint8_t* p, size_t pixels, int channels) {
 }
 
 }  // namespace
+
+Span sourceSpan(int in, int out, int first, int count, Filter filter) {
+  if (in == out) return {first, first + count};  // this pass is skipped
+  const auto last = tapsOf(in, out, first + count - 1, filter);
+  return {tapsOf(in, out, first, filter).first, last.first + last.count};
+}
 
 // Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
 // first pass takes the picture in bands of about a megabyte, premultiplied on the way.
