@@ -8,6 +8,11 @@ import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
+import type { NativeLoadOptions } from './native-load.js'
+import type { NativeMeasure } from './native-measure.js'
+
+export type { OpTimes } from './native-measure.js'
+export type { NativeLoadOptions, NativeMeasure }
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -21,21 +26,6 @@ export interface NativeBackend {
   /** Unit round-off per dtype: what the tests' bounds are made of. */
   epsilon: Partial<Record<Dtype, number>>
   borrowed: string
-}
-
-export interface NativeLoadOptions {
-  device: 'auto' | 'cpu' | 'cuda' | 'reference'
-  dtype: Dtype
-  threads: number
-  maxBatchRows: number
-  /** Keeps packed weights in a file of this folder. */
-  packCache?: {
-    folder: string
-    /** Of the file; backend and dtype are put behind it. */
-    name: string
-    /** What else the packed bytes depend on: compared with what the file says. */
-    key: string
-  }
 }
 
 /**
@@ -304,43 +294,6 @@ export interface NativeMatrix {
   close(): void
 }
 
-/** Every call of one operation with one shape. */
-export interface OpTimes {
-  /** Its name in the table of backends (native/backend.h). */
-  op: string
-  rows: number
-  /** Inputs and outputs per row; 0 where it has no such size. attention: keys, and heads * headDim. */
-  in: number
-  out: number
-  dtype: 'float32' | 'bfloat16' | 'int8'
-  /** Of each call, in their order. */
-  seconds: Float32Array
-}
-
-/** For benchmarks only: what no public kernel gives. */
-export interface NativeMeasure {
-  /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
-  peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
-  /** Bytes per second that so many threads together read from memory, past every cache; takes 256 MB. */
-  stream(a: { threads: number }): Promise<number>
-  /**
-   * on: models that are loaded from now on take the time of their operations (the first backend only). Returns what was
-   * taken since the last call.
-   */
-  profile(a: { on: boolean }): OpTimes[]
-  /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
-  linear(a: {
-    rows: number
-    inFeatures: number
-    outFeatures: number
-    dtype: 'float32' | 'bfloat16' | 'int8'
-    threads: number
-    copies: number
-    backend: Backend
-    times: Float32Array
-  }): Promise<string>
-}
-
 export interface NativeBinding {
   version: string
   /** Twin of INTERFACE below. */
@@ -369,7 +322,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 4
+export const INTERFACE = 5
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */
