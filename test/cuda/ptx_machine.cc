@@ -1,0 +1,4 @@
+#include "device.h"
+namespace device {
+const Machine* ptx() { return nullptr; }
+}
