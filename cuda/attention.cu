@@ -84,45 +84,40 @@ struct Attend {
     }
   }
 
-  // An infinity or a NaN of V, times the zero of a query that does not see it, would be a NaN. Takes such
-  // numbers out of a fragment of V' and returns where they were: bit k of low is key k of dimension
-  // lane / 4, of high that of dimension lane / 4 + 8.
-  static __device__ __forceinline__ void takeOut(uint32_t (&v)[4], uint32_t& low, uint32_t& high) {
-    const int lane = threadIdx.x & 31;
-    low = high = 0;
+  // An infinity or a NaN of V, times the zero of a query that does not see it, would be a NaN. Where a tile has
+  // such a number and some query does not see it, all threads of the block take it out and remember, thread
+  // by dimension, the first position that had one: causal queries see a position and all before it.
+  static __device__ __forceinline__ bool hasInfinite(SharedPointer<char> values) {
+    bool found = false;
+    for (int e = threadIdx.x; e < kTile * kChunks; e += kThreads) {
+      const uint4 v = sharedPart<uint4>(values, at(e / kChunks, e % kChunks), 1)[0];
+      const uint32_t words[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-      for (int h = 0; h < 2; h++) {
-        if ((v[i] >> 16 * h & T::exponent) != T::exponent) continue;
-        v[i] &= h ? 0xffffu : 0xffff0000u;
-        const uint32_t bit = 1u << ((i >> 1) * 8 + (lane & 3) * 2 + h);
-        if (i & 1) high |= bit;
-        else low |= bit;
-      }
-#pragma unroll
-    for (int bits = 1; bits <= 2; bits <<= 1) {
-      low |= __shfl_xor_sync(kAllLanes, low, bits);
-      high |= __shfl_xor_sync(kAllLanes, high, bits);
+      for (int i = 0; i < 4; i++)
+        found = found || (words[i] & T::exponent) == T::exponent || (words[i] >> 16 & T::exponent) == T::exponent;
     }
+    return found;
   }
-  static __device__ __forceinline__ bool finite(const uint32_t (&v)[4]) {
-    bool all = true;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-      all = all && (v[i] & T::exponent) != T::exponent && (v[i] >> 16 & T::exponent) != T::exponent;
-    return all;
+  static __device__ __forceinline__ void takeOut(SharedPointer<char> values, int position0, int& firstInfinite) {
+    const int d = threadIdx.x;
+    if (d >= D) return;
+    for (int r = 0; r < kTile; r++) {
+      const auto chunk = sharedPart<uint16_t>(values, at(r, d / 8), 8);
+      if ((uint16_t(chunk[d % 8]) & T::exponent) != T::exponent) continue;
+      chunk[d % 8] = uint16_t{0};
+      if (position0 + r < firstInfinite) firstInfinite = position0 + r;
+    }
   }
 
   // o[m][n] += V' P': dimensions 16 m .. and the warp's queries 8 n .., over the keys before `left`.
-  // edge: some query does not see some key; query i of the warp sees the keys before `first` + i of the tile.
+  // edge: rows of other lengths are to have the same bits.
   static __device__ __forceinline__ void mix(float (&o)[kParts][2][4], const float (&s)[kTile / 8][4],
-                                             SharedAddress values, int left, bool upper, bool edge, int first) {
+                                             SharedAddress values, int left, bool upper, bool edge) {
     const int lane = threadIdx.x & 31;
 #pragma unroll
     for (int n = 0; n < kTile / 16; n++) {
       if (n * 16 >= left) break;
-      // The last 8 keys alone, unless rows of other lengths are to have the same bits.
+      // The last 8 keys alone.
       const bool both = n * 16 + 8 < left || edge;
       uint32_t p[2][2];
 #pragma unroll
@@ -136,9 +131,6 @@ struct Attend {
         if (c >= kChunks) c = kChunks - 1;  // dimensions that do not exist: any numbers
         uint32_t v[4];
         loadTransposed(v, values + at(n * 16 + (lane >> 4) * 8 + (lane & 7), c));
-        uint32_t low = 0, high = 0;
-        const bool bad = edge && __any_sync(kAllLanes, !finite(v));
-        if (bad) takeOut(v, low, high);
         if (both) {
           multiplyAdd16<T>(o[m][0], v, p[0][0], p[0][1]);
           if (upper) multiplyAdd16<T>(o[m][1], v, p[1][0], p[1][1]);
@@ -146,16 +138,6 @@ struct Attend {
           multiplyAdd8<T>(o[m][0], v[0], v[1], p[0][0]);
           if (upper) multiplyAdd8<T>(o[m][1], v[0], v[1], p[1][0]);
         }
-        if (!bad) continue;
-#pragma unroll
-        for (int h = 0; h < 2; h++)
-#pragma unroll
-          for (int i = 0; i < 2; i++) {
-            const int seen = first + h * 8 + (lane & 3) * 2 + i - n * 16;
-            const uint32_t mask = seen <= 0 ? 0 : seen >= 16 ? 0xffffu : (1u << seen) - 1;
-            if (low & mask) o[m][h][i] = notANumber();
-            if (high & mask) o[m][h][2 + i] = notANumber();
-          }
       }
     }
   }
@@ -204,6 +186,9 @@ struct Attend {
 
     float o[kParts][2][4] = {}, most[2] = {-INFINITY, -INFINITY}, sum[2] = {0.f, 0.f};
     uint32_t q[kSteps16 + 1][4];
+    constexpr int kNone = 0x7fffffff;
+    int firstInfinite = kNone;
+    bool infinite = false;
     for (int tile = 0; tile < tiles; tile++) {
       if (tile + 1 < tiles) {
         loadTile(memory, a, g, path, column0, tile + 1);
@@ -213,6 +198,15 @@ struct Attend {
         waitForCopies<0>();
       }
       __syncthreads();
+      const uint32_t slot = (tile & 1) * kTile * kPitch;
+      if (causal && g.position + 1 - tile * kTile < kTile) {
+        const auto values = sharedPart<char>(memory, kValues + slot, kTile * kPitch);
+        if (__syncthreads_or(hasInfinite(values))) {
+          takeOut(values, tile * kTile, firstInfinite);
+          infinite = true;
+          __syncthreads();
+        }
+      }
       const int left = keys - tile * kTile;
       if (queries > 0 && left > 0) {
         if (tile == 0) {
@@ -227,7 +221,6 @@ struct Attend {
             q[kSteps16][1] = last[1];
           }
         }
-        const uint32_t slot = (tile & 1) * kTile * kPitch;
         float s[kTile / 8][4];
         scores(s, q, addressOf(sharedPart<char>(memory, kKeys + slot, kTile * kPitch)), left);
         const int seen = first - tile * kTile;  // of this tile, by query 0 of the warp
@@ -265,9 +258,14 @@ struct Attend {
         float by[2][2];
         spread(by, shrink[0], shrink[1]);
         scale(o, by);
-        mix(o, s, addressOf(sharedPart<char>(memory, kValues + slot, kTile * kPitch)), left, upper, edge, seen);
+        mix(o, s, addressOf(sharedPart<char>(memory, kValues + slot, kTile * kPitch)), left, upper, edge);
       }
       if (tile + 1 < tiles) __syncthreads();  // the other slot's tile is free for the one after the next
+    }
+    if (infinite) {
+      __syncthreads();
+      if (threadIdx.x < D) sharedPart<int>(memory, kKeys, D)[threadIdx.x] = firstInfinite;
+      __syncthreads();
     }
     if (queries <= 0) return;
 
@@ -279,6 +277,15 @@ struct Attend {
     float by[2][2];
     spread(by, 1.f / sum[0], 1.f / sum[1]);
     scale(o, by);
+    if (infinite) {
+#pragma unroll
+      for (int m = 0; m < kParts; m++)
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+          const int d = m * 16 + (i >> 1 & 1) * 8 + (lane >> 2), query = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
+          if (d < D && sharedPart<int>(memory, kKeys, D)[d] < first + query) o[m][i >> 2][i & 3] = notANumber();
+        }
+    }
     // Through this warp's own rows of Q, so that rows leave in pieces of 16 bytes.
     __syncwarp();
 #pragma unroll

@@ -33,6 +33,7 @@ struct Index3 {
 using float2 = emulator::Vector<float, 2, 8>;
 using float4 = emulator::Vector<float, 4, 16>;
 using uint4 = emulator::Vector<uint32_t, 4, 16>;
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 inline float __uint_as_float(uint32_t bits) {
   float value;
