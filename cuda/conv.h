@@ -14,7 +14,7 @@ constexpr int kRows = 128, kOutputs = 64, kStages = 4;
 constexpr int kShared = kStages * (kRows + kOutputs) * 64;
 }  // namespace conv
 
-constexpr Launch convLaunch(const Conv& c) {
+inline Launch convLaunch(const Conv& c) {
   return {c.dtype == Dtype::bfloat16 ? "clip_conv_bfloat16" : "clip_conv_float16",
           static_cast<unsigned>(ceilDiv(c.out, conv::kOutputs)),
           static_cast<unsigned>(ceilDiv(c.images * c.outHeight() * c.outWidth(), conv::kRows)),

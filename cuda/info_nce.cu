@@ -20,7 +20,7 @@ CLIP_KERNEL(256, clip_info_nce, const InfoNce n, const InfoNceScratch scratch) {
   float most, sum;
   sumChunk(mine, count, most, sum);
   if (laneOf() != 0) return;
-  const ChunkSums& sums = scratch.sums[blockIdx.z];
+  const ChunkSums sums = imagesAsk ? scratch.sums[0] : scratch.sums[1];
   sums.most[size_t(blockIdx.y) * n.pairs + row] = most;
   sums.sum[size_t(blockIdx.y) * n.pairs + row] = sum;
   if (imagesAsk && row >= first && row < first + count) scratch.diagonal[row] = mine[row - first];
@@ -34,6 +34,7 @@ CLIP_KERNEL(256, clip_info_nce_loss, const InfoNce n, const InfoNceScratch scrat
   float loss = 0.f;
   for (int row = threadIdx.x >> 5; row < n.pairs; row += 8) {
     float both = 0.f;
+#pragma unroll
     for (int z = 0; z < 2; z++) {
       float most, total;
       mergeChunks(scratch.sums[z], chunks, n.pairs, row, most, total);

@@ -61,9 +61,9 @@ __device__ __forceinline__ void commitCopies() {
 }
 // Waits for all groups of this thread but the newest `keep`. A barrier makes them visible to the others.
 template <int keep>
-__device__ __forceinline__ void waitForCopies() {
+__device__ __forceinline__ void waitForCopies(EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
-  emulator::waitForCopies(keep);
+  emulator::waitForCopies(keep, line);
 #else
   asm volatile("cp.async.wait_group %0;\n" ::"n"(keep) : "memory");
 #endif

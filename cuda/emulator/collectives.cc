@@ -3,6 +3,7 @@
 namespace emulator {
 
 int blockBarrier(Operation operation, int value, int line) {
+  if (!synchronises(operation, line)) return value;
   self->state = State::atBarrier;
   self->line = line;
   self->operation = operation;

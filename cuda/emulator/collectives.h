@@ -4,8 +4,6 @@
 
 namespace emulator {
 
-enum Operation { kBarrier, kBarrierAny, kSyncWarp, kVote, kShuffle, kShuffleXor, kShuffleDown, kMatrix, kMma };
-
 int blockBarrier(Operation operation, int value, int line);
 
 // Every lane of `mask` brings a pointer and sleeps; the last one to come runs all(arguments) for everybody,
@@ -44,6 +42,7 @@ inline int __syncthreads_or(int predicate, EMULATOR_LINE) {
   return emulator::blockBarrier(emulator::kBarrierAny, predicate, line);
 }
 inline void __syncwarp(unsigned mask = emulator::kFull, EMULATOR_LINE) {
+  if (!emulator::synchronises(emulator::kSyncWarp, line)) return;
   int nothing = 0;
   emulator::collective(emulator::kSyncWarp, mask, &nothing, line,
                        [](void**, int) { emulator::block.warpEpoch[emulator::self->warp]++; });

@@ -22,7 +22,7 @@ constexpr int bytesOf(Type t) {
 }
 
 enum class Op : uint8_t {
-  mov, arithmetic, multiply, multiplyAdd, fma, unary, shift, bitFieldInsert, convert, packHalves, compare, select,
+  mov, halves, arithmetic, multiply, multiplyAdd, fma, unary, shift, bitFieldInsert, permute, convert, packHalves, compare, select,
   load, store, branch, end, barrier, barrierVote, warpBarrier, fence, atomicAdd, vote, shuffle, copyAsync, commit,
   wait, loadMatrix, mma,
 };

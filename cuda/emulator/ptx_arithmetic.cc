@@ -152,6 +152,19 @@ uint64_t insert(uint64_t a, uint64_t b, uint64_t at, uint64_t count) {
   return (b & ~mask) | (a << at & mask);
 }
 
+// Bytes of b:a by the nibbles of the selector; bit 3 of one repeats the byte's sign.
+uint64_t permute(uint64_t a, uint64_t b, uint64_t selector) {
+  const uint64_t bytes = (a & 0xffffffffu) | b << 32;
+  uint64_t result = 0;
+  for (unsigned n = 0; n < 4; n++) {
+    const unsigned which = selector >> 4 * n & 15;
+    uint64_t byte = bytes >> 8 * (which & 7) & 0xff;
+    if (which & 8) byte = byte & 0x80 ? 0xff : 0;
+    result |= byte << 8 * n;
+  }
+  return result;
+}
+
 }  // namespace
 
 bool arithmetic(Warp& w, const Instruction& i, uint32_t mask) {
@@ -160,6 +173,15 @@ bool arithmetic(Warp& w, const Instruction& i, uint32_t mask) {
   const auto each = [&](auto f) { eachLane(mask, [&](int l) { d[l] = f(l); }); };
   switch (i.op) {
     case Op::mov: each([a = in(0)](int l) { return a[l]; }); return true;
+    case Op::halves:
+      if (i.to.size() == 1) {
+        each([a = in(0), b = in(1)](int l) { return (a[l] & 0xffff) | (b[l] & 0xffff) << 16; });
+      } else {
+        const std::array<uint64_t, 32> whole = w.rows[static_cast<size_t>(i.operands[0])];
+        each([&](int l) { return whole[static_cast<size_t>(l)] & 0xffff; });
+        eachLane(mask, [&](int l) { w.row(i.to[1])[l] = whole[static_cast<size_t>(l)] >> 16 & 0xffff; });
+      }
+      return true;
     case Op::arithmetic:
       if (i.type == Type::f32) each([&, a = in(0), b = in(1)](int l) { return float32(i, asFloat(a[l]), asFloat(b[l])); });
       else each([&, a = in(0), b = in(1)](int l) { return integer(i, a[l], b[l]); });
@@ -177,6 +199,9 @@ bool arithmetic(Warp& w, const Instruction& i, uint32_t mask) {
     case Op::shift: each([&, a = in(0), b = in(1)](int l) { return shift(i, a[l], b[l]); }); return true;
     case Op::bitFieldInsert:
       each([a = in(0), b = in(1), c = in(2), n = in(3)](int l) { return insert(a[l], b[l], c[l], n[l]); });
+      return true;
+    case Op::permute:
+      each([a = in(0), b = in(1), c = in(2)](int l) { return permute(a[l], b[l], c[l]); });
       return true;
     case Op::convert: each([&, a = in(0)](int l) { return convert(i, a[l]); }); return true;
     case Op::packHalves:

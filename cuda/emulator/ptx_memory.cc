@@ -73,10 +73,12 @@ void copyAsync(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) 
 
 void shuffle(Warp& w, const Instruction& i, uint32_t mask) {
   const std::array<uint64_t, 32> value = w.rows[static_cast<size_t>(i.operands[0])];
-  const uint64_t* where = w.row(i.operands[1]);
+  const uint64_t *where = w.row(i.operands[1]), *clamp = w.row(i.operands[2]), *members = w.row(i.operands[3]);
   uint64_t* to = w.row(i.to[0]);
   eachLane(mask, [&](int l) {
     const int from = static_cast<int>(i.code ? where[l] ^ static_cast<uint64_t>(l) : where[l]) & 31;
+    if (static_cast<uint32_t>(clamp[l]) != 31 || (static_cast<uint32_t>(members[l]) & w.live) != w.live)
+      fault(i, "a shuffle of a part of a warp");
     if (!(mask >> from & 1)) fault(i, "shuffle reads a lane that is not there");
     to[l] = value[static_cast<size_t>(from)];
   });

@@ -222,8 +222,7 @@ bool Parser::decodeWarp(Instruction& i, const std::vector<std::string>& name, co
     i.code = i.name == "bfly";
     const std::string to = o.at(0).substr(0, o.at(0).find('|'));
     i.to = rowsOf(to, i.text);
-    if (o.at(3) != "31") unknown(i.text);  // shuffles of parts of a warp
-    i.operands = {row(o.at(1), i.text), row(o.at(2), i.text), row(o.at(4), i.text)};
+    for (size_t n = 1; n < 5; n++) i.operands.push_back(row(o.at(n), i.text));
   } else if (op == "ldmatrix") {
     if (!has(name, "m8n8") || !has(name, "shared") || !has(name, "b16")) unknown(i.text);
     i.op = Op::loadMatrix;
@@ -268,10 +267,17 @@ void Parser::decode(Instruction& i, const std::vector<std::string>& name, const 
                                                                                             : name.back(),
                   i.text);
   i.to = rowsOf(o.at(0), i.text);
-  for (size_t n = 1; n < o.size(); n++) i.operands.push_back(row(o[n], i.text));
+  for (size_t n = 1; n < o.size() && o[n][0] != '{'; n++) i.operands.push_back(row(o[n], i.text));
   const int unary = codeOf(kUnary, op), arithmetic = codeOf(kArithmetic, op);
   if (op == "mov" || op == "cvta") {
-    if (o.at(1)[0] == '{') unknown(i.text);
+    if (o.at(0)[0] == '{' || o.at(1)[0] == '{') {
+      // Halves to a whole, or a whole to halves: which side has one register tells.
+      if (op != "mov" || i.type != Type::b32) unknown(i.text);
+      i.operands = rowsOf(o.at(1), i.text);
+      if (i.to.size() + i.operands.size() != 3) unknown(i.text);
+      i.op = Op::halves;
+      return;
+    }
     i.op = Op::mov;
   } else if (op == "cvt") {
     const std::string to = name.at(name.size() - 2);
@@ -299,6 +305,8 @@ void Parser::decode(Instruction& i, const std::vector<std::string>& name, const 
     i.code = op == "shl";
   } else if (op == "bfi") {
     i.op = Op::bitFieldInsert;
+  } else if (op == "prmt" && name.size() == 2) {
+    i.op = Op::permute;
   } else if (op == "fma" || (op == "mad" && i.type == Type::f32)) {
     i.op = Op::fma;
   } else if (op == "mad" && name.at(1) == "lo") {

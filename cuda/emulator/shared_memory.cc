@@ -94,7 +94,8 @@ void copyAsync(SharedAddress to, const void* source, uint32_t size, uint32_t byt
 
 void commitCopies() { self->copies.emplace_back(); }
 
-void waitForCopies(unsigned keep) {
+void waitForCopies(unsigned keep, int line) {
+  if (!synchronises(kWait, line)) return;
   auto& groups = self->copies;
   while (groups.size() > keep + 1) {
     land(groups.front());

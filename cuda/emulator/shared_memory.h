@@ -8,6 +8,16 @@
 
 namespace emulator {
 
+enum Operation {
+  kBarrier, kBarrierAny, kSyncWarp, kWait, kVote, kShuffle, kShuffleXor, kMatrix, kMma
+};
+
+// Whether a barrier or wait does its work: Options::without.
+inline bool synchronises(Operation operation, int line) {
+  synchronisations.emplace(operation, line);
+  return options.without != std::pair<int, int>(operation, line);
+}
+
 // One access of the running thread to [at, at + bytes), which must lie in [low, high). Returns whether it does.
 bool touch(uint32_t at, uint32_t bytes, uint32_t low, uint32_t high, bool write, int line, const char* what);
 
@@ -69,6 +79,6 @@ namespace emulator {
 
 void copyAsync(SharedAddress to, const void* source, uint32_t size, uint32_t bytes, int line);
 void commitCopies();
-void waitForCopies(unsigned keep);  // all but the newest `keep` groups
+void waitForCopies(unsigned keep, int line);  // all but the newest `keep` groups
 
 }  // namespace emulator

@@ -5,7 +5,9 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "words.h"
@@ -27,8 +29,12 @@ struct Options {
   bool copiesLandEarly = false;  // cp.async arrives when issued instead of when waited for
   bool check = true;             // shared memory's initialisation and races
   size_t stackBytes = 64 << 10;
+  // A planted bug: the barrier or wait of this kind at this line of the source is as if it were not there.
+  std::pair<int, int> without{-1, -1};
 };
 inline Options options;
+// The barriers and waits, (Operation, line), that were passed since this was cleared.
+inline std::set<std::pair<int, int>> synchronisations;
 
 struct Counters {
   uint64_t switches, barriers;

@@ -3,10 +3,11 @@
 
 #include <cmath>
 
+#include "kernel_runs.h"
 #include "cases.h"
 #include "device.h"
 #include "emulator/state.h"
-#include "reference.h"
+#include "matrices.h"
 
 namespace {
 
@@ -215,10 +216,6 @@ std::string waste(int length, double most) {
              : cases::format("%.1f %% of the products are padding", 100 * (1 - useful / executed));
 }
 
-const char* nameOf(Dtype d) {
-  return d == Dtype::float32 ? "float32" : d == Dtype::bfloat16 ? "bfloat16" : "float16";
-}
-
 void addShapes(const device::Machine& machine, const std::string& group) {
   const bool fibers = &machine == &device::fibers();
   std::vector<std::pair<Shape, bool>> shapes;  // and whether it is long
@@ -247,13 +244,13 @@ void addShapes(const device::Machine& machine, const std::string& group) {
       if (!fibers && (shape.lengths.size() == 1 && shape.lengths[0] != 17 && shape.lengths[0] != 77)) continue;
       std::string lengths;
       for (const int n : shape.lengths) lengths += (lengths.empty() ? "" : "+") + std::to_string(n);
-      const std::string name = cases::format("%s %s, %s rows, %d heads of %d", nameOf(dtype), shape.name,
+      const std::string name = cases::format("%s %s, %s rows, %d heads of %d", device::nameOf(dtype), shape.name,
                                              lengths.c_str(), shape.heads, shape.dim);
       cases::add(group, name, [&machine, shape = shape, dtype] { return check(machine, shape, dtype); }, isLong);
     }
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32})
     for (const Mask mask : {Mask::full, Mask::causal}) {
-      const std::string name = std::string(nameOf(dtype)) + (mask == Mask::full ? " full" : " causal");
+      const std::string name = std::string(device::nameOf(dtype)) + (mask == Mask::full ? " full" : " causal");
       const Shape shape{"", {13, 30}, 2, 64, mask};
       cases::add(group, name + ", NaN in gives NaN out, and only there",
                  [&machine, shape, dtype] { return check(machine, shape, dtype, true); });
@@ -281,3 +278,29 @@ const cases::Registration registration([] {
 });
 
 }  // namespace
+
+std::vector<std::function<void()>> attentionRuns() {
+  std::vector<std::function<void()>> runs;
+  const std::pair<int, Mask> shapes[] = {
+      {50, Mask::full}, {77, Mask::causal}, {77, Mask::full}, {197, Mask::full},  {257, Mask::full}, {1, Mask::full},
+      {15, Mask::causal}, {16, Mask::full}, {17, Mask::causal}, {63, Mask::full}, {64, Mask::causal}, {65, Mask::causal},
+      {129, Mask::causal}, {145, Mask::full}};
+  for (const auto& [length, mask] : shapes)
+    for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
+      runs.push_back([length = length, mask = mask, dtype] {
+        const Shape s{"", {length}, 1, 64, mask};
+        const Inputs in(s);
+        Values v = device::normal(3, length, 64);
+        if (mask == Mask::causal) poison(v, length - 1, 3);
+        Run(s, in, dtype, device::normal(1, length, 64), device::normal(2, length, 64), v).go(device::fibers());
+      });
+  return runs;
+}
+
+std::string attentionHolds(const device::Machine& machine) {
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
+    for (const Mask mask : {Mask::full, Mask::causal})
+      for (const int dim : {64, 88})
+        if (const std::string wrong = check(machine, {"", {13, 41}, 1, dim, mask}, dtype); !wrong.empty()) return wrong;
+  return "";
+}

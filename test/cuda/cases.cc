@@ -19,6 +19,11 @@ std::map<std::string, std::vector<Case>>& groups() {
   return all;
 }
 
+std::vector<void (*)()>& registrations() {
+  static std::vector<void (*)()> all;
+  return all;
+}
+
 std::string run(const Case& c) {
   try {
     return c.body();
@@ -32,6 +37,8 @@ std::string run(const Case& c) {
 void add(const std::string& group, const std::string& name, Body body, bool isLong) {
   groups()[group].push_back({name, std::move(body), isLong});
 }
+
+Registration::Registration(void (*addAll)()) { registrations().push_back(addAll); }
 
 std::string format(const char* text, ...) {
   char buffer[500];
@@ -48,6 +55,7 @@ std::string format(const char* text, ...) {
 // cuda_tests GROUP [--all]      runs one; --all: the long cases too
 int main(int count, char** arguments) {
   using namespace cases;
+  for (const auto addAll : registrations()) addAll();
   if (count < 2) {
     for (const auto& group : groups()) std::printf("%s\n", group.first.c_str());
     return 0;

@@ -11,9 +11,9 @@ using Body = std::function<std::string()>;
 // long: only with --all, in `npm run nightly`.
 void add(const std::string& group, const std::string& name, Body body, bool isLong = false);
 
-// Cases that a file adds when the program starts.
+// Cases that a file adds when main begins.
 struct Registration {
-  explicit Registration(void (*addAll)()) { addAll(); }
+  explicit Registration(void (*addAll)());
 };
 
 std::string format(const char* text, ...) __attribute__((format(printf, 1, 2)));

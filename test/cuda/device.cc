@@ -10,7 +10,7 @@
 #include "emulator/memory_map.h"
 #include "emulator/registry.h"
 #include "emulator/tensor_core.h"
-#include "reference.h"
+#include "matrices.h"
 
 namespace device {
 
@@ -35,14 +35,29 @@ Values normal(uint32_t seed, int rows, int cols, float scale) {
   return values;
 }
 
-namespace {
 uint16_t toHalf(float v, Dtype dtype) {
   return dtype == Dtype::bfloat16 ? emulator::roundToBfloat16(v) : emulator::roundToFloat16(v);
 }
+namespace {
 float fromHalf(uint16_t half, Dtype dtype) {
   return dtype == Dtype::bfloat16 ? __uint_as_float(uint32_t{half} << 16) : emulator::fromFloat16(half);
 }
 }  // namespace
+
+Memory packedWeight(const Values& w, Dtype dtype) {
+  const size_t stride = static_cast<size_t>(dtype == Dtype::float32 ? w.cols : clip::cuda::packedInputs(w.cols));
+  Memory memory(clip::cuda::linearPackedSize(dtype, w.cols, w.rows));
+  std::memset(memory.as<char>(), 0, memory.bytes());
+  for (int o = 0; o < w.rows; o++)
+    for (int i = 0; i < w.cols; i++) {
+      const size_t at = static_cast<size_t>(o) * stride + static_cast<size_t>(i);
+      if (dtype == Dtype::float32)
+        memory.as<float>()[at] = w.row(o)[i];
+      else
+        memory.as<uint16_t>()[at] = toHalf(w.row(o)[i], dtype);
+    }
+  return memory;
+}
 
 float rounded(float v, Dtype dtype) { return dtype == Dtype::float32 ? v : fromHalf(toHalf(v, dtype), dtype); }
 Values rounded(Values values, Dtype dtype) {

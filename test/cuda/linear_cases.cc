@@ -5,11 +5,12 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernel_runs.h"
 #include "cases.h"
 #include "device.h"
 #include "emulator/memory_map.h"
 #include "emulator/state.h"
-#include "reference.h"
+#include "matrices.h"
 
 namespace {
 
@@ -26,23 +27,6 @@ struct Shape {
   Dtype y = Dtype::float32;
   float scale = 1;
 };
-
-device::Memory packed(const Values& w, Dtype dtype) {
-  const int stride = dtype == Dtype::float32 ? w.cols : cuda::packedInputs(w.cols);
-  device::Memory memory(cuda::linearPackedSize(dtype, w.cols, w.rows));
-  std::fill_n(memory.as<char>(), memory.bytes(), 0);
-  for (int o = 0; o < w.rows; o++)
-    for (int i = 0; i < w.cols; i++) {
-      if (dtype == Dtype::float32) {
-        memory.as<float>()[o * stride + i] = w.row(o)[i];
-      } else {
-        memory.as<uint16_t>()[o * stride + i] =
-            dtype == Dtype::bfloat16 ? static_cast<uint16_t>(__builtin_bit_cast(uint32_t, w.row(o)[i]) >> 16)
-                                     : __builtin_bit_cast(uint16_t, static_cast<_Float16>(w.row(o)[i]));
-      }
-    }
-  return memory;
-}
 
 void launch(const device::Machine& machine, Family family, const Linear& l) {
   if (family == Family::float32) return device::run(machine, cuda::linearFloat32Launch(l), l);
@@ -86,7 +70,7 @@ std::string check(const device::Machine& machine, Family family, Dtype dtype, co
     x.row(0)[0] = INFINITY;
     residual.row(s.rows - 1)[s.out - 1] = std::nanf("");
   }
-  const device::Memory wPacked = packed(w, dtype);
+  const device::Memory wPacked = device::packedWeight(w, dtype);
   Values biasThere = bias;
   emulator::mapMemory(biasThere.data.data(), biasThere.data.size() * 4);
   const Matrix y = product(machine, family, dtype, s, x, wPacked, biasThere, residual);
@@ -122,7 +106,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
   const Shape one{1, in, 40, Nonlinearity::quickGelu, true, true, Dtype::float32};
   const Values w = device::rounded(device::normal(2, one.out, in, 1 / std::sqrt(float(in))), dtype);
   Values bias = device::normal(3, 1, one.out);
-  const device::Memory packedW = packed(w, dtype);
+  const device::Memory packedW = device::packedWeight(w, dtype);
   emulator::mapMemory(bias.data.data(), bias.data.size() * 4);
   std::string wrong;
   const int most = *std::max_element(batches.begin(), batches.end());
@@ -149,10 +133,6 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
   return wrong;
 }
 
-const char* nameOf(Dtype d) {
-  return d == Dtype::float32 ? "float32" : d == Dtype::bfloat16 ? "bfloat16" : "float16";
-}
-
 void addShapes(const device::Machine& machine, const std::string& group) {
   const bool fibers = &machine == &device::fibers();
   using N = Nonlinearity;
@@ -171,7 +151,7 @@ void addShapes(const device::Machine& machine, const std::string& group) {
     for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32}) {
       if ((family == Family::float32) != (dtype == Dtype::float32)) continue;
       const char* names[] = {"skinny", "square", "SIMT"};
-      const std::string prefix = std::string(nameOf(dtype)) + " " + names[int(family)];
+      const std::string prefix = std::string(device::nameOf(dtype)) + " " + names[int(family)];
       for (const Shape& s : shapes) {
         Shape shape = s;
         if (shape.y != Dtype::float32) shape.y = dtype;
@@ -189,7 +169,7 @@ void addShapes(const device::Machine& machine, const std::string& group) {
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
     for (const int in : {300, 768})
       cases::add(group, cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in both families",
-                                      nameOf(dtype), in),
+                                      device::nameOf(dtype), in),
                  [&machine, dtype, in] { return sameBits(machine, dtype, in, {1, 7, 64}); });
   }
 }
@@ -226,3 +206,22 @@ const cases::Registration registration([] {
 });
 
 }  // namespace
+
+std::vector<std::function<void()>> productRuns() {
+  std::vector<std::function<void()>> runs;
+  for (const Family family : {Family::skinny, Family::square})
+    for (const int in : {64, 300, 600})
+      runs.push_back([=] {
+        const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {40, in, 70});
+        if (!wrong.empty()) throw std::runtime_error(wrong);
+      });
+  return runs;
+}
+
+std::string linearHolds(const device::Machine& machine) {
+  for (const Family family : {Family::skinny, Family::square})
+    for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
+      if (const std::string wrong = check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype}); !wrong.empty())
+        return wrong;
+  return "";
+}

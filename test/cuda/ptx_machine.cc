@@ -22,16 +22,14 @@ std::string readFile(const std::filesystem::path& path) {
 
 }  // namespace
 
-const std::string& ptxText() {
-  static const std::string text = [] {
-    std::string all;
-    const char* folder = std::getenv("CUDA_TESTS_PTX");
-    if (!folder) return all;
-    for (const auto& entry : std::filesystem::directory_iterator(folder))
-      if (entry.path().extension() == ".ptx") all += readFile(entry.path());
-    return all;
-  }();
-  return text;
+std::string ptxText(const std::string& file) {
+  std::string all;
+  const char* folder = std::getenv("CUDA_TESTS_PTX");
+  if (!folder) return all;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".ptx" && (file.empty() || entry.path().stem() == file))
+      all += readFile(entry.path());
+  return all;
 }
 
 void PtxMachine::run(const clip::cuda::Launch& launch, const std::vector<const void*>& arguments) const {
@@ -43,8 +41,9 @@ void PtxMachine::run(const clip::cuda::Launch& launch, const std::vector<const v
 }
 
 const Machine* ptx() {
-  if (ptxText().empty()) return nullptr;
-  static const PtxMachine machine(ptxText());
+  static const std::string text = ptxText();
+  if (text.empty()) return nullptr;
+  static const PtxMachine machine(text);
   return &machine;
 }
 

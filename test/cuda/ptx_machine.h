@@ -5,7 +5,8 @@
 
 namespace device {
 
-const std::string& ptxText();  // of all kernels; "" without CUDA_TESTS_PTX
+// Of a .cu file, or of all; "" without CUDA_TESTS_PTX.
+std::string ptxText(const std::string& file = "");
 
 class PtxMachine : public Machine {
  public:
