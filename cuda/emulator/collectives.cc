@@ -33,6 +33,7 @@ void collective(Operation operation, unsigned mask, void* argument, int line, vo
     arguments[i] = other.argument;
   }
   all(arguments, line);
+  endIfStopped();
   for (unsigned i = 0; i < lanes; i++)
     if (mask >> i & 1) warp[i].state = State::running;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if !defined(__x86_64__)
@@ -79,6 +80,9 @@ void makeFiber(Thread& t) {
     if (stack == MAP_FAILED) abort();
     t.stack = static_cast<char*>(stack);
   }
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(t.stack, options.stackBytes);  // a fiber may have been left in the middle
+#endif
 #if defined(__x86_64__)
   // What switchStacks pops: six registers, then the address to return to; then that of fiberMain's caller.
   void** top = reinterpret_cast<void**>(t.stack + options.stackBytes);

@@ -16,8 +16,7 @@ namespace {
 bool passBarrier() {
   const Thread* first = nullptr;
   unsigned waiting = 0;
-  block.votesAny = block.votes = 0;
-  block.votesAll = 1;
+  block.votesAny = 0;
   for (unsigned i = 0; i < block.threadCount; i++) {
     const Thread& t = block.threads[i];
     if (t.state == State::done) continue;
@@ -32,8 +31,6 @@ bool passBarrier() {
     if (!first) first = &t;
     waiting++;
     block.votesAny |= t.value != 0;
-    block.votesAll &= t.value != 0;
-    block.votes += t.value != 0;
   }
   if (waiting != block.threadCount) {
     report(first->line, "barrier reached by some threads: the others have returned");
@@ -67,6 +64,7 @@ unsigned runWarp(unsigned warp) {
       Thread& t = block.threads[warp * 32 + (lanes == 32 ? (i * step + start) % 32 : i)];
       if (t.state != State::running) continue;
       resume(t);
+      if (block.stopped) return 0;
       moved = true;
       if (t.state == State::done) ended++;
     }
@@ -83,6 +81,7 @@ void report(int line, const char* format, ...) {
   std::vsnprintf(text, sizeof text, format, list);
   va_end(list);
   const std::string message = std::string(block.kernel) + ", line " + std::to_string(line) + ": " + text;
+  block.stopped = options.stopAtReport;
   if (!reports[message]++ && getenv("EMULATOR_VERBOSE"))
     std::fprintf(stderr, "emulator: %s [block %u,%u,%u thread %u]\n", message.c_str(), block.index.x,
                  block.index.y, block.index.z, self ? self->linear : 0);
@@ -98,9 +97,12 @@ void runBlock() {
   std::iota(order.begin(), order.end(), 0u);
   for (unsigned left = block.threadCount; left > 0;) {
     if (options.seed) std::shuffle(order.begin(), order.end(), block.random);
-    for (const unsigned warp : order) left -= runWarp(warp);
+    for (const unsigned warp : order) {
+      left -= runWarp(warp);
+      if (block.stopped) break;
+    }
     if (left == 0) break;
-    if (!passBarrier()) {
+    if (block.stopped || !passBarrier()) {
       for (unsigned i = 0; i < block.threadCount; i++) makeFiber(block.threads[i]);  // they end where they are
       return;
     }
@@ -116,6 +118,7 @@ void runBlock() {
 
 void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedBytes, std::function<void()> body) {
   block.kernel = kernel;
+  block.stopped = false;
   block.grid = grid;
   block.size = threads;
   block.threadCount = threads.x * threads.y * threads.z;
@@ -134,6 +137,7 @@ void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedByte
     block.index = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                    static_cast<unsigned>(i / (size_t{grid.x} * grid.y))};
     runBlock();
+    if (block.stopped) break;
   }
 }
 

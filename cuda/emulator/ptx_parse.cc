@@ -59,7 +59,8 @@ class Parser {
     for (size_t i = 0; i < std::size(names); i++) k_.special[i] = rows_[names[i]] = k_.rows++;
   }
 
-  void parameter(const std::string& line) {
+  void parameter(std::string line) {
+    if (line.back() == ',') line.pop_back();
     // .param .align 8 .b8 name[32]  or  .param .u64 name
     const size_t bracket = line.find('[');
     const std::string head = trimmed(line.substr(0, bracket));
@@ -96,6 +97,23 @@ class Parser {
     decode(i, name, space == std::string::npos ? std::vector<std::string>{} : operandsOf(rest.substr(space)));
     i.issued = &issued[rest.substr(0, rest.find_first_of(" \t"))];
     k_.instructions.push_back(i);
+  }
+
+  // ".reg .pred %p1;" in braces within the body: a register of its own, which hides one of the same name.
+  void declare(const std::string& line) {
+    const size_t begin = line.find('%'), end = line.find(';');
+    if (begin == std::string::npos || line.find('<') != std::string::npos || line.find(',') != std::string::npos) unknown(line);
+    const std::string name = trimmed(line.substr(begin, end - begin));
+    const auto outer = rows_.find(name);
+    hidden_.emplace_back(name, outer == rows_.end() ? -1 : outer->second);
+    rows_[name] = k_.rows++;
+  }
+  void closeScope() {
+    for (const auto& [name, outer] : hidden_) {
+      if (outer < 0) rows_.erase(name);
+      else rows_[name] = outer;
+    }
+    hidden_.clear();
   }
 
   void finish() {
@@ -158,6 +176,7 @@ class Parser {
 
   Kernel& k_;
   std::map<std::string, int> rows_, labels_;
+  std::vector<std::pair<std::string, int>> hidden_;
   int parameterBytes_ = 0;
 };
 
@@ -333,25 +352,32 @@ Module parse(const std::string& text) {
   std::stringstream stream(text);
   Kernel* kernel = nullptr;
   std::unique_ptr<Parser> parser;
-  bool inBody = false;
+  int depth = 0;
   for (std::string raw; std::getline(stream, raw);) {
     const std::string line = trimmed(raw.substr(0, raw.find("//")));
-    if (line.empty() || line.compare(0, 4, ".reg") == 0 || line.compare(0, 7, ".pragma") == 0) continue;
+    if (line.empty() || line.compare(0, 7, ".pragma") == 0) continue;
+    if (line.compare(0, 4, ".reg") == 0) {
+      if (depth > 1) parser->declare(line);
+      continue;
+    }
     const size_t entry = line.find(".entry");
     if (entry != std::string::npos) {
       const std::string name = trimmed(line.substr(entry + 6, line.find('(') - entry - 6));
       kernel = &module[name];
       kernel->name = name;
       parser = std::make_unique<Parser>(*kernel);
-    } else if (kernel && !inBody && line.compare(0, 6, ".param") == 0) {
+    } else if (kernel && depth == 0 && line.compare(0, 6, ".param") == 0) {
       parser->parameter(line);
     } else if (line == "{" && kernel) {
-      inBody = true;
-    } else if (line == "}" && inBody) {
+      depth++;
+    } else if (line == "}" && kernel) {
+      if (--depth > 0) {
+        parser->closeScope();
+        continue;
+      }
       parser->finish();
       kernel = nullptr;
-      inBody = false;
-    } else if (inBody) {
+    } else if (kernel && depth > 0) {
       if (line[0] == '.') unknown(line);  // local memory, static shared memory
       parser->line(line);
     }

@@ -36,11 +36,13 @@ struct SharedPointer {
       std::memset(static_cast<void*>(&value), 0xff, sizeof value);
       if (p.aligned(line) && emulator::touch(p.at, sizeof(T), p.low, p.high, false, line, "read"))
         std::memcpy(static_cast<void*>(&value), emulator::block.memory + p.at, sizeof(T));
+      emulator::endIfStopped();
       return value;
     }
     const Reference& operator=(const T& value) const {
       if (p.aligned(line) && emulator::touch(p.at, sizeof(T), p.low, p.high, true, line, "write"))
         std::memcpy(emulator::block.memory + p.at, &value, sizeof(T));
+      emulator::endIfStopped();
       return *this;
     }
   };

@@ -29,6 +29,7 @@ struct Options {
   bool copiesLandEarly = false;  // cp.async arrives when issued instead of when waited for
   bool check = true;             // shared memory's initialisation and races
   size_t stackBytes = 64 << 10;
+  bool stopAtReport = false;  // a launch ends there: a kernel that read garbage may write anywhere
   // A planted bug: the barrier or wait of this kind at this line of the source is as if it were not there.
   std::pair<int, int> without{-1, -1};
 };
@@ -96,7 +97,8 @@ struct Block {
   size_t schedulerStackBytes = 0;
   std::mt19937_64 random;
   const char* kernel = "";
-  int votesAny, votesAll, votes;  // of the barrier that all have reached
+  int votesAny;          // of the barrier that all have reached
+  bool stopped = false;  // Options::stopAtReport
 };
 inline Block block;
 inline Thread* self = nullptr;  // nullptr between threads
@@ -106,6 +108,11 @@ void report(int line, const char* format, ...) __attribute__((format(printf, 2, 
 
 // Suspends the running thread: somebody else sets its state to running again.
 void yield();
+
+// Where a thread ends if something was reported: Options::stopAtReport.
+inline void endIfStopped() {
+  while (block.stopped) yield();
+}
 
 // Runs one block of threads to the end, or to a fault that nothing can run on after.
 void runBlock();

@@ -66,7 +66,8 @@ void addFaults() {
 
 void addInstructions() {
   const auto gives = [](const char* text, uint32_t in, uint32_t want) {
-    cases::add("ptx", cases::format("%s of %08x", text, in), [=] {
+    const std::string name = std::regex_replace(text, std::regex("\n"), " ");
+    cases::add("ptx", cases::format("%s of %08x", name.c_str(), in), [=] {
       uint32_t got = 0;
       const std::string wrong = run(std::string("ld.global.u32 %r2, [%rd5];\n") + text + "\nst.global.u32 [%rd4], %r3;", &got, in);
       return !wrong.empty() || got == want ? wrong : cases::format("%08x instead of %08x", got, want);
@@ -119,7 +120,7 @@ std::string changed(const std::string& text, const std::string& begin, const std
 }
 
 void addMutants() {
-  const std::string four = R"(\{(%\w+), (%\w+), (%\w+), (%\w+)\})", two = R"(\{(%\w+), (%\w+)\})";
+  const std::string four = R"(\{(%\w+), ?(%\w+), ?(%\w+), ?(%\w+)\})", two = R"(\{(%\w+), ?(%\w+)\})";
   const std::string mma = R"((mma\S+)\s*)" + four + ", " + four + ", " + two + ", " + four;
   static const std::vector<std::array<std::string, 4>> mutants = {
       {"mma: two registers of A swapped", "m16n8k16", mma, "$1 {$2, $3, $4, $5}, {$6, $8, $7, $9}, {$10, $11}, {$12, $13, $14, $15}"},
