@@ -311,17 +311,38 @@ struct Attend {
 
 }  // namespace
 
-#define CLIP_ATTENTION(name, T, D) \
-  CLIP_KERNEL(128, name, const Attention a, const AttentionGroups groups) { Attend<T, D>::run(a, groups); }
-CLIP_ATTENTION(clip_attention_bfloat16_64, Bfloat16, 64)
-CLIP_ATTENTION(clip_attention_bfloat16_80, Bfloat16, 80)
-CLIP_ATTENTION(clip_attention_bfloat16_88, Bfloat16, 88)
-CLIP_ATTENTION(clip_attention_bfloat16_104, Bfloat16, 104)
-CLIP_ATTENTION(clip_attention_bfloat16_128, Bfloat16, 128)
-CLIP_ATTENTION(clip_attention_float16_64, Float16, 64)
-CLIP_ATTENTION(clip_attention_float16_80, Float16, 80)
-CLIP_ATTENTION(clip_attention_float16_88, Float16, 88)
-CLIP_ATTENTION(clip_attention_float16_104, Float16, 104)
-CLIP_ATTENTION(clip_attention_float16_128, Float16, 128)
+// Two blocks a multiprocessor: what the widest needs in registers; left to itself ptxas for sm_100 aims at three
+// and spills.
+#define CLIP_TWO_BLOCKS 128, 2
+CLIP_KERNEL(128, clip_attention_bfloat16_64, const Attention a, const AttentionGroups groups) {
+  Attend<Bfloat16, 64>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_bfloat16_80, const Attention a, const AttentionGroups groups) {
+  Attend<Bfloat16, 80>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_bfloat16_88, const Attention a, const AttentionGroups groups) {
+  Attend<Bfloat16, 88>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_bfloat16_104, const Attention a, const AttentionGroups groups) {
+  Attend<Bfloat16, 104>::run(a, groups);
+}
+CLIP_KERNEL(CLIP_TWO_BLOCKS, clip_attention_bfloat16_128, const Attention a, const AttentionGroups groups) {
+  Attend<Bfloat16, 128>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_float16_64, const Attention a, const AttentionGroups groups) {
+  Attend<Float16, 64>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_float16_80, const Attention a, const AttentionGroups groups) {
+  Attend<Float16, 80>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_float16_88, const Attention a, const AttentionGroups groups) {
+  Attend<Float16, 88>::run(a, groups);
+}
+CLIP_KERNEL(128, clip_attention_float16_104, const Attention a, const AttentionGroups groups) {
+  Attend<Float16, 104>::run(a, groups);
+}
+CLIP_KERNEL(CLIP_TWO_BLOCKS, clip_attention_float16_128, const Attention a, const AttentionGroups groups) {
+  Attend<Float16, 128>::run(a, groups);
+}
 
 }  // namespace clip::cuda
