@@ -28,14 +28,15 @@ struct Attend {
   }
 
   // Chunks of 8 columns of a row of the matrix, zero from `columns` on; a whole row of zeros where row < 0.
-  static __device__ __forceinline__ void copyChunk(SharedAddress to, const Activations& a, int row, int column0,
-                                                   int c, int columns) {
+  static __device__ __forceinline__ void copyChunk(SharedAddress to, const Activations& a, int row,
+                                                   int column0, int c, int columns) {
     const bool inside = row >= 0 && c * 8 < columns;
     const char* from = rowOf(a, inside ? row : 0) + size_t(column0 + (inside ? c * 8 : 0)) * 2;
     copyAsync16(to, from, inside ? 16 : 0);
   }
 
-  static __device__ __forceinline__ int keyRow(const AttentionGroup& g, const int32_t* path, bool tree, int p) {
+  static __device__ __forceinline__ int keyRow(const AttentionGroup& g, const int32_t* path, bool tree,
+                                               int p) {
     if (p >= g.keys) return -1;
     if (!tree) return g.begin + p;
     return p < g.position ? path[p] : g.begin + p - g.position;
@@ -50,16 +51,17 @@ struct Attend {
       const int e = i + static_cast<int>(threadIdx.x), r = e / kChunks, c = e % kChunks;
       if (kTile * kChunks % kThreads != 0 && e >= kTile * kChunks) break;
       const int row = keyRow(g, path, a.mask == Mask::tree, tile * kTile + r);
-      copyChunk(addressOf(sharedPart<char>(memory, kKeys + slot, kTile * kPitch) + at(r, c)), a.k, row, column0, c,
-                a.dim);
-      copyChunk(addressOf(sharedPart<char>(memory, kValues + slot, kTile * kPitch) + at(r, c)), a.v, row, column0,
-                c, a.dim);
+      copyChunk(addressOf(sharedPart<char>(memory, kKeys + slot, kTile * kPitch) + at(r, c)), a.k, row,
+                column0, c, a.dim);
+      copyChunk(addressOf(sharedPart<char>(memory, kValues + slot, kTile * kPitch) + at(r, c)), a.v, row,
+                column0, c, a.dim);
     }
   }
 
   // s[n] = the warp's 16 queries times keys 8 n .. 8 n + 7 of the tile, for the keys before `left`.
-  static __device__ __forceinline__ void scores(float (&s)[kTile / 8][4], const uint32_t (&q)[kSteps16 + 1][4],
-                                                SharedAddress keys, int left) {
+  static __device__ __forceinline__ void scores(float (&s)[kTile / 8][4],
+                                                const uint32_t (&q)[kSteps16 + 1][4], SharedAddress keys,
+                                                int left) {
     const int lane = threadIdx.x & 31;
 #pragma unroll
     for (int n = 0; n < kTile / 16; n++) {
@@ -84,9 +86,9 @@ struct Attend {
     }
   }
 
-  // An infinity or a NaN of V, times the zero of a query that does not see it, would be a NaN. Where a tile has
-  // such a number and some query does not see it, all threads of the block take it out and remember, thread
-  // by dimension, the first position that had one: causal queries see a position and all before it.
+  // An infinity or a NaN of V, times the zero of a query that does not see it, would be a NaN. Where a tile
+  // has such a number and some query does not see it, all threads of the block take it out and remember,
+  // thread by dimension, the first position that had one: causal queries see a position and all before it.
   static __device__ __forceinline__ bool hasInfinite(SharedPointer<char> values) {
     bool found = false;
     for (int e = threadIdx.x; e < kTile * kChunks; e += kThreads) {
@@ -94,11 +96,13 @@ struct Attend {
       const uint32_t words[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
       for (int i = 0; i < 4; i++)
-        found = found || (words[i] & T::exponent) == T::exponent || (words[i] >> 16 & T::exponent) == T::exponent;
+        found =
+            found || (words[i] & T::exponent) == T::exponent || (words[i] >> 16 & T::exponent) == T::exponent;
     }
     return found;
   }
-  static __device__ __forceinline__ void takeOut(SharedPointer<char> values, int position0, int& firstInfinite) {
+  static __device__ __forceinline__ void takeOut(SharedPointer<char> values, int position0,
+                                                 int& firstInfinite) {
     const int d = threadIdx.x;
     if (d >= D) return;
     for (int r = 0; r < kTile; r++) {
@@ -142,8 +146,8 @@ struct Attend {
     }
   }
 
-  // A number of query lane / 4 (low) and lane / 4 + 8 (high), as the lanes of O' need it: queries 2 (lane % 4)
-  // and the next, in both halves.
+  // A number of query lane / 4 (low) and lane / 4 + 8 (high), as the lanes of O' need it: queries 2 (lane %
+  // 4) and the next, in both halves.
   static __device__ __forceinline__ void spread(float (&to)[2][2], float low, float high) {
     const int lane = (threadIdx.x & 3) * 8;
     to[0][0] = __shfl_sync(kAllLanes, low, lane);
@@ -282,8 +286,10 @@ struct Attend {
       for (int m = 0; m < kParts; m++)
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-          const int d = m * 16 + (i >> 1 & 1) * 8 + (lane >> 2), query = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
-          if (d < D && sharedPart<int>(memory, kKeys, D)[d] < first + query) o[m][i >> 2][i & 3] = notANumber();
+          const int d = m * 16 + (i >> 1 & 1) * 8 + (lane >> 2),
+                    query = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
+          if (d < D && sharedPart<int>(memory, kKeys, D)[d] < first + query)
+            o[m][i >> 2][i & 3] = notANumber();
         }
     }
     // Through this warp's own rows of Q, so that rows leave in pieces of 16 bytes.
@@ -311,8 +317,8 @@ struct Attend {
 
 }  // namespace
 
-// Two blocks a multiprocessor: what the widest needs in registers; left to itself ptxas for sm_100 aims at three
-// and spills.
+// Two blocks a multiprocessor: what the widest needs in registers; left to itself ptxas for sm_100 aims at
+// three and spills.
 #define CLIP_TWO_BLOCKS 128, 2
 CLIP_KERNEL(128, clip_attention_bfloat16_64, const Attention a, const AttentionGroups groups) {
   Attend<Bfloat16, 64>::run(a, groups);

@@ -69,12 +69,23 @@ constexpr Launch attentionLaunch(const Attention& a, int groups) {
   const int d = attentionInstance(a.dim);
   const char* name = nullptr;
   switch (d) {
-    case 64: name = b ? "clip_attention_bfloat16_64" : "clip_attention_float16_64"; break;
-    case 80: name = b ? "clip_attention_bfloat16_80" : "clip_attention_float16_80"; break;
-    case 88: name = b ? "clip_attention_bfloat16_88" : "clip_attention_float16_88"; break;
-    case 104: name = b ? "clip_attention_bfloat16_104" : "clip_attention_float16_104"; break;
-    case 128: name = b ? "clip_attention_bfloat16_128" : "clip_attention_float16_128"; break;
-    default: return {};
+    case 64:
+      name = b ? "clip_attention_bfloat16_64" : "clip_attention_float16_64";
+      break;
+    case 80:
+      name = b ? "clip_attention_bfloat16_80" : "clip_attention_float16_80";
+      break;
+    case 88:
+      name = b ? "clip_attention_bfloat16_88" : "clip_attention_float16_88";
+      break;
+    case 104:
+      name = b ? "clip_attention_bfloat16_104" : "clip_attention_float16_104";
+      break;
+    case 128:
+      name = b ? "clip_attention_bfloat16_128" : "clip_attention_float16_128";
+      break;
+    default:
+      return {};
   }
   return {name, x, heads, 1, 128, attention::sharedBytes(d)};
 }

@@ -21,8 +21,10 @@ struct Sequence {
     int inside = r, outside = a.rows;
     while (outside - inside > 1) {
       const int middle = inside + (outside - inside) / 2;
-      if (a.first[middle] == a.first[r]) inside = middle;
-      else outside = middle;
+      if (a.first[middle] == a.first[r])
+        inside = middle;
+      else
+        outside = middle;
     }
     return outside;
   }
@@ -33,8 +35,8 @@ struct Sequence {
     const bool tree = a.mask == Mask::tree;
     g = {i, 1, tree ? depth(r) : r - a.first[r], 0, tree ? r : a.first[r], 0};
     if (!a.queryRow) {
-      // Groups begin where a chain of rows begins and at every 64th position, so that a row's warp is a matter
-      // of its own position alone.
+      // Groups begin where a chain of rows begins and at every 64th position, so that a row's warp is a
+      // matter of its own position alone.
       const bool chained = tree ? r > 0 && a.parent[r] == r - 1 : r > a.first[r];
       if (chained && g.position % kGroupQueries != 0) return false;
       const int limit = kGroupQueries - g.position % kGroupQueries;
@@ -98,7 +100,9 @@ CLIP_KERNEL(128, clip_attention_float32, const Attention a, const AttentionGroup
 #pragma unroll
     for (int j = 0; j < kMost; j++) mine[j] = lane + 32 * j < a.dim ? q[lane + 32 * j] : 0.f;
     for (int p = 0; p < keys; p++) {
-      const int row = a.mask != Mask::tree ? g.begin + p : p < g.position ? path[p] : g.begin + p - g.position;
+      const int row = a.mask != Mask::tree ? g.begin + p
+                      : p < g.position     ? path[p]
+                                           : g.begin + p - g.position;
       const float* k = reinterpret_cast<const float*>(rowOf(a.k, row)) + column0;
       const float* v = reinterpret_cast<const float*>(rowOf(a.v, row)) + column0;
       float dot = 0.f;

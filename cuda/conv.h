@@ -2,9 +2,9 @@
 // clip_conv_{bfloat16,float16}  (Conv): backend.h, Conv, as an implicit matrix product.
 //
 // x and w are of one 16-bit type; x begins at a multiple of 16 bytes, its stride too. w is packed as
-// (out, packedInputs(kernel * kernel * in)), columns (y, x, channel), zeros behind. y is float32 or of x's type
-// and then begins at a multiple of 4 bytes, its stride too. Channels that are no multiple of 8 are read one by
-// one: the first convolution of a ResNet.
+// (out, packedInputs(kernel * kernel * in)), columns (y, x, channel), zeros behind. y is float32 or of x's
+// type and then begins at a multiple of 4 bytes, its stride too. Channels that are no multiple of 8 are read
+// one by one: the first convolution of a ResNet.
 #include "linear.h"
 
 namespace clip::cuda {

@@ -25,7 +25,8 @@ constexpr int kNobody = 0x7fffffff;
 __device__ __forceinline__ Candidate bestOfWarp(Candidate c) {
 #pragma unroll
   for (int bits = 16; bits; bits >>= 1) {
-    const Candidate other{__shfl_xor_sync(kAllLanes, c.rank, bits), __shfl_xor_sync(kAllLanes, c.index, bits)};
+    const Candidate other{__shfl_xor_sync(kAllLanes, c.rank, bits),
+                          __shfl_xor_sync(kAllLanes, c.index, bits)};
     if (other.before(c)) c = other;
   }
   return c;
@@ -54,13 +55,15 @@ CLIP_KERNEL(256, clip_softmax_rows, const CosineSoftmax c) {
   const auto plus = [](float a, float b) { return a + b; };
   float most = -INFINITY, sum = 0.f;
   for (int j = threadIdx.x; j < c.classCount; j += 256) most = fmaxf(most, y[j]);
-  most = overBlock(eight, most, [](float v) { return warpMax(v); }, larger);
+  most = overBlock(
+      eight, most, [](float v) { return warpMax(v); }, larger);
   for (int j = threadIdx.x; j < c.classCount; j += 256) {
     const float e = exponential(y[j] - most);
     y[j] = e;
     sum += e;
   }
-  sum = overBlock(eight, sum, [](float v) { return warpSum(v); }, plus);
+  sum = overBlock(
+      eight, sum, [](float v) { return warpSum(v); }, plus);
   for (int j = threadIdx.x; j < c.classCount; j += 256) y[j] /= sum;
 }
 
@@ -69,10 +72,11 @@ CLIP_KERNEL(256, clip_cosine_top_k, const CosineTopK c, const TopKScratch scratc
   DYNAMIC_SHARED(memory);
   const auto scores = sharedPart<float>(memory, 0, kChunkQueries * kChunkClasses);
   const int q0 = static_cast<int>(blockIdx.x) * kChunkQueries, chunk = static_cast<int>(blockIdx.y);
-  const int queries = c.rows - q0 < kChunkQueries ? c.rows - q0 : kChunkQueries, first = chunk * kChunkClasses;
+  const int queries = c.rows - q0 < kChunkQueries ? c.rows - q0 : kChunkQueries,
+            first = chunk * kChunkClasses;
   const int count = c.classCount - first < kChunkClasses ? c.classCount - first : kChunkClasses;
-  scoreChunk(scores, scratch.unit + size_t(q0) * c.dim, queries, c.classes + size_t(first) * c.dim, count, c.dim,
-             c.score == Score::cosine ? 1.f : c.scale);
+  scoreChunk(scores, scratch.unit + size_t(q0) * c.dim, queries, c.classes + size_t(first) * c.dim, count,
+             c.dim, c.score == Score::cosine ? 1.f : c.scale);
   const int warp = threadIdx.x >> 5;
   if (warp >= queries) return;
   const auto mine = scores + warp * kChunkClasses;

@@ -5,14 +5,14 @@
 //                  clip_cosine_scores      (CosineSoftmax, const float* unit)
 //                  clip_softmax_rows       (CosineSoftmax)               for Score::probability only
 //   cosineTopK:    clip_normalise (queries to scratch.unit)
-//                  clip_cosine_top_k       (CosineTopK, TopKScratch)     once over the classes, online softmax
-//                  clip_cosine_top_k_merge (CosineTopK, TopKScratch)
+//                  clip_cosine_top_k       (CosineTopK, TopKScratch)     once over the classes, online
+//                  softmax clip_cosine_top_k_merge (CosineTopK, TopKScratch)
 //   infoNCE:       clip_normalise, twice (to scratch.unitImages, scratch.unitTexts)
 //                  clip_info_nce           (InfoNce, InfoNceScratch)
 //                  clip_info_nce_loss      (InfoNce, InfoNceScratch)
 //
-// Classes come in chunks of kChunkClasses; what a chunk says of a query is merged in the order of the chunks, so
-// that a query's bits depend on the classes alone.
+// Classes come in chunks of kChunkClasses; what a chunk says of a query is merged in the order of the chunks,
+// so that a query's bits depend on the classes alone.
 #include "rows.h"
 
 namespace clip::cuda {
@@ -56,10 +56,16 @@ namespace cosine {
 constexpr uint32_t kShared = kChunkQueries * kChunkClasses * sizeof(float);
 }
 constexpr Launch cosineTopKLaunch(const CosineTopK& c) {
-  return {"clip_cosine_top_k", static_cast<unsigned>(ceilDiv(c.rows, kChunkQueries)),
-          static_cast<unsigned>(chunksOf(c.classCount)), 1, 256, cosine::kShared};
+  return {"clip_cosine_top_k",
+          static_cast<unsigned>(ceilDiv(c.rows, kChunkQueries)),
+          static_cast<unsigned>(chunksOf(c.classCount)),
+          1,
+          256,
+          cosine::kShared};
 }
-constexpr Launch cosineTopKMergeLaunch(const CosineTopK& c) { return rowLaunch("clip_cosine_top_k_merge", c.rows); }
+constexpr Launch cosineTopKMergeLaunch(const CosineTopK& c) {
+  return rowLaunch("clip_cosine_top_k_merge", c.rows);
+}
 
 // loss = mean over pairs i of (log sum_j exp(s_ij) + log sum_j exp(s_ji)) / 2 - s_ii, where s_ij = scale *
 // cosine(images[i], texts[j]): Radford et al. 2021, figure 3.
@@ -75,8 +81,12 @@ struct InfoNceScratch {
   float* diagonal;                // (pairs): s_ii
 };
 constexpr Launch infoNceLaunch(const InfoNce& n) {
-  return {"clip_info_nce", static_cast<unsigned>(ceilDiv(n.pairs, kChunkQueries)),
-          static_cast<unsigned>(chunksOf(n.pairs)), 2, 256, cosine::kShared};
+  return {"clip_info_nce",
+          static_cast<unsigned>(ceilDiv(n.pairs, kChunkQueries)),
+          static_cast<unsigned>(chunksOf(n.pairs)),
+          2,
+          256,
+          cosine::kShared};
 }
 constexpr Launch infoNceLossLaunch() { return {"clip_info_nce_loss", 1, 1, 1, 256, 8 * sizeof(float)}; }
 

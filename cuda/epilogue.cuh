@@ -7,9 +7,12 @@ namespace clip::cuda {
 __device__ __forceinline__ float nonlinear(Nonlinearity n, float v) {
   switch (n) {
     case Nonlinearity::none:
-    case Nonlinearity::relu: return v;  // relu comes after the residual
-    case Nonlinearity::quickGelu: return v * reciprocalApprox(1.f + exp2Approx(-1.702f * kLog2E * v));
-    case Nonlinearity::gelu: return 0.5f * v * erfcf(v * -0.70710678118654752f);
+    case Nonlinearity::relu:
+      return v;  // relu comes after the residual
+    case Nonlinearity::quickGelu:
+      return v * reciprocalApprox(1.f + exp2Approx(-1.702f * kLog2E * v));
+    case Nonlinearity::gelu:
+      return 0.5f * v * erfcf(v * -0.70710678118654752f);
   }
   return v;
 }
@@ -24,7 +27,8 @@ __device__ __forceinline__ float finish(const Linear& l, int row, int o, float v
 }
 
 // Outputs o and o + 1 of a row, o being even; the second only if it exists.
-__device__ __forceinline__ void storePair(const Activations& y, int row, int o, bool both, float v0, float v1) {
+__device__ __forceinline__ void storePair(const Activations& y, int row, int o, bool both, float v0,
+                                          float v1) {
   char* to = rowOf(y, row);
   if (both && y.dtype != Dtype::float32) {
     reinterpret_cast<uint32_t*>(to)[o / 2] =
@@ -41,8 +45,8 @@ __device__ __forceinline__ void finishPair(const Linear& l, int row, int o, floa
   storePair(l.y, row, o, both, finish(l, row, o, v0), both ? finish(l, row, o + 1, v1) : 0.f);
 }
 
-// A block's sums pass through shared memory as (rows, columns) of float32: what follows is then one loop, whose
-// warps write whole rows, instead of a copy of it for every sum of a thread.
+// A block's sums pass through shared memory as (rows, columns) of float32: what follows is then one loop,
+// whose warps write whole rows, instead of a copy of it for every sum of a thread.
 template <int kColumns>
 struct SumTile {
   // Fragments of 8 rows by 8 columns meet no bank twice.

@@ -9,7 +9,8 @@ CLIP_KERNEL(256, clip_info_nce, const InfoNce n, const InfoNceScratch scratch) {
   DYNAMIC_SHARED(memory);
   const auto scores = sharedPart<float>(memory, 0, kChunkQueries * kChunkClasses);
   const bool imagesAsk = blockIdx.z == 0;
-  const int q0 = static_cast<int>(blockIdx.x) * kChunkQueries, first = static_cast<int>(blockIdx.y) * kChunkClasses;
+  const int q0 = static_cast<int>(blockIdx.x) * kChunkQueries,
+            first = static_cast<int>(blockIdx.y) * kChunkClasses;
   const int queries = n.pairs - q0 < kChunkQueries ? n.pairs - q0 : kChunkQueries;
   const int count = n.pairs - first < kChunkClasses ? n.pairs - first : kChunkClasses;
   scoreChunk(scores, (imagesAsk ? scratch.unitImages : scratch.unitTexts) + size_t(q0) * n.dim, queries,
@@ -43,7 +44,8 @@ CLIP_KERNEL(256, clip_info_nce_loss, const InfoNce n, const InfoNceScratch scrat
     loss += both;
   }
   // All lanes of a warp have the same sum.
-  loss = overBlock(eight, loss, [](float v) { return v; }, [](float a, float b) { return a + b; });
+  loss = overBlock(
+      eight, loss, [](float v) { return v; }, [](float a, float b) { return a + b; });
   if (threadIdx.x == 0) *n.loss = loss / (2.f * static_cast<float>(n.pairs));
 }
 

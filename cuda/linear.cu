@@ -22,7 +22,8 @@ __device__ __forceinline__ void copyWeights(SharedAddress to, const Linear& l, i
 
 template <class T>
 __device__ __forceinline__ void square(const Linear& l) {
-  using Block = Tile<T, linear::kSquare, linear::kSquare, 2, linear::kStages, kSliceInputs / linear::kBlockInputs>;
+  using Block =
+      Tile<T, linear::kSquare, linear::kSquare, 2, linear::kStages, kSliceInputs / linear::kBlockInputs>;
   DYNAMIC_SHARED(memory);
   const int row0 = blockIdx.y * linear::kSquare, output0 = blockIdx.x * linear::kSquare;
   typename Block::Sums total = {};
@@ -44,7 +45,8 @@ __device__ __forceinline__ void square(const Linear& l) {
 template <class T>
 struct Skinny {
   static constexpr int kParts = kSliceInputs / 64;  // of the slice; rows of 128 bytes
-  static constexpr uint32_t kRowBytes = linear::kSkinnyRows * 128, kPartBytes = kRowBytes + linear::kSkinnyOutputs * 128;
+  static constexpr uint32_t kRowBytes = linear::kSkinnyRows * 128,
+                            kPartBytes = kRowBytes + linear::kSkinnyOutputs * 128;
 
   static __device__ __forceinline__ uint32_t at(int r, int c) {
     return static_cast<uint32_t>(r * 128 + ((c ^ (r & 7)) << 4));
@@ -56,7 +58,8 @@ struct Skinny {
     __syncthreads();
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const auto x = addressOf(sharedPart<char>(memory, part * kPartBytes, kRowBytes));
-    const auto w = addressOf(sharedPart<char>(memory, part * kPartBytes + kRowBytes, linear::kSkinnyOutputs * 128));
+    const auto w =
+        addressOf(sharedPart<char>(memory, part * kPartBytes + kRowBytes, linear::kSkinnyOutputs * 128));
 #pragma unroll
     for (int k = 0; k < 2; k++) {  // 32 inputs
       uint32_t b[4];
@@ -96,7 +99,8 @@ struct Skinny {
 #pragma unroll
     for (int part = 0; part < kParts; part++) {
       const auto x = addressOf(sharedPart<char>(memory, part * kPartBytes, kRowBytes));
-      const auto w = addressOf(sharedPart<char>(memory, part * kPartBytes + kRowBytes, linear::kSkinnyOutputs * 128));
+      const auto w =
+          addressOf(sharedPart<char>(memory, part * kPartBytes + kRowBytes, linear::kSkinnyOutputs * 128));
       const int input0 = static_cast<int>(blockIdx.z) * kSliceInputs + part * 64;
       const int r0 = threadIdx.x >> 3, c = threadIdx.x & 7;
 #pragma unroll
@@ -146,7 +150,8 @@ struct Skinny {
     }
     __syncthreads();
     SumTile<linear::kSkinnyOutputs>::template each<128>(
-        tileSums, rows, [&](int r, int c, float v0, float v1) { finishPair(l, row0 + r, output0 + c, v0, v1); });
+        tileSums, rows,
+        [&](int r, int c, float v0, float v1) { finishPair(l, row0 + r, output0 + c, v0, v1); });
   }
 };
 

@@ -1,7 +1,8 @@
 #pragma once
 // clip_linear_*: backend.h, Linear.
 //
-//   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice of
+//   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice
+//   of
 //                                                                   the inputs: few rows, so that every
 //                                                                   multiprocessor streams weights
 //   clip_linear_{bfloat16,float16}_square  (Linear)                 blocks of 128 x 128
@@ -42,14 +43,16 @@ struct LinearScratch {
   unsigned* arrived;  // (skinnyTiles), zero before the first launch; every launch leaves zeros
 };
 constexpr size_t linearPartialBytes(const Linear& l) {
-  return size_t(linear::skinnyTiles(l)) * linear::slices(l.in) * linear::kSkinnyRows * linear::kSkinnyOutputs * 4;
+  return size_t(linear::skinnyTiles(l)) * linear::slices(l.in) * linear::kSkinnyRows *
+         linear::kSkinnyOutputs * 4;
 }
 constexpr size_t linearArrivedBytes(const Linear& l) { return size_t(linear::skinnyTiles(l)) * 4; }
 
 // From this many blocks on a GPU is busy with square ones.
 constexpr int kBusyBlocks = 96;
 constexpr bool linearIsSkinny(const Linear& l) {
-  return l.x.dtype != Dtype::float32 && ceilDiv(l.rows, linear::kSquare) * ceilDiv(l.out, linear::kSquare) < kBusyBlocks;
+  return l.x.dtype != Dtype::float32 &&
+         ceilDiv(l.rows, linear::kSquare) * ceilDiv(l.out, linear::kSquare) < kBusyBlocks;
 }
 
 constexpr Launch linearSkinnyLaunch(const Linear& l) {

@@ -14,7 +14,8 @@ CLIP_KERNEL(128, clip_pool, const Pooling p) {
   for (int c = laneOf(); c < p.channels; c += 32) {
     float sum = 0.f;
     for (int y = y0; y < y0 + p.kernelHeight; y++)
-      for (int x = x0; x < x0 + p.kernelWidth; x++) sum += floats(p.x, (image * p.height + y) * p.width + x)[c];
+      for (int x = x0; x < x0 + p.kernelWidth; x++)
+        sum += floats(p.x, (image * p.height + y) * p.width + x)[c];
     storeNumber(rowOf(p.y, row), p.y.dtype, c, sum / area);
   }
 }

@@ -8,12 +8,13 @@
 #ifdef CLIP_CUDA_EMULATOR
 #include "emulator/emulator.h"
 #include "emulator/registry.h"
-#define CLIP_KERNEL(threads, name, ...)                                \
-  extern "C" void name(__VA_ARGS__);                                   \
+#define CLIP_KERNEL(threads, name, ...)                                 \
+  extern "C" void name(__VA_ARGS__);                                    \
   static const emulator::Registration name##_registration(#name, name); \
   extern "C" void name(__VA_ARGS__)
 #else
-#define CLIP_KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
+#define CLIP_KERNEL(threads, name, ...) \
+  extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
 template <class T>
 using SharedPointer = T*;
 using SharedAddress = uint32_t;
@@ -45,7 +46,8 @@ struct Float16 {
 
 // Copies `bytes` (0 to 16) to shared memory and zeros the rest of 16. Both addresses are multiples of 16, and
 // `from` is an address that may be read even for 0 bytes.
-__device__ __forceinline__ void copyAsync16(SharedAddress to, const void* from, uint32_t bytes, EMULATOR_LINE) {
+__device__ __forceinline__ void copyAsync16(SharedAddress to, const void* from, uint32_t bytes,
+                                            EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
   emulator::copyAsync(to, from, 16, bytes, line);
 #else
@@ -69,8 +71,8 @@ __device__ __forceinline__ void waitForCopies(EMULATOR_LINE) {
 #endif
 }
 
-// Four matrices of 8 x 8 halves: lane i gives the address of row i % 8 of matrix i / 8 and gets of each matrix
-// elements 2 (i % 4) and the next of row i / 4.
+// Four matrices of 8 x 8 halves: lane i gives the address of row i % 8 of matrix i / 8 and gets of each
+// matrix elements 2 (i % 4) and the next of row i / 4.
 __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], SharedAddress row, EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
   emulator::loadMatrices(r, 4, false, row, line);

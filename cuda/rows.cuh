@@ -19,7 +19,8 @@ __device__ __forceinline__ void storeNumber(void* row, Dtype dtype, int c, float
   if (dtype == Dtype::float32) {
     static_cast<float*>(row)[c] = v;
   } else {
-    const uint32_t halves = dtype == Dtype::bfloat16 ? packHalves<Bfloat16>(v, 0.f) : packHalves<Float16>(v, 0.f);
+    const uint32_t halves =
+        dtype == Dtype::bfloat16 ? packHalves<Bfloat16>(v, 0.f) : packHalves<Float16>(v, 0.f);
     static_cast<uint16_t*>(row)[c] = static_cast<uint16_t>(halves);
   }
 }

@@ -13,11 +13,11 @@ __device__ __forceinline__ float exponential(float x) {
   return exp2Approx(n) * exp2Approx(rest * kLog2E);
 }
 
-// scores[q * stride] = factor * cosine of query q0 + q (of `queries`) and the row, for up to 8 queries; a warp's
-// work.
+// scores[q * stride] = factor * cosine of query q0 + q (of `queries`) and the row, for up to 8 queries; a
+// warp's work.
 template <class Put>
-__device__ __forceinline__ void scoreClass(const float* unit, int queries, const float* row, int dim, float factor,
-                                           const Put& put) {
+__device__ __forceinline__ void scoreClass(const float* unit, int queries, const float* row, int dim,
+                                           float factor, const Put& put) {
   float sums[kChunkQueries] = {}, squared = 0.f;
   for (int i = laneOf(); i < dim; i += 32) {
     const float c = row[i];
@@ -35,8 +35,8 @@ __device__ __forceinline__ void scoreClass(const float* unit, int queries, const
   }
 }
 
-// The scores of a block's queries and its chunk of classes, as (kChunkQueries, kChunkClasses) of shared memory.
-// The block waits at its end.
+// The scores of a block's queries and its chunk of classes, as (kChunkQueries, kChunkClasses) of shared
+// memory. The block waits at its end.
 __device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const float* unit, int queries,
                                            const float* classes, int count, int dim, float factor) {
   for (int j = threadIdx.x >> 5; j < count; j += 8)
@@ -70,7 +70,8 @@ __device__ __forceinline__ void mergeChunks(const ChunkSums& sums, int chunks, i
 
 // A sum or a maximum of a value per thread over a block of 256, in every thread.
 template <class Warp, class Both>
-__device__ __forceinline__ float overBlock(SharedPointer<float> eight, float v, const Warp& warp, const Both& both) {
+__device__ __forceinline__ float overBlock(SharedPointer<float> eight, float v, const Warp& warp,
+                                           const Both& both) {
   v = warp(v);
   __syncthreads();
   if (laneOf() == 0) eight[threadIdx.x >> 5] = v;

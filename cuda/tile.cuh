@@ -21,7 +21,8 @@ struct Tile {
 
   static __device__ __forceinline__ void multiply(SharedAddress rows, SharedAddress weights, Sums& sums) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int row0 = warp / kWarpColumns * (kRowTiles * 16), column0 = warp % kWarpColumns * (kColumnTiles * 8);
+    const int row0 = warp / kWarpColumns * (kRowTiles * 16),
+              column0 = warp % kWarpColumns * (kColumnTiles * 8);
 #pragma unroll
     for (int k = 0; k < 2; k++) {
       uint32_t a[kRowTiles][4], b[kColumnTiles / 2][4];
@@ -30,7 +31,8 @@ struct Tile {
         loadMatrices(a[m], rows + at(row0 + m * 16 + (lane & 15), k * 2 + (lane >> 4)));
 #pragma unroll
       for (int n = 0; n < kColumnTiles / 2; n++)
-        loadMatrices(b[n], weights + at(column0 + n * 16 + (lane >> 4) * 8 + (lane & 7), k * 2 + (lane >> 3 & 1)));
+        loadMatrices(b[n],
+                     weights + at(column0 + n * 16 + (lane >> 4) * 8 + (lane & 7), k * 2 + (lane >> 3 & 1)));
 #pragma unroll
       for (int m = 0; m < kRowTiles; m++)
 #pragma unroll
@@ -39,10 +41,11 @@ struct Tile {
     }
   }
 
-  // load(rows, weights, stage number) begins the copies of one stage to shared memory. active: whether this warp has rows.
+  // load(rows, weights, stage number) begins the copies of one stage to shared memory. active: whether this
+  // warp has rows.
   template <class Load>
-  static __device__ __forceinline__ void run(SharedPointer<char> memory, int stages, bool active, const Load& load,
-                                             Sums& total) {
+  static __device__ __forceinline__ void run(SharedPointer<char> memory, int stages, bool active,
+                                             const Load& load, Sums& total) {
     const auto rows = [&](int s) { return sharedPart<char>(memory, s % kStages * kStageBytes, BM * 64); };
     const auto weights = [&](int s) {
       return sharedPart<char>(memory, s % kStages * kStageBytes + BM * 64, BN * 64);

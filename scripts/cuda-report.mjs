@@ -47,7 +47,17 @@ for (const unit of units) {
   const from = join(root, 'cuda', `${unit}.cu`)
   const to = join(folder, `${unit}.ptx`)
   if (age(to) <= Math.max(newest, age(from)))
-    run('nvcc', ['-std=c++20', '--expt-relaxed-constexpr', '-Icuda', '-Inative', '-arch=compute_80', '-ptx', '-o', to, from])
+    run('nvcc', [
+      '-std=c++20',
+      '--expt-relaxed-constexpr',
+      '-Icuda',
+      '-Inative',
+      '-arch=compute_80',
+      '-ptx',
+      '-o',
+      to,
+      from,
+    ])
 }
 
 // What ptxas -v says: kernel -> architecture -> numbers.
@@ -79,7 +89,8 @@ for (const [name, { on }] of kernels) {
   const limit = limits.registers[name]
   if (limit === undefined) complaints.push(`${name} is not in cuda/limits.json`)
   for (const [arch, { registers, spills, stack }] of Object.entries(on)) {
-    if (spills || stack) complaints.push(`${name} on sm_${arch}: ${spills} bytes of spills, ${stack} of stack`)
+    if (spills || stack)
+      complaints.push(`${name} on sm_${arch}: ${spills} bytes of spills, ${stack} of stack`)
     if (registers > limit) complaints.push(`${name} on sm_${arch}: ${registers} registers, limit ${limit}`)
   }
 }
@@ -88,7 +99,9 @@ for (const name of Object.keys(limits.registers))
 if (kernels.size > limits.kernels) complaints.push(`${kernels.size} kernels, limit ${limits.kernels}`)
 if (values.check) {
   for (const complaint of complaints) console.error(complaint)
-  console.log(`${kernels.size} kernels on ${architectures.map(arch => `sm_${arch}`).join(', ')}: ${complaints.length} complaints`)
+  console.log(
+    `${kernels.size} kernels on ${architectures.map(arch => `sm_${arch}`).join(', ')}: ${complaints.length} complaints`,
+  )
   process.exit(complaints.length > 0 ? 1 : 0)
 }
 
@@ -114,7 +127,10 @@ function blocks(name, arch) {
 const lines = []
 lines.push('# The CUDA kernels without a GPU', '')
 lines.push(`${kernels.size} kernels. From \`ptxas -v\` of one PTX; nothing here was measured on a GPU.`, '')
-lines.push(`Spills and stack: ${complaints.length === 0 ? '0 bytes in every kernel on every architecture' : complaints.join('; ')}.`, '')
+lines.push(
+  `Spills and stack: ${complaints.length === 0 ? '0 bytes in every kernel on every architecture' : complaints.join('; ')}.`,
+  '',
+)
 lines.push(
   `| kernel | threads | shared bytes | registers on ${architectures.map(a => `sm_${a}`).join(', ')} | blocks per multiprocessor, calculated |`,
   '|---|---|---|---|---|',
@@ -144,15 +160,23 @@ const products = [
   ['text B fc1, 77 tokens', 77, 512, 2048],
 ]
 lines.push('', '## What arithmetic and memory allow', '')
-lines.push('Calculated from datasheets: the longer of FLOPs / peak and bytes / bandwidth. A kernel takes longer.', '')
-lines.push(`| product | batch | GFLOP | MB | ${gpus.map(gpu => `${gpu.name}, us`).join(' | ')} |`, `|---|---|---|---|${gpus.map(() => '---').join('|')}|`)
+lines.push(
+  'Calculated from datasheets: the longer of FLOPs / peak and bytes / bandwidth. A kernel takes longer.',
+  '',
+)
+lines.push(
+  `| product | batch | GFLOP | MB | ${gpus.map(gpu => `${gpu.name}, us`).join(' | ')} |`,
+  `|---|---|---|---|${gpus.map(() => '---').join('|')}|`,
+)
 for (const [name, tokens, input, output] of products)
   for (const batch of [1, 64]) {
     const rows = tokens * batch
     const flops = 2 * rows * input * output
     const bytes = 2 * (input * output + rows * (input + output))
     const times = gpus.map(gpu => (Math.max(flops / gpu.flops, bytes / gpu.bytes) * 1e6).toFixed(1))
-    lines.push(`| ${name} | ${batch} | ${(flops / 1e9).toFixed(3)} | ${(bytes / 1e6).toFixed(2)} | ${times.join(' | ')} |`)
+    lines.push(
+      `| ${name} | ${batch} | ${(flops / 1e9).toFixed(3)} | ${(bytes / 1e6).toFixed(2)} | ${times.join(' | ')} |`,
+    )
   }
 const text = `${lines.join('\n')}\n`
 if (values.out) writeFileSync(values.out, text)

@@ -7,9 +7,10 @@ namespace emulator {
 int blockBarrier(Operation operation, int value, int line);
 
 // Every lane of `mask` brings a pointer and sleeps; the last one to come runs all(arguments) for everybody,
-// arguments[lane] being nullptr for lanes outside. Lanes that come with something else never wake: a deadlock,
-// which the scheduler reports.
-void collective(Operation operation, unsigned mask, void* argument, int line, void (*all)(void** arguments, int line));
+// arguments[lane] being nullptr for lanes outside. Lanes that come with something else never wake: a
+// deadlock, which the scheduler reports.
+void collective(Operation operation, unsigned mask, void* argument, int line,
+                void (*all)(void** arguments, int line));
 
 // source(lane): whose value the lane gets.
 template <class T, class Source>
@@ -59,5 +60,6 @@ inline T __shfl_sync(unsigned mask, T value, int lane, EMULATOR_LINE) {
 }
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int bits, EMULATOR_LINE) {
-  return emulator::shuffle(emulator::kShuffleXor, mask, value, line, [=](int lane) { return (lane ^ bits) & 31; });
+  return emulator::shuffle(emulator::kShuffleXor, mask, value, line,
+                           [=](int lane) { return (lane ^ bits) & 31; });
 }

@@ -28,12 +28,14 @@ ucontext_t& contextOf(Thread& t) { return *static_cast<ucontext_t*>(t.stackPoint
 #endif
 
 // AddressSanitizer must know which stack is in use.
-void leaving([[maybe_unused]] void** fake, [[maybe_unused]] const void* stack, [[maybe_unused]] size_t bytes) {
+void leaving([[maybe_unused]] void** fake, [[maybe_unused]] const void* stack,
+             [[maybe_unused]] size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(fake, stack, bytes);
 #endif
 }
-void arrived([[maybe_unused]] void* fake, [[maybe_unused]] const void** from, [[maybe_unused]] size_t* bytes) {
+void arrived([[maybe_unused]] void* fake, [[maybe_unused]] const void** from,
+             [[maybe_unused]] size_t* bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake, from, bytes);
 #endif
@@ -76,7 +78,8 @@ void resume(Thread& t) {
 
 void makeFiber(Thread& t) {
   if (!t.stack) {
-    void* stack = mmap(nullptr, options.stackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* stack =
+        mmap(nullptr, options.stackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack == MAP_FAILED) abort();
     t.stack = static_cast<char*>(stack);
   }

@@ -1,5 +1,5 @@
-// The scheduler: blocks one after the other; in a block one warp runs as far as it can, then the next, so that
-// warps drift as far apart as barriers let them.
+// The scheduler: blocks one after the other; in a block one warp runs as far as it can, then the next, so
+// that warps drift as far apart as barriers let them.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -103,7 +103,8 @@ void runBlock() {
     }
     if (left == 0) break;
     if (block.stopped || !passBarrier()) {
-      for (unsigned i = 0; i < block.threadCount; i++) makeFiber(block.threads[i]);  // they end where they are
+      for (unsigned i = 0; i < block.threadCount; i++)
+        makeFiber(block.threads[i]);  // they end where they are
       return;
     }
     block.epoch++;
@@ -116,7 +117,8 @@ void runBlock() {
       if (!group.empty()) return report(0, "kernel ended with cp.async in flight");
 }
 
-void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedBytes, std::function<void()> body) {
+void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedBytes,
+            std::function<void()> body) {
   block.kernel = kernel;
   block.stopped = false;
   block.grid = grid;
@@ -124,7 +126,8 @@ void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedByte
   block.threadCount = threads.x * threads.y * threads.z;
   block.bytes = sharedBytes;
   block.storage.resize(sharedBytes + 1024);
-  block.memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(block.storage.data()) + 1023) / 1024 * 1024);
+  block.memory =
+      reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(block.storage.data()) + 1023) / 1024 * 1024);
   if (block.shadow.size() < sharedBytes) block.shadow.resize(sharedBytes);
   block.random.seed(options.seed);
   if (block.threads.size() < block.threadCount) block.threads.resize(block.threadCount);

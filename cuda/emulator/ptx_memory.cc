@@ -9,7 +9,8 @@ namespace emulator::ptx {
 namespace {
 
 // The byte that an address of a lane means, checked.
-char* resolve(BlockState& block, const Instruction& i, Space space, uint64_t address, size_t bytes, bool write) {
+char* resolve(BlockState& block, const Instruction& i, Space space, uint64_t address, size_t bytes,
+              bool write) {
   if (address % bytes) fault(i, "misaligned address");
   if (space == Space::param) {
     const uint64_t at = address - kParameterBase;
@@ -20,8 +21,10 @@ char* resolve(BlockState& block, const Instruction& i, Space space, uint64_t add
     const uint32_t at = static_cast<uint32_t>(address);
     if (uint64_t{at} + bytes > block.shared.size()) fault(i, "shared memory out of bounds");
     for (size_t b = at; b < at + bytes; b++) {
-      if (write) block.initialised[b] = true;
-      else if (!block.initialised[b]) fault(i, "shared memory read before it was written, or while a copy is under way");
+      if (write)
+        block.initialised[b] = true;
+      else if (!block.initialised[b])
+        fault(i, "shared memory read before it was written, or while a copy is under way");
     }
     return block.shared.data() + at;
   }
@@ -43,7 +46,8 @@ void load(BlockState& block, Warp& w, const Instruction& i, uint32_t mask, bool 
       value = 0;
       std::memcpy(&value, at, size);
       const unsigned spare = 64 - 8 * static_cast<unsigned>(size);
-      if (i.type == Type::s8 || i.type == Type::s16) value = static_cast<uint32_t>(static_cast<int64_t>(value << spare) >> spare);
+      if (i.type == Type::s8 || i.type == Type::s16)
+        value = static_cast<uint32_t>(static_cast<int64_t>(value << spare) >> spare);
     }
   });
 }
@@ -73,7 +77,8 @@ void copyAsync(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) 
 
 void shuffle(Warp& w, const Instruction& i, uint32_t mask) {
   const std::array<uint64_t, 32> value = w.rows[static_cast<size_t>(i.operands[0])];
-  const uint64_t *where = w.row(i.operands[1]), *clamp = w.row(i.operands[2]), *members = w.row(i.operands[3]);
+  const uint64_t *where = w.row(i.operands[1]), *clamp = w.row(i.operands[2]),
+                 *members = w.row(i.operands[3]);
   uint64_t* to = w.row(i.to[0]);
   eachLane(mask, [&](int l) {
     const int from = static_cast<int>(i.code ? where[l] ^ static_cast<uint64_t>(l) : where[l]) & 31;
@@ -90,7 +95,10 @@ void loadMatrix(BlockState& block, Warp& w, const Instruction& i) {
   for (size_t m = 0; m < i.to.size(); m++) {
     uint16_t matrix[8][8];
     for (size_t r = 0; r < 8; r++)
-      std::memcpy(matrix[r], resolve(block, i, Space::shared, address[m * 8 + r] + static_cast<uint64_t>(i.offset), 16, false), 16);
+      std::memcpy(
+          matrix[r],
+          resolve(block, i, Space::shared, address[m * 8 + r] + static_cast<uint64_t>(i.offset), 16, false),
+          16);
     uint64_t* to = w.row(i.to[m]);
     for (int r = 0; r < 8; r++)
       for (int c = 0; c < 4; c++) {
@@ -142,9 +150,15 @@ void mma(Warp& w, const Instruction& i) {
 
 bool memoryAccess(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) {
   switch (i.op) {
-    case Op::load: load(block, w, i, mask, false); return true;
-    case Op::store: load(block, w, i, mask, true); return true;
-    case Op::copyAsync: copyAsync(block, w, i, mask); return true;
+    case Op::load:
+      load(block, w, i, mask, false);
+      return true;
+    case Op::store:
+      load(block, w, i, mask, true);
+      return true;
+    case Op::copyAsync:
+      copyAsync(block, w, i, mask);
+      return true;
     case Op::atomicAdd:
       eachLane(mask, [&](int l) {
         const uint64_t address = w.row(i.operands[0])[l] + static_cast<uint64_t>(i.offset);
@@ -154,8 +168,10 @@ bool memoryAccess(BlockState& block, Warp& w, const Instruction& i, uint32_t mas
         w.row(i.to[0])[l] = before;
       });
       return true;
-    case Op::fence: return true;
-    default: return false;
+    case Op::fence:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -163,8 +179,11 @@ bool together(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) {
   // Every lane that is left must be there: the kernels name all lanes in their masks.
   if (mask != w.live) fault(i, "a warp-wide instruction in a diverged warp");
   switch (i.op) {
-    case Op::warpBarrier: return true;
-    case Op::commit: w.copies.emplace_back(); return true;
+    case Op::warpBarrier:
+      return true;
+    case Op::commit:
+      w.copies.emplace_back();
+      return true;
     case Op::wait:
       while (w.copies.size() > static_cast<size_t>(i.target) + 1) {
         land(block, w.copies.front());
@@ -177,10 +196,17 @@ bool together(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) {
       eachLane(mask, [&](int l) { w.row(i.to[0])[l] = i.code ? bits : bits != 0; });
       return true;
     }
-    case Op::shuffle: shuffle(w, i, mask); return true;
-    case Op::loadMatrix: loadMatrix(block, w, i); return true;
-    case Op::mma: mma(w, i); return true;
-    default: return false;
+    case Op::shuffle:
+      shuffle(w, i, mask);
+      return true;
+    case Op::loadMatrix:
+      loadMatrix(block, w, i);
+      return true;
+    case Op::mma:
+      mma(w, i);
+      return true;
+    default:
+      return false;
   }
 }
 

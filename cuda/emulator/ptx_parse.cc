@@ -10,7 +10,9 @@
 namespace emulator::ptx {
 namespace {
 
-[[noreturn]] void unknown(const std::string& line) { throw std::runtime_error("PTX that the interpreter does not know: " + line); }
+[[noreturn]] void unknown(const std::string& line) {
+  throw std::runtime_error("PTX that the interpreter does not know: " + line);
+}
 
 std::vector<std::string> split(const std::string& text, char at) {
   std::vector<std::string> parts;
@@ -55,7 +57,8 @@ Type typeOf(const std::string& name, const std::string& line) {
 class Parser {
  public:
   Parser(Kernel& kernel) : k_(kernel) {
-    const char* names[] = {"%tid.x", "%ntid.x", "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z", "%laneid"};
+    const char* names[] = {"%tid.x",    "%ntid.x",   "%ctaid.x",  "%ctaid.y", "%ctaid.z",
+                           "%nctaid.x", "%nctaid.y", "%nctaid.z", "%laneid"};
     for (size_t i = 0; i < std::size(names); i++) k_.special[i] = rows_[names[i]] = k_.rows++;
   }
 
@@ -102,7 +105,9 @@ class Parser {
   // ".reg .pred %p1;" in braces within the body: a register of its own, which hides one of the same name.
   void declare(const std::string& line) {
     const size_t begin = line.find('%'), end = line.find(';');
-    if (begin == std::string::npos || line.find('<') != std::string::npos || line.find(',') != std::string::npos) unknown(line);
+    if (begin == std::string::npos || line.find('<') != std::string::npos ||
+        line.find(',') != std::string::npos)
+      unknown(line);
     const std::string name = trimmed(line.substr(begin, end - begin));
     const auto outer = rows_.find(name);
     hidden_.emplace_back(name, outer == rows_.end() ? -1 : outer->second);
@@ -110,8 +115,10 @@ class Parser {
   }
   void closeScope() {
     for (const auto& [name, outer] : hidden_) {
-      if (outer < 0) rows_.erase(name);
-      else rows_[name] = outer;
+      if (outer < 0)
+        rows_.erase(name);
+      else
+        rows_[name] = outer;
     }
     hidden_.clear();
   }
@@ -142,7 +149,8 @@ class Parser {
     if (operand.compare(0, 2, "0f") == 0)
       value = std::stoull(operand.substr(2), nullptr, 16);
     else if (std::isdigit(operand[0]) || operand[0] == '-')
-      value = operand[0] == '-' ? uint64_t(std::stoll(operand, nullptr, 0)) : std::stoull(operand, nullptr, 0);
+      value =
+          operand[0] == '-' ? uint64_t(std::stoll(operand, nullptr, 0)) : std::stoull(operand, nullptr, 0);
     else if (k_.parameters.count(operand))
       value = kParameterBase + static_cast<uint64_t>(k_.parameters[operand]);
     else if (operand.find("memory") == std::string::npos)
@@ -180,7 +188,8 @@ class Parser {
   int parameterBytes_ = 0;
 };
 
-bool Parser::decodeMemory(Instruction& i, const std::vector<std::string>& name, const std::vector<std::string>& o) {
+bool Parser::decodeMemory(Instruction& i, const std::vector<std::string>& name,
+                          const std::vector<std::string>& o) {
   const std::string& op = name[0];
   if (op == "ld" || op == "st") {
     i.op = op == "ld" ? Op::load : Op::store;
@@ -213,7 +222,8 @@ bool Parser::decodeMemory(Instruction& i, const std::vector<std::string>& name, 
   return true;
 }
 
-bool Parser::decodeWarp(Instruction& i, const std::vector<std::string>& name, const std::vector<std::string>& o) {
+bool Parser::decodeWarp(Instruction& i, const std::vector<std::string>& name,
+                        const std::vector<std::string>& o) {
   const std::string& op = name[0];
   if (op == "bar" && has(name, "warp")) {
     i.op = Op::warpBarrier;
@@ -260,7 +270,8 @@ bool Parser::decodeWarp(Instruction& i, const std::vector<std::string>& name, co
     i.operands = rowsOf(o.at(1), i.text);
     i.second = rowsOf(o.at(2), i.text);
     i.third = rowsOf(o.at(3), i.text);
-    if (i.to.size() != 4 || i.operands.size() != size_t(i.code / 4) || i.second.size() != size_t(i.code / 8)) unknown(i.text);
+    if (i.to.size() != 4 || i.operands.size() != size_t(i.code / 4) || i.second.size() != size_t(i.code / 8))
+      unknown(i.text);
   } else {
     return false;
   }
@@ -281,9 +292,10 @@ void Parser::decode(Instruction& i, const std::vector<std::string>& name, const 
     i.op = Op::end;
     return;
   }
-  i.type = typeOf(op == "cvta" ? "b64" : op == "cvt" && name.at(name.size() - 2) == "bf16x2" ? "b32"
-                  : op == "cvt" && name.at(name.size() - 2) == "f16x2"                      ? "b32"
-                                                                                            : name.back(),
+  i.type = typeOf(op == "cvta"                                          ? "b64"
+                  : op == "cvt" && name.at(name.size() - 2) == "bf16x2" ? "b32"
+                  : op == "cvt" && name.at(name.size() - 2) == "f16x2"  ? "b32"
+                                                                        : name.back(),
                   i.text);
   i.to = rowsOf(o.at(0), i.text);
   for (size_t n = 1; n < o.size() && o[n][0] != '{'; n++) i.operands.push_back(row(o[n], i.text));

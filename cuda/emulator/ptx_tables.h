@@ -5,11 +5,13 @@
 namespace emulator::ptx {
 
 enum Arithmetic { kAdd, kSub, kMul, kDiv, kRem, kMin, kMax, kAnd, kOr, kXor, kCopySign };
-constexpr const char* kArithmetic[] = {"add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "copysign"};
+constexpr const char* kArithmetic[] = {"add", "sub", "mul", "div", "rem",     "min",
+                                       "max", "and", "or",  "xor", "copysign"};
 enum Unary { kNeg, kAbs, kNot, kRcp, kSqrt, kRsqrt, kEx2, kLg2, kPopc };
 constexpr const char* kUnary[] = {"neg", "abs", "not", "rcp", "sqrt", "rsqrt", "ex2", "lg2", "popc"};
 enum Comparison { kEq, kNe, kLt, kLe, kGt, kGe, kEqu, kNeu, kLtu, kLeu, kGtu, kGeu, kNum, kNan };
-constexpr const char* kComparisons[] = {"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
+constexpr const char* kComparisons[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "equ",
+                                        "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
 enum Multiply { kLow, kHigh, kWide };
 constexpr const char* kMultiply[] = {"lo", "hi", "wide"};
 enum Rounding { kNoRounding, kNearest, kToZero, kIntegerToZero, kIntegerNearest, kIntegerDown, kIntegerUp };

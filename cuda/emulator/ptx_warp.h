@@ -24,8 +24,8 @@ struct BlockState {
 struct Warp {
   std::vector<std::array<uint64_t, 32>> rows;
   std::array<int, 32> pc{};
-  uint32_t live = 0;      // lanes that have not returned
-  int barrier = -1;       // the instruction at which it waits
+  uint32_t live = 0;  // lanes that have not returned
+  int barrier = -1;   // the instruction at which it waits
   bool barrierVote = false;
   std::vector<std::vector<Copy>> copies{{}};
 
@@ -54,7 +54,7 @@ inline uint64_t bitsOf(float f) {
 }
 
 // Each executes one instruction for the lanes of mask; false: not of its kind.
-bool arithmetic(Warp& warp, const Instruction& i, uint32_t mask);      // ptx_arithmetic.cc
+bool arithmetic(Warp& warp, const Instruction& i, uint32_t mask);                       // ptx_arithmetic.cc
 bool memoryAccess(BlockState& block, Warp& warp, const Instruction& i, uint32_t mask);  // ptx_memory.cc
 bool together(BlockState& block, Warp& warp, const Instruction& i, uint32_t mask);      // ptx_memory.cc
 

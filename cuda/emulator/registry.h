@@ -12,8 +12,8 @@
 
 namespace emulator {
 
-// From the addresses of a kernel's arguments, as cuLaunchKernel takes them, to one thread's call. The arguments
-// are copied.
+// From the addresses of a kernel's arguments, as cuLaunchKernel takes them, to one thread's call. The
+// arguments are copied.
 using Kernel = std::function<std::function<void()>(const void* const* arguments)>;
 
 inline std::map<std::string, Kernel>& kernels() {
@@ -22,7 +22,8 @@ inline std::map<std::string, Kernel>& kernels() {
 }
 
 template <class... A, size_t... I>
-std::function<void()> bindArguments(void (*kernel)(A...), const void* const* arguments, std::index_sequence<I...>) {
+std::function<void()> bindArguments(void (*kernel)(A...), const void* const* arguments,
+                                    std::index_sequence<I...>) {
   return [kernel, values = std::tuple<std::decay_t<A>...>(
                       *static_cast<const std::decay_t<A>*>(arguments[I])...)] { std::apply(kernel, values); };
 }

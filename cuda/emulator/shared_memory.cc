@@ -12,11 +12,13 @@ bool unordered(unsigned thread, uint32_t epoch, uint32_t warpEpoch) {
 bool readUnordered(const Shadow& s) {
   if (s.readers == 0) return unordered(s.reader, s.readEpoch, s.readWarpEpoch);
   if (s.readEpoch != block.epoch) return false;
-  return s.readers == 2 || (s.reader - 1u) / 32 != self->warp || s.readWarpEpoch == block.warpEpoch[self->warp];
+  return s.readers == 2 || (s.reader - 1u) / 32 != self->warp ||
+         s.readWarpEpoch == block.warpEpoch[self->warp];
 }
 
 void written(Shadow& s, int line, const char* what) {
-  if (readUnordered(s)) report(line, "race: %s of a byte read by another thread since the last barrier", what);
+  if (readUnordered(s))
+    report(line, "race: %s of a byte read by another thread since the last barrier", what);
   s.writer = static_cast<uint16_t>(self->linear + 1);
   s.writeEpoch = block.epoch;
   s.writeWarpEpoch = block.warpEpoch[self->warp];

@@ -8,9 +8,7 @@
 
 namespace emulator {
 
-enum Operation {
-  kBarrier, kBarrierAny, kSyncWarp, kWait, kVote, kShuffle, kShuffleXor, kMatrix, kMma
-};
+enum Operation { kBarrier, kBarrierAny, kSyncWarp, kWait, kVote, kShuffle, kShuffleXor, kMatrix, kMma };
 
 // Whether a barrier or wait does its work: Options::without.
 inline bool synchronises(Operation operation, int line) {
@@ -18,7 +16,8 @@ inline bool synchronises(Operation operation, int line) {
   return options.without != std::pair<int, int>(operation, line);
 }
 
-// One access of the running thread to [at, at + bytes), which must lie in [low, high). Returns whether it does.
+// One access of the running thread to [at, at + bytes), which must lie in [low, high). Returns whether it
+// does.
 bool touch(uint32_t at, uint32_t bytes, uint32_t low, uint32_t high, bool write, int line, const char* what);
 
 }  // namespace emulator
@@ -75,7 +74,8 @@ inline SharedPointer<T> sharedPart(SharedAddress base, uint32_t offset, uint32_t
   const uint32_t at = base.at + offset, end = at + count * static_cast<uint32_t>(sizeof(T));
   return {at, at, std::min(end, base.high)};
 }
-#define DYNAMIC_SHARED(name) const SharedAddress name{0, 0, emulator::block.bytes}
+#define DYNAMIC_SHARED(name) \
+  const SharedAddress name { 0, 0, emulator::block.bytes }
 
 namespace emulator {
 

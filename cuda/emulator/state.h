@@ -24,8 +24,8 @@ enum class Sum : uint8_t {
 };
 
 struct Options {
-  uint64_t seed = 0;          // 0: threads, warps and blocks in order; otherwise shuffled
-  Sum sum = Sum::inOrder;     //
+  uint64_t seed = 0;             // 0: threads, warps and blocks in order; otherwise shuffled
+  Sum sum = Sum::inOrder;        //
   bool copiesLandEarly = false;  // cp.async arrives when issued instead of when waited for
   bool check = true;             // shared memory's initialisation and races
   size_t stackBytes = 64 << 10;
@@ -39,7 +39,7 @@ inline std::set<std::pair<int, int>> synchronisations;
 
 struct Counters {
   uint64_t switches, barriers;
-  uint64_t mma;  // in units of m16n8k8: m16n8k16 counts two
+  uint64_t mma;                           // in units of m16n8k8: m16n8k16 counts two
   uint64_t matrixLoads, matrixLoadWaves;  // 8x8 matrices; their bank cycles, of which one each is the least
   uint64_t copiedBytes;                   // cp.async
 };
@@ -118,7 +118,8 @@ inline void endIfStopped() {
 void runBlock();
 
 // Runs body() once per thread of every block, as CUDA runs a kernel.
-void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedBytes, std::function<void()> body);
+void launch(const char* kernel, Index3 grid, Index3 threads, uint32_t sharedBytes,
+            std::function<void()> body);
 
 }  // namespace emulator
 

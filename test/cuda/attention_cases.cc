@@ -46,7 +46,8 @@ std::vector<int32_t> trie(uint32_t seed, int rows, int mostDepth) {
   std::mt19937 random(seed);
   std::vector<int32_t> parent(rows), path;
   for (int r = 0; r < rows; r++) {
-    if (r > 0 && (random() % 5 == 0 || static_cast<int>(path.size()) >= mostDepth)) path.resize(random() % path.size());
+    if (r > 0 && (random() % 5 == 0 || static_cast<int>(path.size()) >= mostDepth))
+      path.resize(random() % path.size());
     parent[r] = path.empty() ? -1 : path.back();
     path.push_back(r);
   }
@@ -80,8 +81,10 @@ struct Run {
   }
   void go(const device::Machine& machine) const {
     const int bound = cuda::attentionGroupBound(call, 0), depth = call.mask == Mask::tree ? call.rows : 0;
-    const device::Memory count(4), groups(sizeof(cuda::AttentionGroup) * bound), path(size_t{4} * bound * depth);
-    const cuda::AttentionGroups all{count.as<int32_t>(), groups.as<cuda::AttentionGroup>(), path.as<int32_t>(), depth};
+    const device::Memory count(4), groups(sizeof(cuda::AttentionGroup) * bound),
+        path(size_t{4} * bound * depth);
+    const cuda::AttentionGroups all{count.as<int32_t>(), groups.as<cuda::AttentionGroup>(),
+                                    path.as<int32_t>(), depth};
     device::run(machine, cuda::attentionGroupsLaunch(), call, all);
     device::run(machine, cuda::attentionLaunch(call, bound), call, all);
   }
@@ -97,18 +100,19 @@ struct Run {
 // The same computation by reference.cc, in float32 from the rounded inputs.
 Values reference(const Shape& s, const Inputs& in, Values& q, Values& k, Values& v) {
   Values out(q.rows - (s.queryRow.empty() ? s.padding : 0), q.cols);
-  referenceBackend.attention(device::referenceContext(), {.q = q.activations(),
-                                                          .k = k.activations(),
-                                                          .v = v.activations(),
-                                                          .out = out.activations(),
-                                                          .rows = in.rows,
-                                                          .queries = out.rows,
-                                                          .queryRow = s.queryRow.empty() ? nullptr : s.queryRow.data(),
-                                                          .heads = s.heads,
-                                                          .dim = s.dim,
-                                                          .mask = s.mask,
-                                                          .first = in.first.data(),
-                                                          .parent = in.parent.data()});
+  referenceBackend.attention(device::referenceContext(),
+                             {.q = q.activations(),
+                              .k = k.activations(),
+                              .v = v.activations(),
+                              .out = out.activations(),
+                              .rows = in.rows,
+                              .queries = out.rows,
+                              .queryRow = s.queryRow.empty() ? nullptr : s.queryRow.data(),
+                              .heads = s.heads,
+                              .dim = s.dim,
+                              .mask = s.mask,
+                              .first = in.first.data(),
+                              .parent = in.parent.data()});
   return out;
 }
 
@@ -210,7 +214,8 @@ std::string waste(int length, double most) {
   emulator::counters = {};
   run.go(device::fibers());
   const double executed = double(emulator::counters.mma) * 16 * 8 * 8, useful = 2.0 * length * length * 64;
-  if (emulator::counters.matrixLoadWaves != emulator::counters.matrixLoads) return "ldmatrix meets bank conflicts";
+  if (emulator::counters.matrixLoadWaves != emulator::counters.matrixLoads)
+    return "ldmatrix meets bank conflicts";
   return executed >= useful && 1 - useful / executed < most
              ? ""
              : cases::format("%.1f %% of the products are padding", 100 * (1 - useful / executed));
@@ -241,16 +246,19 @@ void addShapes(const device::Machine& machine, const std::string& group) {
   shapes.push_back({{"tree, asking rows", {}, 1, 64, Mask::tree, {3, 40, 69}, trie(4, 70, 20)}, false});
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32})
     for (const auto& [shape, isLong] : shapes) {
-      if (!fibers && (shape.lengths.size() == 1 && shape.lengths[0] != 17 && shape.lengths[0] != 77)) continue;
+      if (!fibers && (shape.lengths.size() == 1 && shape.lengths[0] != 17 && shape.lengths[0] != 77))
+        continue;
       std::string lengths;
       for (const int n : shape.lengths) lengths += (lengths.empty() ? "" : "+") + std::to_string(n);
-      const std::string name = cases::format("%s %s, %s rows, %d heads of %d", device::nameOf(dtype), shape.name,
-                                             lengths.c_str(), shape.heads, shape.dim);
-      cases::add(group, name, [&machine, shape = shape, dtype] { return check(machine, shape, dtype); }, isLong);
+      const std::string name = cases::format("%s %s, %s rows, %d heads of %d", device::nameOf(dtype),
+                                             shape.name, lengths.c_str(), shape.heads, shape.dim);
+      cases::add(
+          group, name, [&machine, shape = shape, dtype] { return check(machine, shape, dtype); }, isLong);
     }
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32})
     for (const Mask mask : {Mask::full, Mask::causal}) {
-      const std::string name = std::string(device::nameOf(dtype)) + (mask == Mask::full ? " full" : " causal");
+      const std::string name =
+          std::string(device::nameOf(dtype)) + (mask == Mask::full ? " full" : " causal");
       const Shape shape{"", {13, 30}, 2, 64, mask};
       cases::add(group, name + ", NaN in gives NaN out, and only there",
                  [&machine, shape, dtype] { return check(machine, shape, dtype, true); });
@@ -272,8 +280,9 @@ const cases::Registration registration([] {
         return wrong;
       });
   for (const auto& [length, most] : {std::pair{50, 0.30}, {77, 0.15}, {197, 0.15}, {257, 0.15}, {577, 0.15}})
-    cases::add("attention", cases::format("%d tokens: less than %g %% padding", length, 100 * most),
-               [length = length, most = most] { return waste(length, most); }, length == 577);
+    cases::add(
+        "attention", cases::format("%d tokens: less than %g %% padding", length, 100 * most),
+        [length = length, most = most] { return waste(length, most); }, length == 577);
   if (device::ptx()) addShapes(*device::ptx(), "attention-ptx");
 });
 
@@ -282,9 +291,9 @@ const cases::Registration registration([] {
 std::vector<std::function<void()>> attentionRuns() {
   std::vector<std::function<void()>> runs;
   const std::pair<int, Mask> shapes[] = {
-      {50, Mask::full}, {77, Mask::causal}, {77, Mask::full}, {197, Mask::full},  {257, Mask::full}, {1, Mask::full},
-      {15, Mask::causal}, {16, Mask::full}, {17, Mask::causal}, {63, Mask::full}, {64, Mask::causal}, {65, Mask::causal},
-      {129, Mask::causal}, {145, Mask::full}};
+      {50, Mask::full},   {77, Mask::causal}, {77, Mask::full},    {197, Mask::full},  {257, Mask::full},
+      {1, Mask::full},    {15, Mask::causal}, {16, Mask::full},    {17, Mask::causal}, {63, Mask::full},
+      {64, Mask::causal}, {65, Mask::causal}, {129, Mask::causal}, {145, Mask::full}};
   for (const auto& [length, mask] : shapes)
     for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
       runs.push_back([length = length, mask = mask, dtype] {
@@ -292,7 +301,8 @@ std::vector<std::function<void()>> attentionRuns() {
         const Inputs in(s);
         Values v = device::normal(3, length, 64);
         if (mask == Mask::causal) poison(v, length - 1, 3);
-        Run(s, in, dtype, device::normal(1, length, 64), device::normal(2, length, 64), v).go(device::fibers());
+        Run(s, in, dtype, device::normal(1, length, 64), device::normal(2, length, 64), v)
+            .go(device::fibers());
       });
   return runs;
 }
@@ -301,6 +311,7 @@ std::string attentionHolds(const device::Machine& machine) {
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
     for (const Mask mask : {Mask::full, Mask::causal})
       for (const int dim : {64, 88})
-        if (const std::string wrong = check(machine, {"", {13, 41}, 1, dim, mask}, dtype); !wrong.empty()) return wrong;
+        if (const std::string wrong = check(machine, {"", {13, 41}, 1, dim, mask}, dtype); !wrong.empty())
+          return wrong;
   return "";
 }

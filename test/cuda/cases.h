@@ -1,6 +1,6 @@
 #pragma once
-// The test program's cases: `cuda_tests GROUP` runs those of one group and prints one TAP line each, which the
-// ava tests beside read.
+// The test program's cases: `cuda_tests GROUP` runs those of one group and prints one TAP line each, which
+// the ava tests beside read.
 #include <functional>
 #include <string>
 

@@ -30,13 +30,20 @@ Values queriesOf(int rows, int dim, bool nan) {
   return q;
 }
 
-std::string softmax(const Machine& m, int rows, int classes, int dim, Score score, float scale, bool nan = false) {
+std::string softmax(const Machine& m, int rows, int classes, int dim, Score score, float scale,
+                    bool nan = false) {
   Values q = queriesOf(rows, dim, nan), c = device::normal(2, classes, dim), want(rows, classes);
   if (nan) c.row(classes / 2)[0] = std::nanf("");
   const Memory queries = device::copyOf(q.data), table = device::copyOf(c.data), unit(q.data.size() * 4),
                y(want.data.size() * 4);
-  CosineSoftmax call{.queries = queries.as<float>(), .classes = table.as<float>(), .y = y.as<float>(), .rows = rows,
-                     .classCount = classes, .dim = dim, .scale = scale, .score = score};
+  CosineSoftmax call{.queries = queries.as<float>(),
+                     .classes = table.as<float>(),
+                     .y = y.as<float>(),
+                     .rows = rows,
+                     .classCount = classes,
+                     .dim = dim,
+                     .scale = scale,
+                     .score = score};
   const Normalise n = cuda::denseNormalise(call.queries, unit.as<float>(), rows, dim);
   device::run(m, cuda::normaliseLaunch(n), n);
   const float* units = unit.as<float>();
@@ -49,33 +56,50 @@ std::string softmax(const Machine& m, int rows, int classes, int dim, Score scor
   const double off = scoreBound(dim, score, scale);
   return device::compare(got, want, [&](int r, int j) {
     // Both the score and the largest are off; the exponentials and their sum are rounded.
-    return score == Score::probability ? want.row(r)[j] * (std::expm1(2 * off) + (classes + 20) * 0x1p-23) + 1e-37 : off;
+    return score == Score::probability
+               ? want.row(r)[j] * (std::expm1(2 * off) + (classes + 20) * 0x1p-23) + 1e-37
+               : off;
   });
 }
 
-std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score score, float scale, bool nan = false) {
+std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score score, float scale,
+                 bool nan = false) {
   Values q = queriesOf(rows, dim, nan), c = device::normal(2, classes, dim);
   // Equal classes tie: the lower index first.
   for (int j = 5; j < classes; j += 7) std::copy_n(c.row(j - 5), dim, c.row(j));
   const Memory queries = device::copyOf(q.data), table = device::copyOf(c.data);
   const int chunks = cuda::chunksOf(classes), kept = cuda::keptOf(k);
-  const Memory unit(q.data.size() * 4), value(size_t{4} * chunks * rows * kept), index(size_t{4} * chunks * rows * kept),
-      head(size_t{4} * chunks * rows), outIndex(size_t{4} * rows * k), outValue(size_t{4} * rows * k);
+  const Memory unit(q.data.size() * 4), value(size_t{4} * chunks * rows * kept),
+      index(size_t{4} * chunks * rows * kept), head(size_t{4} * chunks * rows),
+      outIndex(size_t{4} * rows * k), outValue(size_t{4} * rows * k);
   const Sums sums(chunks * rows);
-  const cuda::TopKScratch scratch{unit.as<float>(), sums.pointers(), value.as<float>(), index.as<int32_t>(), head.as<int32_t>()};
-  CosineTopK call{.queries = queries.as<float>(), .classes = table.as<float>(), .index = outIndex.as<int32_t>(),
-                  .value = outValue.as<float>(), .rows = rows, .classCount = classes, .dim = dim, .k = k, .scale = scale,
+  const cuda::TopKScratch scratch{unit.as<float>(), sums.pointers(), value.as<float>(), index.as<int32_t>(),
+                                  head.as<int32_t>()};
+  CosineTopK call{.queries = queries.as<float>(),
+                  .classes = table.as<float>(),
+                  .index = outIndex.as<int32_t>(),
+                  .value = outValue.as<float>(),
+                  .rows = rows,
+                  .classCount = classes,
+                  .dim = dim,
+                  .k = k,
+                  .scale = scale,
                   .score = score};
   const Normalise n = cuda::denseNormalise(call.queries, scratch.unit, rows, dim);
   device::run(m, cuda::normaliseLaunch(n), n);
   device::run(m, cuda::cosineTopKLaunch(call), call, scratch);
   device::run(m, cuda::cosineTopKMergeLaunch(call), call, scratch);
-  // All scores by the reference: what is returned must be in order, each be the score of its index, and none that
-  // is missing may be better than the last by more than the bound.
+  // All scores by the reference: what is returned must be in order, each be the score of its index, and none
+  // that is missing may be better than the last by more than the bound.
   Values all(rows, classes), wantValue(rows, k);
-  referenceBackend.cosineSoftmax(device::referenceContext(),
-                                 {.queries = q.data.data(), .classes = c.data.data(), .y = all.data.data(), .rows = rows,
-                                  .classCount = classes, .dim = dim, .scale = scale, .score = score});
+  referenceBackend.cosineSoftmax(device::referenceContext(), {.queries = q.data.data(),
+                                                              .classes = c.data.data(),
+                                                              .y = all.data.data(),
+                                                              .rows = rows,
+                                                              .classCount = classes,
+                                                              .dim = dim,
+                                                              .scale = scale,
+                                                              .score = score});
   std::vector<int32_t> wantIndex(static_cast<size_t>(rows) * k);
   CosineTopK reference = call;
   reference.queries = q.data.data();
@@ -89,7 +113,9 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
   };
   Values got(rows, k);
   std::copy_n(call.value, got.data.size(), got.data.begin());
-  if (const std::string wrong = device::compare(got, wantValue, [&](int r, int i) { return bound(wantValue.row(r)[i]); }); !wrong.empty())
+  if (const std::string wrong =
+          device::compare(got, wantValue, [&](int r, int i) { return bound(wantValue.row(r)[i]); });
+      !wrong.empty())
     return wrong;
   for (int r = 0; r < rows; r++) {
     std::vector<bool> seen(classes);
@@ -115,11 +141,17 @@ std::string infoNce(const Machine& m, int pairs, int dim, float scale) {
   for (int r = 0; r < pairs; r++)
     for (int i = 0; i < dim; i++) texts.row(r)[i] += images.row(r)[i] * 0.3f;
   const Memory imageMemory = device::copyOf(images.data), textMemory = device::copyOf(texts.data), loss(4),
-               unitImages(images.data.size() * 4), unitTexts(images.data.size() * 4), diagonal(size_t{4} * pairs);
+               unitImages(images.data.size() * 4), unitTexts(images.data.size() * 4),
+               diagonal(size_t{4} * pairs);
   const Sums sums[2] = {Sums(cuda::chunksOf(pairs) * pairs), Sums(cuda::chunksOf(pairs) * pairs)};
-  const cuda::InfoNce call{imageMemory.as<float>(), textMemory.as<float>(), loss.as<float>(), pairs, dim, scale};
-  const cuda::InfoNceScratch scratch{unitImages.as<float>(), unitTexts.as<float>(), {sums[0].pointers(), sums[1].pointers()}, diagonal.as<float>()};
-  for (const auto& [from, to] : {std::pair{call.images, scratch.unitImages}, {call.texts, scratch.unitTexts}}) {
+  const cuda::InfoNce call{
+      imageMemory.as<float>(), textMemory.as<float>(), loss.as<float>(), pairs, dim, scale};
+  const cuda::InfoNceScratch scratch{unitImages.as<float>(),
+                                     unitTexts.as<float>(),
+                                     {sums[0].pointers(), sums[1].pointers()},
+                                     diagonal.as<float>()};
+  for (const auto& [from, to] :
+       {std::pair{call.images, scratch.unitImages}, {call.texts, scratch.unitTexts}}) {
     const Normalise n = cuda::denseNormalise(from, to, pairs, dim);
     device::run(m, cuda::normaliseLaunch(n), n);
   }
@@ -144,8 +176,11 @@ std::string infoNce(const Machine& m, int pairs, int dim, float scale) {
     }
     want += ((std::log(row) + std::log(column)) / 2 + scale - scale * cosine(i, i)) / pairs;
   }
-  const double bound = 2 * scoreBound(dim, Score::logit, scale) + (pairs + 20) * 0x1p-23 * (scale + want + 10);
-  return std::fabs(*loss.as<float>() - want) <= bound ? "" : cases::format("%.8g instead of %.8g, bound %g", *loss.as<float>(), want, bound);
+  const double bound =
+      2 * scoreBound(dim, Score::logit, scale) + (pairs + 20) * 0x1p-23 * (scale + want + 10);
+  return std::fabs(*loss.as<float>() - want) <= bound
+             ? ""
+             : cases::format("%.8g instead of %.8g, bound %g", *loss.as<float>(), want, bound);
 }
 
 void addAll(const Machine& m, const std::string& group) {
@@ -155,18 +190,27 @@ void addAll(const Machine& m, const std::string& group) {
     const char* name = names[int(score)];
     for (const auto& [rows, classes, dim] : {std::tuple{1, 1, 1}, {3, 10, 64}, {9, 33, 70}, {2, 500, 16}}) {
       cases::add(group, cases::format("cosineSoftmax %d x %d x %d, %s", rows, classes, dim, name),
-                 [&m, rows = rows, classes = classes, dim = dim, score] { return softmax(m, rows, classes, dim, score, 100); });
+                 [&m, rows = rows, classes = classes, dim = dim, score] {
+                   return softmax(m, rows, classes, dim, score, 100);
+                 });
     }
-    for (const auto& [rows, classes, dim, k] : {std::tuple{1, 1, 1, 1}, {3, 40, 64, 5}, {9, 33, 20, 33}, {2, 1025, 8, 4}, {1, 2100, 4, 1030}})
-      cases::add(group, cases::format("cosineTopK %d x %d x %d, k %d, %s", rows, classes, dim, k, name),
-                 [&m, rows = rows, classes = classes, dim = dim, k = k, score] { return topK(m, rows, classes, dim, k, score, 100); },
-                 k > 1000 && !isFibers);
-    cases::add(group, cases::format("cosineSoftmax, NaN, %s", name), [&m, score] { return softmax(m, 3, 20, 32, score, 10, true); });
-    cases::add(group, cases::format("cosineTopK, NaN, %s", name), [&m, score] { return topK(m, 3, 50, 32, 6, score, 10, true); });
+    for (const auto& [rows, classes, dim, k] :
+         {std::tuple{1, 1, 1, 1}, {3, 40, 64, 5}, {9, 33, 20, 33}, {2, 1025, 8, 4}, {1, 2100, 4, 1030}})
+      cases::add(
+          group, cases::format("cosineTopK %d x %d x %d, k %d, %s", rows, classes, dim, k, name),
+          [&m, rows = rows, classes = classes, dim = dim, k = k, score] {
+            return topK(m, rows, classes, dim, k, score, 100);
+          },
+          k > 1000 && !isFibers);
+    cases::add(group, cases::format("cosineSoftmax, NaN, %s", name),
+               [&m, score] { return softmax(m, 3, 20, 32, score, 10, true); });
+    cases::add(group, cases::format("cosineTopK, NaN, %s", name),
+               [&m, score] { return topK(m, 3, 50, 32, 6, score, 10, true); });
   }
   for (const auto& [pairs, dim] : {std::pair{1, 4}, {7, 64}, {33, 20}, {1030, 4}})
-    cases::add(group, cases::format("infoNCE %d x %d", pairs, dim),
-               [&m, pairs = pairs, dim = dim] { return infoNce(m, pairs, dim, 20); }, pairs > 1000);
+    cases::add(
+        group, cases::format("infoNCE %d x %d", pairs, dim),
+        [&m, pairs = pairs, dim = dim] { return infoNce(m, pairs, dim, 20); }, pairs > 1000);
 }
 
 const cases::Registration registration([] {

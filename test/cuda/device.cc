@@ -45,7 +45,8 @@ float fromHalf(uint16_t half, Dtype dtype) {
 }  // namespace
 
 Memory packedWeight(const Values& w, Dtype dtype) {
-  const size_t stride = static_cast<size_t>(dtype == Dtype::float32 ? w.cols : clip::cuda::packedInputs(w.cols));
+  const size_t stride =
+      static_cast<size_t>(dtype == Dtype::float32 ? w.cols : clip::cuda::packedInputs(w.cols));
   Memory memory(clip::cuda::linearPackedSize(dtype, w.cols, w.rows));
   std::memset(memory.as<char>(), 0, memory.bytes());
   for (int o = 0; o < w.rows; o++)
@@ -59,7 +60,9 @@ Memory packedWeight(const Values& w, Dtype dtype) {
   return memory;
 }
 
-float rounded(float v, Dtype dtype) { return dtype == Dtype::float32 ? v : fromHalf(toHalf(v, dtype), dtype); }
+float rounded(float v, Dtype dtype) {
+  return dtype == Dtype::float32 ? v : fromHalf(toHalf(v, dtype), dtype);
+}
 Values rounded(Values values, Dtype dtype) {
   for (float& v : values.data) v = rounded(v, dtype);
   return values;
@@ -75,7 +78,8 @@ Matrix::Matrix(int rows, int cols, Dtype dtype, int offset)
       dtype_(dtype),
       stride_(clip::lineStride(static_cast<size_t>(offset + cols) * clip::bytesOf(dtype))),
       memory_(stride_ * static_cast<size_t>(rows)) {}
-Matrix::Matrix(const Values& values, Dtype dtype, int offset) : Matrix(values.rows, values.cols, dtype, offset) {
+Matrix::Matrix(const Values& values, Dtype dtype, int offset)
+    : Matrix(values.rows, values.cols, dtype, offset) {
   for (int r = 0; r < rows_; r++) {
     char* row = static_cast<char*>(activations().data) + static_cast<size_t>(r) * stride_;
     for (int c = 0; c < cols_; c++)
@@ -120,7 +124,8 @@ class Fibers : public Machine {
   void run(const clip::cuda::Launch& launch, const std::vector<const void*>& arguments) const override {
     const auto kernel = emulator::kernels().find(launch.kernel ? launch.kernel : "");
     if (kernel == emulator::kernels().end())
-      throw std::runtime_error(cases::format("no kernel %s", launch.kernel ? launch.kernel : "for this shape"));
+      throw std::runtime_error(
+          cases::format("no kernel %s", launch.kernel ? launch.kernel : "for this shape"));
     emulator::reports.clear();
     emulator::launch(launch.kernel, {launch.x, launch.y, launch.z}, {launch.threads, 1, 1}, launch.shared,
                      kernel->second(arguments.data()));

@@ -1,6 +1,6 @@
 #pragma once
-// What tests run kernels with: memory whose bounds are watched, matrices of activations, and the machines that
-// execute a kernel: the fiber emulator, and the PTX interpreter where nvcc was there to emit PTX.
+// What tests run kernels with: memory whose bounds are watched, matrices of activations, and the machines
+// that execute a kernel: the fiber emulator, and the PTX interpreter where nvcc was there to emit PTX.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,8 +13,8 @@
 
 namespace device {
 
-// Exactly `bytes` of memory filled with 0xff (NaN in every float type), aligned to 64: AddressSanitizer and the
-// PTX interpreter see every access beyond.
+// Exactly `bytes` of memory filled with 0xff (NaN in every float type), aligned to 64: AddressSanitizer and
+// the PTX interpreter see every access beyond.
 class Memory {
  public:
   explicit Memory(size_t bytes);
@@ -84,7 +84,8 @@ class Machine {
 };
 // The fiber emulator. What it reports is an error of the run: std::runtime_error.
 const Machine& fibers();
-// The PTX that nvcc emitted for that kernel, from the folder in CUDA_TESTS_PTX; nullptr where that is not set.
+// The PTX that nvcc emitted for that kernel, from the folder in CUDA_TESTS_PTX; nullptr where that is not
+// set.
 const Machine* ptx();
 
 template <class... A>
@@ -95,8 +96,8 @@ void run(const Machine& machine, const clip::cuda::Launch& launch, const A&... a
 // The reference's context.
 clip::Context& referenceContext();
 
-// "" or which number differs by more than bound(row, col): NaN where the reference has none is a difference, a
-// number where it has a NaN too.
+// "" or which number differs by more than bound(row, col): NaN where the reference has none is a difference,
+// a number where it has a NaN too.
 std::string compare(const Values& got, const Values& want, const std::function<double(int, int)>& bound);
 
 }  // namespace device

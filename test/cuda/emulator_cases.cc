@@ -1,5 +1,5 @@
-// The emulator's own tests: small kernels that are right, or wrong in one known way that it must report whatever
-// the order of threads; and the real kernels with each of their barriers and waits taken away.
+// The emulator's own tests: small kernels that are right, or wrong in one known way that it must report
+// whatever the order of threads; and the real kernels with each of their barriers and waits taken away.
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -158,24 +158,30 @@ void addMiniKernels() {
   });
   add("swap in a warp", nullptr, [](float* out, const float*) { swapsInWarp(out); });
   add("missing barrier", "race: read", [](float* out, const float*) { missingBarrier(out); });
-  add("two barriers in two branches", "divergent barrier", [](float* out, const float*) { divergentBarrier(out); });
-  add("return before a barrier", "the others have returned", [](float* out, const float*) { returnsBeforeBarrier(out); });
+  add("two barriers in two branches", "divergent barrier",
+      [](float* out, const float*) { divergentBarrier(out); });
+  add("return before a barrier", "the others have returned",
+      [](float* out, const float*) { returnsBeforeBarrier(out); });
   add("barrier in a branch", "deadlock", [](float* out, const float*) { barrierInBranch(out); });
   add("one array into the next", "out of bounds", [](float* out, const float*) { neighbourArray(out); });
   add("uninitialised", "uninitialised", [](float* out, const float*) { uninitialised(out); });
   add("lanes missing from a shuffle", "deadlock", [](float* out, const float*) { lanesMissing(out); });
-  add("shuffle from outside the mask", "outside the mask", [](float* out, const float*) { laneOutsideMask(out); });
-  add("vote by a lane outside the mask", "not in the warp mask", [](float* out, const float*) { callerOutsideMask(out); });
+  add("shuffle from outside the mask", "outside the mask",
+      [](float* out, const float*) { laneOutsideMask(out); });
+  add("vote by a lane outside the mask", "not in the warp mask",
+      [](float* out, const float*) { callerOutsideMask(out); });
   add("all write one place", "race: write", [](float* out, const float*) { writesTwice(out); });
   add("missing __syncwarp", "race: read", [](float* out, const float*) { missingSyncwarp(out); });
-  add("overwritten before others have read", "race: write", [](float* out, const float*) { readThenOverwritten(out); });
+  add("overwritten before others have read", "race: write",
+      [](float* out, const float*) { readThenOverwritten(out); });
   add("misaligned", "misaligned", [](float* out, const float*) { misaligned(out); });
   add("copy under way at the end", "in flight", copyUnderWay);
   add("copy read before it is there", "before wait_group", copyReadEarly);
 }
 
-// Takes every barrier and wait that `shapes` pass away, one at a time: each must be missed in some shape, but for
-// `unseen` of them, which order global memory: the emulator's blocks run one after the other and do not need them.
+// Takes every barrier and wait that `shapes` pass away, one at a time: each must be missed in some shape, but
+// for `unseen` of them, which order global memory: the emulator's blocks run one after the other and do not
+// need them.
 std::string everySynchronisation(const std::vector<std::function<void()>>& shapes, int unseen) {
   std::vector<std::set<std::pair<int, int>>> passed(shapes.size());
   std::set<std::pair<int, int>> all;
@@ -200,20 +206,22 @@ std::string everySynchronisation(const std::vector<std::function<void()>>& shape
       }
       emulator::options = {};
     }
-    std::printf("# %s in line %d taken away: %d of %d runs report it\n", kinds[point.first], point.second, missed, runs);
+    std::printf("# %s in line %d taken away: %d of %d runs report it\n", kinds[point.first], point.second,
+                missed, runs);
     if (missed == 0 && unseen-- <= 0)
-      return cases::format("without the synchronisation of kind %d in line %d nothing is reported", point.first, point.second);
+      return cases::format("without the synchronisation of kind %d in line %d nothing is reported",
+                           point.first, point.second);
   }
   return all.empty() ? "no barriers" : unseen > 0 ? "fewer are unseen than the test says" : "";
 }
 
 const cases::Registration registration([] {
   addMiniKernels();
-  cases::add("emulator", "attention: every barrier and wait is missed", [] { return everySynchronisation(attentionRuns(), 0); });
+  cases::add("emulator", "attention: every barrier and wait is missed",
+             [] { return everySynchronisation(attentionRuns(), 0); });
   // The one before the counter of a tile of the skinny kernel.
-  cases::add("emulator", "linear: every barrier and wait is missed", [] {
-    return everySynchronisation(productRuns(), 1);
-  });
+  cases::add("emulator", "linear: every barrier and wait is missed",
+             [] { return everySynchronisation(productRuns(), 1); });
 });
 
 }  // namespace

@@ -1,6 +1,9 @@
 /** The CUDA kernels without a GPU: see cuda/README.md for what this proves and what it does not. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import test from 'ava'
-import { build, buildPtx, missing, missingPtx, runGroup } from './program.js'
+import { packageRoot } from '../../lib/binding.js'
+import { all, build, buildPtx, missing, missingPtx, runGroup } from './program.js'
 
 test.before(t => t.timeout(30 * 60_000, 'the test program is built'))
 
@@ -22,7 +25,7 @@ function group(title: string, name: string, least: number, usesPtx: boolean): vo
     test.skip(`${title} (${lacking})`, () => {})
     return
   }
-  test(title, async t => {
+  test.serial(title, async t => {
     t.timeout(30 * 60_000, 'shared machines are slow')
     const folder = usesPtx ? await thePtx() : undefined
     const { cases, comments } = await runGroup(await theProgram(), name, folder)
@@ -33,16 +36,35 @@ function group(title: string, name: string, least: number, usesPtx: boolean): vo
   })
 }
 
-group('the emulator reports planted bugs, and every barrier that is taken away', 'emulator', 18, false)
-group('the PTX interpreter names faults and computes as the manual says', 'ptx', 35, false)
+group('every kernel is in the list, and its launch is what limits.json says', 'kernels', 2, false)
+group('the emulator reports planted bugs, and every barrier that is taken away', 'emulator', 19, false)
+group('the PTX interpreter names faults and computes as the manual says', 'ptx', 38, false)
 for (const [name, fibers, onPtx] of [
-  ['attention', 160, 100],
-  ['linear', 65, 55],
+  ['attention', 170, 93],
+  ['linear', 70, 59],
   ['rows', 80, 80],
   ['conv', 34, 34],
-  ['cosine', 35, 30],
+  ['cosine', 36, 33],
 ] as const) {
   group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)
   group(`${name}: the PTX that nvcc emits against reference`, `${name}-ptx`, onPtx, true)
 }
 group('mutants of the inline assembly are caught in the PTX', 'ptx-mutants', 14, true)
+
+if (missingPtx) {
+  test.skip(`no kernel spills or needs more registers than cuda/limits.json says (${missingPtx})`, () => {})
+} else {
+  test.serial('no kernel spills or needs more registers than cuda/limits.json says', async t => {
+    t.timeout(30 * 60_000, 'ptxas takes its time')
+    await thePtx()
+    const report = [
+      join(packageRoot, 'scripts/cuda-report.mjs'),
+      '--check',
+      '--arch',
+      all ? '80,90,100,120' : '90,120',
+    ]
+    const { status, stdout, stderr } = spawnSync(process.execPath, report, { encoding: 'utf8' })
+    t.log(stdout.trim())
+    t.is(status, 0, stderr)
+  })
+}

@@ -44,23 +44,26 @@ Matrix product(const device::Machine& machine, Family family, Dtype dtype, const
                const device::Memory& w, const Values& bias, const Values& residual) {
   const Matrix xs(x, dtype);
   // The residual may be y itself.
-  Matrix y = s.residual && s.y == Dtype::float32 ? Matrix(residual, Dtype::float32, 2) : Matrix(s.rows, s.out, s.y, 2);
+  Matrix y = s.residual && s.y == Dtype::float32 ? Matrix(residual, Dtype::float32, 2)
+                                                 : Matrix(s.rows, s.out, s.y, 2);
   const Matrix separate(residual, Dtype::float32);
-  launch(machine, family, {.x = xs.activations(),
-                           .w = w.as<void>(),
-                           .bias = s.bias ? bias.data.data() : nullptr,
-                           .residual = !s.residual             ? Activations{}
-                                       : s.y == Dtype::float32 ? y.activations()
-                                                               : separate.activations(),
-                           .y = y.activations(),
-                           .rows = s.rows,
-                           .in = s.in,
-                           .out = s.out,
-                           .nonlinearity = s.nonlinearity});
+  launch(machine, family,
+         {.x = xs.activations(),
+          .w = w.as<void>(),
+          .bias = s.bias ? bias.data.data() : nullptr,
+          .residual = !s.residual             ? Activations{}
+                      : s.y == Dtype::float32 ? y.activations()
+                                              : separate.activations(),
+          .y = y.activations(),
+          .rows = s.rows,
+          .in = s.in,
+          .out = s.out,
+          .nonlinearity = s.nonlinearity});
   return y;
 }
 
-std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s, bool withNan = false) {
+std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s,
+                  bool withNan = false) {
   Values x = device::rounded(device::normal(1, s.rows, s.in, s.scale), dtype);
   Values w = device::rounded(device::normal(2, s.out, s.in, 1 / std::sqrt(float(s.in))), dtype);
   const Values bias = device::normal(3, 1, s.out);
@@ -78,22 +81,23 @@ std::string check(const device::Machine& machine, Family family, Dtype dtype, co
   if (const std::string wrong = y.canary(); !wrong.empty()) return wrong;
   Values want(s.rows, s.out), sizes(s.rows, s.out), ax = x, aw = w;
   const auto call = [&](Values& xs, Values& ws, Values& ys, bool all) {
-    referenceBackend.linear(device::referenceContext(), {.x = xs.activations(),
-                                                         .w = ws.data.data(),
-                                                         .bias = all && s.bias ? bias.data.data() : nullptr,
-                                                         .residual = all && s.residual ? residual.activations() : Activations{},
-                                                         .y = ys.activations(),
-                                                         .rows = s.rows,
-                                                         .in = s.in,
-                                                         .out = s.out,
-                                                         .nonlinearity = all ? s.nonlinearity : Nonlinearity::none});
+    referenceBackend.linear(device::referenceContext(),
+                            {.x = xs.activations(),
+                             .w = ws.data.data(),
+                             .bias = all && s.bias ? bias.data.data() : nullptr,
+                             .residual = all && s.residual ? residual.activations() : Activations{},
+                             .y = ys.activations(),
+                             .rows = s.rows,
+                             .in = s.in,
+                             .out = s.out,
+                             .nonlinearity = all ? s.nonlinearity : Nonlinearity::none});
   };
   call(x, w, want, true);
   for (float& v : ax.data) v = std::fabs(v);
   for (float& v : aw.data) v = std::fabs(v);
   call(ax, aw, sizes, false);  // sum of |x w|
-  // Every sum of up to `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good to
-  // 2^-20 of what they take; y is rounded once.
+  // Every sum of up to `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good
+  // to 2^-20 of what they take; y is rounded once.
   return device::compare(y.values(), want, [&](int r, int c) {
     const double size = sizes.row(r)[c] + 8;
     return size * ((s.in + 16) * 0x1p-23 + (s.nonlinearity == Nonlinearity::none ? 0 : 0x1p-20)) +
@@ -155,22 +159,31 @@ void addShapes(const device::Machine& machine, const std::string& group) {
       for (const Shape& s : shapes) {
         Shape shape = s;
         if (shape.y != Dtype::float32) shape.y = dtype;
-        cases::add(group, cases::format("%s, %d x %d x %d", prefix.c_str(), s.rows, s.in, s.out),
-                   [&machine, family, dtype, shape] { return check(machine, family, dtype, shape); },
-                   !fibers && s.rows > 65);
+        cases::add(
+            group, cases::format("%s, %d x %d x %d", prefix.c_str(), s.rows, s.in, s.out),
+            [&machine, family, dtype, shape] { return check(machine, family, dtype, shape); },
+            !fibers && s.rows > 65);
       }
       cases::add(group, prefix + ", NaN and infinity stay in their rows", [&machine, family, dtype] {
         return check(machine, family, dtype, {20, 70, 35, N::quickGelu, true, true}, true);
       });
       if (fibers)
-        cases::add(group, prefix + ", 200 x 1536 x 300",
-                   [&machine, family, dtype] { return check(machine, family, dtype, {200, 1536, 300}); }, true);
+        cases::add(
+            group, prefix + ", 200 x 1536 x 300",
+            [&machine, family, dtype] {
+              return check(machine, family, dtype, {200, 1536, 300});
+            },
+            true);
     }
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
     for (const int in : {300, 768})
-      cases::add(group, cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in both families",
-                                      device::nameOf(dtype), in),
-                 [&machine, dtype, in] { return sameBits(machine, dtype, in, {1, 7, 64}); });
+      cases::add(
+          group,
+          cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in both families",
+                        device::nameOf(dtype), in),
+          [&machine, dtype, in] {
+            return sameBits(machine, dtype, in, {1, 7, 64});
+          });
   }
 }
 
@@ -190,9 +203,11 @@ const cases::Registration registration([] {
   cases::add("linear", "ldmatrix meets no bank conflicts", [] {
     emulator::counters = {};
     for (const Family family : {Family::skinny, Family::square})
-      if (const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {64, 128, 128}); !wrong.empty())
+      if (const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {64, 128, 128});
+          !wrong.empty())
         return wrong;
-    return std::string(emulator::counters.matrixLoadWaves == emulator::counters.matrixLoads ? "" : "conflicts");
+    return std::string(emulator::counters.matrixLoadWaves == emulator::counters.matrixLoads ? ""
+                                                                                            : "conflicts");
   });
   cases::add("linear", "few rows run skinny, many square", [] {
     Linear l{};
@@ -221,7 +236,9 @@ std::vector<std::function<void()>> productRuns() {
 std::string linearHolds(const device::Machine& machine) {
   for (const Family family : {Family::skinny, Family::square})
     for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
-      if (const std::string wrong = check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype}); !wrong.empty())
+      if (const std::string wrong =
+              check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype});
+          !wrong.empty())
         return wrong;
   return "";
 }

@@ -21,7 +21,8 @@ uint16_t toHalf(float, clip::Dtype);
 Memory packedWeight(const Values& w, clip::Dtype dtype);
 
 // What y holds, and that nothing beside it was written.
-inline std::string compareMatrix(const Matrix& y, const Values& want, const std::function<double(int, int)>& bound) {
+inline std::string compareMatrix(const Matrix& y, const Values& want,
+                                 const std::function<double(int, int)>& bound) {
   const std::string wrong = y.canary();
   return wrong.empty() ? compare(y.values(), want, bound) : wrong;
 }

@@ -11,6 +11,8 @@ import { basename, join } from 'node:path'
 import { packageRoot } from '../../lib/binding.js'
 
 const sanitize = process.env.CLIP_CUDA_SANITIZE === '1'
+/** The long cases too. */
+export const all = process.env.CLIP_CUDA_ALL === '1'
 const folder = join(packageRoot, sanitize ? 'build/cuda-sanitize' : 'build/cuda')
 
 /** Whether a command is there and says its version. */
@@ -56,7 +58,14 @@ function finish(command: string, args: string[], extra?: Record<string, string>)
 /** Builds the program, or finds it up to date. Returns its path. */
 export async function build(): Promise<string> {
   const launcher = runs('ccache') ? ['-DCMAKE_CXX_COMPILER_LAUNCHER=ccache'] : []
-  await finish('cmake', ['-S', 'test/cuda', '-B', folder, `-DCLIP_SANITIZE=${sanitize ? 'ON' : 'OFF'}`, ...launcher])
+  await finish('cmake', [
+    '-S',
+    'test/cuda',
+    '-B',
+    folder,
+    `-DCLIP_SANITIZE=${sanitize ? 'ON' : 'OFF'}`,
+    ...launcher,
+  ])
   await finish('cmake', ['--build', folder, '--parallel', String(Math.min(4, availableParallelism()))])
   return join(folder, 'cuda_tests')
 }
@@ -76,12 +85,19 @@ export async function buildPtx(): Promise<string> {
   const headers = [...sources(/\.(h|cuh)$/), join(packageRoot, 'native/backend.h')]
   const newestHeader = Math.max(...headers.map(file => statSync(file).mtimeMs))
   const stale = sources(/\.cu$/).filter(file => {
-    const ptx = join(to, basename(file, '.cu') + '.ptx')
+    const ptx = join(to, `${basename(file, '.cu')}.ptx`)
     return !existsSync(ptx) || statSync(ptx).mtimeMs <= Math.max(newestHeader, statSync(file).mtimeMs)
   })
   const worker = async (): Promise<void> => {
     for (let file = stale.shift(); file; file = stale.shift())
-      await finish('nvcc', [...nvccFlags, '-arch=compute_80', '-ptx', '-o', join(to, basename(file, '.cu') + '.ptx'), file])
+      await finish('nvcc', [
+        ...nvccFlags,
+        '-arch=compute_80',
+        '-ptx',
+        '-o',
+        join(to, `${basename(file, '.cu')}.ptx`),
+        file,
+      ])
   }
   await Promise.all([worker(), worker()])
   return to
@@ -94,9 +110,13 @@ export interface Case {
 }
 
 /** Runs a group of cases: what TAP says of each, and its comments. */
-export function runGroup(program: string, group: string, ptx?: string): Promise<{ cases: Case[]; comments: string[] }> {
+export function runGroup(
+  program: string,
+  group: string,
+  ptx?: string,
+): Promise<{ cases: Case[]; comments: string[] }> {
   return new Promise((resolve, reject) => {
-    const args = process.env.CLIP_CUDA_ALL === '1' ? [group, '--all'] : [group]
+    const args = all ? [group, '--all'] : [group]
     const child = spawn(program, args, { env: environment(ptx ? { CUDA_TESTS_PTX: ptx } : {}) })
     let output = ''
     let errors = ''
@@ -108,11 +128,18 @@ export function runGroup(program: string, group: string, ptx?: string): Promise<
     })
     child.on('error', reject)
     child.on('close', (status, signal) => {
-      const cases = [...output.matchAll(/^(not )?ok \d+ - (.*)$/gm)].map(([, not, name]) => ({ ok: !not, name }))
+      const cases = [...output.matchAll(/^(not )?ok \d+ - (.*)$/gm)].map(([, not, name]) => ({
+        ok: !not,
+        name,
+      }))
       const planned = Number(/^1\.\.(\d+)$/m.exec(output)?.[1] ?? -1)
       // A program that dies half-way has no plan, and its exit status says whether all held.
       if (planned !== cases.length || signal || (status === 0) !== cases.every(c => c.ok))
-        reject(new Error(`${group}: ${signal ?? status}, ${cases.length} of ${planned} cases\n${errors.slice(-8000)}`))
+        reject(
+          new Error(
+            `${group}: ${signal ?? status}, ${cases.length} of ${planned} cases\n${errors.slice(-8000)}`,
+          ),
+        )
       else resolve({ cases, comments: [...output.matchAll(/^# (.*)$/gm)].map(match => match[1]) })
     })
   })

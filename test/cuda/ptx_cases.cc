@@ -14,9 +14,11 @@ namespace {
 
 std::string kernel(const std::string& body) {
   return ".version 9.0\n.target sm_80\n.address_size 64\n.extern .shared .align 1024 .b8 memory[];\n"
-         ".visible .entry test(\n.param .u64 test_param_0,\n.param .u64 test_param_1\n)\n{\n.reg .b32 %r<9>;\n"
+         ".visible .entry test(\n.param .u64 test_param_0,\n.param .u64 test_param_1\n)\n{\n.reg .b32 "
+         "%r<9>;\n"
          "ld.param.u64 %rd1, [test_param_0];\nld.param.u64 %rd2, [test_param_1];\nmov.u32 %r1, %tid.x;\n"
-         "mul.wide.u32 %rd3, %r1, 4;\nadd.s64 %rd4, %rd1, %rd3;\nadd.s64 %rd5, %rd2, %rd3;\nmov.u32 %r9, memory;\n" +
+         "mul.wide.u32 %rd3, %r1, 4;\nadd.s64 %rd4, %rd1, %rd3;\nadd.s64 %rd5, %rd2, %rd3;\nmov.u32 %r9, "
+         "memory;\n" +
          body + "\nret;\n}\n";
 }
 
@@ -56,11 +58,14 @@ void addFaults() {
   fault("barrier of one warp", "not all warps reach",
         "setp.lt.u32 %p1, %r1, 32;\n@%p1 bra $L1;\nbar.sync 0;\n$L1:\nst.global.u32 [%rd4], %r1;");
   fault("shuffle of some lanes", "diverged warp",
-        "setp.lt.u32 %p1, %r1, 3;\n@%p1 bra $L1;\nshfl.sync.bfly.b32 %r2|%p2, %r1, 1, 31, -1;\n$L1:\nst.global.u32 [%rd4], %r1;");
+        "setp.lt.u32 %p1, %r1, 3;\n@%p1 bra $L1;\nshfl.sync.bfly.b32 %r2|%p2, %r1, 1, 31, "
+        "-1;\n$L1:\nst.global.u32 [%rd4], %r1;");
   fault("copy under way at the end", "under way",
-        "shl.b32 %r2, %r1, 4;\nand.b32 %r2, %r2, 1008;\nmov.u32 %r3, 16;\ncp.async.cg.shared.global [%r2], [%rd2], 16, %r3;\ncp.async.commit_group;");
+        "shl.b32 %r2, %r1, 4;\nand.b32 %r2, %r2, 1008;\nmov.u32 %r3, 16;\ncp.async.cg.shared.global [%r2], "
+        "[%rd2], 16, %r3;\ncp.async.commit_group;");
   fault("copy read early", "a copy is under way",
-        "shl.b32 %r2, %r1, 4;\nand.b32 %r2, %r2, 1008;\nmov.u32 %r3, 16;\ncp.async.cg.shared.global [%r2], [%rd2], 16, %r3;\n"
+        "shl.b32 %r2, %r1, 4;\nand.b32 %r2, %r2, 1008;\nmov.u32 %r3, 16;\ncp.async.cg.shared.global [%r2], "
+        "[%rd2], 16, %r3;\n"
         "cp.async.commit_group;\ncp.async.wait_group 1;\nld.shared.u32 %r4, [%r2];");
 }
 
@@ -69,7 +74,8 @@ void addInstructions() {
     const std::string name = std::regex_replace(text, std::regex("\n"), " ");
     cases::add("ptx", cases::format("%s of %08x", name.c_str(), in), [=] {
       uint32_t got = 0;
-      const std::string wrong = run(std::string("ld.global.u32 %r2, [%rd5];\n") + text + "\nst.global.u32 [%rd4], %r3;", &got, in);
+      const std::string wrong =
+          run(std::string("ld.global.u32 %r2, [%rd5];\n") + text + "\nst.global.u32 [%rd4], %r3;", &got, in);
       return !wrong.empty() || got == want ? wrong : cases::format("%08x instead of %08x", got, want);
     });
   };
@@ -95,12 +101,16 @@ void addInstructions() {
   gives("setp.lt.f32 %p1, %r2, 0f00000000;\nselp.u32 %r3, 1, 2, %p1;", 0x7fc00000u, 2);
   gives("setp.geu.f32 %p1, %r2, 0f00000000;\nselp.u32 %r3, 1, 2, %p1;", 0x7fc00000u, 1);
   gives("mov.u32 %r3, 1;\nsetp.eq.s32 %p1, %r2, 4;\n@!%p1 mov.u32 %r3, 9;", 4, 1);
-  gives("mov.u32 %r3, 0;\n$L1:\nadd.s32 %r3, %r3, 2;\nsetp.lt.u32 %p1, %r3, %r1;\n@%p1 bra $L1;\nbar.warp.sync -1;", 4, 4);
+  gives(
+      "mov.u32 %r3, 0;\n$L1:\nadd.s32 %r3, %r3, 2;\nsetp.lt.u32 %p1, %r3, %r1;\n@%p1 bra $L1;\nbar.warp.sync "
+      "-1;",
+      4, 4);
   gives("setp.lt.u32 %p1, %r1, 40;\nbar.red.or.pred %p2, 0, %p1;\nselp.u32 %r3, 1, 0, %p2;", 0, 1);
 }
 
 // A change of every line that begins with `begin`.
-std::string changed(const std::string& text, const std::string& begin, const std::string& pattern, const std::string& with) {
+std::string changed(const std::string& text, const std::string& begin, const std::string& pattern,
+                    const std::string& with) {
   const std::regex expression(pattern);
   std::string result;
   size_t changes = 0;
@@ -123,10 +133,14 @@ void addMutants() {
   const std::string four = R"(\{(%\w+), ?(%\w+), ?(%\w+), ?(%\w+)\})", two = R"(\{(%\w+), ?(%\w+)\})";
   const std::string mma = R"((mma\S+)\s*)" + four + ", " + four + ", " + two + ", " + four;
   static const std::vector<std::array<std::string, 4>> mutants = {
-      {"mma: two registers of A swapped", "m16n8k16", mma, "$1 {$2, $3, $4, $5}, {$6, $8, $7, $9}, {$10, $11}, {$12, $13, $14, $15}"},
-      {"mma: the registers of B swapped", "m16n8k16", mma, "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$11, $10}, {$12, $13, $14, $15}"},
-      {"mma: two registers of C swapped", "m16n8k16", mma, "$1 {$2, $4, $3, $5}, {$6, $7, $8, $9}, {$10, $11}, {$12, $14, $13, $15}"},
-      {"mma: C not added", "m16n8k16", mma, "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$10, $11}, {0f00000000, 0f00000000, 0f00000000, 0f00000000}"},
+      {"mma: two registers of A swapped", "m16n8k16", mma,
+       "$1 {$2, $3, $4, $5}, {$6, $8, $7, $9}, {$10, $11}, {$12, $13, $14, $15}"},
+      {"mma: the registers of B swapped", "m16n8k16", mma,
+       "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$11, $10}, {$12, $13, $14, $15}"},
+      {"mma: two registers of C swapped", "m16n8k16", mma,
+       "$1 {$2, $4, $3, $5}, {$6, $7, $8, $9}, {$10, $11}, {$12, $14, $13, $15}"},
+      {"mma: C not added", "m16n8k16", mma,
+       "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$10, $11}, {0f00000000, 0f00000000, 0f00000000, 0f00000000}"},
       {"mma: float16 for bfloat16", "mma.sync", R"(f32\.bf16\.bf16\.f32)", "f32.f16.f16.f32"},
       {"mma of 8: the registers of A swapped", "m16n8k8", R"(, \{(%\w+), ?(%\w+)\}, )", ", {$2, $1}, "},
       {"cvt: high and low swapped", "x2.f32", R"((cvt\S+)\s*(%\w+), (\S+), (\S+);)", "$1 $2, $4, $3;"},
@@ -138,7 +152,8 @@ void addMutants() {
   };
   for (const auto& m : mutants)
     cases::add("ptx-mutants", m[0], [m]() -> std::string {
-      const device::PtxMachine machine(changed(device::ptxText("attention"), m[1], m[2], m[3]) + device::ptxText("attention_rows"));
+      const device::PtxMachine machine(changed(device::ptxText("attention"), m[1], m[2], m[3]) +
+                                       device::ptxText("attention_rows"));
       try {
         const std::string wrong = attentionHolds(machine);
         if (wrong.empty()) return "nobody notices";
@@ -147,11 +162,13 @@ void addMutants() {
       return "";
     });
   cases::add("ptx-mutants", "without a change all holds", []() -> std::string {
-    return attentionHolds(device::PtxMachine(device::ptxText("attention") + device::ptxText("attention_rows")));
+    return attentionHolds(
+        device::PtxMachine(device::ptxText("attention") + device::ptxText("attention_rows")));
   });
   cases::add("ptx-mutants", "linear: two registers of B swapped", [mma]() -> std::string {
-    const device::PtxMachine machine(changed(device::ptxText("linear"), "m16n8k16", mma,
-                                             "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$11, $10}, {$12, $13, $14, $15}"));
+    const device::PtxMachine machine(
+        changed(device::ptxText("linear"), "m16n8k16", mma,
+                "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$11, $10}, {$12, $13, $14, $15}"));
     return linearHolds(machine).empty() ? "nobody notices" : "";
   });
 }

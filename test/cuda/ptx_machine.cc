@@ -1,5 +1,5 @@
-// The kernels as nvcc compiled them, under the PTX interpreter. CUDA_TESTS_PTX is a folder of .ptx files, one per
-// .cu; without it there is no such machine.
+// The kernels as nvcc compiled them, under the PTX interpreter. CUDA_TESTS_PTX is a folder of .ptx files, one
+// per .cu; without it there is no such machine.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -36,8 +36,10 @@ void PtxMachine::run(const clip::cuda::Launch& launch, const std::vector<const v
   const auto kernel = module_.find(launch.kernel ? launch.kernel : "");
   if (kernel == module_.end())
     throw std::runtime_error(cases::format("no kernel %s", launch.kernel ? launch.kernel : "for this shape"));
-  if (kernel->second.parameterBytes.size() != arguments.size()) throw std::runtime_error("number of arguments");
-  emulator::ptx::run(kernel->second, {launch.x, launch.y, launch.z, launch.threads, launch.shared}, arguments.data());
+  if (kernel->second.parameterBytes.size() != arguments.size())
+    throw std::runtime_error("number of arguments");
+  emulator::ptx::run(kernel->second, {launch.x, launch.y, launch.z, launch.threads, launch.shared},
+                     arguments.data());
 }
 
 const Machine* ptx() {

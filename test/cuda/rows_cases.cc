@@ -21,23 +21,29 @@ std::string layerNorm(const Machine& m, int rows, int cols, Dtype to, float shif
   Values weight = device::normal(2, 1, cols), bias = device::normal(3, 1, cols), want(rows, cols);
   const device::Memory w = device::copyOf(weight.data), b = device::copyOf(bias.data);
   const Matrix xs(x, Dtype::float32), y(rows, cols, to, 4);
-  LayerNorm call{.x = xs.activations(), .weight = w.as<float>(), .bias = b.as<float>(), .y = y.activations(),
-                 .rows = rows, .cols = cols, .epsilon = 1e-5f};
+  LayerNorm call{.x = xs.activations(),
+                 .weight = w.as<float>(),
+                 .bias = b.as<float>(),
+                 .y = y.activations(),
+                 .rows = rows,
+                 .cols = cols,
+                 .epsilon = 1e-5f};
   device::run(m, cuda::layerNormLaunch(call), call);
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.layerNorm(device::referenceContext(), call);
   // (x - mean) is off by the mean's roundings, of the size of the largest x.
   float most = 0;
-  for (const float v : x.data) if (v == v) most = std::max(most, std::fabs(v));
+  for (const float v : x.data)
+    if (v == v) most = std::max(most, std::fabs(v));
   return device::compareMatrix(y, want, [&](int r, int c) {
     double variance = 0, mean = 0;
     for (int i = 0; i < cols; i++) mean += x.row(r)[i] / cols;
     for (int i = 0; i < cols; i++) variance += (x.row(r)[i] - mean) * (x.row(r)[i] - mean) / cols;
     const double unit = 1 / std::sqrt(variance + 1e-5), w1 = std::fabs(weight.data[c]);
     const double normed = std::fabs((x.row(r)[c] - mean) * unit) + 1;
-    return w1 * (summed(cols) * most * unit * normed + summed(cols) * normed) + 0x1p-22 * std::fabs(bias.data[c]) +
-           device::epsilon(to) * std::fabs(want.row(r)[c]) + 0x1p-24;
+    return w1 * (summed(cols) * most * unit * normed + summed(cols) * normed) +
+           0x1p-22 * std::fabs(bias.data[c]) + device::epsilon(to) * std::fabs(want.row(r)[c]) + 0x1p-24;
   });
 }
 
@@ -52,13 +58,14 @@ std::string normalise(const Machine& m, int rows, int cols, float scale, bool in
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.normalise(device::referenceContext(), call);
-  return device::compareMatrix(y, want, [&](int r, int c) { return summed(cols) * std::fabs(want.row(r)[c]); });
+  return device::compareMatrix(y, want,
+                               [&](int r, int c) { return summed(cols) * std::fabs(want.row(r)[c]); });
 }
 
 std::string convert(const Machine& m, int rows, int cols, Dtype to) {
   Values x = device::normal(1, rows, cols, 100);
-  const float special[] = {0.f, -0.f, INFINITY, -INFINITY, std::nanf(""), 65519.f, 65520.f, 3e38f, 1e-30f, 0x1p-24f,
-                           0x1.8p-25f, 1.00390625f, 1.01171875f};
+  const float special[] = {0.f,   -0.f,   INFINITY, -INFINITY,  std::nanf(""), 65519.f,    65520.f,
+                           3e38f, 1e-30f, 0x1p-24f, 0x1.8p-25f, 1.00390625f,   1.01171875f};
   for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
   const Matrix xs(x, Dtype::float32), y(rows, cols, to, 4);
   const Convert call{.x = xs.activations(), .y = y.activations(), .rows = rows, .cols = cols};
@@ -77,8 +84,14 @@ std::string embed(const Machine& m, int rows, int cols, Dtype table, bool paddin
   const device::Memory ids = device::copyOf(id), ats = device::copyOf(at);
   const Matrix y(rows, cols, Dtype::float32);
   const Activations t = tables.activations();
-  Embed call{.table = t.data, .tableStride = t.stride, .tableDtype = table, .ids = ids.as<int32_t>(),
-             .positions = positions.as<float>(), .position = ats.as<int32_t>(), .y = y.activations(), .rows = rows,
+  Embed call{.table = t.data,
+             .tableStride = t.stride,
+             .tableDtype = table,
+             .ids = ids.as<int32_t>(),
+             .positions = positions.as<float>(),
+             .position = ats.as<int32_t>(),
+             .y = y.activations(),
+             .rows = rows,
              .cols = cols};
   device::run(m, cuda::embedLaunch(call), call);
   call.y = want.activations();
@@ -93,7 +106,8 @@ std::string gather(const Machine& m) {
   const std::vector<int32_t> row{5, 0, 0, -1, 3};
   const device::Memory rows = device::copyOf(row);
   const Matrix xs(x, Dtype::float32), y(5, 70, Dtype::float32);
-  const Gather call{.x = xs.activations(), .row = rows.as<int32_t>(), .y = y.activations(), .count = 5, .cols = 70};
+  const Gather call{
+      .x = xs.activations(), .row = rows.as<int32_t>(), .y = y.activations(), .count = 5, .cols = 70};
   device::run(m, cuda::gatherLaunch(call), call);
   Values want(5, 70);
   for (int r = 0; r < 5; r++)
@@ -106,12 +120,18 @@ std::string patches(const Machine& m, int images, int size, int patch, Dtype to,
   std::vector<uint8_t> pixel(static_cast<size_t>(images) * size * size * 3);
   for (uint8_t& p : pixel) p = static_cast<uint8_t>(random());
   const Values value = device::normal(2, 3, 256), plane = device::normal(3, images * 3 * size, size);
-  const device::Memory pixels = device::copyOf(pixel), values = device::copyOf(value.data), planes = device::copyOf(plane.data);
+  const device::Memory pixels = device::copyOf(pixel), values = device::copyOf(value.data),
+                       planes = device::copyOf(plane.data);
   const int rows = images * (size / patch) * (size / patch), cols = 3 * patch * patch;
   const Matrix y(rows, cols, to);
   Values want(rows, cols);
-  Patches call{.pixels = bytes ? pixels.as<uint8_t>() : nullptr, .value = values.as<float>(), .planes = planes.as<float>(),
-               .y = y.activations(), .images = images, .size = size, .patch = patch};
+  Patches call{.pixels = bytes ? pixels.as<uint8_t>() : nullptr,
+               .value = values.as<float>(),
+               .planes = planes.as<float>(),
+               .y = y.activations(),
+               .images = images,
+               .size = size,
+               .patch = patch};
   device::run(m, cuda::patchesLaunch(call), call);
   call.y = want.activations();
   referenceBackend.patches(device::referenceContext(), call);
@@ -123,8 +143,14 @@ std::string pool(const Machine& m, int height, int width, int channels, int ky, 
   Values x = device::normal(1, images * height * width, channels), want(rows, channels);
   x.row(0)[0] = std::nanf("");
   const Matrix xs(x, Dtype::float32), y(rows, channels, to);
-  Pooling call{.x = xs.activations(), .y = y.activations(), .images = images, .height = height, .width = width,
-               .channels = channels, .kernelHeight = ky, .kernelWidth = kx};
+  Pooling call{.x = xs.activations(),
+               .y = y.activations(),
+               .images = images,
+               .height = height,
+               .width = width,
+               .channels = channels,
+               .kernelHeight = ky,
+               .kernelWidth = kx};
   device::run(m, cuda::poolLaunch(call), call);
   call.x = x.activations();
   call.y = want.activations();
@@ -135,7 +161,9 @@ std::string pool(const Machine& m, int height, int width, int channels, int ky, 
 }
 
 void addAll(const Machine& m, const std::string& group) {
-  const auto add = [&](const std::string& name, cases::Body body) { cases::add(group, name, std::move(body)); };
+  const auto add = [&](const std::string& name, cases::Body body) {
+    cases::add(group, name, std::move(body));
+  };
   for (const Dtype to : device::kStored) {
     const std::string name = device::nameOf(to);
     for (const auto& [rows, cols] : {std::pair{1, 1}, {5, 31}, {3, 64}, {2, 768}, {9, 100}}) {
@@ -145,12 +173,14 @@ void addAll(const Machine& m, const std::string& group) {
           [&m, rows = rows, cols = cols, to] { return convert(m, rows, cols, to); });
     }
     add("layerNorm to " + name + ", mean 1000", [&m, to] { return layerNorm(m, 3, 512, to, 1000, false); });
-    add("layerNorm to " + name + ", NaN stays in its row", [&m, to] { return layerNorm(m, 5, 70, to, 0, true); });
+    add("layerNorm to " + name + ", NaN stays in its row",
+        [&m, to] { return layerNorm(m, 5, 70, to, 0, true); });
     add("embed from " + name, [&m, to] { return embed(m, 11, 100, to, false); });
     add("embed from " + name + ", a padding row", [&m, to] { return embed(m, 6, 33, to, true); });
     for (const bool bytes : {true, false})
       for (const auto& [size, patch] : {std::pair{8, 4}, {10, 3}, {14, 14}, {5, 1}})
-        add(cases::format("patches of %d of %d to %s from %s", patch, size, name.c_str(), bytes ? "bytes" : "planes"),
+        add(cases::format("patches of %d of %d to %s from %s", patch, size, name.c_str(),
+                          bytes ? "bytes" : "planes"),
             [&m, size = size, patch = patch, to, bytes] { return patches(m, 2, size, patch, to, bytes); });
     add("pool 7 x 6 by 2 to " + name, [&m, to] { return pool(m, 7, 6, 33, 2, 2, to); });
     add("pool 5 x 4 by 5 x 1 to " + name, [&m, to] { return pool(m, 5, 4, 8, 5, 1, to); });
