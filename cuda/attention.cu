@@ -300,7 +300,7 @@ struct Attend {
       for (int i = 0; i < 4; i++) {
         const int c = m * 2 + (i >> 1);
         if (c >= kChunks) continue;
-        const uint32_t halves = packHalves<T>(o[m][0][i], o[m][1][i]);
+        const uint32_t halves = storedHalves<T>(o[m][0][i], o[m][1][i]);
         const int row = warp * 16 + (lane & 3) * 2 + (i & 1);
         sharedPart<uint16_t>(memory, at(row, c), 8)[lane >> 2] = static_cast<uint16_t>(halves);
         sharedPart<uint16_t>(memory, at(row + 8, c), 8)[lane >> 2] = static_cast<uint16_t>(halves >> 16);

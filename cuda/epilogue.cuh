@@ -32,7 +32,7 @@ __device__ __forceinline__ void storePair(const Activations& y, int row, int o, 
   char* to = rowOf(y, row);
   if (both && y.dtype != Dtype::float32) {
     reinterpret_cast<uint32_t*>(to)[o / 2] =
-        y.dtype == Dtype::bfloat16 ? packHalves<Bfloat16>(v0, v1) : packHalves<Float16>(v0, v1);
+        y.dtype == Dtype::bfloat16 ? storedHalves<Bfloat16>(v0, v1) : storedHalves<Float16>(v0, v1);
   } else {
     storeNumber(to, y.dtype, o, v0);
     if (both) storeNumber(to, y.dtype, o + 1, v1);

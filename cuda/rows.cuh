@@ -14,13 +14,23 @@ __device__ __forceinline__ float loadNumber(const void* row, Dtype dtype, int c)
   const uint16_t half = static_cast<const uint16_t*>(row)[c];
   return dtype == Dtype::bfloat16 ? __uint_as_float(uint32_t(half) << 16) : widenFloat16(half);
 }
+// Two numbers as activations are stored: a subnormal float32 becomes a zero in bfloat16 (backend.h,
+// Activations).
+template <class T>
+__device__ __forceinline__ uint32_t storedHalves(float low, float high) {
+  if constexpr (T::bfloat16) {
+    if (fabsf(low) < 0x1p-126f) low *= 0.f;
+    if (fabsf(high) < 0x1p-126f) high *= 0.f;
+  }
+  return packHalves<T>(low, high);
+}
 // One number, rounded to the row's type.
 __device__ __forceinline__ void storeNumber(void* row, Dtype dtype, int c, float v) {
   if (dtype == Dtype::float32) {
     static_cast<float*>(row)[c] = v;
   } else {
     const uint32_t halves =
-        dtype == Dtype::bfloat16 ? packHalves<Bfloat16>(v, 0.f) : packHalves<Float16>(v, 0.f);
+        dtype == Dtype::bfloat16 ? storedHalves<Bfloat16>(v, 0.f) : storedHalves<Float16>(v, 0.f);
     static_cast<uint16_t*>(row)[c] = static_cast<uint16_t>(halves);
   }
 }

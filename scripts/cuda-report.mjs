@@ -128,7 +128,7 @@ const lines = []
 lines.push('# The CUDA kernels without a GPU', '')
 lines.push(`${kernels.size} kernels. From \`ptxas -v\` of one PTX; nothing here was measured on a GPU.`, '')
 lines.push(
-  `Spills and stack: ${complaints.length === 0 ? '0 bytes in every kernel on every architecture' : complaints.join('; ')}.`,
+  `Spills, stack and limits: ${complaints.length === 0 ? 'no spills and no stack in any kernel on any architecture; all within cuda/limits.json' : complaints.join('; ')}.`,
   '',
 )
 lines.push(

@@ -36,7 +36,7 @@ Values normal(uint32_t seed, int rows, int cols, float scale) {
 }
 
 uint16_t toHalf(float v, Dtype dtype) {
-  return dtype == Dtype::bfloat16 ? emulator::roundToBfloat16(v) : emulator::roundToFloat16(v);
+  return dtype == Dtype::bfloat16 ? clip::toBfloat16(v) : emulator::roundToFloat16(v);
 }
 namespace {
 float fromHalf(uint16_t half, Dtype dtype) {

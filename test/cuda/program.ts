@@ -10,7 +10,8 @@ import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { packageRoot } from '../../lib/binding.js'
 
-const sanitize = process.env.CLIP_CUDA_SANITIZE === '1'
+/** With the sanitizers. */
+export const sanitize = process.env.CLIP_CUDA_SANITIZE === '1'
 /** The long cases too. */
 export const all = process.env.CLIP_CUDA_ALL === '1'
 const folder = join(packageRoot, sanitize ? 'build/cuda-sanitize' : 'build/cuda')

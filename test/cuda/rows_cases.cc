@@ -64,8 +64,9 @@ std::string normalise(const Machine& m, int rows, int cols, float scale, bool in
 
 std::string convert(const Machine& m, int rows, int cols, Dtype to) {
   Values x = device::normal(1, rows, cols, 100);
-  const float special[] = {0.f,   -0.f,   INFINITY, -INFINITY,  std::nanf(""), 65519.f,    65520.f,
-                           3e38f, 1e-30f, 0x1p-24f, 0x1.8p-25f, 1.00390625f,   1.01171875f};
+  const float special[] = {0.f,       -0.f,         INFINITY,   -INFINITY,   std::nanf(""),
+                           65519.f,   65520.f,      3e38f,      1e-30f,      0x1p-24f,
+                           0x1p-130f, -0x1.8p-127f, 0x1.8p-25f, 1.00390625f, 1.01171875f};
   for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
   const Matrix xs(x, Dtype::float32), y(rows, cols, to, 4);
   const Convert call{.x = xs.activations(), .y = y.activations(), .rows = rows, .cols = cols};
