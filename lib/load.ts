@@ -1,3 +1,4 @@
+import { withAdapter } from './adapter-file.js'
 import { binding, type Dtype, fromNative } from './binding.js'
 import { nextJob } from './calls.js'
 import { readCheckpoint } from './checkpoint/index.js'
@@ -6,8 +7,8 @@ import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
 import type { DownloadProgress } from './hub/index.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
+import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
-import { createTokenizer } from './tokenizer/index.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 export type Tower = 'image' | 'text'
@@ -33,8 +34,17 @@ export interface LoadOptions {
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
   activation?: Activation
+  /** A file that `clip.adapt(...)` saved: its projections and temperature take the place of the checkpoint's own. */
+  adapter?: string | URL
   /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
   cacheDir?: string
+  /**
+   * Keep the packed weights in the folder `packed` of the cache folder, about as large as the model's memory (mode
+   * 0600): the next start maps them, shared between processes, with the same results bit for bit. A file that does not
+   * fit is replaced; one that can't be written is a warning (code CLIP_PACK_CACHE), not a failure. Delete such a file or
+   * let it be replaced, but never cut it short: that kills the processes that have it mapped. Default false.
+   */
+  packCache?: boolean
   /** Never touch the network: a model that is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
   offline?: boolean
   /** Told how a download proceeds. */
@@ -54,7 +64,9 @@ const optionNames = [
   'orient',
   'heads',
   'activation',
+  'adapter',
   'cacheDir',
+  'packCache',
   'offline',
   'onProgress',
   'signal',
@@ -108,7 +120,8 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
  * Hugging Face hub id; nothing = the embedded model, which knows icons and emoji, not photographs. A named model that is
  * not on this machine is downloaded once.
  *
- * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_BACKEND,
+ * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_MODEL_MISMATCH (an
+ * adapter of other weights), ERR_CLIP_BACKEND,
  * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
  * options that can't be; with `signal.reason`.
  */
@@ -122,6 +135,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
   const orient = flag('orient', o.orient ?? false)
+  const packCache = flag('packCache', o.packCache ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
   const path = await resolveSource(source, {
     cacheDir: o.cacheDir,
@@ -132,27 +146,38 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   signal?.throwIfAborted()
   const native = binding()
   const threads = o.threads ?? native.defaultThreads()
-  const checkpoint: Checkpoint = await readCheckpoint(path, {
-    signal,
-    heads: o.heads,
-    activation: o.activation,
-  })
+  const own: Checkpoint = await readCheckpoint(path, { signal, heads: o.heads, activation: o.activation })
+  const checkpoint = o.adapter === undefined ? own : await withAdapter(own, o.adapter, signal)
   const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
   const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
+  // Its tables and regular expressions take a while to set up: not for pictures alone.
   const tokenizer = spec.text
-    ? await createTokenizer(checkpoint.tokenizer, checkpoint.vocabulary, signal)
+    ? await (await import('./tokenizer/index.js')).createTokenizer(
+        checkpoint.tokenizer,
+        checkpoint.vocabulary,
+        signal,
+      )
     : undefined
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
+  const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
   signal?.throwIfAborted()
   const job = nextJob()
   const cancel = () => native.cancelLoad(job)
   signal?.addEventListener('abort', cancel)
   try {
     const model = await fromNative(
-      () => native.loadModel(job, spec, checkpoint.preprocess, { device, dtype, threads, maxBatchRows }),
+      () =>
+        native.loadModel(job, spec, checkpoint.preprocess, {
+          device,
+          dtype,
+          threads,
+          maxBatchRows,
+          ...(keep ? { packCache: keep } : {}),
+        }),
       signal,
     )
+    warnOfPackCache(model.packCache)
     return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
   } finally {
     signal?.removeEventListener('abort', cancel)

@@ -9,14 +9,18 @@ import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, par
 import { inSlices } from '../slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson, readJsonFile } from './fields.js'
-import { SourceFile } from './source-file.js'
+import { openSource, type SourceFile } from './source-file.js'
 import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
 
 /** Of 20 000 tensors it is 6 MB; the format allows 100 MB. */
 export const LARGEST_HEADER = 32 << 20
 
-/** Reads the header of `file` into `table`, which then owns the file. */
-export async function readSafetensors(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
+/** Reads the header of `file` into `table`, which then owns the file; returns its `__metadata__`. */
+export async function readSafetensors(
+  file: SourceFile,
+  table: TensorTable,
+  pace: Pace,
+): Promise<ReadonlyMap<string, string>> {
   if (file.bytes < 8)
     throw badCheckpoint(file.path, 'header', `is ${file.bytes} bytes, too short for a safetensors file`)
   const length = Number((await file.read(0, 8)).readBigUInt64LE(0))
@@ -36,9 +40,10 @@ export async function readSafetensors(file: SourceFile, table: TensorTable, pace
   const header = await parseHeader(file, length, pace)
   const start = 8 + length
   const ranges: { name: string; begin: number; end: number }[] = []
+  let metadata: ReadonlyMap<string, string> = new Map()
   for (const [name, value] of header) {
     if (name === '__metadata__') {
-      checkMetadata(file, value)
+      metadata = checkedMetadata(file, value)
       continue
     }
     const { tensor, begin, end } = entry(file, name, value, index, start)
@@ -75,6 +80,7 @@ export async function readSafetensors(file: SourceFile, table: TensorTable, pace
         actual: String(file.bytes - start),
       },
     )
+  return metadata
 }
 
 async function parseHeader(file: SourceFile, length: number, pace: Pace): Promise<JsonObject> {
@@ -100,9 +106,10 @@ async function parseHeader(file: SourceFile, length: number, pace: Pace): Promis
   return header
 }
 
-function checkMetadata(file: SourceFile, value: Json): void {
+function checkedMetadata(file: SourceFile, value: Json): ReadonlyMap<string, string> {
   if (!(value instanceof Map) || [...value.values()].some(v => typeof v !== 'string'))
     throw badCheckpoint(file.path, '__metadata__', 'expected `__metadata__` to map strings to strings')
+  return value as Map<string, string>
 }
 
 const isSize = (value: Json): value is number =>
@@ -159,6 +166,8 @@ function entry(
 }
 
 const MOST_SHARDS = 1000
+/** Of a file's name, in UTF-16 units: what file systems take, and what a message can hold. */
+const LONGEST_NAME = 255
 
 /** model.safetensors.index.json: {weight_map: {tensor: file}}, its files beside it. */
 export async function readShards(
@@ -176,6 +185,7 @@ export async function readShards(
     if (
       typeof file !== 'string' ||
       file === '' ||
+      file.length > LONGEST_NAME ||
       file.startsWith('.') ||
       /[\\/:\0]/.test(file) ||
       basename(file) !== file
@@ -191,7 +201,7 @@ export async function readShards(
   }
   if (shards.size === 0) throw badCheckpoint(path, 'weight_map', '`weight_map` is empty')
   for (const shard of shards) {
-    const file = await SourceFile.open(join(folder, shard), pace.signal)
+    const file = await openSource(join(folder, shard), pace.signal)
     opened.push(file)
     await readSafetensors(file, table, pace)
   }

@@ -34,8 +34,10 @@ Napi::Value attention(Call& c) {
   }
   const Dtype dtype = c.dtype("dtype");
   if (dtype == Dtype::int8) wrong("dtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Dtype outDtype = c.has("outDtype") ? c.dtype("outDtype") : dtype;
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
   const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
-  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, dtype);
+  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, outDtype);
   return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
     const auto pointer = [](const std::vector<int32_t>& list) {
       return list.empty() ? nullptr : list.data();
@@ -110,48 +112,26 @@ Napi::Value layerNorm(Call& c) {
   });
 }
 
-constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
-    {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
-
-Napi::Value cosineSoftmax(Call& c) {
-  const int rows = c.integer("rows"), classes = c.integer("classCount"), dim = c.integer("dim");
+Napi::Value infoNce(Call& c) {
+  const int rows = c.integer("rows"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
-  const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const auto* matrix = c.array<float>("classes", {rowsOf(classes), rowsOf(dim)});
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(classes)});
+  const size_t n = rowsOf(rows), d = rowsOf(dim);
+  const auto* images = c.array<float>("images", {n, d});
+  const auto* texts = c.array<float>("texts", {n, d});
+  const bool gradients = c.has("imagesGradient");
+  auto* ofImages = gradients ? c.array<float>("imagesGradient", {n, d}) : nullptr;
+  auto* ofTexts = gradients ? c.array<float>("textsGradient", {n, d}) : nullptr;
+  double* const values = c.array<double>("values", {2});  // loss, d loss / d scale
   return c.run([=](const Backend& b, Context& context) {
-    b.cosineSoftmax(context, {.queries = queries,
-                              .classes = matrix,
-                              .y = out,
-                              .rows = rows,
-                              .classCount = classes,
-                              .dim = dim,
-                              .scale = scale,
-                              .score = score});
-  });
-}
-
-Napi::Value cosineTopK(Call& c) {
-  const int rows = c.integer("rows"), classes = c.integer("classCount"), dim = c.integer("dim");
-  const int k = c.integer("k", 1, classes);
-  const float scale = static_cast<float>(c.number("logitScale"));
-  const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const auto* matrix = c.array<float>("classes", {rowsOf(classes), rowsOf(dim)});
-  auto* index = c.array<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.array<float>("value", {rowsOf(rows), rowsOf(k)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.cosineTopK(context, {.queries = queries,
-                           .classes = matrix,
-                           .index = index,
-                           .value = value,
-                           .rows = rows,
-                           .classCount = classes,
-                           .dim = dim,
-                           .k = k,
-                           .scale = scale,
-                           .score = score});
+    b.infoNce(context, {.images = images,
+                        .texts = texts,
+                        .rows = rows,
+                        .dim = dim,
+                        .scale = scale,
+                        .loss = values,
+                        .imagesGradient = ofImages,
+                        .textsGradient = ofTexts,
+                        .scaleGradient = values + 1});
   });
 }
 
@@ -203,9 +183,9 @@ Napi::Object makeKernels(Napi::Env env) {
   add("attention", attention);
   add("linear", linear);
   add("layerNorm", layerNorm);
-  add("cosineSoftmax", cosineSoftmax);
-  add("cosineTopK", cosineTopK);
+  add("infoNce", infoNce);
   add("resize", resize);
+  addCosineKernels(add);
   addTestKernels(add);
   return o;
 }

@@ -5,9 +5,9 @@
 using F = __m256;
 using I = __m256i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 8;
-constexpr int kTileRows = 6;     // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
-constexpr int kShiftedRows = 5;  // of Bfloat16AsFloat32: one register for what is being shifted
-constexpr int kQueries = 2;
+constexpr int kTileRows = 6;               // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
+constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: one register for what is being shifted
+constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 12 sums + a row + a query
 
 // All bits in lanes below n.
 CLIP_VECTOR __m256i lanes(int n) {
@@ -67,6 +67,14 @@ CLIP_VECTOR I lowBytes(I a) { return _mm256_srli_epi16(_mm256_slli_epi16(a, 8), 
 CLIP_VECTOR I highBytes(I a) { return _mm256_srli_epi16(a, 8); }
 CLIP_VECTOR I lowSigned(I a) { return _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highSigned(I a) { return _mm256_srai_epi16(a, 8); }
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+CLIP_VECTOR int32_t sumInt(I a) {  // modulo 2^32
+  const __m128i q = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i d = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(d, _mm_shuffle_epi32(d, 0xb1)));
+}
 // sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
 // sum.
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
@@ -104,6 +112,18 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
   else
     __builtin_memcpy(p, &half, size_t(n) * 2);
+}
+// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
+  if (n == 2 * kLanes) return _mm256_castsi256_ps(loadInt(p));
+  alignas(32) uint16_t rest[16] = {};
+  __builtin_memcpy(rest, p, size_t(n) * 2);
+  return _mm256_castsi256_ps(loadInt(rest));
+}
+// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+CLIP_VECTOR F joinHalves(F low, F high) {
+  return _mm256_castsi256_ps(
+      _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(low), 16), _mm256_castps_si256(high)));
 }
 // Within -128 .. 127 already.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {

@@ -11,7 +11,9 @@ extern const Backend avx2Backends[2], avx512Backends[4];
 
 // Those entries. Each file is compiled for the instructions in its name, and nothing else is.
 using LinearEntry = void (*)(Context&, const Linear&);
+using AttentionEntry = void (*)(Context&, const Attention&);
 using ConvEntry = void (*)(Context&, const Conv&);
+void attentionAvx512Bf16(Context&, const Attention&);
 void linearAvx512Bf16(Context&, const Linear&);
 void convAvx512Bf16(Context&, const Conv&);
 void linearAvx512Vnni(Context&, const Linear&);
