@@ -254,7 +254,8 @@ struct Attend {
           for (int n = 0; n < kTile / 8; n++)
 #pragma unroll
             for (int i = 2 * h; i < 2 * h + 2; i++) {
-              s[n][i] = exp2Approx(s[n][i] * scaleLog2 - from * scaleLog2);
+              // Rounded before it enters either sum: backend.h, Attention.
+              s[n][i] = roundedHalf<T>(exp2Approx(s[n][i] * scaleLog2 - from * scaleLog2));
               t += s[n][i];
             }
           sum[h] = sum[h] * shrink[h] + t;
@@ -291,6 +292,19 @@ struct Attend {
           if (d < D && sharedPart<int>(memory, kKeys, D)[d] < first + query)
             o[m][i >> 2][i & 3] = notANumber();
         }
+    }
+    if (a.out.dtype == Dtype::float32) {
+#pragma unroll
+      for (int m = 0; m < kParts; m++)
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+          const int d = m * 16 + (i >> 1 & 1) * 8 + (lane >> 2),
+                    query = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
+          if (d < a.dim && query < queries)
+            reinterpret_cast<float*>(rowOf(a.out, g.query + warp * 16 + query))[column0 + d] =
+                o[m][i >> 2][i & 3];
+        }
+      return;
     }
     // Through this warp's own rows of Q, so that rows leave in pieces of 16 bytes.
     __syncwarp();

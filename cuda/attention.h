@@ -6,10 +6,10 @@
 //   clip_attention_{bfloat16,float16}_{64,80,88,104,128}  (Attention, AttentionGroups)
 //   clip_attention_float32                                (Attention, AttentionGroups)
 //
-// 16-bit: q, k, v and out have one type, begin at multiples of 16 bytes, strides likewise; dim is a multiple
-// of 8 up to 128 and runs in the next instance, zero-padded. P is rounded to 16 bits before it is multiplied
-// by V. float32: any dim up to 256. A row with first[r] < 0 (tree: parent[r] < -1) is padding: it does not
-// ask, and nobody sees it; padding comes after the sequences.
+// 16-bit: q, k and v have one type, out too or float32; 16-bit ones begin at multiples of 16 bytes, strides
+// likewise; dim is a multiple of 8 up to 128 and runs in the next instance, zero-padded. float32: any dim up
+// to 256, out of any type. A row with first[r] < 0 (tree: parent[r] < -1) is padding: it does not ask, and
+// nobody sees it; padding comes after the sequences.
 #include "launch.h"
 
 namespace clip::cuda {

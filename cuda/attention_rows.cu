@@ -117,10 +117,10 @@ CLIP_KERNEL(128, clip_attention_float32, const Attention a, const AttentionGroup
       for (int j = 0; j < kMost; j++)
         if (lane + 32 * j < a.dim) o[j] = o[j] * shrink + e * v[lane + 32 * j];
     }
-    float* out = reinterpret_cast<float*>(rowOf(a.out, g.query + i)) + column0;
+    char* out = rowOf(a.out, g.query + i);
 #pragma unroll
     for (int j = 0; j < kMost; j++)
-      if (lane + 32 * j < a.dim) out[lane + 32 * j] = o[j] / sum;
+      if (lane + 32 * j < a.dim) storeNumber(out, a.out.dtype, column0 + lane + 32 * j, o[j] / sum);
   }
 }
 

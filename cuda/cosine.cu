@@ -41,7 +41,7 @@ CLIP_KERNEL(128, clip_cosine_scores, const CosineSoftmax c, const float* unit) {
     if (j >= static_cast<int>(blockIdx.x + 1) * kScoreClasses) break;
     for (int q0 = 0; q0 < c.rows; q0 += kChunkQueries)
       scoreClass(unit + size_t(q0) * c.dim, c.rows - q0 < kChunkQueries ? c.rows - q0 : kChunkQueries,
-                 c.classes + size_t(j) * c.dim, c.dim, factor,
+                 classRow(c.classes, j, c.dim), c.classes.dtype, c.dim, factor, true,
                  [&](int q, float score) { c.y[size_t(q0 + q) * c.classCount + j] = score; });
   }
 }
@@ -68,15 +68,15 @@ CLIP_KERNEL(256, clip_softmax_rows, const CosineSoftmax c) {
 }
 
 // A block takes 8 queries and a chunk of the classes; then each warp one query: its sums and its best.
-CLIP_KERNEL(256, clip_cosine_top_k, const CosineTopK c, const TopKScratch scratch) {
+CLIP_KERNEL(256, clip_cosine_top_k, const TopClasses c, const TopKScratch scratch) {
   DYNAMIC_SHARED(memory);
   const auto scores = sharedPart<float>(memory, 0, kChunkQueries * kChunkClasses);
   const int q0 = static_cast<int>(blockIdx.x) * kChunkQueries, chunk = static_cast<int>(blockIdx.y);
   const int queries = c.rows - q0 < kChunkQueries ? c.rows - q0 : kChunkQueries,
             first = chunk * kChunkClasses;
   const int count = c.classCount - first < kChunkClasses ? c.classCount - first : kChunkClasses;
-  scoreChunk(scores, scratch.unit + size_t(q0) * c.dim, queries, c.classes + size_t(first) * c.dim, count,
-             c.dim, c.score == Score::cosine ? 1.f : c.scale);
+  scoreChunk(scores, scratch.unit + size_t(q0) * c.dim, queries, c.classes, first, count, c.dim,
+             c.score == Score::cosine ? 1.f : c.scale, true);
   const int warp = threadIdx.x >> 5;
   if (warp >= queries) return;
   const auto mine = scores + warp * kChunkClasses;
@@ -105,7 +105,7 @@ CLIP_KERNEL(256, clip_cosine_top_k, const CosineTopK c, const TopKScratch scratc
 }
 
 // A warp per query: the lists of its chunks are in order, one head each.
-CLIP_KERNEL(128, clip_cosine_top_k_merge, const CosineTopK c, const TopKScratch scratch) {
+CLIP_KERNEL(128, clip_cosine_top_k_merge, const TopClasses c, const TopKScratch scratch) {
   const int row = warpRow(), chunks = chunksOf(c.classCount), kept = keptOf(c.k);
   if (row >= c.rows) return;
   float most, total;

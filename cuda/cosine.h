@@ -1,15 +1,16 @@
 #pragma once
-// clip_cosine_* and clip_info_nce_*: backend.h, CosineSoftmax and CosineTopK; InfoNce below.
+// clip_cosine_* and clip_info_nce*: backend.h, CosineSoftmax and InfoNce. TopClasses below is what CosineTopK
+// and finishTopK do together. Classes are float32 or bfloat16.
 //
-//   cosineSoftmax: clip_normalise (queries to unit, dense)
-//                  clip_cosine_scores      (CosineSoftmax, const float* unit)
-//                  clip_softmax_rows       (CosineSoftmax)               for Score::probability only
-//   cosineTopK:    clip_normalise (queries to scratch.unit)
-//                  clip_cosine_top_k       (CosineTopK, TopKScratch)     once over the classes, online
-//                  softmax clip_cosine_top_k_merge (CosineTopK, TopKScratch)
-//   infoNCE:       clip_normalise, twice (to scratch.unitImages, scratch.unitTexts)
-//                  clip_info_nce           (InfoNce, InfoNceScratch)
-//                  clip_info_nce_loss      (InfoNce, InfoNceScratch)
+//   clip_cosine_scores      (CosineSoftmax, const float* unit)   unit: the queries after clip_normalise
+//   clip_softmax_rows       (CosineSoftmax)                      then, for Score::probability
+//
+//   clip_cosine_top_k       (TopClasses, TopKScratch)   after clip_normalise of the queries to scratch.unit;
+//                                                       once over the classes, with an online softmax
+//   clip_cosine_top_k_merge (TopClasses, TopKScratch)   then
+//
+//   clip_info_nce           (InfoNce, InfoNceScratch)   the loss alone, no gradients
+//   clip_info_nce_loss      (InfoNce, InfoNceScratch)   then
 //
 // Classes come in chunks of kChunkClasses; what a chunk says of a query is merged in the order of the chunks,
 // so that a query's bits depend on the classes alone.
@@ -43,6 +44,16 @@ struct ChunkSums {
   float* sum;   // of exp(score - most)
 };
 
+// The k best classes of each query, best first, ties by lower index, NaN above any number.
+struct TopClasses {
+  const float* queries;  // (rows, dim), dense
+  Classes classes;       // (classCount, dim)
+  int32_t* index;        // (rows, k)
+  float* value;          // (rows, k); a probability is one over all classes
+  int rows, classCount, dim, k;
+  float scale;
+  Score score;
+};
 struct TopKScratch {
   float* unit;  // (rows, dim): the queries, of length 1
   ChunkSums sums;
@@ -55,7 +66,7 @@ constexpr int keptOf(int k) { return k < kChunkClasses ? k : kChunkClasses; }
 namespace cosine {
 constexpr uint32_t kShared = kChunkQueries * kChunkClasses * sizeof(float);
 }
-constexpr Launch cosineTopKLaunch(const CosineTopK& c) {
+constexpr Launch cosineTopKLaunch(const TopClasses& c) {
   return {"clip_cosine_top_k",
           static_cast<unsigned>(ceilDiv(c.rows, kChunkQueries)),
           static_cast<unsigned>(chunksOf(c.classCount)),
@@ -63,27 +74,19 @@ constexpr Launch cosineTopKLaunch(const CosineTopK& c) {
           256,
           cosine::kShared};
 }
-constexpr Launch cosineTopKMergeLaunch(const CosineTopK& c) {
+constexpr Launch cosineTopKMergeLaunch(const TopClasses& c) {
   return rowLaunch("clip_cosine_top_k_merge", c.rows);
 }
 
-// loss = mean over pairs i of (log sum_j exp(s_ij) + log sum_j exp(s_ji)) / 2 - s_ii, where s_ij = scale *
-// cosine(images[i], texts[j]): Radford et al. 2021, figure 3.
-struct InfoNce {
-  const float *images, *texts;  // (pairs, dim), dense
-  float* loss;                  // one number
-  int pairs, dim;
-  float scale;
-};
 struct InfoNceScratch {
-  float *unitImages, *unitTexts;  // (pairs, dim)
-  ChunkSums sums[2];              // images asking, texts asking: (chunks, pairs) each
-  float* diagonal;                // (pairs): s_ii
+  ChunkSums sums[2];  // images asking, texts asking: (chunks, rows) each
+  float* diagonal;    // (rows): scale * images[i] . texts[i]
+  float* loss;        // one number: what InfoNce::loss is to become
 };
 constexpr Launch infoNceLaunch(const InfoNce& n) {
   return {"clip_info_nce",
-          static_cast<unsigned>(ceilDiv(n.pairs, kChunkQueries)),
-          static_cast<unsigned>(chunksOf(n.pairs)),
+          static_cast<unsigned>(ceilDiv(n.rows, kChunkQueries)),
+          static_cast<unsigned>(chunksOf(n.rows)),
           2,
           256,
           cosine::kShared};

@@ -24,6 +24,12 @@ __device__ __forceinline__ uint32_t storedHalves(float low, float high) {
   }
   return packHalves<T>(low, high);
 }
+// A number that 16 bits hold.
+template <class T>
+__device__ __forceinline__ float roundedHalf(float v) {
+  const uint32_t half = packHalves<T>(v, 0.f);
+  return T::bfloat16 ? __uint_as_float(half << 16) : widenFloat16(static_cast<uint16_t>(half));
+}
 // One number, rounded to the row's type.
 __device__ __forceinline__ void storeNumber(void* row, Dtype dtype, int c, float v) {
   if (dtype == Dtype::float32) {

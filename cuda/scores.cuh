@@ -13,20 +13,19 @@ __device__ __forceinline__ float exponential(float x) {
   return exp2Approx(n) * exp2Approx(rest * kLog2E);
 }
 
-// scores[q * stride] = factor * cosine of query q0 + q (of `queries`) and the row, for up to 8 queries; a
-// warp's work.
+// put(q, factor * (unit[q] · row)) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
 template <class Put>
-__device__ __forceinline__ void scoreClass(const float* unit, int queries, const float* row, int dim,
-                                           float factor, const Put& put) {
+__device__ __forceinline__ void scoreClass(const float* unit, int queries, const void* row, Dtype dtype,
+                                           int dim, float factor, bool cosine, const Put& put) {
   float sums[kChunkQueries] = {}, squared = 0.f;
   for (int i = laneOf(); i < dim; i += 32) {
-    const float c = row[i];
+    const float c = loadNumber(row, dtype, i);
     squared = fmaf(c, c, squared);
 #pragma unroll
     for (int q = 0; q < kChunkQueries; q++)
       if (q < queries) sums[q] = fmaf(unit[size_t(q) * dim + i], c, sums[q]);
   }
-  const float length = lengthOf(warpSum(squared));
+  const float length = cosine ? lengthOf(warpSum(squared)) : 1.f;
 #pragma unroll
   for (int q = 0; q < kChunkQueries; q++) {
     if (q >= queries) break;
@@ -35,12 +34,17 @@ __device__ __forceinline__ void scoreClass(const float* unit, int queries, const
   }
 }
 
+__device__ __forceinline__ const void* classRow(const Classes& classes, int j, int dim) {
+  return static_cast<const char*>(classes.data) + size_t(j) * dim * (classes.dtype == Dtype::float32 ? 4 : 2);
+}
+
 // The scores of a block's queries and its chunk of classes, as (kChunkQueries, kChunkClasses) of shared
 // memory. The block waits at its end.
 __device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const float* unit, int queries,
-                                           const float* classes, int count, int dim, float factor) {
+                                           const Classes& classes, int first, int count, int dim,
+                                           float factor, bool cosine) {
   for (int j = threadIdx.x >> 5; j < count; j += 8)
-    scoreClass(unit, queries, classes + size_t(j) * dim, dim, factor,
+    scoreClass(unit, queries, classRow(classes, first + j, dim), classes.dtype, dim, factor, cosine,
                [&](int q, float score) { scores[q * kChunkClasses + j] = score; });
   __syncthreads();
 }

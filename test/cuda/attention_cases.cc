@@ -23,7 +23,8 @@ struct Shape {
   std::vector<int32_t> queryRow = {};
   std::vector<int32_t> parent = {};
   float scale = 1;
-  int padding = 0;  // inert rows at the end
+  int padding = 0;        // inert rows at the end
+  bool otherOut = false;  // out is float32 (of float32: bfloat16)
 };
 
 struct Inputs {
@@ -62,7 +63,11 @@ struct Run {
         q(qv, dtype, 8),
         k(kv, dtype, 16),
         v(vv, dtype),
-        out(qv.rows, qv.cols, dtype, 8),
+        out(qv.rows, qv.cols,
+            !s.otherOut               ? dtype
+            : dtype == Dtype::float32 ? Dtype::bfloat16
+                                      : Dtype::float32,
+            8),
         first_(device::copyOf(padded(in.first, s.padding, -1))),
         parent_(device::copyOf(padded(in.parent, s.mask == Mask::tree ? s.padding : 0, -2))),
         queryRow_(device::copyOf(s.queryRow)) {
@@ -153,10 +158,11 @@ std::string check(const device::Machine& machine, const Shape& s, Dtype dtype, b
   Values size = v;
   for (float& x : size.data) x = std::fabs(x);
   const Values sizes = reference(s, in, q, k, size);  // sum of p |v|
-  // The output and P are rounded once each; a logit is off by its products' roundings, which moves p by that
-  // factor; sums of up to `keys` float32 terms. float16 has no P below 2^-25 of the largest.
+  // The output, P and its sum are rounded once each; a logit is off by its products' roundings, which moves p
+  // by that factor; sums of up to `keys` float32 terms. float16 has no P below 2^-25 of the largest.
   const double keys = in.rows, logit = largestNorm(q, s.heads) * largestNorm(k, s.heads) / std::sqrt(s.dim);
-  const double relative = 2 * device::epsilon(dtype) + (4 * (s.dim + 8) * (1 + logit) + 2 * keys) * 0x1p-24;
+  const double relative = 3 * device::epsilon(s.otherOut ? Dtype::bfloat16 : dtype) +
+                          (4 * (s.dim + 8) * (1 + logit) + 2 * keys) * 0x1p-24;
   const double absolute = dtype == Dtype::float16 ? keys * 0x1p-24 * largestNorm(v, v.cols) + 0x1p-24 : 1e-30;
   Values got = run.out.values();
   if (const std::string wrong = run.out.canary(); !wrong.empty()) return wrong;
@@ -234,6 +240,7 @@ void addShapes(const device::Machine& machine, const std::string& group) {
     shapes.push_back({{"50 twice", {50, 50}, 2, 64, mask}, false});
     shapes.push_back({{"padding rows", {7, 21}, 1, 64, mask, {}, {}, 1, 4}, false});
     shapes.push_back({{"logits of +-1000", {20, 17}, 2, 64, mask, {}, {}, 16}, false});
+    shapes.push_back({{"out of another type", {9, 37}, 2, 72, mask, {}, {}, 1, 0, true}, false});
     shapes.push_back({{"asking rows", {21, 21, 21}, 2, 64, mask, {20, 21, 50, 50, 3}}, false});
     shapes.push_back({{name, {197}, 1, 64, mask}, true});
     shapes.push_back({{name, {257, 3}, 1, 80, mask}, true});

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "matrices.h"
+#include "top_k.h"
 
 namespace {
 
@@ -30,14 +31,23 @@ Values queriesOf(int rows, int dim, bool nan) {
   return q;
 }
 
+// Dense rows as Classes has them.
+Memory stored(const Values& c, Dtype dtype) {
+  if (dtype == Dtype::float32) return device::copyOf(c.data);
+  std::vector<uint16_t> halves;
+  for (const float v : c.data) halves.push_back(device::toHalf(v, dtype));
+  return device::copyOf(halves);
+}
+
 std::string softmax(const Machine& m, int rows, int classes, int dim, Score score, float scale,
-                    bool nan = false) {
-  Values q = queriesOf(rows, dim, nan), c = device::normal(2, classes, dim), want(rows, classes);
+                    Dtype dtype = Dtype::float32, bool nan = false) {
+  Values q = queriesOf(rows, dim, nan), c = device::rounded(device::normal(2, classes, dim), dtype),
+         want(rows, classes);
   if (nan) c.row(classes / 2)[0] = std::nanf("");
-  const Memory queries = device::copyOf(q.data), table = device::copyOf(c.data), unit(q.data.size() * 4),
+  const Memory queries = device::copyOf(q.data), table = stored(c, dtype), unit(q.data.size() * 4),
                y(want.data.size() * 4);
   CosineSoftmax call{.queries = queries.as<float>(),
-                     .classes = table.as<float>(),
+                     .classes = {.data = table.as<void>(), .dtype = dtype},
                      .y = y.as<float>(),
                      .rows = rows,
                      .classCount = classes,
@@ -50,6 +60,7 @@ std::string softmax(const Machine& m, int rows, int classes, int dim, Score scor
   device::run(m, cuda::cosineScoresLaunch(call), call, units);
   if (score == Score::probability) device::run(m, cuda::softmaxRowsLaunch(call), call);
   call.y = want.data.data();
+  call.classes = {.data = c.data.data()};
   referenceBackend.cosineSoftmax(device::referenceContext(), call);
   Values got(rows, classes);
   std::copy_n(y.as<float>(), got.data.size(), got.data.begin());
@@ -75,16 +86,16 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
   const Sums sums(chunks * rows);
   const cuda::TopKScratch scratch{unit.as<float>(), sums.pointers(), value.as<float>(), index.as<int32_t>(),
                                   head.as<int32_t>()};
-  CosineTopK call{.queries = queries.as<float>(),
-                  .classes = table.as<float>(),
-                  .index = outIndex.as<int32_t>(),
-                  .value = outValue.as<float>(),
-                  .rows = rows,
-                  .classCount = classes,
-                  .dim = dim,
-                  .k = k,
-                  .scale = scale,
-                  .score = score};
+  cuda::TopClasses call{.queries = queries.as<float>(),
+                        .classes = {.data = table.as<void>()},
+                        .index = outIndex.as<int32_t>(),
+                        .value = outValue.as<float>(),
+                        .rows = rows,
+                        .classCount = classes,
+                        .dim = dim,
+                        .k = k,
+                        .scale = scale,
+                        .score = score};
   const Normalise n = cuda::denseNormalise(call.queries, scratch.unit, rows, dim);
   device::run(m, cuda::normaliseLaunch(n), n);
   device::run(m, cuda::cosineTopKLaunch(call), call, scratch);
@@ -93,7 +104,7 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
   // that is missing may be better than the last by more than the bound.
   Values all(rows, classes), wantValue(rows, k);
   referenceBackend.cosineSoftmax(device::referenceContext(), {.queries = q.data.data(),
-                                                              .classes = c.data.data(),
+                                                              .classes = {.data = c.data.data()},
                                                               .y = all.data.data(),
                                                               .rows = rows,
                                                               .classCount = classes,
@@ -101,12 +112,20 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
                                                               .scale = scale,
                                                               .score = score});
   std::vector<int32_t> wantIndex(static_cast<size_t>(rows) * k);
-  CosineTopK reference = call;
-  reference.queries = q.data.data();
-  reference.classes = c.data.data();
-  reference.index = wantIndex.data();
-  reference.value = wantValue.data.data();
-  referenceBackend.cosineTopK(device::referenceContext(), reference);
+  std::vector<TopK> best;
+  for (int r = 0; r < rows; r++) best.push_back({wantValue.row(r), wantIndex.data() + size_t(r) * k, k});
+  std::vector<TopKSum> blocks(size_t(blocksOf(classes)) * rows);
+  referenceBackend.cosineTopK(device::referenceContext(), {.queries = q.data.data(),
+                                                           .classes = {.data = c.data.data()},
+                                                           .best = best.data(),
+                                                           .sums = blocks.data(),
+                                                           .rows = rows,
+                                                           .classCount = classes,
+                                                           .dim = dim,
+                                                           .firstClass = 0,
+                                                           .scale = scale,
+                                                           .score = score});
+  finishTopK(best.data(), blocks.data(), blocksOf(classes), rows, score);
   const double off = scoreBound(dim, score, scale);
   const auto bound = [&](double v) {
     return score == Score::probability ? v * (std::expm1(2 * off) + (classes + 20) * 0x1p-23) + 1e-37 : off;
@@ -136,48 +155,42 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
   return "";
 }
 
-std::string infoNce(const Machine& m, int pairs, int dim, float scale) {
-  Values images = device::normal(1, pairs, dim, 2), texts = device::normal(2, pairs, dim);
-  for (int r = 0; r < pairs; r++)
+std::string infoNce(const Machine& m, int rows, int dim, float scale) {
+  Values images = device::normal(1, rows, dim), texts = device::normal(2, rows, dim);
+  double size = 0;  // of a row's products
+  for (int r = 0; r < rows; r++) {
     for (int i = 0; i < dim; i++) texts.row(r)[i] += images.row(r)[i] * 0.3f;
-  const Memory imageMemory = device::copyOf(images.data), textMemory = device::copyOf(texts.data), loss(4),
-               unitImages(images.data.size() * 4), unitTexts(images.data.size() * 4),
-               diagonal(size_t{4} * pairs);
-  const Sums sums[2] = {Sums(cuda::chunksOf(pairs) * pairs), Sums(cuda::chunksOf(pairs) * pairs)};
-  const cuda::InfoNce call{
-      imageMemory.as<float>(), textMemory.as<float>(), loss.as<float>(), pairs, dim, scale};
-  const cuda::InfoNceScratch scratch{unitImages.as<float>(),
-                                     unitTexts.as<float>(),
-                                     {sums[0].pointers(), sums[1].pointers()},
-                                     diagonal.as<float>()};
-  for (const auto& [from, to] :
-       {std::pair{call.images, scratch.unitImages}, {call.texts, scratch.unitTexts}}) {
-    const Normalise n = cuda::denseNormalise(from, to, pairs, dim);
-    device::run(m, cuda::normaliseLaunch(n), n);
+    for (Values* side : {&images, &texts}) {
+      double squares = 0;
+      for (int i = 0; i < dim; i++) squares += double{side->row(r)[i]} * side->row(r)[i];
+      for (int i = 0; i < dim; i++)
+        side->row(r)[i] *= float(1.5 / std::sqrt(squares));  // rows are taken as they are
+    }
+    size = 2.25;
   }
+  const Memory imageMemory = device::copyOf(images.data), textMemory = device::copyOf(texts.data), loss(4),
+               diagonal(size_t{4} * rows);
+  const Sums sums[2] = {Sums(cuda::chunksOf(rows) * rows), Sums(cuda::chunksOf(rows) * rows)};
+  InfoNce call{.images = imageMemory.as<float>(),
+               .texts = textMemory.as<float>(),
+               .rows = rows,
+               .dim = dim,
+               .scale = scale,
+               .loss = nullptr,
+               .imagesGradient = nullptr,
+               .textsGradient = nullptr,
+               .scaleGradient = nullptr};
+  const cuda::InfoNceScratch scratch{
+      {sums[0].pointers(), sums[1].pointers()}, diagonal.as<float>(), loss.as<float>()};
   device::run(m, cuda::infoNceLaunch(call), call, scratch);
   device::run(m, cuda::infoNceLossLaunch(), call, scratch);
-  // The equation in double precision.
-  const auto cosine = [&](int i, int j) {
-    double dot = 0, a = 0, b = 0;
-    for (int d = 0; d < dim; d++) {
-      dot += double{images.row(i)[d]} * texts.row(j)[d];
-      a += double{images.row(i)[d]} * images.row(i)[d];
-      b += double{texts.row(j)[d]} * texts.row(j)[d];
-    }
-    return dot / std::sqrt(a * b);
-  };
   double want = 0;
-  for (int i = 0; i < pairs; i++) {
-    double row = 0, column = 0;
-    for (int j = 0; j < pairs; j++) {
-      row += std::exp(scale * (cosine(i, j) - 1));
-      column += std::exp(scale * (cosine(j, i) - 1));
-    }
-    want += ((std::log(row) + std::log(column)) / 2 + scale - scale * cosine(i, i)) / pairs;
-  }
-  const double bound =
-      2 * scoreBound(dim, Score::logit, scale) + (pairs + 20) * 0x1p-23 * (scale + want + 10);
+  call.images = images.data.data();
+  call.texts = texts.data.data();
+  call.loss = &want;
+  referenceBackend.infoNce(device::referenceContext(), call);
+  const double bound = 2 * size * scoreBound(dim, Score::logit, scale) +
+                       (rows + 20) * 0x1p-23 * (size * scale + std::fabs(want) + 10);
   return std::fabs(*loss.as<float>() - want) <= bound
              ? ""
              : cases::format("%.8g instead of %.8g, bound %g", *loss.as<float>(), want, bound);
@@ -203,10 +216,12 @@ void addAll(const Machine& m, const std::string& group) {
           },
           k > 1000 && !isFibers);
     cases::add(group, cases::format("cosineSoftmax, NaN, %s", name),
-               [&m, score] { return softmax(m, 3, 20, 32, score, 10, true); });
+               [&m, score] { return softmax(m, 3, 20, 32, score, 10, Dtype::float32, true); });
     cases::add(group, cases::format("cosineTopK, NaN, %s", name),
                [&m, score] { return topK(m, 3, 50, 32, 6, score, 10, true); });
   }
+  cases::add(group, "cosineSoftmax of bfloat16 classes",
+             [&m] { return softmax(m, 5, 30, 70, Score::probability, 100, Dtype::bfloat16); });
   for (const auto& [pairs, dim] : {std::pair{1, 4}, {7, 64}, {33, 20}, {1030, 4}})
     cases::add(
         group, cases::format("infoNCE %d x %d", pairs, dim),

@@ -22,7 +22,7 @@ std::string list() {
 
 // Every launch with more than a few words of shared memory.
 std::vector<Launch> launches() {
-  std::vector<Launch> all{cosineTopKLaunch({.rows = 1, .classCount = 1}), infoNceLaunch({.pairs = 1})};
+  std::vector<Launch> all{cosineTopKLaunch({.rows = 1, .classCount = 1}), infoNceLaunch({.rows = 1})};
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
     Attention a{};
     a.q.dtype = dtype;
