@@ -40,7 +40,11 @@ test('what a killed writer leaves at the end is left out by readers and cut by t
     ['a line without its end', path => truncate(join(path, 'items.log'), log.length - 1), 149],
     ['zeros after the lines', path => appendFile(join(path, 'items.log'), Buffer.alloc(4096)), 150],
     ['a line of zeros', path => appendFile(join(path, 'items.log'), `${'\0'.repeat(300)}\n`), 150],
-    ['a megabyte without a line', path => appendFile(join(path, 'items.log'), Buffer.alloc(3 << 20, 65)), 150],
+    [
+      'a megabyte without a line',
+      path => appendFile(join(path, 'items.log'), Buffer.alloc(3 << 20, 65)),
+      150,
+    ],
     [
       'ids that were not written in full',
       async path => {
@@ -121,7 +125,11 @@ test('damage is an error that names the file and the field', async t => {
   }
   // What opening does not look at is seen when it is read.
   await using early = await clip.openStore(await changed(flip('vectors.bin', 0)))
-  for (const call of [() => all(early.batches()), () => all(early.nearDuplicates({ threshold: 0.9 })), () => early.export(join(folder, 'x.npy'))])
+  for (const call of [
+    () => all(early.batches()),
+    () => all(early.nearDuplicates({ threshold: 0.9 })),
+    () => early.export(join(folder, 'x.npy')),
+  ])
     t.like(await t.throwsAsync(call()), { code: 'ERR_CLIP_CHECKPOINT', field: 'row 0' })
   const twice = await changed(async path => {
     const { crc32 } = await import('node:zlib')

@@ -47,7 +47,10 @@ test('what is added is there, once, with the bits of encodeImage', async t => {
   t.deepEqual(await store.add(pictures), { added: 0, updated: 0, skipped: 150, errors: [] })
   const expected = await clip.encodeImage(pictures.map(p => p.image))
   const bytes = await readFile(join(path, 'vectors.bin'))
-  t.deepEqual(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)), expected.data)
+  t.deepEqual(
+    new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
+    expected.data,
+  )
 })
 
 for (const dtype of dtypes)
@@ -174,13 +177,33 @@ test('arguments, another model, a closed store', async t => {
   const clip = await embedded()
   const path = fresh()
   await t.throwsAsync(clip.openStore(path), { code: 'ERR_CLIP_INPUT', message: /create: true/ })
-  await t.throwsAsync(clip.openStore(folder, { create: true }), { code: 'ERR_CLIP_INPUT', message: /other things/ })
+  await t.throwsAsync(clip.openStore(folder, { create: true }), {
+    code: 'ERR_CLIP_INPUT',
+    message: /other things/,
+  })
   await t.throwsAsync(clip.openStore(path, { creat: true } as never), { instanceOf: TypeError })
   const store = await clip.openStore(path, { create: true })
   await t.throwsAsync(clip.openStore(path, { dtype: 'int8' }), { instanceOf: TypeError })
-  for (const wrong of [null, 3, [], {}, { text: 3 }, { text: 'x', weight: 2 }, { image: [] }, new Embeddings(new Float32Array(3), [1, 3])])
+  for (const wrong of [
+    null,
+    3,
+    [],
+    {},
+    { text: 3 },
+    { text: 'x', weight: 2 },
+    { image: [] },
+    new Embeddings(new Float32Array(3), [1, 3]),
+  ])
     await t.throwsAsync(store.search(wrong as never), { code: 'ERR_CLIP_INPUT' })
-  for (const wrong of [null, 3, [null], [''], [{ id: '', image: noise(1) }], [{ id: 'a', image: [] }], [{ id: '\ud800', image: noise(1) }]])
+  for (const wrong of [
+    null,
+    3,
+    [null],
+    [''],
+    [{ id: '', image: noise(1) }],
+    [{ id: 'a', image: [] }],
+    [{ id: '\ud800', image: noise(1) }],
+  ])
     await t.throwsAsync(store.add(wrong as never), { code: 'ERR_CLIP_INPUT' })
   for (const wrong of [undefined, {}, { threshold: 2 }])
     await t.throwsAsync(all(store.nearDuplicates(wrong as never)), { code: 'ERR_CLIP_INPUT' })
