@@ -9,7 +9,7 @@ export function npyHeader(shape: readonly number[], least = 0): Buffer {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${list}), }`
   const fixed = 10 // magic, version, length
   const length = Math.ceil(Math.max(least, fixed + text.length + 1) / 64) * 64
-  const padded = text.padEnd(length - fixed - 1) + '\n'
+  const padded = `${text.padEnd(length - fixed - 1)}\n`
   const head = Buffer.alloc(fixed)
   head.write('\u0093NUMPY', 'latin1')
   head[6] = 1

@@ -12,7 +12,7 @@ import { all, embedded, scratch, writePictures } from './helpers.js'
 const { folder, fresh } = await scratch(test)
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
 const kills = 20
-const count = 1600
+const count = 1024
 
 interface Run {
   child: ChildProcess
@@ -56,9 +56,9 @@ test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors
     const run = embed(pictures, store)
     const ended = run.ended.then(() => true)
     // At a random moment of the part that writes: from its first new row on, or while it starts.
-    if (random() < 0.8)
+    if (random() < 0.5)
       while ((await linesOf(store)) === done && !(await Promise.race([ended, sleep(3, false)])));
-    await sleep((random() * took) / (2 * kills))
+    await sleep((random() * took) / kills)
     run.child.kill('SIGKILL')
     const { signal } = await run.ended
     if (signal === 'SIGKILL') cutShort++

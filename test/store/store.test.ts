@@ -150,14 +150,16 @@ for (const dtype of dtypes)
   test(`${dtype}: near duplicates are those of a plain loop, replaced rows left out`, async t => {
     const clip = await embedded()
     await using store = await clip.openStore(fresh(), { create: true, dtype })
-    await store.add(items(1300))
+    // More than one tile of 1024 rows, once.
+    const [count, pairs] = dtype === 'float32' ? [1100, 2000] : [150, 200]
+    await store.add(items(count))
     await store.add([{ id: 'twin', image: noise(3) }])
     const rows = [...(await rowsOf(store))]
     const exact = new Map<string, number>()
     const scores: number[] = []
     for (let i = 0; i < rows.length; i++)
       for (let j = i + 1; j < rows.length; j++) scores.push(cosine(rows[i]![1], rows[j]![1]))
-    const threshold = [...scores].sort((x, y) => y - x)[2000]!
+    const threshold = [...scores].sort((x, y) => y - x)[pairs]!
     let at = 0
     for (let i = 0; i < rows.length; i++)
       for (let j = i + 1; j < rows.length; j++) {
@@ -165,7 +167,7 @@ for (const dtype of dtypes)
         if (score > threshold - 1e-5) exact.set(`${rows[i]![0]}|${rows[j]![0]}`, score)
       }
     const found = await all(store.nearDuplicates({ threshold }))
-    t.true(found.length > 1500)
+    t.true(found.length > pairs - 20)
     t.is(new Set(found.map(f => `${f.a}|${f.b}`)).size, found.length)
     for (const { a, b, score } of found) t.true(Math.abs(exact.get(`${a}|${b}`)! - score) < 1e-5)
     const keys = new Set(found.map(f => `${f.a}|${f.b}`))
