@@ -12,6 +12,7 @@ import { info } from './info.js'
 import { withModel } from './model.js'
 import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
+import { registerStore } from './store.js'
 
 // `clip-native ... | head`: the reader has what it wanted.
 process.stdout.on('error', error => {
@@ -42,8 +43,10 @@ function program(finish: (code: number) => void): Command {
     root
       .command('embed')
       .description('print the embedding of each picture and text as a line of JSON, or write them to a file')
-      .argument('[image...]', 'files')
+      .argument('[image...]', 'files; with --store folders too')
       .option('--text <text...>', 'texts to embed')
+      .option('--store <folder>', 'add pictures to a store that can be searched; goes on where it stopped')
+      .option('--store-dtype <name>', 'float32, bfloat16 or int8 on disk, for a new store')
       .option(
         '--out <file.npy>',
         'write a float32 matrix that numpy.load reads; rows of failed items are NaN',
@@ -70,6 +73,7 @@ function program(finish: (code: number) => void): Command {
     .description('what this machine runs, and whether it computes what PyTorch computes')
     .option(...json)
     .action(async options => finish(await doctor(options)))
+  registerStore(root, finish)
   registerModels(root)
   registerDownload(root)
   return root
