@@ -27,6 +27,7 @@ namespace {
 
 #include "cpu/avx2.inl"
 #include "cpu/kernels.inl"
+#include "cpu/resize_x86.inl"
 
 }  // namespace
 }  // namespace clip

@@ -78,6 +78,17 @@ CLIP_VECTOR I addPairs(I sum, I a, I b) {
 CLIP_VECTOR F lowHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(a, 16), 16)); }
 
+// One number of a row of x, ready to be multiplied with a vector of weights: here it fills a vector itself.
+using Factor = F;
+CLIP_VECTOR Factor factor(float x) { return all(x); }
+CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // of two bfloat16
+CLIP_VECTOR Factor highFactor(int32_t x) { return highHalves(allInt(x)); }
+// The compiler must have both in registers here, and no memory access may move across.
+template <class V>
+CLIP_VECTOR void holdInRegisters(V& a, V& b) {
+  asm volatile("" : "+v"(a), "+v"(b) : : "memory");
+}
+
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   __m128i half;
   if (n == kLanes) {

@@ -30,6 +30,7 @@ namespace {
 
 #include "cpu/avx512.inl"
 #include "cpu/kernels.inl"
+#include "cpu/resize_x86.inl"
 
 }  // namespace
 }  // namespace clip
