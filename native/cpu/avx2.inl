@@ -83,11 +83,15 @@ using Factor = F;
 CLIP_VECTOR Factor factor(float x) { return all(x); }
 CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // of two bfloat16
 CLIP_VECTOR Factor highFactor(int32_t x) { return highHalves(allInt(x)); }
+// The same for 4 bytes of a row as they are.
+using PackedFactor = I;
+CLIP_VECTOR PackedFactor packedFactor(int32_t x) { return allInt(x); }
 // The compiler must have both in registers here, and no memory access may move across.
 template <class V>
 CLIP_VECTOR void holdInRegisters(V& a, V& b) {
   asm volatile("" : "+v"(a), "+v"(b) : : "memory");
 }
+CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
 
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   __m128i half;

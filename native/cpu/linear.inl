@@ -60,6 +60,7 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
         // of registers.
         if constexpr (T::parts > 1) holdInRegisters(sum[i][0], sum[i][1]);
       });
+      endTurn();
     });
   };
   int s = 0;
