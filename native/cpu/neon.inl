@@ -1,15 +1,20 @@
 // The vector vocabulary and the tile sizes of neon.
 //
-// A vector is two registers of four lanes, so that a panel is 16 columns wide, as avx2's. Nothing here was
-// timed on hardware; what a core can do at most follows from its instructions per step:
+// A vector is two registers of four lanes, so that a panel is 16 columns wide, as avx2's.
 //
-//   float32 tile            registers                               loads per fmla
-//   6 x 16, fmla by lane    24 sums + 4 weights + 1 of x = 29 of 32     10 / 24    kept: what the others
-//   share 8 x 12, fmla by lane    24 + 3 + 1 = 28                             11 / 24    panels of another
-//   width 7 x 16                  28 + 4 + 1 = 33                                -       does not fit 6 x 16,
-//   x by ld1r       29                                          10 / 24, and 6 of 30 vector operations
-//                           are ld1r's copies where a core splits it (Neoverse N1): by lane, `ldr s` is a
-//                           load
+//   ladder, float32: calculated from instructions per step, nothing was timed on hardware
+//   tile      x       registers, of 32    loads per fmla
+//   6 x 16    lane    24 + 4 + 1 = 29     10 / 24    kept: `ldr s` is a load and nothing else
+//   6 x 16    ld1r    24 + 4 + 1 = 29     10 / 24    dropped: its copy takes a vector operation of 30 in 6
+//   8 x 12    lane    24 + 3 + 1 = 28     11 / 24    dropped: panels of another width for nothing
+//   7 x 16    lane    28 + 4 + 1 = 33        -       dropped: does not fit
+//
+//   in one step               rows    instructions (g++ 12's)    products
+//   fmla                       6      35.5, of them 24            96
+//   bfdot                      6      35.5, of them 24            192
+//   sdot, sudot                6      35.5, of them 24            384
+//   mul and sadalp             5      129, of them 80             320
+//   fmla, bfloat16 shifted     5      80, of them 40              160
 
 #define CLIP_VECTOR inline __attribute__((always_inline))
 
