@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage } from './image/pixels.js'
+import type { NativeLearn } from './learn/native.js'
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -85,8 +86,10 @@ export interface NativeKernels {
     k: Float32Array | Uint16Array
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
-    /** Of all four; default float32. */
+    /** Of q, k and v; default float32. */
     dtype?: 'float32' | 'bfloat16'
+    /** Default: dtype. */
+    outDtype?: 'float32' | 'bfloat16'
     sequences: number
     length: number
     heads: number
@@ -154,6 +157,19 @@ export interface NativeKernels {
     k: number
     logitScale: number
     as: 'probability' | 'logit' | 'cosine'
+    threads: number
+    backend: Backend
+  }): Promise<string>
+  /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
+  infoNce(a: {
+    images: Float32Array
+    texts: Float32Array
+    rows: number
+    dim: number
+    logitScale: number
+    values: Float64Array
+    imagesGradient?: Float32Array
+    textsGradient?: Float32Array
     threads: number
     backend: Backend
   }): Promise<string>
@@ -298,6 +314,7 @@ export interface NativeBinding {
   cancelLoad(job: number): void
   kernels: NativeKernels
   measure: NativeMeasure
+  learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */

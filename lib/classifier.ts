@@ -1,28 +1,20 @@
-/** Zero-shot classification: labels encoded once, pictures scored against them. */
+/** Classification: labels encoded or learned once, pictures scored against them. */
 
-import { binding, fromNative } from './binding.js'
 import type { Call } from './calls.js'
-import type { Embeddings } from './embeddings.js'
-import type { Loaded } from './encode.js'
+import { writeClassifier } from './classifier-file.js'
+import { Embeddings } from './embeddings.js'
+import { checkEncode, type Loaded } from './encode.js'
 import { encodeImages, type ImageList, imageList } from './encode-image.js'
 import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
 import { argumentError } from './errors.js'
+import { type Best, type Head, ZeroShotHead } from './head.js'
 import type { ImageInput } from './image/input.js'
+import { checkLabels, type Label, type LabelOf } from './labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
 import { classEmbeddings, type Template } from './prompts.js'
-import { kernelBackend, type ScoreKind } from './similarity.js'
+import type { ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
 import { inOrderAhead } from './stream.js'
-
-/** One class: its name, or several names of it (its predictions then carry the first). */
-export type Label = string | readonly string[]
-
-/** What a prediction of this label is called. */
-export type LabelOf<L extends Label> = L extends string
-  ? L
-  : L extends readonly [infer First extends string, ...unknown[]]
-    ? First
-    : string
 
 export interface Prediction<T extends string = string> {
   label: T
@@ -41,10 +33,15 @@ export interface ClassifierOptions extends TokenizeOptions {
 }
 
 export interface ClassifyOptions {
-  /** How many labels to return, the best first; default 5, at most all. */
+  /** How many labels to return, the best first; default 5 (with `threshold`: all), at most all. */
   topK?: number
-  /** What the score is; default 'probability' over all labels, whatever topK. */
+  /** What the score is; default 'probability' over all labels, whatever topK. A learned classifier has no 'cosine'. */
   as?: ScoreKind
+  /**
+   * Only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels don't compete, so
+   * a picture may have several; where the threshold lies depends on model and prompts, so choose it on examples.
+   */
+  threshold?: number
   signal?: AbortSignal
 }
 
@@ -53,23 +50,41 @@ export type StreamItem<T extends string> =
   | { index: number; image: ImageInput; predictions: Prediction<T>[]; error?: undefined }
   | { index: number; image: ImageInput; predictions?: undefined; error: Error & { code: string } }
 
+/** Rows that are scored at a time. */
+const rowsPerWindow = 1024
+
 interface CheckedClassify {
   k: number
   as: ScoreKind
+  threshold: number | undefined
   signal: AbortSignal | undefined
 }
 
-/** Labels ready to classify with. Made by `clip.classifier`; lives as long as its model. */
+/** Where a classifier's labels come from, as its file tells: names and templates, or what it was taught with. */
+export type Origin = Readonly<Record<string, unknown>>
+
+/** Labels ready to classify with. Made by `clip.classifier`, by what learns from examples, or read from a file; lives as long as its model. */
 export class Classifier<T extends string = string> {
   readonly labels: readonly T[]
-  /** (labels, embedDim), rows of length 1. */
+  /** 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
+  readonly kind: Head['kind']
+  /** (labels, width): what pictures are compared with: class embeddings of length 1, or the weights of a linear probe. */
   readonly embeddings: Embeddings
+  /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */
+  readonly settings: Readonly<Record<string, number | string>>
   readonly #loaded: Loaded
+  readonly #head: Head
+  readonly #origin: Origin
 
-  private constructor(loaded: Loaded, labels: readonly T[], embeddings: Embeddings) {
+  /** @internal */
+  constructor(loaded: Loaded, labels: readonly T[], head: Head, origin: Origin) {
     this.#loaded = loaded
+    this.#head = head
+    this.#origin = origin
+    this.kind = head.kind
+    this.settings = Object.freeze({ ...head.settings })
     this.labels = Object.freeze([...labels])
-    this.embeddings = embeddings
+    this.embeddings = new Embeddings(head.classes.data, head.classes.shape as readonly [number, number])
   }
 
   /** @internal */
@@ -81,17 +96,32 @@ export class Classifier<T extends string = string> {
     const o = checkOptions(options, ['templates', 'signal', 'onProgress', ...tokenizeOptionNames])
     const signal = checkSignal(o.signal)
     callback('onProgress', o.onProgress)
-    if (!Array.isArray(labels) || labels.length === 0)
-      throw argumentError('labels', 'be an array of one label or more', labels)
-    const names = labels.map((label: Label, i) => {
-      const list: readonly unknown[] = Array.isArray(label) ? label : [label]
-      const bad = list.find(name => typeof name !== 'string')
-      if (list.length === 0 || bad !== undefined)
-        throw argumentError(`labels[${i}]`, 'be a string or an array of strings', bad ?? label)
-      return list as readonly string[]
-    })
-    const embeddings = await classEmbeddings(loaded, names, { ...o, signal })
-    return new Classifier(loaded, names.map(list => list[0]!) as LabelOf<L>[], embeddings)
+    const classes = checkLabels(labels, o.templates)
+    const embeddings = await classEmbeddings(loaded, classes, { ...o, signal })
+    const words = (templates: readonly Template[]) =>
+      templates.map(template => (typeof template === 'string' ? template : null))
+    const shared = classes.find(c => c.field === 'templates')?.templates ?? []
+    const origin = {
+      templates: words(shared),
+      classes: classes.map(({ names, templates }) =>
+        templates === shared ? { names } : { names, templates: words(templates) },
+      ),
+    }
+    return new Classifier(
+      loaded,
+      classes.map(c => c.label) as LabelOf<L>[],
+      new ZeroShotHead(embeddings),
+      origin,
+    )
+  }
+
+  /**
+   * Writes labels and what was encoded or learned to one small safetensors file, for `clip.loadClassifier` with the same
+   * model: whole or not at all. Templates that are functions are not kept, only what they made.
+   * Rejects with ClipError ERR_CLIP_INPUT when the file can't be written.
+   */
+  async save(file: string | URL): Promise<void> {
+    await writeClassifier(this.#loaded, file, this.labels, this.#head, this.#origin)
   }
 
   /**
@@ -154,43 +184,52 @@ export class Classifier<T extends string = string> {
   }
 
   #check(options: ClassifyOptions | undefined): CheckedClassify {
-    const o = checkOptions(options, ['topK', 'as', 'signal'])
+    const o = checkOptions(options, ['topK', 'as', 'threshold', 'signal'])
     const signal = checkSignal(o.signal)
-    const topK = integer('topK', o.topK ?? 5, 1)
+    const { threshold } = o
+    if (threshold !== undefined && (typeof threshold !== 'number' || Number.isNaN(threshold)))
+      throw argumentError('threshold', 'be a number', threshold)
+    const topK = integer('topK', o.topK ?? (threshold === undefined ? 5 : this.labels.length), 1)
     const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
-    return { k: Math.min(topK, this.labels.length), as, signal }
+    if (as === 'cosine' && this.kind !== 'zero-shot')
+      throw argumentError('as', `be 'probability' or 'logit' for a ${this.kind}, which has no cosines`, as)
+    return { k: Math.min(topK, this.labels.length), as, threshold, signal }
   }
 
-  async #score(call: Call, list: ImageList, { k, as }: CheckedClassify): Promise<Prediction<T>[][]> {
-    const { model, spec } = this.#loaded
-    const encoded = await encodeImages(this.#loaded, call, list)
-    const rows = encoded.shape[0]
-    if (rows === 0) return []
+  /** In windows of rows, because a head may need memory for each row and label. */
+  async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
+    const { width } = this.#head.features
     const index = new Int32Array(rows * k)
     const value = new Float32Array(rows * k)
-    await fromNative(() =>
-      binding().kernels.cosineTopK({
-        queries: encoded.data,
-        classes: this.embeddings.data,
-        index,
-        value,
-        rows,
-        classCount: this.labels.length,
-        dim: spec.embedDim,
-        k,
-        logitScale: spec.logitScale,
-        as,
-        threads: model.threads,
-        backend: kernelBackend(this.#loaded),
-      }),
-    )
+    for (let from = 0; from < rows; from += rowsPerWindow) {
+      const n = Math.min(rowsPerWindow, rows - from)
+      const window = features.subarray(from * width, (from + n) * width)
+      const best = await this.#head.best(this.#loaded, window, n, k, as, call.signal)
+      index.set(best.index, from * k)
+      value.set(best.value, from * k)
+    }
+    return { index, value }
+  }
+
+  async #score(
+    call: Call,
+    list: ImageList,
+    { k, as, threshold = Number.NEGATIVE_INFINITY }: CheckedClassify,
+  ): Promise<Prediction<T>[][]> {
+    const { output, normalize } = this.#head.features
+    const checked = checkEncode({ output, normalize, ...(call.signal ? { signal: call.signal } : {}) })
+    const encoded = await encodeImages(this.#loaded, call, list, checked)
+    const rows = encoded.shape[0]!
+    if (rows === 0) return []
+    const { index, value } = await this.#best(encoded.data, rows, k, as, call)
     call.signal?.throwIfAborted()
     const slices = new Slices()
     const all: Prediction<T>[][] = []
     for (let r = 0; r < rows; r++) {
       const one: Prediction<T>[] = []
       for (let j = r * k; j < (r + 1) * k; j++)
-        one.push({ label: this.labels[index[j]!]!, score: value[j]!, index: index[j]! })
+        if (!(value[j]! < threshold))
+          one.push({ label: this.labels[index[j]!]!, score: value[j]!, index: index[j]! })
       all.push(one)
       if (slices.due()) await slices.pause(call.signal)
     }

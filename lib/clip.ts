@@ -1,7 +1,8 @@
 import type { Dtype, NativeModel } from './binding.js'
 import { Calls } from './calls.js'
 import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
-import { Classifier, type ClassifierOptions, type Label, type LabelOf } from './classifier.js'
+import { Classifier, type ClassifierOptions } from './classifier.js'
+import { readClassifier } from './classifier-file.js'
 import type { Embeddings, EmbeddingsOf } from './embeddings.js'
 import type { EncodeOptions, Loaded, Output } from './encode.js'
 import { encodeImage, preprocess } from './encode-image.js'
@@ -9,7 +10,13 @@ import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions
 import { argumentError } from './errors.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
+import type { Label, LabelOf } from './labels.js'
+import type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
+import type { Examples } from './learn/examples.js'
+import type { LinearProbeOptions } from './learn/linear-probe.js'
+import type { TipAdapterOptions } from './learn/tip-adapter.js'
 import type { Tower } from './load.js'
+import { checkOptions, checkSignal } from './options.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
@@ -135,6 +142,49 @@ export class Clip implements AsyncDisposable {
     options?: ClassifierOptions,
   ): Promise<Classifier<LabelOf<L>>> {
     return Classifier.create(this.#loaded, labels, options)
+  }
+
+  /**
+   * Reads a classifier that `save` wrote. Rejects with ClipError ERR_CLIP_CHECKPOINT when the file is damaged or is none,
+   * ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
+   */
+  async loadClassifier(file: string | URL, options?: { signal?: AbortSignal }): Promise<Classifier> {
+    const signal = checkSignal(checkOptions(options, ['signal']).signal)
+    this.#loaded.calls.throwIfDisposed()
+    const { labels, head, origin } = await readClassifier(this.#loaded, file, signal)
+    return new Classifier(this.#loaded, labels, head, origin)
+  }
+
+  /**
+   * Linear probe: a classifier learned from labelled pictures by multinomial logistic regression on the image tower's
+   * features, as in section 3.2 of the CLIP paper and to scikit-learn's optimum.
+   *
+   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   */
+  async linearProbe<const T extends string>(
+    examples: Examples<T>,
+    options?: LinearProbeOptions,
+  ): Promise<Classifier<T>> {
+    return (await import('./learn/linear-probe.js')).linearProbe(this.#loaded, examples, options)
+  }
+
+  /**
+   * Tip-Adapter: class names and a cache of a few labelled pictures; training-free, or with `fineTune` its keys trained.
+   *
+   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   */
+  async tipAdapter(examples: Examples, options?: TipAdapterOptions): Promise<Classifier> {
+    return (await import('./learn/tip-adapter.js')).tipAdapter(this.#loaded, examples, options)
+  }
+
+  /**
+   * Trains both projections and the temperature on pairs of pictures and texts, everything below them frozen, with the
+   * contrastive loss of the paper. The model itself stays as it is: save the result and `load` it as `adapter`.
+   *
+   * Rejects as encodeImage and encodeText do, and with TypeError or RangeError for pairs that can't be.
+   */
+  async adapt(pairs: Pairs, options?: AdaptOptions): Promise<Adapter> {
+    return (await import('./learn/adapt.js')).adapt(this.#loaded, pairs, options)
   }
 
   /** Token ids, (n, contextLength) int32, padded as the original tokenizer pads. */

@@ -156,7 +156,8 @@ async function* windowsOf(
   }
 }
 
-async function run<O extends Output>(
+/** The part of encodeText behind admission and checks. */
+export async function encodeTexts<O extends Output>(
   loaded: Loaded,
   call: Call,
   texts: readonly string[],
@@ -214,5 +215,5 @@ export async function encodeText<O extends Output>(
   const tokenize = checkTokenize(options ?? {})
   const { texts, single } = checkTexts(input)
   needTextTower(loaded)
-  return loaded.calls.run(checked.signal, call => run(loaded, call, texts, single, checked, tokenize))
+  return loaded.calls.run(checked.signal, call => encodeTexts(loaded, call, texts, single, checked, tokenize))
 }

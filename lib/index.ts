@@ -6,8 +6,6 @@ export type {
   Classifier,
   ClassifierOptions,
   ClassifyOptions,
-  Label,
-  LabelOf,
   Prediction,
   StreamItem,
 } from './classifier.js'
@@ -19,7 +17,13 @@ export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
 export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
 export { availableModels, type DownloadProgress, type ModelInfo, modelInfo } from './hub/index.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
+export type { DescribedLabel, Label, LabelOf } from './labels.js'
+export type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
+export type { Examples } from './learn/examples.js'
+export type { LinearProbeOptions } from './learn/linear-probe.js'
+export type { FineTune, TipAdapterOptions } from './learn/tip-adapter.js'
 export { type LoadOptions, load, type Tower } from './load.js'
+export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from './prompt-sets.js'
 export type { Template } from './prompts.js'
 export type { ScoreKind, SimilarityOptions } from './similarity.js'
 export { templates } from './templates.generated.js'

@@ -1,3 +1,4 @@
+import { withAdapter } from './adapter-file.js'
 import { binding, type Dtype, fromNative } from './binding.js'
 import { nextJob } from './calls.js'
 import { readCheckpoint } from './checkpoint/index.js'
@@ -33,6 +34,8 @@ export interface LoadOptions {
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
   activation?: Activation
+  /** A file that `clip.adapt(...)` saved: its projections and temperature take the place of the checkpoint's own. */
+  adapter?: string | URL
   /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
   cacheDir?: string
   /** Never touch the network: a model that is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
@@ -54,6 +57,7 @@ const optionNames = [
   'orient',
   'heads',
   'activation',
+  'adapter',
   'cacheDir',
   'offline',
   'onProgress',
@@ -108,7 +112,8 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
  * Hugging Face hub id; nothing = the embedded model, which knows icons and emoji, not photographs. A named model that is
  * not on this machine is downloaded once.
  *
- * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_BACKEND,
+ * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_MODEL_MISMATCH (an
+ * adapter of other weights), ERR_CLIP_BACKEND,
  * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
  * options that can't be; with `signal.reason`.
  */
@@ -132,11 +137,8 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   signal?.throwIfAborted()
   const native = binding()
   const threads = o.threads ?? native.defaultThreads()
-  const checkpoint: Checkpoint = await readCheckpoint(path, {
-    signal,
-    heads: o.heads,
-    activation: o.activation,
-  })
+  const own: Checkpoint = await readCheckpoint(path, { signal, heads: o.heads, activation: o.activation })
+  const checkpoint = o.adapter === undefined ? own : await withAdapter(own, o.adapter, signal)
   const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
   const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
   const tokenizer = spec.text

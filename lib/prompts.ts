@@ -18,6 +18,14 @@ import { Slices } from './slices.js'
 /** A text with `{}` where the label goes, or a function of the label. */
 export type Template = string | ((label: string) => string)
 
+/** A class: its names, and the templates that each of them goes through. */
+export interface PromptClass {
+  names: readonly string[]
+  templates: readonly Template[]
+  /** What its templates are called in messages: `templates`, or `labels[2].templates` for its own. */
+  field: string
+}
+
 interface Prompt {
   text: string
   /** The class it belongs to. */
@@ -25,11 +33,11 @@ interface Prompt {
   template: number
 }
 
-function checkTemplates(value: unknown): readonly Template[] {
+export function checkTemplates(value: unknown, name = 'templates'): readonly Template[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  if (list.length === 0) throw argumentError('templates', 'have one template or more', value)
+  if (list.length === 0) throw argumentError(name, 'have one template or more', value)
   list.forEach((template, i) => {
-    const field = Array.isArray(value) ? `templates[${i}]` : 'templates'
+    const field = Array.isArray(value) ? `${name}[${i}]` : name
     if (typeof template === 'function') return
     if (typeof template !== 'string')
       throw argumentError(field, 'be a string with {} in it, or a function', template)
@@ -42,21 +50,30 @@ function checkTemplates(value: unknown): readonly Template[] {
  * All prompts, those that begin alike next to each other (by template up to `{}`, then by label): native code computes
  * a prefix that texts of one window share once, so few rows are lost where windows are cut.
  */
-function* prompts(names: readonly (readonly string[])[], templates: readonly Template[]): Generator<Prompt> {
-  const groups = new Map<string | Template, number[]>()
-  templates.forEach((template, i) => {
-    const prefix = typeof template === 'string' ? template.slice(0, template.indexOf('{}')) : template
-    groups.set(prefix, [...(groups.get(prefix) ?? []), i])
+function* prompts(classes: readonly PromptClass[]): Generator<Prompt> {
+  const owners = new Map<readonly Template[], number[]>()
+  classes.forEach(({ templates }, owner) => {
+    const list = owners.get(templates)
+    if (list) list.push(owner)
+    else owners.set(templates, [owner])
   })
-  for (const members of groups.values())
-    for (let owner = 0; owner < names.length; owner++)
-      for (const name of names[owner]!)
-        for (const t of members) {
-          const template = templates[t]!
-          const text = typeof template === 'string' ? template.replaceAll('{}', () => name) : template(name)
-          if (typeof text !== 'string') throw argumentError(`templates[${t}]`, 'return a string', text)
-          yield { text, owner, template: t }
-        }
+  for (const [templates, list] of owners) {
+    const groups = new Map<string | Template, number[]>()
+    templates.forEach((template, i) => {
+      const prefix = typeof template === 'string' ? template.slice(0, template.indexOf('{}')) : template
+      groups.set(prefix, [...(groups.get(prefix) ?? []), i])
+    })
+    for (const members of groups.values())
+      for (const owner of list)
+        for (const name of classes[owner]!.names)
+          for (const t of members) {
+            const template = templates[t]!
+            const text = typeof template === 'string' ? template.replaceAll('{}', () => name) : template(name)
+            if (typeof text !== 'string')
+              throw argumentError(`${classes[owner]!.field}[${t}]`, 'return a string', text)
+            yield { text, owner, template: t }
+          }
+  }
 }
 
 interface PromptWindow extends TokenWindow {
@@ -65,21 +82,24 @@ interface PromptWindow extends TokenWindow {
 
 async function* windows(
   loaded: Loaded,
-  all: Iterable<Prompt>,
+  classes: readonly PromptClass[],
   tokenize: TokenizeOptions,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<PromptWindow> {
   const slices = new Slices()
   let window: Prompt[] = []
   const make = async (part: Prompt[]): Promise<PromptWindow> => {
-    const name = (i: number) => `labels[${part[i]!.owner}] in templates[${part[i]!.template}]`
+    const name = (i: number) => {
+      const { owner, template } = part[i]!
+      return `labels[${owner}] in ${classes[owner]!.field}[${template}]`
+    }
     const texts = part.map(p => p.text)
     const tokens = await tokenWindow(loaded, texts, name, tokenize, signal, (i, tokens) => {
       throw tooLong(name(i), tokens, loaded.spec.text!.contextLength, part[i]!.owner)
     })
     return { ...tokens, owners: part.map(p => p.owner) }
   }
-  for (const prompt of all) {
+  for (const prompt of prompts(classes)) {
     window.push(prompt)
     if (window.length === textsPerWindow) {
       yield make(window)
@@ -93,24 +113,22 @@ async function* windows(
 /** (classes, embedDim): for each class the mean of the normalised embeddings of its prompts, normalised again. */
 export async function classEmbeddings(
   loaded: Loaded,
-  names: readonly (readonly string[])[],
+  classes: readonly PromptClass[],
   options: TokenizeOptions & {
-    templates?: Template | readonly Template[]
     signal?: AbortSignal | undefined
     onProgress?: ((progress: { done: number; total: number }) => void) | undefined
   },
 ): Promise<Embeddings> {
   needTextTower(loaded)
-  const templates = checkTemplates(options.templates ?? '{}')
   const tokenize = checkTokenize(options)
   const dim = loaded.spec.embedDim
-  const total = names.reduce((sum, list) => sum + list.length, 0) * templates.length
+  const total = classes.reduce((sum, c) => sum + c.names.length * c.templates.length, 0)
   // One matrix: the sums grow in place and become the result, so memory stays that of the classes.
-  const sums = new Float32Array(names.length * dim)
+  const sums = new Float32Array(classes.length * dim)
   let done = 0
   const work = async (call: Call) => {
     await call.inOrder(
-      windows(loaded, prompts(names, templates), tokenize, call.signal),
+      windows(loaded, classes, tokenize, call.signal),
       async window => {
         const data = await call.submit((model, job) =>
           model.encodeText(job, window.ids, window.lengths, 'embedding', true),
@@ -128,14 +146,14 @@ export async function classEmbeddings(
       },
     )
     const slices = new Slices()
-    for (let c = 0; c < names.length; c++) {
+    for (let c = 0; c < classes.length; c++) {
       let square = 0
       for (let j = c * dim; j < (c + 1) * dim; j++) square += sums[j]! ** 2
       const norm = Math.max(Math.sqrt(square), 1e-12)
       for (let j = c * dim; j < (c + 1) * dim; j++) sums[j] = sums[j]! / norm
       if (slices.due()) await slices.pause(call.signal)
     }
-    return new Embeddings(sums, [names.length, dim] as const)
+    return new Embeddings(sums, [classes.length, dim] as const)
   }
   return loaded.calls.run(options.signal, work)
 }

@@ -101,8 +101,13 @@ enum class Mask : uint8_t {
 // Rows of all sequences are packed one after the other. Query i is row i of q
 // and of out, and stands at row queryRow[i] of k and v; with queryRow == nullptr there is one query per row
 // (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row
-// are summed from the root down, so a trie gives the bits of the plain causal computation. All four are
-// float32 or all are bfloat16; the arithmetic is float32 either way.
+// are summed from the root down, so a trie gives the bits of the plain causal computation.
+//
+// q, k and v are all float32 or all bfloat16; out is float32 or bfloat16. Of float32 and bfloat16 alike:
+// s[j] = q[i] · k[j] / sqrt(dim), products exact where they are of bfloat16, sums in float32; e[j] = exp(s[j]
+// - max s) in float32; out[i] = sum of e[j] v[j] / sum of e[j], both sums in float32, the division last.
+// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of
+// a mean add up to 1 and equal values give themselves.
 struct Attention {
   Activations q, k, v, out;
   int rows, queries;
@@ -218,6 +223,21 @@ struct CosineTopK {
   Score score;
 };
 
+// The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as open_clip's
+// ClipLoss: z = scale * images · textsᵀ, loss = (cross entropy of z's rows + that of its columns, pair i
+// belonging together) / 2, both means over the pairs; and its gradients. Rows are taken as they are: the
+// model has normalised them. z (rows, rows) is never stored.
+struct InfoNce {
+  const float* images;  // (rows, dim), dense
+  const float* texts;   // (rows, dim), dense
+  int rows, dim;
+  float scale;
+  double* loss;           // one number
+  float* imagesGradient;  // (rows, dim) each, or all three nullptr: the loss alone
+  float* textsGradient;
+  double* scaleGradient;  // one number
+};
+
 // Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
 // backend.
 struct Context;
@@ -288,6 +308,7 @@ struct Backend {
   Entry<void(Context&, const Normalise&)> normalise;
   Entry<void(Context&, const CosineSoftmax&)> cosineSoftmax;
   Entry<void(Context&, const CosineTopK&)> cosineTopK;
+  Entry<void(Context&, const InfoNce&)> infoNce;
 };
 
 // backend.cc

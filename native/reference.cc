@@ -35,7 +35,13 @@ void layerNorm(Context& context, const LayerNorm& l) {
   });
 }
 
+double asBfloat16(double x) {
+  const uint16_t half = toBfloat16(static_cast<float>(x));
+  return widen(&half, Dtype::bfloat16, 0);
+}
+
 // softmax(q Kt / sqrt(dim)) V over the keys that the mask lets a query see: Vaswani et al. 2017, equation 1.
+// bfloat16: the exponentials are rounded to it before anything is done with them.
 void attention(Context& context, const Attention& a) {
   std::vector<int> end(a.rows);  // full: one past the last row of r's sequence
   if (a.mask == Mask::full)
@@ -60,7 +66,11 @@ void attention(Context& context, const Attention& a) {
         for (int d = 0; d < a.dim; d++) dot += number(a.q, i, column + d) * number(a.k, keys[j], column + d);
         top = std::max(top, p[j] = dot * scale);
       }
-      for (double& x : p) sum += x = std::exp(x - top);
+      for (double& x : p) {
+        x = std::exp(x - top);
+        if (a.q.dtype == Dtype::bfloat16) x = asBfloat16(x);
+        sum += x;
+      }
       std::fill(sums.begin(), sums.end(), 0.0);
       for (size_t j = 0; j < keys.size(); j++)
         for (int d = 0; d < a.dim; d++) sums[d] += p[j] * number(a.v, keys[j], column + d);
@@ -214,6 +224,7 @@ const Backend referenceBackend{
     .normalise = reference::normalise,
     .cosineSoftmax = reference::cosineSoftmax,
     .cosineTopK = reference::cosineTopK,
+    .infoNce = reference::infoNce,
 };
 
 }  // namespace clip

@@ -19,7 +19,8 @@ void convert(Context&, const Convert&);
 // x (cols) as row r of y, in y's dtype
 void writeRow(const Activations& y, int r, const float* x, int cols);
 
-void resize(Context&, const Resize&);  // reference_resize.cc
+void resize(Context&, const Resize&);    // reference_resize.cc
+void infoNce(Context&, const InfoNce&);  // reference_info_nce.cc
 
 inline const void* rowOf(const Activations& a, int r) {
   return static_cast<const char*>(a.data) + static_cast<size_t>(r) * a.stride;

@@ -15,8 +15,12 @@ import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type Tensor
 /** Of 20 000 tensors it is 6 MB; the format allows 100 MB. */
 export const LARGEST_HEADER = 32 << 20
 
-/** Reads the header of `file` into `table`, which then owns the file. */
-export async function readSafetensors(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
+/** Reads the header of `file` into `table`, which then owns the file; returns its `__metadata__`. */
+export async function readSafetensors(
+  file: SourceFile,
+  table: TensorTable,
+  pace: Pace,
+): Promise<ReadonlyMap<string, string>> {
   if (file.bytes < 8)
     throw badCheckpoint(file.path, 'header', `is ${file.bytes} bytes, too short for a safetensors file`)
   const length = Number((await file.read(0, 8)).readBigUInt64LE(0))
@@ -36,9 +40,10 @@ export async function readSafetensors(file: SourceFile, table: TensorTable, pace
   const header = await parseHeader(file, length, pace)
   const start = 8 + length
   const ranges: { name: string; begin: number; end: number }[] = []
+  let metadata: ReadonlyMap<string, string> = new Map()
   for (const [name, value] of header) {
     if (name === '__metadata__') {
-      checkMetadata(file, value)
+      metadata = checkedMetadata(file, value)
       continue
     }
     const { tensor, begin, end } = entry(file, name, value, index, start)
@@ -75,6 +80,7 @@ export async function readSafetensors(file: SourceFile, table: TensorTable, pace
         actual: String(file.bytes - start),
       },
     )
+  return metadata
 }
 
 async function parseHeader(file: SourceFile, length: number, pace: Pace): Promise<JsonObject> {
@@ -100,9 +106,10 @@ async function parseHeader(file: SourceFile, length: number, pace: Pace): Promis
   return header
 }
 
-function checkMetadata(file: SourceFile, value: Json): void {
+function checkedMetadata(file: SourceFile, value: Json): ReadonlyMap<string, string> {
   if (!(value instanceof Map) || [...value.values()].some(v => typeof v !== 'string'))
     throw badCheckpoint(file.path, '__metadata__', 'expected `__metadata__` to map strings to strings')
+  return value as Map<string, string>
 }
 
 const isSize = (value: Json): value is number =>

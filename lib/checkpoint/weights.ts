@@ -34,5 +34,5 @@ export async function readWeights(
     if (start[8] !== '{' && pattern.test(start)) throw badCheckpoint(path, 'header', what)
   if (file.bytes > 8 && start[8] !== '{')
     throw badCheckpoint(path, 'header', 'is neither a safetensors file nor a PyTorch zip archive')
-  return readSafetensors(file, table, pace)
+  await readSafetensors(file, table, pace)
 }

@@ -70,6 +70,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
     exports.Set("measure", makeMeasure(env));
+    exports.Set("learn", makeLearn(env));
   } catch (...) {
     napi_throw(env, toJs(env, std::current_exception()));
   }

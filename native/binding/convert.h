@@ -42,6 +42,8 @@ template <class T>
 constexpr napi_typedarray_type typeOf() {
   if constexpr (std::is_same_v<T, float>)
     return napi_float32_array;
+  else if constexpr (std::is_same_v<T, double>)
+    return napi_float64_array;
   else if constexpr (std::is_same_v<T, int32_t>)
     return napi_int32_array;
   else if constexpr (std::is_same_v<T, uint16_t>)

@@ -3,6 +3,7 @@
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "cpu/context.h"
+#include "held.h"
 
 namespace clip::binding {
 
@@ -104,23 +105,6 @@ inline int checkedRows(const Call& c, const char* key, int a, int b) {
   if (rows > INT32_MAX) wrong(c.path(key), "make at most 2147483647 rows", std::to_string(rows));
   return static_cast<int>(rows);
 }
-
-// Memory of a backend for the length of a call.
-class Held {
- public:
-  Held(const Backend& backend, size_t bytes) : backend_(backend), bytes_(bytes), data_(backend.alloc(bytes)) {
-    if (!data_) throw std::bad_alloc();
-  }
-  ~Held() { backend_.free(data_, bytes_); }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  void* data() const { return data_; }
-
- private:
-  const Backend& backend_;
-  size_t bytes_;
-  void* data_;
-};
 
 // A weight (out, in) as this backend's kernels read it.
 class PackedWeight : public Held {

@@ -34,8 +34,10 @@ Napi::Value attention(Call& c) {
   }
   const Dtype dtype = c.dtype("dtype");
   if (dtype == Dtype::int8) wrong("dtype", "be 'float32' or 'bfloat16'", "'int8'");
+  const Dtype outDtype = c.has("outDtype") ? c.dtype("outDtype") : dtype;
+  if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
   const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
-  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, dtype);
+  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, outDtype);
   return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
     const auto pointer = [](const std::vector<int32_t>& list) {
       return list.empty() ? nullptr : list.data();
@@ -155,6 +157,29 @@ Napi::Value cosineTopK(Call& c) {
   });
 }
 
+Napi::Value infoNce(Call& c) {
+  const int rows = c.integer("rows"), dim = c.integer("dim");
+  const float scale = static_cast<float>(c.number("logitScale"));
+  const size_t n = rowsOf(rows), d = rowsOf(dim);
+  const auto* images = c.array<float>("images", {n, d});
+  const auto* texts = c.array<float>("texts", {n, d});
+  const bool gradients = c.has("imagesGradient");
+  auto* ofImages = gradients ? c.array<float>("imagesGradient", {n, d}) : nullptr;
+  auto* ofTexts = gradients ? c.array<float>("textsGradient", {n, d}) : nullptr;
+  double* const values = c.array<double>("values", {2});  // loss, d loss / d scale
+  return c.run([=](const Backend& b, Context& context) {
+    b.infoNce(context, {.images = images,
+                        .texts = texts,
+                        .rows = rows,
+                        .dim = dim,
+                        .scale = scale,
+                        .loss = values,
+                        .imagesGradient = ofImages,
+                        .textsGradient = ofTexts,
+                        .scaleGradient = values + 1});
+  });
+}
+
 Napi::Value resize(Call& c) {
   constexpr int side = 1 << 20;
   const int width = c.integer("width", 1, side), height = c.integer("height", 1, side);
@@ -205,6 +230,7 @@ Napi::Object makeKernels(Napi::Env env) {
   add("layerNorm", layerNorm);
   add("cosineSoftmax", cosineSoftmax);
   add("cosineTopK", cosineTopK);
+  add("infoNce", infoNce);
   add("resize", resize);
   addTestKernels(add);
   return o;

@@ -11,6 +11,7 @@ namespace clip::binding {
 
 Napi::Object makeKernels(Napi::Env env);                 // kernels.cc: NativeKernels
 Napi::Object makeMeasure(Napi::Env env);                 // measure.cc: NativeMeasure
+Napi::Object makeLearn(Napi::Env env);                   // learn.cc: NativeLearn
 Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 

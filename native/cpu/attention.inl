@@ -1,138 +1,305 @@
 // out = softmax(q Kt / sqrt(dim)) V, one head of one group of queries (cpu/attention_plan.h) at a time. The
-// group's keys are packed once as [keys / kCols][dim][kCols], its values as [dim / kCols][keys][kCols]; then
-// for every tile of queries the micro-kernel of linear.inl makes the scores, a softmax runs on them in the
-// first-level cache, and the same micro-kernel makes the output.
+// group's keys and values are packed once, as linear.inl's weights are: keys [keys / kCols][dim][kCols],
+// values [dim / kCols][keys][kCols], or pairs of bfloat16 in the place of each float32 (pairs along dim,
+// pairs of keys). Then for every tile of queries the micro-kernel of linear.inl makes the scores, a softmax
+// runs on them in the first-level cache, and the same micro-kernel makes the output.
+//
+// T is the arithmetic: Float32, for bfloat16 too where the CPU has no products of it (widened, which is
+// exact), or pairs of bfloat16.
 //
 // A row's bits depend on its own query and the keys it sees, in their order: scores are independent sums; the
-// softmax works on lanes numbered from the group's first key; a later key of a tile-mate adds probability 0
-// times a finite value at the end of the sum, which changes nothing but the sign of a zero (removed on the
-// way out). Where a value is not finite, queries of different lengths are computed one by one: the same bits,
-// and 0 x NaN never happens.
+// softmax moves the row's keys together first, so that its lanes are numbered from the row's first key; the
+// weighted sum runs over the list in order, and keys that the row does not see have probability 0 there,
+// which changes nothing but the sign of a zero (removed on the way out). Pairs of keys are the row's first
+// and second, third and fourth, ... in every list. Where a value is not finite, each query has its own list:
+// the same bits, and 0 x NaN never happens.
 //
-//   ladder, float32, one core (percent of peak)     L 50 (12 x 64)   L 577 (16 x 64)
-//   scores of a tile in L1, plain softmax           103 us, 64 %     14.7 ms, 78 %     kept
-//   online softmax                                                                     not needed: 14 x L
-//   floats fit
+//   ladder, one Zen 5 core of a shared machine, avx512, microseconds, least of many. Two runs: A compared the
+//   first two lines of each dtype, B the last two. The same code differed by up to 1.7 times between A and B,
+//   so compare within a letter only. Before: float32 throughout, the keys of each path of a tree on their own.
+//                                         ViT-B/32   ViT-L/14   336 px   1000 labels   text
+//                                          50 x 12   257 x 16  577 x 16   3991 x 8    77 x 8
+//   float32: before                    A       69       2300    10751       11230        68
+//     probabilities as rows, lists     A       63       2044     8602        7583        58   kept
+//     the same                         B       62       1612     8052        5985        58
+//     softmax in three turns           B       60       1625     8303        5613        57   kept
+//   bfloat16: before (widened)         A       87       2179    10473        9393        70
+//     pairs, vdpbf16ps, lists          A       59       1222     5123        6459        39   kept
+//     the same                         B       43       1013     4917        3853        38
+//     softmax in three turns           B       39        950     4874        4206        38   kept
+//   online softmax: not needed, the scores of a tile fit the first-level cache
+//   lists of a tree (1000 labels, 14 queries a tile): 21 keys and 14 queries on average, where a list for
+//   each path had 1 to 5 queries; leaves that ask alone (the last block), A: 7355 -> 3946, bfloat16 5722 -> 3859
+//   int8 models asking in bfloat16: 770 of 778 held-out answers, in float32 773, 99 % is 771: dropped
 
-// Panels of packed keys: column c of panel p is key p * kCols + c. Columns past the last key hold anything:
-// their scores are masked.
+// A step of packed keys or values: 4 bytes.
+template <class T>
+constexpr int stepsOf(int n) {
+  return (n + T::group - 1) / T::group;
+}
+
+// Panels of packed keys: column c of panel p is key p * kCols + c. Columns past the last key and in gaps hold
+// anything finite: their scores are not read.
+template <class T>
 inline void packKeys(const Attention& a, const int32_t* keys, int count, size_t column, float* packed) {
+  const int steps = stepsOf<T>(a.dim);
   for (int c = 0; c < count; c += kLanes)
-    for (int d = 0; d < a.dim; d += kLanes) {
-      const int n = least(kLanes, a.dim - d);
+    for (int s = 0; s < steps; s += kLanes) {
+      const int n = least(kLanes * T::group, a.dim - s * T::group);
       F r[kLanes];
-      for (int i = 0; i < kLanes; i++)
-        r[i] = c + i < count ? loadNumbers(a.k, keys[c + i], column + d, n) : zero();
+      for (int i = 0; i < kLanes; i++) {
+        const int key = c + i < count ? keys[c + i] : -1;
+        if (key < 0)
+          r[i] = zero();
+        else if constexpr (T::group == 2)
+          r[i] = loadHalves(rowOf<uint16_t>(a.k, key) + column + s * 2, n);
+        else
+          r[i] = loadNumbers(a.k, key, column + s, n);
+      }
       transpose(r);
-      float* to = packed + (size_t(c / kCols) * a.dim + d) * kCols + c % kCols;
-      for (int j = 0; j < n; j++) store(to + size_t(j) * kCols, r[j]);
+      float* to = packed + (size_t(c / kCols) * steps + s) * kCols + c % kCols;
+      for (int j = 0; j < least(kLanes, steps - s); j++) store(to + size_t(j) * kCols, r[j]);
     }
 }
 
 // Returns whether all values are finite.
+template <class T>
 inline bool packValues(const Attention& a, const int32_t* keys, int count, size_t column, float* packed) {
   F spoilt = zero();
   for (int d = 0; d < a.dim; d += kCols)
-    for (int c = 0; c < count; c++, packed += kCols) {
-      const F low = loadNumbers(a.v, keys[c], column + d, least(kLanes, a.dim - d));
-      const F high = a.dim - d > kLanes
-                         ? loadNumbers(a.v, keys[c], column + d + kLanes, least(kLanes, a.dim - d - kLanes))
-                         : zero();
-      store(packed, low);
-      store(packed + kLanes, high);
-      spoilt = spoilt + ((low - low) + (high - high));
-    }
+    for (int c = 0; c < count; c += T::group)
+      for (int j = 0; j < kCols; j += kLanes, packed += kLanes) {
+        const int n = least(kLanes, a.dim - d - j);
+        F v[T::group];
+        for (int i = 0; i < T::group; i++) {
+          const int key = n > 0 && c + i < count ? keys[c + i] : -1;
+          v[i] = key < 0 ? zero() : loadNumbers(a.v, key, column + d + j, n);
+          spoilt = spoilt + (v[i] - v[i]);
+        }
+        if constexpr (T::group == 2)
+          store(packed, joinHalves(v[0], v[1]));
+        else
+          store(packed, v[0]);
+      }
   return sum(spoilt) == 0;
 }
 
-// In place on one query's scores, `panelStride` floats from panel to panel; columns from `seen` up to `end`
-// become 0. Returns 1 / sum.
-inline float softmaxRow(float* s, size_t panelStride, int seen, int end, float scale) {
-  const auto at = [&](int c) CLIP_INLINE { return s + size_t(c / kCols) * panelStride + c % kCols; };
-  const int whole = seen / kLanes * kLanes, rest = seen - whole;
-  F most = all(-__builtin_inff());
-  for (int c = 0; c < whole; c += kLanes) most = larger(most, load(at(c)));
-  if (rest) most = larger(most, firstLanes(load(at(whole)), rest, most));
-  const F k = all(scale), shift = all(top(most) * scale);
-  F total = zero();
-  for (int c = 0; c < whole; c += kLanes) {
-    const F e = exponential(fms(load(at(c)), k, shift));
-    store(at(c), e);
-    total = total + e;
+// The probabilities of one query, not yet divided by their sum, as a row that the micro-kernel reads:
+// float32, or bfloat16 one after the other. bfloat16 inputs round them to bfloat16.
+template <class T>
+struct Probabilities {
+  using Number = float;
+  static F put(float* to, F e, bool narrow) {
+    if (narrow) {
+      uint16_t rounded[kLanes];
+      storeBfloat16(rounded, e, kLanes);
+      e = loadBfloat16(rounded, kLanes);
+    }
+    store(to, e);
+    return e;
   }
-  if (rest) {
-    const F e = firstLanes(exponential(fms(load(at(whole)), k, shift)), rest, zero());
-    store(at(whole), e);
-    total = total + e;
-  }
-  for (int c = whole + (rest ? kLanes : 0); c < end; c += kLanes) store(at(c), zero());
-  return 1.0f / sum(total);
-}
-
-struct AttentionScratch {
-  size_t keys, values, scores, sums, queries, total;  // offsets in floats
-  AttentionScratch(int longest, int dim) {
-    const size_t columns = size_t(roundUp(longest, kCols));
-    keys = 0;
-    values = keys + columns * dim;
-    scores = values + size_t(roundUp(dim, kCols)) * longest;
-    sums = scores + columns * kTileRows;
-    queries = sums + size_t(kCols) * kTileRows;
-    total = queries + size_t(kTileRows) * dim;
+};
+template <class T>
+requires(T::group == 2) struct Probabilities<T> {
+  using Number = uint16_t;
+  static F put(uint16_t* to, F e, bool) {
+    storeBfloat16(to, e, kLanes);
+    return loadBfloat16(to, kLanes);
   }
 };
 
-// Queries [first, last) of group g, head h.
-inline void attentionHead(const Attention& a, const AttentionPlan& plan, const AttentionPlan::Group& g, int h,
-                          int first, int last, float* scratch) {
-  const size_t column = size_t(h) * a.dim;
-  const AttentionScratch at(plan.longest, a.dim);
-  float *keys = scratch + at.keys, *values = scratch + at.values, *scores = scratch + at.scores;
-  float* q = scratch + at.queries;
-  F* sums = reinterpret_cast<F*>(scratch + at.sums);
-  const AttentionPlan::Query* query = plan.queries + g.firstQuery;
-  const int count = query[last - 1].seen;  // no query of this part sees more
-  packKeys(a, plan.keys + g.firstKey, count, column, keys);
-  const bool finite = packValues(a, plan.keys + g.firstKey, count, column, values);
-  const int highest = finite || query[first].seen == count ? kTileRows : 1;
-  const int tiles = (last - first + highest - 1) / highest;
-  const float scale = 1.0f / __builtin_sqrtf(float(a.dim));
-  for (int t = 0, i = first; t < tiles; t++) {
-    const int rows = (last - i) / (tiles - t), seen = query[i + rows - 1].seen,
-              panels = (seen + kCols - 1) / kCols;
-    for (int r = 0; r < rows; r++)
-      for (int d = 0; d < a.dim; d += kLanes) {
-        const int n = least(kLanes, a.dim - d);
-        store(q + size_t(r) * a.dim + d, loadNumbers(a.q, query[i + r].index, column + d, n), n);
-      }
-    const Tile<Float32> f = pickTile<Float32, 0>(rows);
-    const size_t panelStride = size_t(rows) * kCols;
-    for (int p = 0; p < panels; p++)
-      f(reinterpret_cast<const char*>(q), size_t(a.dim) * 4,
-        reinterpret_cast<const char*>(keys + size_t(p) * kCols * a.dim), a.dim, nullptr, true,
-        reinterpret_cast<F*>(scores + p * panelStride));
-    float inverse[kTileRows];
-    for (int r = 0; r < rows; r++)
-      inverse[r] = softmaxRow(scores + r * kCols, panelStride, query[i + r].seen, seen, scale);
-    for (int d = 0; d < a.dim; d += kCols) {
-      for (int p = 0; p < panels; p++)
-        f(reinterpret_cast<const char*>(scores + p * panelStride), kCols * 4,
-          reinterpret_cast<const char*>(values + (size_t(d / kCols) * count + size_t(p) * kCols) * kCols),
-          least(kCols, seen - p * kCols), nullptr, p == 0, sums);
-      for (int r = 0; r < rows; r++)
-        for (int j = 0; j < 2 && d + j * kLanes < a.dim; j++)
-          storeNumbers(a.out, query[i + r].index, column + d + j * kLanes,
-                       fma(sums[r * 2 + j], all(inverse[r]), zero()), least(kLanes, a.dim - d - j * kLanes));
+// f(address, column) for every register of a row of scores that has one of the first n columns.
+template <class Body>
+inline CLIP_INLINE void eachRegister(float* s, size_t panelStride, int n, const Body& f) {
+  int c = 0;
+  for (; c + kCols <= n; c += kCols, s += panelStride) f(s, c), f(s + kLanes, c + kLanes);
+  if (c < n) f(s, c);
+  if (c + kLanes < n) f(s + kLanes, c + kLanes);
+}
+
+// Moves the scores that a query sees together, at the head of its row: the softmax's lanes are numbered from
+// its first key. The rest of the last register becomes -inf, whose exponential is 0. Returns the largest.
+inline float gatherScores(const AttentionPlan::Query& query, const int32_t* tail, float* s,
+                          size_t panelStride) {
+  const auto at = [&](int c)
+                      CLIP_INLINE { return s + size_t(unsigned(c) / kCols) * panelStride + c % kCols; };
+  const int seen = query.seen, rest = seen % kLanes;
+  for (int j = query.run; j < seen; j++) *at(j) = *at(tail[j - query.run]);
+  if (rest) store(at(seen - rest), firstLanes(load(at(seen - rest)), rest, all(-__builtin_inff())));
+  F most = all(-__builtin_inff());
+  eachRegister(s, panelStride, seen, [&](float* from, int) CLIP_INLINE { most = larger(most, load(from)); });
+  return top(most);
+}
+
+// The softmax of a tile: scores (changed) to probabilities at places 0 .. end - 1 of the list, zeros after
+// them up to a whole step. inverse: 1 / the sum of each row. Three turns over the rows, so that one row's
+// waiting (a maximum, a sum across lanes) is filled by the next.
+template <class T>
+inline void softmaxRows(const AttentionPlan& plan, const AttentionPlan::Query* query, int rows, int end,
+                        float scale, bool narrow, float* scores, char* probabilities, size_t stride,
+                        float* inverse) {
+  using Number = typename Probabilities<T>::Number;
+  const size_t panelStride = size_t(rows) * kCols;
+  float most[kTileRows];
+  for (int r = 0; r < rows; r++)
+    most[r] = gatherScores(query[r], plan.tails + query[r].firstTail, scores + r * kCols, panelStride);
+  const F k = all(scale);
+  F totals[kTileRows];
+  for (int r = 0; r < rows; r++) {
+    Number* const p = reinterpret_cast<Number*>(probabilities + r * stride);
+    const F shift = all(most[r] * scale);
+    F total = zero();
+    eachRegister(scores + r * kCols, panelStride, query[r].seen, [&](float* from, int c) CLIP_INLINE {
+      total = total + Probabilities<T>::put(p + c, exponential(fms(load(from), k, shift)), narrow);
+    });
+    totals[r] = total;
+    for (int c = roundUp(query[r].seen, kLanes); c < end; c += kLanes)
+      Probabilities<T>::put(p + c, zero(), false);
+  }
+  for (int r = 0; r < rows; r++) inverse[r] = 1.0f / sum(totals[r]);
+  for (int r = 0; r < rows; r++) {
+    Number* const p = reinterpret_cast<Number*>(probabilities + r * stride);
+    const int32_t* const tail = plan.tails + query[r].firstTail - query[r].run;
+    for (int j = query[r].seen - 1; j >= query[r].run; j--) {
+      const Number e = p[j];
+      p[j] = 0;
+      p[tail[j]] = e;
     }
+  }
+}
+
+struct AttentionScratch {
+  size_t keys, values, scores, probabilities, sums, queries, own, total;  // offsets in floats
+  size_t probabilityStride;                                               // bytes
+  AttentionScratch(int longest, int dim) {
+    const size_t columns = size_t(roundUp(longest, kCols));
+    probabilityStride = lineStride(columns * sizeof(float));
+    keys = 0;
+    values = keys + columns * dim;
+    scores = values + size_t(roundUp(dim, kCols)) * columns;
+    probabilities = scores + columns * kTileRows;
+    sums = probabilities + probabilityStride / sizeof(float) * kTileRows;
+    queries = sums + size_t(kCols) * kTileRows;
+    own = queries + size_t(roundUp(dim, kLanes)) * kTileRows;
+    total = own + columns;
+  }
+};
+
+// What is being computed: one head of one group.
+struct AttentionHead {
+  const Attention& a;
+  const AttentionPlan& plan;
+  const AttentionScratch& at;
+  float* scratch;
+  size_t column;
+};
+
+// The queries' rows as the micro-kernel reads them: where they are, or a copy in scratch.
+template <class T>
+inline const char* gatherQueries(const AttentionHead& h, const AttentionPlan::Query* query, int rows,
+                                 size_t* stride) {
+  const Attention& a = h.a;
+  bool inPlace = a.dim % T::group == 0 && a.q.dtype == T::dtype;
+  for (int r = 1; r < rows; r++) inPlace &= query[r].index == query[0].index + r;
+  if (inPlace) {
+    *stride = a.q.stride;
+    return rowOf<char>(a.q, query[0].index) + h.column * bytesOf(T::dtype);
+  }
+  const int steps = stepsOf<T>(a.dim);
+  float* to = h.scratch + h.at.queries;
+  *stride = size_t(steps) * 4;
+  for (int r = 0; r < rows; r++)
+    for (int s = 0; s < steps; s += kLanes) {
+      const int n = least(kLanes * T::group, a.dim - s * T::group);
+      F v;
+      if constexpr (T::group == 2)
+        v = loadHalves(rowOf<uint16_t>(a.q, query[r].index) + h.column + s * 2, n);
+      else
+        v = loadNumbers(a.q, query[r].index, h.column + s, n);
+      store(to + size_t(r) * steps + s, v, least(kLanes, steps - s));
+    }
+  return reinterpret_cast<const char*>(to);
+}
+
+// `rows` queries over the `count` packed keys.
+template <class T>
+void attentionTile(const AttentionHead& h, const AttentionPlan::Query* query, int rows, int count) {
+  const Attention& a = h.a;
+  const AttentionScratch& at = h.at;
+  float *scratch = h.scratch, *scores = scratch + at.scores;
+  F* sums = reinterpret_cast<F*>(scratch + at.sums);
+  char* const probabilities = reinterpret_cast<char*>(scratch + at.probabilities);
+  int end = 0;
+  for (int r = 0; r < rows; r++) end = query[r].reach > end ? query[r].reach : end;
+  size_t stride;
+  const char* const q = gatherQueries<T>(h, query, rows, &stride);
+  const Tile<T> f = pickTile<T, 0>(rows);
+  const size_t panelStride = size_t(rows) * kCols;
+  const int dimSteps = stepsOf<T>(a.dim);
+  const char* keys = reinterpret_cast<const char*>(scratch + at.keys);
+  for (int p = 0; p * kCols < end; p++)
+    f(q, stride, keys + size_t(p) * dimSteps * kStepBytes, dimSteps, nullptr, true,
+      reinterpret_cast<F*>(scores + p * panelStride));
+  float inverse[kTileRows];
+  const float scale = 1.0f / __builtin_sqrtf(float(a.dim));
+  softmaxRows<T>(h.plan, query, rows, end, scale, a.q.dtype == Dtype::bfloat16, scores, probabilities,
+                 at.probabilityStride, inverse);
+  const char* values = reinterpret_cast<const char*>(scratch + at.values);
+  for (int d = 0; d < a.dim; d += kCols, values += size_t(stepsOf<T>(count)) * kStepBytes) {
+    constexpr int block = AttentionPlan::kBlock / T::group;
+    for (int s = 0; s < stepsOf<T>(end); s += block)
+      f(probabilities + size_t(s) * 4, at.probabilityStride, values + size_t(s) * kStepBytes,
+        least(block, stepsOf<T>(end) - s), nullptr, s == 0, sums);
+    for (int r = 0; r < rows; r++)
+      for (int j = 0; j < 2 && d + j * kLanes < a.dim; j++)
+        storeNumbers(a.out, query[r].index, h.column + d + j * kLanes,
+                     fma(sums[r * 2 + j], all(inverse[r]), zero()), least(kLanes, a.dim - d - j * kLanes));
+  }
+}
+
+// One query over packed keys that are its own.
+template <class T>
+void attentionAlone(const AttentionHead& h, const AttentionPlan::Query& query, const int32_t* keys) {
+  int32_t* own = reinterpret_cast<int32_t*>(h.scratch + h.at.own);
+  for (int j = 0; j < query.seen; j++)
+    own[j] = keys[j < query.run ? j : h.plan.tails[query.firstTail + j - query.run]];
+  packKeys<T>(h.a, own, query.seen, h.column, h.scratch + h.at.keys);
+  packValues<T>(h.a, own, query.seen, h.column, h.scratch + h.at.values);
+  AttentionPlan::Query alone = query;
+  alone.run = alone.reach = query.seen;
+  attentionTile<T>(h, &alone, 1, query.seen);
+}
+
+// Queries [first, last) of a group.
+template <class T>
+void attentionGroup(const AttentionHead& h, const AttentionPlan::Group& g, int first, int last) {
+  const AttentionPlan::Query* query = h.plan.queries + g.firstQuery;
+  const int32_t* keys = h.plan.keys + g.firstKey;
+  int count = 0;  // no query of this part looks farther
+  bool alike = true;
+  for (int i = first; i < last; i++) {
+    count = query[i].reach > count ? query[i].reach : count;
+    alike &= query[i].run == query[first].run && query[i].run == query[i].seen;
+  }
+  packKeys<T>(h.a, keys, count, h.column, h.scratch + h.at.keys);
+  if (!packValues<T>(h.a, keys, count, h.column, h.scratch + h.at.values) && !alike) {
+    for (int i = first; i < last; i++) attentionAlone<T>(h, query[i], keys);
+    return;
+  }
+  const int tiles = (last - first + kTileRows - 1) / kTileRows;
+  for (int t = 0, i = first; t < tiles; t++) {
+    const int rows = (last - i) / (tiles - t);
+    attentionTile<T>(h, query + i, rows, count);
     i += rows;
   }
 }
 
 // One unit of work is a head of a group; with fewer units than threads can use, the group's queries are cut
 // too.
-void attention(Context& context, const Attention& a) {
+template <class T>
+void attentionOf(Context& context, const Attention& a) {
   if (a.queries <= 0 || a.rows <= 0) return;
-  const AttentionPlan plan(a);
+  const AttentionPlan plan(a, kTileRows, T::group == 2);
   const int64_t heads = int64_t(plan.groupCount) * a.heads;
   int parts = 1;
   if (context.threads > 1 && heads < 2 * context.threads)
@@ -140,15 +307,16 @@ void attention(Context& context, const Attention& a) {
                   1 + a.queries / plan.groupCount / (2 * kTileRows));
   const int64_t units = heads * parts;
   const int chunks = int(units < 8 * context.threads ? units : 8 * context.threads);
-  const size_t bytes = AttentionScratch(plan.longest, a.dim).total * sizeof(float);
-  share(context, chunks, 2.0 * double(plan.pairs) * a.heads * a.dim, [&](int chunk, int worker) {
-    float* scratch = static_cast<float*>(context.memory(worker, bytes));
+  const AttentionScratch at(plan.longest, a.dim);
+  share(context, chunks, 2.0 * double(plan.pairCount) * a.heads * a.dim, [&](int chunk, int worker) {
+    float* scratch = static_cast<float*>(context.memory(worker, at.total * sizeof(float)));
     for (int64_t u = units * chunk / chunks; u < units * (chunk + 1) / chunks; u++) {
       const AttentionPlan::Group& g = plan.groups[u / parts / a.heads];
       const int part = int(u % parts), head = int(u / parts % a.heads);
       const int first = int(int64_t(g.queryCount) * part / parts);
       const int last = int(int64_t(g.queryCount) * (part + 1) / parts);
-      if (first < last) attentionHead(a, plan, g, head, first, last, scratch);
+      const AttentionHead h{a, plan, at, scratch, size_t(head) * a.dim};
+      if (first < last) attentionGroup<T>(h, g, first, last);
     }
   });
 }

@@ -120,6 +120,18 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   else
     __builtin_memcpy(p, &half, size_t(n) * 2);
 }
+// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
+  if (n == 2 * kLanes) return _mm256_castsi256_ps(loadInt(p));
+  alignas(32) uint16_t rest[16] = {};
+  __builtin_memcpy(rest, p, size_t(n) * 2);
+  return _mm256_castsi256_ps(loadInt(rest));
+}
+// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+CLIP_VECTOR F joinHalves(F low, F high) {
+  return _mm256_castsi256_ps(
+      _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(low), 16), _mm256_castps_si256(high)));
+}
 // Within -128 .. 127 already.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));

@@ -54,9 +54,11 @@ bool available(std::string* why) {
 constexpr Backend kPlain = plainTable("avx512", available);
 
 // The plain table with the products of what the CPU has besides.
-template <LinearEntry LinearBf16, LinearEntry LinearInt8, ConvEntry ConvBf16, ConvEntry ConvInt8>
+template <AttentionEntry AttentionBf16, LinearEntry LinearBf16, LinearEntry LinearInt8, ConvEntry ConvBf16,
+          ConvEntry ConvInt8>
 constexpr Backend with(const char* features) {
   Backend b = kPlain;
+  b.attention = attention<AttentionBf16>;
   b.features = features;
   b.linear = linear<LinearBf16, LinearInt8>;
   b.conv = conv<ConvBf16, ConvInt8>;
@@ -67,9 +69,12 @@ constexpr Backend with(const char* features) {
 
 const Backend avx512Backends[4] = {
     kPlain,
-    with<linearOf<Bfloat16AsFloat32>, linearAvx512Vnni, convOf<Bfloat16AsFloat32>, convAvx512Vnni>("+vnni"),
-    with<linearAvx512Bf16, linearOf<Int8AsInt16>, convAvx512Bf16, convOf<Int8AsInt16>>("+bf16"),
-    with<linearAvx512Bf16, linearAvx512Vnni, convAvx512Bf16, convAvx512Vnni>("+vnni+bf16")};
+    with<attentionOf<Float32>, linearOf<Bfloat16AsFloat32>, linearAvx512Vnni, convOf<Bfloat16AsFloat32>,
+         convAvx512Vnni>("+vnni"),
+    with<attentionAvx512Bf16, linearAvx512Bf16, linearOf<Int8AsInt16>, convAvx512Bf16, convOf<Int8AsInt16>>(
+        "+bf16"),
+    with<attentionAvx512Bf16, linearAvx512Bf16, linearAvx512Vnni, convAvx512Bf16, convAvx512Vnni>(
+        "+vnni+bf16")};
 
 }  // namespace clip
 #endif

@@ -91,16 +91,30 @@ CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
 }
 // As toBfloat16 of half.h.
 CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
+#ifdef CLIP_CONVERTS_BFLOAT16
+  const __m256i half = (__m256i)_mm512_cvtneps_pbh(v);
+#else
   const __m512i bits = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), allInt(1));
   __m512i r = _mm512_add_epi32(_mm512_add_epi32(bits, allInt(0x7fff)), odd);
   r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), bits, allInt(0x400000));
   const __m512i exponent = allInt(0x7f800000);
   r = _mm512_mask_and_epi32(r, _mm512_testn_epi32_mask(bits, exponent), bits, allInt(int32_t(0x80000000u)));
   const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+#endif
   if (n == kLanes)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
   else
     _mm256_mask_storeu_epi16(p, lanes(n), half);
+}
+// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
+  return _mm512_castsi512_ps(n == 2 * kLanes ? _mm512_loadu_si512(p)
+                                             : _mm512_maskz_loadu_epi16(0xffffffffu >> (32 - n), p));
+}
+// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+CLIP_VECTOR F joinHalves(F low, F high) {
+  return _mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high)));
 }
 // Within -128 .. 127 already.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
@@ -25,8 +26,10 @@
 namespace clip {
 namespace {
 
+#define CLIP_CONVERTS_BFLOAT16  // vcvtneps2bf16
 #include "cpu/avx512.inl"
 #include "cpu/products.inl"
+#include "cpu/attention.inl"
 
 // Pairs of bfloat16: each product pair is added to the sum, rounded to nearest even, subnormals flushed.
 struct PairedBfloat16 {
@@ -42,6 +45,7 @@ struct PairedBfloat16 {
 
 }  // namespace
 
+void attentionAvx512Bf16(Context& context, const Attention& a) { attentionOf<PairedBfloat16>(context, a); }
 void linearAvx512Bf16(Context& context, const Linear& l) { linearOf<PairedBfloat16>(context, l); }
 void convAvx512Bf16(Context& context, const Conv& c) { convOf<PairedBfloat16>(context, c); }
 

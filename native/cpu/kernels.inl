@@ -7,11 +7,16 @@
 #include "cpu/layer_norm.inl"
 #include "cpu/rows.inl"
 #include "cpu/cosine.inl"
+#include "cpu/info_nce.inl"
 
 bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
 
-// linear and conv by dtype, with the arithmetic that the CPU has for the narrow ones.
+// attention, linear and conv by dtype, with the arithmetic that the CPU has for the narrow ones.
+template <AttentionEntry Bfloat16>
+void attention(Context& context, const Attention& a) {
+  (a.q.dtype == Dtype::bfloat16 ? Bfloat16 : attentionOf<Float32>)(context, a);
+}
 template <LinearEntry Bfloat16, LinearEntry Int8>
 void linear(Context& context, const Linear& l) {
   (l.x.dtype == Dtype::int8 ? Int8 : l.x.dtype == Dtype::bfloat16 ? Bfloat16 : linearOf<Float32>)(context, l);

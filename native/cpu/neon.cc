@@ -34,14 +34,17 @@ bool available(std::string* why) {
 constexpr Backend kPlain = plainTable("neon", available);
 
 // The plain table with the products of what the CPU has besides.
-template <LinearEntry LinearBf16, LinearEntry LinearInt8, ConvEntry ConvBf16, ConvEntry ConvInt8>
+template <AttentionEntry AttentionBf16, LinearEntry LinearBf16, LinearEntry LinearInt8, ConvEntry ConvBf16,
+          ConvEntry ConvInt8>
 constexpr Backend with(const char* features) {
   Backend b = kPlain;
   b.features = features;
+  b.attention = attention<AttentionBf16>;
   b.linear = linear<LinearBf16, LinearInt8>;
   b.conv = conv<ConvBf16, ConvInt8>;
   return b;
 }
+constexpr AttentionEntry kAttentionWidened = attentionOf<Float32>;
 constexpr LinearEntry kWidened = linearOf<Bfloat16AsFloat32>, kInt16 = linearOf<Int8AsInt16>;
 constexpr ConvEntry kConvWidened = convOf<Bfloat16AsFloat32>, kConvInt16 = convOf<Int8AsInt16>;
 
@@ -50,11 +53,12 @@ constexpr ConvEntry kConvWidened = convOf<Bfloat16AsFloat32>, kConvInt16 = convO
 // As kDotprod, kI8mm and kNeonBf16 of tables.h count.
 const Backend neonBackends[6] = {
     kPlain,
-    with<kWidened, linearNeonDotprod, kConvWidened, convNeonDotprod>("+dotprod"),
-    with<kWidened, linearNeonI8mm, kConvWidened, convNeonI8mm>("+i8mm"),
-    with<linearNeonBf16, kInt16, convNeonBf16, kConvInt16>("+bf16"),
-    with<linearNeonBf16, linearNeonDotprod, convNeonBf16, convNeonDotprod>("+dotprod+bf16"),
-    with<linearNeonBf16, linearNeonI8mm, convNeonBf16, convNeonI8mm>("+i8mm+bf16")};
+    with<kAttentionWidened, kWidened, linearNeonDotprod, kConvWidened, convNeonDotprod>("+dotprod"),
+    with<kAttentionWidened, kWidened, linearNeonI8mm, kConvWidened, convNeonI8mm>("+i8mm"),
+    with<attentionNeonBf16, linearNeonBf16, kInt16, convNeonBf16, kConvInt16>("+bf16"),
+    with<attentionNeonBf16, linearNeonBf16, linearNeonDotprod, convNeonBf16, convNeonDotprod>(
+        "+dotprod+bf16"),
+    with<attentionNeonBf16, linearNeonBf16, linearNeonI8mm, convNeonBf16, convNeonI8mm>("+i8mm+bf16")};
 
 }  // namespace clip
 #endif

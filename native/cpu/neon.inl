@@ -215,6 +215,22 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   else
     __builtin_memcpy(p, &half, size_t(n) * 2);
 }
+// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
+  uint16_t rest[2 * kLanes] = {};
+  if (n < 2 * kLanes) {
+    __builtin_memcpy(rest, p, size_t(n) * 2);
+    p = rest;
+  }
+  return {vreinterpretq_f32_u16(vld1q_u16(p)), vreinterpretq_f32_u16(vld1q_u16(p + 8))};
+}
+// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+CLIP_VECTOR float32x4_t joinHalves(float32x4_t low, float32x4_t high) {
+  return vreinterpretq_f32_u32(vsriq_n_u32(vreinterpretq_u32_f32(high), vreinterpretq_u32_f32(low), 16));
+}
+CLIP_VECTOR F joinHalves(F low, F high) {
+  return {joinHalves(low.low, high.low), joinHalves(low.high, high.high)};
+}
 // Within -128 .. 127 already.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   const int8x8_t bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(v.low), vqmovn_s32(v.high)));

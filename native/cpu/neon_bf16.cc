@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
@@ -24,6 +25,7 @@ namespace {
 
 #include "cpu/neon.inl"
 #include "cpu/products.inl"
+#include "cpu/attention.inl"
 
 // Pairs of bfloat16: a pair's products are added to each other and then to the sum, each time rounded to odd,
 // subnormals flushed.
@@ -47,6 +49,7 @@ struct PairedBfloat16 {
 
 }  // namespace
 
+void attentionNeonBf16(Context& context, const Attention& a) { attentionOf<PairedBfloat16>(context, a); }
 void linearNeonBf16(Context& context, const Linear& l) { linearOf<PairedBfloat16>(context, l); }
 void convNeonBf16(Context& context, const Conv& c) { convOf<PairedBfloat16>(context, c); }
 

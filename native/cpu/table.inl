@@ -23,7 +23,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,
       .layerNorm = layerNorm,
       .convert = convert,
-      .attention = attention,
+      .attention = attention<attentionOf<Float32>>,
       .embed = embed,
       .gather = gather,
       .resize = resize,
@@ -33,5 +33,6 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .normalise = normalise,
       .cosineSoftmax = cosineSoftmax,
       .cosineTopK = cosineTopK,
+      .infoNce = infoNce,
   };
 }

@@ -6,6 +6,7 @@
 namespace clip {
 // The entries of a table that files of their own give. Each is compiled for the instructions in its name, and
 // nothing else is.
+using AttentionEntry = void (*)(Context&, const Attention&);
 using LinearEntry = void (*)(Context&, const Linear&);
 using ConvEntry = void (*)(Context&, const Conv&);
 
@@ -14,6 +15,7 @@ using ConvEntry = void (*)(Context&, const Conv&);
 constexpr int kVnni = 1, kBf16 = 2;
 extern const Backend avx2Backends[2], avx512Backends[4];
 
+void attentionAvx512Bf16(Context&, const Attention&);
 void linearAvx512Bf16(Context&, const Linear&);
 void convAvx512Bf16(Context&, const Conv&);
 void linearAvx512Vnni(Context&, const Linear&);
@@ -34,6 +36,7 @@ void linearNeonDotprod(Context&, const Linear&);
 void convNeonDotprod(Context&, const Conv&);
 void linearNeonI8mm(Context&, const Linear&);
 void convNeonI8mm(Context&, const Conv&);
+void attentionNeonBf16(Context&, const Attention&);
 void linearNeonBf16(Context&, const Linear&);
 void convNeonBf16(Context&, const Conv&);
 #endif

@@ -308,34 +308,6 @@ eachBackend(
 )
 
 eachBackend(
-  'attention in bfloat16',
-  (['full', 'causal', 'tree'] as const).flatMap(mask =>
-    [8, 24, 64, 80, 88, 13].map(headDim => ({ name: `${mask}, head dimension ${headDim}`, mask, headDim })),
-  ),
-  async (t, on, { mask, headDim }) => {
-    const [sequences, length, heads] = [2, 21, 3]
-    const rows = sequences * length
-    const n = rows * heads * headDim
-    const parent =
-      mask === 'tree'
-        ? Int32Array.from({ length: rows }, (_, r) => (r % 7 ? r - 1 : r ? r >> 1 : -1))
-        : undefined
-    const [q, k, v] = [1, 2, 3].map(seed => toBfloat16s(normal(seed, n))) as [
-      Uint16Array,
-      Uint16Array,
-      Uint16Array,
-    ]
-    const shape = { sequences, length, heads, headDim, mask, parent }
-    const got = new Uint16Array(n)
-    const wide = new Float32Array(n)
-    await on.run('attention', { q, k, v, out: got, dtype: 'bfloat16', ...shape })
-    await on.run('attention', { q: widened(q), k: widened(k), v: widened(v), out: wide, ...shape })
-    // The arithmetic is float32 either way.
-    sameBytes(t, got, toBfloat16s(wide))
-  },
-)
-
-eachBackend(
   'patches in bfloat16',
   [1, 4, 7].map(patch => ({ name: `of ${patch} pixels`, patch })),
   async (t, on, { patch }) => {

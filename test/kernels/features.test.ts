@@ -1,6 +1,6 @@
 /**
  * The entries that a table takes where the CPU lacks VNNI, dot products or BF16, and 256-bit VNNI: native code reads
- * CLIP_NATIVE_CPU_FEATURES from the process, so dtypes.test.ts runs again in processes of their own.
+ * CLIP_NATIVE_CPU_FEATURES from the process, so these tests run again in processes of their own.
  */
 
 import { execFile } from 'node:child_process'
@@ -57,7 +57,10 @@ for (const removed of removals)
   test.serial(`bfloat16 and int8 with CLIP_NATIVE_CPU_FEATURES=${removed}`, async t => {
     const env = { ...process.env, ...plain, CLIP_NATIVE_CPU_FEATURES: removed }
     const { failed, output } = await new Promise<{ failed: boolean; output: string }>(resolve => {
-      const args = [ava, '--tap', 'dist/test/kernels/dtypes.test.js', 'dist/test/kernels/conv.test.js']
+      const files = ['dtypes', 'conv', 'attention-bfloat16', 'attention-tree'].map(
+        name => `dist/test/kernels/${name}.test.js`,
+      )
+      const args = [ava, '--tap', ...files]
       execFile(
         process.execPath,
         args,

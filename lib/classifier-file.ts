@@ -1,0 +1,133 @@
+/** Classifiers on disk: labels, what was encoded or learned, and the model it belongs to. */
+
+import { fileURLToPath } from 'node:url'
+import { badCheckpoint } from './checkpoint/errors.js'
+import type { Origin } from './classifier.js'
+import type { Loaded } from './encode.js'
+import { argumentError, ClipError } from './errors.js'
+import { type Head, ZeroShotHead } from './head.js'
+import type { Json } from './json.js'
+import { pooledWidth } from './learn/examples.js'
+import { LinearProbeHead, TipAdapterHead } from './learned-heads.js'
+import { TensorFile, writeTensorFile } from './tensor-file.js'
+
+const format = 'clip-native/classifier'
+/** Labels of a million floats each would be more than any model has. */
+const mostBytes = 2 ** 31
+
+export function pathOf(field: string, file: unknown): string {
+  if (typeof file === 'string' && file !== '') return file
+  if (file instanceof URL && file.protocol === 'file:') return fileURLToPath(file)
+  throw argumentError(field, 'be a path or a file: URL', file)
+}
+
+/** Refuses what was made with other weights: cosines of two models mean nothing. */
+export function checkFingerprint(own: string, file: string, what: string, fingerprint: unknown): void {
+  if (fingerprint === own) return
+  throw new ClipError(
+    'ERR_CLIP_MODEL_MISMATCH',
+    `${file}: ${what} was made with the model ${String(fingerprint).slice(0, 64)}, but this one is ${own}: load that model, or make it anew with this one`,
+    { file, field: 'fingerprint', expected: own, actual: String(fingerprint).slice(0, 64) },
+  )
+}
+
+export async function writeClassifier(
+  loaded: Loaded,
+  file: string | URL,
+  labels: readonly string[],
+  head: Head,
+  origin: Origin,
+): Promise<void> {
+  const settings = Object.fromEntries(
+    Object.entries(head.settings).map(([name, value]) => [name, String(value)]),
+  )
+  await writeTensorFile(
+    pathOf('file', file),
+    format,
+    {
+      kind: head.kind,
+      fingerprint: loaded.checkpoint.fingerprint,
+      output: head.features.output,
+      normalize: String(head.features.normalize),
+      ...settings,
+    },
+    { labels, origin },
+    { classes: head.classes, ...head.tensors },
+  )
+}
+
+/** How each kind of head is put together from its file. */
+type ReadHead = (file: TensorFile, loaded: Loaded, labels: number) => Head
+const readers: Record<string, ReadHead> = {
+  'zero-shot': (file, loaded, labels) =>
+    new ZeroShotHead(file.tensor('classes', [labels, loaded.spec.embedDim])),
+  'linear-probe': (file, loaded, labels) => {
+    const output = file.word('output', ['pooled', 'embedding'])
+    const width = output === 'pooled' ? pooledWidth(loaded) : loaded.spec.embedDim
+    return new LinearProbeHead(
+      file.tensor('classes', [labels, width ?? -1]),
+      file.tensor('bias', [labels]),
+      output,
+      file.word('normalize', ['true', 'false']) === 'true',
+      numbers(file, ['C', 'loss', 'iterations', 'converged', 'validationAccuracy']),
+    )
+  },
+  'tip-adapter': (file, loaded, labels) => {
+    const keys = file.tensor('keys', [-1, loaded.spec.embedDim])
+    const owners = file.tensor('owners', [keys.shape[0]!])
+    for (const owner of owners.data)
+      if (!Number.isInteger(owner) || owner < 0 || owner >= labels)
+        throw badCheckpoint(
+          file.file,
+          'owners',
+          `expected \`owners\` to be labels from 0 to ${labels - 1}, got ${owner}`,
+        )
+    return new TipAdapterHead(file.tensor('classes', [labels, loaded.spec.embedDim]), keys, owners, {
+      alpha: file.number('alpha'),
+      beta: file.number('beta'),
+      ...numbers(file, ['fineTuned', 'validationAccuracy']),
+    })
+  },
+}
+
+/** Those of the metadata that are there. */
+function numbers(file: TensorFile, names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    names.filter(name => file.metadata.has(name)).map(name => [name, file.number(name)]),
+  )
+}
+
+function toPlain(value: Json): unknown {
+  if (Array.isArray(value)) return value.map(toPlain)
+  if (value instanceof Map) return Object.fromEntries([...value].map(([k, v]) => [k, toPlain(v)]))
+  return value
+}
+
+/** Rejects with ERR_CLIP_CHECKPOINT for a damaged or foreign file, ERR_CLIP_MODEL_MISMATCH for another model's. */
+export async function readClassifier(
+  loaded: Loaded,
+  source: string | URL,
+  signal: AbortSignal | undefined,
+): Promise<{ labels: string[]; head: Head; origin: Origin }> {
+  const path = pathOf('file', source)
+  const file = await TensorFile.read(path, format, mostBytes, signal)
+  const fail = (field: string, message: string) => badCheckpoint(path, field, message)
+  if (!(file.about instanceof Map)) throw fail('about', 'expected `about` to be an object')
+  checkFingerprint(loaded.checkpoint.fingerprint, path, 'this classifier', file.metadata.get('fingerprint'))
+  const labels = file.about.get('labels')
+  if (!Array.isArray(labels) || labels.length === 0 || !labels.every(label => typeof label === 'string'))
+    throw fail('about.labels', 'expected `labels` to be an array of one string or more')
+  const kind = file.metadata.get('kind') ?? ''
+  if (!Object.hasOwn(readers, kind))
+    throw fail(
+      '__metadata__.kind',
+      `is a classifier of the unknown kind ${JSON.stringify(kind.slice(0, 64))}`,
+    )
+  const head = readers[kind]!(file, loaded, labels.length)
+  const origin = file.about.get('origin')
+  return {
+    labels: labels as string[],
+    head,
+    origin: origin instanceof Map ? (toPlain(origin) as Origin) : {},
+  }
+}

@@ -1,0 +1,62 @@
+/** Labels as callers write them, and the prompts that each stands for. */
+
+import { argumentError } from './errors.js'
+import { checkOptions } from './options.js'
+import { checkTemplates, type PromptClass, type Template } from './prompts.js'
+
+/** A class with more to say than its name. */
+export interface DescribedLabel<T extends string = string> {
+  /** What predictions call it. */
+  label: T
+  /** What prompts call it; default the label. */
+  names?: string | readonly string[]
+  /** Templates of this class alone; default those of the call. */
+  templates?: Template | readonly Template[]
+}
+
+/** One class: its name, or several names of it (its predictions then carry the first), or {@link DescribedLabel}. */
+export type Label = string | readonly string[] | DescribedLabel
+
+/** What a prediction of this label is called. */
+export type LabelOf<L extends Label> = L extends string
+  ? L
+  : L extends readonly [infer First extends string, ...unknown[]]
+    ? First
+    : L extends DescribedLabel<infer T>
+      ? T
+      : string
+
+export interface LabelledClass extends PromptClass {
+  label: string
+}
+
+function checkNames(field: string, value: unknown, expected: string): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const bad = list.find(name => typeof name !== 'string')
+  if (list.length === 0 || bad !== undefined) throw argumentError(field, expected, bad ?? value)
+  return list as readonly string[]
+}
+
+/** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
+export function checkLabels(labels: unknown, templates: unknown): LabelledClass[] {
+  if (!Array.isArray(labels) || labels.length === 0)
+    throw argumentError('labels', 'be an array of one label or more', labels)
+  const shared = checkTemplates(templates ?? '{}')
+  return labels.map((label: unknown, i) => {
+    const field = `labels[${i}]`
+    if (label === null || typeof label !== 'object' || Array.isArray(label)) {
+      const names = checkNames(
+        field,
+        label,
+        'be a string, an array of strings, or { label, names, templates }',
+      )
+      return { label: names[0]!, names, templates: shared, field: 'templates' }
+    }
+    const own = checkOptions(label as DescribedLabel, ['label', 'names', 'templates'], field)
+    if (typeof own.label !== 'string') throw argumentError(`${field}.label`, 'be a string', own.label)
+    const names = checkNames(`${field}.names`, own.names ?? own.label, 'be a string or an array of strings')
+    if (own.templates === undefined) return { label: own.label, names, templates: shared, field: 'templates' }
+    const at = `${field}.templates`
+    return { label: own.label, names, templates: checkTemplates(own.templates, at), field: at }
+  })
+}

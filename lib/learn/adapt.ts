@@ -1,0 +1,201 @@
+/**
+ * Contrastive adaptation: both projections and the temperature trained on pairs of the user's own, with everything below
+ * them frozen; the objective is the paper's (Radford et al., 2021, figure 3), the temperature clipped at 100 (2.5).
+ */
+
+import { projectionNames, writeAdapter } from '../adapter-file.js'
+import { binding, fromNative } from '../binding.js'
+import { type Call, nextJob } from '../calls.js'
+import { Embeddings } from '../embeddings.js'
+import { checkEncode, type Loaded } from '../encode.js'
+import {
+  checkTokenize,
+  encodeTexts,
+  needTextTower,
+  type TokenizeOptions,
+  tokenizeOptionNames,
+} from '../encode-text.js'
+import { argumentError } from '../errors.js'
+import type { ImageInput } from '../image/input.js'
+import { callback, checkOptions, checkSignal, integer } from '../options.js'
+import { kernelBackend } from '../similarity.js'
+import { featuresOf, pooledWidth } from './examples.js'
+import type { NativeSide } from './native.js'
+import { readTensor } from './read-tensor.js'
+
+/** Pictures and what belongs to them: `texts[i]` to `images[i]`. */
+export interface Pairs {
+  /** Pictures, or what encodeImage made of them with `output: 'pooled'`. */
+  images: readonly ImageInput[] | Embeddings
+  /** Texts, or what encodeText made of them with `output: 'pooled'`. */
+  texts: readonly string[] | Embeddings
+}
+
+export interface AdaptOptions extends TokenizeOptions {
+  /** Times that all pairs go by; default 20. */
+  epochs?: number
+  /** Pairs that are told from each other at a time; default 256, at least 2. */
+  batchSize?: number
+  /** Of AdamW, default 1e-4; falls to 0 along a cosine. */
+  learningRate?: number
+  /** Of AdamW on the projections, default 0.01. */
+  weightDecay?: number
+  /** Of the order of pairs, default 1. */
+  seed?: number
+  signal?: AbortSignal
+  /** Called with how many pictures are encoded. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+/** What adaptation made. `save` it, and give the file to `load(source, { adapter: file })`. */
+export class Adapter {
+  /** The trained temperature, at most 100. */
+  readonly logitScale: number
+  /** Mean loss of the last epoch. */
+  readonly loss: number
+  /** (embedDim, width) of each tower's projection. */
+  readonly projections: { readonly image: Embeddings; readonly text: Embeddings }
+  readonly #save: (file: string | URL) => Promise<void>
+
+  /** @internal */
+  constructor(
+    logitScale: number,
+    loss: number,
+    projections: Adapter['projections'],
+    save: (adapter: Adapter, file: string | URL) => Promise<void>,
+  ) {
+    this.logitScale = logitScale
+    this.loss = loss
+    this.projections = projections
+    this.#save = file => save(this, file)
+  }
+
+  /** Writes one small safetensors file, whole or not at all. Rejects with ClipError ERR_CLIP_INPUT when it can't. */
+  async save(file: string | URL): Promise<void> {
+    await this.#save(file)
+  }
+}
+
+function rate(field: string, value: number | undefined, preset: number, least: number): number {
+  if (value === undefined) return preset
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least || (least === 0 && value < 0))
+    throw argumentError(field, least === 0 ? 'be 0 or more' : 'be a number more than 0', value)
+  return value
+}
+
+async function side(
+  loaded: Loaded,
+  features: Embeddings,
+  weight: string,
+  signal: AbortSignal | undefined,
+): Promise<NativeSide> {
+  const spec = loaded.spec
+  const bias = `${weight.replace(/\.weight$/, '')}.bias`
+  return {
+    features: features.data,
+    width: features.shape[1],
+    projection: await readTensor(spec, weight, signal),
+    ...(spec.tensors[bias] ? { bias: await readTensor(spec, bias, signal) } : {}),
+  }
+}
+
+async function textFeatures(
+  loaded: Loaded,
+  call: Call,
+  texts: Pairs['texts'],
+  tokenize: TokenizeOptions,
+): Promise<Embeddings> {
+  const width = loaded.spec.text!.width
+  if (texts instanceof Embeddings) {
+    if (texts.shape.length !== 2 || texts.shape[1] !== width)
+      throw argumentError(
+        'pairs.texts',
+        `be rows of ${width} values (output: 'pooled')`,
+        `=shape [${texts.shape.join(', ')}]`,
+      )
+    return texts
+  }
+  const checked = checkEncode({ output: 'pooled' as const, ...(call.signal ? { signal: call.signal } : {}) })
+  return (await encodeTexts(loaded, call, texts, false, checked, checkTokenize(tokenize))) as Embeddings
+}
+
+export async function adapt(
+  loaded: Loaded,
+  pairs: Pairs,
+  options: AdaptOptions | undefined,
+): Promise<Adapter> {
+  const o = checkOptions(options, [
+    'epochs',
+    'batchSize',
+    'learningRate',
+    'weightDecay',
+    'seed',
+    'signal',
+    'onProgress',
+    ...tokenizeOptionNames,
+  ])
+  const signal = checkSignal(o.signal)
+  const onProgress = callback('onProgress', o.onProgress)
+  const training = {
+    epochs: integer('epochs', o.epochs ?? 20, 1),
+    batch: integer('batchSize', o.batchSize ?? 256, 2),
+    rate: rate('learningRate', o.learningRate, 1e-4, Number.MIN_VALUE),
+    weightDecay: rate('weightDecay', o.weightDecay, 0.01, 0),
+    seed: integer('seed', o.seed ?? 1, 0),
+  }
+  needTextTower(loaded)
+  const { images, texts } = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
+  const count = (field: string, value: unknown): number => {
+    if (value instanceof Embeddings) return value.shape[0]!
+    if (Array.isArray(value)) return value.length
+    throw argumentError(field, 'be an array, or pooled features', value)
+  }
+  const n = count('pairs.images', images)
+  if (count('pairs.texts', texts) !== n)
+    throw argumentError(
+      'pairs.texts',
+      `have ${n} elements, one for each image`,
+      `=${count('pairs.texts', texts)}`,
+    )
+  if (n < 2) throw argumentError('pairs.images', 'have two pictures or more', `=${n}`)
+
+  return loaded.calls.run(signal, async call => {
+    const width = pooledWidth(loaded)
+    const [imageFeatures, pooledTexts] = [
+      await featuresOf(loaded, call, 'pairs', images!, 'pooled', false, width, onProgress),
+      await textFeatures(loaded, call, texts!, o),
+    ]
+    const names = projectionNames(loaded.spec)
+    const imageSide = await side(loaded, imageFeatures, names.image!, signal)
+    const textSide = await side(loaded, pooledTexts, names.text!, signal)
+    const job = nextJob()
+    const cancel = () => binding().learn.cancel(job)
+    signal?.throwIfAborted()
+    signal?.addEventListener('abort', cancel)
+    try {
+      const result = await fromNative(
+        () =>
+          binding().learn.contrastive(job, {
+            images: imageSide,
+            texts: textSide,
+            pairs: n,
+            embedDim: loaded.spec.embedDim,
+            logitScale: loaded.spec.logitScale,
+            ...training,
+            threads: loaded.model.threads,
+            backend: kernelBackend(loaded),
+          }),
+        signal,
+      )
+      if (!Number.isFinite(result.loss))
+        throw argumentError('pairs', 'have finite features', '=a loss that is no number')
+      const matrix = (s: NativeSide) => new Embeddings(s.projection, [loaded.spec.embedDim, s.width] as const)
+      const projections = { image: matrix(imageSide), text: matrix(textSide) }
+      return new Adapter(result.logitScale, result.loss, projections, (adapter, file) =>
+        writeAdapter(loaded, file, adapter, { pairs: n, ...training }),
+      )
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  })
+}

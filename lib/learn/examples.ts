@@ -1,0 +1,88 @@
+/** Labelled pictures to learn from, checked and encoded. */
+
+import type { Call } from '../calls.js'
+import { Embeddings } from '../embeddings.js'
+import { checkEncode, type Loaded } from '../encode.js'
+import { encodeImages, imageList } from '../encode-image.js'
+import { argumentError } from '../errors.js'
+import type { ImageInput } from '../image/input.js'
+import { checkOptions } from '../options.js'
+
+/** Labelled pictures: `labels[i]` says what `images[i]` shows. */
+export interface Examples<T extends string = string> {
+  /** Pictures as encodeImage takes them, or what encodeImage made of them with the `output` and `normalize` that is asked for. */
+  images: readonly ImageInput[] | Embeddings
+  labels: readonly T[]
+}
+
+export interface CheckedExamples {
+  images: readonly ImageInput[] | Embeddings
+  labels: readonly string[]
+}
+
+export function checkExamples(field: string, value: unknown): CheckedExamples {
+  const { images, labels } = checkOptions(value as Examples, ['images', 'labels'], field) as Partial<Examples>
+  if (value === undefined) throw argumentError(field, 'be { images, labels }', value)
+  if (!(images instanceof Embeddings) && !Array.isArray(images))
+    throw argumentError(`${field}.images`, 'be an array of pictures, or embeddings of them', images)
+  const n = images instanceof Embeddings ? images.shape[0]! : images.length
+  if (!Array.isArray(labels)) throw argumentError(`${field}.labels`, 'be an array of strings', labels)
+  if (labels.length !== n)
+    throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, `=${labels.length}`)
+  const bad = labels.findIndex(label => typeof label !== 'string')
+  if (bad >= 0) throw argumentError(`${field}.labels[${bad}]`, 'be a string', labels[bad])
+  if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', '=none')
+  return { images, labels }
+}
+
+/** Distinct labels in the order of their first example. */
+export function classesOf(labels: readonly string[]): string[] {
+  return [...new Set(labels)]
+}
+
+/** The class of each label; one that is no class is the caller's mistake. */
+export function owners(field: string, labels: readonly string[], classes: readonly string[]): Int32Array {
+  const index = new Map(classes.map((label, i) => [label, i]))
+  return Int32Array.from(labels, (label, i) => {
+    const owner = index.get(label)
+    if (owner === undefined) throw argumentError(`${field}[${i}]`, 'be one of the labels to learn', label)
+    return owner
+  })
+}
+
+/** What the head reads of each picture: (n, width). */
+export async function featuresOf(
+  loaded: Loaded,
+  call: Call,
+  field: string,
+  images: readonly ImageInput[] | Embeddings,
+  output: 'embedding' | 'pooled',
+  normalize: boolean,
+  width: number | undefined,
+  onProgress?: (progress: { done: number; total: number }) => void,
+): Promise<Embeddings> {
+  if (images instanceof Embeddings) {
+    if (images.shape.length !== 2 || (width !== undefined && images.shape[1] !== width))
+      throw argumentError(
+        `${field}.images`,
+        `be rows of ${width ?? 'one width'} values (output: '${output}')`,
+        `=shape [${images.shape.join(', ')}]`,
+      )
+    return images
+  }
+  const signal = call.signal
+  const checked = checkEncode({
+    output,
+    normalize,
+    ...(signal ? { signal } : {}),
+    ...(onProgress ? { onProgress } : {}),
+  })
+  return (await encodeImages(loaded, call, imageList(loaded, images), checked)) as Embeddings
+}
+
+/** Width of what the image tower pools: of a ViT its width, of a ResNet 32 times that. */
+export function pooledWidth(loaded: Loaded): number | undefined {
+  const image = loaded.spec.image
+  if (!image) return undefined
+  return image.kind === 'vit' ? image.width : 32 * image.width
+}

@@ -1,0 +1,231 @@
+/**
+ * Tip-Adapter (Zhang et al., ECCV 2022): a cache of the examples' embeddings beside the class names. Training-free, or
+ * with its keys fine-tuned (Tip-Adapter-F).
+ */
+
+import { binding, fromNative } from '../binding.js'
+import { type Call, nextJob } from '../calls.js'
+import { Classifier } from '../classifier.js'
+import type { Embeddings } from '../embeddings.js'
+import type { Loaded } from '../encode.js'
+import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode-text.js'
+import { argumentError } from '../errors.js'
+import type { HeadTensor } from '../head.js'
+import { checkLabels, type Label } from '../labels.js'
+import { addCache, products, TipAdapterHead } from '../learned-heads.js'
+import { callback, checkOptions, checkSignal, integer } from '../options.js'
+import { classEmbeddings, type Template } from '../prompts.js'
+import { kernelBackend } from '../similarity.js'
+import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
+
+/** How the keys are trained; the defaults are the published ones. */
+export interface FineTune {
+  /** Default 20. */
+  epochs?: number
+  /** Default 256. */
+  batchSize?: number
+  /** Default 0.001; falls to 0 along a cosine. */
+  learningRate?: number
+  /** Of AdamW, default 0.01. */
+  weightDecay?: number
+  /** Of the order of batches, default 1. */
+  seed?: number
+}
+
+export interface TipAdapterOptions extends TokenizeOptions {
+  /** What the labels of the examples stand for, as `clip.classifier` takes them; default the labels as they are. */
+  labels?: readonly Label[]
+  templates?: Template | readonly Template[]
+  /** Weight of the cache; default 1. */
+  alpha?: number
+  /** Sharpness of the cache: how fast an example's weight falls with distance; default 5.5. */
+  beta?: number
+  /** Labelled pictures that choose alpha (0.1 to 3) and beta (0.1 to 7) instead, 20 values of each. */
+  validation?: Examples
+  /** Train the keys on the examples: true for the published settings. Default false: nothing is trained. */
+  fineTune?: boolean | FineTune
+  signal?: AbortSignal
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+function positive(field: string, value: number | undefined, preset: number): number {
+  if (value === undefined) return preset
+  if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
+    throw argumentError(field, 'be a number more than 0', value)
+  return value
+}
+
+function checkFineTune(value: TipAdapterOptions['fineTune']): Required<FineTune> | undefined {
+  if (value === undefined || value === false) return undefined
+  const f = checkOptions(
+    value === true ? {} : value,
+    ['epochs', 'batchSize', 'learningRate', 'weightDecay', 'seed'],
+    'fineTune',
+  ) as FineTune
+  const decay = f.weightDecay ?? 0.01
+  if (typeof decay !== 'number' || !(decay >= 0))
+    throw argumentError('fineTune.weightDecay', 'be 0 or more', decay)
+  return {
+    epochs: integer('fineTune.epochs', f.epochs ?? 20, 1),
+    batchSize: integer('fineTune.batchSize', f.batchSize ?? 256, 1),
+    learningRate: positive('fineTune.learningRate', f.learningRate, 0.001),
+    weightDecay: decay,
+    seed: integer('fineTune.seed', f.seed ?? 1, 0),
+  }
+}
+
+interface Cache {
+  classes: HeadTensor
+  keys: Float32Array
+  owners: Int32Array
+}
+
+/** Published code, run_tip_adapter_F: cross entropy on the examples themselves. */
+async function train(
+  loaded: Loaded,
+  call: Call,
+  { classes, keys, owners }: Cache,
+  features: Float32Array,
+  f: Required<FineTune>,
+  alpha: number,
+  beta: number,
+): Promise<Float32Array> {
+  const trained = keys.slice()
+  const job = nextJob()
+  const cancel = () => binding().learn.cancel(job)
+  call.signal?.throwIfAborted()
+  call.signal?.addEventListener('abort', cancel)
+  try {
+    await fromNative(
+      () =>
+        binding().learn.tipAdapter(job, {
+          features,
+          labels: owners,
+          classes: classes.data,
+          keys: trained,
+          owners,
+          rows: owners.length,
+          dim: classes.shape[1]!,
+          classCount: classes.shape[0]!,
+          keyCount: owners.length,
+          logitScale: loaded.spec.logitScale,
+          alpha,
+          beta,
+          epochs: f.epochs,
+          batch: f.batchSize,
+          rate: f.learningRate,
+          weightDecay: f.weightDecay,
+          seed: f.seed,
+          threads: loaded.model.threads,
+          backend: kernelBackend(loaded),
+        }),
+      call.signal,
+    )
+  } finally {
+    call.signal?.removeEventListener('abort', cancel)
+  }
+  return trained
+}
+
+const grid = (from: number, to: number, steps: number) =>
+  Array.from({ length: steps }, (_, i) => from + (i * (to - from)) / (steps - 1))
+
+/** alpha and beta with the most right answers on pictures held out; of equals the first, the gentler. */
+async function search(
+  loaded: Loaded,
+  call: Call,
+  { classes, keys, owners }: Cache,
+  held: Embeddings,
+  expected: Int32Array,
+): Promise<{ alpha: number; beta: number; accuracy: number }> {
+  const rows = held.shape[0]
+  const count = classes.shape[0]!
+  const ownersAsFloats = Float32Array.from(owners)
+  const base = await products(loaded, held.data, rows, classes, loaded.spec.logitScale)
+  const affinity = await products(
+    loaded,
+    held.data,
+    rows,
+    { data: keys, shape: [owners.length, classes.shape[1]!] },
+    1,
+  )
+  let best = { alpha: 0, beta: 0, accuracy: -1 }
+  for (const beta of grid(0.1, 7, 20)) {
+    const cache = new Float32Array(rows * count)
+    await addCache(cache, affinity, rows, count, ownersAsFloats, { alpha: 1, beta }, call.signal)
+    for (const alpha of grid(0.1, 3, 20)) {
+      let right = 0
+      for (let r = 0; r < rows; r++) {
+        let at = 0
+        let top = Number.NEGATIVE_INFINITY
+        for (let c = 0; c < count; c++) {
+          const logit = base[r * count + c]! + alpha * cache[r * count + c]!
+          if (logit > top) {
+            top = logit
+            at = c
+          }
+        }
+        right += Number(at === expected[r])
+      }
+      if (right / rows > best.accuracy) best = { alpha, beta, accuracy: right / rows }
+      await new Promise(setImmediate)
+      call.signal?.throwIfAborted()
+    }
+  }
+  return best
+}
+
+export async function tipAdapter<T extends string>(
+  loaded: Loaded,
+  examples: Examples<T>,
+  options: TipAdapterOptions | undefined,
+): Promise<Classifier> {
+  const o = checkOptions(options, [
+    'labels',
+    'templates',
+    'alpha',
+    'beta',
+    'validation',
+    'fineTune',
+    'signal',
+    'onProgress',
+    ...tokenizeOptionNames,
+  ])
+  const signal = checkSignal(o.signal)
+  const onProgress = callback('onProgress', o.onProgress)
+  const fineTune = checkFineTune(o.fineTune)
+  const alpha = positive('alpha', o.alpha, 1)
+  const beta = positive('beta', o.beta, 5.5)
+  const given = checkExamples('examples', examples)
+  const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
+  const labelled = checkLabels(o.labels ?? classesOf(given.labels), o.templates)
+  const labels = labelled.map(c => c.label)
+  const own = owners('examples.labels', given.labels, labels)
+  const expected = validation && owners('validation.labels', validation.labels, labels)
+  const classes = await classEmbeddings(loaded, labelled, { ...checkTokenize(o), signal })
+
+  return loaded.calls.run(signal, async call => {
+    const dim = loaded.spec.embedDim
+    const encode = (field: string, images: typeof given.images, told?: typeof onProgress) =>
+      featuresOf(loaded, call, field, images, 'embedding', true, dim, told)
+    const features = await encode('examples', given.images, onProgress)
+    const cache: Cache = { classes, keys: features.data, owners: own }
+    if (fineTune) cache.keys = await train(loaded, call, cache, features.data, fineTune, alpha, beta)
+    const found =
+      validation &&
+      (await search(loaded, call, cache, await encode('validation', validation.images), expected!))
+    const settings = {
+      alpha: found?.alpha ?? alpha,
+      beta: found?.beta ?? beta,
+      fineTuned: Number(fineTune !== undefined),
+      ...(found ? { validationAccuracy: found.accuracy } : {}),
+    }
+    const head = new TipAdapterHead(
+      classes,
+      { data: cache.keys, shape: [own.length, dim] },
+      { data: Float32Array.from(own), shape: [own.length] },
+      settings,
+    )
+    return new Classifier(loaded, labels, head, { method: 'tip-adapter', examples: own.length })
+  })
+}

@@ -1,0 +1,79 @@
+#pragma once
+// Float32 matrix products of a backend, for what is learned: each packs its second factor, uses it once, and
+// forgets it.
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "backend.h"
+#include "held.h"
+
+namespace clip::learn {
+
+inline Activations dense(const float* data, size_t cols) {
+  return {const_cast<float*>(data), cols * sizeof(float), Dtype::float32, nullptr, nullptr};
+}
+
+class Products {
+ public:
+  Products(const Backend& backend, int threads)
+      : backend_(backend), context_(backend.open(threads), backend.close.f) {
+    if (!context_) throw std::bad_alloc();
+  }
+
+  const Backend& backend() const { return backend_; }
+  Context& context() const { return *context_; }
+
+  // w (out, in) as `multiply` reads it.
+  void pack(void* dst, const float* w, int in, int out) const {
+    backend_.pack({.dst = dst,
+                   .rows = w,
+                   .rowStride = static_cast<size_t>(in),
+                   .in = in,
+                   .out = out,
+                   .firstRow = 0,
+                   .rowCount = out,
+                   .dtype = Dtype::float32});
+  }
+
+  // y (rows, out) = x (rows, in) · wᵀ + bias; w packed from (out, in)
+  void multiply(const float* x, const void* packed, const float* bias, float* y, int rows, int in,
+                int out) const {
+    backend_.linear(*context_, {.x = dense(x, in),
+                                .w = packed,
+                                .bias = bias,
+                                .residual = {},
+                                .y = dense(y, out),
+                                .rows = rows,
+                                .in = in,
+                                .out = out,
+                                .nonlinearity = Nonlinearity::none});
+  }
+
+  // The same with w (out, in) as it is.
+  void byRows(const float* x, const float* w, const float* bias, float* y, int rows, int in, int out) const {
+    const Held packed(backend_, backend_.packedSize(Dtype::float32, in, out));
+    pack(packed.data(), w, in, out);
+    multiply(x, packed.data(), bias, y, rows, in, out);
+  }
+
+  // y (n, out) = aᵀ · b, a (rows, n), b (rows, out): how gradients of weights are summed.
+  void transposed(const float* a, const float* b, float* y, int rows, int n, int out) const {
+    std::vector<float> turnedA(static_cast<size_t>(rows) * n), turnedB(static_cast<size_t>(rows) * out);
+    turn(a, turnedA.data(), rows, n);
+    turn(b, turnedB.data(), rows, out);
+    byRows(turnedA.data(), turnedB.data(), nullptr, y, n, rows, out);
+  }
+
+ private:
+  static void turn(const float* from, float* to, int rows, int cols) {
+    for (int r = 0; r < rows; ++r)
+      for (int c = 0; c < cols; ++c)
+        to[static_cast<size_t>(c) * rows + r] = from[static_cast<size_t>(r) * cols + c];
+  }
+
+  const Backend& backend_;
+  const std::unique_ptr<Context, void (*)(Context*)> context_;
+};
+
+}  // namespace clip::learn

@@ -1,0 +1,94 @@
+/** attention in bfloat16 on every backend. features.test.ts runs this file again without bfloat16 products. */
+
+import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
+import { eachBackend } from '../helpers/each-backend.js'
+import { toBfloat16s, widened } from '../helpers/narrow.js'
+import { normal } from '../helpers/random.js'
+
+eachBackend(
+  'attention in bfloat16',
+  (['full', 'causal', 'tree'] as const).flatMap(mask => [
+    ...[8, 24, 64, 80, 88, 104, 13].map(headDim => ({
+      name: `${mask}, head dimension ${headDim}`,
+      mask,
+      headDim,
+      length: 21,
+    })),
+    ...[1, 10, 50, 77, 197].map(length => ({ name: `${mask}, ${length} tokens`, mask, headDim: 64, length })),
+  ]),
+  async (t, on, { mask, headDim, length }) => {
+    const [sequences, heads] = [2, length > 100 ? 1 : 3]
+    const rows = sequences * length
+    const n = rows * heads * headDim
+    const parent =
+      mask === 'tree'
+        ? Int32Array.from({ length: rows }, (_, r) => (r % 7 ? r - 1 : r ? r >> 1 : -1))
+        : undefined
+    const [q, k, v] = [1, 2, 3].map(seed => toBfloat16s(normal(seed, n))) as [
+      Uint16Array,
+      Uint16Array,
+      Uint16Array,
+    ]
+    const shape = { sequences, length, heads, headDim, mask, parent }
+    const [got, want, exact] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)]
+    const a = { q, k, v, dtype: 'bfloat16', outDtype: 'float32', ...shape } as const
+    await on.run('attention', { ...a, out: got })
+    await on.reference('attention', { ...a, out: want })
+    await on.reference('attention', { q: widened(q), k: widened(k), v: widened(v), out: exact, ...shape })
+    // Rounding moves every weight of a mean by at most 2^-9 of itself, hence the mean by that times the distance of
+    // values from it; float32 sums add what they do in attention.test.ts.
+    const norms = (largestNorm(widened(q), headDim) * largestNorm(widened(k), headDim)) / Math.sqrt(headDim)
+    const sums = 2 * bound(headDim, on.epsilon, norms) + 2 * bound(rows, on.epsilon, 1) + 8 * on.epsilon
+    const most = largest(widened(v))
+    close(t, got, exact, (2 ** -9 * 2 + sums) * most, 'against exact weights')
+    // It rounds what reference rounds: only where exp is next to a tie are their weights different numbers.
+    const distance = (x: Float32Array, y: Float32Array) =>
+      Math.sqrt(x.reduce((sum, value, i) => sum + (value - y[i]!) ** 2, 0))
+    const [apart, rounding] = [distance(got, want), distance(want, exact)]
+    t.true(
+      apart <= rounding / 4 + 1e-6 * Math.sqrt(n),
+      `${apart} from reference, which is ${rounding} from exact`,
+    )
+    if (length > 1) t.true(rounding > 1e-5 * Math.sqrt(n), `${rounding}: reference rounds nothing`)
+
+    const narrow = new Uint16Array(n)
+    await on.run('attention', { q, k, v, out: narrow, dtype: 'bfloat16', ...shape })
+    sameBytes(t, narrow, toBfloat16s(got))
+  },
+)
+
+eachBackend('attention in bfloat16: equal values give themselves', [{ name: '77 tokens' }], async (t, on) => {
+  const shape = { sequences: 1, length: 77, heads: 1, headDim: 64, mask: 'causal' as const }
+  const [q, k] = [1, 2].map(seed => toBfloat16s(normal(seed, 77 * 64))) as [Uint16Array, Uint16Array]
+  const v = toBfloat16s(new Float32Array(77 * 64).fill(1.3))
+  const out = new Uint16Array(77 * 64)
+  await on.run('attention', { q, k, v, out, dtype: 'bfloat16', ...shape })
+  sameBytes(t, out, v)
+})
+
+eachBackend(
+  'attention in bfloat16: a sequence has the same bits in every batch',
+  (['full', 'causal'] as const).map(mask => ({ name: mask, mask })),
+  async (t, on, { mask }) => {
+    const shape = { length: 27, heads: 2, headDim: 80, mask, dtype: 'bfloat16' } as const
+    const size = 27 * 160
+    const [q, k, v] = [1, 2, 3].map(seed => toBfloat16s(normal(seed, 16 * size))) as [
+      Uint16Array,
+      Uint16Array,
+      Uint16Array,
+    ]
+    const all = new Uint16Array(16 * size)
+    await on.run('attention', { q, k, v, out: all, sequences: 16, ...shape })
+    for (const [first, sequences, threads] of [
+      [0, 1, 1],
+      [15, 1, 2],
+      [3, 7, 2],
+      [9, 7, 1],
+    ] as const) {
+      const part = (x: Uint16Array) => x.subarray(first * size, (first + sequences) * size)
+      const out = new Uint16Array(sequences * size)
+      await on.run('attention', { q: part(q), k: part(k), v: part(v), out, sequences, threads, ...shape })
+      sameBytes(t, out, part(all), `${sequences} sequences from ${first}, ${threads} threads`)
+    }
+  },
+)

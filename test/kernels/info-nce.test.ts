@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../../lib/binding.js'
+import { bound, close, sameBytes } from '../helpers/close.js'
+import { eachBackend, type Running } from '../helpers/each-backend.js'
+import { generator } from '../helpers/random.js'
+
+interface Inputs {
+  name: string
+  seed: number
+  rows: number
+  dim: number
+  /** How much a text's row is its image's. */
+  alike: number
+  scale: number
+}
+
+interface Golden extends Inputs {
+  loss: number
+  scaleGradient: number
+  pick: number[]
+  images: number[]
+  texts: number[]
+  imagesNorm: number
+  textsNorm: number
+}
+
+const golden: { cases: Golden[] } = JSON.parse(
+  readFileSync(join(packageRoot, 'test/golden/learn/info-nce.json'), 'utf8'),
+)
+
+/** As make_info_nce.py makes them. */
+function inputs({ seed, rows, dim, alike }: Inputs): { images: Float32Array; texts: Float32Array } {
+  const next = generator(seed)
+  const values = Float64Array.from({ length: 2 * rows * dim }, () => 2 * next() - 1)
+  const unit = (row: (i: number) => number) => {
+    const out = new Float32Array(rows * dim)
+    for (let r = 0; r < rows; r++) {
+      let square = 0
+      for (let j = r * dim; j < (r + 1) * dim; j++) square += row(j) ** 2
+      for (let j = r * dim; j < (r + 1) * dim; j++) out[j] = row(j) / Math.sqrt(square)
+    }
+    return out
+  }
+  return {
+    images: unit(i => values[i]!),
+    texts: unit(i => alike * values[i]! + (1 - alike) * values[rows * dim + i]!),
+  }
+}
+
+async function lossOf(run: Running['run'], c: Inputs, gradients = true, threads = 2) {
+  const values = new Float64Array(2).fill(Number.NaN)
+  const imagesGradient = new Float32Array(c.rows * c.dim).fill(Number.NaN)
+  const textsGradient = imagesGradient.slice()
+  await run('infoNce', {
+    ...inputs(c),
+    rows: c.rows,
+    dim: c.dim,
+    logitScale: c.scale,
+    values,
+    threads,
+    ...(gradients ? { imagesGradient, textsGradient } : {}),
+  })
+  return { loss: values[0]!, scaleGradient: values[1]!, imagesGradient, textsGradient }
+}
+
+/** Of a logit: a dot product of rows of length 1, times the scale. */
+const logitError = (c: Inputs, epsilon: number) => c.scale * (bound(c.dim, epsilon, 1) + 2 * epsilon)
+/** Of a probability, relative: two logits, an exponential, a sum of as many as there are rows. */
+const probabilityError = (c: Inputs, epsilon: number) =>
+  2 * logitError(c, epsilon) + bound(c.rows, epsilon, 1) + 8 * epsilon
+
+/** The most that one row's probabilities in both directions can add up to. */
+function largestShare(c: Inputs): number {
+  const { images, texts } = inputs(c)
+  const { rows, dim, scale } = c
+  const exps = Array.from({ length: rows }, (_, i) =>
+    Array.from({ length: rows }, (_, j) => {
+      let dot = 0
+      for (let k = 0; k < dim; k++) dot += images[i * dim + k]! * texts[j * dim + k]!
+      return Math.exp(scale * (dot - 1))
+    }),
+  )
+  const ofRow = exps.map(row => row.reduce((a, b) => a + b))
+  const ofColumn = exps.map((_, j) => exps.reduce((sum, row) => sum + row[j]!, 0))
+  const byText = exps.map(row => row.reduce((sum, e, j) => sum + e / ofColumn[j]!, 0))
+  const byImage = ofColumn.map((_, j) => exps.reduce((sum, row, i) => sum + row[j]! / ofRow[i]!, 0))
+  return 1 + Math.max(...byText, ...byImage)
+}
+
+const cases: Inputs[] = [
+  { name: 'one pair', seed: 11, rows: 1, dim: 7, alike: 0.5, scale: 10 },
+  { name: 'odd sizes', seed: 12, rows: 19, dim: 33, alike: 0.4, scale: 14 },
+  { name: 'one short of a block', seed: 13, rows: 167, dim: 24, alike: 0.3, scale: 100 },
+  { name: 'two blocks and a bit', seed: 14, rows: 341, dim: 17, alike: 0.2, scale: 30 },
+  { name: 'scale 0', seed: 15, rows: 20, dim: 16, alike: 0.5, scale: 0 },
+  { name: 'logits of +-1000', seed: 16, rows: 40, dim: 8, alike: 0.5, scale: 1000 },
+]
+
+eachBackend('infoNce', cases, async (t, on, c) => {
+  const [got, want] = [await lossOf(on.run, c), await lossOf(on.reference, c)]
+  const epsilon = on.epsilon
+  t.true(Math.abs(got.loss - want.loss) <= 2 * logitError(c, epsilon) + 8 * epsilon + 1e-12)
+  // Each element is scale / (2 rows) * sum of (p - 2 [i = j]) y, |y| <= 1, then a sum over the rows.
+  const share = largestShare(c)
+  const relative = probabilityError(c, epsilon) + bound(c.rows, epsilon, 1) + 4 * epsilon
+  const limit = (c.scale / (2 * c.rows)) * (share + 2) * relative + 1e-30
+  close(t, got.imagesGradient, want.imagesGradient, limit, 'images gradient')
+  close(t, got.textsGradient, want.textsGradient, limit, 'texts gradient')
+  t.true(Math.abs(got.scaleGradient - want.scaleGradient) <= (share + 2) * relative + 1e-12)
+  // Threads do not show, and the loss alone has the same bits.
+  const one = await lossOf(on.run, c, true, 1)
+  sameBytes(t, one.imagesGradient, got.imagesGradient)
+  sameBytes(t, one.textsGradient, got.textsGradient)
+  t.is(one.loss, got.loss)
+  t.is(one.scaleGradient, got.scaleGradient)
+  const alone = await lossOf(on.run, c, false)
+  t.is(alone.loss, got.loss)
+  t.true(Number.isNaN(alone.scaleGradient))
+})
+
+eachBackend(
+  'infoNce against PyTorch',
+  golden.cases.map(c => ({ ...c, name: `${c.rows} x ${c.dim}, scale ${c.scale}` })),
+  async (t, on, c) => {
+    const got = await lossOf(on.run, c)
+    t.true(Math.abs(got.loss - c.loss) <= 1e-5 * Math.max(1, c.loss), `${got.loss} against ${c.loss}`)
+    t.true(Math.abs(got.scaleGradient - c.scaleGradient) <= 1e-5, `${got.scaleGradient}`)
+    for (const name of ['images', 'texts'] as const)
+      for (const [i, at] of c.pick.entries()) {
+        const value = got[`${name}Gradient`][at]!
+        const off = Math.abs(value - c[name][i]!)
+        t.true(off <= 1e-5 * Math.max(1, c[`${name}Norm`]), `${name}[${at}]: ${value} against ${c[name][i]}`)
+      }
+  },
+)
+
+eachBackend('infoNce with a NaN', [{ name: 'in one image' }], async (t, on) => {
+  const c = cases[1]!
+  const { images, texts } = inputs(c)
+  images[5] = Number.NaN
+  const values = new Float64Array(2)
+  await on.run('infoNce', { images, texts, rows: c.rows, dim: c.dim, logitScale: 1, values })
+  t.true(Number.isNaN(values[0]!))
+})
