@@ -7,7 +7,7 @@
 // npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
 // emulation says nothing about hardware. What no run covers is named at the end.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -17,10 +17,12 @@ const folder = join(root, 'build/arm64')
 const addon = join(folder, 'clip_native.node')
 const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
 
-const kernels = ['attention', 'conv', 'cosine', 'dtypes', 'golden', 'layer-norm', 'linear', 'resize', 'rows']
+const kernels = readdirSync(join(root, 'test/kernels'))
+  .map(file => file.replace('.test.ts', ''))
+  .filter(name => name !== 'features' && name !== 'tiles')
 const kernel = name => `dist/test/kernels/${name}.test.js`
 /** They run no entry that a CPU's features replace: once is enough. */
-const withoutProducts = ['golden', 'resize', 'rows', 'cosine', 'layer-norm']
+const withoutProducts = ['activations', 'golden', 'resize', 'rows', 'cosine', 'info-nce', 'layer-norm']
 const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
 // A CPU of qemu each: what it has decides which entries the backend takes. Neon's own tests only where reference has
 // run already.
