@@ -62,7 +62,16 @@ function cpuName(): string {
   if (!existsSync('/proc/cpuinfo')) return name
   const info = readFileSync('/proc/cpuinfo', 'utf8')
   const field = (key: string) => info.match(new RegExp(`^${key}\\s*:\\s*(.*)$`, 'm'))?.[1]
-  return `${name} (family ${field('cpu family') ?? '?'} model ${field('model') ?? '?'})`
+  const [family, model] = [Number(field('cpu family')), Number(field('model'))]
+  const core = field('vendor_id') === 'AuthenticAMD' ? zen(family, model) : undefined
+  return `${name} (${core ? `${core}, ` : ''}family ${family} model ${model})`
+}
+
+/** AMD's core by CPUID, which a virtual machine passes on when it hides the product's name. */
+function zen(family: number, model: number): string | undefined {
+  if (family === 26) return 'Zen 5'
+  if (family === 25) return (model >= 0x10 && model < 0x20) || model >= 0x60 ? 'Zen 4' : 'Zen 3'
+  return undefined
 }
 
 export function versionOf(folder: string, name: string): string {

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels with percent of the peak measured
+ * `npm run bench -- profile`: bench/profile.ts. `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels with percent of the peak measured
  * here, towers, end to end, cold start and memory, event-loop delay. Words choose by name ("linear", "ViT-B/32 float32",
  * "cold"). Results are checked against reference before they are timed.
  */
@@ -12,6 +12,7 @@ import { dtypesHere, type KernelOptions, kernelTasks, peakOf } from './kernels.j
 import { loadNow, machine, machineLine } from './machine.js'
 import { endToEndTasks, loopTasks, startTasks, towerTasks } from './model.js'
 import { plotResults } from './plot.js'
+import { profileTables } from './profile.js'
 import { columns, duration } from './stats.js'
 import type { Result } from './suite.js'
 
@@ -60,8 +61,14 @@ const options: KernelOptions = {
 const peaks = await Promise.all(
   dtypesHere().map(async dtype => `${dtype} ${((await peakOf(dtype, 1)) / 1e9).toFixed(0)}`),
 )
-const head = `${machineLine(where)}; threads ${threads}; peak of one thread, measured: ${peaks.join(', ')} G/s`
+const stream = ((await binding().measure.stream({ threads })) / 1e9).toFixed(1)
+const head = `${machineLine(where)}; threads ${threads}; peak of one thread, measured: ${peaks.join(', ')} G/s; memory ${stream} GB/s`
 process.stderr.write(`${head}\n`)
+if (positionals[0] === 'profile') {
+  positionals.shift()
+  process.stdout.write(await profileTables(options))
+  process.exit()
+}
 await kernelTasks(options)
 await towerTasks(options, values.models.split(','))
 await endToEndTasks(options)

@@ -15,7 +15,7 @@ const VERSION = 1
 /** Where models, ONNX files and pictures of the benchmarks are kept. */
 export const cacheFolder = process.env.CLIP_NATIVE_BENCH_CACHE ?? join(tmpdir(), 'clip-native-bench')
 
-interface Tensor {
+export interface RandomTensor {
   name: string
   shape: number[]
   /** Uniform with this standard deviation around `mean`. */
@@ -26,8 +26,8 @@ interface Tensor {
 const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1)
 
 /** Radford et al. 2021's initialisation, as transformers writes it; norms and biases spread a little, so that none is an identity. */
-function tensorsOf(m: ModelShape): Tensor[] {
-  const all: Tensor[] = []
+function tensorsOf(m: ModelShape): RandomTensor[] {
+  const all: RandomTensor[] = []
   const put = (name: string, shape: number[], std: number, mean = 0) => all.push({ name, shape, std, mean })
   const linear = (name: string, out: number, inn: number, std: number) => {
     put(`${name}.weight`, [out, inn], std)
@@ -69,7 +69,7 @@ function tensorsOf(m: ModelShape): Tensor[] {
 }
 
 /** Fills with uniform numbers (xorshift32): fast, because there are 151 million of them. */
-function fill(values: Float32Array, t: Tensor, seed: number): void {
+function fill(values: Float32Array, t: RandomTensor, seed: number): void {
   let state = (seed * 2654435761) | 0 || 1
   const scale = (t.std * Math.sqrt(3)) / 2 ** 31
   for (let i = 0; i < values.length; i++) {
@@ -128,15 +128,28 @@ function configs(m: ModelShape): Record<string, unknown> {
 }
 
 /** The folder of `m`'s checkpoint (float32 safetensors, OpenAI's vocabulary built in), written if it is not there. */
-export async function randomModel(m: ModelShape): Promise<string> {
-  const folder = join(cacheFolder, `${m.name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-v${VERSION}`)
-  const weights = join(folder, 'model.safetensors')
+export const randomModel = (m: ModelShape): Promise<string> =>
+  randomFolder(
+    m.name,
+    () => configs(m),
+    () => tensorsOf(m),
+  )
+
+/** A checkpoint's folder: its small files as JSON, its tensors as `weightsName`; written if it is not there. */
+export async function randomFolder(
+  name: string,
+  configs: () => Record<string, unknown>,
+  tensors: () => RandomTensor[],
+  weightsName = 'model.safetensors',
+): Promise<string> {
+  const folder = join(cacheFolder, `${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-v${VERSION}`)
+  const weights = join(folder, weightsName)
   if (existsSync(weights)) return folder
-  process.stderr.write(`Writing ${m.name} with random weights to ${folder}\n`)
+  process.stderr.write(`Writing ${name} with random weights to ${folder}\n`)
   await mkdir(folder, { recursive: true })
-  for (const [name, json] of Object.entries(configs(m)))
-    await writeFile(join(folder, name), JSON.stringify(json, null, 2))
-  const all = tensorsOf(m)
+  for (const [file, json] of Object.entries(configs()))
+    await writeFile(join(folder, file), JSON.stringify(json, null, 2))
+  const all = tensors()
   const header: Record<string, unknown> = {}
   let at = 0
   for (const { name, shape } of all) {

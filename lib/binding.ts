@@ -6,8 +6,13 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
-import type { NativeImage } from './image/pixels.js'
+import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
+import type { NativeLoadOptions } from './native-load.js'
+import type { NativeMeasure } from './native-measure.js'
+
+export type { OpTimes } from './native-measure.js'
+export type { NativeLoadOptions, NativeMeasure }
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -23,13 +28,6 @@ export interface NativeBackend {
   borrowed: string
 }
 
-export interface NativeLoadOptions {
-  device: 'auto' | 'cpu' | 'cuda' | 'reference'
-  dtype: Dtype
-  threads: number
-  maxBatchRows: number
-}
-
 /**
  * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` withdraws it (its promise then
  * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers up to 1 MiB are copied, larger
@@ -40,6 +38,8 @@ export interface NativeModel {
   readonly active: string
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
+  /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
+  readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
   encodeImage(
     job: number,
@@ -49,6 +49,8 @@ export interface NativeModel {
   ): Promise<Float32Array>
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
+  /** What of a picture of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
+  reachingPart(width: number, height: number): PicturePart
   /**
    * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
    * 'tokens' fills rows up to lengths[i] and leaves zeros up to max(lengths).
@@ -76,6 +78,22 @@ interface NarrowRows {
   outDtype?: 'float32' | 'bfloat16' | 'int8'
   scale?: Float32Array
   zero?: Int32Array
+}
+
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Of the classes; default float32. */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: 'probability' | 'logit' | 'cosine'
+  threads: number
+  backend: Backend
 }
 
 /** Every kernel resolves to the name of the backend that ran it: the tests check it. */
@@ -134,32 +152,8 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  cosineSoftmax(a: {
-    queries: Float32Array
-    classes: Float32Array
-    out: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineTopK(a: {
-    queries: Float32Array
-    classes: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    classCount: number
-    dim: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
+  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
   /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
   infoNce(a: {
     images: Float32Array
@@ -280,21 +274,24 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
-/** For benchmarks only: what no public kernel gives. */
-export interface NativeMeasure {
-  /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
-  peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
-  /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
-  linear(a: {
+/** A matrix in a file, open. */
+export interface NativeMatrix {
+  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  topK(a: {
+    job: number
+    queries: Float32Array
+    index: Int32Array
+    value: Float32Array
     rows: number
-    inFeatures: number
-    outFeatures: number
-    dtype: 'float32' | 'bfloat16' | 'int8'
+    k: number
+    logitScale: number
+    as: 'probability' | 'logit' | 'cosine'
     threads: number
-    copies: number
     backend: Backend
-    times: Float32Array
   }): Promise<string>
+  cancel(job: number): void
+  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  close(): void
 }
 
 export interface NativeBinding {
@@ -313,12 +310,19 @@ export interface NativeBinding {
   ): Promise<NativeModel>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openMatrix(a: {
+    file: string
+    offset: number
+    rows: number
+    dim: number
+    dtype: 'float32' | 'bfloat16' | 'int8'
+  }): Promise<NativeMatrix>
   measure: NativeMeasure
   learn: NativeLearn
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 2
+export const INTERFACE = 5
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

@@ -17,6 +17,7 @@ import type { LinearProbeOptions } from './learn/linear-probe.js'
 import type { TipAdapterOptions } from './learn/tip-adapter.js'
 import type { Tower } from './load.js'
 import { checkOptions, checkSignal } from './options.js'
+import type { PackCacheUse } from './pack-cache.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
@@ -37,6 +38,11 @@ export interface ClipInfo {
   backend: string
   dtype: Dtype
   threads: number
+  /**
+   * What `packCache: true` came to: 'mapped' from the cache, 'written' there for the next start, or 'failed' (a warning
+   * says why). 'off' without it.
+   */
+  packCache: PackCacheUse
   /** Names the weights: equal for equal weights. */
   fingerprint: string
 }
@@ -78,6 +84,7 @@ export class Clip implements AsyncDisposable {
       backend: model.active,
       dtype,
       threads: model.threads,
+      packCache: model.packCache.use,
       fingerprint: checkpoint.fingerprint,
     })
   }

@@ -60,6 +60,7 @@ async function eachWindow(
     size: loaded.checkpoint.preprocess.size,
     maxPixels: loaded.maxPixels,
     orient: loaded.orient,
+    part: (width, height) => loaded.model.reachingPart(width, height),
     single,
     ...(call.signal ? { signal: call.signal } : {}),
   })

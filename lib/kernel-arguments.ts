@@ -52,6 +52,51 @@ export function bytes(field: string, value: unknown, shape: Shape): Uint8Array {
   return new Uint8Array(value.buffer, value.byteOffset, value.length)
 }
 
+/** Dtypes that an array's class can tell. */
+export type Narrow = 'float32' | 'bfloat16' | 'int8'
+export type Numbers = Float32Array | Uint16Array | Int8Array
+const arrays = { float32: Float32Array, bfloat16: Uint16Array, int8: Int8Array } as const
+
+/** Numbers of one of some dtypes, which the array's class tells. */
+export function numbers(
+  field: string,
+  value: unknown,
+  shape: Shape,
+  dtypes: Narrow[],
+): { array: Numbers; dtype: Narrow } {
+  const dtype = dtypes.find(d => value instanceof arrays[d])
+  if (!dtype) {
+    const kinds = dtypes.map(d => (d === 'float32' ? 'a Float32Array' : `a ${arrays[d].name} of ${d}`))
+    throw argumentError(field, `be ${kinds.join(' or ')}`, value)
+  }
+  sized(field, value as Numbers, shape, dtype === 'float32' ? 'floats' : 'numbers')
+  return { array: value as Numbers, dtype }
+}
+
+/** What the caller's output array asks for. */
+export function outputDtype(field: string, value: unknown): 'float32' | 'bfloat16' {
+  if (value === undefined || value instanceof Float32Array) return 'float32'
+  if (value instanceof Uint16Array) return 'bfloat16'
+  throw argumentError(field, 'be a Float32Array or a Uint16Array of bfloat16', value)
+}
+
+/** The caller's array of that dtype, or a new one. */
+export function outputLike(
+  field: string,
+  value: unknown,
+  dtype: 'float32' | 'bfloat16',
+  shape: Shape,
+  inputs: Record<string, ArrayBufferView | undefined>,
+): Float32Array | Uint16Array {
+  if (value === undefined) {
+    room(field, elements(shape) * arrays[dtype].BYTES_PER_ELEMENT)
+    return new arrays[dtype](elements(shape))
+  }
+  const { array } = numbers(field, value, shape, [dtype])
+  apart(field, array, inputs)
+  return array as Float32Array | Uint16Array
+}
+
 /** The caller's array, or a new one. */
 export function output(
   field: string,

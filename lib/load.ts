@@ -7,8 +7,8 @@ import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
 import type { DownloadProgress } from './hub/index.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
+import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
-import { createTokenizer } from './tokenizer/index.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 export type Tower = 'image' | 'text'
@@ -38,6 +38,13 @@ export interface LoadOptions {
   adapter?: string | URL
   /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
   cacheDir?: string
+  /**
+   * Keep the packed weights in the folder `packed` of the cache folder, about as large as the model's memory (mode
+   * 0600): the next start maps them, shared between processes, with the same results bit for bit. A file that does not
+   * fit is replaced; one that can't be written is a warning (code CLIP_PACK_CACHE), not a failure. Delete such a file or
+   * let it be replaced, but never cut it short: that kills the processes that have it mapped. Default false.
+   */
+  packCache?: boolean
   /** Never touch the network: a model that is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
   offline?: boolean
   /** Told how a download proceeds. */
@@ -59,6 +66,7 @@ const optionNames = [
   'activation',
   'adapter',
   'cacheDir',
+  'packCache',
   'offline',
   'onProgress',
   'signal',
@@ -127,6 +135,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
   const orient = flag('orient', o.orient ?? false)
+  const packCache = flag('packCache', o.packCache ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
   const path = await resolveSource(source, {
     cacheDir: o.cacheDir,
@@ -141,20 +150,34 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const checkpoint = o.adapter === undefined ? own : await withAdapter(own, o.adapter, signal)
   const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
   const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
+  // Its tables and regular expressions take a while to set up: not for pictures alone.
   const tokenizer = spec.text
-    ? await createTokenizer(checkpoint.tokenizer, checkpoint.vocabulary, signal)
+    ? await (await import('./tokenizer/index.js')).createTokenizer(
+        checkpoint.tokenizer,
+        checkpoint.vocabulary,
+        signal,
+      )
     : undefined
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
+  const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
   signal?.throwIfAborted()
   const job = nextJob()
   const cancel = () => native.cancelLoad(job)
   signal?.addEventListener('abort', cancel)
   try {
     const model = await fromNative(
-      () => native.loadModel(job, spec, checkpoint.preprocess, { device, dtype, threads, maxBatchRows }),
+      () =>
+        native.loadModel(job, spec, checkpoint.preprocess, {
+          device,
+          dtype,
+          threads,
+          maxBatchRows,
+          ...(keep ? { packCache: keep } : {}),
+        }),
       signal,
     )
+    warnOfPackCache(model.packCache)
     return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
   } finally {
     signal?.removeEventListener('abort', cancel)

@@ -9,7 +9,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { badCheckpoint, Pace, quote, shapeText } from './checkpoint/errors.js'
 import { readSafetensors } from './checkpoint/safetensors.js'
-import { SourceFile } from './checkpoint/source-file.js'
+import { openSource } from './checkpoint/source-file.js'
 import { TensorTable } from './checkpoint/tensors.js'
 import { ClipError } from './errors.js'
 import { type Json, JsonError, parseJson } from './json.js'
@@ -107,7 +107,7 @@ export class TensorFile {
     mostBytes: number,
     signal?: AbortSignal,
   ): Promise<TensorFile> {
-    const source = await SourceFile.open(file, signal)
+    const source = await openSource(file, signal)
     try {
       if (source.bytes > mostBytes)
         throw badCheckpoint(

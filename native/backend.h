@@ -151,8 +151,10 @@ struct Resize {
   int cropX, cropY, cropWidth, cropHeight;
   Filter filter;
   bool verticalFirst;
-  uint8_t* dst;      // (cropHeight, cropWidth, channels)
-  int firstRow = 0;  // src begins at this row of the picture; the window needs none above it
+  uint8_t* dst;  // (cropHeight, cropWidth, channels)
+  // src is the part of the picture from this row and column on, `columns` wide (0: as the picture). The
+  // window needs no pixel outside it.
+  int firstRow = 0, firstColumn = 0, columns = 0;
 };
 
 // Cuts (n, size, size, 3) pixels into rows of a matrix (n * (size/patch)^2, 3 * patch^2), columns ordered
@@ -200,27 +202,50 @@ struct Normalise {
 
 enum class Score : uint8_t { probability, logit, cosine };
 
+// Dense rows (count, dim) that queries are compared with. bfloat16 is widened, so it scores as the float32
+// matrix of the same numbers does, to the bit.
+//
+// int8: a row's value is scale[j] * byte. A positive scale cancels out of a cosine, so `scale` may be
+// nullptr; a negative one turns the sign, 0 makes the row a zero vector, and one that is not finite makes its
+// scores NaN. The query is rounded to 15 bits, in float32 arithmetic, each operation rounded to nearest even:
+//   step = max(max |x| / 16383, 1e-30), q = clamp(round(x * (1 / step)), -16383, 16383),
+// and cosine = (q . bytes) / |q| / |bytes|, the sums exact in integers; 0 where a side is all zeros. A query
+// with a NaN or an infinity has the cosine NaN.
+struct Classes {
+  const void* data;
+  Dtype dtype = Dtype::float32;  // float32, bfloat16 or int8
+  const float* scale = nullptr;  // int8: (count) or nullptr
+};
+constexpr int kQuerySteps = 16383;
+
 // y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
 // cosines themselves. Both sides are normalised inside (norm at least 1e-12).
 struct CosineSoftmax {
   const float* queries;  // (rows, dim), dense
-  const float* classes;  // (classCount, dim), dense
+  Classes classes;       // (classCount, dim)
   float* y;              // (rows, classCount), dense
   int rows, classCount, dim;
   float scale;
   Score score;
 };
 
-// The k best classes of each query, best first, ties by lower index, with their scores; the probability is
-// over all classes. Streams the class matrix once; the scores of all classes are never stored.
+// The best classes of each query so far, and what the probabilities are made of. A matrix may come in parts,
+// one call after another; when all have been seen, finishTopK (top_k.h) ranks the classes: ties by lower
+// index, NaN above any number. The scores of all classes are never stored.
+constexpr int kTopKBlock = 256;  // classes; the first class of a part is a multiple of it
+struct TopK;                     // top_k.h
+struct TopKSum {
+  double most, sum;  // of one block of one query: the largest score, and the sum of exp(score - most)
+};
 struct CosineTopK {
   const float* queries;  // (rows, dim), dense
-  const float* classes;  // (classCount, dim), dense
-  int32_t* index;        // (rows, k)
-  float* value;          // (rows, k)
-  int rows, classCount, dim, k;
+  Classes classes;       // (classCount, dim): a part of the matrix
+  TopK* best;            // (rows): the classes of this part are pushed, by their index in the whole matrix
+  TopKSum* sums;         // (ceil(classCount / kTopKBlock), rows): of this part's blocks; written
+  int rows, classCount, dim;
+  int32_t firstClass;  // index of the part's first class in the whole matrix
   float scale;
-  Score score;
+  Score score;  // probability: logits here
 };
 
 // The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as open_clip's
@@ -286,6 +311,8 @@ struct Backend {
   Entry<void(Context*)> close;
   Entry<void*(size_t bytes)> alloc;  // 64-byte aligned, zeroed; nullptr when there is no memory
   Entry<void(void*, size_t bytes)> free;
+  bool plainMemory =
+      false;  // what alloc gives can be read by this process, and weights may lie elsewhere in it
   Entry<void(void* dst, const void* src, size_t)> upload;
   Entry<void(void* dst, const void* src, size_t)> download;  // waits for what was queued before it
   int packRows;                                              // granularity of Pack

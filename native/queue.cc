@@ -221,11 +221,9 @@ bool Queue::encode(const std::vector<JobPtr>& jobs) {
     const int size = model_->config().preprocess.size;
     const size_t perImage = size_t{3} * size * size;
     for (const JobPtr& job : jobs) {
-      job->floats = job->images.size() * perImage;
-      job->out.reset(new float[job->floats]);
       for (size_t i = 0; i < job->images.size(); ++i) {
         if (job->cancelled) break;
-        model_->preprocess(job->images[i], job->out.get() + i * perImage);
+        model_->preprocess(job->images[i], job->planes + i * perImage);
       }
     }
     return true;

@@ -32,8 +32,9 @@ class Queue : public std::enable_shared_from_this<Queue> {
     Output output = Output::embedding;
     bool normalise = true;
     std::vector<Image> images;          // image, preprocess
+    float* planes = nullptr;            // preprocess: the caller's memory for its result
     std::vector<int32_t> ids, lengths;  // text
-    // Without failure the result is in `out`. Failures: Cancelled, Error, std::bad_alloc, ...
+    // Without failure the result is in `out`, or in `planes`. Failures: Cancelled, Error, std::bad_alloc, ...
     std::function<void(std::exception_ptr failure)> done;
     std::unique_ptr<float[]> out;
     size_t floats = 0;

@@ -1,6 +1,7 @@
 // The specification: every op in plain loops with double accumulators, one comment per equation. The other
 // backends are tested against this file, and this file against golden values of the original implementations.
-// Work is split over rows only. Linear and conv are in reference_linear.cc.
+// Work is split over rows only. Linear and conv are in reference_linear.cc, the cosines in
+// reference_cosine.cc.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -127,68 +128,6 @@ void pool(Context& context, const Pooling& p) {
   });
 }
 
-double norm(const float* x, int n) {
-  double sum = 0;
-  for (int i = 0; i < n; i++) sum += double(x[i]) * x[i];
-  const double root = std::sqrt(sum);
-  return root < 1e-12 ? 1e-12 : root;  // torch.nn.functional.normalize; NaN stays NaN
-}
-
-// y = x / max(|x|, 1e-12).
-void normalise(Context& context, const Normalise& n) {
-  eachRow(context.threads, n.rows, [&](int r) {
-    const double length = norm(in(n.x, r), n.cols);
-    for (int i = 0; i < n.cols; i++) out(n.y, r)[i] = float(in(n.x, r)[i] / length);
-  });
-}
-
-double cosine(const float* a, const float* b, int n) {
-  double dot = 0;
-  for (int i = 0; i < n; i++) dot += double(a[i]) * b[i];
-  return dot / norm(a, n) / norm(b, n);
-}
-
-// p(class | query) = softmax(scale * cosine): Radford et al. 2021 section 3.1.2.
-void cosineSoftmax(Context& context, const CosineSoftmax& c) {
-  eachRow(context.threads, c.rows, [&](int r) {
-    const float* query = c.queries + size_t(r) * c.dim;
-    float* y = c.y + size_t(r) * c.classCount;
-    std::vector<double> score(c.classCount);
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int j = 0; j < c.classCount; j++) {
-      const double v = cosine(query, c.classes + size_t(j) * c.dim, c.dim);
-      top = std::max(top, score[j] = c.score == Score::cosine ? v : c.scale * v);
-    }
-    for (double v : score) sum += std::exp(v - top);
-    for (int j = 0; j < c.classCount; j++)
-      y[j] = float(c.score == Score::probability ? std::exp(score[j] - top) / sum : score[j]);
-  });
-}
-
-// The same, the k best only: by score, ties by lower index; NaN counts as best, as in torch.topk.
-void cosineTopK(Context& context, const CosineTopK& c) {
-  eachRow(context.threads, c.rows, [&](int r) {
-    const float* query = c.queries + size_t(r) * c.dim;
-    std::vector<double> score(c.classCount);
-    std::vector<int> order(c.classCount);
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int j = 0; j < c.classCount; j++) {
-      const double v = cosine(query, c.classes + size_t(j) * c.dim, c.dim);
-      top = std::max(top, score[j] = c.score == Score::cosine ? v : c.scale * v);
-      order[j] = j;
-    }
-    for (double v : score) sum += std::exp(v - top);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-      return std::isnan(score[a]) ? !std::isnan(score[b]) : score[a] > score[b];
-    });
-    for (int i = 0; i < c.k; i++) {
-      const double v = score[order[i]];
-      c.index[size_t(r) * c.k + i] = order[i];
-      c.value[size_t(r) * c.k + i] = float(c.score == Score::probability ? std::exp(v - top) / sum : v);
-    }
-  });
-}
-
 }  // namespace
 }  // namespace reference
 
@@ -204,6 +143,7 @@ const Backend referenceBackend{
     .close = cpuClose,
     .alloc = cpuAlloc,
     .free = cpuFree,
+    .plainMemory = true,
     .upload = cpuCopy,
     .download = cpuCopy,
     .packRows = 1,

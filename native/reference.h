@@ -19,6 +19,11 @@ void convert(Context&, const Convert&);
 // x (cols) as row r of y, in y's dtype
 void writeRow(const Activations& y, int r, const float* x, int cols);
 
+// reference_cosine.cc
+void normalise(Context&, const Normalise&);
+void cosineSoftmax(Context&, const CosineSoftmax&);
+void cosineTopK(Context&, const CosineTopK&);
+
 void resize(Context&, const Resize&);    // reference_resize.cc
 void infoNce(Context&, const InfoNce&);  // reference_info_nce.cc
 

@@ -21,6 +21,88 @@ double triangle(double x) {
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
+int columnsOf(const Resize& r) { return r.columns ? r.columns : r.width; }
+
+// Where pixel (x, y) of the picture lies in src, in pixels.
+size_t pixelAt(const Resize& r, int x, int y) {
+  return size_t(y - r.firstRow) * columnsOf(r) + (x - r.firstColumn);
+}
+
+// Where the filter stands for output position i and how far it reaches.
+struct Stretch {
+  double centre, support, inverse;
+  Stretch(int in, int out, int i, Filter filter) {
+    const double scale = double(in) / out, stretch = scale < 1.0 ? 1.0 : scale;
+    centre = (i + 0.5) * scale;
+    support = (filter == Filter::bilinear ? 1.0 : 2.0) * stretch;
+    inverse = 1.0 / stretch;
+  }
+};
+
+int32_t fixedPoint(double weight) {
+  return int32_t((weight < 0 ? -0.5 : 0.5) + weight * (1 << kResampleBits));
+}
+
+// Room for the taps of any position, a multiple of 8.
+int strideOf(int in, int out, Filter filter) {
+  const double most = std::ceil(Stretch(in, out, 0, filter).support) * 2 + 1;
+  return int((std::min(most, double(in)) + 7) / 8) * 8;
+}
+
+// One axis of a Resize: output positions [begin, end).
+struct Axis {
+  int in, out, begin, end;
+  Filter filter;
+  bool horizontal;
+};
+
+// 8 MB; the vector kernels spread them out to four times as much.
+constexpr size_t kMostCoefficients = size_t{1} << 21;
+
+// A pass without a table: sums of whole rows or columns grow tap by tap. They may wrap on the way, as the
+// kernels' do.
+void passByTaps(const ResizePass& p, const Axis& axis) {
+  const int n = p.channels, columns = p.x1 - p.x0, others = axis.horizontal ? p.y1 - p.y0 : columns;
+  const size_t row = size_t(p.width) * n;
+  std::vector<uint32_t> sums(size_t(others) * n);
+  for (int i = axis.begin; i < axis.end; i++) {
+    const int first = tapsOf(axis.in, axis.out, i, axis.filter).first;
+    std::fill(sums.begin(), sums.end(), 1u << (kResampleBits - 1));
+    eachTap(axis.in, axis.out, i, axis.filter, [&](int from, const double* w, int count) {
+      const uint8_t* src = axis.horizontal
+                               ? p.src + size_t(p.y0 - p.top) * row + size_t(first + from - p.left) * n
+                               : p.src + size_t(first + from - p.top) * row + size_t(p.x0 - p.left) * n;
+      for (int j = 0; j < count; j++, src += axis.horizontal ? n : row) {
+        const auto k = uint32_t(fixedPoint(w[j]));
+        for (int o = 0; o < others; o++)
+          for (int c = 0; c < n; c++)
+            sums[size_t(o) * n + c] += src[size_t(o) * (axis.horizontal ? row : n) + c] * k;
+      }
+    });
+    for (int o = 0; o < others; o++)
+      for (int c = 0; c < n; c++) {
+        const size_t at =
+            axis.horizontal ? size_t(o) * columns + (i - axis.begin) : size_t(i - axis.begin) * columns + o;
+        p.dst[at * n + c] = clip8(int32_t(sums[size_t(o) * n + c]));
+      }
+  }
+}
+
+void pass(ResizePass p, const Axis& axis, void (*kernel)(const ResizePass&)) {
+  const int stride = strideOf(axis.in, axis.out, axis.filter);
+  if (size_t(axis.end - axis.begin) * stride > kMostCoefficients) return passByTaps(p, axis);
+  const Coefficients c = coefficients(axis.in, axis.out, axis.begin, axis.end, axis.filter);
+  p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride;
+  kernel(p);
+}
+
+// The source positions that the output positions of an axis reach.
+Coefficients::Taps reach(const Axis& axis) {
+  const int first = tapsOf(axis.in, axis.out, axis.begin, axis.filter).first;
+  const Coefficients::Taps last = tapsOf(axis.in, axis.out, axis.end - 1, axis.filter);
+  return {first, last.first + last.count - first};
+}
+
 void nearest(const Resize& r) {
   const std::vector<int> xs = nearestIndex(r.width, r.outWidth, r.cropX, r.cropX + r.cropWidth);
   const std::vector<int> ys = nearestIndex(r.height, r.outHeight, r.cropY, r.cropY + r.cropHeight);
@@ -28,40 +110,54 @@ void nearest(const Resize& r) {
   for (int y : ys)
     for (int x : xs)
       for (int c = 0; c < r.channels; c++)
-        *dst++ = x < 0 || y < 0 ? 0 : r.src[(size_t(y - r.firstRow) * r.width + x) * r.channels + c];
+        *dst++ = x < 0 || y < 0 ? 0 : r.src[pixelAt(r, x, y) * r.channels + c];
 }
 
 }  // namespace
 
 // Pillow's precompute_coeffs. The filter is stretched by the scale when shrinking, which is what makes the
 // result antialiased.
-Coefficients::Taps tapWeights(int in, int out, int i, Filter filter, std::vector<double>& w) {
-  double (*const weight)(double) = filter == Filter::bilinear ? triangle : bicubic;
-  const double scale = double(in) / out, stretch = scale < 1.0 ? 1.0 : scale;
-  const double support = (filter == Filter::bilinear ? 1.0 : 2.0) * stretch, inverse = 1.0 / stretch;
-  const double centre = (i + 0.5) * scale;
-  const int first = std::max(0, int(centre - support + 0.5)),
-            last = std::min(in, int(centre + support + 0.5));
-  if (w.size() < size_t(last - first)) w.resize(size_t(last - first));
-  double sum = 0;
-  for (int x = first; x < last; x++) sum += w[x - first] = weight((x - centre + 0.5) * inverse);
-  if (sum != 0.0)
-    for (int x = 0; x < last - first; x++) w[x] /= sum;
+Coefficients::Taps tapsOf(int in, int out, int i, Filter filter) {
+  const Stretch s(in, out, i, filter);
+  const int first = int(std::max(0.0, s.centre - s.support + 0.5)),
+            last = int(std::min(double(in), s.centre + s.support + 0.5));
   return {first, last - first};
+}
+
+void eachTap(int in, int out, int i, Filter filter, const std::function<void(int, const double*, int)>& use) {
+  double (*const weight)(double) = filter == Filter::bilinear ? triangle : bicubic;
+  const Stretch s(in, out, i, filter);
+  const Coefficients::Taps t = tapsOf(in, out, i, filter);
+  std::vector<double> w(size_t(std::min(t.count, kTapsAtOnce)));
+  const auto weightOf = [&](int j) { return weight((t.first + j - s.centre + 0.5) * s.inverse); };
+  double sum = 0;
+  for (int j = 0; j < t.count; j++) {
+    const double v = weightOf(j);
+    if (j < kTapsAtOnce) w[j] = v;
+    sum += v;
+  }
+  for (int from = 0; from < t.count; from += kTapsAtOnce) {
+    const int n = std::min(kTapsAtOnce, t.count - from);
+    for (int j = 0; j < n; j++) {
+      if (from > 0) w[j] = weightOf(from + j);
+      if (sum != 0.0) w[j] /= sum;
+    }
+    use(from, w.data(), n);
+  }
 }
 
 // Pillow's normalize_coeffs_8bpc.
 Coefficients coefficients(int in, int out, int begin, int end, Filter filter) {
-  const double support = (filter == Filter::bilinear ? 1.0 : 2.0) * std::max(1.0, double(in) / out);
   Coefficients c;
-  c.stride = (int(std::ceil(support)) * 2 + 1 + 7) / 8 * 8;
+  c.stride = strideOf(in, out, filter);
   c.at.resize(size_t(end - begin));
   c.k.assign(size_t(end - begin) * c.stride, 0);
-  std::vector<double> w(c.stride);
   for (int i = begin; i < end; i++) {
-    const Coefficients::Taps t = c.at[i - begin] = tapWeights(in, out, i, filter, w);
+    c.at[i - begin] = tapsOf(in, out, i, filter);
     int32_t* k = &c.k[size_t(i - begin) * c.stride];
-    for (int x = 0; x < t.count; x++) k[x] = int32_t((w[x] < 0 ? -0.5 : 0.5) + w[x] * (1 << kResampleBits));
+    eachTap(in, out, i, filter, [k](int from, const double* w, int n) {
+      for (int j = 0; j < n; j++) k[from + j] = fixedPoint(w[j]);
+    });
   }
   return c;
 }
@@ -80,39 +176,46 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   if (x0 >= x1 || y0 >= y1) return;
   if (r.filter == Filter::nearest) return nearest(r);
   const bool wide = r.width != r.outWidth, high = r.height != r.outHeight;  // no pass where no size changes
-  Coefficients h, v;
-  if (wide) h = coefficients(r.width, r.outWidth, x0, x1, r.filter);
-  if (high) v = coefficients(r.height, r.outHeight, y0, y1, r.filter);
+  const Axis across{r.width, r.outWidth, x0, x1, r.filter, true},
+      down{r.height, r.outHeight, y0, y1, r.filter, false};
   // The columns and rows of the source that reach the window.
-  const int left = wide ? h.at.front().first : x0, right = wide ? h.at.back().first + h.at.back().count : x1;
-  const int top = high ? v.at.front().first : y0, bottom = high ? v.at.back().first + v.at.back().count : y1;
-  const size_t bytes = size_t(r.width) * (bottom - r.firstRow) * r.channels;
-  ResizePass p{r.src, r.src + bytes, 0, r.firstRow, r.width, r.channels, nullptr, nullptr, 0, x0, x1, y0,
-               y1,    r.dst};
-  const auto use = [&p](const Coefficients& c) { p.at = c.at.data(), p.k = c.k.data(), p.stride = c.stride; };
+  const Coefficients::Taps columns = wide ? reach(across) : Coefficients::Taps{x0, x1 - x0};
+  const Coefficients::Taps rows = high ? reach(down) : Coefficients::Taps{y0, y1 - y0};
+  const size_t bytes = size_t(columnsOf(r)) * (rows.first + rows.count - r.firstRow) * r.channels;
+  ResizePass p{r.src,
+               r.src + bytes,
+               r.firstColumn,
+               r.firstRow,
+               columnsOf(r),
+               r.channels,
+               nullptr,
+               nullptr,
+               0,
+               x0,
+               x1,
+               y0,
+               y1,
+               r.dst};
   if (wide && high) {
     // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
     // round.
     if (r.verticalFirst)
-      p.x0 = left, p.x1 = right;
+      p.x0 = columns.first, p.x1 = columns.first + columns.count;
     else
-      p.y0 = top, p.y1 = bottom;
+      p.y0 = rows.first, p.y1 = rows.first + rows.count;
     std::vector<uint8_t> middle(size_t(p.x1 - p.x0) * (p.y1 - p.y0) * r.channels);
     p.dst = middle.data();
-    use(r.verticalFirst ? v : h);
-    (r.verticalFirst ? vertical : horizontal)(p);
+    r.verticalFirst ? pass(p, down, vertical) : pass(p, across, horizontal);
     p.src = middle.data(), p.srcEnd = p.src + middle.size();
     p.left = p.x0, p.top = p.y0, p.width = p.x1 - p.x0;
     p.x0 = x0, p.x1 = x1, p.y0 = y0, p.y1 = y1, p.dst = r.dst;
-    use(r.verticalFirst ? h : v);
-    (r.verticalFirst ? horizontal : vertical)(p);
+    r.verticalFirst ? pass(p, across, horizontal) : pass(p, down, vertical);
   } else if (wide || high) {
-    use(wide ? h : v);
-    (wide ? horizontal : vertical)(p);
+    wide ? pass(p, across, horizontal) : pass(p, down, vertical);
   } else {
     const size_t row = size_t(r.cropWidth) * r.channels;
     for (int y = y0; y < y1; y++)
-      std::memcpy(r.dst + (y - y0) * row, r.src + (size_t(y - r.firstRow) * r.width + x0) * r.channels, row);
+      std::memcpy(r.dst + (y - y0) * row, r.src + pixelAt(r, x0, y) * r.channels, row);
   }
 }
 

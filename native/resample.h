@@ -4,6 +4,7 @@
 // multiply-add (the build has -ffp-contract=off), because one differing last bit of a coefficient would show
 // in the picture.
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "backend.h"
@@ -25,9 +26,14 @@ struct Coefficients {
 };
 Coefficients coefficients(int in, int out, int begin, int end, Filter);
 
-// The weights of output position i before they are rounded to fixed point; they sum to 1. `weights` grows as
-// needed.
-Coefficients::Taps tapWeights(int in, int out, int i, Filter, std::vector<double>& weights);
+// The source positions that output position i is made of.
+Coefficients::Taps tapsOf(int in, int out, int i, Filter);
+
+// Hands out the weights of output position i before they are rounded to fixed point, which sum to 1:
+// use(j, w, n) gets those of taps j .. j + n - 1. A position of a picture made much smaller has millions of
+// taps, so n is at most kTapsAtOnce; the calls are in order, and most positions need only one.
+constexpr int kTapsAtOnce = 1 << 15;
+void eachTap(int in, int out, int i, Filter, const std::function<void(int, const double*, int)>& use);
 
 // NEAREST: the source index of every output position in [begin, end), -1 where Pillow's running sum leaves
 // the axis (the pixel is then 0). Position is a running sum of the scale from scale / 2 on, as in
@@ -54,7 +60,8 @@ struct ResizePass {
 };
 
 // The whole of a Resize in terms of its two passes: which rows and columns they need, in which order they
-// run, which is skipped. Nearest needs neither.
+// run, which is skipped. Nearest needs neither. A pass whose coefficients would take more than some megabytes
+// (a side of half a million pixels) is made here, tap by tap, with no table of them.
 void resizeWith(const Resize&, void (*horizontal)(const ResizePass&), void (*vertical)(const ResizePass&));
 
 }  // namespace clip

@@ -2,6 +2,7 @@
 
 import { model } from '../cases.js'
 import { randomModel } from '../random-model.js'
+import { randomResNet, rn50 } from '../random-resnet.js'
 import { median } from '../stats.js'
 import { type Effort, type Entry, leastCosine, ratios, runArena } from './arena.js'
 import { onnxFile } from './onnx-clip.js'
@@ -14,12 +15,13 @@ export async function modelRows(
   threads: number,
   effort: Effort,
   log: (text: string) => void,
+  names: readonly string[] = ['ViT-B/16', 'ViT-L/14', 'RN50'],
 ): Promise<Row[]> {
   const rows: Row[] = []
-  for (const name of ['ViT-B/16', 'ViT-L/14']) {
-    const shape = model(name)
-    const folder = await randomModel(shape)
-    const one = { kind: 'image' as const, batch: 1, size: shape.image.size }
+  for (const name of names) {
+    const folder = await (name === 'RN50' ? randomResNet() : randomModel(model(name)))
+    const size = name === 'RN50' ? rn50.size : model(name).image.size
+    const one = { kind: 'image' as const, batch: 1, size }
     const entries: Entry[] = []
     for (const dtype of ['float32', 'int8'] as const)
       entries.push({

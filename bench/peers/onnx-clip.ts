@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Graph } from './onnx-file.js'
+import { resNet } from './onnx-resnet.js'
 import { perChannel, perTensor, transposed, uint8Table } from './quantise.js'
 import { type Checkpoint, openCheckpoint } from './safetensors.js'
 
@@ -27,13 +28,13 @@ interface ClipConfig {
   text_config: TowerConfig & { max_position_embeddings: number; eos_token_id: number }
 }
 
-class Exporter {
+export class Exporter {
   readonly graph = new Graph()
   /** DynamicQuantizeLinear of an activation: one for all products that read it. */
   private readonly quantised = new Map<string, string[]>()
 
   constructor(
-    private readonly checkpoint: Checkpoint,
+    readonly checkpoint: Checkpoint,
     private readonly int8: boolean,
   ) {}
 
@@ -97,24 +98,40 @@ class Exporter {
     return graph.node('DequantizeLinear', [graph.node('Gather', [values, ids]), scale, zero])
   }
 
-  convolution(x: string, weight: string, patch: number): string {
+  /** `data`: weights (out, in, kernel, kernel) as `shape` says. */
+  convolution(
+    x: string,
+    weight: string,
+    { shape, data, bias }: { shape: number[]; data: Float32Array; bias?: Float32Array },
+    stride: number,
+    pad = 0,
+  ): string {
     const { graph } = this
-    const { shape, data } = this.checkpoint.tensor(weight)
+    const [out, , kernel] = shape as [number, number, number]
     const attributes = {
       dilations: [1, 1],
       group: 1,
-      kernel_shape: [patch, patch],
-      pads: [0, 0, 0, 0],
-      strides: [patch, patch],
+      kernel_shape: [kernel, kernel],
+      pads: [pad, pad, pad, pad],
+      strides: [stride, stride],
     }
-    if (!this.int8) return graph.node('Conv', [x, graph.tensor(weight, shape, 'float32', data)], attributes)
+    if (!this.int8) {
+      const inputs = [x, graph.tensor(weight, shape, 'float32', data)]
+      if (bias) inputs.push(graph.tensor(`${weight}_bias`, [out], 'float32', bias))
+      return graph.node('Conv', inputs, attributes)
+    }
     const [q, scale, zero] = this.quantise(x) as [string, string, string]
     const w = perTensor(data)
     const values = graph.tensor(`${weight}_quantized`, shape, 'int8', w.values)
     const weightScale = graph.tensor(`${weight}_scale`, [], 'float32', Float32Array.of(w.scale))
     const weightZero = graph.tensor(`${weight}_zero_point`, [], 'int8', Int8Array.of(0))
     const sum = graph.node('ConvInteger', [q, values, zero, weightZero], attributes)
-    return graph.node('Mul', [graph.node('Cast', [sum], { to: 1 }), graph.node('Mul', [scale, weightScale])])
+    const y = graph.node('Mul', [
+      graph.node('Cast', [sum], { to: 1 }),
+      graph.node('Mul', [scale, weightScale]),
+    ])
+    if (!bias) return y
+    return graph.node('Add', [y, graph.tensor(`${weight}_bias`, [1, out, 1, 1], 'float32', bias)])
   }
 
   private activation(x: string, kind: string): string {
@@ -161,7 +178,8 @@ function vision(e: Exporter, config: ClipConfig): Graph {
   const grid = Math.floor(c.image_size / c.patch_size)
   const pixels = graph.input('pixel_values', 'float32', ['batch', 3, c.image_size, c.image_size])
   const name = 'vision_model.embeddings'
-  const conv = e.convolution(pixels, `${name}.patch_embedding.weight`, c.patch_size)
+  const patchWeight = `${name}.patch_embedding.weight`
+  const conv = e.convolution(pixels, patchWeight, e.checkpoint.tensor(patchWeight), c.patch_size)
   const patches = graph.node(
     'Transpose',
     [graph.node('Reshape', [conv, graph.ints([0, c.hidden_size, grid * grid])])],
@@ -239,9 +257,14 @@ export async function onnxFile(folder: string, tower: OnnxTower, dtype: OnnxDtyp
   if (existsSync(file)) return file
   process.stderr.write(`Writing ${file}\n`)
   await mkdir(join(folder, 'onnx'), { recursive: true })
-  const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as ClipConfig
-  const checkpoint = await openCheckpoint(join(folder, 'model.safetensors'))
+  const names = ['model.safetensors', 'open_clip_model.safetensors']
+  const checkpoint = await openCheckpoint(names.map(n => join(folder, n)).find(existsSync)!)
   const exporter = new Exporter(checkpoint, dtype === 'int8')
+  if (checkpoint.names.includes('visual.attnpool.positional_embedding')) {
+    await resNet(exporter).write(file)
+    return file
+  }
+  const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as ClipConfig
   await (tower === 'vision' ? vision(exporter, config) : text(exporter, config)).write(file)
   return file
 }

@@ -23,6 +23,7 @@ export function table(rows: readonly Row[]): string {
       'limit',
       'measured',
       'middle half',
+      'in cpu time',
       'ours',
       'rival',
       'cosine',

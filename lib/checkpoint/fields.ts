@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { CONFIG_LIMITS, type Json, JsonError, type JsonLimits, type JsonObject, parseJson } from '../json.js'
 import { inSlices } from '../slices.js'
 import { badConfig } from './errors.js'
-import { SourceFile } from './source-file.js'
+import { openSource } from './source-file.js'
 
 export function kindOfJson(value: Json | undefined): string {
   if (value === undefined) return 'nothing'
@@ -103,7 +103,7 @@ export async function readJsonFile(
   limits: JsonLimits = CONFIG_LIMITS,
   largest = LARGEST_CONFIG,
 ): Promise<Fields> {
-  const file = await SourceFile.open(path, signal)
+  const file = await openSource(path, signal)
   try {
     if (file.bytes > largest)
       throw badConfig(

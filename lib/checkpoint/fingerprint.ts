@@ -7,6 +7,7 @@ import type { TensorTable } from './tensors.js'
 
 const SAMPLES = 256
 const SAMPLE_BYTES = 4096
+const TOGETHER = 64
 const PIECE = 256 * 1024
 
 /** 32 hexadecimal digits: SHA-256 over every file's header and 256 evenly spaced samples, and the numbers of the spec. */
@@ -22,9 +23,9 @@ export async function fingerprint(table: TensorTable, model: ModelSpec, pace: Pa
       hash.update(await file.read(position + at, Math.min(PIECE, length - at)))
     const bytes = Math.min(SAMPLE_BYTES, file.bytes)
     const step = (file.bytes - bytes) / (SAMPLES - 1)
-    // Eight reads at once: libuv has four threads, and each may wait for a disk.
-    for (let i = 0; i < SAMPLES; i += 8) {
-      const reads = Array.from({ length: 8 }, (_, k) => file.read(Math.floor((i + k) * step), bytes))
+    // Many at once: libuv's threads wait for a disk, and each wait of ours for them costs a fifth of a millisecond.
+    for (let i = 0; i < SAMPLES; i += TOGETHER) {
+      const reads = Array.from({ length: TOGETHER }, (_, k) => file.read(Math.floor((i + k) * step), bytes))
       for (const sample of await Promise.all(reads)) hash.update(sample)
       pace.restart()
     }

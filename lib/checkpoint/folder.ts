@@ -1,7 +1,7 @@
 /** Model folders and single weight files: which files of which family are there, and which of them are read. */
 
 import { dirname, join } from 'node:path'
-import { readVocabulary } from '../tokenizer/index.js'
+import { readVocabulary } from '../tokenizer/read-vocabulary.js'
 import { badCheckpoint, badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
 import { fingerprint } from './fingerprint.js'
@@ -10,7 +10,7 @@ import { isOpenaiLayout, isOpenaiOrigin, type OpenclipSizes, readOpenai } from '
 import { openclipSizes } from './openclip.js'
 import { huggingFacePreprocess, openaiPreprocess, openclipPreprocess } from './processor.js'
 import { readShards } from './safetensors.js'
-import { kindOf, type SourceFile, statPath } from './source-file.js'
+import { type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
 import { TensorTable } from './tensors.js'
 import { readWeights } from './weights.js'
@@ -147,13 +147,7 @@ async function huggingFaceCheckpoint(folder: string, table: TensorTable, job: Jo
   )
 }
 
-/** The folder's vocabulary; its files are checked first, because opening a FIFO would wait for its writer. */
 async function vocabularyOf(folder: string, pace: Pace): Promise<Checkpoint['vocabulary']> {
-  for (const name of ['vocab.json', 'merges.txt', 'tokenizer.json']) {
-    const stats = await statPath(join(folder, name))
-    if (stats && !stats.isFile())
-      throw badCheckpoint(join(folder, name), undefined, `is ${kindOf(stats)}, not a file`)
-  }
   const vocabulary = await readVocabulary(folder, pace.signal)
   pace.restart()
   return vocabulary

@@ -1,10 +1,11 @@
 /** From a path to everything `load` needs to know. Formats are told by content; the file's name decides nothing. */
 
 import { resolve } from 'node:path'
+import { kindOf } from '../regular-file.js'
 import { badCheckpoint, Pace } from './errors.js'
 import { readFolder, readSingleFile } from './folder.js'
 import { checkOptions } from './options.js'
-import { kindOf, type SourceFile, statPath } from './source-file.js'
+import { type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
 
 export type * from './spec.js'

@@ -9,7 +9,7 @@ import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, par
 import { inSlices } from '../slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson, readJsonFile } from './fields.js'
-import { SourceFile } from './source-file.js'
+import { openSource, type SourceFile } from './source-file.js'
 import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
 
 /** Of 20 000 tensors it is 6 MB; the format allows 100 MB. */
@@ -166,6 +166,8 @@ function entry(
 }
 
 const MOST_SHARDS = 1000
+/** Of a file's name, in UTF-16 units: what file systems take, and what a message can hold. */
+const LONGEST_NAME = 255
 
 /** model.safetensors.index.json: {weight_map: {tensor: file}}, its files beside it. */
 export async function readShards(
@@ -183,6 +185,7 @@ export async function readShards(
     if (
       typeof file !== 'string' ||
       file === '' ||
+      file.length > LONGEST_NAME ||
       file.startsWith('.') ||
       /[\\/:\0]/.test(file) ||
       basename(file) !== file
@@ -198,7 +201,7 @@ export async function readShards(
   }
   if (shards.size === 0) throw badCheckpoint(path, 'weight_map', '`weight_map` is empty')
   for (const shard of shards) {
-    const file = await SourceFile.open(join(folder, shard), pace.signal)
+    const file = await openSource(join(folder, shard), pace.signal)
     opened.push(file)
     await readSafetensors(file, table, pace)
   }

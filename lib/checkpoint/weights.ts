@@ -2,7 +2,7 @@
 
 import { badCheckpoint, type Pace } from './errors.js'
 import { readSafetensors } from './safetensors.js'
-import { SourceFile } from './source-file.js'
+import { openSource, type SourceFile } from './source-file.js'
 import type { TensorTable } from './tensors.js'
 import { readTorch } from './torch.js'
 
@@ -25,7 +25,7 @@ export async function readWeights(
   pace: Pace,
   opened: SourceFile[],
 ): Promise<void> {
-  const file = await SourceFile.open(path, pace.signal)
+  const file = await openSource(path, pace.signal)
   opened.push(file)
   if (file.bytes === 0) throw badCheckpoint(path, 'header', 'is empty')
   const start = (await file.read(0, Math.min(64, file.bytes))).toString('latin1')

@@ -19,6 +19,7 @@ export async function info(options: ModelOptions & { json?: boolean }): Promise<
       ['texts', info.contextLength === undefined ? '-' : `up to ${info.contextLength} tokens`],
       ['logit scale', info.logitScale.toFixed(4)],
       ['runs on', `${info.device}: ${info.backend}, ${info.dtype}, threads: ${info.threads}`],
+      ['packed weights', `cache: ${info.packCache}`],
       ['fingerprint', info.fingerprint],
     ]),
   )

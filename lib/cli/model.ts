@@ -10,6 +10,7 @@ export interface ModelOptions {
   dtype?: string
   threads?: string
   orient?: boolean
+  packCache?: boolean
 }
 
 export function withModel(command: Command): Command {
@@ -21,6 +22,7 @@ export function withModel(command: Command): Command {
     .option('--device <name>', 'auto, cpu, cuda or reference')
     .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
     .option('--threads <count>', 'threads of one pass')
+    .option('--pack-cache', 'keep the packed weights in the cache folder: quicker from the second start on')
     .option('--orient', 'turn photographs as their EXIF orientation says (OpenAI does not)')
 }
 
@@ -29,12 +31,13 @@ export const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
 
 export function loadFor(options: ModelOptions): Promise<Clip> {
-  const { model, device, dtype, threads, orient } = options
+  const { model, device, dtype, threads, orient, packCache } = options
   return load(model, {
     ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
     ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
     ...(threads === undefined ? {} : { threads: number(threads) }),
     ...(orient ? { orient } : {}),
+    ...(packCache ? { packCache } : {}),
   })
 }
 

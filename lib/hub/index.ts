@@ -1,23 +1,11 @@
 /** From a name to a path: looks where Python put the model, then in our cache, then downloads it, once. */
 
 import { stat } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { argumentError, ClipError } from '../errors.js'
-import { type Cached, fileSize, findHub, findOpenai, ownOpenaiFile, ownRepo, places } from './cache.js'
-import { downloadFile } from './download.js'
-import { type Http, openHttp } from './http.js'
-import { type Lock, withLock } from './lock.js'
-import {
-  availableModels,
-  type ModelInfo,
-  modelInfo,
-  OPENAI_ENDPOINT,
-  parseHubId,
-  unknownName,
-} from './names.js'
+import { type Cached, findHub, findOpenai, places } from './cache.js'
+import { availableModels, type ModelInfo, modelInfo, parseHubId, unknownName } from './names.js'
 import { type HubOptions, type HubSettings, settings } from './options.js'
-import { Reporter } from './progress.js'
-import { downloadRepo } from './repo.js'
 
 export type { Cached, Places } from './cache.js'
 export { places } from './cache.js'
@@ -51,7 +39,11 @@ export async function resolveSource(source: string, options: HubOptions = {}): P
     if (parseHubId(source) === undefined) throw unknownName(source)
   }
   const info = modelInfo(source)
-  return (await find(info, chosen)) ?? (await download(info, source, chosen))
+  const here = await find(info, chosen)
+  if (here !== undefined) return here
+  // Only now: what talks to the network takes longer to set up than all else here.
+  const { downloadModel } = await import('./download-model.js')
+  return downloadModel(info, source, chosen, () => find(info, chosen))
 }
 
 /** Where a named model lies on this machine, without any network; undefined when it is not here. */
@@ -69,58 +61,3 @@ function look(info: ModelInfo, chosen: HubSettings): Promise<Cached | undefined>
 }
 
 const find = async (info: ModelInfo, chosen: HubSettings) => (await look(info, chosen))?.path
-
-async function download(info: ModelInfo, source: string, chosen: HubSettings): Promise<string> {
-  const where = places(chosen)
-  const isOpenai = info.family === 'openai'
-  const endpoint = chosen.openaiEndpoint ?? OPENAI_ENDPOINT
-  const url = isOpenai ? `${endpoint}/${info.sha256}/${info.file}` : `${chosen.endpoint}/${info.name}`
-  if (chosen.offline)
-    throw new ClipError(
-      'ERR_CLIP_OFFLINE',
-      `${source} is not on this machine, and the network is switched off (offline: true or HF_HUB_OFFLINE). Looked in ${isOpenai ? `${where.openai}, ` : `${where.huggingface}, `}${where.own}; it would come from ${url}`,
-      { file: source },
-    )
-  const reporter = new Reporter(info.name, chosen.onProgress)
-  const target = isOpenai ? ownOpenaiFile(where, info) : join(ownRepo(where, info.name), 'model')
-  const what = isOpenai ? info.file! : basename(info.name)
-  const onWait = async () => {
-    reporter.start(what, info.bytes)
-    reporter.report('waiting', (isOpenai ? await fileSize(`${target}.part`) : undefined) ?? 0)
-  }
-  return withLock(`${target}.lock`, { signal: chosen.signal, onWait }, async lock => {
-    // Whoever held the lock before us may have brought it.
-    const here = await find(info, chosen)
-    if (here !== undefined) return here
-    const http = await openHttp(chosen)
-    try {
-      return isOpenai
-        ? await downloadOpenai(http, info, url, target, chosen, reporter, lock)
-        : await downloadRepo(http, where, info.name, info.revision ?? 'main', chosen, reporter, () =>
-            lock.check(),
-          )
-    } finally {
-      await http.close()
-    }
-  })
-}
-
-async function downloadOpenai(
-  http: Http,
-  info: ModelInfo,
-  url: string,
-  target: string,
-  chosen: HubSettings,
-  reporter: Reporter,
-  lock: Lock,
-): Promise<string> {
-  reporter.start(info.file!, info.bytes)
-  if (info.bytes !== undefined) reporter.expect(info.bytes)
-  // The hash alone decides: it fixes the length as well.
-  await downloadFile(http, { url, sha256: info.sha256 }, target, chosen, {
-    report: reporter.report,
-    check: () => lock.check(),
-  })
-  reporter.end((await fileSize(target)) ?? 0)
-  return target
-}

@@ -5,11 +5,11 @@
  * come from other decoders than Pillow's and differ by a few levels; SVG is rendered at its own size (Pillow can't).
  */
 
-import type { Metadata, Sharp, SharpOptions } from 'sharp'
+import type { Sharp, SharpOptions } from 'sharp'
 import { ClipError } from '../errors.js'
-import { type Header, readHeader } from './header.js'
+import { type Facts, type Header, readHeader } from './header.js'
 import { checkPixels, type ImageInput, openInput, origin, type SharpLike } from './input.js'
-import type { DecodedImage, NativeImage, PixelMode } from './pixels.js'
+import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels.js'
 import { imageError, type Origin } from './source.js'
 
 export const DEFAULT_MAX_PIXELS = 100_000_000
@@ -19,6 +19,8 @@ export interface DecodeOptions {
   maxPixels?: number
   /** Turn the picture as its EXIF orientation says. Off by default: OpenAI's `preprocess` ignores it. */
   orient?: boolean
+  /** What of a picture of that size is needed: more is not decoded where that saves something. Default all of it. */
+  part?: (width: number, height: number) => PicturePart
   signal?: AbortSignal
   /** Which element of the caller's array, for messages. */
   index?: number
@@ -84,32 +86,55 @@ export async function prepareImage(input: ImageInput, options: DecodeOptions = {
   const { bytes } = opened
   const header = readHeader(bytes)
   const settings: SharpOptions = { ignoreIcc: true, failOn: 'error', sequentialRead: true, pages: 1 }
-  let metadata: Metadata
-  try {
-    metadata = await sharp(bytes, { ...settings, limitInputPixels: false }).metadata()
-  } catch (cause) {
-    throw unreadable(from, cause)
+  let { facts } = header
+  if (!facts) {
+    try {
+      facts = await sharp(bytes, { ...settings, limitInputPixels: false }).metadata()
+    } catch (cause) {
+      throw unreadable(from, cause)
+    }
+    signal?.throwIfAborted()
   }
-  signal?.throwIfAborted()
-  const { width, height } = metadata
+  const { width, height } = facts
   if (!(width > 0 && height > 0)) throw unreadable(from, new Error('it has no size'))
   checkPixels(width, height, maxPixels, from)
-  const plan = planDecode(metadata, header)
+  const plan = planDecode(facts, header)
+  const part = orient ? undefined : usefulPart(plan, width, height, options)
+  const decoded = part ?? facts
   const owned = bytes === input || bytes.buffer === input ? 0 : bytes.length
   return {
     kind: 'pending',
-    bytes: width * height * plan.bytesPerPixel + owned,
+    bytes: decoded.width * decoded.height * plan.bytesPerPixel + owned,
     async decode() {
       try {
-        // orient is decided here, but dimensions come from the result: a quarter turn swaps them
-        const pipeline = sharp(bytes, { ...settings, limitInputPixels: maxPixels, autoOrient: orient })
+        let pipeline = sharp(bytes, { ...settings, limitInputPixels: maxPixels, autoOrient: orient })
+        if (part) pipeline = pipeline.extract(part)
         const { data, info } = await plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
-        return checked(data, info, plan, from)
+        // Turned, its sides are swapped; otherwise they are what the header said.
+        if (!orient && (info.width !== decoded.width || info.height !== decoded.height))
+          throw new Error(`it has other sides than its header says`)
+        const image = checked(data, info, plan, from)
+        return part ? { ...image, width, height, part } : image
       } catch (cause) {
         throw cause instanceof ClipError ? cause : unreadable(from, cause)
       }
     },
   }
+}
+
+/** Modes of which native code takes a part. */
+const PARTIAL = new Set<PixelMode>(['L', 'RGB', 'CMYK'])
+
+/** Only what survives the model's crop is worth its memory; undefined where that is (nearly) everything. */
+function usefulPart(
+  { mode, nearest }: DecodePlan,
+  width: number,
+  height: number,
+  { part }: DecodeOptions,
+): PicturePart | undefined {
+  if (!part || nearest || !PARTIAL.has(mode)) return undefined
+  const needed = part(width, height)
+  return needed.width * needed.height < 0.95 * width * height ? needed : undefined
 }
 
 interface DecodePlan {
@@ -120,7 +145,7 @@ interface DecodePlan {
 }
 
 /** The mode in which Pillow 12 opens such a file, and the sharp calls that give its bytes. */
-function planDecode(metadata: Metadata, header: Header): DecodePlan {
+function planDecode(metadata: Facts, header: Header): DecodePlan {
   const { space, depth, channels, isPalette, bitsPerSample } = metadata
   const plan = (
     mode: PixelMode,

@@ -2,11 +2,22 @@
 
 export type PixelMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK' | 'I;16'
 
+/** A rectangle of a picture, in pixels. */
+export interface PicturePart {
+  left: number
+  top: number
+  width: number
+  height: number
+}
+
 export interface DecodedImage {
   /** Rows without padding, interleaved channels; bytes, or uint16 in native byte order for I;16. */
   data: Uint8Array
+  /** Of the whole picture. */
   width: number
   height: number
+  /** What of it `data` holds, when that is not all of it. Modes L, RGB and CMYK without `nearest`. */
+  part?: PicturePart
   mode: PixelMode
   /** Pillow resizes palette and 1-bit pictures with NEAREST whatever is asked. */
   nearest?: boolean

@@ -1,11 +1,10 @@
 /** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
-import { constants } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { fileURLToPath } from 'node:url'
 import { argumentError, ClipError } from '../errors.js'
+import { type FileFault, RegularFile } from '../regular-file.js'
 
 /** Encoded bytes that a file, Blob, stream or buffer may have. */
 export const IMAGE_FILE_BYTES = 256 * 1024 * 1024
@@ -38,19 +37,8 @@ function checkLength(bytes: number, from: Origin): void {
     })
 }
 
-const REASONS: Record<string, string> = {
-  ENOENT: 'does not exist',
-  ENOTDIR: 'does not exist',
-  EACCES: 'may not be read (no permission)',
-  EPERM: 'may not be read (no permission)',
-  ELOOP: 'is a loop of links',
-  ENAMETOOLONG: 'has too long a name',
-  EMFILE: 'could not be opened: too many open files',
-}
-
-/** Regular files only: opening a FIFO or a device could wait for ever. */
+/** All of a regular file; a file that grows while it is read does not grow past the size that was seen. */
 export async function readPath(path: string | URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
-  const expected = 'a picture file'
   let name: string
   try {
     name = path instanceof URL ? fileURLToPath(path) : path
@@ -59,50 +47,14 @@ export async function readPath(path: string | URL, from: Origin, signal?: AbortS
     throw argumentError(from.field, 'be a path of this machine', String(path), 'range')
   }
   if (name === '') throw argumentError(from.field, 'be a path', name, 'range')
+  const fault: FileFault = (message, facts) => imageError(message, from, facts)
+  const file = await RegularFile.open(name, fault, signal)
   try {
-    const info = await stat(name)
-    if (!info.isFile()) {
-      const actual = info.isDirectory() ? 'a directory' : info.isFIFO() ? 'a FIFO' : 'a device or socket'
-      throw imageError(`is ${actual}, not a file`, from, { expected, actual })
-    }
-    // Replaced by a FIFO since stat? O_NONBLOCK opens it all the same, and the second look refuses it.
-    const handle = await open(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-    try {
-      const now = await handle.stat()
-      if (!now.isFile()) throw imageError('is not a file', from, { expected, actual: 'a FIFO or device' })
-      checkLength(now.size, from)
-      return await readWhole(handle, now.size, from, signal)
-    } finally {
-      await handle.close()
-    }
-  } catch (cause) {
-    if (cause instanceof ClipError || signal?.aborted) throw cause
-    const code = (cause as NodeJS.ErrnoException).code ?? ''
-    const actual = REASONS[code] ?? `can't be read: ${(cause as Error).message}`
-    throw imageError(actual, from, { expected, actual, cause })
+    checkLength(file.bytes, from)
+    return await file.read(0, file.bytes)
+  } finally {
+    await file.close()
   }
-}
-
-/** Exactly the size that was seen: a file that grows while it is read does not grow past it. */
-async function readWhole(
-  handle: Awaited<ReturnType<typeof open>>,
-  size: number,
-  from: Origin,
-  signal?: AbortSignal,
-): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(size)
-  let at = 0
-  while (at < size) {
-    signal?.throwIfAborted()
-    const { bytesRead } = await handle.read(bytes, at, Math.min(size - at, 16 * 1024 * 1024), at)
-    if (bytesRead === 0)
-      throw imageError('was cut short while it was read', from, {
-        expected: `${size} bytes`,
-        actual: `${at} bytes`,
-      })
-    at += bytesRead
-  }
-  return bytes
 }
 
 export async function readBlob(blob: Blob, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {

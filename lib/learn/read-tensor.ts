@@ -1,7 +1,7 @@
 /** One small tensor of a checkpoint as float32: a projection, to begin training from. */
 
 import { badCheckpoint } from '../checkpoint/errors.js'
-import { SourceFile } from '../checkpoint/source-file.js'
+import { openSource } from '../checkpoint/source-file.js'
 import type { ModelSpec } from '../checkpoint/spec.js'
 
 /** float16 of IEEE 754: sign, 5 exponent bits, 10 of fraction. */
@@ -21,7 +21,7 @@ const most = 1 << 28
 export async function readTensor(spec: ModelSpec, name: string, signal?: AbortSignal): Promise<Float32Array> {
   const { file, dtype, shape, strides, offset } = spec.tensors[name]!
   const path = spec.files[file]!
-  const source = await SourceFile.open(path, signal)
+  const source = await openSource(path, signal)
   try {
     if (source.bytes !== spec.fileBytes[file])
       throw badCheckpoint(

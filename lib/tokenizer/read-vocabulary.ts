@@ -1,9 +1,9 @@
 /** Reads the vocabulary of a model folder: vocab.json and merges.txt, or the tokenizer.json of transformers 5. */
 
-import { open } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { ClipError } from '../errors.js'
 import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../json.js'
+import { type FileFault, RegularFile, statPath } from '../regular-file.js'
 import { inSlices, type Steps } from '../slices.js'
 import type { Vocabulary } from './vocabulary.js'
 
@@ -27,14 +27,14 @@ export async function readVocabulary(
 ): Promise<Vocabulary | undefined> {
   if (typeof source !== 'string') {
     return 'tokenizer' in source
-      ? tokenizerJson(source.tokenizer, await readText(source.tokenizer), signal)
-      : vocabAndMerges(source.vocab, source.merges, await readText(source.vocab), signal)
+      ? tokenizerJson(source.tokenizer, await readText(source.tokenizer, signal), signal)
+      : vocabAndMerges(source.vocab, source.merges, await readText(source.vocab, signal), signal)
   }
   const vocab = join(source, 'vocab.json')
-  const vocabText = await readText(vocab, true)
+  const vocabText = await readText(vocab, signal, true)
   if (vocabText !== undefined) return vocabAndMerges(vocab, join(source, 'merges.txt'), vocabText, signal)
   const tokenizer = join(source, 'tokenizer.json')
-  const text = await readText(tokenizer, true)
+  const text = await readText(tokenizer, signal, true)
   return text === undefined ? undefined : tokenizerJson(tokenizer, text, signal)
 }
 
@@ -52,25 +52,24 @@ function fault(file: string, field: string, expected: string, actual: string, ca
   )
 }
 
-function readText(file: string): Promise<string>
-function readText(file: string, optional: true): Promise<string | undefined>
-async function readText(file: string, optional?: true): Promise<string | undefined> {
+/** The whole file, or undefined when `optional` and there is none. */
+async function readText(file: string, signal: AbortSignal | undefined): Promise<string>
+async function readText(
+  file: string,
+  signal: AbortSignal | undefined,
+  optional: true,
+): Promise<string | undefined>
+async function readText(file: string, signal: AbortSignal | undefined, optional?: true) {
+  const failed: FileFault = (message, facts, part) =>
+    new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field: part, ...facts })
+  if (optional && !(await statPath(file, failed))) return undefined
+  const opened = await RegularFile.open(file, failed, signal)
   try {
-    const handle = await open(file, 'r')
-    try {
-      const { size } = await handle.stat()
-      if (size > maxBytes) throw fault(file, 'size', `at most ${maxBytes} bytes`, `${size} bytes`)
-      return await handle.readFile('utf8')
-    } finally {
-      await handle.close()
-    }
-  } catch (cause) {
-    if (cause instanceof ClipError) throw cause
-    if (optional && (cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new ClipError('ERR_CLIP_CHECKPOINT', `${file} can't be read: ${(cause as Error).message}`, {
-      file,
-      cause,
-    })
+    if (opened.bytes > maxBytes)
+      throw fault(file, 'size', `at most ${maxBytes} bytes`, `${opened.bytes} bytes`)
+    return await opened.text(0, opened.bytes, basename(file))
+  } finally {
+    await opened.close()
   }
 }
 
@@ -123,7 +122,7 @@ async function vocabAndMerges(
   vocabText: string,
   signal: AbortSignal | undefined,
 ): Promise<Vocabulary> {
-  const mergesText = await readText(mergesFile)
+  const mergesText = await readText(mergesFile, signal)
   const vocab = await inSlices(pieces(vocabFile, 'vocab', await parsed(vocabFile, vocabText, signal)), signal)
   const merges = await inSlices(mergeLines(mergesFile, mergesText), signal)
   return { vocab, merges, file: vocabFile }

@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 2;  // twin of INTERFACE in lib/binding.ts
+constexpr int kInterface = 5;  // twin of INTERFACE in lib/binding.ts
 
 constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
                                                      {"float16", Dtype::float16},
@@ -69,6 +69,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("loadModel", Napi::Function::New(env, loadModel, "loadModel"));
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
+    exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
     exports.Set("measure", makeMeasure(env));
     exports.Set("learn", makeLearn(env));
   } catch (...) {

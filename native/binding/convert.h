@@ -48,6 +48,8 @@ constexpr napi_typedarray_type typeOf() {
     return napi_int32_array;
   else if constexpr (std::is_same_v<T, uint16_t>)
     return napi_uint16_array;
+  else if constexpr (std::is_same_v<T, int8_t>)
+    return napi_int8_array;
   else
     return napi_uint8_array;
 }

@@ -24,7 +24,15 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
                                             {"CMYK", PixelMode::CMYK},
                                             {"I;16", PixelMode::I16}});
   image.nearest = f.has("nearest") && f.boolean("nearest");
-  const size_t bytes = product({static_cast<size_t>(image.width), static_cast<size_t>(image.height),
+  image.part = {0, 0, image.width, image.height};
+  if (f.has("part")) {
+    const Fields p(f.value("part"), f.path("part"));
+    image.part.left = p.integer("left", 0, image.width - 1);
+    image.part.top = p.integer("top", 0, image.height - 1);
+    image.part.width = p.integer("width", 1, image.width - image.part.left);
+    image.part.height = p.integer("height", 1, image.height - image.part.top);
+  }
+  const size_t bytes = product({static_cast<size_t>(image.part.width), static_cast<size_t>(image.part.height),
                                 static_cast<size_t>(channelsOf(image.mode)),
                                 image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
   const auto data = f.typed<uint8_t>("data", bytes);

@@ -63,6 +63,7 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
   Pending entry;
   for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
   for (const Napi::Value& v : call.spend) entry.spend.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+  if (!call.filled.IsEmpty()) entry.filled = Napi::Reference<Napi::Value>::New(call.filled, 1);
   entry.result = std::move(call.result);
   entry.cancel = std::move(call.cancel);
   entry.keyed = call.job >= 0;
@@ -162,6 +163,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
     Napi::Value value = env_.Undefined();
     if (!failure) {
       try {
+        if (!entry.filled.IsEmpty()) value = entry.filled.Value();
         if (entry.result) value = entry.result(env_);
       } catch (...) {
         failure = std::current_exception();

@@ -61,6 +61,7 @@ class Environment {
     napi_deferred deferred = nullptr;                 // nullptr once settled
     std::vector<Napi::Reference<Napi::Value>> keep;   // buffers that the pool reads or writes
     std::vector<Napi::Reference<Napi::Value>> spend;  // the same, of ours: detached afterwards
+    Napi::Reference<Napi::Value> filled;
     std::function<Napi::Value(Napi::Env)> result;
     std::function<void()> cancel;
     bool keyed = false;
@@ -78,6 +79,8 @@ class Environment {
     // later garbage collection. (Megabytes per picture otherwise drive the collector: pauses of several
     // milliseconds.)
     std::vector<Napi::Value> spend = {};
+    // The result, when it is an array that the pool writes.
+    Napi::Value filled = {};
     std::function<Napi::Value(Napi::Env)> result = {};
     std::function<void()> cancel = {};
     const void* owner = nullptr;

@@ -72,10 +72,16 @@ class Call : public Fields {
 
   void keep(Napi::Value array) { keep_.push_back(array); }
 
+  // The call can be withdrawn by (owner, job); `cancel` is told.
+  void cancellable(const void* owner, int64_t job, std::function<void()> cancel) {
+    owner_ = owner, job_ = job, cancel_ = std::move(cancel);
+  }
+
   // Runs body(backend, context) on the pool. It must hold no JavaScript value.
   Napi::Value run(std::function<void(const Backend&, Context&)> body) {
     Environment::Call call;
     call.keep = std::move(keep_);
+    call.owner = owner_, call.job = job_, call.cancel = std::move(cancel_);
     call.result = [name = backend_->name](Napi::Env env) -> Napi::Value {
       return Napi::String::New(env, name);
     };
@@ -92,7 +98,13 @@ class Call : public Fields {
   const Backend* backend_ = nullptr;
   int threads_ = 1;
   std::vector<Napi::Value> keep_;
+  const void* owner_ = nullptr;
+  int64_t job_ = -1;
+  std::function<void()> cancel_;
 };
+
+constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
+    {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
 
 inline Activations dense(const float* data, int cols) {
   return {const_cast<float*>(data), static_cast<size_t>(cols) * sizeof(float), Dtype::float32, nullptr,
@@ -146,8 +158,9 @@ class Converted : public Held {
   Activations rows_;
 };
 
-// The ops without a public kernel, in test_kernels.cc: for tests only.
 using AddKernel = std::function<void(const char* name, Napi::Value (*op)(Call&))>;
+void addCosineKernels(const AddKernel& add);  // cosine_kernels.cc
+// The ops without a public kernel, in test_kernels.cc: for tests only.
 void addTestKernels(const AddKernel& add);
 
 }  // namespace clip::binding

@@ -112,51 +112,6 @@ Napi::Value layerNorm(Call& c) {
   });
 }
 
-constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
-    {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
-
-Napi::Value cosineSoftmax(Call& c) {
-  const int rows = c.integer("rows"), classes = c.integer("classCount"), dim = c.integer("dim");
-  const float scale = static_cast<float>(c.number("logitScale"));
-  const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const auto* matrix = c.array<float>("classes", {rowsOf(classes), rowsOf(dim)});
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(classes)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.cosineSoftmax(context, {.queries = queries,
-                              .classes = matrix,
-                              .y = out,
-                              .rows = rows,
-                              .classCount = classes,
-                              .dim = dim,
-                              .scale = scale,
-                              .score = score});
-  });
-}
-
-Napi::Value cosineTopK(Call& c) {
-  const int rows = c.integer("rows"), classes = c.integer("classCount"), dim = c.integer("dim");
-  const int k = c.integer("k", 1, classes);
-  const float scale = static_cast<float>(c.number("logitScale"));
-  const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const auto* matrix = c.array<float>("classes", {rowsOf(classes), rowsOf(dim)});
-  auto* index = c.array<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.array<float>("value", {rowsOf(rows), rowsOf(k)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.cosineTopK(context, {.queries = queries,
-                           .classes = matrix,
-                           .index = index,
-                           .value = value,
-                           .rows = rows,
-                           .classCount = classes,
-                           .dim = dim,
-                           .k = k,
-                           .scale = scale,
-                           .score = score});
-  });
-}
-
 Napi::Value infoNce(Call& c) {
   const int rows = c.integer("rows"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
@@ -228,10 +183,9 @@ Napi::Object makeKernels(Napi::Env env) {
   add("attention", attention);
   add("linear", linear);
   add("layerNorm", layerNorm);
-  add("cosineSoftmax", cosineSoftmax);
-  add("cosineTopK", cosineTopK);
   add("infoNce", infoNce);
   add("resize", resize);
+  addCosineKernels(add);
   addTestKernels(add);
   return o;
 }

@@ -10,12 +10,19 @@
 #include "binding/surface.h"
 #include "cpu/context.h"
 #include "cpu/peak.h"
+#include "profile.h"
 
 namespace clip::binding {
 namespace {
 
 constexpr std::initializer_list<std::pair<const char*, Dtype>> kMeasured = {
     {"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}};
+
+const char* nameOf(Dtype dtype) {
+  for (const auto& [name, value] : kMeasured)
+    if (value == dtype) return name;
+  return "?";
+}
 
 // Operations per second of one thread.
 Napi::Value peak(const Napi::CallbackInfo& info) {
@@ -27,6 +34,41 @@ Napi::Value peak(const Napi::CallbackInfo& info) {
   return Environment::of(info.Env()).beginOnPool(std::move(call), [rate, dtype] {
     *rate = measurePeak(dtype);
   });
+}
+
+// Bytes per second that so many threads read from memory.
+Napi::Value stream(const Napi::CallbackInfo& info) {
+  const Fields a(info[0], "");
+  const int threads = a.integer("threads", 1, kMaxThreads);
+  const auto rate = std::make_shared<double>(0);
+  Environment::Call call;
+  call.result = [rate](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *rate); };
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [rate, threads] {
+    *rate = measureStream(threads);
+  });
+}
+
+// What models that are loaded from now on spend on each operation; first of all what was spent so far.
+Napi::Value profile(const Napi::CallbackInfo& info) {
+  const bool on = Fields(info[0], "").boolean("on");
+  const std::vector<OpTimes> times = readProfile(!on);
+  if (on) startProfile();
+  const Napi::Env env = info.Env();
+  const Napi::Array list = Napi::Array::New(env, times.size());
+  for (size_t i = 0; i < times.size(); ++i) {
+    const OpTimes& t = times[i];
+    Napi::Float32Array seconds = Napi::Float32Array::New(env, t.seconds.size());
+    if (!t.seconds.empty()) std::memcpy(seconds.Data(), t.seconds.data(), t.seconds.size() * sizeof(float));
+    const Napi::Object o = Napi::Object::New(env);
+    o.Set("op", t.op);
+    o.Set("rows", t.rows);
+    o.Set("in", t.in);
+    o.Set("out", t.out);
+    o.Set("dtype", nameOf(t.dtype));
+    o.Set("seconds", seconds);
+    list.Set(static_cast<uint32_t>(i), o);
+  }
+  return list;
 }
 
 // Memory of a backend, for the length of a measurement.
@@ -123,7 +165,9 @@ Napi::Object makeMeasure(Napi::Env env) {
                     name));
   };
   add("peak", peak);
+  add("stream", stream);
   add("linear", linear);
+  add("profile", profile);
   return o;
 }
 

@@ -23,6 +23,7 @@ struct ModelState {
   std::shared_ptr<Queue> queue;
   bool image;  // whether there is an image tower
   std::optional<TextConfig> text;
+  PreprocessConfig preprocess{};
   int size = 0;             // side of the preprocessed picture
   int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
 
@@ -63,14 +64,18 @@ struct Input {
   }
 };
 
-Napi::Value enqueue(const State& state, int64_t id, Input input) {
+// `filled`: an array that the job fills, the result as it is; without it the result is a copy of the job's
+// output.
+Napi::Value enqueue(const State& state, int64_t id, Input input, Napi::Value filled = {}) {
   Environment& environment = Environment::of(state->env);
   const std::shared_ptr<Queue::Job> job = input.job;
   const std::shared_ptr<Queue> queue = state->queue;
   Environment::Call call;
   call.keep = std::move(input.keep);
   call.spend = std::move(input.spend);
-  call.result = [job](Napi::Env env) { return toFloats(env, job->out.get(), job->floats); };
+  call.filled = filled;
+  if (filled.IsEmpty())
+    call.result = [job](Napi::Env env) { return toFloats(env, job->out.get(), job->floats); };
   call.cancel = [job, queue] { queue->cancel(job); };
   call.owner = queue.get();
   call.job = id;
@@ -151,7 +156,34 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
       input.job->normalise = readBoolean(info[3], "normalize");
     }
     if (input.job->images.empty()) return empty(info.Env());
-    return enqueue(state, id, std::move(input));
+    if (kind == Queue::Kind::image) return enqueue(state, id, std::move(input));
+    // Planes are large (600 KB for 224 pixels): the pool writes them where JavaScript will find them, and the
+    // JavaScript thread need not touch them.
+    Napi::Float32Array planes = Napi::Float32Array::New(
+        info.Env(), product({input.job->images.size(), 3, static_cast<size_t>(state->size),
+                             static_cast<size_t>(state->size)}));
+    input.job->planes = planes.Data();
+    return enqueue(state, id, std::move(input), planes);
+  });
+}
+
+// { left, top, width, height } of reachingPart; of a picture that can't be resized the whole, and the pass
+// will say why.
+Napi::Value reachingPart(const State& state, const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    const int width = static_cast<int>(readInteger(info[0], "width", 1, INT32_MAX)),
+              height = static_cast<int>(readInteger(info[1], "height", 1, INT32_MAX));
+    Part part{0, 0, width, height};
+    try {
+      part = clip::reachingPart(state->preprocess, width, height);
+    } catch (const Error&) {
+    }
+    const Napi::Object o = Napi::Object::New(info.Env());
+    o.Set("left", part.left);
+    o.Set("top", part.top);
+    o.Set("width", part.width);
+    o.Set("height", part.height);
+    return o;
   });
 }
 
@@ -208,11 +240,24 @@ int64_t weightBytes(const ModelConfig& config) {
   return bytes < 1e12 ? static_cast<int64_t>(bytes) : 0;
 }
 
+Napi::Value toPackCache(Napi::Env env, const Model& model) {
+  const Napi::Object o = Napi::Object::New(env);
+  const PackCacheUse use = model.packCacheUse();
+  o.Set("use", use == PackCacheUse::mapped    ? "mapped"
+               : use == PackCacheUse::written ? "written"
+               : use == PackCacheUse::failed  ? "failed"
+                                              : "off");
+  o.Set("file", model.packCacheFile());
+  o.Set("reason", model.packCacheFailure());
+  return o;
+}
+
 Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
-  const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, 0, 0});
+  const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, {}, 0, 0});
   state->image = model->config().hasImageTower();
   state->text = model->config().text;
-  state->size = model->config().preprocess.size;
+  state->preprocess = model->config().preprocess;
+  state->size = state->preprocess.size;
   const Napi::Object o = Napi::Object::New(env);
   const auto property = [&](const char* name, Napi::Value value) {
     o.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
@@ -221,6 +266,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   property("active", Napi::String::New(env, activeName(model->backend())));
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
+  property("packCache", toPackCache(env, *model));
   const int64_t bytes = weightBytes(model->config());
   state->queue = std::make_shared<Queue>(std::move(model));
   Environment::of(env).watch(state->queue);
@@ -234,6 +280,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   method("preprocess", [state](const Napi::CallbackInfo& info) {
     return encodeImage(state, info, Queue::Kind::preprocess);
   });
+  method("reachingPart", [state](const Napi::CallbackInfo& info) { return reachingPart(state, info); });
   method("encodeText", [state](const Napi::CallbackInfo& info) { return encodeText(state, info); });
   method("dispose", [state](const Napi::CallbackInfo& info) { return dispose(state, info); });
   method("counters", [state](const Napi::CallbackInfo& info) { return counters(state, info); });
@@ -268,6 +315,16 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
                                                     {"int8", Dtype::int8}});
     load->options.threads = f.integer("threads", 1, kMaxThreads);
     load->options.maxBatchRows = f.integer("maxBatchRows", 1, 1 << 20);
+    if (f.has("packCache")) {
+      const Fields cache(f.value("packCache"), "options.packCache");
+      load->options.packFolder = cache.string("folder");
+      load->options.packName = cache.string("name");
+      load->options.packKey = cache.string("key");
+      for (const std::string& text :
+           {load->options.packFolder, load->options.packName, load->options.packKey})
+        if (text.find('\0') != std::string::npos)
+          wrong("options.packCache", "have texts without zero bytes", "one");
+    }
 
     Environment::Call call;
     call.result = [load](Napi::Env env) { return makeModel(env, std::move(load->model)); };

@@ -15,6 +15,8 @@ Napi::Object makeLearn(Napi::Env env);                   // learn.cc: NativeLear
 Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 
+Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
+
 // spec.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);

@@ -52,7 +52,7 @@ struct Int8AsInt16 {
   static CLIP_INLINE I weight(Index<0>, const char* w) { return lowSigned(loadInt(w)); }
   static CLIP_INLINE I weight(Index<1>, const char* w) { return highSigned(loadInt(w)); }
   static CLIP_INLINE Sum zeroSum() { return allInt(0); }
-  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addPairs(sum, x, w); }
+  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addBytePairs(sum, x, w); }
   // What else a quantised row needs before the products, in place: of n bytes and their zero.
   static CLIP_INLINE void prepareRow(uint8_t*, int, int32_t*) {}
 };

@@ -11,9 +11,9 @@
 #include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
-#include "cpu/top_k.h"
 #include "half.h"
 #include "resample.h"
+#include "top_k.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -26,6 +26,11 @@ namespace clip {
 namespace {
 
 #include "cpu/avx2.inl"
+
+struct Joining {
+  static constexpr bool exists = false;  // its vectors are half lines
+};
+
 #include "cpu/kernels.inl"
 #include "cpu/resize_x86.inl"
 

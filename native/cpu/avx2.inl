@@ -5,9 +5,9 @@
 using F = __m256;
 using I = __m256i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 8;
-constexpr int kTileRows = 6;     // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
-constexpr int kShiftedRows = 5;  // of Bfloat16AsFloat32: one register for what is being shifted
-constexpr int kQueries = 2;
+constexpr int kTileRows = 6;               // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
+constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: one register for what is being shifted
+constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 12 sums + a row + a query
 
 // All bits in lanes below n.
 CLIP_VECTOR __m256i lanes(int n) {
@@ -67,6 +67,14 @@ CLIP_VECTOR I lowBytes(I a) { return _mm256_srli_epi16(_mm256_slli_epi16(a, 8), 
 CLIP_VECTOR I highBytes(I a) { return _mm256_srli_epi16(a, 8); }
 CLIP_VECTOR I lowSigned(I a) { return _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highSigned(I a) { return _mm256_srai_epi16(a, 8); }
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+CLIP_VECTOR int32_t sumInt(I a) {  // modulo 2^32
+  const __m128i q = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  const __m128i d = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(d, _mm_shuffle_epi32(d, 0xb1)));
+}
 // sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
 // sum.
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
@@ -74,6 +82,7 @@ CLIP_VECTOR I addPairs(I sum, I a, I b) {
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
   return sum;
 }
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }  // bytes in 16-bit lanes
 // The first and the second bfloat16 of every 32 bits as float32.
 CLIP_VECTOR F lowHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(a, 16), 16)); }

@@ -11,9 +11,9 @@
 #include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
-#include "cpu/top_k.h"
 #include "half.h"
 #include "resample.h"
+#include "top_k.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
@@ -29,6 +29,20 @@ namespace clip {
 namespace {
 
 #include "cpu/avx512.inl"
+
+// For rows that start inside a line (cosine.inl): lanes from `lane` on of an aligned vector, the others 0;
+// the numbers lane, lane + 1, ...; and those lanes of two vectors in a row.
+struct Joining {
+  static constexpr bool exists = true;
+  static CLIP_VECTOR F loadFrom(const float* line, int lane) {
+    return _mm512_maskz_load_ps(__mmask16(0xffffu << lane), line);
+  }
+  static CLIP_VECTOR I lanesFrom(int lane) {
+    return add(allInt(lane), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  }
+  static CLIP_VECTOR F joined(F a, F b, I lanes) { return _mm512_permutex2var_ps(a, lanes, b); }
+};
+
 #include "cpu/kernels.inl"
 #include "cpu/resize_x86.inl"
 

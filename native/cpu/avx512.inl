@@ -5,9 +5,9 @@
 using F = __m512;
 using I = __m512i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 16;
-constexpr int kTileRows = 14;     // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
-constexpr int kShiftedRows = 10;  // of Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
-constexpr int kQueries = 4;
+constexpr int kTileRows = 14;              // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kShiftedRows = 10;           // of Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
+constexpr int kQueries = 3, kClasses = 2;  // of a tile of cosines: 24 sums + 2 rows + 3 queries
 
 CLIP_VECTOR __mmask16 lanes(int n) { return __mmask16(0xffffu >> (16 - n)); }  // n in 1 .. 16
 CLIP_VECTOR F zero() { return _mm512_setzero_ps(); }
@@ -58,6 +58,10 @@ CLIP_VECTOR I lowBytes(I a) { return _mm512_srli_epi16(_mm512_slli_epi16(a, 8), 
 CLIP_VECTOR I highBytes(I a) { return _mm512_srli_epi16(a, 8); }
 CLIP_VECTOR I lowSigned(I a) { return _mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highSigned(I a) { return _mm512_srai_epi16(a, 8); }
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+CLIP_VECTOR int32_t sumInt(I a) { return _mm512_reduce_add_epi32(a); }  // modulo 2^32
 // sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
 // sum.
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
@@ -65,6 +69,7 @@ CLIP_VECTOR I addPairs(I sum, I a, I b) {
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
   return sum;
 }
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }  // bytes in 16-bit lanes
 // The first and the second bfloat16 of every 32 bits as float32.
 CLIP_VECTOR F lowHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_srli_epi32(a, 16), 16)); }

@@ -6,6 +6,7 @@
 #include <cstring>
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 #elif defined(_WIN32)
 #include <malloc.h>
 #endif
@@ -15,6 +16,12 @@ namespace clip {
 namespace {
 constexpr size_t kHuge = size_t(2) << 20;
 constexpr size_t kMapped = 2 * kHuge;
+#ifdef __linux__
+size_t mappedSize(size_t bytes) {
+  static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+#endif
 }  // namespace
 
 void* cpuAlloc(size_t bytes) {
@@ -22,14 +29,15 @@ void* cpuAlloc(size_t bytes) {
   bytes = std::max<size_t>(64, (bytes + 63) / 64 * 64);
 #ifdef __linux__
   if (bytes >= kMapped) {
-    const size_t size = (bytes + kHuge - 1) / kHuge * kHuge;
+    const size_t size = mappedSize(bytes);
     void* p = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return nullptr;
     const uintptr_t start = reinterpret_cast<uintptr_t>(p), aligned = (start + kHuge - 1) / kHuge * kHuge;
     if (aligned > start) munmap(p, aligned - start);
     if (start + kHuge > aligned) munmap(reinterpret_cast<void*>(aligned + size), start + kHuge - aligned);
     void* result = reinterpret_cast<void*>(aligned);
-    madvise(result, size, MADV_HUGEPAGE);  // a wish: without it everything works in 4 KB pages
+    // A wish: without it everything works in 4 KB pages, as the end does, which would waste a large one.
+    madvise(result, size / kHuge * kHuge, MADV_HUGEPAGE);
     return result;
   }
 #endif
@@ -47,7 +55,7 @@ void cpuFree(void* p, size_t bytes) {
 #ifdef __linux__
   bytes = std::max<size_t>(64, (bytes + 63) / 64 * 64);
   if (bytes >= kMapped) {
-    munmap(p, (bytes + kHuge - 1) / kHuge * kHuge);
+    munmap(p, mappedSize(bytes));
     return;
   }
 #endif

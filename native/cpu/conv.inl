@@ -66,6 +66,6 @@ void convOf(Context& context, const Conv& c) {
                    .out = c.out,
                    .nonlinearity = Nonlinearity::relu};
     linearBlock<T>(l, 0, r1 - r0, int(int64_t(panels) * p / panelChunks),
-                   int(int64_t(panels) * (p + 1) / panelChunks), false);
+                   int(int64_t(panels) * (p + 1) / panelChunks));
   });
 }

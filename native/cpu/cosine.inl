@@ -1,44 +1,137 @@
 // normalise, cosineSoftmax and cosineTopK: they share the dot product.
 //
-// Every dot product runs on four chains of lanes in one order, whatever is computed beside it. Class rows are
-// read one at a time, so that the matrix is one stream.
+// Every dot product runs on four chains of lanes in one order, whatever is computed beside it: a query has
+// the same bits alone (one row of classes at a time, read once, its norm in the same pass) and among many
+// (tiles of kQueries x kClasses over rows that are in cache). That is why the tiles of linear, which sum in
+// another order, do not serve here. bfloat16 is widened in registers, int8 is exact in integers
+// (cosine_int8.inl).
 //
-//   ladder, 100 000 x 512 float32, one query, one core   GB/s (DRAM streams at 33)
-//   one row at a time, four chains                       30 to 34.5   kept
-//   four rows at a time, sharing the query's loads       15           dropped: four streams lose the
-//   prefetcher one row, software prefetch                           31           dropped
+//   ladder, 100 000 x 512 float32, one query, Zen 5, 4 KB pages, rows 16 bytes off a line as JavaScript's
+//   arrays are, ms at 1 and 2 threads beside memchr's 5.2 and 3.3
+//   one row at a time, four chains, its norm beside it      9.1  4.7   the hardware's streams end with a page
+//   prefetch of the line 2, 4, 6, 8 KB ahead                6.2, 6.5, 6.1, 5.9  3.6, 3.7, 3.6, 3.5   8 KB
+//   kept prefetch to the second level, 4 KB ahead                8.5  4.2 the row read again for its norm, as
+//   g++ likes it       10.4  5.8   dropped: inRegister two or four rows at a time, sharing the query's
+//   loads  12.1, 9.5 (against 10.6 for one) dropped two streams, from both halves of the
+//   matrix             6.2 (against 5.9)   dropped
 
-constexpr int kScoreBlock = 64;    // classes whose scores are kept between the dot products and the softmax
-constexpr int kClassBlock = 1024;  // classes per unit of cosineTopK; the blocks are merged in order
-constexpr int kQueryBlock = 64;    // queries per unit
+constexpr int kScoreBlock = 64;  // classes whose scores are kept between the dot products and the softmax
+constexpr int kQueryBlock = 64;  // queries per unit
+constexpr int kAhead = 8192;     // bytes of prefetch
+constexpr int kHeapEntries = 1 << 22;  // of all queries of a unit, per thread
 
-// dot[i] = queries[i] · row and dot[Q] = row · row.
-template <int Q>
-inline CLIP_INLINE void dots(const float* queries, size_t stride, const float* row, int dim, float* dot) {
-  F acc[Q + 1][4];
-  each<Q + 1>([&](auto q) CLIP_INLINE { each<4>([&](auto j) CLIP_INLINE { acc[q][j] = zero(); }); });
-  const auto add = [&](auto j, int i, int n) CLIP_INLINE {
-    const F c = load(row + i, n);
-    each<Q>([&](auto q) CLIP_INLINE { acc[q][j] = fma(load(queries + q * stride + i, n), c, acc[q][j]); });
-    acc[Q][j] = fma(c, c, acc[Q][j]);
-  };
-  int i = 0;
-  for (; i + 4 * kLanes <= dim; i += 4 * kLanes)
-    each<4>([&](auto j) CLIP_INLINE { add(j, i + j * kLanes, kLanes); });
-  for (; i < dim; i += kLanes) add(Index<0>{}, i, least(kLanes, dim - i));
-  each<Q + 1>([&](auto q) CLIP_INLINE { dot[q] = sum((acc[q][0] + acc[q][1]) + (acc[q][2] + acc[q][3])); });
+struct Float32Rows {
+  using Element = float;
+  static CLIP_INLINE F loadRow(const float* p, int n) { return load(p, n); }
+};
+struct Bfloat16Rows {
+  using Element = uint16_t;
+  static CLIP_INLINE F loadRow(const uint16_t* p, int n) { return loadBfloat16(p, n); }
+};
+
+// x86 can read an operand from memory, and g++ rather does that twice than keep it: twice the accesses, and
+// rows that start inside a line take two each.
+inline CLIP_INLINE void inRegister([[maybe_unused]] F& v) {
+#if defined(__x86_64__) || defined(_M_X64)
+  asm("" : "+v"(v));
+#endif
 }
 
-// max(|x|, 1e-12) from x · x; NaN stays NaN.
+// The order of every sum: f(chain, i, n) for the lanes from i on.
+template <class Fn>
+inline CLIP_INLINE void chains(int dim, const Fn& f) {
+  int i = 0;
+  for (; i + 4 * kLanes <= dim; i += 4 * kLanes)
+    each<4>([&](auto j) CLIP_INLINE { f(j, i + j * kLanes, kLanes); });
+  for (; i < dim; i += kLanes) f(Index<0>{}, i, least(kLanes, dim - i));
+}
+inline CLIP_INLINE float sumOfChains(const F* acc) { return sum((acc[0] + acc[1]) + (acc[2] + acc[3])); }
+
+// The sums of firstPass for a row that starts inside a line, dim a multiple of 4 * kLanes.
+template <class J>
+inline CLIP_INLINE void joinedPass(const float* query, const float* row, int dim, F* d, F* s) {
+  const int lane = int(reinterpret_cast<uintptr_t>(row) % sizeof(F) / sizeof(float));
+  const float* line = row - lane;
+  const auto lanes = J::lanesFrom(lane);
+  F before = J::loadFrom(line, lane);
+  for (int i = 0; i < dim; i += 4 * kLanes)
+    each<4>([&](auto j) CLIP_INLINE {
+      const float* at = line + i + (j + 1) * kLanes;
+      __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
+      F next = j < 3 || i + 4 * kLanes < dim ? load(at) : load(at, lane);  // not past the row
+      inRegister(next);
+      const F c = J::joined(before, next, lanes);
+      before = next;
+      d[j] = fma(load(query + i + j * kLanes), c, d[j]);
+      s[j] = fma(c, c, s[j]);
+    });
+}
+
+// dot = query . row and squared = row . row, on the way through memory.
+template <class Rows>
+inline CLIP_INLINE void firstPass(const float* query, const typename Rows::Element* row, int dim, float* dot,
+                                  float* squared) {
+  F d[4], s[4];
+  each<4>([&](auto j) CLIP_INLINE { d[j] = s[j] = zero(); });
+  if constexpr (Joining::exists && sizeof(*row) == sizeof(float)) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(row);
+    if (dim % (4 * kLanes) == 0 && address % sizeof(F) && address % sizeof(float) == 0) {
+      joinedPass<Joining>(query, row, dim, d, s);
+      *dot = sumOfChains(d);
+      *squared = sumOfChains(s);
+      return;
+    }
+  }
+  chains(dim, [&](auto j, int i, int n) CLIP_INLINE {
+    __builtin_prefetch(reinterpret_cast<const char*>(row + i) + kAhead);
+    F c = Rows::loadRow(row + i, n);
+    inRegister(c);
+    d[j] = fma(load(query + i, n), c, d[j]);
+    s[j] = fma(c, c, s[j]);
+  });
+  *dot = sumOfChains(d);
+  *squared = sumOfChains(s);
+}
+
+// dot[q * stride + c] = queries[q] . rows[c]
+template <class Rows, int Q, int C>
+inline CLIP_INLINE void cosineTile(const float* queries, const typename Rows::Element* rows, int dim,
+                                   float* dot, size_t stride) {
+  F acc[Q][C][4];
+  each<Q>([&](auto q) CLIP_INLINE {
+    each<C>([&](auto c) CLIP_INLINE { each<4>([&](auto j) CLIP_INLINE { acc[q][c][j] = zero(); }); });
+  });
+  chains(dim, [&](auto j, int i, int n) CLIP_INLINE {
+    F row[C];
+    each<C>([&](auto c) CLIP_INLINE {
+      row[c] = Rows::loadRow(rows + size_t(c) * dim + i, n);
+      if constexpr (Q > 1) inRegister(row[c]);
+    });
+    each<Q>([&](auto q) CLIP_INLINE {
+      F x = load(queries + size_t(q) * dim + i, n);
+      if constexpr (C > 1) inRegister(x);
+      each<C>([&](auto c) CLIP_INLINE { acc[q][c][j] = fma(x, row[c], acc[q][c][j]); });
+    });
+  });
+  each<Q>([&](auto q) CLIP_INLINE {
+    each<C>([&](auto c) CLIP_INLINE { dot[q * stride + c] = sumOfChains(acc[q][c]); });
+  });
+}
+
+// max(|x|, 1e-12) from x . x; NaN stays NaN.
 inline float lengthOf(float squared) {
   const float root = __builtin_sqrtf(squared);
   return root < 1e-12f ? 1e-12f : root;
 }
 
 inline void normaliseRow(const float* x, float* y, int cols) {
-  float squared;
-  dots<0>(nullptr, 0, x, cols, &squared);
-  const F length = all(lengthOf(squared));
+  F acc[4];
+  each<4>([&](auto j) CLIP_INLINE { acc[j] = zero(); });
+  chains(cols, [&](auto j, int i, int n) CLIP_INLINE {
+    const F v = load(x + i, n);
+    acc[j] = fma(v, v, acc[j]);
+  });
+  const F length = all(lengthOf(sumOfChains(acc)));
   for (int i = 0; i < cols; i += kLanes) {
     const int n = least(kLanes, cols - i);
     store(y + i, load(x + i, n) / length, n);
@@ -50,39 +143,89 @@ void normalise(Context& context, const Normalise& n) {
             [&](int r) { normaliseRow(rowOf(n.x, r), outRow(n.y, r), n.cols); });
 }
 
-// Unit-length copies of the queries, dense.
-inline void normaliseQueries(Context& context, const float* queries, int rows, int dim, float* unit) {
-  shareRows(context, rows, 3.0 * dim,
-            [&](int r) { normaliseRow(queries + size_t(r) * dim, unit + size_t(r) * dim, dim); });
-}
+#include "cpu/cosine_int8.inl"
 
-// scores[q * stride + j] = factor * cosine(unit[q], classes[j]) for `rows` queries and `count` classes.
-inline void scoreBlock(const float* unit, int rows, const float* classes, int count, int dim, float factor,
-                       float* scores, size_t stride) {
+// Queries as the rows are compared with them: unit-length copies; for int8, rounded ones.
+struct Queries {
+  const float* unit = nullptr;
+  Int8Queries rounded = {};
+};
+
+// Dot products of `rows` queries with `count` classes, and the lengths to divide them by.
+template <class Rows>
+inline void dotBlock(const float* unit, int rows, const void* data, int count, int dim, float* dots,
+                     size_t stride, float* length) {
+  const auto* classes = static_cast<const typename Rows::Element*>(data);
+  const auto at = [&](int j) CLIP_INLINE { return classes + size_t(j) * dim; };
+  for (int j = 0; j < count; j++) {
+    float squared;
+    firstPass<Rows>(unit, at(j), dim, dots + j, &squared);
+    length[j] = lengthOf(squared);
+  }
   const auto run = [&](auto width, int q) CLIP_INLINE {
-    for (int j = 0; j < count; j++) {
-      float dot[width + 1];
-      dots<width>(unit + size_t(q) * dim, size_t(dim), classes + size_t(j) * dim, dim, dot);
-      const float length = lengthOf(dot[width]);
-      for (int i = 0; i < width; i++) scores[size_t(q + i) * stride + j] = factor * (dot[i] / length);
-    }
+    const float* x = unit + size_t(q) * dim;
+    float* to = dots + size_t(q) * stride;
+    int j = 0;
+    for (; j + kClasses <= count; j += kClasses)
+      cosineTile<Rows, width, kClasses>(x, at(j), dim, to + j, stride);
+    for (; j < count; j++) cosineTile<Rows, width, 1>(x, at(j), dim, to + j, stride);
   };
-  int q = 0;
+  int q = 1;
   for (; q + kQueries <= rows; q += kQueries) run(Index<kQueries>{}, q);
   for (; q < rows; q++) run(Index<1>{}, q);
 }
 
+// scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j), `count` of them, at most
+// kScoreBlock.
+inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& c, int begin, int count,
+                       int dim, float factor, float* scores, size_t stride) {
+  alignas(64) float length[kScoreBlock];
+  const void* data = static_cast<const char*>(c.data) + size_t(begin) * dim * bytesOf(c.dtype);
+  const float* unit = queries.unit + size_t(q0) * dim;
+  if (c.dtype == Dtype::int8)
+    dotBlockInt8(queries.rounded, q0, rows, static_cast<const int8_t*>(data),
+                 c.scale ? c.scale + begin : nullptr, count, dim, scores, stride, length);
+  else if (c.dtype == Dtype::bfloat16)
+    dotBlock<Bfloat16Rows>(unit, rows, data, count, dim, scores, stride, length);
+  else
+    dotBlock<Float32Rows>(unit, rows, data, count, dim, scores, stride, length);
+  for (int q = 0; q < rows; q++)
+    for (int j = 0; j < count; j += kLanes) {
+      const int n = least(kLanes, count - j);
+      float* s = scores + q * stride + j;
+      store(s, all(factor) * (load(s, n) / load(length + j, n)), n);
+    }
+}
+
+// Scratch of one call for `rows` queries.
+struct QueryMemory {
+  const Bytes bytes;
+  Queries queries;
+  QueryMemory(const Classes& c, int rows, int dim)
+      : bytes(c.dtype == Dtype::int8 ? Int8Queries::bytes(rows, dim) : size_t(rows) * dim * sizeof(float)) {}
+  void fill(Context& context, const Classes& c, const float* from, int rows, int dim) {
+    if (c.dtype == Dtype::int8) {
+      queries.rounded = Int8Queries(bytes.data, rows, dim);
+      return shareRows(context, rows, 3.0 * dim,
+                       [&](int r) { queries.rounded.round(r, from + size_t(r) * dim); });
+    }
+    float* unit = static_cast<float*>(bytes.data);
+    queries.unit = unit;
+    shareRows(context, rows, 3.0 * dim,
+              [&](int r) { normaliseRow(from + size_t(r) * dim, unit + size_t(r) * dim, dim); });
+  }
+};
+
 void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   if (c.rows <= 0 || c.classCount <= 0) return;
-  const Bytes memory(size_t(c.rows) * c.dim * sizeof(float));
-  float* unit = static_cast<float*>(memory.data);
-  normaliseQueries(context, c.queries, c.rows, c.dim, unit);
+  QueryMemory memory(c.classes, c.rows, c.dim);
+  memory.fill(context, c.classes, c.queries, c.rows, c.dim);
   const int classBlocks = (c.classCount + kScoreBlock - 1) / kScoreBlock;
   const int rowBlocks = (c.rows + kQueryBlock - 1) / kQueryBlock;
   const float factor = c.score == Score::cosine ? 1.0f : c.scale;
   share(context, classBlocks * rowBlocks, double(c.rows) * c.classCount * c.dim, [&](int unitOfWork, int) {
     const int q = unitOfWork / classBlocks * kQueryBlock, j = unitOfWork % classBlocks * kScoreBlock;
-    scoreBlock(unit + size_t(q) * c.dim, least(kQueryBlock, c.rows - q), c.classes + size_t(j) * c.dim,
+    scoreBlock(memory.queries, q, least(kQueryBlock, c.rows - q), c.classes, j,
                least(kScoreBlock, c.classCount - j), c.dim, factor, c.y + size_t(q) * c.classCount + j,
                size_t(c.classCount));
   });
@@ -109,82 +252,60 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   });
 }
 
-// What one block of classes says about one query: its k best, the largest score, the sum of exp(score -
-// largest).
-struct BlockBest {
-  float most, sum;
-  TopK best;
-};
-
-inline void scanClasses(const CosineTopK& c, const float* unit, int rows, int begin, int end, float factor,
-                        BlockBest* found) {
+// One block of classes for `rows` queries from q0 on: what is among the best is pushed, sums[q] is written.
+inline void scanBlock(const CosineTopK& c, const Queries& queries, int rows, int begin, float factor,
+                      TopK* best, TopKSum* sums) {
   alignas(64) float scores[kQueryBlock * kScoreBlock];
+  float mosts[kQueryBlock], totals[kQueryBlock];
+  for (int q = 0; q < rows; q++) mosts[q] = -__builtin_inff(), totals[q] = 0;
+  const int end = least(c.classCount, begin + kTopKBlock);
   for (int j = begin; j < end; j += kScoreBlock) {
     const int count = least(kScoreBlock, end - j);
-    scoreBlock(unit, rows, c.classes + size_t(j) * c.dim, count, c.dim, factor, scores, kScoreBlock);
+    scoreBlock(queries, 0, rows, c.classes, j, count, c.dim, factor, scores, kScoreBlock);
     for (int q = 0; q < rows; q++) {
       float* s = scores + q * kScoreBlock;
       for (int i = count; i < kScoreBlock; i++) s[i] = -__builtin_inff();
-      BlockBest& f = found[q];
       F m = load(s);
       for (int i = kLanes; i < kScoreBlock; i += kLanes) m = larger(m, load(s + i));
       const float most = top(m);
-      if (most > f.most) {
-        f.sum *= exponential(f.most - most);
-        f.most = most;
+      if (most > mosts[q]) {
+        totals[q] *= exponential(mosts[q] - most);
+        mosts[q] = most;
       }
       F total = zero();
-      for (int i = 0; i < kScoreBlock; i += kLanes) total = total + exponential(load(s + i) - all(f.most));
-      f.sum += sum(total);
-      // A NaN score may hide from the maximum, never from the sum.
-      if (f.best.full() && !(most > f.best.value[0]) && f.sum == f.sum) continue;
+      for (int i = 0; i < kScoreBlock; i += kLanes) total = total + exponential(load(s + i) - all(mosts[q]));
+      totals[q] += sum(total);
+      // A NaN score may hide from the maximum, never from the sum. An equal one may be of a lower index.
+      TopK& t = best[q];
+      if (t.full() && most < t.value[0] && totals[q] == totals[q]) continue;
       for (int i = 0; i < count; i++)
-        if (!f.best.full() || !(s[i] <= f.best.value[0])) f.best.push(s[i], j + i);
+        if (!t.full() || !(s[i] < t.value[0])) t.push(s[i], c.firstClass + j + i);
     }
   }
+  for (int q = 0; q < rows; q++) sums[q] = {mosts[q], totals[q]};
 }
 
 void cosineTopK(Context& context, const CosineTopK& c) {
-  if (c.rows <= 0 || c.classCount <= 0 || c.k <= 0) return;
-  const int blocks = (c.classCount + kClassBlock - 1) / kClassBlock, kept = least(c.k, kClassBlock);
-  const int most = least(c.rows, kQueryBlock);
+  if (c.rows <= 0 || c.classCount <= 0) return;
+  const int blocks = blocksOf(c.classCount), k = c.best[0].capacity;
+  const int unit = least(least(c.rows, kQueryBlock), kHeapEntries / k < 1 ? 1 : kHeapEntries / k);
   const float factor = c.score == Score::cosine ? 1.0f : c.scale;
-  const Bytes unitMemory(size_t(most) * c.dim * sizeof(float));
-  const Bytes foundMemory(size_t(most) * blocks * sizeof(BlockBest));
-  const Bytes valueMemory(size_t(most) * blocks * kept * sizeof(float));
-  const Bytes indexMemory(size_t(most) * blocks * kept * sizeof(int32_t));
-  float* unit = static_cast<float*>(unitMemory.data);
-  BlockBest* found = static_cast<BlockBest*>(foundMemory.data);  // [block][row]
-  for (int r0 = 0; r0 < c.rows; r0 += kQueryBlock) {
-    const int rows = least(kQueryBlock, c.rows - r0);
-    normaliseQueries(context, c.queries + size_t(r0) * c.dim, rows, c.dim, unit);
-    share(context, blocks, double(rows) * c.classCount * c.dim, [&](int b, int) {
-      BlockBest* of = found + size_t(b) * rows;
-      for (int q = 0; q < rows; q++) {
-        const size_t at = (size_t(b) * rows + q) * kept;
-        of[q] = {
-            -__builtin_inff(),
-            0,
-            {static_cast<float*>(valueMemory.data) + at, static_cast<int32_t*>(indexMemory.data) + at, kept}};
-      }
-      scanClasses(c, unit, rows, b * kClassBlock, least(c.classCount, (b + 1) * kClassBlock), factor, of);
+  // Heaps of the helpers; worker 0 has the caller's.
+  const size_t helpers = size_t(context.threads) - 1, entries = helpers * unit * k;
+  const Bytes heapMemory(helpers * unit * sizeof(TopK)), valueMemory(entries * sizeof(float)),
+      indexMemory(entries * sizeof(int32_t));
+  TopK* heaps = static_cast<TopK*>(heapMemory.data);
+  QueryMemory memory(c.classes, unit, c.dim);
+  for (int r0 = 0; r0 < c.rows; r0 += unit) {
+    const int rows = least(unit, c.rows - r0);
+    memory.fill(context, c.classes, c.queries + size_t(r0) * c.dim, rows, c.dim);
+    for (size_t i = 0; i < helpers * rows; i++)
+      heaps[i] = {static_cast<float*>(valueMemory.data) + i * k,
+                  static_cast<int32_t*>(indexMemory.data) + i * k, k};
+    share(context, blocks, double(rows) * c.classCount * c.dim, [&](int b, int worker) {
+      scanBlock(c, memory.queries, rows, b * kTopKBlock, factor,
+                worker ? heaps + size_t(worker - 1) * rows : c.best + r0, c.sums + size_t(b) * c.rows + r0);
     });
-    for (int q = 0; q < rows; q++) {
-      const size_t at = size_t(r0 + q) * c.k;
-      TopK best{c.value + at, c.index + at, c.k};
-      float largest = -__builtin_inff(), total = 0;
-      for (int b = 0; b < blocks; b++) {
-        const BlockBest& f = found[size_t(b) * rows + q];
-        if (f.most > largest) largest = f.most;
-        for (int i = 0; i < f.best.count; i++) best.push(f.best.value[i], f.best.index[i]);
-      }
-      best.sort();
-      if (c.score != Score::probability) continue;
-      for (int b = 0; b < blocks; b++) {
-        const BlockBest& f = found[size_t(b) * rows + q];
-        total += f.sum * exponential(f.most - largest);
-      }
-      for (int i = 0; i < c.k; i++) best.value[i] = exponential(best.value[i] - largest) / total;
-    }
+    for (size_t i = 0; i < helpers * rows; i++) c.best[r0 + i % rows].push(heaps[i]);
   }
 }

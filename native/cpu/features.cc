@@ -4,6 +4,8 @@
 #include <sys/auxv.h>
 #elif CLIP_ARM64 && defined(__APPLE__)
 #include <sys/sysctl.h>
+#elif CLIP_X86
+#include <cpuid.h>
 #endif
 
 namespace clip {
@@ -13,6 +15,13 @@ static bool has(const char* feature) {
   int value = 0;
   size_t size = sizeof(value);
   return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#elif CLIP_X86
+// The compilers' tables know it only since clang 15. It uses the registers of AVX2 and needs no more of the
+// operating system.
+static bool hasAvxVnni() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1u << 4);
 }
 #endif
 
@@ -26,7 +35,7 @@ const CpuFeatures& cpuFeatures() {
     f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
-    f.avxVnni = f.avx2 && __builtin_cpu_supports("avxvnni");
+    f.avxVnni = f.avx2 && hasAvxVnni();
     f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
     f.vbmi = f.avx512 && __builtin_cpu_supports("avx512vbmi");
 #elif CLIP_ARM64 && defined(__linux__)

@@ -5,13 +5,21 @@
 // rows; sums of a row block and panel live in `part`, in the first-level cache. Every sum runs over the
 // inputs in order, whatever the tile: rows and threads cannot show in the bits.
 //
-//   ladder, float32, one core, percent of peak (118 GFLOP/s)
-//   14 x 32, ordinary loops          14 and 13 rows 98, 12 and 10 rows 37   dropped: sums of some heights in
-//   memory the same, unrolled by language   heights 3 to 14: 97 to 99              kept tiles of nearly equal
-//   height     50 = 12 + 12 + 13 + 13, no stump       kept next weights prefetched into L2  50 rows +1 to 3,
-//   10 rows 81 -> 97      kept; halves 1 row: off below 3 together, weights from DRAM      50 x 768 x 2304:
-//   95, 50 x 3072 x 768: 97 epilogue in the tile             about +1 at 768 inputs                 dropped:
-//   the hot function grows avx2: 6 x 16 in cache            99 (5 x 16: 94, 4 x 16: 91)            kept
+//   ladder: one thread unless said, percent of that CPU's peak, weights from memory
+//   Zen 4 (float32 peak 118 GFLOP/s)
+//   ordinary loops: 14 rows 98, 12 rows 37 (sums in memory)              dropped
+//   unrolled by language, tiles of nearly equal height: 3 to 14 rows 97 to 99   kept
+//   next weights prefetched into L2: 50 rows +1 to 3, 10 rows +18 to 35, 1 row halves   kept from 3 rows
+//   epilogue inside the tile: +1 at 768 inputs, the hot function grows   dropped
+//   avx2: 6 x 16 99, 5 x 16 94, 4 x 16 91                                kept
+//   Zen 5 (float32 236, bfloat16 480, int8 940), shared host; float32 / bfloat16 / int8
+//   the tile alone from L1 96 to 100, from L2 95 to 97, 8 to 14 rows: shape and K block stay
+//   no prefetch: 50 x 768 x 2304 82 -> 75 / 86 -> 72 / 77 -> 60          dropped
+//   prefetch for any number of tiles, in the first 4: 400 rows 84 -> 88 / 80 -> 85 / 74 -> 79   kept
+//   an epilogue per nonlinearity and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
+//   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
+//   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
+//   10 rows are bound by memory: float32 34 to 37 GB/s of 33 to 38
 
 constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
@@ -121,45 +129,82 @@ inline Tile<T> tileFor(int rows, [[maybe_unused]] int lines) {
   return pickTile<T, 0>(rows);
 }
 
-// The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist.
-template <class T>
-__attribute__((noinline)) void finishTile(const typename T::Sum* part, int rows, const Linear& l, int row,
-                                          int col) {
+// The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist. Everything
+// of `l` is copied first: to the compiler a store to y may change it.
+template <class T, Nonlinearity Kind, bool Residual>
+__attribute__((noinline)) void finish(const typename T::Sum* part, int rows, const Linear& l, int row,
+                                      int col) {
+  const size_t yStride = l.y.stride, residualStride = l.residual.stride;
+  constexpr bool centred8 = T::dtype == Dtype::int8;
+  [[maybe_unused]] const float* rowScale = centred8 ? l.x.rowScale + row : nullptr;
+  [[maybe_unused]] const int32_t* rowZero = centred8 ? l.x.rowZero + row : nullptr;
+  const bool narrow = l.y.dtype == Dtype::bfloat16;
   for (int j = 0; j < 2; j++) {
     const int c = col + j * kLanes, n = least(kLanes, l.out - c);
     if (n <= 0) return;
     const F bias = l.bias ? load(l.bias + c, n) : zero();
-    F scale = zero();
-    I bytes = allInt(0);
-    if constexpr (T::dtype == Dtype::int8) {
+    [[maybe_unused]] F scale = zero();
+    [[maybe_unused]] I bytes = allInt(0);
+    if constexpr (centred8) {
       const char* columns = static_cast<const char*>(l.w) + panelsBytes(T::dtype, l.in, l.out);
       scale = load(reinterpret_cast<const float*>(columns) + c, n);
       bytes = loadInt(reinterpret_cast<const int32_t*>(columns) + roundUp(l.out, kCols) + c, n);
     }
-    for (int i = 0; i < rows; i++) {
-      F v;
-      if constexpr (T::dtype == Dtype::int8) {
-        const I centred = subtract(part[i * 2 + j], multiply(allInt(l.x.rowZero[row + i]), bytes));
-        v = toFloat(centred) * (all(l.x.rowScale[row + i]) * scale) + bias;
-      } else {
-        v = part[i * 2 + j] + bias;
+    const auto eachRow = [&](size_t size, const auto& keep) CLIP_INLINE {
+      char* y = outRow<char>(l.y, row) + size_t(c) * size;
+      const char* residual = Residual ? rowOf<char>(l.residual, row) + size_t(c) * sizeof(float) : nullptr;
+      for (int i = 0; i < rows; i++, y += yStride) {
+        F v;
+        if constexpr (centred8) {
+          const I centred = subtract(part[i * 2 + j], multiply(allInt(rowZero[i]), bytes));
+          v = toFloat(centred) * (all(rowScale[i]) * scale) + bias;
+        } else {
+          v = part[i * 2 + j] + bias;
+        }
+        if constexpr (Kind == Nonlinearity::quickGelu) v = quickGelu(v);
+        if constexpr (Kind == Nonlinearity::gelu) v = gelu(v);
+        if constexpr (Residual) {
+          v = v + load(reinterpret_cast<const float*>(residual), n);
+          residual += residualStride;
+        }
+        if constexpr (Kind == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
+        keep(y, v);
       }
-      if (l.nonlinearity == Nonlinearity::quickGelu) v = quickGelu(v);
-      if (l.nonlinearity == Nonlinearity::gelu) v = gelu(v);
-      if (l.residual.data) v = v + load(rowOf(l.residual, row + i) + c, n);
-      if (l.nonlinearity == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
-      storeNumbers(l.y, row + i, size_t(c), v, n);
-    }
+    };
+    if (narrow)
+      eachRow(2, [&](char* y, F v) CLIP_INLINE { storeBfloat16(reinterpret_cast<uint16_t*>(y), v, n); });
+    else if (n == kLanes)
+      eachRow(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v); });
+    else
+      eachRow(4, [&](char* y, F v) CLIP_INLINE { store(reinterpret_cast<float*>(y), v, n); });
   }
+}
+
+template <class T, bool Residual>
+inline void finishKind(const typename T::Sum* part, int rows, const Linear& l, int row, int col) {
+  switch (l.nonlinearity) {
+    case Nonlinearity::none:
+      return finish<T, Nonlinearity::none, Residual>(part, rows, l, row, col);
+    case Nonlinearity::quickGelu:
+      return finish<T, Nonlinearity::quickGelu, Residual>(part, rows, l, row, col);
+    case Nonlinearity::gelu:
+      return finish<T, Nonlinearity::gelu, Residual>(part, rows, l, row, col);
+    case Nonlinearity::relu:
+      return finish<T, Nonlinearity::relu, Residual>(part, rows, l, row, col);
+  }
+}
+template <class T>
+inline void finishTile(const typename T::Sum* part, int rows, const Linear& l, int row, int col) {
+  (l.residual.data ? finishKind<T, true> : finishKind<T, false>)(part, rows, l, row, col);
 }
 
 // Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height.
 template <class T>
-void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streaming) {
+void linearBlock(const Linear& l, int r0, int rows, int p0, int p1) {
   const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
-  const int lines = !streaming || rows <= 2 || tiles > 8 ? 0 : tiles <= 2 ? kAll : 1;
+  const int ahead = rows <= 2 ? 0 : tiles <= 2 ? kAll : 1;
   alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
     for (int s0 = 0, b = 0; b < blocks; b++) {
@@ -169,6 +214,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
       const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * kStepBytes;
       for (int t = 0, r = r0; t < tiles; t++) {
         const int height = (r0 + rows - r) / (tiles - t);
+        const int lines = t < kAll ? ahead : 0;
         const Tile<T> f = tileFor<T, kAll>(height, lines);
         typename T::Sum* sums = part + (r - r0) * 2;
         const char* next = w + size_t(n) * kStepBytes + size_t(t) * (n / 2) * lines * 64;
@@ -185,6 +231,24 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1, bool streami
   }
 }
 
+// Chunks of a parallel loop as runs of neighbours: each worker goes through a run of its own and then takes
+// from the others'. A worker's next panel is the one it has prefetched.
+struct Runs {
+  int chunks, count, taken[kMaxThreads];
+  Runs(int c, int threads) : chunks(c), count(least(c, threads)) {
+    for (int i = 0; i < count; i++) taken[i] = 0;
+  }
+  int begin(int run) const { return int(int64_t(chunks) * run / count); }
+  // Asked once per chunk: there is always one left, for a run that was found empty stays so.
+  int take(int worker) {
+    for (int i = worker;; i++) {
+      const int run = i % count, first = begin(run), length = begin(run + 1) - first;
+      const int n = __atomic_fetch_add(&taken[run], 1, __ATOMIC_RELAXED);
+      if (n < length) return first + n;
+    }
+  }
+};
+
 // Threads share panels, so that each streams only its own weights; row blocks too when there are few panels.
 template <class T>
 void linearOf(Context& context, const Linear& l) {
@@ -193,14 +257,16 @@ void linearOf(Context& context, const Linear& l) {
   const int wanted = context.threads == 1 ? 1 : 4 * context.threads;
   const int panelChunks = least(panels, wanted),
             rowChunks = least(rowBlocks, (wanted + panelChunks - 1) / panelChunks);
-  share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int chunk, int) {
+  Runs runs(panelChunks * rowChunks, context.threads);
+  share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int, int worker) {
+    const int chunk = runs.take(worker);
     const int p = chunk % panelChunks, q = chunk / panelChunks;
     const int p0 = int(int64_t(panels) * p / panelChunks), p1 = int(int64_t(panels) * (p + 1) / panelChunks);
     const int b0 = int(int64_t(rowBlocks) * q / rowChunks),
               b1 = int(int64_t(rowBlocks) * (q + 1) / rowChunks);
     for (int b = b0; b < b1; b++) {
       const int r0 = int(int64_t(l.rows) * b / rowBlocks), r1 = int(int64_t(l.rows) * (b + 1) / rowBlocks);
-      linearBlock<T>(l, r0, r1 - r0, p0, p1, rowBlocks == 1);
+      linearBlock<T>(l, r0, r1 - r0, p0, p1);
     }
   });
 }

@@ -12,14 +12,19 @@
 #include "cpu/attention_plan.h"
 #include "cpu/context.h"
 #include "cpu/tables.h"
-#include "cpu/top_k.h"
 #include "half.h"
 #include "resample.h"
+#include "top_k.h"
 
 namespace clip {
 namespace {
 
 #include "cpu/neon.inl"
+
+struct Joining {
+  static constexpr bool exists = false;  // loads that cross a line cost little here
+};
+
 #include "cpu/kernels.inl"
 #include "cpu/resize_neon.inl"
 

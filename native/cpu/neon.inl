@@ -26,8 +26,8 @@ struct __attribute__((may_alias)) I {  // 32-bit lanes unless said otherwise
 };
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;
-constexpr int kShiftedRows = 5;  // of Bfloat16AsFloat32: g++ 12 spills sums at 6
-constexpr int kQueries = 2;
+constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: g++ 12 spills sums at 6
+constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 24 sums + 2 of a row + 2 of a query
 
 CLIP_VECTOR F operator+(F a, F b) { return {vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)}; }
 CLIP_VECTOR F operator-(F a, F b) { return {vsubq_f32(a.low, b.low), vsubq_f32(a.high, b.high)}; }
@@ -114,8 +114,8 @@ CLIP_VECTOR float top(F a) { return vmaxnmvq_f32(vmaxnmq_f32(a.low, a.high)); }
 
 CLIP_VECTOR I allInt(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
 CLIP_VECTOR I loadInt(const void* p) {
-  const int32_t* const q = static_cast<const int32_t*>(p);
-  return {vld1q_s32(q), vld1q_s32(q + 4)};
+  const uint8_t* const q = static_cast<const uint8_t*>(p);
+  return {vreinterpretq_s32_u8(vld1q_u8(q)), vreinterpretq_s32_u8(vld1q_u8(q + 16))};
 }
 CLIP_VECTOR I loadInt(const int32_t* p, int n) {
   const F v = load(reinterpret_cast<const float*>(p), n);
@@ -141,15 +141,30 @@ CLIP_VECTOR I lowBytes(I a) { return {lowBytes(a.low), lowBytes(a.high)}; }
 CLIP_VECTOR I highBytes(I a) { return {highBytes(a.low), highBytes(a.high)}; }
 CLIP_VECTOR I lowSigned(I a) { return {lowSigned(a.low), lowSigned(a.high)}; }
 CLIP_VECTOR I highSigned(I a) { return {highSigned(a.low), highSigned(a.high)}; }
-// sum + 16-bit products, neighbours added. A product of a byte and a signed byte fits 16 bits: 255 * 127 =
-// 32385. One block, so that no product outlives the next.
-CLIP_VECTOR void addPairs(int32x4_t& sum, int32x4_t a, int32x4_t b) {
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+  const int8x16_t bytes = vld1q_s8(p);
+  return {ofWords(vmovl_s8(vget_low_s8(bytes))), ofWords(vmovl_high_s8(bytes))};
+}
+CLIP_VECTOR int32_t sumInt(I a) {  // modulo 2^32
+  return int32_t(vaddvq_u32(vreinterpretq_u32_s32(vaddq_s32(a.low, a.high))));
+}
+// sum + 16-bit products, neighbours added.
+CLIP_VECTOR int32x4_t addPairs(int32x4_t sum, int16x8_t a, int16x8_t b) {
+  const int32x4_t products = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+  return vaddq_s32(sum, vpaddq_s32(products, vmull_high_s16(a, b)));
+}
+CLIP_VECTOR I addPairs(I sum, I a, I b) {
+  return {addPairs(sum.low, words(a.low), words(b.low)), addPairs(sum.high, words(a.high), words(b.high))};
+}
+// The same where every product is one of a byte and a signed byte, which fits 16 bits: 255 * 127 = 32385, 255
+// * -128 = -32640. One block, so that no product outlives the next.
+CLIP_VECTOR void addBytePairs(int32x4_t& sum, int32x4_t a, int32x4_t b) {
   int32x4_t products;
   asm("mul %1.8h, %2.8h, %3.8h\n\tsadalp %0.4s, %1.8h" : "+w"(sum), "=&w"(products) : "w"(a), "w"(b));
 }
-CLIP_VECTOR I addPairs(I sum, I a, I b) {
-  addPairs(sum.low, a.low, b.low);
-  addPairs(sum.high, a.high, b.high);
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) {
+  addBytePairs(sum.low, a.low, b.low);
+  addBytePairs(sum.high, a.high, b.high);
   return sum;
 }
 // The first and the second bfloat16 of every 32 bits as float32.

@@ -1,5 +1,5 @@
 #pragma once
-// What the arithmetic units of this CPU give at most: what benchmarks divide by.
+// What this CPU gives at most: what benchmarks divide by.
 #include "backend.h"
 
 namespace clip {
@@ -9,5 +9,9 @@ namespace clip {
 // each. 0 where it has no such instruction (then the float32 peak is the nearest bound) or is neither
 // x64 nor arm64.
 double measurePeak(Dtype dtype);
+
+// Bytes per second that so many threads together read from memory, one after the other. Takes 256 MB
+// meanwhile; std::bad_alloc where there are none.
+double measureStream(int threads);
 
 }  // namespace clip

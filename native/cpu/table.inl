@@ -13,6 +13,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .close = cpuClose,
       .alloc = cpuAlloc,
       .free = cpuFree,
+      .plainMemory = true,
       .upload = cpuCopy,
       .download = cpuCopy,
       .packRows = kCols,

@@ -29,8 +29,8 @@ double roundHalfEven(double x) { return std::nearbyint(x); }
 
 // How large the picture becomes. Python divides whole numbers exactly rounded, which double(a) / double(b) is
 // as long as both are below 2^53.
-void resizedSize(const PreprocessConfig& c, const Image& image, Geometry& g) {
-  const double w = image.width, h = image.height, n = c.size;
+void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) {
+  const double w = width, h = height, n = c.size;
   double outW = n, outH = n;
   switch (c.mode) {
     case PreprocessConfig::shortest:  // torchvision _compute_resized_output_size
@@ -67,13 +67,13 @@ void centreCrop(int n, int length, int& crop, int& cropLength, int& pad) {
   }
 }
 
-Geometry geometry(const PreprocessConfig& c, const Image& image) {
+Geometry geometry(const PreprocessConfig& c, int width, int height) {
   Geometry g;
-  resizedSize(c, image, g);
+  resizedSize(c, width, height, g);
   centreCrop(c.size, g.outWidth, g.cropX, g.cropWidth, g.padX);
   centreCrop(c.size, g.outHeight, g.cropY, g.cropHeight, g.padY);
   // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]", in two calls.
-  g.verticalFirst = image.height > int64_t{100} * image.width && g.outHeight < image.height;
+  g.verticalFirst = height > int64_t{100} * width && g.outHeight < height;
   return g;
 }
 
@@ -120,7 +120,26 @@ Resize resizeOf(const Image& image, const Geometry& g, Filter filter, uint8_t* d
           .cropHeight = g.cropHeight,
           .filter = filter,
           .verticalFirst = g.verticalFirst,
-          .dst = dst};
+          .dst = dst,
+          .firstRow = image.part.top,
+          .firstColumn = image.part.left,
+          .columns = image.part.width};
+}
+
+bool isWhole(const Image& i) {
+  return i.part.width == 0 || (i.part.width == i.width && i.part.height == i.height);
+}
+
+bool includes(const Part& outer, const Part& inner) {
+  return outer.left <= inner.left && outer.top <= inner.top &&
+         outer.left + outer.width >= inner.left + inner.width &&
+         outer.top + outer.height >= inner.top + inner.height;
+}
+
+Part reachingPart(const Geometry& g, Filter filter, int width, int height) {
+  const Span columns = sourceSpan(width, g.outWidth, g.cropX, g.cropWidth, filter);
+  const Span rows = sourceSpan(height, g.outHeight, g.cropY, g.cropHeight, filter);
+  return {columns.begin, rows.begin, columns.end - columns.begin, rows.end - rows.begin};
 }
 
 }  // namespace
@@ -129,8 +148,15 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
                    const Image& image, uint8_t* rgb) {
   if (image.width < 1 || image.height < 1)
     fail("A picture has no pixels", "at least 1 x 1 pixel", by(image.width, image.height));
-  const Geometry g = geometry(config, image);
+  const Geometry g = geometry(config, image.width, image.height);
   const Filter filter = image.nearest ? Filter::nearest : config.filter;
+  const bool partial =
+      filter != Filter::nearest &&
+      (image.mode == PixelMode::RGB || image.mode == PixelMode::L || image.mode == PixelMode::CMYK);
+  if (!isWhole(image) &&
+      !(partial && includes(image.part, reachingPart(g, filter, image.width, image.height))))
+    fail("A part of a picture lacks pixels that its crop needs",
+         partial ? "what reachingPart says" : "the whole picture", by(image.part.width, image.part.height));
   const bool same = g.outWidth == image.width && g.outHeight == image.height;
   const bool whole = g.cropWidth == config.size && g.cropHeight == config.size;
   const int bytes = image.mode == PixelMode::I16 ? 2 : channelsOf(image.mode);
@@ -153,6 +179,12 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
   for (int y = 0; y < g.cropHeight; y++)
     convertRow(image.mode, window.data() + static_cast<size_t>(y) * g.cropWidth * bytes, g.cropWidth,
                rgb + (static_cast<size_t>(y + g.padY) * config.size + g.padX) * 3);
+}
+
+Part reachingPart(const PreprocessConfig& config, int width, int height) {
+  return config.filter == Filter::nearest
+             ? Part{0, 0, width, height}
+             : reachingPart(geometry(config, width, height), config.filter, width, height);
 }
 
 // ToTensor divides by 255, Normalize subtracts and divides; each step rounds to float32.

@@ -13,10 +13,16 @@ constexpr int channelsOf(PixelMode m) {
   return m == PixelMode::L || m == PixelMode::I16 ? 1 : m == PixelMode::LA ? 2 : m == PixelMode::RGB ? 3 : 4;
 }
 
+// A rectangle of a picture, in pixels.
+struct Part {
+  int left = 0, top = 0, width = 0, height = 0;
+};
+
 // A picture to encode: decoded pixels, or planes that are already preprocessed.
 struct Image {
-  const uint8_t* data = nullptr;  // (height, width, channels), rows without padding; uint16 for I16
-  int width = 0, height = 0;
+  const uint8_t* data = nullptr;  // (height, width, channels) of `part`, dense; uint16 for I16
+  int width = 0, height = 0;      // of the whole picture
+  Part part{};                    // what of it `data` holds; no width: all of it
   PixelMode mode = PixelMode::RGB;
   bool nearest = false;           // palette and 1-bit pictures: Pillow resizes them NEAREST
   const float* planes = nullptr;  // (3, size, size); then data is nullptr
@@ -25,6 +31,11 @@ struct Image {
 // data -> (size, size, 3) bytes, as OpenAI's `preprocess` has them before ToTensor. Exactly Pillow's.
 // Runs on one thread of `context`; the caller runs several images side by side.
 void resizeAndCrop(const Backend&, Context&, const PreprocessConfig&, const Image&, uint8_t* rgb);
+
+// The part of a picture of that size that reaches the result, when it is resized with the config's filter:
+// nothing else need be decoded. Only pictures of mode L, RGB and CMYK that are not `nearest` may come in
+// part.
+Part reachingPart(const PreprocessConfig&, int width, int height);
 
 // value[channel * 256 + byte] = (byte / 255 - mean) / std, in float32 as torchvision computes it.
 void normaliseTable(const PreprocessConfig&, float value[3 * 256]);

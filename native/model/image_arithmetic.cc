@@ -11,17 +11,6 @@ namespace {
 
 constexpr size_t kBandBytes = size_t{1} << 20;
 
-// Source positions [begin, end) that reach output positions [first, first + count).
-struct Span {
-  int begin, end;
-};
-Span sourceSpan(int in, int out, int first, int count, Filter filter) {
-  if (in == out) return {first, first + count};  // this pass is skipped
-  std::vector<double> w;
-  const auto a = tapWeights(in, out, first, filter, w), b = tapWeights(in, out, first + count - 1, filter, w);
-  return {a.first, b.first + b.count};
-}
-
 void premultiply(const uint8_t* in, size_t pixels, int channels, uint8_t* out) {
   for (; pixels > 0; pixels--, in += channels, out += channels) {
     const int alpha = in[channels - 1];
@@ -39,6 +28,12 @@ void unpremultiply(uint8_t* p, size_t pixels, int channels) {
 }
 
 }  // namespace
+
+Span sourceSpan(int in, int out, int first, int count, Filter filter) {
+  if (in == out) return {first, first + count};  // this pass is skipped
+  const auto last = tapsOf(in, out, first + count - 1, filter);
+  return {tapsOf(in, out, first, filter).first, last.first + last.count};
+}
 
 // Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
 // first pass takes the picture in bands of about a megabyte, premultiplied on the way.
@@ -153,15 +148,19 @@ uint16_t round16(double sum) {
 void pass16(const Plane& src, bool horizontal, int in, int out, Filter filter, int x0, int columns, int y0,
             int rows, std::vector<uint8_t>& dst) {
   dst.resize(static_cast<size_t>(columns) * rows * 2);
-  std::vector<double> w;
   const int outputs = horizontal ? columns : rows, others = horizontal ? rows : columns;
+  std::vector<double> sums(others);
   for (int i = 0; i < outputs; i++) {
-    const auto taps = tapWeights(in, out, (horizontal ? x0 : y0) + i, filter, w);
+    const int position = (horizontal ? x0 : y0) + i, first = tapsOf(in, out, position, filter).first;
+    std::fill(sums.begin(), sums.end(), 0.0);
+    eachTap(in, out, position, filter, [&](int from, const double* w, int count) {
+      for (int j = 0; j < others; j++)
+        for (int k = 0; k < count; k++)
+          sums[j] +=
+              (horizontal ? src.at(first + from + k, y0 + j) : src.at(x0 + j, first + from + k)) * w[k];
+    });
     for (int j = 0; j < others; j++) {
-      double sum = 0;
-      for (int k = 0; k < taps.count; k++)
-        sum += (horizontal ? src.at(taps.first + k, y0 + j) : src.at(x0 + j, taps.first + k)) * w[k];
-      const uint16_t v = round16(sum);
+      const uint16_t v = round16(sums[j]);
       const size_t at =
           horizontal ? static_cast<size_t>(j) * columns + i : static_cast<size_t>(i) * columns + j;
       std::memcpy(dst.data() + at * 2, &v, 2);

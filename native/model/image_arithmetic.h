@@ -16,6 +16,13 @@ struct Geometry {
   bool verticalFirst = false;
 };
 
+// Source positions [begin, end) of an axis resized from `in` to `out` that reach output positions [first,
+// first + count).
+struct Span {
+  int begin, end;
+};
+Span sourceSpan(int in, int out, int first, int count, Filter);
+
 // Pillow's MULDIV255: a * b / 255, rounded.
 constexpr int multiply255(int a, int b) {
   const int t = a * b + 128;

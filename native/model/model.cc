@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "model/transformer.h"
 #include "model/vision_transformer.h"
 #include "model/weights.h"
+#include "profile.h"
 
 namespace clip {
 namespace {
@@ -66,6 +68,12 @@ void checkInt8(const ModelConfig& c) {
                 .actual = "int8"};
 }
 
+// "<folder>/<name>-<backend>-<dtype>.packed". Only memory that can be read as it lies is kept.
+std::string packFileOf(const LoadOptions& o, const Backend& backend) {
+  if (o.packFolder.empty() || !backend.plainMemory) return {};
+  return o.packFolder + "/" + o.packName + "-" + activeName(backend) + "-" + nameOf(o.dtype) + ".packed";
+}
+
 struct ContextCloser {
   const Backend* backend;
   void operator()(Context* c) const { backend->close(c); }
@@ -101,7 +109,9 @@ struct Model::Impl {
       : config(std::move(c)),
         options(o),
         backend(b),
-        weights(config, b, o.dtype, o.threads, cancel),
+        packFile(packFileOf(o, b)),
+        weights(config, b, o.dtype, o.threads,
+                packFile.empty() ? std::nullopt : std::optional<PackCache>({packFile, o.packKey}), cancel),
         context(openContext(b, o.threads)),
         arena(b) {
     normaliseTable(config.preprocess, value);
@@ -134,6 +144,7 @@ struct Model::Impl {
   const ModelConfig config;
   const LoadOptions options;
   const Backend& backend;
+  const std::string packFile;  // of packed weights; empty: none
   const Weights weights;
   float value[3 * 256];
 
@@ -151,10 +162,13 @@ Model::~Model() = default;
 const ModelConfig& Model::config() const { return impl_->config; }
 const Backend& Model::backend() const { return impl_->backend; }
 const LoadOptions& Model::options() const { return impl_->options; }
+PackCacheUse Model::packCacheUse() const { return impl_->weights.cacheUse; }
+const std::string& Model::packCacheFile() const { return impl_->packFile; }
+const std::string& Model::packCacheFailure() const { return impl_->weights.cacheFailure; }
 
 std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& options,
                                    const std::atomic<bool>& cancel) {
-  const Backend& backend = chooseBackend(options.device);
+  const Backend& backend = profiled(chooseBackend(options.device));
   checkDtype(backend, options.dtype);
   checkConfig(config);
   if (options.dtype == Dtype::int8) checkInt8(config);

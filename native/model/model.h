@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "model/config.h"
 #include "model/image.h"
+#include "model/pack_cache.h"
 
 namespace clip {
 
@@ -23,6 +24,9 @@ struct LoadOptions {
   Dtype dtype = Dtype::float32;
   int threads = 1;
   int maxBatchRows = 512;
+  // Where packed weights are kept, the name of the checkpoint in there and what its bytes depend on; no
+  // folder: nowhere.
+  std::string packFolder = {}, packName = {}, packKey = {};
 };
 
 // Asked between blocks of a tower: true stops the pass (everybody in it has gone away).
@@ -38,6 +42,9 @@ class Model {
   const ModelConfig& config() const;
   const Backend& backend() const;
   const LoadOptions& options() const;
+  PackCacheUse packCacheUse() const;
+  const std::string& packCacheFile() const;     // empty: off
+  const std::string& packCacheFailure() const;  // why it could not be written
 
   // Floats that one image / n texts of these lengths yield.
   size_t imageFloats(Output) const;

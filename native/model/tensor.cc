@@ -61,16 +61,16 @@ struct F16 {
 
 // Calls run(source, stride, n, destination index) for each innermost line of the rows.
 template <class Run>
-void eachLine(const TensorView& t, int64_t firstRow, int64_t count, const Run& run) {
+void eachLine(const TensorView& t, int64_t count, const Run& run) {
   const int64_t columns = columnsOf(t);
   if (contiguousColumns(t)) {
-    for (int64_t r = 0; r < count; r++) run((firstRow + r) * t.strides[0], int64_t{1}, columns, r * columns);
+    for (int64_t r = 0; r < count; r++) run(r * t.strides[0], int64_t{1}, columns, r * columns);
     return;
   }
   const size_t last = t.shape.size() - 1;  // at least 1 here: a vector has contiguous columns
   const int64_t lines = columns / t.shape[last];
   for (int64_t line = 0; line < count * lines; line++) {
-    int64_t source = (firstRow + line / lines) * t.strides[0], rest = line % lines;
+    int64_t source = line / lines * t.strides[0], rest = line % lines;
     for (size_t d = last - 1; d >= 1; d--) {
       source += rest % t.shape[d] * t.strides[d];
       rest /= t.shape[d];
@@ -80,9 +80,9 @@ void eachLine(const TensorView& t, int64_t firstRow, int64_t count, const Run& r
 }
 
 template <class Element>
-bool convert(const TensorView& t, const uint8_t* bytes, int64_t firstRow, int64_t count, float* dst) {
+bool convert(const TensorView& t, const uint8_t* bytes, int64_t count, float* dst) {
   uint32_t bad = 0;
-  eachLine(t, firstRow, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
+  eachLine(t, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
     const uint8_t* p = bytes + source * Element::size;
     float* y = dst + to;
     uint32_t lineBad = 0;
@@ -113,7 +113,7 @@ std::string place(const TensorView& t, int64_t row, int64_t column) {
   int64_t row = firstRow, column = 0;
   bool nan = false, found = false;
   const int64_t columns = columnsOf(t);
-  eachLine(t, firstRow, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
+  eachLine(t, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
     for (int64_t i = 0; i < n && !found; i++) {
       const uint8_t* p = bytes + (source + i * stride) * size;
       uint32_t bits = 0;
@@ -135,10 +135,15 @@ std::string place(const TensorView& t, int64_t row, int64_t column) {
 
 }  // namespace
 
-size_t extentBytes(const TensorView& t) {
-  int64_t last = 0;
-  for (size_t d = 0; d < t.shape.size(); d++) last += (t.shape[d] - 1) * t.strides[d];
+size_t extentBytes(const TensorView& t, int64_t rows) {
+  int64_t last = (rows - 1) * t.strides[0];
+  for (size_t d = 1; d < t.shape.size(); d++) last += (t.shape[d] - 1) * t.strides[d];
   return static_cast<size_t>(last + 1) * bytesOf(t.dtype);
+}
+
+bool rowsSideBySide(const TensorView& t) {
+  const uint64_t row = extentBytes(t, 1), step = static_cast<uint64_t>(t.strides[0]) * bytesOf(t.dtype);
+  return step >= row && step <= 2 * row;
 }
 
 int64_t columnsOf(const TensorView& t) {
@@ -202,15 +207,15 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
 
 void readRows(const ModelConfig& config, const TensorView& t, const uint8_t* bytes, int64_t firstRow,
               int64_t count, float* dst) {
-  const bool finite = t.dtype == Dtype::float32   ? convert<F32>(t, bytes, firstRow, count, dst)
-                      : t.dtype == Dtype::float16 ? convert<F16>(t, bytes, firstRow, count, dst)
-                                                  : convert<BF16>(t, bytes, firstRow, count, dst);
+  const bool finite = t.dtype == Dtype::float32   ? convert<F32>(t, bytes, count, dst)
+                      : t.dtype == Dtype::float16 ? convert<F16>(t, bytes, count, dst)
+                                                  : convert<BF16>(t, bytes, count, dst);
   if (!finite) failNotFinite(config, t, bytes, firstRow, count);
 }
 
-void copyRows(const TensorView& t, const uint8_t* bytes, int64_t firstRow, int64_t count, uint8_t* dst) {
+void copyRows(const TensorView& t, const uint8_t* bytes, int64_t count, uint8_t* dst) {
   const int64_t size = static_cast<int64_t>(bytesOf(t.dtype));
-  eachLine(t, firstRow, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
+  eachLine(t, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
     if (stride == 1) {
       std::memcpy(dst + to * size, bytes + source * size, static_cast<size_t>(n * size));
       return;
@@ -228,9 +233,7 @@ void checkFinite(const ModelConfig& config, const TensorView& t, const float* ro
     const float* x = rows + r * t.strides[0];
     for (int64_t i = 0; i < columns; i++) bad |= (std::bit_cast<uint32_t>(x[i]) & 0x7f800000u) == 0x7f800000u;
   }
-  if (bad)
-    failNotFinite(config, t, reinterpret_cast<const uint8_t*>(rows - firstRow * t.strides[0]), firstRow,
-                  count);
+  if (bad) failNotFinite(config, t, reinterpret_cast<const uint8_t*>(rows), firstRow, count);
 }
 
 }  // namespace clip

@@ -8,17 +8,20 @@
 
 #include "error.h"
 #include "model/model.h"
+#include "model/pack_cache.h"
 #include "model/parallel.h"
 #include "model/source_file.h"
 #include "model/tensor.h"
+#include "model/tensor_source.h"
+#include "model/trim_heap.h"
 
 namespace clip {
 namespace {
 
 constexpr int64_t kBlockRows = 64;  // of the token table, per piece of work
 
-// Walks over the architecture twice with the same code: first to check every tensor and to count bytes, then,
-// with `base` set, to place and fill each weight.
+// Walks over the architecture twice with the same code: first to check every tensor and to count bytes, then
+// to say where each weight lies, and to fill it unless it comes from the cache.
 class Loader {
  public:
   Loader(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
@@ -28,7 +31,8 @@ class Loader {
         dtype_(dtype),
         threads_(threads),
         cancel_(cancel),
-        scratch_(threads) {
+        scratch_(threads),
+        pieces_(threads) {
     for (size_t i = 0; i < config_.files.size(); i++) {
       files_.push_back(std::make_unique<SourceFile>(config_.files[i], config_.fileBytes[i]));
       unread_ += config_.fileBytes[i];
@@ -87,9 +91,13 @@ class Loader {
 
   size_t bytes() const { return used_; }
 
-  void fillInto(void* base) {
-    base_ = static_cast<uint8_t*>(base);
+  void placeInto(const void* base) {
+    base_ = static_cast<uint8_t*>(const_cast<void*>(base));
     used_ = 0;
+  }
+  void fillInto(void* base) {
+    placeInto(base);
+    filling_ = true;
   }
 
  private:
@@ -145,12 +153,11 @@ class Loader {
     for (const std::string& name : names) parts.push_back(&checked(name, shape));
     const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
     void* place = take(parts.size() * each * sizeof(float));
-    if (!place) return nullptr;
+    if (!filling_) return static_cast<const float*>(place);
     for (size_t i = 0; i < parts.size(); i++) {
-      const SourceFile::Span span = open(*parts[i]);
       std::vector<float>& rows = scratch_[0];
       rows.resize(each);
-      readRows(config_, *parts[i], span.data(), 0, shape[0], rows.data());
+      readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
       backend_.upload(static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
     }
     return static_cast<const float*>(place);
@@ -170,7 +177,7 @@ class Loader {
     w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
     w.dtype = dtype;
     void* place = take(backend_.packedSize(dtype, w.in, w.out));
-    if (place) packParts(parts, shape[0], w, place);
+    if (filling_) packParts(parts, shape[0], w, place);
     w.packed = place;
     if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
       std::vector<std::string> biases;
@@ -195,12 +202,13 @@ class Loader {
     void* bias = take(static_cast<size_t>(w.out) * sizeof(float));
     w.packed = place;
     w.bias = static_cast<const float*>(bias);
-    if (!place) return w;
+    if (!filling_) return w;
 
     const size_t n = static_cast<size_t>(w.out);
     std::vector<float> g(n), beta(n), mean(n), variance(n), folded(n), scale(n);
     float* const values[4] = {g.data(), beta.data(), mean.data(), variance.data()};
-    for (int i = 0; i < 4; i++) readRows(config_, *norms[i], open(*norms[i]).data(), 0, shape[0], values[i]);
+    for (int i = 0; i < 4; i++)
+      readRows(config_, *norms[i], open(*norms[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], values[i]);
     for (size_t i = 0; i < n; i++) {
       const double s = g[i] / std::sqrt(static_cast<double>(variance[i]) + 1e-5);
       scale[i] = static_cast<float>(s);
@@ -213,13 +221,13 @@ class Loader {
     TensorView rows = t;
     rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
     rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
-    const SourceFile::Span span = open(t);
+    const TensorSource source = open(rows);
     const int step = backend_.packRows;
     parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
       const int first = chunk * step, count = std::min(step, w.out - first);
       std::vector<float>& panel = scratch_[worker];
       panel.resize(static_cast<size_t>(step) * w.in);
-      readRows(config_, rows, span.data(), first, count, panel.data());
+      readRows(config_, rows, source.rows(first, count, pieces_[worker]), first, count, panel.data());
       for (int r = 0; r < count; r++)
         for (int i = 0; i < w.in; i++) panel[static_cast<size_t>(r) * w.in + i] *= scale[first + r];
       backend_.pack({.dst = place,
@@ -248,8 +256,8 @@ class Loader {
 
   void packParts(const std::vector<const TensorView*>& parts, int64_t partRows, const LinearWeight& w,
                  void* place) {
-    std::vector<SourceFile::Span> spans;
-    for (const TensorView* part : parts) spans.push_back(open(*part));
+    std::vector<TensorSource> sources;
+    for (const TensorView* part : parts) sources.push_back(open(*part));
     const int step = backend_.packRows;
     parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
       const int first = chunk * step, count = std::min(step, w.out - first);
@@ -264,9 +272,9 @@ class Loader {
                 .rowCount = count,
                 .dtype = w.dtype};
       const TensorView& t = *parts[part];
-      if (partFirst + count <= partRows && isFloatRows(t, spans[part])) {
-        // float32 rows are packed from where they lie
-        pack.rows = reinterpret_cast<const float*>(spans[part].data()) + partFirst * t.strides[0];
+      if (partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
+        // float32 rows are packed as they were read
+        pack.rows = reinterpret_cast<const float*>(sources[part].rows(partFirst, count, pieces_[worker]));
         pack.rowStride = static_cast<size_t>(t.strides[0]);
         checkFinite(config_, t, pack.rows, partFirst, count);
       } else {
@@ -275,7 +283,7 @@ class Loader {
         for (int done = 0; done < count;) {  // a panel may cross from query to key
           const int64_t at = (first + done) / partRows, from = (first + done) % partRows;
           const int64_t n = std::min<int64_t>(count - done, partRows - from);
-          readRows(config_, *parts[at], spans[at].data(), from, n,
+          readRows(config_, *parts[at], sources[at].rows(from, n, pieces_[worker]), from, n,
                    rows.data() + static_cast<size_t>(done) * w.in);
           done += static_cast<int>(n);
         }
@@ -285,35 +293,31 @@ class Loader {
     });
   }
 
-  static bool isFloatRows(const TensorView& t, const SourceFile::Span& span) {
-    return t.dtype == Dtype::float32 && contiguousColumns(t) &&
-           reinterpret_cast<uintptr_t>(span.data()) % 4 == 0;
-  }
-
   const void* table(const std::string& name, const Shape& shape, TextWeights& w) {
     const TensorView& t = checked(name, shape);
     w.tokenDtype = t.dtype;
     w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
     void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
-    if (!place) return nullptr;
-    const SourceFile::Span span = open(t);
+    if (!filling_) return place;
+    const TensorSource source = open(t);
     const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
     parallel(threads_, chunks, [&](int chunk, int worker) {
       const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
       std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as they are
       rows.resize(static_cast<size_t>(kBlockRows * shape[1]));
-      readRows(config_, t, span.data(), first, count, rows.data());
-      copyRows(t, span.data(), first, count, reinterpret_cast<uint8_t*>(rows.data()));
+      const uint8_t* const bytes = source.rows(first, count, pieces_[worker]);
+      readRows(config_, t, bytes, first, count, rows.data());
+      copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
       backend_.upload(static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(),
                       count * w.tokenStride);
     });
     return place;
   }
 
-  // The bytes of one tensor, in the filling round. Asked once per tensor, so it is where a load is cancelled.
-  SourceFile::Span open(const TensorView& t) {
+  // Asked once per tensor, so it is where a load is cancelled.
+  TensorSource open(const TensorView& t) {
     if (cancel_.load(std::memory_order_relaxed)) throw Cancelled{};
-    return files_[t.file]->span(t.offset, extentBytes(t));
+    return TensorSource(*files_[t.file], t);
   }
 
   // The next `bytes` of the arena, 64-byte aligned; nullptr in the counting round.
@@ -329,20 +333,23 @@ class Loader {
   const int threads_;
   const std::atomic<bool>& cancel_;
   uint8_t* base_ = nullptr;
+  bool filling_ = false;
   size_t used_ = 0;
   std::vector<std::unique_ptr<SourceFile>> files_;
   uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
-  std::vector<std::vector<float>> scratch_;  // per worker
+  std::vector<std::vector<float>> scratch_;  // per worker: rows as float32
+  std::vector<TensorSource::Piece> pieces_;  // per worker: rows as they are stored
 };
 
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
-                 const std::atomic<bool>& cancel)
+                 const std::optional<PackCache>& cache, const std::atomic<bool>& cancel)
     : backend_(backend) {
   if (config.image) image.emplace();
   if (config.resNet) resNet.emplace();
   if (config.text) text.emplace();
+  const TrimHeap trim;  // behind the loader's end
   Loader loader(config, backend, dtype, threads, cancel);
   const auto walk = [&] {
     if (image) loader.vision(*image);
@@ -351,6 +358,14 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   };
   walk();
   bytes_ = loader.bytes();
+  const std::string layout = packedLayout(backend, dtype, bytes_);
+  if (cache) mapped_ = cache->open(layout, bytes_, threads, cancel);
+  if (mapped_) {
+    loader.placeInto(mapped_->data());
+    walk();
+    cacheUse = PackCacheUse::mapped;
+    return;
+  }
   memory_ = backend.alloc(bytes_);
   if (!memory_)
     throw Error{.code = "ERR_CLIP_MEMORY",
@@ -361,12 +376,18 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
   try {
     loader.fillInto(memory_);
     walk();
+    if (cache) {
+      cacheFailure = cache->write(layout, memory_, bytes_, threads, cancel);
+      cacheUse = cacheFailure.empty() ? PackCacheUse::written : PackCacheUse::failed;
+    }
   } catch (...) {
     backend.free(memory_, bytes_);
     throw;
   }
 }
 
-Weights::~Weights() { backend_.free(memory_, bytes_); }
+Weights::~Weights() {
+  if (memory_) backend_.free(memory_, bytes_);
+}
 
 }  // namespace clip

@@ -3,11 +3,14 @@
 // files.
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "backend.h"
 #include "model/config.h"
+#include "model/pack_cache.h"
 
 namespace clip {
 
@@ -69,9 +72,10 @@ struct TextWeights {
 class Weights {
  public:
   // Checks every tensor's presence, shape and range before the first value is read; then converts and packs
-  // with `threads` threads. Throws Error: ERR_CLIP_CHECKPOINT (file and tensor named), ERR_CLIP_MEMORY;
-  // Cancelled.
-  Weights(const ModelConfig&, const Backend&, Dtype, int threads, const std::atomic<bool>& cancel);
+  // with `threads` threads, or maps what an earlier load has packed: then no value of the files is read.
+  // Throws Error: ERR_CLIP_CHECKPOINT (file and tensor named), ERR_CLIP_MEMORY; Cancelled.
+  Weights(const ModelConfig&, const Backend&, Dtype, int threads, const std::optional<PackCache>& cache,
+          const std::atomic<bool>& cancel);
   ~Weights();
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
@@ -79,9 +83,12 @@ class Weights {
   std::optional<VisionWeights> image;
   std::optional<ResNetWeights> resNet;
   std::optional<TextWeights> text;
+  PackCacheUse cacheUse = PackCacheUse::off;
+  std::string cacheFailure;  // why the cache could not be written
 
  private:
   const Backend& backend_;
+  std::unique_ptr<PackCache::Mapping> mapped_;  // where the weights lie, or memory_
   void* memory_ = nullptr;
   size_t bytes_ = 0;
 };

@@ -59,6 +59,18 @@ const mistakes: [
     'TypeError',
   ],
   [
+    'cleaning',
+    () => clip.encodeText('dog', loose({ cleaning: 'openAI' })),
+    "Expected `cleaning` to be one of 'openai', 'huggingface' (did you mean 'openai'?), got \"openAI\"",
+    'TypeError',
+  ],
+  [
+    'special tokens',
+    () => clip.tokenize('dog', loose({ specialTokens: true })),
+    "Expected `specialTokens` to be one of 'text', 'parse', got true",
+    'TypeError',
+  ],
+  [
     'signal',
     () => clip.encodeText('dog', loose({ signal: {} })),
     'Expected `signal` to be an AbortSignal, got an object',

@@ -204,6 +204,45 @@ test('tokenize pads, detokenize reads back', async t => {
   await t.throwsAsync(clip.tokenize(['dog '.repeat(100)]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
 })
 
+test('specialTokens: an end token that a user writes is characters, unless it is to be parsed', async t => {
+  const text = 'a dog <|endoftext|> a cat'
+  const [plain, parsed, dog] = await Promise.all([
+    clip.encodeText(text),
+    clip.encodeText(text, { specialTokens: 'parse' }),
+    clip.encodeText('a dog'),
+  ])
+  // Parsed, the first end token is pooled: what stands behind it is not there.
+  t.true(bits(parsed.data).equals(bits(dog.data)))
+  t.false(bits(plain.data).equals(bits(dog.data)))
+  t.true(bits(plain.data).equals(bits((await clip.encodeText(text, { specialTokens: 'text' })).data)))
+  const both = await clip.encodeText(['a dog', 'a dog <|endoftext|> a bird'], { specialTokens: 'parse' })
+  t.true(bits(both.row(0)).equals(bits(both.row(1))))
+  const end = 8193
+  const ends = async (specialTokens: 'text' | 'parse') => {
+    const { ids, lengths } = await clip.tokenize(text, { specialTokens })
+    return ids.subarray(0, lengths[0]).filter(id => id === end).length
+  }
+  t.deepEqual([await ends('text'), await ends('parse')], [1, 2])
+  const classifier = await clip.classifier(['dog'], { templates: ['<|endoftext|> {}'] })
+  const direct = await clip.encodeText('<|endoftext|> dog')
+  t.true(bits(classifier.embeddings.data).equals(bits(direct.data)), 'a template is a text too')
+})
+
+test("cleaning: OpenAI's repairs mojibake and entities, transformers' does not", async t => {
+  const ids = async (text: string, cleaning?: 'openai' | 'huggingface') =>
+    [...(await clip.tokenize(text, { cleaning })).ids].join()
+  const broken = 'caf\u00c3\u00a9 &amp;amp; bar'
+  t.is(await ids(broken), await ids('caf\u00e9 & bar'))
+  t.is(await ids(broken), await ids(broken, 'openai'))
+  t.not(await ids(broken, 'huggingface'), await ids(broken))
+  const [openai, huggingface] = await Promise.all([
+    clip.encodeText(broken),
+    clip.encodeText(broken, { cleaning: 'huggingface' }),
+  ])
+  t.true(bits(openai.data).equals(bits((await clip.encodeText('caf\u00e9 & bar')).data)))
+  t.false(bits(openai.data).equals(bits(huggingface.data)))
+})
+
 test('orient: a photograph is turned as its EXIF says, on request only', async t => {
   const photo = join(packageRoot, 'test/golden/image/files/jpeg-exif-6.jpg')
   const turning = await load(undefined, { orient: true })

@@ -193,6 +193,91 @@ for (const [field, value, message] of openclip)
     await refuses(t, await changed(t, 'openclip-80', 'open_clip_config.json', set(field, value)), message)
   })
 
+/**
+ * Every field of open_clip 3.3.0's CLIPVisionCfg, CLIPTextCfg and of its model that changes the arithmetic and is not
+ * implemented, with a value that is not its default.
+ */
+const REFUSED: Record<string, Record<string, unknown>> = {
+  model_cfg: { init_logit_bias: -10, multimodal_cfg: { width: 512 }, cast_dtype: 'bf16', audio_cfg: {} },
+  'model_cfg.vision_cfg': {
+    ls_init_value: 0.1,
+    attentional_pool: true,
+    no_ln_pre: true,
+    pos_embed_type: 'sin_cos_2d',
+    final_ln_after_pool: true,
+    pool_type: 'avg',
+    output_tokens: true,
+    act_kwargs: { approximate: 'tanh' },
+    norm_kwargs: { eps: 1e-6 },
+    block_type: 'custom',
+    qk_norm: true,
+    scaled_cosine_attn: true,
+    scale_heads: true,
+    scale_attn_inner: true,
+    scale_attn: true,
+    scale_fc: true,
+    timm_model_name: 'vit_base_patch16_224',
+    input_patchnorm: true,
+    global_average_pool: true,
+  },
+  'model_cfg.text_cfg': {
+    hf_tokenizer_name: 'bert-base-uncased',
+    tokenizer_mode: 'canonicalize',
+    tokenizer_kwargs: { strip_sep_token: true },
+    ls_init_value: 0.1,
+    embed_cls: true,
+    no_causal_mask: true,
+    final_ln_after_pool: true,
+    pool_type: 'last',
+    proj_type: 'none',
+    output_tokens: true,
+    act_kwargs: { approximate: 'tanh' },
+    norm_kwargs: { eps: 1e-6 },
+    block_type: 'custom',
+    qk_norm: true,
+    scaled_cosine_attn: true,
+    scale_heads: true,
+    scale_attn_inner: true,
+    scale_attn: true,
+    scale_fc: true,
+    hf_model_name: 'xlm-roberta-base',
+  },
+}
+for (const [section, keys] of Object.entries(REFUSED))
+  for (const [key, value] of Object.entries(keys))
+    test(`open_clip_config.json: ${section}.${key} is refused by its name, and null is not`, async t => {
+      const field = `${section}.${key}`
+      const name = 'open_clip_config.json'
+      const path = await changed(t, 'openclip-80', name, set(field, value))
+      const said = new RegExp(`\\\`${field.replaceAll('.', '\\.')}\\\` .* is not implemented`)
+      await refuses(t, path, said, field)
+      await t.notThrowsAsync(
+        readCheckpoint(await changed(t, 'openclip-80', name, set(field, null))),
+        'open_clip writes null for what is off',
+      )
+    })
+
+test('preprocess_cfg: each resize mode and filter, and what is refused by its name', async t => {
+  const name = 'open_clip_config.json'
+  const read = async (field: string, value: unknown) =>
+    (await readCheckpoint(await changed(t, 'openclip-80', name, set(`preprocess_cfg.${field}`, value))))
+      .preprocess
+  for (const mode of ['shortest', 'squash', 'longest'])
+    t.is((await read('resize_mode', mode)).mode, mode as never)
+  for (const filter of ['bicubic', 'bilinear', 'nearest'])
+    t.is((await read('interpolation', filter)).interpolation, filter as never)
+  t.is((await read('size', [24, 24])).size, 24)
+  for (const [field, value] of [
+    ['fill_color', 128],
+    ['made_up', 1],
+  ] as const) {
+    const path = await changed(t, 'openclip-80', name, json => {
+      Object.assign(json.preprocess_cfg as Tree, { resize_mode: 'longest', [field]: value })
+    })
+    await refuses(t, path, new RegExp(`preprocess_cfg\\.${field}`), `preprocess_cfg.${field}`)
+  }
+})
+
 test('options speak only where the checkpoint is silent', async t => {
   await refuses(t, goldenPath('hf-4'), /but the option `heads` says 4/, undefined, 'ERR_CLIP_CONFIG', {
     heads: 4,

@@ -1,21 +1,27 @@
-import test, { type ExecutionContext } from 'ava'
-import { binding } from '../../lib/binding.js'
-import { nextJob } from '../../lib/calls.js'
-import { readCheckpoint } from '../../lib/checkpoint/index.js'
-import { goldenPath, goldenPixels, goldens } from './goldens.js'
+/** Checkpoints of every family, written by the original libraries: their embeddings, on every backend of this machine. */
 
-function closeTo(t: ExecutionContext, what: string, actual: Float32Array, rows: number[][]): void {
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
+import { binding, packageRoot } from '../../lib/binding.js'
+import type { GoldenEmbeddings } from './embed-goldens.js'
+import { goldens } from './goldens.js'
+
+const script = join(packageRoot, 'dist/test/checkpoint/embed-goldens.js')
+
+function closeTo(t: ExecutionContext, what: string, actual: number[], rows: number[][]): void {
   const dim = rows[0].length
   t.is(actual.length, rows.length * dim, `${what}: floats`)
   rows.forEach((expected, r) => {
-    const row = actual.subarray(r * dim, (r + 1) * dim)
+    const row = actual.slice(r * dim, (r + 1) * dim)
     const norm = (v: ArrayLike<number>) => Math.sqrt(Array.from(v).reduce((s, x) => s + x * x, 0))
     const scale = norm(expected)
     let worst = 0
     let dot = 0
     for (let i = 0; i < dim; ++i) {
-      // Differences of the normalised embeddings; written so that NaN fails.
-      const difference = Math.abs(row[i] / norm(row) - expected[i] / scale)
+      // Differences of the normalised embeddings; written so that NaN and null fail.
+      const difference = typeof row[i] === 'number' ? Math.abs(row[i] / norm(row) - expected[i] / scale) : NaN
       if (!(difference <= worst)) worst = difference
       dot += row[i] * expected[i]
     }
@@ -25,24 +31,35 @@ function closeTo(t: ExecutionContext, what: string, actual: Float32Array, rows: 
   })
 }
 
-for (const device of ['auto', 'reference'] as const)
-  for (const [name, golden] of Object.entries(goldens)) {
-    test(`${name} on ${device}: embeddings are those of ${golden.madeBy}`, async t => {
-      const { model: spec, preprocess } = await readCheckpoint(goldenPath(name), {
-        activation: golden.activation,
-      })
-      t.true(Math.abs(spec.logitScale / Math.exp(2.75) - 1) < 1e-6)
-      t.is(spec.image?.imageSize, golden.imageSize)
-      const options = { device, dtype: 'float32', threads: 1, maxBatchRows: 512 } as const
-      const model = await binding().loadModel(nextJob(), spec, preprocess, options)
-      try {
-        const images = goldenPixels(golden.imageSize).map(planes => ({ planes }))
-        closeTo(t, 'image', await model.encodeImage(nextJob(), images, 'embedding', false), golden.image)
-        const ids = Int32Array.from(golden.texts.flat())
-        const lengths = Int32Array.from(golden.texts.map(text => text.length))
-        closeTo(t, 'text', await model.encodeText(nextJob(), ids, lengths, 'embedding', false), golden.text)
-      } finally {
-        await model.dispose()
-      }
+const backends = binding()
+  .backends()
+  .filter(backend => backend.available && backend.device !== 'cuda')
+  .map(backend => backend.name)
+
+test('reference is always there, and there are goldens of each family', t => {
+  t.true(backends.includes('reference'))
+  const names = Object.keys(goldens).join()
+  for (const family of ['hf-4', 'hf-5', 'openai-vit', 'openai-resnet', 'openclip-80', 'openclip-resnet'])
+    t.true(names.includes(family), family)
+})
+
+for (const backend of backends) {
+  const all: Promise<Record<string, GoldenEmbeddings>> = promisify(execFile)(
+    process.execPath,
+    [script, backend === 'reference' ? 'reference' : 'auto'],
+    {
+      env: { ...process.env, CLIP_NATIVE_BACKEND: backend, CLIP_NATIVE_CPU_FEATURES: '' },
+      maxBuffer: 1 << 26,
+    },
+  ).then(({ stdout }) => JSON.parse(stdout))
+  all.catch(() => {}) // each test rejects with it
+  for (const [name, golden] of Object.entries(goldens))
+    test(`${name} on ${backend}: embeddings are those of ${golden.madeBy}`, async t => {
+      const actual = (await all)[name]
+      t.is(actual.backend.split('+')[0], backend)
+      t.true(Math.abs(actual.logitScale / Math.exp(2.75) - 1) < 1e-6)
+      t.is(actual.imageSize, golden.imageSize)
+      closeTo(t, 'image', actual.image, golden.image)
+      closeTo(t, 'text', actual.text, golden.text)
     })
-  }
+}

@@ -220,7 +220,17 @@ test('shards stay inside the folder and hold what the index says', async t => {
   const file = join(path, 'model.safetensors.index.json')
   const index = JSON.parse(await readFile(file, 'utf8'))
   const first = Object.keys(index.weight_map)[0]
-  for (const target of ['../model.safetensors', '/etc/passwd', 'a/b', 'C:\\x', '', '..', 'a\0b', 3]) {
+  for (const target of [
+    '../model.safetensors',
+    '/etc/passwd',
+    'a/b',
+    'C:\\x',
+    '',
+    '..',
+    'a\0b',
+    3,
+    'x'.repeat(256),
+  ]) {
     await writeFile(file, JSON.stringify({ ...index, weight_map: { ...index.weight_map, [first]: target } }))
     await refused(t, path, 'ERR_CLIP_CHECKPOINT', /no name of a file in this folder/, `weight_map.${first}`)
   }
@@ -228,7 +238,7 @@ test('shards stay inside the folder and hold what the index says', async t => {
     file,
     JSON.stringify({ ...index, weight_map: { ...index.weight_map, [first]: 'nothing.safetensors' } }),
   )
-  await refused(t, path, 'ERR_CLIP_CHECKPOINT', /nothing\.safetensors: no such file/)
+  await refused(t, path, 'ERR_CLIP_CHECKPOINT', /nothing\.safetensors: does not exist/)
   await writeFile(
     file,
     JSON.stringify({ ...index, weight_map: { ...index.weight_map, more: index.weight_map[first] } }),

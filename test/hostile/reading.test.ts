@@ -10,6 +10,7 @@ import { binding, fromNative } from '../../lib/binding.js'
 import { nextJob } from '../../lib/calls.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { ClipError, type ClipErrorCode, load } from '../../lib/index.js'
+import { readVocabulary } from '../../lib/tokenizer/index.js'
 import { goldenPath } from '../checkpoint/goldens.js'
 
 const scratch = mkdtempSync(join(tmpdir(), 'clip-native-reading-'))
@@ -80,22 +81,27 @@ test('load: nothing, a folder, an empty file, no checkpoint, a pipe, a device', 
   await refused(t, load('/dev/zero'), { code, file: '/dev/zero', message: /device/ })
 })
 
-test('load: pipes and devices in the place of each file of a folder', async t => {
-  if (!posix) return t.pass()
-  for (const name of [
-    'config.json',
-    'preprocessor_config.json',
-    'vocab.json',
-    'merges.txt',
-    'model.safetensors',
-  ])
+const parts: [golden: string, name: string][] = [
+  ...['config.json', 'preprocessor_config.json', 'vocab.json', 'merges.txt', 'model.safetensors'].map(
+    (name): [string, string] => ['hf-4', name],
+  ),
+  ['hf-5', 'processor_config.json'],
+  ['hf-5', 'tokenizer.json'],
+  ['hf-4-sharded', 'model.safetensors.index.json'],
+  ['hf-4-sharded', 'model-00002-of-00003.safetensors'],
+  ['openclip-80', 'open_clip_config.json'],
+  ['openclip-104-bin', 'open_clip_pytorch_model.bin'],
+]
+for (const [golden, name] of parts)
+  test(`load: a pipe, a device, a folder in the place of ${name} of ${golden}`, async t => {
+    if (!posix) return t.pass()
     for (const [kind, message] of [
       ['pipe', /FIFO/],
       ['device', /device/],
       ['folder', /directory/],
     ] as const) {
-      const path = join(scratch, `${kind}-${name}`)
-      cpSync(goldenPath('hf-4'), path, { recursive: true })
+      const path = join(scratch, `${kind}-${golden}-${name}`)
+      cpSync(goldenPath(golden), path, { recursive: true })
       const victim = join(path, name)
       rmSync(victim)
       if (kind === 'pipe') execFileSync('mkfifo', [victim])
@@ -103,6 +109,23 @@ test('load: pipes and devices in the place of each file of a folder', async t =>
       else mkdirSync(victim)
       await refused(t, load(path), { code: 'ERR_CLIP_CHECKPOINT', file: victim, message })
     }
+  })
+
+test('a vocabulary read by itself: a pipe, a device, a folder, too large a file', async t => {
+  if (!posix) return t.pass()
+  const large = file('large-vocab.json', '')
+  truncateSync(large, 17 << 20)
+  for (const [vocab, message] of [
+    [fifo, /FIFO/],
+    ['/dev/zero', /device/],
+    [folder, /directory/],
+    [large, /at most 16777216 bytes, got 17825792 bytes/],
+    [join(scratch, 'nothing.json'), /does not exist/],
+    [file('latin1.json', Buffer.from('{"caf\xe9": 1}', 'latin1')), /not UTF-8/],
+  ] as const) {
+    const source = { vocab, merges: join(goldenPath('hf-4'), 'merges.txt') }
+    await refused(t, readVocabulary(source), { code: 'ERR_CLIP_CHECKPOINT', file: vocab, message })
+  }
 })
 
 test('load: a socket', async t => {

@@ -26,6 +26,8 @@ export interface Report {
 }
 
 const LONGEST_MS = 20_000
+/** Counted in turns of the event loop: a process that was stopped for a while is not taken for one that hangs. */
+const TURN_MS = 100
 
 async function main(name: string, count: number, first: number): Promise<Report> {
   const report: Report = {
@@ -46,7 +48,10 @@ async function main(name: string, count: number, first: number): Promise<Report>
       // For what blocks this thread: the parent kills us, and the last line says where.
       let timer: NodeJS.Timeout | undefined
       const hang = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`nothing after ${LONGEST_MS} ms`)), LONGEST_MS)
+        let turns = 0
+        timer = setInterval(() => {
+          if (++turns * TURN_MS > LONGEST_MS) reject(new Error(`nothing after ${LONGEST_MS} ms`))
+        }, TURN_MS)
       })
       const start = performance.now()
       const grown = await growth(async () => {
@@ -61,7 +66,7 @@ async function main(name: string, count: number, first: number): Promise<Report>
           else if (error.message.length > 2000)
             fault(`a message of ${error.message.length} characters: ${error.message.slice(0, 200)}`)
         } finally {
-          clearTimeout(timer)
+          clearInterval(timer)
         }
       })
       if (grown > bytes) fault(`grew by ${grown} bytes, more than ${bytes}`)

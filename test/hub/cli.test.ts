@@ -84,6 +84,18 @@ test('download: the path on stdout, progress on stderr; then models knows it', a
   t.regex((await cli(['models'], env)).stdout, /someone\/tiny-clip +\?/)
 })
 
+test('download on a terminal: a bar per file, up to 100 %, the cursor back at the end', async t => {
+  const server = await hub(t, tinyRepo())
+  const { env } = sandbox({ HF_ENDPOINT: server.url, TEST_TERMINAL: '1' })
+  const { exit, stderr } = await cli(['download', id], env)
+  t.is(exit, 0)
+  t.regex(stderr, /model\.safetensors \[=+\] 100% \| 200 kB of 200 kB \| .*\/s/)
+  t.regex(stderr, /config\.json \[/)
+  t.false(stderr.includes('downloading'), 'no lines for a log')
+  const shown = stderr.lastIndexOf('\u001b[?25h')
+  t.true(shown > stderr.lastIndexOf('\u001b[?25l'), 'the cursor is shown again')
+})
+
 test('download --quiet --cache-dir, and what fails', async t => {
   const server = await hub(t, tinyRepo())
   const { env, home } = sandbox({ HF_ENDPOINT: server.url })

@@ -120,6 +120,10 @@ MODELS = {
     "random-ViT-g-14-openclip-f16": lambda p: openclip(p, 109, "ViT-g-14", torch.float16, "open_clip_pytorch_model.bin"),
     "random-RN50x64.pt": lambda p: openai(p, 110, **rn((3, 15, 36, 10), 128, 1024, 448, 1024)),
     "random-ViT-L-14.pt": lambda p: openai(p, 111, **vit(1024, 24, 14, 768, 224, 768)),
+    "random-TinyCLIP-8M-16-Text-3M-hf": lambda p: huggingface(
+        p, 113, 512, hf(256, 10, 4, image_size=224, patch_size=16), hf(256, 3, 4), torch.float32),
+    "random-TinyCLIP-61M-32-Text-29M-hf-f16": lambda p: huggingface(
+        p, 114, 512, hf(640, 12, 10, image_size=224, patch_size=32), hf(512, 9, 8), torch.float16),
     "random-ViT-bigG-14-openclip-f16": lambda p: openclip(
         p, 112, "ViT-bigG-14", torch.float16, "open_clip_model.safetensors"),
 }  # fmt: skip

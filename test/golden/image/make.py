@@ -49,6 +49,9 @@ def expected(image, size, interpolation="bicubic", mode="shortest"):
         steps = [Resize(size, interpolation=f), CenterCrop(size)]
     elif mode == "squash":
         steps = [Resize((size, size), interpolation=f)]
+    elif min(image.size) * size / max(image.size) < 0.5:  # a side would vanish, and open_clip fails: we keep one pixel
+        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+        steps = [Resize((height, width), interpolation=f), open_clip.transform.CenterCropOrPad(size)]
     else:
         steps = [
             open_clip.transform.ResizeKeepRatio(size, longest=1, interpolation=f),
@@ -94,6 +97,14 @@ for mode in ["RGB", "RGBA", "L", "I;16", "CMYK"]:
 for width, height in [(97, 131), (150, 60), (33, 64), (20, 2500)]:
     add_raw("RGB", width, height, "bicubic", "squash")
     add_raw("RGB", width, height, "bicubic", "longest")
+
+# Sides of more than half a million pixels: no table of coefficients is made for them.
+for mode, interpolation, fit in [
+    ("RGB", "bicubic", "squash"), ("L", "bilinear", "squash"), ("RGBA", "bicubic", "squash"), ("LA", "bilinear", "longest"),
+    ("CMYK", "bicubic", "longest"), ("I;16", "bicubic", "squash"), ("I;16 dark", "bilinear", "longest"),
+]:  # fmt: skip
+    for width, height in [(700_001, 2), (2, 700_001), (600_011, 1), (1, 600_011)]:
+        add_raw(mode, width, height, interpolation, fit, sizes=(72,))
 
 # Pictures as files.
 encoded = []

@@ -1,5 +1,7 @@
-#include "cpu/top_k.h"
+#include "top_k.h"
 
+#include <cmath>
+#include <limits>
 #include <utility>
 
 namespace clip {
@@ -50,6 +52,28 @@ void TopK::sort() {
     std::swap(value[0], value[n]);
     std::swap(index[0], index[n]);
     sink(*this, 0, n);
+  }
+}
+
+void TopK::push(const TopK& other) {
+  for (int i = 0; i < other.count; i++) push(other.value[i], other.index[i]);
+}
+
+void finishTopK(TopK* best, const TopKSum* sums, int blocks, int rows, Score score) {
+  for (int r = 0; r < rows; r++) {
+    best[r].sort();
+    if (score != Score::probability) continue;
+    double most = -std::numeric_limits<double>::infinity(), total = 0;
+    for (int b = 0; b < blocks; b++) {
+      const double m = sums[size_t(b) * rows + r].most;
+      if (m > most) most = m;
+    }
+    for (int b = 0; b < blocks; b++) {
+      const TopKSum& s = sums[size_t(b) * rows + r];
+      total += s.sum * std::exp(s.most - most);
+    }
+    for (int i = 0; i < best[r].count; i++)
+      best[r].value[i] = float(std::exp(double(best[r].value[i]) - most) / total);
   }
 }
 

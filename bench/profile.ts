@@ -1,0 +1,88 @@
+/**
+ * `npm run bench -- profile [--threads N]`: what each operation of one image and of one text of ten tokens costs, beside
+ * what the machine allows: operations at the arithmetic peak or bytes of weights at the streaming rate, both measured
+ * in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
+ */
+
+import { binding, type OpTimes } from '../lib/binding.js'
+import { load } from '../lib/index.js'
+import { model } from './cases.js'
+import { dtypesHere, type KernelOptions, peakOf } from './kernels.js'
+import { randomModel } from './random-model.js'
+import { columns, median } from './stats.js'
+
+const bytesOf = { float32: 4, bfloat16: 2, int8: 1 }
+const caption = 'a small brown dog runs on green grass' // ten tokens
+
+/** Multiplications and additions of one call. */
+function operations({ op, rows, in: inner, out }: OpTimes): number {
+  if (op === 'linear' || op === 'conv') return 2 * rows * inner * out
+  return op === 'attention' ? 4 * rows * inner * out : 0
+}
+
+const shape = ({ rows, in: inner, out }: OpTimes) => [rows, inner, out].filter(n => n > 0).join(' x ')
+
+/** A table per dtype and tower. */
+export async function profileTables(o: KernelOptions): Promise<string> {
+  const { measure } = binding()
+  const shapes = model('ViT-B/32')
+  const { size } = shapes.image
+  const data = Float32Array.from({ length: 3 * size * size }, (_, i) => Math.sin(i * 12.9898) * 1.5)
+  const stream = await measure.stream({ threads: o.threads })
+  let text = ''
+  for (const dtype of dtypesHere()) {
+    const peak = await peakOf(dtype, o.threads)
+    measure.profile({ on: true })
+    const clip = await load(await randomModel(shapes), { dtype, threads: o.threads })
+    measure.profile({ on: false })
+    for (const [what, run] of [
+      ['image', () => clip.encodeImage({ data, shape: [1, 3, size, size] })],
+      ['text of 10', () => clip.encodeText(caption)],
+    ] as const) {
+      if (!o.wanted(`profile ViT-B/32 ${dtype} ${what}`)) continue
+      for (let i = 0; i < 5; i++) await run()
+      measure.profile({ on: false })
+      const wall: number[] = []
+      for (const from = performance.now(); performance.now() - from < o.seconds * 1000; ) {
+        const before = performance.now()
+        await run()
+        wall.push(performance.now() - before)
+      }
+      text += `\n${table(`ViT-B/32 ${dtype} ${what}, ${o.threads} thread(s)`, measure.profile({ on: false }), wall, peak, stream)}`
+    }
+    await clip.dispose()
+  }
+  return text
+}
+
+function table(title: string, times: OpTimes[], wall: number[], peak: number, stream: number): string {
+  const whole = median(wall)
+  let sum = 0
+  let floor = 0
+  const rows: [number, string[]][] = times.map(t => {
+    const calls = t.seconds.length / wall.length
+    const ms = median([...t.seconds]) * calls * 1000
+    const count = operations(t) * calls
+    const weights = t.op === 'linear' || t.op === 'conv' ? t.in * t.out * bytesOf[t.dtype] * calls : 0
+    // Attention of int8 models is float32's; against the model's own peak all the same.
+    const limit = Math.max((count / peak) * 1000, (weights / stream) * 1000)
+    sum += ms
+    floor += limit
+    return [
+      ms,
+      [
+        `${t.op} ${shape(t)}`,
+        calls.toFixed(0),
+        ms.toFixed(3),
+        `${((100 * ms) / whole).toFixed(1)} %`,
+        count ? (count / ms / 1e6).toFixed(0) : '',
+        count ? `${((100 * count) / (ms / 1000) / peak).toFixed(0)} %` : '',
+        weights ? (weights / ms / 1e6).toFixed(1) : '',
+        limit ? limit.toFixed(3) : '',
+      ],
+    ]
+  })
+  rows.sort((a, b) => b[0] - a[0])
+  const head = `${title}: ${whole.toFixed(2)} ms, of which ${sum.toFixed(2)} in operations; limit ${floor.toFixed(2)} ms = ${((100 * floor) / whole).toFixed(0)} % (peak ${(peak / 1e9).toFixed(0)} G/s, memory ${(stream / 1e9).toFixed(1)} GB/s)`
+  return `${head}\n${columns([['', 'calls', 'ms', 'share', 'G/s', 'of peak', 'weights GB/s', 'limit ms'], ...rows.map(r => r[1])])}\n`
+}

@@ -1,0 +1,73 @@
+/** One model from its server into our folder: under a lock, so that processes that want the same one share one download. */
+
+import { basename, join } from 'node:path'
+import { ClipError } from '../errors.js'
+import { fileSize, ownOpenaiFile, ownRepo, places } from './cache.js'
+import { downloadFile } from './download.js'
+import { type Http, openHttp } from './http.js'
+import { type Lock, withLock } from './lock.js'
+import { type ModelInfo, OPENAI_ENDPOINT } from './names.js'
+import type { HubSettings } from './options.js'
+import { Reporter } from './progress.js'
+import { downloadRepo } from './repo.js'
+
+/** `find`: where the model lies on this machine by now. */
+export async function downloadModel(
+  info: ModelInfo,
+  source: string,
+  chosen: HubSettings,
+  find: () => Promise<string | undefined>,
+): Promise<string> {
+  const where = places(chosen)
+  const isOpenai = info.family === 'openai'
+  const endpoint = chosen.openaiEndpoint ?? OPENAI_ENDPOINT
+  const url = isOpenai ? `${endpoint}/${info.sha256}/${info.file}` : `${chosen.endpoint}/${info.name}`
+  if (chosen.offline)
+    throw new ClipError(
+      'ERR_CLIP_OFFLINE',
+      `${source} is not on this machine, and the network is switched off (offline: true or HF_HUB_OFFLINE). Looked in ${isOpenai ? `${where.openai}, ` : `${where.huggingface}, `}${where.own}; it would come from ${url}`,
+      { file: source },
+    )
+  const reporter = new Reporter(info.name, chosen.onProgress)
+  const target = isOpenai ? ownOpenaiFile(where, info) : join(ownRepo(where, info.name), 'model')
+  const what = isOpenai ? info.file! : basename(info.name)
+  const onWait = async () => {
+    reporter.start(what, info.bytes)
+    reporter.report('waiting', (isOpenai ? await fileSize(`${target}.part`) : undefined) ?? 0)
+  }
+  return withLock(`${target}.lock`, { signal: chosen.signal, onWait }, async lock => {
+    // Whoever held the lock before us may have brought it.
+    const here = await find()
+    if (here !== undefined) return here
+    const http = await openHttp(chosen)
+    try {
+      return isOpenai
+        ? await downloadOpenai(http, info, url, target, chosen, reporter, lock)
+        : await downloadRepo(http, where, info.name, info.revision ?? 'main', chosen, reporter, () =>
+            lock.check(),
+          )
+    } finally {
+      await http.close()
+    }
+  })
+}
+
+async function downloadOpenai(
+  http: Http,
+  info: ModelInfo,
+  url: string,
+  target: string,
+  chosen: HubSettings,
+  reporter: Reporter,
+  lock: Lock,
+): Promise<string> {
+  reporter.start(info.file!, info.bytes)
+  if (info.bytes !== undefined) reporter.expect(info.bytes)
+  // The hash alone decides: it fixes the length as well.
+  await downloadFile(http, { url, sha256: info.sha256 }, target, chosen, {
+    report: reporter.report,
+    check: () => lock.check(),
+  })
+  reporter.end((await fileSize(target)) ?? 0)
+  return target
+}

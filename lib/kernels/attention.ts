@@ -1,0 +1,75 @@
+/** Attention as public kernels. */
+
+import { count, numbers, object, outputLike, type Shape } from '../kernel-arguments.js'
+import { type KernelOptions, options, run } from './run.js'
+
+/** All of q, k, v and out are float32, or all are bfloat16 (the upper halves of float32, as a Uint16Array). */
+export interface AttentionArguments<T extends Float32Array | Uint16Array = Float32Array>
+  extends KernelOptions {
+  /** [sequence, token, head, headDim], as k and v. */
+  q: T
+  k: T
+  v: T
+  sequences: number
+  /** Tokens per sequence. */
+  length: number
+  heads: number
+  /** 1 to 1024. */
+  headDim: number
+  /** Where to write: same layout, type and size as q, overlapping no input. Default: a new array. */
+  out?: T
+}
+
+/**
+ * Scaled dot-product attention, softmax(q kᵀ / √headDim) v for every head, each sequence on its own, every token
+ * seeing all tokens of its sequence. Vaswani et al. 2017, equation 1; the image tower of Radford et al. 2021.
+ * Sums and the softmax are float32 whatever the inputs are.
+ *
+ * @returns out, [sequence, token, head, headDim]
+ */
+export function attention<T extends Float32Array | Uint16Array>(a: AttentionArguments<T>): Promise<T> {
+  return runAttention(a, 'full')
+}
+
+/**
+ * {@link attention} in which a token sees only itself and the tokens before it: the text tower of
+ * Radford et al. 2021, section 2.4.
+ *
+ * @returns out, [sequence, token, head, headDim]
+ */
+export function causalAttention<T extends Float32Array | Uint16Array>(a: AttentionArguments<T>): Promise<T> {
+  return runAttention(a, 'causal')
+}
+
+async function runAttention<T extends Float32Array | Uint16Array>(
+  a: AttentionArguments<T>,
+  mask: 'full' | 'causal',
+): Promise<T> {
+  object(a)
+  const sequences = count('sequences', a.sequences)
+  const length = count('length', a.length)
+  const heads = count('heads', a.heads, 4096)
+  const headDim = count('headDim', a.headDim, 1024)
+  const shape: Shape = [
+    [sequences, 'sequences'],
+    [length, 'tokens'],
+    [heads, 'heads'],
+    [headDim, ''],
+  ]
+  const { array: q, dtype: of } = numbers('q', a.q, shape, ['float32', 'bfloat16'])
+  const dtype = of as 'float32' | 'bfloat16'
+  const k = numbers('k', a.k, shape, [dtype]).array
+  const v = numbers('v', a.v, shape, [dtype]).array
+  const out = outputLike('out', a.out, dtype, shape, { q, k, v })
+  const shapes = { sequences, length, heads, headDim, mask }
+  await run('attention', {
+    q: q as T,
+    k: k as T,
+    v: v as T,
+    out: out as T,
+    dtype,
+    ...shapes,
+    ...options(a),
+  })
+  return out as T
+}

@@ -1,0 +1,184 @@
+/** Queries against a matrix of classes, as public kernels. */
+
+import { argumentError } from '../errors.js'
+import {
+  apart,
+  count,
+  floats,
+  type Narrow,
+  number,
+  numbers,
+  object,
+  output,
+  type Shape,
+  sized,
+  word,
+} from '../kernel-arguments.js'
+import { Matrix, topKOfMatrix } from '../matrix.js'
+import { checkSignal } from '../options.js'
+import { type KernelOptions, options, run } from './run.js'
+
+/** Which score a cosine kernel gives. */
+export type ScoreKind = 'probability' | 'logit' | 'cosine'
+
+interface ScoreArguments extends KernelOptions {
+  /** [rows, dim]: need not be normalised. */
+  queries: Float32Array
+  rows: number
+  dim: number
+  /** Multiplies the cosines; CLIP's is 100 (the default). */
+  logitScale?: number
+  /** Default 'probability'. */
+  as?: ScoreKind
+}
+
+interface ClassMatrix {
+  /**
+   * [classCount, dim]: need not be normalised. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
+   * do, to the bit) or an Int8Array: then the query is rounded to 15 bits (steps of its largest magnitude / 16383) and
+   * the dot product is exact.
+   */
+  classes: Float32Array | Uint16Array | Int8Array
+  classCount: number
+  /**
+   * [classCount], of int8 classes only: a row's value is scale · byte. A positive scale cancels out of a cosine, so they
+   * are rarely needed: a negative one turns the sign, 0 makes a zero vector, NaN or an infinity gives NaN.
+   */
+  classScales?: Float32Array
+}
+
+export interface CosineSoftmaxArguments extends ScoreArguments, ClassMatrix {
+  /** [rows, classCount]. */
+  out?: Float32Array
+}
+
+interface TopKArguments {
+  /** How many classes per query, 1 to classCount. */
+  k: number
+  /** [rows, k] each. */
+  out?: TopK
+}
+
+export interface CosineTopKArguments extends ScoreArguments, ClassMatrix, TopKArguments {}
+
+/** {@link cosineTopK} over a file: its rows and width are the matrix's. */
+export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'>, TopKArguments {
+  classes: Matrix
+  /** Default: as many as `queries` has. */
+  rows?: number
+  /** Stops the search soon; the promise rejects with `signal.reason`. */
+  signal?: AbortSignal
+}
+
+/** The best classes of each query, best first; equal scores by lower index, NaN above any number. */
+export interface TopK {
+  /** [rows, k]. */
+  index: Int32Array
+  /** [rows, k]: the scores of those classes; probabilities are over all classes. */
+  value: Float32Array
+}
+
+/**
+ * Scores of every class for every query: softmax over classes of logitScale · cosine(query, class), or the logits or
+ * cosines themselves. Both sides are normalised inside (by a norm of at least 1e-12). Radford et al. 2021,
+ * section 3.1.2.
+ *
+ * @returns out, [rows, classCount]
+ */
+export async function cosineSoftmax(a: CosineSoftmaxArguments): Promise<Float32Array> {
+  const scores = scoreArguments(a)
+  const shape: Shape = [
+    [scores.rows, 'rows'],
+    [scores.classCount, 'classes'],
+  ]
+  const out = output('out', a.out, shape, inputsOf(scores))
+  await run('cosineSoftmax', { ...scores, out })
+  return out
+}
+
+/**
+ * The k best classes of every query, as {@link cosineSoftmax} scores them. The class matrix is read once and the
+ * scores of all classes are never stored (online softmax: Milakov and Gimelshein 2018). `classes` may be a
+ * {@link Matrix} from openMatrix, in a file of any size: the same bits as in memory; rejects with ERR_CLIP_CHECKPOINT
+ * when the file has been cut, and with ERR_CLIP_DISPOSED when it was closed.
+ *
+ * @returns index and value, [rows, k] each
+ */
+export async function cosineTopK(a: CosineTopKArguments | MatrixTopKArguments): Promise<TopK> {
+  object(a)
+  if (a.classes instanceof Matrix) return fileTopK(a as MatrixTopKArguments, a.classes)
+  const scores = scoreArguments(a as CosineTopKArguments)
+  const k = count('k', a.k, scores.classCount)
+  const out = topKOutput(a.out, scores.rows, k, inputsOf(scores))
+  await run('cosineTopK', { ...scores, k, ...out })
+  return out
+}
+
+async function fileTopK(a: MatrixTopKArguments, matrix: Matrix): Promise<TopK> {
+  const signal = checkSignal(a.signal)
+  const held = a.queries instanceof Float32Array ? Math.max(1, Math.ceil(a.queries.length / matrix.dim)) : 1
+  const rows = count('rows', a.rows ?? held)
+  const shape: Shape = [
+    [rows, 'rows'],
+    [matrix.dim, ''],
+  ]
+  const queries = floats('queries', a.queries, shape)
+  const k = count('k', a.k, matrix.rows)
+  const out = topKOutput(a.out, rows, k, { queries })
+  await topKOfMatrix(matrix, { queries, rows, k, ...scoring(a), ...options(a), ...out }, signal)
+  return out
+}
+
+function topKOutput(
+  given: TopK | undefined,
+  rows: number,
+  k: number,
+  inputs: Record<string, ArrayBufferView | undefined>,
+): TopK {
+  const shape: Shape = [
+    [rows, 'rows'],
+    [k, ''],
+  ]
+  if (given !== undefined && (typeof given !== 'object' || given === null))
+    throw argumentError('out', 'be { index, value }', given)
+  const value = output('out.value', given?.value, shape, inputs)
+  if (given?.index === undefined) return { index: new Int32Array(rows * k), value }
+  const { index } = given
+  if (!(index instanceof Int32Array)) throw argumentError('out.index', 'be an Int32Array', index)
+  sized('out.index', index, shape, 'integers')
+  apart('out.index', index, { ...inputs, 'out.value': value })
+  return { index, value }
+}
+
+function scoring(a: Pick<ScoreArguments, 'logitScale' | 'as'>): { logitScale: number; as: ScoreKind } {
+  const logitScale = number('logitScale', a.logitScale ?? 100)
+  return { logitScale, as: word('as', a.as ?? 'probability', ['probability', 'logit', 'cosine']) }
+}
+
+const inputsOf = (scores: ReturnType<typeof scoreArguments>) => ({
+  queries: scores.queries,
+  classes: scores.classes,
+  classScales: scores.classScales,
+})
+
+function scoreArguments(a: Omit<CosineSoftmaxArguments, 'out'>) {
+  object(a)
+  const rows = count('rows', a.rows)
+  const classCount = count('classCount', a.classCount)
+  const dim = count('dim', a.dim)
+  const queries = floats('queries', a.queries, [
+    [rows, 'rows'],
+    [dim, ''],
+  ])
+  const dtypes: Narrow[] = ['float32', 'bfloat16', 'int8']
+  const shape: Shape = [
+    [classCount, 'classes'],
+    [dim, ''],
+  ]
+  const { array: classes, dtype } = numbers('classes', a.classes, shape, dtypes)
+  if (a.classScales !== undefined && dtype !== 'int8')
+    throw argumentError('classScales', 'be given for an Int8Array of classes only', a.classScales)
+  const classScales =
+    a.classScales === undefined ? undefined : floats('classScales', a.classScales, [[classCount, 'classes']])
+  return { queries, classes, dtype, classScales, rows, classCount, dim, ...scoring(a), ...options(a) }
+}

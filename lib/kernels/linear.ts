@@ -1,0 +1,135 @@
+/** linear and layerNorm as public kernels. */
+
+import { argumentError } from '../errors.js'
+import {
+  apart,
+  count,
+  floats,
+  number,
+  object,
+  outputDtype,
+  outputLike,
+  type Shape,
+  word,
+} from '../kernel-arguments.js'
+import { type KernelOptions, options, run } from './run.js'
+
+export interface LinearArguments<T extends Float32Array | Uint16Array = Float32Array> extends KernelOptions {
+  /** [rows, inFeatures]. */
+  x: Float32Array
+  /** [outFeatures, inFeatures], as torch.nn.Linear stores it. */
+  weight: Float32Array
+  /** [outFeatures]. */
+  bias?: Float32Array
+  /** [rows, outFeatures], added last; may be `out` itself. */
+  residual?: Float32Array
+  rows: number
+  inFeatures: number
+  outFeatures: number
+  /** Default 'none'. */
+  activation?: 'none' | 'quickGelu' | 'gelu'
+  /**
+   * What x and weight are multiplied as; default 'float32'. 'bfloat16' rounds both to nearest even and sums in float32.
+   * 'int8' gives each row of x a scale and a zero point (unsigned bytes) and each row of weight a scale (-127 to 127),
+   * and sums exactly in 32 bits; inFeatures is then at most 65536.
+   */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+  /** [rows, outFeatures]: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
+  out?: T
+}
+
+export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float32Array>
+  extends KernelOptions {
+  /** [rows, cols]. */
+  x: Float32Array
+  /** [cols]. */
+  weight: Float32Array
+  /** [cols]. */
+  bias: Float32Array
+  rows: number
+  cols: number
+  /** Default 1e-5. */
+  epsilon?: number
+  /** [rows, cols]: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
+  out?: T
+}
+
+/**
+ * y = activation(x · weightᵀ + bias) + residual. quickGelu is y · sigmoid(1.702 y) (OpenAI's CLIP), gelu is
+ * y · Φ(y) with the exact error function (Hendrycks and Gimpel 2016).
+ *
+ * The weight is repacked at every call, which costs about as much as a few rows: worth it from some ten rows on.
+ *
+ * @returns out, [rows, outFeatures]
+ */
+export async function linear<T extends Float32Array | Uint16Array = Float32Array>(
+  a: LinearArguments<T>,
+): Promise<T> {
+  object(a)
+  const rows = count('rows', a.rows)
+  const inFeatures = count('inFeatures', a.inFeatures)
+  const outFeatures = count('outFeatures', a.outFeatures)
+  const dtype = word('dtype', a.dtype ?? 'float32', ['float32', 'bfloat16', 'int8'])
+  if (dtype === 'int8') count('inFeatures', a.inFeatures, 65536)
+  const activation = word('activation', a.activation ?? 'none', ['none', 'quickGelu', 'gelu'])
+  const outShape: Shape = [
+    [rows, 'rows'],
+    [outFeatures, 'outFeatures'],
+  ]
+  const x = floats('x', a.x, [
+    [rows, 'rows'],
+    [inFeatures, 'inFeatures'],
+  ])
+  const weight = floats('weight', a.weight, [
+    [outFeatures, 'outFeatures'],
+    [inFeatures, 'inFeatures'],
+  ])
+  const bias = a.bias === undefined ? undefined : floats('bias', a.bias, [[outFeatures, 'outFeatures']])
+  const residual = a.residual === undefined ? undefined : floats('residual', a.residual, outShape)
+  const outDtype = outputDtype('out', a.out)
+  const out = outputLike('out', a.out, outDtype, outShape, { x, weight, bias })
+  if (residual && (outDtype !== 'float32' || residual.byteOffset !== out.byteOffset))
+    apart('out', out, { residual })
+  await run('linear', {
+    x,
+    weight,
+    bias,
+    residual,
+    out,
+    rows,
+    inFeatures,
+    outFeatures,
+    activation,
+    dtype,
+    outDtype,
+    ...options(a),
+  })
+  return out as T
+}
+
+/**
+ * y = (x - mean(x)) / √(variance(x) + epsilon) · weight + bias over each row, with the biased variance.
+ * Ba et al. 2016; torch.nn.LayerNorm.
+ *
+ * @returns out, [rows, cols]
+ */
+export async function layerNorm<T extends Float32Array | Uint16Array = Float32Array>(
+  a: LayerNormArguments<T>,
+): Promise<T> {
+  object(a)
+  const rows = count('rows', a.rows)
+  const cols = count('cols', a.cols)
+  const epsilon = number('epsilon', a.epsilon ?? 1e-5)
+  if (epsilon < 0) throw argumentError('epsilon', 'be at least 0', epsilon, 'range')
+  const shape: Shape = [
+    [rows, 'rows'],
+    [cols, 'cols'],
+  ]
+  const x = floats('x', a.x, shape)
+  const weight = floats('weight', a.weight, [[cols, 'cols']])
+  const bias = floats('bias', a.bias, [[cols, 'cols']])
+  const outDtype = outputDtype('out', a.out)
+  const out = outputLike('out', a.out, outDtype, shape, { x, weight, bias })
+  await run('layerNorm', { x, weight, bias, out, outDtype, rows, cols, epsilon, ...options(a) })
+  return out as T
+}

@@ -1,0 +1,51 @@
+/** Pillow's resize as a public kernel. */
+
+import { apart, bytes, count, elements, object, room, type Shape } from '../kernel-arguments.js'
+import { type KernelOptions, options, run } from './run.js'
+
+export interface ResizeArguments extends KernelOptions {
+  /** [height, width, channels] bytes, rows without padding. */
+  data: Uint8Array | Uint8ClampedArray
+  width: number
+  height: number
+  /** 1 to 4. */
+  channels: number
+  outWidth: number
+  outHeight: number
+  /** [outHeight, outWidth, channels]. */
+  out?: Uint8Array
+}
+
+/**
+ * Pillow's `Image.resize(size, Resampling.BICUBIC)`, to the last bit: antialiased, a = -0.5, fixed-point coefficients
+ * of 22 bits, rounded to bytes between the two passes (libImaging/Resample.c). Channels are resized one by one;
+ * Pillow multiplies RGBA and LA by their alpha first, which is the caller's business here.
+ *
+ * @returns out, [outHeight, outWidth, channels]
+ */
+export async function resizeBicubic(a: ResizeArguments): Promise<Uint8Array> {
+  object(a)
+  const side = 1 << 20
+  const width = count('width', a.width, side)
+  const height = count('height', a.height, side)
+  const channels = count('channels', a.channels, 4)
+  const outWidth = count('outWidth', a.outWidth, side)
+  const outHeight = count('outHeight', a.outHeight, side)
+  const src = bytes('data', a.data, [
+    [height, 'high'],
+    [width, 'wide'],
+    [channels, 'channels'],
+  ])
+  const shape: Shape = [
+    [outHeight, 'high'],
+    [outWidth, 'wide'],
+    [channels, 'channels'],
+  ]
+  if (a.out === undefined) room('out', elements(shape))
+  const out = a.out === undefined ? new Uint8Array(elements(shape)) : bytes('out', a.out, shape)
+  if (a.out !== undefined) apart('out', out, { data: src })
+  const crop = { x: 0, y: 0, width: outWidth, height: outHeight }
+  const target = { out, outWidth, outHeight, crop, filter: 'bicubic' as const }
+  await run('resize', { src, width, height, channels, ...target, ...options(a) })
+  return out
+}

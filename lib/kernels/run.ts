@@ -1,0 +1,29 @@
+/** What every kernel takes, and how it is run. */
+
+import { binding, fromNative, type NativeKernels } from '../binding.js'
+import { argumentError } from '../errors.js'
+import { count } from '../kernel-arguments.js'
+
+/** What every kernel takes. */
+export interface KernelOptions {
+  /** 'avx512', 'avx2', 'neon', 'reference', ...: those that `devices()` lists. Default: the best this machine has. */
+  backend?: string
+  /** Threads to use, 1 to 256. Default: the physical cores that this process may use. */
+  threads?: number
+}
+
+export function run<K extends keyof NativeKernels>(
+  op: K,
+  a: Parameters<NativeKernels[K]>[0],
+): Promise<string> {
+  return fromNative(() =>
+    (binding().kernels[op] as (a: Parameters<NativeKernels[K]>[0]) => Promise<string>)(a),
+  )
+}
+
+export function options(a: KernelOptions): { threads: number; backend: string | undefined } {
+  if (a.backend !== undefined && typeof a.backend !== 'string')
+    throw argumentError('backend', 'be a string', a.backend)
+  const threads = a.threads === undefined ? binding().defaultThreads() : count('threads', a.threads, 256)
+  return { threads: Math.min(threads, 256), backend: a.backend }
+}

@@ -1,0 +1,113 @@
+/** Matrices in files, of a million vectors and more: read in blocks, never mapped, never in memory as a whole. */
+
+import { fileURLToPath } from 'node:url'
+import { binding, fromNative, type NativeMatrix } from './binding.js'
+import { nextJob } from './calls.js'
+import { argumentError, ClipError } from './errors.js'
+import { count, word } from './kernel-arguments.js'
+import { checkOptions } from './options.js'
+
+export interface MatrixOptions {
+  /** Byte at which the first row starts. Default 0. */
+  offset?: number
+  /** 1 to 2147483647. */
+  rows: number
+  /** Numbers per row. */
+  dim: number
+  /**
+   * How a number is stored, little-endian; default 'float32'. int8 rows need no scales: a positive scale per row cancels
+   * out of a cosine.
+   */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+}
+
+interface Opened {
+  native: NativeMatrix
+  running: Set<Promise<unknown>>
+  closed: Promise<void> | undefined
+}
+
+const opened = new WeakMap<Matrix, Opened>()
+const door = Symbol('openMatrix')
+
+/** An open file of rows, for cosineTopK. Made by {@link openMatrix}. */
+export class Matrix {
+  readonly file: string
+  readonly rows: number
+  readonly dim: number
+  readonly dtype: 'float32' | 'bfloat16' | 'int8'
+
+  /** @internal */
+  constructor(key: symbol, file: string, options: Required<MatrixOptions>, native: NativeMatrix) {
+    if (key !== door) throw argumentError('Matrix', 'be made by openMatrix', '=`new Matrix`')
+    this.file = file
+    this.rows = options.rows
+    this.dim = options.dim
+    this.dtype = options.dtype
+    opened.set(this, { native, running: new Set(), closed: undefined })
+  }
+
+  /** Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves when the file is closed. Idempotent. */
+  close(): Promise<void> {
+    const self = opened.get(this)!
+    self.closed ??= (async () => {
+      self.native.close()
+      await Promise.allSettled(self.running)
+    })()
+    return self.closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * Opens rows of a file for {@link cosineTopK}: `rows` x `dim` numbers from byte `offset` on, as a .npy file, a
+ * safetensors tensor or a plain dump holds them. The file is read block by block during each call and stays open until
+ * `close()`.
+ *
+ * Rejects with ERR_CLIP_CHECKPOINT, naming file, field, expected and actual, when the file can't be opened, is no
+ * regular file or is too short; a call rejects with it when the file was cut later.
+ */
+export async function openMatrix(file: string | URL, options: MatrixOptions): Promise<Matrix> {
+  const path = file instanceof URL && file.protocol === 'file:' ? fileURLToPath(file) : file
+  if (typeof path !== 'string' || path === '')
+    throw argumentError('file', 'be a path or a file: URL', file instanceof URL ? file.href : file)
+  if (path.includes('\0')) throw argumentError('file', 'be a path without NUL characters', path)
+  if (options === undefined) throw argumentError('options', 'be an object', options)
+  const { offset = 0, ...given } = checkOptions(options, ['offset', 'rows', 'dim', 'dtype'])
+  if (typeof offset !== 'number') throw argumentError('offset', 'be an integer', offset)
+  if (!(Number.isSafeInteger(offset) && offset >= 0))
+    throw argumentError('offset', 'be an integer from 0 to 9007199254740991', offset, 'range')
+  const all = {
+    offset,
+    rows: count('rows', given.rows),
+    dim: count('dim', given.dim),
+    dtype: word('dtype', given.dtype ?? 'float32', ['float32', 'bfloat16', 'int8']),
+  }
+  const native = await fromNative(() => binding().openMatrix({ file: path, ...all }))
+  return new Matrix(door, path, all, native)
+}
+
+/** For cosineTopK, which has checked everything. */
+export async function topKOfMatrix(
+  matrix: Matrix,
+  a: Omit<Parameters<NativeMatrix['topK']>[0], 'job'>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { native, running, closed } = opened.get(matrix)!
+  signal?.throwIfAborted()
+  if (closed) throw new ClipError('ERR_CLIP_DISPOSED', 'This matrix was closed', { file: matrix.file })
+  const job = nextJob()
+  const cancel = () => native.cancel(job)
+  const work = fromNative(() => native.topK({ ...a, job }), signal)
+  running.add(work)
+  signal?.addEventListener('abort', cancel)
+  try {
+    await work
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+    running.delete(work)
+  }
+}

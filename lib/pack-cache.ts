@@ -1,0 +1,55 @@
+/**
+ * Where packed weights are kept, and what they are called. Native code reads, checks and writes the files
+ * (native/model/pack_cache.h); here is decided which file belongs to which checkpoint.
+ */
+
+import { createHash } from 'node:crypto'
+import { mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { INTERFACE, type NativeLoadOptions, type NativeModel, version } from './binding.js'
+import type { ModelSpec } from './checkpoint/spec.js'
+import { places } from './hub/cache.js'
+import { settings } from './hub/options.js'
+
+/** What `packCache: true` came to; 'off' without it, or where weights are not in plain memory (CUDA). */
+export type PackCacheUse = NativeModel['packCache']['use']
+
+const digest = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex')
+
+/**
+ * The file's place, name and key for these weights. The name stays the same when the checkpoint changes, so that its
+ * file is replaced; the key, which is compared inside the file, does not. Native code adds backend, dtype and layout to
+ * both. A folder that can't be made is found out when the file is written.
+ */
+export async function packCacheFor(
+  spec: ModelSpec,
+  fingerprint: string,
+  cacheDir: string | undefined,
+): Promise<NonNullable<NativeLoadOptions['packCache']>> {
+  const folder = join(places(settings({ cacheDir })).own, 'packed')
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(() => undefined)
+  // Nanoseconds, as exact as the file system has them. Taken before native code opens the files: what is replaced in
+  // between is stored under the old time, and never found.
+  const times = await Promise.all(
+    spec.files.map(async path => {
+      const { mtimeNs, ctimeNs } = await stat(path, { bigint: true })
+      return `${mtimeNs} ${ctimeNs}`
+    }),
+  )
+  const towers = (['image', 'text'] as const).filter(tower => spec[tower]).join('+')
+  const build = `${version} ${INTERFACE} ${process.platform} ${process.arch}`
+  return {
+    folder,
+    name: `${digest([spec.files, build]).slice(0, 24)}-${towers}`,
+    key: `${build} ${fingerprint} ${digest([spec, times])}`,
+  }
+}
+
+/** Loading goes on without the file; a warning says why there is none. */
+export function warnOfPackCache({ use, file, reason }: NativeModel['packCache']): void {
+  if (use !== 'failed') return
+  process.emitWarning(`packCache: ${file} ${reason}; the next start packs the weights again`, {
+    type: 'ClipWarning',
+    code: 'CLIP_PACK_CACHE',
+  })
+}

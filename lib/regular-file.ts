@@ -1,0 +1,140 @@
+/**
+ * The one way in which a file that a caller or a model folder names is opened: regular files only, whose size is known
+ * before a byte is read. A FIFO, a device or a socket could keep its reader waiting for ever or never end.
+ */
+
+import { constants, type Stats } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import type { ClipErrorDetails } from './errors.js'
+
+/**
+ * Makes the error of whoever opens the file out of words that follow the file's name: "is a FIFO, not a file". `part`
+ * is the part of the file that was wanted, where the reader said so.
+ */
+export type FileFault = (message: string, facts: FileFacts, part?: string) => Error
+export type FileFacts = Pick<ClipErrorDetails, 'expected' | 'actual' | 'cause'>
+
+const REASONS: Record<string, string> = {
+  ENOENT: 'does not exist',
+  ENOTDIR: 'does not exist',
+  EACCES: 'may not be read (no permission)',
+  EPERM: 'may not be read (no permission)',
+  ELOOP: 'is a loop of links',
+  ENAMETOOLONG: 'has too long a name',
+  EMFILE: "can't be opened: too many open files",
+  ENFILE: "can't be opened: too many open files",
+}
+
+function systemFault(fault: FileFault, cause: unknown, verb: 'opened' | 'read'): Error {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const actual = REASONS[code ?? ''] ?? `can't be ${verb} (${code ?? message})`
+  return fault(actual, { expected: 'a file that can be read', actual, cause })
+}
+
+/** What lies at a path, or undefined when nothing does; other failures are `fault`'s. */
+export async function statPath(path: string, fault: FileFault): Promise<Stats | undefined> {
+  try {
+    return await stat(path)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw systemFault(fault, cause, 'opened')
+  }
+}
+
+export function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return 'a directory'
+  if (stats.isFIFO()) return 'a FIFO'
+  if (stats.isSocket()) return 'a socket'
+  if (stats.isCharacterDevice() || stats.isBlockDevice()) return 'a device'
+  return 'not a regular file'
+}
+
+function checkRegular(stats: Stats, fault: FileFault): void {
+  if (stats.isFile()) return
+  const actual = kindOf(stats)
+  throw fault(`is ${actual}, not a file`, { expected: 'a file', actual })
+}
+
+const PIECE = 16 * 1024 * 1024
+const TEXT_PIECE = 128 * 1024
+
+/** An open regular file, read by position. Whoever opens it closes it. */
+export class RegularFile {
+  private constructor(
+    readonly path: string,
+    /** Its size when it was opened. */
+    readonly bytes: number,
+    private readonly handle: FileHandle,
+    private readonly fault: FileFault,
+    readonly signal?: AbortSignal,
+  ) {}
+
+  /** Rejects with `fault`'s error or `signal.reason`. */
+  static async open(path: string, fault: FileFault, signal?: AbortSignal): Promise<RegularFile> {
+    signal?.throwIfAborted()
+    const failed = (cause: unknown) => {
+      throw systemFault(fault, cause, 'opened')
+    }
+    // Before opening: that alone can wait for the FIFO's other end or set a device to work.
+    checkRegular(await stat(path).catch(failed), fault)
+    // O_NONBLOCK: should the file have become a FIFO since, open still returns. Not on Windows, where it is undefined.
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failed)
+    try {
+      const now = await handle.stat()
+      checkRegular(now, fault)
+      return new RegularFile(path, now.size, handle, fault, signal)
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  /** Bytes [position, position + length), all of them, in memory of their own. */
+  async read(position: number, length: number): Promise<Buffer> {
+    this.signal?.throwIfAborted()
+    if (position < 0 || length < 0 || position + length > this.bytes)
+      throw this.fault(
+        `ends at byte ${this.bytes}, but bytes ${position} to ${position + length} were asked for`,
+        {},
+      )
+    const buffer = Buffer.allocUnsafeSlow(length)
+    for (let done = 0; done < length; ) {
+      let got: number
+      try {
+        got = (await this.handle.read(buffer, done, Math.min(length - done, PIECE), position + done))
+          .bytesRead
+      } catch (cause) {
+        throw systemFault(this.fault, cause, 'read')
+      }
+      if (got === 0)
+        throw this.fault(`shrank while it was read: ended at byte ${position + done}`, {
+          expected: `${position + length} bytes`,
+          actual: `${position + done} bytes`,
+        })
+      done += got
+      this.signal?.throwIfAborted()
+    }
+    return buffer
+  }
+
+  /** UTF-8 text, decoded strictly and in pieces. `part` names it in errors. */
+  async text(position: number, length: number, part: string): Promise<string> {
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    const parts: string[] = []
+    for (let at = 0; at < length; at += TEXT_PIECE) {
+      const n = Math.min(TEXT_PIECE, length - at)
+      const bytes = await this.read(position + at, n)
+      try {
+        parts.push(decoder.decode(bytes, { stream: at + n < length }))
+      } catch (cause) {
+        throw this.fault(`${part} is not UTF-8 text`, { cause }, part)
+      }
+    }
+    return parts.join('')
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close()
+  }
+}

@@ -1,0 +1,200 @@
+#include "model/pack_cache.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <new>
+#include <random>
+#include <vector>
+
+#include "model/model.h"
+#include "model/parallel.h"
+#include "model/system_file.h"
+
+#if defined(CLIP_HAS_MMAP)
+#include <sys/mman.h>
+#endif
+
+namespace clip {
+namespace {
+
+constexpr size_t kPage = 4096;              // of header: the weights behind it keep every alignment
+constexpr size_t kPiece = size_t{1} << 20;  // of work
+
+struct Header {
+  char magic[16];
+  uint64_t order;             // 1: the byte order
+  uint64_t bytes, checksum;   // of the weights
+  char identity[kPage - 48];  // key and layout, zeros behind
+  uint64_t headerChecksum;    // of all that is above
+};
+static_assert(sizeof(Header) == kPage);
+constexpr char kMagic[16] = {'c', 'l', 'i', 'p', '-', 'n', 'a', 't', 'i', 'v', 'e', ' ', 'p', 'k', '1', '\n'};
+
+// Each step is a bijection of its lane, so no change of a single word goes unseen. Not against malice: who
+// may write to the folder may as well write another checkpoint.
+uint64_t checksum(const void* data, size_t bytes, uint64_t seed) {
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15u;
+  constexpr int kLanes = 8;  // independent: a multiplication takes some cycles, but one begins in each
+  uint64_t lane[kLanes];
+  for (int i = 0; i < kLanes; i++) lane[i] = seed + static_cast<uint64_t>(i) * kMultiplier;
+  const auto* p = static_cast<const uint8_t*>(data);
+  for (; bytes > 0; p += sizeof(lane)) {
+    uint64_t words[kLanes] = {};
+    const size_t n = std::min(bytes, sizeof(words));
+    if (n == sizeof(words))
+      std::memcpy(words, p, sizeof(words));
+    else
+      std::memcpy(words, p, n);
+    for (int i = 0; i < kLanes; i++) {
+      const uint64_t mixed = (lane[i] ^ words[i]) * kMultiplier;
+      lane[i] = mixed ^ (mixed >> 32);
+    }
+    bytes -= n;
+  }
+  uint64_t all = seed;
+  for (const uint64_t l : lane) {
+    all = (all ^ l) * kMultiplier;
+    all ^= all >> 29;
+  }
+  return all;
+}
+
+// touch: told of each piece before it is read.
+template <class Touch>
+uint64_t checksumOfPieces(const uint8_t* data, size_t bytes, int threads, const std::atomic<bool>& cancel,
+                          const Touch& touch) {
+  const int pieces = static_cast<int>((bytes + kPiece - 1) / kPiece);
+  std::vector<uint64_t> sums(pieces);
+  parallel(threads, pieces, [&](int i, int) {
+    if (cancel.load(std::memory_order_relaxed)) throw Cancelled{};
+    const size_t at = static_cast<size_t>(i) * kPiece, n = std::min(kPiece, bytes - at);
+    touch(data + at, n);
+    sums[i] = checksum(data + at, n, static_cast<uint64_t>(i));
+  });
+  return checksum(sums.data(), sums.size() * sizeof(uint64_t), bytes);
+}
+
+// False if the names do not fit.
+bool fill(Header& h, const std::string& key, const std::string& layout, size_t bytes, uint64_t sum) {
+  std::memset(&h, 0, sizeof(h));
+  std::memcpy(h.magic, kMagic, sizeof(kMagic));
+  h.order = 1;
+  h.bytes = bytes;
+  h.checksum = sum;
+  const std::string identity = key + "\n" + layout;
+  if (identity.size() >= sizeof(h.identity)) return false;
+  std::memcpy(h.identity, identity.data(), identity.size());
+  h.headerChecksum = checksum(&h, offsetof(Header, headerChecksum), 0);
+  return true;
+}
+
+#if defined(CLIP_HAS_MMAP)
+class FileMapping : public PackCache::Mapping {
+ public:
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes) {
+    void* map = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.descriptor(), 0);
+    if (map == MAP_FAILED) return nullptr;
+    return std::unique_ptr<FileMapping>(new FileMapping(map, bytes));
+  }
+  ~FileMapping() override { munmap(map_, bytes_); }
+  const void* data() const override { return static_cast<const uint8_t*>(map_) + kPage; }
+
+  // All page table entries of a piece in one call instead of a fault for every few pages.
+  static void touch(const uint8_t* data, size_t bytes) {
+#if defined(MADV_POPULATE_READ)
+    const uintptr_t page = kPage, start = reinterpret_cast<uintptr_t>(data) / page * page;
+    madvise(reinterpret_cast<void*>(start), reinterpret_cast<uintptr_t>(data) + bytes - start,
+            MADV_POPULATE_READ);  // an older kernel refuses: then they come one by one
+#else
+    (void)data, (void)bytes;
+#endif
+  }
+
+ private:
+  FileMapping(void* map, size_t bytes) : map_(map), bytes_(bytes) {}
+  void* map_;
+  size_t bytes_;
+};
+#else
+// Where nothing can be mapped the file is read: still quicker than packing.
+class FileMapping : public PackCache::Mapping {
+ public:
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes) {
+    auto m = std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage));
+    if (!m->memory_ || !file.read(kPage, m->memory_, bytes - kPage)) return nullptr;
+    return m;
+  }
+  ~FileMapping() override { ::operator delete(memory_, kAlignment); }
+  const void* data() const override { return memory_; }
+  static void touch(const uint8_t*, size_t) {}
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  explicit FileMapping(size_t bytes) : memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
+  void* memory_;
+};
+#endif
+
+}  // namespace
+
+std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, size_t bytes, int threads,
+                                                    const std::atomic<bool>& cancel) const {
+  SystemFile file;
+  if (!file.openToRead(file_, false) || !file.examine() || file.kind != SystemFile::Kind::regular ||
+      !file.isPrivate || file.bytes != kPage + bytes)
+    return nullptr;
+  Header found, expected;
+  if (!file.read(0, &found, sizeof(found)) || !fill(expected, key_, layout, bytes, found.checksum) ||
+      std::memcmp(&found, &expected, sizeof(Header)) != 0)
+    return nullptr;
+  std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes);
+  // Again: it may have been cut between the first look and the mapping.
+  if (!map || !file.examine() || file.bytes != kPage + bytes) return nullptr;
+  const uint64_t sum =
+      checksumOfPieces(static_cast<const uint8_t*>(map->data()), bytes, threads, cancel, FileMapping::touch);
+  if (sum != found.checksum) return nullptr;
+  return map;
+}
+
+std::string PackCache::write(const std::string& layout, const void* data, size_t bytes, int threads,
+                             const std::atomic<bool>& cancel) const {
+  const auto* from = static_cast<const uint8_t*>(data);
+  Header header;
+  const uint64_t sum = checksumOfPieces(from, bytes, threads, cancel, [](const uint8_t*, size_t) {});
+  if (!fill(header, key_, layout, bytes, sum)) return "its names are too long";
+
+  std::random_device random;
+  const std::string beside = file_ + "." + std::to_string(random()) + ".tmp";
+  SystemFile file;
+  const auto why = [&](const char* what) {
+    const std::string reason = std::string(what) + ": " + std::strerror(errno);
+    file.close();
+    removeFile(beside);
+    return reason;
+  };
+  if (!file.create(beside)) return std::string("can't be created: ") + std::strerror(errno);
+  if (!file.write(&header, sizeof(header))) return why("can't be written");
+  for (size_t at = 0; at < bytes; at += 16 * kPiece) {
+    if (cancel.load(std::memory_order_relaxed)) {
+      file.close();
+      removeFile(beside);
+      throw Cancelled{};
+    }
+    if (!file.write(from + at, std::min(16 * kPiece, bytes - at))) return why("can't be written");
+  }
+  file.close();
+  // Not flushed to the disk: a file that a power cut left half written fails its checksum.
+  if (!renameFile(beside, file_)) return why("can't be put in its place");
+  return {};
+}
+
+std::string packedLayout(const Backend& backend, Dtype dtype, size_t bytes) {
+  constexpr int kLayout = 1;
+  return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
+         std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
+         std::to_string(bytes) + " bytes";
+}
+
+}  // namespace clip

@@ -1,0 +1,18 @@
+#pragma once
+// What the packing threads freed goes back to the system: the allocator would keep it for each of them.
+#include <cstddef>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace clip {
+
+struct TrimHeap {
+  ~TrimHeap() {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+  }
+};
+
+}  // namespace clip

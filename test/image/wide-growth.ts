@@ -1,0 +1,52 @@
+/**
+ * How much a process grows when it prepares a very wide or high picture. In a process of its own, whose memory is the
+ * picture's:
+ *
+ *   node dist/test/image/wide-growth.js BACKEND MODE WIDTH HEIGHT FIT
+ *
+ * Prints a WideGrowth as JSON.
+ */
+
+import { binding } from '../../lib/binding.js'
+import type { PreprocessSpec } from '../../lib/checkpoint/spec.js'
+import type { NativeImage } from '../../lib/image/pixels.js'
+import { growth, measurable } from '../hostile/memory.js'
+
+export interface WideGrowth {
+  measured: boolean
+  /** Of the picture, which is there before. */
+  pictureBytes: number
+  grownBytes: number
+  /** The largest value of the planes, as a byte: the picture is grey, its margin black. */
+  largest: number
+}
+
+const SIZE = 224
+const BYTES: Record<string, number> = { L: 1, RGB: 3, RGBA: 4, 'I;16': 2 }
+
+const [backend = '', mode = '', width = '', height = '', fit = ''] = process.argv.slice(2)
+const pictureBytes = Number(width) * Number(height) * BYTES[mode]!
+const image = {
+  data: new Uint8Array(pictureBytes).fill(77),
+  width: Number(width),
+  height: Number(height),
+  mode,
+} as NativeImage
+const out = new Float32Array(3 * SIZE * SIZE)
+const preprocess: PreprocessSpec = {
+  size: SIZE,
+  interpolation: 'bicubic',
+  mode: fit as PreprocessSpec['mode'],
+  mean: [0, 0, 0],
+  std: [1 / 255, 1 / 255, 1 / 255],
+}
+const grownBytes = await growth(async () => {
+  await binding().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
+})
+const result: WideGrowth = {
+  measured: measurable,
+  pictureBytes,
+  grownBytes,
+  largest: out.reduce((a, b) => Math.max(a, b)),
+}
+console.log(JSON.stringify(result))
