@@ -1,7 +1,10 @@
 // Builds the addon for arm64 Linux on another machine and runs what tests it under qemu-user, an emulator of one
 // process. Closes with `N passed, N failed`.
 //
-//   node scripts/test-arm64.mjs [NAME...]     of the runs below; default: all
+//   node scripts/test-arm64.mjs [--quick | --all | NAME...]
+//
+// NAME: of the runs below, or tiles. --quick, the default: tiles and the runs marked so, what to wait for after a
+// change. --all: everything, for the night.
 //
 // Needs Debian's g++-aarch64-linux-gnu and qemu-user-static (installed here where the user may), CMake, and from
 // npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
@@ -22,34 +25,61 @@ const kernels = readdirSync(join(root, 'test/kernels'))
   .filter(name => name !== 'features' && name !== 'tiles')
 const kernel = name => `dist/test/kernels/${name}.test.js`
 /** They run no entry that a CPU's features replace: once is enough. */
-const withoutProducts = ['activations', 'golden', 'resize', 'rows', 'cosine', 'info-nce', 'layer-norm']
+const withoutProducts = [
+  'activations',
+  'cosine',
+  'cosine-dtypes',
+  'golden',
+  'info-nce',
+  'layer-norm',
+  'resize',
+  'rows',
+]
 const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
-// A CPU of qemu each: what it has decides which entries the backend takes. Neon's own tests only where reference has
-// run already.
+const onNeon = '* on neon*'
+// A CPU of qemu each: what it has decides which entries the backend takes.
 const RUNS = [
-  { name: 'kernels', cpu: 'max', active: 'neon+i8mm+bf16', files: kernels.map(kernel) },
-  { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens },
+  {
+    name: 'kernels',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: kernels.map(kernel),
+    match: onNeon,
+    quick: true,
+  },
   {
     name: 'features',
     cpu: 'max',
     active: 'neon+i8mm+bf16',
     files: [kernel('features')],
     match: '*can be taken away',
+    quick: true,
   },
   {
     name: 'dotprod',
     cpu: 'neoverse-n1',
     active: 'neon+dotprod',
     files: ['conv', 'dtypes'].map(kernel),
-    match: '* on neon*',
+    match: onNeon,
+    quick: true,
   },
   {
     name: 'plain',
     cpu: 'cortex-a72',
     active: 'neon',
     files: kernels.filter(name => !withoutProducts.includes(name)).map(kernel),
-    match: '* on neon*',
+    match: onNeon,
+    quick: false,
   },
+  {
+    name: 'reference',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: kernels.map(kernel),
+    match: `!${onNeon}`,
+    quick: false,
+  },
+  { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens, quick: false },
 ]
 const LEFT_OUT = [
   `${withoutProducts.join(', ')} of the kernels on any CPU but max: the code is the same`,
@@ -196,10 +226,19 @@ function testTiles() {
   console.log(`== tiles: ${passed} passed, ${failed} failed`)
 }
 
-const known = new Set([...RUNS.map(r => r.name), 'tiles'])
-const names = process.argv.slice(2)
-for (const name of names) if (!known.has(name)) fail(`Expected ${[...known].join(', ')}, got ${name}.`)
-const wanted = name => names.length === 0 || names.includes(name)
+const known = [...RUNS.map(r => r.name), 'tiles']
+const given = process.argv.slice(2)
+for (const name of given)
+  if (![...known, '--quick', '--all'].includes(name))
+    fail(`Expected --quick, --all or any of ${known.join(', ')}, got ${name}.`)
+const quick = ['tiles', ...RUNS.filter(r => r.quick).map(r => r.name)]
+const names = given.includes('--all')
+  ? known
+  : [
+      ...given.filter(name => known.includes(name)),
+      ...(given.length === 0 || given.includes('--quick') ? quick : []),
+    ]
+const wanted = name => names.includes(name)
 
 const started = Date.now()
 installTools()
@@ -218,7 +257,11 @@ const worker = async () => {
 }
 await Promise.all([worker(), worker()])
 
-if (names.length === 0) for (const what of LEFT_OUT) console.log(`not run: ${what}`)
+for (const { name, cpu, files, match } of RUNS)
+  if (!wanted(name))
+    console.log(`not run: ${name} (${files.length} files on ${cpu}${match ? `, ${match}` : ''})`)
+if (!wanted('tiles')) console.log('not run: tiles')
+for (const what of LEFT_OUT) console.log(`not run by any: ${what}`)
 const { passed, failed, skipped } = counts
 const minutes = ((Date.now() - started) / 60_000).toFixed(1)
 console.log(`${minutes} minutes${skipped ? `, ${skipped} tests skipped` : ''}`)
