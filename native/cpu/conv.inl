@@ -147,9 +147,12 @@ void convByWindows(Context& context, const Conv& c) {
                         .rowZero = zeroPoint};
     for (int r = r0; r < r1; r++) {
       gatherWindow(c, r, quantised ? gathered : outRow<char>(x, r - r0));
-      if constexpr (quantised)
-        quantiseRow(reinterpret_cast<const float*>(gathered), in, outRow<uint8_t>(x, r - r0),
-                    scale + (r - r0), zeroPoint + (r - r0));
+      if constexpr (quantised) {
+        uint8_t* const row = outRow<uint8_t>(x, r - r0);
+        quantiseRow(reinterpret_cast<const float*>(gathered), in, row, scale + (r - r0),
+                    zeroPoint + (r - r0));
+        T::prepareRow(row, in, zeroPoint + (r - r0));
+      }
     }
     const Linear l{.x = x,
                    .w = c.w,
