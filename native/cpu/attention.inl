@@ -159,11 +159,12 @@ inline void softmaxRows(const AttentionPlan& plan, const AttentionPlan::Query* q
   for (int r = 0; r < rows; r++) inverse[r] = 1.0f / sum(totals[r]);
   for (int r = 0; r < rows; r++) {
     Number* const p = reinterpret_cast<Number*>(probabilities + r * stride);
-    const int32_t* const tail = plan.tails + query[r].firstTail - query[r].run;
-    for (int j = query[r].seen - 1; j >= query[r].run; j--) {
+    const int run = query[r].run;
+    const int32_t* const tail = plan.tails + query[r].firstTail;
+    for (int j = query[r].seen - 1; j >= run; j--) {
       const Number e = p[j];
       p[j] = 0;
-      p[tail[j]] = e;
+      p[tail[j - run]] = e;
     }
   }
 }

@@ -35,35 +35,75 @@ Span sourceSpan(int in, int out, int first, int count, Filter filter) {
   return {tapsOf(in, out, first, filter).first, last.first + last.count};
 }
 
+namespace {
+
+// Output positions [first, first + count) of an axis in runs whose sources are about `most` positions long:
+// one run, unless the side is huge.
+std::vector<Span> runsOf(int in, int out, int first, int count, Filter filter, size_t most) {
+  const Span all = sourceSpan(in, out, first, count, filter);
+  const size_t reach = static_cast<size_t>(all.end - all.begin);
+  const int runs = static_cast<int>(std::clamp<size_t>((reach + most - 1) / most, 1, count));
+  std::vector<Span> list;
+  for (int64_t i = 0; i < runs; i++)
+    list.push_back(
+        {first + static_cast<int>(i * count / runs), first + static_cast<int>((i + 1) * count / runs)});
+  return list;
+}
+
+// As many lines of `bytes` as make a band.
+int linesOf(size_t bytes, int most) {
+  return static_cast<int>(std::clamp<size_t>(kBandBytes / bytes, 1, most));
+}
+
+}  // namespace
+
 // Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
 // first pass takes the picture in bands of about a megabyte, premultiplied on the way.
 void resizePremultiplied(const Backend& backend, Context& context, const Image& image, const Geometry& g,
                          Filter filter, uint8_t* dst) {
   const int channels = channelsOf(image.mode);
-  std::vector<uint8_t> band, middle;
+  const size_t most = kBandBytes / channels;
+  const auto pixels = [&](int x, int y) {
+    return image.data + (static_cast<size_t>(y) * image.width + x) * channels;
+  };
+  std::vector<uint8_t> band, middle, part;
   if (!g.verticalFirst) {
     const Span rows = sourceSpan(image.height, g.outHeight, g.cropY, g.cropHeight, filter);
-    const size_t rowBytes = static_cast<size_t>(image.width) * channels;
     const size_t middleRow = static_cast<size_t>(g.cropWidth) * channels;
-    const int step = static_cast<int>(std::clamp<size_t>(kBandBytes / rowBytes, 1, rows.end - rows.begin));
-    band.resize(step * rowBytes);
     middle.resize((rows.end - rows.begin) * middleRow);
-    for (int y = rows.begin; y < rows.end; y += step) {
-      const int count = std::min(step, rows.end - y);
-      premultiply(image.data + y * rowBytes, static_cast<size_t>(count) * image.width, channels, band.data());
-      backend.resize(context, {.src = band.data(),
-                               .width = image.width,
-                               .height = count,
-                               .channels = channels,
-                               .outWidth = g.outWidth,
-                               .outHeight = count,
-                               .cropX = g.cropX,
-                               .cropY = 0,
-                               .cropWidth = g.cropWidth,
-                               .cropHeight = count,
-                               .filter = filter,
-                               .verticalFirst = false,
-                               .dst = middle.data() + (y - rows.begin) * middleRow});
+    for (const Span& run : runsOf(image.width, g.outWidth, g.cropX, g.cropWidth, filter, most)) {
+      const int outputs = run.end - run.begin;
+      const Span from = sourceSpan(image.width, g.outWidth, run.begin, outputs, filter);
+      const int columns = from.end - from.begin;
+      const size_t bandRow = static_cast<size_t>(columns) * channels;
+      const size_t partRow = static_cast<size_t>(outputs) * channels;
+      const int step = linesOf(bandRow, rows.end - rows.begin);
+      band.resize(step * bandRow);
+      part.resize(step * partRow);
+      for (int y = rows.begin; y < rows.end; y += step) {
+        const int count = std::min(step, rows.end - y);
+        for (int r = 0; r < count; r++)
+          premultiply(pixels(from.begin, y + r), columns, channels, band.data() + r * bandRow);
+        backend.resize(context, {.src = band.data(),
+                                 .width = image.width,
+                                 .height = count,
+                                 .channels = channels,
+                                 .outWidth = g.outWidth,
+                                 .outHeight = count,
+                                 .cropX = run.begin,
+                                 .cropY = 0,
+                                 .cropWidth = outputs,
+                                 .cropHeight = count,
+                                 .filter = filter,
+                                 .verticalFirst = false,
+                                 .dst = part.data(),
+                                 .firstColumn = from.begin,
+                                 .columns = columns});
+        for (int r = 0; r < count; r++)
+          std::memcpy(middle.data() + (y + r - rows.begin) * middleRow +
+                          static_cast<size_t>(run.begin - g.cropX) * channels,
+                      part.data() + r * partRow, partRow);
+      }
     }
     backend.resize(context, {.src = middle.data(),
                              .width = g.cropWidth,
@@ -81,33 +121,36 @@ void resizePremultiplied(const Backend& backend, Context& context, const Image& 
                              .firstRow = rows.begin});
   } else {
     // More than 100 times as high as wide: bands of columns, vertical pass first.
-    const int step = static_cast<int>(
-        std::clamp<size_t>(kBandBytes / (static_cast<size_t>(image.height) * channels), 1, image.width));
-    band.resize(static_cast<size_t>(step) * image.height * channels);
     middle.resize(static_cast<size_t>(g.cropHeight) * image.width * channels);
-    std::vector<uint8_t> columns(static_cast<size_t>(step) * g.cropHeight * channels);
-    for (int x = 0; x < image.width; x += step) {
-      const int count = std::min(step, image.width - x);
-      const size_t bytes = static_cast<size_t>(count) * channels;
-      for (int y = 0; y < image.height; y++)
-        premultiply(image.data + (static_cast<size_t>(y) * image.width + x) * channels, count, channels,
-                    band.data() + y * bytes);
-      backend.resize(context, {.src = band.data(),
-                               .width = count,
-                               .height = image.height,
-                               .channels = channels,
-                               .outWidth = count,
-                               .outHeight = g.outHeight,
-                               .cropX = 0,
-                               .cropY = g.cropY,
-                               .cropWidth = count,
-                               .cropHeight = g.cropHeight,
-                               .filter = filter,
-                               .verticalFirst = false,
-                               .dst = columns.data()});
-      for (int y = 0; y < g.cropHeight; y++)
-        std::memcpy(middle.data() + (static_cast<size_t>(y) * image.width + x) * channels,
-                    columns.data() + y * bytes, bytes);
+    for (const Span& run : runsOf(image.height, g.outHeight, g.cropY, g.cropHeight, filter, most)) {
+      const int outputs = run.end - run.begin;
+      const Span from = sourceSpan(image.height, g.outHeight, run.begin, outputs, filter);
+      const int step = linesOf(static_cast<size_t>(from.end - from.begin) * channels, image.width);
+      band.resize(static_cast<size_t>(from.end - from.begin) * step * channels);
+      part.resize(static_cast<size_t>(outputs) * step * channels);
+      for (int x = 0; x < image.width; x += step) {
+        const int count = std::min(step, image.width - x);
+        const size_t bytes = static_cast<size_t>(count) * channels;
+        for (int y = from.begin; y < from.end; y++)
+          premultiply(pixels(x, y), count, channels, band.data() + (y - from.begin) * bytes);
+        backend.resize(context, {.src = band.data(),
+                                 .width = count,
+                                 .height = image.height,
+                                 .channels = channels,
+                                 .outWidth = count,
+                                 .outHeight = g.outHeight,
+                                 .cropX = 0,
+                                 .cropY = run.begin,
+                                 .cropWidth = count,
+                                 .cropHeight = outputs,
+                                 .filter = filter,
+                                 .verticalFirst = false,
+                                 .dst = part.data(),
+                                 .firstRow = from.begin});
+        for (int y = run.begin; y < run.end; y++)
+          std::memcpy(middle.data() + (static_cast<size_t>(y - g.cropY) * image.width + x) * channels,
+                      part.data() + (y - run.begin) * bytes, bytes);
+      }
     }
     backend.resize(context, {.src = middle.data(),
                              .width = image.width,

@@ -9,6 +9,9 @@
 namespace clip {
 namespace {
 
+// The bytes between a tensor's first and last element may be so many times its own; a small one's any way.
+constexpr uint64_t kMostScattered = 4, kScatteredAnyway = 1 << 16;
+
 std::string text(const Shape& shape) {
   std::string s = "[";
   for (size_t i = 0; i < shape.size(); i++) s += (i ? ", " : "") + std::to_string(shape[i]);
@@ -202,6 +205,13 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
   }
   // The second: a view that repeats elements could be far larger than its file.
   if (last >= room || elements > room) outside();
+  // What lies between the elements is read with them: tensors that are each scattered over the whole file
+  // would be a multiple of the file in memory, and hours for its thousand tensors.
+  if (last / kMostScattered > elements + kScatteredAnyway / size)
+    fail(config, t, "is scattered over " + std::to_string((last + 1) * size) + " bytes of its file",
+         "at most " + std::to_string(kMostScattered) + " times its own " + std::to_string(elements * size) +
+             " bytes",
+         std::to_string((last + 1) * size) + " bytes");
   return t;
 }
 

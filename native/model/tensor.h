@@ -12,7 +12,8 @@ namespace clip {
 
 using Shape = std::vector<int64_t>;
 
-// The tensor of this canonical name, checked: present, of this shape, F32, F16 or BF16, inside its file.
+// The tensor of this canonical name, checked: present, of this shape, F32, F16 or BF16, inside its file and
+// not scattered over it.
 // Throws ERR_CLIP_CHECKPOINT naming the file and the checkpoint's own name of the tensor.
 const TensorView& checkedTensor(const ModelConfig&, const std::string& name, const Shape&);
 

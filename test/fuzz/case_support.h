@@ -33,5 +33,8 @@ End guarded(const Body& body) {
 
 // Encodes a few pictures and texts.
 void exercise(Model&, Choices&);
+// Loads a model that can be loaded twice more, with packed weights written to a file, then with that file
+// damaged: it is taken if and only if it is whole.
+void packedCase(const ModelConfig&, LoadOptions, Choices&);
 
 }  // namespace clip::fuzz

@@ -43,6 +43,39 @@ Picture anyPicture(Choices& c, int64_t mostPixels) {
   return p;
 }
 
+// Some or all of what reaches the result, or any rectangle, with nothing around it.
+Picture anyPart(Choices& c, const Picture& whole, const PreprocessConfig& config) {
+  const Image& i = whole.image;
+  Part part = reachingPart(config, i.width, i.height);
+  if (c.oneIn(3)) {
+    part.left = static_cast<int>(c.below(i.width));
+    part.top = static_cast<int>(c.below(i.height));
+    part.width = c.within(1, i.width - part.left);
+    part.height = c.within(1, i.height - part.top);
+  } else if (c.oneIn(3)) {  // a column or a row more or less on one side
+    if (c.oneIn(2) && part.left > 0) part.left--, part.width++;
+    if (c.oneIn(2) && part.height > 1) part.height--;
+    if (c.oneIn(2) && part.left + part.width < i.width) part.width++;
+    if (c.oneIn(2) && part.height > 1) part.top++, part.height--;
+  }
+  Picture p;
+  p.image = i;
+  p.image.part = part;
+  const size_t pixel = channelsOf(i.mode) * (i.mode == PixelMode::I16 ? 2 : 1), row = part.width * pixel;
+  p.bytes = std::make_unique<uint8_t[]>(row * part.height);
+  for (int y = 0; y < part.height; y++)
+    std::memcpy(p.bytes.get() + y * row,
+                i.data + (static_cast<size_t>(part.top + y) * i.width + part.left) * pixel, row);
+  p.image.data = p.bytes.get();
+  return p;
+}
+
+bool isPart(const Part& outer, const Part& inner) {
+  return outer.left <= inner.left && outer.top <= inner.top &&
+         outer.left + outer.width >= inner.left + inner.width &&
+         outer.top + outer.height >= inner.top + inner.height;
+}
+
 Output anyOutput(Choices& c) { return c.pick({Output::embedding, Output::pooled, Output::tokens}); }
 
 // `floats` of results between canaries.
@@ -144,11 +177,25 @@ End imageCase(Choices& c) {
   const size_t bytes = size_t{3} * config.size * config.size;
   std::unique_ptr<uint8_t[]> first;
   End end = End::done;
+  const bool inParts = c.oneIn(2);
   for (const Backend* const* b = backends(); *b; b++) {
     if (!(*b)->available(nullptr)) continue;
     const auto rgb = std::make_unique<uint8_t[]>(bytes);
     Context* context = (*b)->open(1);
     end = guarded([&] { resizeAndCrop(**b, *context, config, p.image, rgb.get()); });
+    if (end == End::done && inParts) {
+      const Picture part = anyPart(c, p, config);
+      const auto fromPart = std::make_unique<uint8_t[]>(bytes);
+      const End partEnd = guarded([&] { resizeAndCrop(**b, *context, config, part.image, fromPart.get()); });
+      if (partEnd == End::done && std::memcmp(fromPart.get(), rgb.get(), bytes) != 0)
+        fault(std::string("other pixels from a part on ") + (*b)->name);
+      const bool mayBePart =
+          !p.image.nearest &&
+          (p.image.mode == PixelMode::RGB || p.image.mode == PixelMode::L || p.image.mode == PixelMode::CMYK);
+      if (partEnd == End::refused && mayBePart &&
+          isPart(part.image.part, reachingPart(config, p.image.width, p.image.height)))
+        fault(std::string("a sufficient part was refused on ") + (*b)->name);
+    }
     (*b)->close(context);
     if (end == End::refused) return end;  // too narrow, on every backend
     if (first && std::memcmp(first.get(), rgb.get(), bytes) != 0)

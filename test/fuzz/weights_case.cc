@@ -258,6 +258,8 @@ End weightsCase(Choices& c) {
   if (valid && end == End::refused) fault("a valid model was refused: " + why);
   if (!model) return end;
   exercise(*model, c);
+  model.reset();
+  if (c.oneIn(4)) packedCase(m.config, options, c);
   return end;
 }
 

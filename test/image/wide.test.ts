@@ -15,6 +15,7 @@ const cases: [mode: string, width: number, height: number, fit: string, grey: nu
   ['L', 1, SIDE, 'longest', 77],
   ['RGB', 1, SIDE, 'squash', 77],
   ['RGBA', SIDE, 1, 'longest', 76], // through 77 * 77 / 255
+  ['RGBA', 1, SIDE, 'squash', 76],
   ['I;16', SIDE, 1, 'squash', 255],
 ]
 const backends = binding()
@@ -36,7 +37,5 @@ for (const backend of backends)
       ])
       const result = JSON.parse(stdout) as WideGrowth
       t.true(Math.abs(result.largest - grey) < 1e-3, `${result.largest}`)
-      // A row with alpha is copied premultiplied.
-      const bound = (mode === 'RGBA' ? result.pictureBytes : 0) + 48e6
-      t.true(result.grownBytes <= bound, `grew by ${result.grownBytes}, more than ${bound}`)
+      t.true(result.grownBytes <= 48e6, `grew by ${result.grownBytes}, more than 48 MB`)
     })

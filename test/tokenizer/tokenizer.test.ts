@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import { createTokenizer, readVocabulary } from '../../lib/tokenizer/index.js'
+import { processorMs } from '../processor-time.js'
 
 const openai = () => createTokenizer({ contextLength: 77, pooling: 'argmax', family: 'openai' })
 const folder = () => mkdtempSync(join(tmpdir(), 'clip-vocabulary-'))
@@ -52,9 +53,9 @@ test('too long: an error with the count, or the end token kept', async t => {
 test('a word of 200 kB takes no quadratic time and equals itself in slices', async t => {
   const tokenizer = await openai()
   const long = 'abcdefgh'.repeat(25_000)
-  const started = performance.now()
+  const started = process.cpuUsage()
   const plain = tokenizer.encode(long, { truncate: true })
-  t.true(performance.now() - started < 5000)
+  t.true(processorMs(started) < 5000)
   t.deepEqual(await tokenizer.encodeAll([long], { truncate: true }), [plain])
 })
 
