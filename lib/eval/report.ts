@@ -18,7 +18,7 @@ dl.figures{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}
 dl.figures div{background:#f3f6f9;border-radius:8px;padding:.6rem 1rem}
 dl.figures dt{color:#666;font-size:.85rem}dl.figures dd{margin:0;font-size:1.4rem}
 table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #e6e6e6}
-td:first-child,th:first-child{text-align:left}
+td:first-child,th:first-child,.pairs td:nth-child(2),.pairs th:nth-child(2){text-align:left}
 .plots{display:flex;flex-wrap:wrap;gap:2rem;align-items:flex-start}
 .scroll{overflow-x:auto}
 .mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:1rem}
@@ -94,7 +94,7 @@ async function classification(report: ClassificationReport): Promise<string> {
 <p class="about">Rows: what the pictures show. Columns: what was said. Darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
 <div class="scroll">${confusionPlot(report.confusion, report.perClass, shown)}</div>
 <h2>Most frequent confusions</h2>
-${confused.length === 0 ? '<p>None.</p>' : `<table><tr><th>shows</th><th>called</th><th>pictures</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
+${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>pictures</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
 <h2>Calibration</h2>
 <p class="about">Bars: how often answers of this probability are right; dots: their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
 <div class="plots">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
