@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- profile`: bench/profile.ts. `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels with percent of the peak measured
+ * `npm run bench -- profile`: bench/profile.ts; `-- search [--rows N]`: bench/search.ts. `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels with percent of the peak measured
  * here, towers, end to end, cold start and memory, event-loop delay. Words choose by name ("linear", "ViT-B/32 float32",
  * "cold"). Results are checked against reference before they are timed.
  */
@@ -13,6 +13,7 @@ import { loadNow, machine, machineLine } from './machine.js'
 import { endToEndTasks, loopTasks, startTasks, towerTasks } from './model.js'
 import { plotResults } from './plot.js'
 import { profileTables } from './profile.js'
+import { searchTable } from './search.js'
 import { columns, duration } from './stats.js'
 import type { Result } from './suite.js'
 
@@ -24,6 +25,7 @@ const { values, positionals } = parseArgs({
     models: { type: 'string', default: 'icon-clip,ViT-B/32' },
     json: { type: 'boolean', default: false },
     out: { type: 'string' },
+    rows: { type: 'string', default: '1000000' },
   },
 })
 const threads = Number(values.threads ?? binding().defaultThreads())
@@ -67,6 +69,10 @@ process.stderr.write(`${head}\n`)
 if (positionals[0] === 'profile') {
   positionals.shift()
   process.stdout.write(await profileTables(options))
+  process.exit()
+}
+if (positionals[0] === 'search') {
+  process.stdout.write(await searchTable(Number(values.rows), Number(values.seconds)))
   process.exit()
 }
 await kernelTasks(options)

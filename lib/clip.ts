@@ -19,6 +19,8 @@ import type { Tower } from './load.js'
 import { checkOptions, checkSignal } from './options.js'
 import type { PackCacheUse } from './pack-cache.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
+import type { Store } from './store/store.js'
+import type { OpenStoreOptions } from './store/types.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
 
@@ -192,6 +194,16 @@ export class Clip implements AsyncDisposable {
    */
   async adapt(pairs: Pairs, options?: AdaptOptions): Promise<Adapter> {
     return (await import('./learn/adapt.js')).adapt(this.#loaded, pairs, options)
+  }
+
+  /**
+   * Opens a folder of embeddings on disk: `store.add(pictures)` and `store.search('words')`.
+   *
+   * Rejects with ERR_CLIP_INPUT when there is none (`create: true` makes one), ERR_CLIP_CHECKPOINT naming file and field
+   * when it is damaged, ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
+   */
+  async openStore(folder: string | URL, options?: OpenStoreOptions): Promise<Store> {
+    return (await import('./store/store.js')).Store.open(this.#loaded, folder, options)
   }
 
   /** Token ids, (n, contextLength) int32, padded as the original tokenizer pads. */

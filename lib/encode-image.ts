@@ -13,7 +13,7 @@ import {
 import { ClipError } from './errors.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { NativeImage } from './image/pixels.js'
-import { decodeWindows } from './image/windows.js'
+import { decodeOne, decodeWindows, type ImageWindow } from './image/windows.js'
 import { checkOptions, checkSignal } from './options.js'
 
 /** The caller's pictures, and how many rows they will make. */
@@ -49,23 +49,22 @@ export function imageList(loaded: Loaded, input: ImageInput | readonly ImageInpu
 async function eachWindow(
   loaded: Loaded,
   call: Call,
-  { inputs, single }: Pick<ImageList, 'inputs' | 'single'>,
+  { inputs, single, total }: ImageList,
   fail: (row: number, error: ClipError) => void,
   run: (images: NativeImage[], rows: number[]) => Promise<void>,
   progress: (items: number) => void,
 ): Promise<void> {
-  const windows = decodeWindows(inputs, {
+  const options = {
     threads: loaded.model.threads,
     gate: loaded.gate,
     size: loaded.checkpoint.preprocess.size,
     maxPixels: loaded.maxPixels,
     orient: loaded.orient,
-    part: (width, height) => loaded.model.reachingPart(width, height),
+    part: (width: number, height: number) => loaded.model.reachingPart(width, height),
     single,
     ...(call.signal ? { signal: call.signal } : {}),
-  })
-  // The next window is decoded while this one is encoded; asking for it gives this one's room back.
-  for await (const { start, images, release } of windows) {
+  }
+  const take = async ({ start, images, release }: ImageWindow) => {
     const good: NativeImage[] = []
     const rows: number[] = []
     images.forEach((image, i) => {
@@ -79,6 +78,17 @@ async function eachWindow(
     release()
     progress(images.length)
   }
+  if (inputs.length === 1 && total === 1) {
+    const window = await decodeOne(inputs[0]!, options)
+    try {
+      await take(window)
+    } finally {
+      window.release()
+    }
+    return
+  }
+  // The next window is decoded while this one is encoded; asking for it gives this one's room back.
+  for await (const window of decodeWindows(inputs, options)) await take(window)
 }
 
 /** The part of encodeImage behind admission and checks. */

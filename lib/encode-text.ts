@@ -145,15 +145,26 @@ async function* windowsOf(
 ): AsyncGenerator<TokenWindow> {
   for (let first = 0; first < texts.length; first += textsPerWindow) {
     const part = texts.slice(first, first + textsPerWindow)
-    const name = (i: number) => textName(single, first + i)
-    const window = await tokenWindow(loaded, part, name, options, signal, (i, tokens) =>
-      fail(
-        first + i,
-        tooLong(name(i), tokens, loaded.spec.text!.contextLength, single ? undefined : first + i),
-      ),
-    )
+    const window = await windowAt(loaded, part, first, single, options, signal, fail)
     yield { ...window, rows: window.rows.map(row => row + first) }
   }
+}
+
+/** The window of texts that stand from position `first` on in the call. */
+function windowAt(
+  loaded: Loaded,
+  part: readonly string[],
+  first: number,
+  single: boolean,
+  options: TokenizeOptions,
+  signal: AbortSignal | undefined,
+  fail: (row: number, error: ClipError) => void,
+): Promise<TokenWindow> {
+  const name = (i: number) => textName(single, first + i)
+  const context = loaded.spec.text!.contextLength
+  return tokenWindow(loaded, part, name, options, signal, (i, tokens) =>
+    fail(first + i, tooLong(name(i), tokens, context, single ? undefined : first + i)),
+  )
 }
 
 /** The part of encodeText behind admission and checks. */
@@ -173,33 +184,48 @@ export async function encodeTexts<O extends Output>(
     if (!options.collect) throw error
     failed.push([row, error])
   }
-  // 'tokens' pads to the longest text of the call, so all ids must be known before the first row is placed.
-  const windows: AsyncIterable<TokenWindow> = windowsOf(loaded, texts, single, tokenize, call.signal, fail)
-  let ready: AsyncIterable<TokenWindow> | TokenWindow[] = windows
-  let longest = 0
-  if (options.output === 'tokens') {
-    const all: TokenWindow[] = []
-    for await (const window of windows) {
-      all.push({ ...window, ids: window.ids.slice() })
-      for (const length of window.lengths) longest = Math.max(longest, length)
-    }
-    ready = all
+  const encode = async (rows: Rows<O>, window: TokenWindow, longest: number) => {
+    if (window.rows.length === 0) return
+    const data = await call.submit((model, job) =>
+      model.encodeText(job, window.ids, window.lengths, options.output, options.normalize),
+    )
+    await rows.add(window.rows, data, longest ? data.length / window.rows.length / width : 0)
   }
-  const rows = new Rows(options, texts.length, width, longest)
-  await call.inOrder(
-    toAsync(ready),
-    async window => {
-      if (window.rows.length > 0) {
-        const data = await call.submit((model, job) =>
-          model.encodeText(job, window.ids, window.lengths, options.output, options.normalize),
-        )
-        await rows.add(window.rows, data, longest ? data.length / window.rows.length / width : 0)
+  let rows: Rows<O>
+  if (texts.length <= textsPerWindow) {
+    // One window: without the machinery of many, which a single short text would feel.
+    const window = await windowAt(loaded, texts, 0, single, tokenize, call.signal, fail)
+    rows = new Rows(options, texts.length, width, options.output === 'tokens' ? longestOf(window) : 0)
+    await encode(rows, window, options.output === 'tokens' ? longestOf(window) : 0)
+    if (window.items > 0) rows.progress(window.items)
+  } else {
+    // 'tokens' pads to the longest text of the call, so all ids must be known before the first row is placed.
+    const windows: AsyncIterable<TokenWindow> = windowsOf(loaded, texts, single, tokenize, call.signal, fail)
+    let ready: AsyncIterable<TokenWindow> | TokenWindow[] = windows
+    let longest = 0
+    if (options.output === 'tokens') {
+      const all: TokenWindow[] = []
+      for await (const window of windows) {
+        all.push({ ...window, ids: window.ids.slice() })
+        longest = Math.max(longest, longestOf(window))
       }
-    },
-    window => rows.progress(window.items),
-  )
+      ready = all
+    }
+    rows = new Rows(options, texts.length, width, longest)
+    await call.inOrder(
+      toAsync(ready),
+      window => encode(rows, window, longest),
+      window => rows.progress(window.items),
+    )
+  }
   for (const [row, error] of failed) rows.fail(row, error)
   return rows.finish()
+}
+
+function longestOf({ lengths }: TokenWindow): number {
+  let longest = 0
+  for (const length of lengths) longest = Math.max(longest, length)
+  return longest
 }
 
 async function* toAsync<T>(items: AsyncIterable<T> | Iterable<T>): AsyncGenerator<T> {

@@ -45,5 +45,19 @@ export { type LoadOptions, load, type Tower } from './load.js'
 export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from './prompt-sets.js'
 export type { Template } from './prompts.js'
 export type { ScoreKind, SimilarityOptions } from './similarity.js'
+export type { AddProgress, AddResult, StoreInput } from './store/add.js'
+export type { NearDuplicate } from './store/duplicates.js'
+export type { StoreDtype } from './store/header.js'
+export { type LanceTable, toLanceDB } from './store/lancedb.js'
+export type { StoreQuery } from './store/query.js'
+export type { Store } from './store/store.js'
+export type {
+  AddOptions,
+  Match,
+  NearDuplicateOptions,
+  OpenStoreOptions,
+  SearchOptions,
+  StoreBatch,
+} from './store/types.js'
 export { templates } from './templates.generated.js'
 export type { Tokens } from './tokens.js'

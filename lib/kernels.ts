@@ -17,6 +17,7 @@ export {
   type ScoreKind,
   type TopK,
 } from './kernels/cosine.js'
+export { type InfoNceArguments, type InfoNceResult, infoNCE } from './kernels/info-nce.js'
 export { type LayerNormArguments, type LinearArguments, layerNorm, linear } from './kernels/linear.js'
 export { type ResizeArguments, resizeBicubic } from './kernels/resize.js'
 export type { KernelOptions } from './kernels/run.js'

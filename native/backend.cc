@@ -17,6 +17,9 @@ const Backend* const kBackends[] = {
 #if CLIP_X86
     &avx512Backends[0], &avx2Backends[0],
 #endif
+#if CLIP_ARM64
+    &neonBackends[0],
+#endif
     &referenceBackend, nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
@@ -82,6 +85,12 @@ const Backend& tuned(const Backend& b, const Removed& removed) {
     return avx512Backends[(cpu.vnni && !without ? kVnni : 0) +
                           (cpu.bf16 && !removed.has("bf16") ? kBf16 : 0)];
   if (&b == avx2Backends) return avx2Backends[(cpu.vnni || cpu.avxVnni) && !without ? kVnni : 0];
+#elif CLIP_ARM64
+  const CpuFeatures& cpu = cpuFeatures();
+  const int int8 = cpu.i8mm && !removed.has("i8mm")         ? kI8mm
+                   : cpu.dotprod && !removed.has("dotprod") ? kDotprod
+                                                            : 0;
+  if (&b == neonBackends) return neonBackends[int8 + (cpu.bf16 && !removed.has("bf16") ? kNeonBf16 : 0)];
 #endif
   return b;
 }

@@ -24,7 +24,9 @@ const library = name => {
 
 const tests = readdirSync(join(root, 'dist/test'), { recursive: true })
   .map(file => file.replaceAll('\\', '/'))
-  .filter(file => /^(kernels|checkpoint)\/.*\.test\.js$|^(binding|errors|checkpoint)\.test\.js$/.test(file))
+  .filter(file =>
+    /^(kernels|checkpoint|cuda)\/.*\.test\.js$|^(binding|errors|checkpoint)\.test\.js$/.test(file),
+  )
   .map(file => join('dist/test', file))
 const files = process.argv.length > 2 ? process.argv.slice(2) : tests
 if (files.length === 0) fail('There are no compiled tests: run npm run build:lib first.')
@@ -38,6 +40,7 @@ const { status, signal } = spawnSync(
     env: {
       ...process.env,
       CLIP_NATIVE_ADDON: addon,
+      CLIP_CUDA_SANITIZE: '1', // the CUDA kernels' test program, which is not Node, is built with them
       LD_PRELOAD: `${library('libasan.so')}:${library('libubsan.so')}`,
       // Node frees nothing at exit. A fault must end the process, so that the run is red.
       ASAN_OPTIONS: 'detect_leaks=0:halt_on_error=1:abort_on_error=1',

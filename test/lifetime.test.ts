@@ -43,9 +43,15 @@ test('an aborted call rejects with signal.reason, its neighbours go on', async t
   const reason = new Error('changed my mind')
   const abort = new AbortController()
   const running = clip.encodeImage(pictures(60))
-  const withdrawn = clip.encodeImage(pictures(60), { signal: abort.signal })
+  // In the middle of it, however fast or slow the machine is.
+  const withdrawn = clip.encodeImage(pictures(600), {
+    signal: abort.signal,
+    onProgress: ({ done, total }) => {
+      t.true(done < total || abort.signal.aborted)
+      abort.abort(reason)
+    },
+  })
   const neighbour = clip.encodeImage(picture(7))
-  setTimeout(() => abort.abort(reason), 20)
   t.is(
     await withdrawn.then(
       () => 'encoded',
@@ -186,7 +192,9 @@ const cycle = async n => {
   return process.memoryUsage.rss()
 }
 const before = await cycle(50)
-const after = await cycle(Number(process.env.CYCLES))
+// Twice, and the lesser: what a leak takes it keeps, what the allocator holds back for a while it gives again.
+const half = Math.ceil(Number(process.env.CYCLES) / 2)
+const after = Math.min(await cycle(half), await cycle(half))
 console.log(((after - before) / 2 ** 20).toFixed(1))`,
     // The whole thousand takes a minute or two: CLIP_CYCLES=1000.
     { flags: ['--expose-gc'], env: { CYCLES: process.env.CLIP_CYCLES ?? '150' }, seconds: 280 },

@@ -1,9 +1,10 @@
 import { open } from 'node:fs/promises'
 import { argumentError, ClipError } from '../errors.js'
 import type { Clip, Embeddings } from '../index.js'
+import { npyHeader } from '../npy.js'
 import { loadFor, type ModelOptions, progress } from './model.js'
-import { npyHeader } from './npy.js'
 import { errorJson, errorLine, print } from './output.js'
+import { embedStore } from './store.js'
 
 export interface EmbedCommand extends ModelOptions {
   text?: string[]
@@ -11,6 +12,8 @@ export interface EmbedCommand extends ModelOptions {
   normalize: boolean
   truncate?: boolean
   json?: boolean
+  store?: string
+  storeDtype?: string
 }
 
 /** Items embedded and written at a time. */
@@ -67,6 +70,12 @@ const printLines: Sink = async (items, embeddings) => {
 
 /** Exit code: 1 when an item could not be embedded; its row in a file is NaN. */
 export async function embed(images: string[], options: EmbedCommand): Promise<number> {
+  const { store } = options
+  if (store !== undefined) {
+    const other = options.text ? '--text' : options.out !== undefined ? '--out' : undefined
+    if (other) throw argumentError('--store', `be given without ${other}`, `=both`)
+    return embedStore(images, { ...options, store })
+  }
   const items: Item[] = [
     ...images.map(value => ({ kind: 'image' as const, value })),
     ...(options.text ?? []).map(value => ({ kind: 'text' as const, value })),

@@ -15,6 +15,7 @@ import { registerLearn } from './learn.js'
 import { withModel } from './model.js'
 import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
+import { registerStore } from './store.js'
 
 // `clip-native ... | head`: the reader has what it wanted.
 process.stdout.on('error', error => {
@@ -48,8 +49,10 @@ function program(finish: (code: number) => void): Command {
     root
       .command('embed')
       .description('print the embedding of each picture and text as a line of JSON, or write them to a file')
-      .argument('[image...]', 'files')
+      .argument('[image...]', 'files; with --store folders too')
       .option('--text <text...>', 'texts to embed')
+      .option('--store <folder>', 'add pictures to a store that can be searched; goes on where it stopped')
+      .option('--store-dtype <name>', 'float32, bfloat16 or int8 on disk, for a new store')
       .option(
         '--out <file.npy>',
         'write a float32 matrix that numpy.load reads; rows of failed items are NaN',
@@ -78,6 +81,7 @@ function program(finish: (code: number) => void): Command {
     .action(async options => finish(await doctor(options)))
   registerEval(root, finish)
   registerLearn(root, finish)
+  registerStore(root, finish)
   registerModels(root)
   registerDownload(root)
   return root

@@ -51,6 +51,66 @@ interface Slot {
 }
 
 /**
+ * The window of a call of one picture, without the machinery of many: it is most of what such a call costs the
+ * JavaScript thread. The input must not be a Preprocessed of several pictures. Throws as {@link decodeWindows} does.
+ */
+export function decodeOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
+  const window = openOne(input, options)
+  if (!options.signal) return window
+  return untilAborted(window, options.signal).catch(error => {
+    window.then(late => late.release()).catch(() => {})
+    throw error
+  })
+}
+
+async function openOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
+  const { gate, signal, single } = options
+  const opened = await gate.opening.enter(signal)
+  let ticket: Ticket | undefined
+  const window = (image: NativeImage | ClipError): ImageWindow => ({
+    start: 0,
+    images: [image],
+    inputs: [0],
+    release: () => ticket?.leave(),
+  })
+  try {
+    const prepared = await prepareImage(input, single ? options : { ...options, index: 0 })
+    if (prepared.kind === 'ready') {
+      checkPlanes(prepared.images, input, 0, options)
+      return window(prepared.images[0]!)
+    }
+    ticket = gate.tryEnter(prepared.bytes) ?? (await gate.enter(prepared.bytes, signal))
+    opened()
+    const image = await gate.decoding.run(prepared.decode, signal)
+    signal?.throwIfAborted()
+    return window(image)
+  } catch (error) {
+    if (error instanceof ClipError) return window(error)
+    ticket?.leave()
+    throw error
+  } finally {
+    opened()
+  }
+}
+
+/** RangeError when planes are not of the model's size. */
+function checkPlanes(
+  images: readonly NativeImage[],
+  input: ImageInput,
+  index: number,
+  { size, single }: WindowOptions,
+): void {
+  for (const image of images)
+    if ('planes' in image && size !== undefined && image.planes.length !== 3 * size * size)
+      throw argumentError(
+        `${single ? 'image' : `images[${index}]`}.shape`,
+        `be [n, 3, ${size}, ${size}], as this model's pictures are`,
+        `=[${(input as unknown as { shape: number[] }).shape}]`,
+        'range',
+      )
+}
+
+/**
  * Throws TypeError / RangeError when an input is no picture at all, `signal.reason` on abort, and whatever the
  * iterable of inputs throws; pictures that can't be read are ClipErrors in their window.
  */
@@ -186,7 +246,7 @@ class Source {
   }
 
   async #pull(): Promise<void> {
-    const { signal, size, single } = this.options
+    const { signal, single } = this.options
     const result = await this.#iterator.next()
     if (result.done) {
       this.#ended = true
@@ -204,17 +264,10 @@ class Source {
       if (prepared.kind === 'pending') {
         keep = !this.#ended
         this.#items.push({ input, pending: prepared, opened })
-      } else
-        for (const image of prepared.images) {
-          if ('planes' in image && size !== undefined && image.planes.length !== 3 * size * size)
-            throw argumentError(
-              `${single ? 'image' : `images[${input}]`}.shape`,
-              `be [n, 3, ${size}, ${size}], as this model's pictures are`,
-              `=[${(result.value as unknown as { shape: number[] }).shape}]`,
-              'range',
-            )
-          this.#items.push({ input, image })
-        }
+      } else {
+        checkPlanes(prepared.images, result.value, input, this.options)
+        for (const image of prepared.images) this.#items.push({ input, image })
+      }
     } catch (error) {
       if (!(error instanceof ClipError)) throw error
       this.#items.push({ input, image: error })

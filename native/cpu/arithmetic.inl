@@ -23,10 +23,10 @@ struct Float32 {
   static constexpr int group = 1, parts = 1, rows = kTileRows;
   using Step = float;
   using Sum = F;
-  static CLIP_INLINE F input(Index<0>, Step x) { return all(x); }
+  static CLIP_INLINE Factor input(Index<0>, Step x) { return factor(x); }
   static CLIP_INLINE F weight(Index<0>, const char* w) { return load(reinterpret_cast<const float*>(w)); }
   static CLIP_INLINE Sum zeroSum() { return zero(); }
-  static CLIP_INLINE Sum mac(Sum sum, F x, F w) { return fma(x, w, sum); }
+  static CLIP_INLINE Sum mac(Sum sum, Factor x, F w) { return fma(x, w, sum); }
 };
 
 struct Bfloat16AsFloat32 {
@@ -34,12 +34,12 @@ struct Bfloat16AsFloat32 {
   static constexpr int group = 2, parts = 2, rows = kShiftedRows;
   using Step = int32_t;
   using Sum = F;
-  static CLIP_INLINE F input(Index<0>, Step x) { return lowHalves(allInt(x)); }
-  static CLIP_INLINE F input(Index<1>, Step x) { return highHalves(allInt(x)); }
+  static CLIP_INLINE Factor input(Index<0>, Step x) { return lowFactor(x); }
+  static CLIP_INLINE Factor input(Index<1>, Step x) { return highFactor(x); }
   static CLIP_INLINE F weight(Index<0>, const char* w) { return lowHalves(loadInt(w)); }
   static CLIP_INLINE F weight(Index<1>, const char* w) { return highHalves(loadInt(w)); }
   static CLIP_INLINE Sum zeroSum() { return zero(); }
-  static CLIP_INLINE Sum mac(Sum sum, F x, F w) { return fma(x, w, sum); }
+  static CLIP_INLINE Sum mac(Sum sum, Factor x, F w) { return fma(x, w, sum); }
 };
 
 struct Int8AsInt16 {
@@ -52,5 +52,7 @@ struct Int8AsInt16 {
   static CLIP_INLINE I weight(Index<0>, const char* w) { return lowSigned(loadInt(w)); }
   static CLIP_INLINE I weight(Index<1>, const char* w) { return highSigned(loadInt(w)); }
   static CLIP_INLINE Sum zeroSum() { return allInt(0); }
-  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addPairs(sum, x, w); }
+  static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addBytePairs(sum, x, w); }
+  // What else a quantised row needs before the products, in place: of n bytes and their zero.
+  static CLIP_INLINE void prepareRow(uint8_t*, int, int32_t*) {}
 };

@@ -44,6 +44,7 @@ struct Joining {
 };
 
 #include "cpu/kernels.inl"
+#include "cpu/resize_x86.inl"
 
 }  // namespace
 }  // namespace clip

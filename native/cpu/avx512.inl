@@ -69,9 +69,25 @@ CLIP_VECTOR I addPairs(I sum, I a, I b) {
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
   return sum;
 }
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }  // bytes in 16-bit lanes
 // The first and the second bfloat16 of every 32 bits as float32.
 CLIP_VECTOR F lowHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_srli_epi32(a, 16), 16)); }
+
+// One number of a row of x, ready to be multiplied with a vector of weights: here it fills a vector itself.
+using Factor = F;
+CLIP_VECTOR Factor factor(float x) { return all(x); }
+CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // of two bfloat16
+CLIP_VECTOR Factor highFactor(int32_t x) { return highHalves(allInt(x)); }
+// The same for 4 bytes of a row as they are.
+using PackedFactor = I;
+CLIP_VECTOR PackedFactor packedFactor(int32_t x) { return allInt(x); }
+// The compiler must have both in registers here, and no memory access may move across.
+template <class V>
+CLIP_VECTOR void holdInRegisters(V& a, V& b) {
+  asm volatile("" : "+v"(a), "+v"(b) : : "memory");
+}
+CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
 
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   const __m256i half = n == kLanes ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))

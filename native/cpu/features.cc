@@ -1,21 +1,28 @@
 #include "cpu/features.h"
 
-#if CLIP_X86
+#if CLIP_ARM64 && defined(__linux__)
+#include <sys/auxv.h>
+#elif CLIP_ARM64 && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif CLIP_X86
 #include <cpuid.h>
 #endif
 
 namespace clip {
-#if CLIP_X86
-namespace {
-
+#if CLIP_ARM64 && defined(__APPLE__)
+// Not run so far: no such machine was at hand.
+static bool has(const char* feature) {
+  int value = 0;
+  size_t size = sizeof(value);
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#elif CLIP_X86
 // The compilers' tables know it only since clang 15. It uses the registers of AVX2 and needs no more of the
 // operating system.
-bool hasAvxVnni() {
+static bool hasAvxVnni() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1u << 4);
 }
-
-}  // namespace
 #endif
 
 const CpuFeatures& cpuFeatures() {
@@ -31,6 +38,20 @@ const CpuFeatures& cpuFeatures() {
     f.avxVnni = f.avx2 && hasAvxVnni();
     f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
     f.vbmi = f.avx512 && __builtin_cpu_supports("avx512vbmi");
+#elif CLIP_ARM64 && defined(__linux__)
+    // By number: the names are missing from old headers (asm/hwcap.h, Linux 5.10).
+    const unsigned long caps = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+    f.neon = caps >> 1 & 1;      // HWCAP_ASIMD
+    f.dotprod = caps >> 20 & 1;  // HWCAP_ASIMDDP
+    f.i8mm = more >> 13 & 1;     // HWCAP2_I8MM
+    f.bf16 = more >> 14 & 1;     // HWCAP2_BF16
+#elif CLIP_ARM64 && defined(__APPLE__)
+    f.neon = true;
+    f.dotprod = has("hw.optional.arm.FEAT_DotProd");
+    f.i8mm = has("hw.optional.arm.FEAT_I8MM");
+    f.bf16 = has("hw.optional.arm.FEAT_BF16");
+#elif CLIP_ARM64
+    f.neon = true;
 #endif
     return f;
   }();

@@ -7,8 +7,11 @@ struct CpuFeatures {
   bool avx512 = false;   // AVX-512 F, BW, DQ and VL
   bool vnni = false;     // AVX512_VNNI
   bool avxVnni = false;  // AVX-VNNI: the same on 256 bits, without AVX-512
-  bool bf16 = false;     // AVX512_BF16
+  bool bf16 = false;     // AVX512_BF16; FEAT_BF16 of arm64
   bool vbmi = false;     // AVX512_VBMI
+  bool neon = false;     // Advanced SIMD: every arm64 CPU that Node runs on
+  bool dotprod = false;  // FEAT_DotProd
+  bool i8mm = false;     // FEAT_I8MM
 };
 const CpuFeatures& cpuFeatures();
 
@@ -17,6 +20,11 @@ const CpuFeatures& cpuFeatures();
 #define CLIP_X86 1
 #else
 #define CLIP_X86 0
+#endif
+#if defined(__aarch64__) && !defined(__AARCH64EB__) && (defined(__GNUC__) || defined(__clang__))
+#define CLIP_ARM64 1
+#else
+#define CLIP_ARM64 0
 #endif
 
 }  // namespace clip

@@ -1,4 +1,5 @@
-// All kernels, in the order in which they use one another.
+// All kernels but resize, which is integers of the instruction set's own, in the order in which they use one
+// another.
 #include "cpu/products.inl"
 #include "cpu/pack.inl"
 #include "cpu/pool.inl"
@@ -7,7 +8,6 @@
 #include "cpu/rows.inl"
 #include "cpu/cosine.inl"
 #include "cpu/info_nce.inl"
-#include "cpu/resize.inl"
 
 bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }

@@ -66,13 +66,14 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
         sum[i][1] = T::mac(sum[i][1], b, w1);
         // In this order: g++ would keep x for both turns, or all products before the first sum, and run out
         // of registers.
-        if constexpr (T::parts > 1) asm volatile("" : "+v"(sum[i][0]), "+v"(sum[i][1]) : : "memory");
+        if constexpr (T::parts > 1) holdInRegisters(sum[i][0], sum[i][1]);
       });
+      endTurn();
     });
   };
   int s = 0;
   for (; s + 2 <= steps; s += 2) {
-    each<Lines>([&](auto l) CLIP_INLINE { _mm_prefetch(next + l * 64, _MM_HINT_T1); });
+    each<Lines>([&](auto l) CLIP_INLINE { __builtin_prefetch(next + l * 64, 0, 2); });
     next += Lines * 64;
     step(s);
     step(s + 1);

@@ -20,10 +20,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
 
-#if CLIP_X86
+#if CLIP_X86 || CLIP_ARM64
 
 constexpr int64_t kTurns = 20'000;
+#define CLIP_14 "0,1,2,3,4,5,6,7,8,9,10,11,12,13"
+#define CLIP_24 CLIP_14 ",14,15,16,17,18,19,20,21,22,23"
 
+#if CLIP_X86
 // turns x chains x operations of an instruction. K in LIST are the registers of the chains, FACTOR that of
 // both factors.
 #define CLIP_PEAK(NAME, TARGET, ZERO, STEP, R, LIST, CHAINS, FACTOR, OPERATIONS, ...)                    \
@@ -40,14 +43,45 @@ constexpr int64_t kTurns = 20'000;
                    "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15" __VA_ARGS__);                    \
     return double(kTurns) * CHAINS * OPERATIONS;                                                         \
   }
-#define CLIP_14 "0,1,2,3,4,5,6,7,8,9,10,11,12,13"
-#define CLIP_24 CLIP_14 ",14,15,16,17,18,19,20,21,22,23"
 #define CLIP_UPPER , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24"
 
 CLIP_PEAK(fma256, "avx2,fma", "vpxor", "vfmadd231ps", "ymm", CLIP_14, 14, "15", 16)
 CLIP_PEAK(fma512, "avx512f", "vpxord", "vfmadd231ps", "zmm", CLIP_24, 24, "24", 32, CLIP_UPPER)
 CLIP_PEAK(dotBf16, "avx512f", "vpxord", "vdpbf16ps", "zmm", CLIP_24, 24, "24", 64, CLIP_UPPER)
 CLIP_PEAK(dotInt8, "avx512f", "vpxord", "vpdpbusd", "zmm", CLIP_24, 24, "24", 128, CLIP_UPPER)
+
+#else
+// Twenty-four chains hide a latency of six cycles at four instructions a cycle; by lane, as in the tiles.
+// Under emulation the figures mean nothing, and no hardware has given any yet.
+#if defined(__clang__)
+#define CLIP_TARGET(GCC, CLANG) __attribute__((target(CLANG)))
+#else
+#define CLIP_TARGET(GCC, CLANG) __attribute__((target(GCC)))
+#endif
+#define CLIP_PEAK(NAME, STEP, OPERATIONS)                                                                 \
+  __attribute__((noinline)) double NAME() {                                                               \
+    int64_t turns = kTurns;                                                                               \
+    asm volatile(".irp k," CLIP_24                                                                        \
+                 ",30,31\n\tmovi v\\k\\().16b, #0\n\t.endr\n"                                             \
+                 "1:\n\t.irp k," CLIP_24 "\n\t" STEP                                                      \
+                 "\n\t.endr\n\t"                                                                          \
+                 "subs %0, %0, #1\n\tb.ne 1b"                                                             \
+                 : "+r"(turns)                                                                            \
+                 :                                                                                        \
+                 : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", \
+                   "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v30",    \
+                   "v31");                                                                                \
+    return double(kTurns) * 24 * OPERATIONS;                                                              \
+  }
+
+// clang-format off: it takes the attributes for something else
+CLIP_PEAK(fmla, "fmla v\\k\\().4s, v30.4s, v31.s[0]", 8)
+CLIP_TARGET("arch=armv8.2-a+bf16", "bf16")
+CLIP_PEAK(bfdot, "bfdot v\\k\\().4s, v30.8h, v31.2h[0]", 16)
+CLIP_TARGET("arch=armv8.2-a+dotprod", "dotprod")
+CLIP_PEAK(sdot, "sdot v\\k\\().4s, v30.16b, v31.4b[0]", 32)
+// clang-format on
+#endif
 
 // The best of many short runs: whatever else the machine does can only make one slower, and the clock needs
 // some milliseconds to rise.
@@ -66,16 +100,25 @@ double rate(double (*work)()) {
 }  // namespace
 
 double measurePeak([[maybe_unused]] Dtype dtype) {
-#if CLIP_X86
+#if CLIP_X86 || CLIP_ARM64
   const CpuFeatures& f = cpuFeatures();
+#if CLIP_X86
   const auto larger = [](double a, double b) { return a > b ? a : b; };
+  const auto float32 = [&] { return larger(f.avx2 ? rate(fma256) : 0, f.avx512 ? rate(fma512) : 0); };
+  const auto bfloat16 = [&] { return f.bf16 ? rate(dotBf16) : 0; };
+  const auto int8 = [&] { return f.vnni ? rate(dotInt8) : 0; };
+#else
+  const auto float32 = [&] { return f.neon ? rate(fmla) : 0; };
+  const auto bfloat16 = [&] { return f.bf16 ? rate(bfdot) : 0; };
+  const auto int8 = [&] { return f.dotprod ? rate(sdot) : 0; };
+#endif
   switch (dtype) {
     case Dtype::float32:
-      return larger(f.avx2 ? rate(fma256) : 0, f.avx512 ? rate(fma512) : 0);
+      return float32();
     case Dtype::bfloat16:
-      return f.bf16 ? rate(dotBf16) : 0;
+      return bfloat16();
     case Dtype::int8:
-      return f.vnni ? rate(dotInt8) : 0;
+      return int8();
     default:
       return 0;
   }

@@ -45,6 +45,22 @@ void patches(Context& context, const Patches& p) {
   uint16_t narrowValue[3 * 256];
   if (p.pixels && narrow)
     for (int i = 0; i < 3 * 256; i += kLanes) storeBfloat16(narrowValue + i, load(p.value + i), kLanes);
+  // Patches of one pixel, as a ResNet's: row r is pixel r.
+  if (p.patch == 1) {
+    const size_t plane = size_t(p.size) * p.size;
+    return shareRows(context, p.images * grid * grid, 6.0, [&](int r) {
+      const float* planes = p.pixels ? nullptr : p.planes + size_t(r) / plane * 3 * plane + size_t(r) % plane;
+      for (int c = 0; c < 3; c++) {
+        const int level = p.pixels ? c * 256 + p.pixels[size_t(r) * 3 + c] : 0;
+        if (!narrow)
+          outRow(p.y, r)[c] = p.pixels ? p.value[level] : planes[c * plane];
+        else if (p.pixels)
+          outRow<uint16_t>(p.y, r)[c] = narrowValue[level];
+        else
+          storeBfloat16(outRow<uint16_t>(p.y, r) + c, load(planes + c * plane, 1), 1);
+      }
+    });
+  }
   shareRows(context, p.images * grid * grid, 6.0 * area, [&](int r) {
     const int image = r / (grid * grid), top = r / grid % grid * p.patch, left = r % grid * p.patch;
     for (int c = 0; c < 3; c++)

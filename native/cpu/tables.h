@@ -4,15 +4,17 @@
 #include "cpu/features.h"
 
 namespace clip {
+// The entries of a table that files of their own give. Each is compiled for the instructions in its name, and
+// nothing else is.
+using AttentionEntry = void (*)(Context&, const Attention&);
+using LinearEntry = void (*)(Context&, const Linear&);
+using ConvEntry = void (*)(Context&, const Conv&);
+
 #if CLIP_X86
 // Each is a table and copies of it whose entries use more: [0] nothing, [kVnni], [kBf16], [kVnni + kBf16].
 constexpr int kVnni = 1, kBf16 = 2;
 extern const Backend avx2Backends[2], avx512Backends[4];
 
-// Those entries. Each file is compiled for the instructions in its name, and nothing else is.
-using LinearEntry = void (*)(Context&, const Linear&);
-using AttentionEntry = void (*)(Context&, const Attention&);
-using ConvEntry = void (*)(Context&, const Conv&);
 void attentionAvx512Bf16(Context&, const Attention&);
 void linearAvx512Bf16(Context&, const Linear&);
 void convAvx512Bf16(Context&, const Conv&);
@@ -23,5 +25,19 @@ void linearAvx2Vl(Context&, const Linear&);
 void convAvx2Vl(Context&, const Conv&);
 void linearAvx2AvxVnni(Context&, const Linear&);
 void convAvx2AvxVnni(Context&, const Conv&);
+#endif
+
+#if CLIP_ARM64
+// A table and its copies, by their int8 products (0: int16, kDotprod or kI8mm) plus kNeonBf16 or not.
+constexpr int kDotprod = 1, kI8mm = 2, kNeonBf16 = 3;
+extern const Backend neonBackends[6];
+
+void linearNeonDotprod(Context&, const Linear&);
+void convNeonDotprod(Context&, const Conv&);
+void linearNeonI8mm(Context&, const Linear&);
+void convNeonI8mm(Context&, const Conv&);
+void attentionNeonBf16(Context&, const Attention&);
+void linearNeonBf16(Context&, const Linear&);
+void convNeonBf16(Context&, const Conv&);
 #endif
 }  // namespace clip

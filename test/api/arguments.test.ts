@@ -145,7 +145,7 @@ const mistakes: [
   [
     'label',
     () => clip.classifier(loose(['dog', 3])),
-    'Expected `labels[1]` to be a string or an array of strings, got 3',
+    'Expected `labels[1]` to be a string, an array of strings, or { label, names, templates }, got 3',
     'TypeError',
   ],
   [

@@ -19,6 +19,7 @@ test('info says what the embedded model is', t => {
     contextLength: 32,
     towers: ['image', 'text'],
     dtype: 'float32',
+    packCache: 'off',
   })
   t.true(['cpu', 'reference'].includes(device))
   t.regex(backend, /^(avx512|avx2|neon|reference)/)

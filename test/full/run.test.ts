@@ -110,10 +110,17 @@ test('every stored entry is of a full-size model and complete', t => {
   const { models, ids, texts, pictures }: Stored = JSON.parse(
     readFileSync(join(packageRoot, 'test/golden/full/expected.json'), 'utf8'),
   )
-  for (const name of ['RN50.pt', 'RN50x4.pt', 'ViT-B-16-hf', 'ViT-L-14-336-hf-f16', 'ViT-H-14-openclip-bf16'])
+  for (const name of [
+    'RN50.pt',
+    'RN50x4.pt',
+    'ViT-B-16-hf',
+    'ViT-L-14-336-hf-f16',
+    'ViT-H-14-openclip-bf16',
+    'TinyCLIP-8M-16-Text-3M-hf',
+  ])
     t.true(`random-${name}` in models, name)
   for (const [name, entry] of Object.entries(models)) {
-    t.true(entry.parameters > 100e6, name)
+    t.true(entry.parameters > (name.includes('TinyCLIP') ? 20e6 : 100e6), name)
     t.regex(entry.sha256, /^[0-9a-f]{64}$/)
     t.is(entry.planes.length, 2)
     t.deepEqual(

@@ -120,6 +120,33 @@ eachBackend('int8 classes', shapes, async (t, on, c) => {
   }
 })
 
+// Sums in int32 are closest to their limit here (16383 * 128 * 1024 = 2^31 - 2^17), and no product fits 16 bits.
+eachBackend(
+  'int8 classes: the largest sums',
+  [{ name: 'of either sign, with and without a rest' }],
+  async (t, on) => {
+    for (const dim of [1024, 2049]) {
+      const queries = new Float32Array(4 * dim)
+      queries.fill(3, 0, 2 * dim).fill(-3, 2 * dim)
+      for (let i = dim; i < 2 * dim; i += 2) queries[i] = -3
+      const classes = new Int8Array(3 * dim).fill(-128)
+      classes.fill(127, 2 * dim)
+      for (let i = dim; i < 2 * dim; i += 2) classes[i] = 127
+      const shape = { name: '', rows: 4, classCount: 3, dim }
+      const out = new Float32Array(12)
+      const a = { queries, classes, dtype: 'int8' as const, ...size(shape) }
+      await on.run('cosineSoftmax', { ...a, as: 'cosine', out })
+      close(
+        t,
+        out,
+        Float32Array.from(exactCosines(queries, classes, shape)),
+        6 * on.epsilon + 2 ** -24,
+        `${dim}`,
+      )
+    }
+  },
+)
+
 eachBackend('int8 classes: scales', [{ name: 'sign, zero, NaN' }], async (t, on) => {
   const dim = 50
   const queries = normal(1, 2 * dim)

@@ -1,6 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
+import { infoNCE } from '../../lib/kernels.js'
 import { bound, close, sameBytes } from '../helpers/close.js'
 import { eachBackend, type Running } from '../helpers/each-backend.js'
 import { generator } from '../helpers/random.js'
@@ -142,4 +146,49 @@ eachBackend('infoNce with a NaN', [{ name: 'in one image' }], async (t, on) => {
   const values = new Float64Array(2)
   await on.run('infoNce', { images, texts, rows: c.rows, dim: c.dim, logitScale: 1, values })
   t.true(Number.isNaN(values[0]!))
+})
+
+test('the public kernel: the same numbers, its own arrays or the caller’s, mistakes by name', async t => {
+  const c = golden.cases[2]!
+  const { images, texts } = inputs(c)
+  const a = { images, texts, rows: c.rows, dim: c.dim, logitScale: c.scale }
+  const { loss, gradients } = await infoNCE(a)
+  t.true(Math.abs(loss - c.loss) <= 1e-5)
+  t.true(Math.abs(gradients!.logitScale - c.scaleGradient) <= 1e-5)
+  const out = { images: new Float32Array(c.rows * c.dim), texts: new Float32Array(c.rows * c.dim) }
+  const again = await infoNCE({ ...a, out })
+  t.is(again.gradients!.images, out.images)
+  sameBytes(t, out.images, gradients!.images)
+  sameBytes(t, out.texts, gradients!.texts)
+  const alone = await infoNCE({ ...a, gradients: false })
+  t.is(alone.loss, loss)
+  t.false('gradients' in alone)
+  for (const [more, message] of [
+    [{ texts: texts.subarray(1) }, /`texts` to have 1221 floats/],
+    [{ rows: 0 }, /`rows`/],
+    [{ logitScale: '3' }, /`logitScale` to be a number/],
+    [{ gradients: false, out }, /`out` to be left out/],
+    [{ out: { images, texts: out.texts } }, /`out\.images`/],
+    [{ out: { images: out.images, texts: out.images } }, /`out\.texts`/],
+  ] as const)
+    await t.throwsAsync(infoNCE({ ...a, ...(more as object) }), { message })
+})
+
+test('4096 pairs take a block of rows and the inputs over again, not their square', async t => {
+  const script = `
+    const { infoNCE } = await import(${JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/kernels.js')).href)})
+    const rows = 4096, dim = 64
+    const make = seed => Float32Array.from({ length: rows * dim }, (_, i) => Math.sin(i * seed) / 8)
+    const a = { images: make(1.1), texts: make(1.3), rows, dim, threads: 2 }
+    await infoNCE({ ...a, images: a.images.slice(0, 64), texts: a.texts.slice(0, 64), rows: 1 })
+    const before = process.resourceUsage().maxRSS
+    const { loss, gradients } = await infoNCE(a)
+    if (!Number.isFinite(loss) || !gradients.images.every(Number.isFinite)) throw new Error('not finite')
+    console.log((process.resourceUsage().maxRSS - before) / 1024)`
+  const grew = Number(
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }),
+  )
+  t.log(`peak RSS grew by ${grew.toFixed(1)} MB; the matrix of all pairs is 64 MB`)
+  // Two gradients, four packed copies and one turned one of 1 MB each, a block of 2.8 MB; and what the allocator rounds.
+  t.true(grew < 32, `${grew} MB`)
 })

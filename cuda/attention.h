@@ -1,0 +1,93 @@
+#pragma once
+// clip_attention_*: backend.h, Attention.
+//
+//   clip_attention_groups(Attention, AttentionGroups)     once per `first`, `parent` and `queryRow`: what
+//                                                         every block of the following is to do
+//   clip_attention_{bfloat16,float16}_{64,80,88,104,128}  (Attention, AttentionGroups)
+//   clip_attention_float32                                (Attention, AttentionGroups)
+//
+// 16-bit: q, k and v have one type, out too or float32; 16-bit ones begin at multiples of 16 bytes, strides
+// likewise; dim is a multiple of 8 up to 128 and runs in the next instance, zero-padded. float32: any dim up
+// to 256, out of any type. A row with first[r] < 0 (tree: parent[r] < -1) is padding: it does not ask, and
+// nobody sees it; padding comes after the sequences.
+#include "launch.h"
+
+namespace clip::cuda {
+
+constexpr int kGroupQueries = 64;  // of a block: 16 a warp
+
+// Neighbouring queries that see the same keys, but for the causal edge.
+struct AttentionGroup {
+  int32_t query, queries;  // the first one; how many, up to kGroupQueries
+  int32_t position;        // where the first one stands in its sequence (tree: its depth); causal and tree
+  int32_t keys;            // how many positions the last one sees
+  int32_t begin;           // the row of position 0; tree: of position `position`
+  int32_t reserved;
+};
+
+// In device memory, written by clip_attention_groups.
+struct AttentionGroups {
+  int32_t* count;          // one number
+  AttentionGroup* groups;  // (attentionGroupBound)
+  int32_t* path;           // tree: (attentionGroupBound, pathStride): the rows of positions 0 .. position - 1
+  int pathStride;          // at least the depth of the deepest row
+};
+
+// The most groups that there can be. sequences: an upper bound of the sequences, or 0 if none is known.
+constexpr int attentionGroupBound(const Attention& a, int sequences) {
+  if (a.queryRow || a.mask == Mask::tree || sequences == 0) return a.queries;
+  const int bound = a.rows / kGroupQueries + sequences;
+  return bound < a.queries ? bound : a.queries;
+}
+
+constexpr Launch attentionGroupsLaunch() { return {"clip_attention_groups", 1, 1, 1, 256, 8 * 4 + 4}; }
+
+// The instance for a head dimension; 0 if there is none.
+constexpr int attentionInstance(int dim) {
+  if (dim % 8) return 0;
+  for (const int d : {64, 80, 88, 104, 128})
+    if (dim <= d) return d;
+  return 0;
+}
+
+namespace attention {
+// Keys per tile of shared memory and per step of the online softmax.
+constexpr int keyTile(int d) { return d == 64 ? 64 : 32; }
+// Chunks of 16 bytes per row of shared memory: odd, or swizzled.
+constexpr int rowChunks(int d) { return d / 8 % 8 == 0 || d / 8 % 2 ? d / 8 : d / 8 + 1; }
+constexpr uint32_t sharedBytes(int d) {
+  return static_cast<uint32_t>((kGroupQueries + 4 * keyTile(d)) * rowChunks(d) * 16);
+}
+}  // namespace attention
+
+// groups: attentionGroupBound. {} if no instance has this head dimension.
+constexpr Launch attentionLaunch(const Attention& a, int groups) {
+  const auto x = static_cast<unsigned>(groups), heads = static_cast<unsigned>(a.heads);
+  if (a.q.dtype == Dtype::float32)
+    return a.dim <= 256 ? Launch{"clip_attention_float32", x, heads, 1, 128, 0} : Launch{};
+  const bool b = a.q.dtype == Dtype::bfloat16;
+  const int d = attentionInstance(a.dim);
+  const char* name = nullptr;
+  switch (d) {
+    case 64:
+      name = b ? "clip_attention_bfloat16_64" : "clip_attention_float16_64";
+      break;
+    case 80:
+      name = b ? "clip_attention_bfloat16_80" : "clip_attention_float16_80";
+      break;
+    case 88:
+      name = b ? "clip_attention_bfloat16_88" : "clip_attention_float16_88";
+      break;
+    case 104:
+      name = b ? "clip_attention_bfloat16_104" : "clip_attention_float16_104";
+      break;
+    case 128:
+      name = b ? "clip_attention_bfloat16_128" : "clip_attention_float16_128";
+      break;
+    default:
+      return {};
+  }
+  return {name, x, heads, 1, 128, attention::sharedBytes(d)};
+}
+
+}  // namespace clip::cuda

@@ -1,0 +1,69 @@
+#pragma once
+// What follows a product's sum: bias, nonlinearity, residual, rounding.
+#include "rows.cuh"
+
+namespace clip::cuda {
+
+__device__ __forceinline__ float nonlinear(Nonlinearity n, float v) {
+  switch (n) {
+    case Nonlinearity::none:
+    case Nonlinearity::relu:
+      return v;  // relu comes after the residual
+    case Nonlinearity::quickGelu:
+      return v * reciprocalApprox(1.f + exp2Approx(-1.702f * kLog2E * v));
+    case Nonlinearity::gelu:
+      return 0.5f * v * erfcf(v * -0.70710678118654752f);
+  }
+  return v;
+}
+
+__device__ __forceinline__ float relu(float v) { return v < 0.f ? 0.f : v; }  // NaN stays NaN
+
+__device__ __forceinline__ float finish(const Linear& l, int row, int o, float v) {
+  if (l.bias) v += l.bias[o];
+  v = nonlinear(l.nonlinearity, v);
+  if (l.residual.data) v += reinterpret_cast<const float*>(rowOf(l.residual, row))[o];
+  return l.nonlinearity == Nonlinearity::relu ? relu(v) : v;
+}
+
+// Outputs o and o + 1 of a row, o being even; the second only if it exists.
+__device__ __forceinline__ void storePair(const Activations& y, int row, int o, bool both, float v0,
+                                          float v1) {
+  char* to = rowOf(y, row);
+  if (both && y.dtype != Dtype::float32) {
+    reinterpret_cast<uint32_t*>(to)[o / 2] =
+        y.dtype == Dtype::bfloat16 ? storedHalves<Bfloat16>(v0, v1) : storedHalves<Float16>(v0, v1);
+  } else {
+    storeNumber(to, y.dtype, o, v0);
+    if (both) storeNumber(to, y.dtype, o + 1, v1);
+  }
+}
+
+__device__ __forceinline__ void finishPair(const Linear& l, int row, int o, float v0, float v1) {
+  if (row >= l.rows || o >= l.out) return;
+  const bool both = o + 1 < l.out;
+  storePair(l.y, row, o, both, finish(l, row, o, v0), both ? finish(l, row, o + 1, v1) : 0.f);
+}
+
+// A block's sums pass through shared memory as (rows, columns) of float32: what follows is then one loop,
+// whose warps write whole rows, instead of a copy of it for every sum of a thread.
+template <int kColumns>
+struct SumTile {
+  // Fragments of 8 rows by 8 columns meet no bank twice.
+  static __device__ __forceinline__ int at(int r, int c) { return r * kColumns + (c ^ (r & 3) << 3); }
+  static __device__ __forceinline__ void put(SharedPointer<float> sums, int r, int c, float v0, float v1) {
+    sums[at(r, c)] = v0;
+    sums[at(r, c) + 1] = v1;
+  }
+  // store(row, column, v0, v1) for all pairs.
+  template <int kThreads, class Store>
+  static __device__ __forceinline__ void each(SharedPointer<float> sums, int rows, const Store& store) {
+#pragma unroll 1
+    for (int e = threadIdx.x; e < rows * (kColumns / 2); e += kThreads) {
+      const int r = e / (kColumns / 2), c = e % (kColumns / 2) * 2;
+      store(r, c, sums[at(r, c)], sums[at(r, c) + 1]);
+    }
+  }
+};
+
+}  // namespace clip::cuda

@@ -1,0 +1,83 @@
+#pragma once
+// clip_linear_*: backend.h, Linear.
+//
+//   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice
+//   of
+//                                                                   the inputs: few rows, so that every
+//                                                                   multiprocessor streams weights
+//   clip_linear_{bfloat16,float16}_square  (Linear)                 blocks of 128 x 128
+//   clip_linear_float32                    (Linear)
+//
+// Both families of 16-bit kernels add 16 inputs at a time with the same instruction, from zero again at every
+// slice of kSliceInputs inputs, and then the slices in their order: a row's bits are the same in either, and
+// linearLaunch chooses freely.
+//
+// 16-bit: x and w are of one type; x begins at a multiple of 16 bytes, its stride too; w is packed as
+// (out, packedInputs(in)), zeros behind `in`; y is float32 or of x's type and then begins at a multiple of 4
+// bytes, its stride too. float32: w is (out, in), y is float32.
+#include "launch.h"
+
+namespace clip::cuda {
+
+constexpr int kSliceInputs = 256;
+
+constexpr int packedInputs(int in) { return ceilDiv(in, 64) * 64; }
+constexpr size_t linearPackedSize(Dtype dtype, int in, int out) {
+  return dtype == Dtype::float32 ? size_t(in) * out * 4 : size_t(packedInputs(in)) * out * 2;
+}
+
+namespace linear {
+constexpr int kSkinnyRows = 64, kSkinnyOutputs = 32, kSquare = 128;
+constexpr int kSkinnyShared = (kSkinnyRows + kSkinnyOutputs) * kSliceInputs * 2;
+constexpr int kStages = 4, kBlockInputs = 32;
+constexpr int kSquareShared = kStages * 2 * kSquare * kBlockInputs * 2;
+constexpr int slices(int in) { return ceilDiv(in, kSliceInputs); }
+constexpr int skinnyTiles(const Linear& l) {
+  return ceilDiv(l.rows, kSkinnyRows) * ceilDiv(l.out, kSkinnyOutputs);
+}
+}  // namespace linear
+
+// What the blocks of a skinny product leave for the last one of their tile.
+struct LinearScratch {
+  float* partial;     // (skinnyTiles, slices, 64 * 32), 16-byte aligned
+  unsigned* arrived;  // (skinnyTiles), zero before the first launch; every launch leaves zeros
+};
+constexpr size_t linearPartialBytes(const Linear& l) {
+  return size_t(linear::skinnyTiles(l)) * linear::slices(l.in) * linear::kSkinnyRows *
+         linear::kSkinnyOutputs * 4;
+}
+constexpr size_t linearArrivedBytes(const Linear& l) { return size_t(linear::skinnyTiles(l)) * 4; }
+
+// From this many blocks on a GPU is busy with square ones.
+constexpr int kBusyBlocks = 96;
+constexpr bool linearIsSkinny(const Linear& l) {
+  return l.x.dtype != Dtype::float32 &&
+         ceilDiv(l.rows, linear::kSquare) * ceilDiv(l.out, linear::kSquare) < kBusyBlocks;
+}
+
+constexpr Launch linearSkinnyLaunch(const Linear& l) {
+  return {l.x.dtype == Dtype::bfloat16 ? "clip_linear_bfloat16_skinny" : "clip_linear_float16_skinny",
+          static_cast<unsigned>(ceilDiv(l.out, linear::kSkinnyOutputs)),
+          static_cast<unsigned>(ceilDiv(l.rows, linear::kSkinnyRows)),
+          static_cast<unsigned>(linear::slices(l.in)),
+          128,
+          linear::kSkinnyShared};
+}
+constexpr Launch linearSquareLaunch(const Linear& l) {
+  return {l.x.dtype == Dtype::bfloat16 ? "clip_linear_bfloat16_square" : "clip_linear_float16_square",
+          static_cast<unsigned>(ceilDiv(l.out, linear::kSquare)),
+          static_cast<unsigned>(ceilDiv(l.rows, linear::kSquare)),
+          1,
+          256,
+          linear::kSquareShared};
+}
+constexpr Launch linearFloat32Launch(const Linear& l) {
+  return {"clip_linear_float32", static_cast<unsigned>(ceilDiv(l.out, 16)), 1, 1, 128, 0};
+}
+constexpr Launch linearLaunch(const Linear& l) {
+  return l.x.dtype == Dtype::float32 ? linearFloat32Launch(l)
+         : linearIsSkinny(l)         ? linearSkinnyLaunch(l)
+                                     : linearSquareLaunch(l);
+}
+
+}  // namespace clip::cuda

@@ -1,0 +1,35 @@
+#pragma once
+// Kernels that go row by row, a warp or a thread's stride per row. Their meaning is in backend.h; all take
+// the op's own struct.
+//
+//   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then the variance about it, in
+//   float32 clip_normalise   (Normalise) clip_convert     (Convert)     y float32, bfloat16 or float16
+//   clip_embed       (Embed)       table float32, bfloat16 or float16
+//   clip_gather      (Gather)
+//   clip_patches     (Patches)     y float32, bfloat16 or float16
+//   clip_pool        (Pooling)     y float32, bfloat16 or float16
+//
+// Row numbers that are read on the device (ids, position, row) are negative in padding rows: such a row of y
+// stays as it is.
+#include "launch.h"
+
+namespace clip::cuda {
+
+constexpr int kRowWarps = 4;  // rows of a block, one per warp
+
+constexpr Launch rowLaunch(const char* kernel, int rows) {
+  return {kernel, static_cast<unsigned>(ceilDiv(rows, kRowWarps)), 1, 1, kRowWarps * 32, 0};
+}
+constexpr Launch layerNormLaunch(const LayerNorm& l) { return rowLaunch("clip_layer_norm", l.rows); }
+constexpr Launch normaliseLaunch(const Normalise& n) { return rowLaunch("clip_normalise", n.rows); }
+constexpr Launch convertLaunch(const Convert& c) { return rowLaunch("clip_convert", c.rows); }
+constexpr Launch embedLaunch(const Embed& e) { return rowLaunch("clip_embed", e.rows); }
+constexpr Launch gatherLaunch(const Gather& g) { return rowLaunch("clip_gather", g.count); }
+constexpr Launch patchesLaunch(const Patches& p) {
+  return rowLaunch("clip_patches", p.images * (p.size / p.patch) * (p.size / p.patch));
+}
+constexpr Launch poolLaunch(const Pooling& p) {
+  return rowLaunch("clip_pool", p.images * (p.height / p.kernelHeight) * (p.width / p.kernelWidth));
+}
+
+}  // namespace clip::cuda

@@ -1,0 +1,88 @@
+#pragma once
+// Cosine scores of queries of length 1 with rows of any length, and what is kept of a chunk of them.
+#include "cosine.h"
+#include "row_work.cuh"
+
+namespace clip::cuda {
+
+// e^x for x up to 0, to about three units in the last place.
+__device__ __forceinline__ float exponential(float x) {
+  if (x < -104.f) return 0.f;
+  const float n = rintf(x * kLog2E);
+  const float rest = fmaf(n, 1.42860677e-6f, fmaf(n, -0.693148613f, x));  // x - n ln 2
+  return exp2Approx(n) * exp2Approx(rest * kLog2E);
+}
+
+// put(q, factor * (unit[q] · row)) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
+template <class Put>
+__device__ __forceinline__ void scoreClass(const float* unit, int queries, const void* row, Dtype dtype,
+                                           int dim, float factor, bool cosine, const Put& put) {
+  float sums[kChunkQueries] = {}, squared = 0.f;
+  for (int i = laneOf(); i < dim; i += 32) {
+    const float c = loadNumber(row, dtype, i);
+    squared = fmaf(c, c, squared);
+#pragma unroll
+    for (int q = 0; q < kChunkQueries; q++)
+      if (q < queries) sums[q] = fmaf(unit[size_t(q) * dim + i], c, sums[q]);
+  }
+  const float length = cosine ? lengthOf(warpSum(squared)) : 1.f;
+#pragma unroll
+  for (int q = 0; q < kChunkQueries; q++) {
+    if (q >= queries) break;
+    const float score = factor * (warpSum(sums[q]) / length);
+    if (laneOf() == q) put(q, score);
+  }
+}
+
+__device__ __forceinline__ const void* classRow(const Classes& classes, int j, int dim) {
+  return static_cast<const char*>(classes.data) + size_t(j) * dim * (classes.dtype == Dtype::float32 ? 4 : 2);
+}
+
+// The scores of a block's queries and its chunk of classes, as (kChunkQueries, kChunkClasses) of shared
+// memory. The block waits at its end.
+__device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const float* unit, int queries,
+                                           const Classes& classes, int first, int count, int dim,
+                                           float factor, bool cosine) {
+  for (int j = threadIdx.x >> 5; j < count; j += 8)
+    scoreClass(unit, queries, classRow(classes, first + j, dim), classes.dtype, dim, factor, cosine,
+               [&](int q, float score) { scores[q * kChunkClasses + j] = score; });
+  __syncthreads();
+}
+
+// The largest of a warp's query and the sum of exp(score - largest). NaN hides from the largest, not from the
+// sum.
+__device__ __forceinline__ void sumChunk(SharedPointer<float> scores, int count, float& most, float& sum) {
+  most = -INFINITY;
+  for (int j = laneOf(); j < count; j += 32) most = fmaxf(most, scores[j]);
+  most = warpMax(most);
+  sum = 0.f;
+  for (int j = laneOf(); j < count; j += 32) sum += exponential(scores[j] - most);
+  sum = warpSum(sum);
+}
+
+// The chunks' sums of one query, merged: a warp's work.
+__device__ __forceinline__ void mergeChunks(const ChunkSums& sums, int chunks, int rows, int row, float& most,
+                                            float& total) {
+  most = -INFINITY;
+  for (int c = laneOf(); c < chunks; c += 32) most = fmaxf(most, sums.most[size_t(c) * rows + row]);
+  most = warpMax(most);
+  total = 0.f;
+  for (int c = laneOf(); c < chunks; c += 32)
+    total += sums.sum[size_t(c) * rows + row] * exponential(sums.most[size_t(c) * rows + row] - most);
+  total = warpSum(total);
+}
+
+// A sum or a maximum of a value per thread over a block of 256, in every thread.
+template <class Warp, class Both>
+__device__ __forceinline__ float overBlock(SharedPointer<float> eight, float v, const Warp& warp,
+                                           const Both& both) {
+  v = warp(v);
+  __syncthreads();
+  if (laneOf() == 0) eight[threadIdx.x >> 5] = v;
+  __syncthreads();
+  v = eight[0];
+  for (int w = 1; w < 8; w++) v = both(v, eight[w]);
+  return v;
+}
+
+}  // namespace clip::cuda

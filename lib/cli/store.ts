@@ -1,0 +1,245 @@
+/** `embed FOLDER --store`, `search`, `duplicates`, `export`: a folder of pictures that can be asked. */
+
+import { opendir, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
+import { argumentError, ClipError } from '../errors.js'
+import type { Store, StoreDtype, StoreQuery } from '../index.js'
+import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
+import { bold, dim, errorJson, errorLine, print, printable } from './output.js'
+
+/** What image decoding reads. */
+const pictures = /\.(jpe?g|png|webp|gif|tiff?|avif|svg)$/i
+
+/** Every picture file in a folder and the folders in it, by absolute path; links to folders are not followed. */
+export async function* pictureFiles(
+  folder: string,
+  signal?: AbortSignal,
+): AsyncGenerator<string, void, void> {
+  const folders = [resolve(folder)]
+  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
+    signal?.throwIfAborted()
+    const names: string[] = []
+    for await (const entry of await opendir(at)) {
+      const path = join(at, entry.name)
+      if (entry.isDirectory()) folders.push(path)
+      else if (pictures.test(entry.name) && (entry.isFile() || (await isFile(path)))) names.push(path)
+    }
+    yield* names.sort()
+  }
+}
+
+/** A link to a file is one. */
+const isFile = (path: string) =>
+  stat(path).then(
+    stats => stats.isFile(),
+    () => false,
+  )
+
+/** The first Ctrl-C ends the work after the batch that is under way; what is done is kept. */
+async function untilInterrupted(run: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const control = new AbortController()
+  const stopped = new Error('stopped')
+  const stop = () => control.abort(stopped)
+  process.once('SIGINT', stop)
+  try {
+    return await run(control.signal)
+  } catch (error) {
+    if (error !== stopped) throw error
+    return 130
+  } finally {
+    process.off('SIGINT', stop)
+  }
+}
+
+export interface EmbedStoreCommand extends ModelOptions {
+  store: string
+  storeDtype?: string
+  json?: boolean
+}
+
+/** Pictures and folders of pictures into a store. Exit code: 1 when a picture could not be embedded, 130 after Ctrl-C. */
+export async function embedStore(inputs: string[], options: EmbedStoreCommand): Promise<number> {
+  if (inputs.length === 0) throw argumentError('embed --store', 'have folders or pictures', '=none')
+  return untilInterrupted(async signal => {
+    const roots: { path: string; folder: boolean }[] = []
+    for (const input of inputs) {
+      const stats = await stat(input).catch(cause => {
+        throw new ClipError('ERR_CLIP_INPUT', `${input}: can't be opened (${cause.code ?? cause.message})`, {
+          file: input,
+          cause,
+        })
+      })
+      roots.push({ path: resolve(input), folder: stats.isDirectory() })
+    }
+    const files = async function* () {
+      for (const root of roots) {
+        if (root.folder) yield* pictureFiles(root.path, signal)
+        else yield root.path
+      }
+    }
+    let total = 0
+    for await (const _ of files()) total++
+    await using clip = await loadFor(options)
+    const dtype = options.storeDtype as StoreDtype | undefined
+    await using store = await clip.openStore(options.store, {
+      create: true,
+      signal,
+      ...(dtype === undefined ? {} : { dtype }),
+    })
+    const bar = barOf(total)
+    let last = { added: 0, skipped: 0, failed: 0 }
+    let ended = false
+    try {
+      const { errors } = await store.add(files(), {
+        errors: 'collect',
+        signal,
+        onProgress: ({ done, added, skipped, failed }) => {
+          last = { added, skipped, failed }
+          bar?.update(done)
+        },
+      })
+      ended = true
+      bar?.stop()
+      for (const { id, error } of errors) {
+        if (options.json) await print(JSON.stringify({ image: id, error: errorJson(error) }))
+        else process.stderr.write(`clip-native: ${errorLine(error)}\n`)
+      }
+      return errors.length > 0 ? 1 : 0
+    } finally {
+      bar?.stop()
+      const { size } = store
+      if (options.json) await print(JSON.stringify({ store: store.folder, size, ...last, stopped: !ended }))
+      else
+        await print(
+          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
+        )
+    }
+  })
+}
+
+/** A bar on a terminal, even when stdout is the same one: nothing else is printed meanwhile. */
+function barOf(total: number): SingleBar | undefined {
+  if (!process.stderr.isTTY || total < 2) return undefined
+  const bar = new SingleBar({
+    format: 'embedded {bar} {value}/{total}  {eta_formatted} left',
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: true,
+  })
+  bar.start(total, 0)
+  return bar
+}
+
+/** Runs on an open store; Ctrl-C ends it. */
+function withStore(
+  path: string,
+  options: ModelOptions,
+  run: (store: Store, signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  return untilInterrupted(async signal => {
+    await using clip = await loadFor(options)
+    await using store = await clip.openStore(path, { signal })
+    return await run(store, signal)
+  })
+}
+
+interface SearchCommand extends ModelOptions {
+  image?: string
+  weight?: string
+  top?: string
+  json?: boolean
+}
+
+async function search(path: string, text: string | undefined, options: SearchCommand): Promise<number> {
+  const { image } = options
+  if (text === undefined && image === undefined)
+    throw argumentError('search', 'have words, --image or both', '=neither')
+  const weight = options.weight === undefined ? undefined : Number(options.weight)
+  const query: StoreQuery = {
+    ...(text === undefined ? {} : { text }),
+    ...(image === undefined ? {} : { image }),
+    ...(weight === undefined ? {} : { weight }),
+  }
+  return withStore(path, options, async (store, signal) => {
+    const topK = number(options.top)
+    const matches = await store.search(query, { signal, ...(topK === undefined ? {} : { topK }) })
+    for (const { id, score } of matches)
+      await print(options.json ? JSON.stringify({ id, score }) : `${score.toFixed(4)}  ${printable(id)}`)
+    if (matches.length === 0 && !options.json) process.stderr.write(`${printable(path)} is empty\n`)
+    return 0
+  })
+}
+
+interface DuplicatesCommand extends ModelOptions {
+  threshold: string
+  json?: boolean
+}
+
+async function duplicates(path: string, options: DuplicatesCommand): Promise<number> {
+  return withStore(path, options, async (store, signal) => {
+    const bar = progress(1000, 'compared')
+    let pairs = 0
+    try {
+      const onProgress = ({ done, total }: { done: number; total: number }) =>
+        bar.update(Math.floor((1000 * done) / total))
+      for await (const pair of store.nearDuplicates({
+        threshold: Number(options.threshold),
+        signal,
+        onProgress,
+      })) {
+        pairs++
+        const { a, b, score } = pair
+        await print(
+          options.json
+            ? JSON.stringify(pair)
+            : `${bold(score.toFixed(4))}  ${printable(a)}\n        ${printable(b)}`,
+        )
+      }
+    } finally {
+      bar.stop()
+    }
+    if (!options.json)
+      await print(dim(`${pairs} ${pairs === 1 ? 'pair' : 'pairs'} among ${store.size} pictures`))
+    return 0
+  })
+}
+
+async function exportFile(path: string, file: string, options: ModelOptions): Promise<number> {
+  return withStore(path, options, async (store, signal) => {
+    await store.export(file, { signal })
+    await print(`${printable(file)}: ${store.size} x ${store.embedDim} float32`)
+    return 0
+  })
+}
+
+export function registerStore(root: Command, finish: (code: number) => void): void {
+  const json = ['--json', 'print JSON, one object a line'] as const
+  withModel(
+    root
+      .command('search')
+      .description('find pictures of a store by words, by a picture or by both')
+      .argument('<store>', 'made by embed --store')
+      .argument('[words]', 'what to look for')
+      .option('--image <file>', 'a picture to look for')
+      .option('--weight <share>', 'with both: share of the words, 0 to 1 (default: 0.5)')
+      .option('--top <count>', 'pictures to show', '10')
+      .option(...json),
+  ).action(async (store, words, options) => finish(await search(store, words, options)))
+  withModel(
+    root
+      .command('duplicates')
+      .description('pairs of pictures of a store that are nearly the same')
+      .argument('<store>', 'made by embed --store')
+      .option('--threshold <cosine>', 'least cosine of a pair, -1 to 1', '0.95')
+      .option(...json),
+  ).action(async (store, options) => finish(await duplicates(store, options)))
+  withModel(
+    root
+      .command('export')
+      .description('write a store to one file: .npy, .arrow or .parquet')
+      .argument('<store>', 'made by embed --store')
+      .argument('<file>', 'file to write'),
+  ).action(async (store, file, options) => finish(await exportFile(store, file, options)))
+}

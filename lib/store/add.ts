@@ -1,0 +1,157 @@
+/** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
+
+import { stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { Loaded } from '../encode.js'
+import { encodeImage } from '../encode-image.js'
+import { argumentError, type ClipError } from '../errors.js'
+import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
+import { checkOptions } from '../options.js'
+import type { Known } from './known.js'
+import { longestId } from './log.js'
+import type { NewItem } from './writer.js'
+
+/** A path (its id is the path as given), a file: URL, or a picture with an id of your own. */
+export type StoreInput = string | URL | { id: string; image: ImageInput }
+
+export interface AddProgress {
+  /** Inputs that are dealt with: added and on the disk, skipped or failed. */
+  done: number
+  /** Undefined when the inputs come from an iterable of unknown length. */
+  total: number | undefined
+  added: number
+  skipped: number
+  failed: number
+}
+
+export interface AddResult {
+  /** Items that are new. */
+  added: number
+  /** Items embedded again, because their file has another size or time of modification. */
+  updated: number
+  skipped: number
+  /** With `errors: 'collect'`: what could not be embedded. It is tried again the next time. */
+  errors: { id: string; error: ClipError }[]
+}
+
+/** Pictures of one batch: what a kill can cost. */
+const batchSize = 64
+
+interface Waiting {
+  item: NewItem
+  image: ImageInput
+  known: boolean
+}
+
+function checkId(id: unknown, field: string): string {
+  if (typeof id !== 'string' || id === '') throw argumentError(field, 'be a string that is not empty', id)
+  if (id.length > longestId)
+    throw argumentError(field, `have at most ${longestId} characters`, `=${id.length}`, 'range')
+  if (/\p{Surrogate}/u.test(id)) throw argumentError(field, 'be well-formed Unicode', id)
+  return id
+}
+
+/** The path of a picture that is a file, for its size and time. */
+function pathOf(image: ImageInput): string | undefined {
+  if (image instanceof URL) return image.protocol === 'file:' ? fileURLToPath(image) : undefined
+  if (typeof image !== 'string') return undefined
+  if (/^file:/i.test(image) && URL.canParse(image)) return fileURLToPath(image)
+  return /^(https?|data):/i.test(image) ? undefined : image
+}
+
+function checkInput(input: StoreInput, index: number): { id: string; image: ImageInput } {
+  const field = `images[${index}]`
+  if (typeof input === 'string' || input instanceof URL)
+    return { id: checkId(pathOf(input) ?? String(input), field), image: input }
+  if (input === null || typeof input !== 'object' || !('id' in input))
+    throw argumentError(field, 'be a path, a file: URL or { id, image }', input)
+  const { id, image } = checkOptions(input, ['id', 'image'], field)
+  if (!isOneImage(image)) throw argumentError(`${field}.image`, 'be one picture', image)
+  const { shape } = image as Partial<Preprocessed>
+  if (Array.isArray(shape) && shape[0] !== 1)
+    throw argumentError(`${field}.image`, 'be one picture', `=${shape[0]}`)
+  return { id: checkId(id, `${field}.id`), image: image as ImageInput }
+}
+
+export interface AddCall {
+  loaded: Loaded
+  known: Known
+  collect: boolean
+  signal: AbortSignal | undefined
+  onProgress: ((progress: AddProgress) => void) | undefined
+  total: number | undefined
+  /** Puts a batch on the disk. */
+  append(items: readonly NewItem[], rows: Float32Array): Promise<void>
+}
+
+export async function addAll(
+  inputs: Iterable<StoreInput> | AsyncIterable<StoreInput>,
+  call: AddCall,
+): Promise<AddResult> {
+  const { loaded, known, collect, signal, onProgress, total } = call
+  const result: AddResult = { added: 0, updated: 0, skipped: 0, errors: [] }
+  let batch: Waiting[] = []
+  let inBatch = new Set<string>()
+  let index = 0
+
+  const report = () =>
+    onProgress?.({
+      done: result.added + result.updated + result.skipped + result.errors.length,
+      total,
+      added: result.added + result.updated,
+      skipped: result.skipped,
+      failed: result.errors.length,
+    })
+
+  const flush = async () => {
+    if (batch.length === 0) return
+    const all = batch
+    batch = []
+    inBatch = new Set()
+    const images = all.map(w => w.image)
+    const { data, errors = [] } = await encodeImage(loaded, images, { errors: 'collect', signal })
+    const dim = loaded.spec.embedDim
+    const good = all.filter((_, i) => !errors[i])
+    const rows = new Float32Array(good.length * dim)
+    let at = 0
+    for (let i = 0; i < all.length; i++)
+      if (!errors[i]) rows.set(data.subarray(i * dim, (i + 1) * dim), dim * at++)
+    if (good.length > 0)
+      await call.append(
+        good.map(w => w.item),
+        rows,
+      )
+    for (const w of good) w.known ? result.updated++ : result.added++
+    for (const [i, error] of errors.entries()) {
+      if (!error) continue
+      if (!collect) throw error
+      result.errors.push({ id: all[i]!.item.id, error })
+    }
+    report()
+  }
+
+  for await (const input of inputs) {
+    signal?.throwIfAborted()
+    const { id, image } = checkInput(input, index++)
+    const path = pathOf(image)
+    // Before the picture is read: if it changes in between, the next call sees that it has.
+    const stats = path === undefined ? undefined : await stat(path).catch(() => undefined)
+    const stamp = stats?.isFile() ? { size: stats.size, mtimeMs: stats.mtimeMs } : undefined
+    if (inBatch.has(id) || known.isCurrent(id, stamp, path !== undefined)) {
+      result.skipped++
+      if (result.skipped % 1024 === 0) report()
+      continue
+    }
+    const replaces = known.row(id)
+    batch.push({
+      item: { id, ...stamp, ...(replaces === undefined ? {} : { replaces }) },
+      image,
+      known: replaces !== undefined,
+    })
+    inBatch.add(id)
+    if (batch.length === batchSize) await flush()
+  }
+  await flush()
+  report()
+  return result
+}

@@ -1,0 +1,49 @@
+/** A new store in a folder of its own. */
+
+import { mkdir, readdir } from 'node:fs/promises'
+import type { Loaded } from '../encode.js'
+import { ClipError } from '../errors.js'
+import { withLock } from '../hub/lock.js'
+import { statPath } from '../regular-file.js'
+import { damaged, faultOf, writeError } from './errors.js'
+import { filesOf, type Header, readHeader, type StoreDtype, writeHeader } from './header.js'
+
+/** What is in its header. Of two who make the same store at once, one does. */
+export async function createStore(
+  loaded: Loaded,
+  folder: string,
+  dtype: StoreDtype,
+  signal: AbortSignal | undefined,
+): Promise<Header> {
+  const { fingerprint } = loaded.checkpoint
+  const { lock, header, vectors, items } = filesOf(folder)
+  try {
+    await mkdir(folder, { recursive: true })
+    const ours = (name: string) => /^(lock(\.takeover)?|store\.json.*|vectors\.bin|items\.log)$/.test(name)
+    const other = (await readdir(folder)).find(name => !ours(name))
+    if (other !== undefined)
+      throw new ClipError(
+        'ERR_CLIP_INPUT',
+        `${folder}: is a folder with other things in it (${JSON.stringify(other.slice(0, 60))}); a store is made in a new or empty one`,
+        { file: folder, expected: 'a new or empty folder', actual: other },
+      )
+    return await withLock(lock, { signal }, async () => {
+      const there = await readHeader(folder, signal)
+      if (there) return there
+      // Without a header what lies there is nobody's or a store's that lost it.
+      for (const file of [vectors, items]) {
+        const bytes = (await statPath(file, faultOf(file, 'rows')))?.size ?? 0
+        if (bytes > 0)
+          throw damaged(header, 'format', 'is missing, but vectors or items are there', {
+            expected: 'store.json',
+            actual: `${file} has ${bytes} bytes`,
+          })
+      }
+      const made: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype }
+      await writeHeader(folder, made)
+      return made
+    })
+  } catch (error) {
+    throw writeError(error, folder)
+  }
+}

@@ -1,0 +1,83 @@
+/** Near duplicates: every pair of rows, exactly, in tiles of rows against rows. */
+
+import { binding, fromNative } from '../binding.js'
+import type { Loaded } from '../encode.js'
+import { kernelBackend } from '../similarity.js'
+import { Slices } from '../slices.js'
+
+export interface NearDuplicate {
+  /** Added before `b`. */
+  a: string
+  b: string
+  /** Cosine of their embeddings. */
+  score: number
+}
+
+/** What the search needs of a store. */
+export interface Tiles {
+  rows: number
+  replaced: ReadonlySet<number>
+  /** float32 */
+  read(first: number, rows: number): Promise<Float32Array>
+  ids(first: number, rows: number): Promise<(string | undefined)[]>
+}
+
+/** 8 MB of queries at 512 values, 2 MB of classes and 16 MB of scores. */
+const queryRows = 4096
+const classRows = 1024
+
+export async function* nearDuplicates(
+  loaded: Loaded,
+  tiles: Tiles,
+  threshold: number,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: { done: number; total: number }) => void) | undefined,
+): AsyncGenerator<NearDuplicate, void, void> {
+  const { rows } = tiles
+  const dim = loaded.spec.embedDim
+  const slices = new Slices()
+  const total = (rows * (rows + 1)) / 2
+  let done = 0
+  for (let q = 0; q < rows; q += queryRows) {
+    const n = Math.min(queryRows, rows - q)
+    const queries = await tiles.read(q, n)
+    let first: (string | undefined)[] | undefined
+    for (let c = q; c < rows; c += classRows) {
+      const m = Math.min(classRows, rows - c)
+      const inside = c < q + n
+      const classes = inside ? queries.subarray((c - q) * dim, (c - q + m) * dim) : await tiles.read(c, m)
+      // Rows behind the tile's last class have no partner in it.
+      const used = inside ? Math.min(n, c - q + m) : n
+      const out = new Float32Array(used * m)
+      await fromNative(() =>
+        binding().kernels.cosineSoftmax({
+          queries: queries.subarray(0, used * dim),
+          classes,
+          out,
+          rows: used,
+          classCount: m,
+          dim,
+          logitScale: 1,
+          as: 'cosine',
+          threads: loaded.model.threads,
+          backend: kernelBackend(loaded),
+        }),
+      )
+      signal?.throwIfAborted()
+      let second: (string | undefined)[] | undefined
+      for (let i = 0; i < used; i++) {
+        const row = out.subarray(i * m, (i + 1) * m)
+        if (slices.due()) await slices.pause(signal)
+        if (tiles.replaced.has(q + i)) continue
+        for (let j = Math.max(0, q + i + 1 - c); j < m; j++) {
+          if (!(row[j]! >= threshold) || tiles.replaced.has(c + j)) continue
+          first ??= await tiles.ids(q, n)
+          second ??= await tiles.ids(c, m)
+          yield { a: first[i]!, b: second[j]!, score: row[j]! }
+        }
+      }
+      done = Math.min(total, done + n * m)
+      onProgress?.({ done, total })
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/** The errors of a store: what is damaged in it, and what its folder refuses. */
+
+import { ClipError, type ClipErrorDetails } from '../errors.js'
+import type { FileFault } from '../regular-file.js'
+
+/** A file of a store that can't be used: ERR_CLIP_CHECKPOINT, `file: message`. */
+export function damaged(
+  file: string,
+  field: string,
+  message: string,
+  facts: Pick<ClipErrorDetails, 'expected' | 'actual' | 'cause'> = {},
+): ClipError {
+  return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
+}
+
+/** For a file that `RegularFile` opens. */
+export const faultOf =
+  (file: string, field: string): FileFault =>
+  (message, facts) =>
+    damaged(file, field, message, facts)
+
+/** What the system says when a file can't be written, as ERR_CLIP_INPUT; every other error as it is. */
+export function writeError(error: unknown, file: string): unknown {
+  if (error instanceof ClipError && error.code === 'ERR_CLIP_DOWNLOAD')
+    return new ClipError('ERR_CLIP_INPUT', `${file}: can't be locked for writing`, { file, cause: error })
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error
+  const why: Record<string, string> = {
+    ENOENT: 'there is no such folder',
+    ENOSPC: 'the disk is full',
+    EDQUOT: 'the disk quota is used up',
+    EACCES: 'no permission',
+    EPERM: 'no permission',
+    EROFS: 'the file system is read-only',
+    EISDIR: 'there is a folder in its place',
+    ENOTDIR: 'a part of this path is no folder',
+    EEXIST: 'something else is in its place',
+  }
+  return new ClipError('ERR_CLIP_INPUT', `${file}: can't be written (${why[code] ?? code})`, {
+    file,
+    cause: error,
+  })
+}
+
+/** An optional package that is not installed, named with the command that installs it. */
+export async function optionalPeer<T>(name: string, version: string, purpose: string): Promise<T> {
+  try {
+    return (await import(name)) as T
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw cause
+    throw new ClipError(
+      'ERR_CLIP_INPUT',
+      `${purpose} needs the package ${name}, which is not installed: npm install ${name}@${version}`,
+      { field: name, expected: `the package ${name}`, actual: 'not installed', cause },
+    )
+  }
+}

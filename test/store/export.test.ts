@@ -1,0 +1,116 @@
+/** What is exported, read back: .npy by hand, Arrow and Parquet by their libraries, LanceDB's absence by its error. */
+
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test from 'ava'
+import { parquetReadObjects } from 'hyparquet'
+import { toLanceDB } from '../../lib/index.js'
+import { optionalPeer } from '../../lib/store/errors.js'
+import { all, embedded, items, noise, scratch } from './helpers.js'
+
+/** Its own types need a browser's. */
+interface Table {
+  numRows: number
+  schema: { fields: { type: object }[] }
+  getChild(name: 'id'): Iterable<string>
+  getChild(name: 'vector'): Iterable<{ toArray(): Float32Array }>
+}
+const arrow: string = 'apache-arrow'
+const { tableFromIPC } = (await import(arrow)) as { tableFromIPC(bytes: Uint8Array): Table }
+const { folder, fresh } = await scratch(test)
+
+async function filled(n: number, dtype: 'float32' | 'bfloat16' | 'int8' = 'float32') {
+  const store = await (await embedded()).openStore(fresh(), { create: true, dtype })
+  await store.add([...items(n), { id: 'Äpfel "und"\nBirnen', image: noise(999) }])
+  const ids: string[] = []
+  const rows: Float32Array[] = []
+  for await (const batch of store.batches()) {
+    ids.push(...batch.ids)
+    for (const row of batch.embeddings) rows.push(row)
+  }
+  return { store, ids, rows }
+}
+
+for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
+  test(`${dtype} to .npy: header, rows and ids`, async t => {
+    const n = dtype === 'float32' ? 1100 : 100
+    const { store, ids, rows } = await filled(n, dtype)
+    const file = join(folder, `${dtype}.npy`)
+    await store.export(file)
+    const bytes = await readFile(file)
+    t.is(bytes.toString('latin1', 0, 8), '\u0093NUMPY\u0001\0')
+    const length = bytes.readUInt16LE(8)
+    t.is((10 + length) % 64, 0)
+    const header = bytes.toString('latin1', 10, 10 + length)
+    t.regex(
+      header,
+      new RegExp(
+        `^\\{'descr': '<f4', 'fortran_order': False, 'shape': \\(${n + 1}, ${store.embedDim}\\), \\} *\\n$`,
+      ),
+    )
+    const data = new Float32Array(
+      bytes.buffer.slice(bytes.byteOffset + 10 + length, bytes.byteOffset + bytes.length),
+    )
+    t.is(data.length, (n + 1) * store.embedDim)
+    for (const [i, row] of rows.entries())
+      t.deepEqual(data.subarray(i * row.length, (i + 1) * row.length), row)
+    const lines = (await readFile(join(folder, `${dtype}.ids.jsonl`), 'utf8')).trimEnd().split('\n')
+    t.deepEqual(
+      lines.map(line => JSON.parse(line)),
+      ids,
+    )
+  })
+
+test('to .arrow, read by apache-arrow', async t => {
+  const { store, ids, rows } = await filled(1100)
+  const file = join(folder, 'x.arrow')
+  await store.export(file)
+  const table = tableFromIPC(await readFile(file))
+  t.is(table.numRows, 1101)
+  t.is(String(table.schema.fields[1]!.type), `FixedSizeList[${store.embedDim}]<Float32>`)
+  t.deepEqual([...table.getChild('id')], ids)
+  let i = 0
+  for (const vector of table.getChild('vector')) t.deepEqual(vector.toArray(), rows[i++])
+})
+
+test('to .parquet, read by hyparquet', async t => {
+  const { store, ids, rows } = await filled(1100)
+  const file = join(folder, 'x.parquet')
+  await store.export(file)
+  const bytes = await readFile(file)
+  const read = await parquetReadObjects({
+    file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer,
+  })
+  t.is(read.length, 1101)
+  for (const [i, { id, vector }] of read.entries()) {
+    t.is(id, ids[i])
+    t.deepEqual(Float32Array.from(vector), rows[i])
+  }
+})
+
+test('an empty store exports no rows', async t => {
+  await using store = await (await embedded()).openStore(fresh(), { create: true })
+  for (const kind of ['npy', 'arrow', 'parquet']) await store.export(join(folder, `empty.${kind}`))
+  t.is(tableFromIPC(await readFile(join(folder, 'empty.arrow'))).numRows, 0)
+  t.deepEqual(await all(store.batches()), [])
+})
+
+test('unknown endings, folders that are not there, packages that are not installed', async t => {
+  const { store } = await filled(3)
+  await t.throwsAsync(store.export('x.csv'), { instanceOf: TypeError, message: /\.parquet/ })
+  for (const kind of ['npy', 'arrow', 'parquet']) {
+    const file = join(folder, 'nowhere', `x.${kind}`)
+    await t.throwsAsync(store.export(file), { code: 'ERR_CLIP_INPUT', message: /there is no such folder/ })
+  }
+  const reason = new Error('enough')
+  await t.throwsAsync(store.export(join(folder, 'y.npy'), { signal: AbortSignal.abort(reason) }), {
+    is: reason,
+  })
+  t.false((await readdir(folder)).some(name => name.endsWith('.part')))
+  const absent = optionalPeer('a-package-that-is-not-there', '1.2.3', 'Export')
+  await t.throwsAsync(absent, {
+    code: 'ERR_CLIP_INPUT',
+    message: /npm install a-package-that-is-not-there@1\.2\.3$/,
+  })
+  await t.throwsAsync(toLanceDB(store, ''), { instanceOf: TypeError })
+})

@@ -1,0 +1,53 @@
+/** Stores of the smallest pictures that the embedded model can tell apart. */
+
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestFn } from 'ava'
+import { type Clip, load, type RawPixels } from '../../lib/index.js'
+import { randomBytes } from '../helpers/random.js'
+
+let made = 0
+
+/** A folder that goes with the tests. */
+export async function scratch(test: TestFn): Promise<{ folder: string; fresh(): string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'clip-store-'))
+  test.after.always(() => rm(folder, { recursive: true, force: true }))
+  return { folder, fresh: () => join(folder, `store-${made++}`) }
+}
+
+export const noise = (seed: number, side = 8): RawPixels => ({
+  data: randomBytes(seed, side * side * 3),
+  width: side,
+  height: side,
+  channels: 3,
+})
+
+export const items = (n: number, from = 0) =>
+  Array.from({ length: n }, (_, i) => ({ id: `picture ${from + i}`, image: noise(from + i + 1) }))
+
+/** A picture file without a library: binary PPM is not read, so an SVG of three coloured bars. */
+export async function writePictures(folder: string, n: number): Promise<string[]> {
+  await mkdir(join(folder, 'deep', 'deeper'), { recursive: true })
+  const files: string[] = []
+  for (let i = 0; i < n; i++) {
+    const [a, b, c] = randomBytes(i + 1, 3)
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"><rect width="32" height="32" fill="rgb(${a},${b},${c})"/><circle cx="${4 + (i % 24)}" cy="16" r="${3 + (i % 11)}" fill="rgb(${c},${a},${b})"/></svg>`
+    const file = join(folder, ['', 'deep', 'deep/deeper'][i % 3]!, `${i}.svg`)
+    await writeFile(file, svg)
+    files.push(file)
+  }
+  return files
+}
+
+let clip: Promise<Clip> | undefined
+export const embedded = (): Promise<Clip> => {
+  clip ??= load(undefined, { threads: 1 })
+  return clip
+}
+
+export async function all<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = []
+  for await (const item of source) list.push(item)
+  return list
+}
