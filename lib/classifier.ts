@@ -127,14 +127,27 @@ export class Classifier<T extends string = string> {
   /**
    * The labels that fit best, best first: an array for one picture, an array of arrays for an array of pictures.
    * Rejects as encodeImage does; a picture that can't be read rejects the call (`stream` reports it by itself).
+   *
+   * Pictures that are encoded already can be given as what encodeImage made of them: embeddings of length 1, or for a
+   * linear probe what it learned on (by default `output: 'pooled'`).
    */
-  classify(images: readonly ImageInput[], options?: ClassifyOptions): Promise<Prediction<T>[][]>
+  classify(images: readonly ImageInput[] | Embeddings, options?: ClassifyOptions): Promise<Prediction<T>[][]>
   classify(image: ImageInput, options?: ClassifyOptions): Promise<Prediction<T>[]>
   async classify(
-    images: ImageInput | readonly ImageInput[],
+    images: ImageInput | readonly ImageInput[] | Embeddings,
     options?: ClassifyOptions,
   ): Promise<Prediction<T>[] | Prediction<T>[][]> {
     const checked = this.#check(options)
+    if (images instanceof Embeddings) {
+      const { output, width } = this.#head.features
+      if (images.shape.length !== 2 || images.shape[1] !== width)
+        throw argumentError(
+          'images',
+          `be rows of ${width} values (output: '${output}')`,
+          `=shape [${images.shape.join(', ')}]`,
+        )
+      return this.#loaded.calls.run(checked.signal, call => this.#predict(call, images, checked))
+    }
     const list = imageList(this.#loaded, images)
     const all = await this.#loaded.calls.run(checked.signal, call => this.#score(call, list, checked))
     return list.single && all.length === 1 ? all[0]! : all
@@ -211,14 +224,17 @@ export class Classifier<T extends string = string> {
     return { index, value }
   }
 
-  async #score(
-    call: Call,
-    list: ImageList,
-    { k, as, threshold = Number.NEGATIVE_INFINITY }: CheckedClassify,
-  ): Promise<Prediction<T>[][]> {
+  async #score(call: Call, list: ImageList, how: CheckedClassify): Promise<Prediction<T>[][]> {
     const { output, normalize } = this.#head.features
     const checked = checkEncode({ output, normalize, ...(call.signal ? { signal: call.signal } : {}) })
-    const encoded = await encodeImages(this.#loaded, call, list, checked)
+    return this.#predict(call, await encodeImages(this.#loaded, call, list, checked), how)
+  }
+
+  async #predict(
+    call: Call,
+    encoded: Pick<Embeddings<readonly number[]>, 'data' | 'shape'>,
+    { k, as, threshold = Number.NEGATIVE_INFINITY }: CheckedClassify,
+  ): Promise<Prediction<T>[][]> {
     const rows = encoded.shape[0]!
     if (rows === 0) return []
     const { index, value } = await this.#best(encoded.data, rows, k, as, call)

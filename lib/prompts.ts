@@ -123,8 +123,7 @@ export async function classEmbeddings(
   const tokenize = checkTokenize(options)
   const dim = loaded.spec.embedDim
   const total = classes.reduce((sum, c) => sum + c.names.length * c.templates.length, 0)
-  // One matrix: the sums grow in place and become the result, so memory stays that of the classes.
-  const sums = new Float32Array(classes.length * dim)
+  const means = new ClassMeans(classes.length, dim)
   let done = 0
   const work = async (call: Call) => {
     await call.inOrder(
@@ -133,27 +132,54 @@ export async function classEmbeddings(
         const data = await call.submit((model, job) =>
           model.encodeText(job, window.ids, window.lengths, 'embedding', true),
         )
-        const slices = new Slices()
-        for (let i = 0; i < window.owners.length; i++) {
-          const at = window.owners[i]! * dim
-          for (let j = 0; j < dim; j++) sums[at + j]! += data[i * dim + j]!
-          if (i % 16 === 15 && slices.due()) await slices.pause(call.signal)
-        }
+        await means.add(data, window.owners, call.signal)
       },
       window => {
         done += window.owners.length
         options.onProgress?.({ done, total })
       },
     )
+    return means.finish(call.signal)
+  }
+  return loaded.calls.run(options.signal, work)
+}
+
+/** For each class the mean of the embeddings that belong to it, of length 1. */
+export class ClassMeans {
+  // One matrix: the sums grow in place and become the result, so memory stays that of the classes.
+  readonly #sums: Float32Array
+  readonly #classes: number
+  readonly #dim: number
+
+  constructor(classes: number, dim: number) {
+    this.#sums = new Float32Array(classes * dim)
+    this.#classes = classes
+    this.#dim = dim
+  }
+
+  /** Rows of (owners, dim): row i belongs to the class owners[i]. */
+  async add(rows: Float32Array, owners: readonly number[], signal?: AbortSignal): Promise<void> {
+    const dim = this.#dim
+    const sums = this.#sums
     const slices = new Slices()
-    for (let c = 0; c < classes.length; c++) {
+    for (let i = 0; i < owners.length; i++) {
+      const at = owners[i]! * dim
+      for (let j = 0; j < dim; j++) sums[at + j]! += rows[i * dim + j]!
+      if (i % 16 === 15 && slices.due()) await slices.pause(signal)
+    }
+  }
+
+  async finish(signal?: AbortSignal): Promise<Embeddings> {
+    const dim = this.#dim
+    const sums = this.#sums
+    const slices = new Slices()
+    for (let c = 0; c < this.#classes; c++) {
       let square = 0
       for (let j = c * dim; j < (c + 1) * dim; j++) square += sums[j]! ** 2
       const norm = Math.max(Math.sqrt(square), 1e-12)
       for (let j = c * dim; j < (c + 1) * dim; j++) sums[j] = sums[j]! / norm
-      if (slices.due()) await slices.pause(call.signal)
+      if (slices.due()) await slices.pause(signal)
     }
-    return new Embeddings(sums, [classes.length, dim] as const)
+    return new Embeddings(sums, [this.#classes, dim] as const)
   }
-  return loaded.calls.run(options.signal, work)
 }

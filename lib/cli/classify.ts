@@ -1,30 +1,71 @@
 import { argumentError } from '../errors.js'
+import type { Classifier, ClassifyOptions, Clip } from '../index.js'
+import { type LabelOptions, labelsOf } from './labels.js'
 import { loadFor, type ModelOptions, number, progress } from './model.js'
-import { bold, chart, dim, errorJson, errorLine, print, printable } from './output.js'
+import { bold, chart, dim, errorJson, errorLine, print, printable, scores } from './output.js'
 
-export interface ClassifyCommand extends ModelOptions {
-  labels: string
-  template?: string[]
+export interface ClassifyCommand extends ModelOptions, LabelOptions {
+  classifier?: string
+  save?: string
+  as: string
+  threshold?: string
   top?: string
   json?: boolean
 }
 
+/** The classifier of a file, or of the labels, which are encoded here: with a bar, since that may be long. */
+async function classifierFor(clip: Clip, options: ClassifyCommand): Promise<Classifier> {
+  const { labels, templates } = await labelsOf(options)
+  if (options.classifier !== undefined) {
+    if (labels || templates)
+      throw argumentError('--classifier', 'stand alone: its labels are in the file', options.classifier)
+    return clip.loadClassifier(options.classifier)
+  }
+  if (!labels)
+    throw argumentError(
+      '--labels',
+      'be given (or --labels-file, --prompt-set or --classifier)',
+      options.labels,
+    )
+  let bar: ReturnType<typeof progress> | undefined
+  return clip
+    .classifier(labels, {
+      ...(templates ? { templates } : {}),
+      onProgress({ done, total }) {
+        // What is done in one window needs no bar.
+        if (done === total && !bar) return
+        bar ??= progress(total, 'prompts', true)
+        bar.update(done)
+      },
+    })
+    .finally(() => bar?.stop())
+}
+
+function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptions {
+  const topK = number(top)
+  const least = threshold === undefined || threshold.trim() === '' ? undefined : Number(threshold)
+  if (threshold !== undefined && (least === undefined || Number.isNaN(least)))
+    throw argumentError('--threshold', 'be a number', threshold)
+  return {
+    as: as as NonNullable<ClassifyOptions['as']>,
+    ...(topK === undefined ? {} : { topK }),
+    ...(least === undefined ? {} : { threshold: least }),
+  }
+}
+
 /** Exit code: 1 when a picture could not be read. */
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
-  const labels = options.labels
-    .split(',')
-    .map(label => label.trim())
-    .filter(label => label !== '')
-  if (labels.length === 0)
-    throw argumentError('--labels', 'have labels with commas between them', options.labels)
+  if (images.length === 0 && options.save === undefined)
+    throw argumentError('image', 'be one picture or more (or none with --save)', '=none')
+  const how = classifyOptions(options)
   await using clip = await loadFor(options)
-  const classifier = await clip.classifier(labels, options.template ? { templates: options.template } : {})
-  const topK = number(options.top)
+  const classifier = await classifierFor(clip, options)
+  if (options.save !== undefined) await classifier.save(options.save)
   const bar = progress(images.length, 'pictures')
   let failed = 0
   let done = 0
   try {
-    for await (const item of classifier.stream(images, topK === undefined ? {} : { topK })) {
+    for await (const item of classifier.stream(images, how)) {
       const image = images[item.index]!
       if (item.error) failed++
       if (options.json)
@@ -34,13 +75,22 @@ export async function classify(images: string[], options: ClassifyCommand): Prom
           ),
         )
       else if (item.error) process.stderr.write(`clip-native: ${errorLine(item.error)}\n`)
-      else await print(`${done > 0 ? '\n' : ''}${bold(printable(image))}\n${chart(item.predictions)}`)
+      else {
+        const { predictions } = item
+        const shown =
+          predictions.length === 0
+            ? dim('  no label reaches the threshold')
+            : how.as === 'probability'
+              ? chart(predictions)
+              : scores(predictions)
+        await print(`${done > 0 ? '\n' : ''}${bold(printable(image))}\n${shown}`)
+      }
       bar.update(++done)
     }
   } finally {
     bar.stop()
   }
-  if (!options.json && options.model === undefined && process.stdout.isTTY)
+  if (!options.json && options.model === undefined && process.stdout.isTTY && images.length > 0)
     await print(dim('\nThe embedded model knows icons and emoji, not photographs: --model takes another.'))
   return failed > 0 ? 1 : 0
 }

@@ -8,7 +8,10 @@ import { classify } from './classify.js'
 import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
 import { embed } from './embed.js'
+import { registerEval } from './eval.js'
 import { info } from './info.js'
+import { withLabels } from './labels.js'
+import { registerLearn } from './learn.js'
 import { withModel } from './model.js'
 import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
@@ -21,7 +24,6 @@ process.stdout.on('error', error => {
 })
 
 const json = ['--json', 'print JSON, one object a line'] as const
-const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value]
 
 function program(finish: (code: number) => void): Command {
   const root = new Command('clip-native')
@@ -30,14 +32,18 @@ function program(finish: (code: number) => void): Command {
     .showSuggestionAfterError()
     .exitOverride()
   withModel(
-    root
-      .command('classify')
-      .description('say which of some labels fits each picture best')
-      .argument('<image...>', 'files')
-      .requiredOption('--labels <a,b,c>', 'labels, with commas between them')
-      .option('--template <text>', 'text around a label, "an icon of {}"; several are averaged', collect)
-      .option('--top <count>', 'labels to show per picture', '5')
-      .option(...json),
+    withLabels(
+      root
+        .command('classify')
+        .description('say which of some labels fits each picture best')
+        .argument('[image...]', 'files')
+        .option('--classifier <file>', 'labels that --save or learn wrote, instead of --labels')
+        .option('--save <file>', 'keep the encoded labels for --classifier')
+        .option('--top <count>', 'labels to show per picture (default: 5, with --threshold all)')
+        .option('--as <score>', 'probability, logit or cosine', 'probability')
+        .option('--threshold <number>', 'only labels with at least this score')
+        .option(...json),
+    ),
   ).action(async (images, options) => finish(await classify(images, options)))
   withModel(
     root
@@ -73,6 +79,8 @@ function program(finish: (code: number) => void): Command {
     .description('what this machine runs, and whether it computes what PyTorch computes')
     .option(...json)
     .action(async options => finish(await doctor(options)))
+  registerEval(root, finish)
+  registerLearn(root, finish)
   registerStore(root, finish)
   registerModels(root)
   registerDownload(root)

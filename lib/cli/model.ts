@@ -10,6 +10,7 @@ export interface ModelOptions {
   dtype?: string
   threads?: string
   orient?: boolean
+  adapter?: string
   packCache?: boolean
 }
 
@@ -19,6 +20,7 @@ export function withModel(command: Command): Command {
       '--model <path>',
       'checkpoint file or folder (default: the embedded model, which knows icons and emoji)',
     )
+    .option('--adapter <file>', 'projections that `adapt` trained for this model')
     .option('--device <name>', 'auto, cpu, cuda or reference')
     .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
     .option('--threads <count>', 'threads of one pass')
@@ -31,19 +33,25 @@ export const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
 
 export function loadFor(options: ModelOptions): Promise<Clip> {
-  const { model, device, dtype, threads, orient, packCache } = options
+  const { model, device, dtype, threads, orient, adapter, packCache } = options
   return load(model, {
     ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
     ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
     ...(threads === undefined ? {} : { threads: number(threads) }),
     ...(orient ? { orient } : {}),
+    ...(adapter === undefined ? {} : { adapter }),
     ...(packCache ? { packCache } : {}),
   })
 }
 
-/** A progress bar on stderr, for people whose stdout goes elsewhere; otherwise nothing. */
-export function progress(total: number, what: string): { update(done: number): void; stop(): void } {
-  if (!process.stderr.isTTY || process.stdout.isTTY || total < 2) return { update: () => {}, stop: () => {} }
+/** A progress bar on stderr, for people whose stdout goes elsewhere, or has nothing before the end; otherwise nothing. */
+export function progress(
+  total: number,
+  what: string,
+  isLast = false,
+): { update(done: number): void; stop(): void } {
+  if (!process.stderr.isTTY || (process.stdout.isTTY && !isLast) || total < 2)
+    return { update: () => {}, stop: () => {} }
   const bar = new SingleBar({
     format: `${what} {bar} {value}/{total}  {eta_formatted} left`,
     stream: process.stderr,

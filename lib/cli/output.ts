@@ -73,6 +73,18 @@ export function chart(predictions: readonly { label: string; score: number }[], 
     .join('\n')
 }
 
+/** One line per label, for scores that are no part of a whole: name and number. */
+export function scores(predictions: readonly { label: string; score: number }[], width = columns()): string {
+  const labels = predictions.map(p => printable(p.label))
+  const labelWidth = Math.min(Math.max(...labels.map(displayWidth)), width - 14)
+  return predictions
+    .map(({ score }, i) => {
+      const line = `${inColumns(labels[i]!, labelWidth)}  ${score.toFixed(4).padStart(10)}`
+      return `  ${i === 0 ? green(line) : line}`
+    })
+    .join('\n')
+}
+
 /** Two columns: names and values. */
 export function table(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length))

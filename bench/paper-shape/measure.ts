@@ -1,0 +1,145 @@
+/** What the page measures: answers right or wrong for each picture, from features that are computed once. */
+
+import { join } from 'node:path'
+import { packageRoot } from '../../lib/binding.js'
+import { drawShots, seededRandom } from '../../lib/eval/metrics.js'
+import { type Clip, Embeddings, openDataset } from '../../lib/index.js'
+
+export const data = join(packageRoot, 'test', 'data')
+
+export interface Picture {
+  file: string
+  label: string
+  split?: string
+  /** The first folder below the data set's. */
+  set: string
+}
+
+export interface PictureSet {
+  pictures: Picture[]
+  /** Of the joint space, and before the projection. */
+  embeddings: Embeddings
+  pooled: Embeddings
+  labels: string[]
+}
+
+const take = (e: Embeddings, rows: readonly number[]): Embeddings => {
+  const width = e.shape[1]
+  const out = new Float32Array(rows.length * width)
+  rows.forEach((r, i) => {
+    out.set(e.row(r), i * width)
+  })
+  return new Embeddings(out, [rows.length, width] as const)
+}
+
+export async function readSet(clip: Clip, csv: string, only?: string): Promise<PictureSet> {
+  const pictures: Picture[] = []
+  for await (const { image, label, name, split } of (await openDataset(join(data, csv))).samples()) {
+    const set = name!.split('/')[1]!
+    if (only === undefined || set === only)
+      pictures.push({ file: image as string, label, set, ...(split ? { split } : {}) })
+  }
+  const files = pictures.map(p => p.file)
+  return {
+    pictures,
+    embeddings: await clip.encodeImage(files),
+    pooled: await clip.encodeImage(files, { output: 'pooled' }),
+    labels: [...new Set(pictures.map(p => p.label))],
+  }
+}
+
+/** What zero-shot says of every picture. */
+export async function zeroShot(clip: Clip, set: PictureSet, templates: readonly string[]): Promise<string[]> {
+  const classifier = await clip.classifier(set.labels, { templates })
+  return (await classifier.classify(set.embeddings, { topK: 1 })).map(p => p[0]!.label)
+}
+
+export type Method = 'probe' | 'tip'
+
+/** What a classifier learned from `train` says of `test`. */
+async function learned(
+  clip: Clip,
+  set: PictureSet,
+  method: Method,
+  train: readonly number[],
+  test: readonly number[],
+  templates: readonly string[],
+): Promise<string[]> {
+  const labels = train.map(i => set.pictures[i]!.label)
+  const features = method === 'probe' ? set.pooled : set.embeddings
+  const examples = { images: take(features, train), labels }
+  const classifier =
+    method === 'probe' ? await clip.linearProbe(examples) : await clip.tipAdapter(examples, { templates })
+  return (await classifier.classify(take(features, test), { topK: 1 })).map(p => p[0]!.label)
+}
+
+export interface Interval {
+  value: number
+  low: number
+  high: number
+}
+
+/** Mean and the 95 % interval of means of 2000 draws with return. `groups`: drawn whole, each with all its values. */
+export function bootstrap(groups: readonly (readonly number[])[], seed = 1): Interval {
+  const sums = groups.map(g => g.reduce((a, b) => a + b, 0))
+  const mean = (chosen: (i: number) => number) => {
+    let [sum, count] = [0, 0]
+    for (let i = 0; i < groups.length; i++) {
+      const j = chosen(i)
+      sum += sums[j]!
+      count += groups[j]!.length
+    }
+    return sum / count
+  }
+  const random = seededRandom(seed)
+  const means = Array.from({ length: 2000 }, () => mean(() => Math.floor(random() * groups.length)))
+  means.sort((a, b) => a - b)
+  return { value: mean(i => i), low: means[50]!, high: means[1949]! }
+}
+
+/** Right answers (1 or 0) of each picture, over all draws in which it was tested. */
+export async function shotCurve(
+  clip: Clip,
+  set: PictureSet,
+  method: Method,
+  shots: number,
+  seeds: readonly number[],
+  templates: readonly string[],
+): Promise<Interval & { tested: number; classes: number; seeds: { least: number; most: number } }> {
+  const marked = set.pictures.some(p => p.split === 'train')
+  const all = set.pictures.map((_, i) => i)
+  const pool = marked ? all.filter(i => set.pictures[i]!.split === 'train') : all
+  const count = (label: string) => pool.filter(i => set.pictures[i]!.label === label).length
+  const classes = set.labels.filter(label => count(label) >= shots)
+  const usable = pool.filter(i => classes.includes(set.pictures[i]!.label))
+  const right = new Map<number, number[]>()
+  const bySeed: number[] = []
+  for (const seed of seeds) {
+    const drawn = drawShots(
+      usable.map(i => set.pictures[i]!.label),
+      shots,
+      seed,
+      0,
+    ).map(i => usable[i]!)
+    const isDrawn = new Set(drawn)
+    const test = all.filter(
+      i =>
+        classes.includes(set.pictures[i]!.label) &&
+        !isDrawn.has(i) &&
+        (!marked || set.pictures[i]!.split === 'test'),
+    )
+    const answers = await learned(clip, set, method, drawn, test, templates)
+    test.forEach((i, k) => {
+      const list = right.get(i) ?? []
+      list.push(Number(answers[k] === set.pictures[i]!.label))
+      right.set(i, list)
+    })
+    bySeed.push(test.filter((i, k) => answers[k] === set.pictures[i]!.label).length / test.length)
+  }
+  return {
+    ...bootstrap([...right.values()]),
+    tested: right.size,
+    classes: classes.length,
+    seeds: { least: Math.min(...bySeed), most: Math.max(...bySeed) },
+  }
+}

@@ -1,0 +1,163 @@
+import { writeFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { ClipError } from '../errors.js'
+import type { ClassificationReport, Evaluation, EvaluationTask, RetrievalReport } from '../eval/evaluate.js'
+import { type LabelOptions, labelsOf, withLabels } from './labels.js'
+import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
+import { bar, bold, columns, dim, errorLine, inColumns, print, printable, table } from './output.js'
+
+interface EvalCommand extends ModelOptions, LabelOptions {
+  task: string
+  shots?: string
+  seed?: string
+  limit?: string
+  report?: string
+  json?: boolean
+}
+
+const percent = (x: number) => `${(100 * x).toFixed(1)} %`
+const worst = 10
+
+/** As the file of --json: pictures themselves are not in it. */
+const asJson = (report: Evaluation): string =>
+  JSON.stringify(report, (key, value) => (key === 'image' ? undefined : value))
+
+function classificationText(r: ClassificationReport): string {
+  const width = columns()
+  const name = Math.min(24, Math.floor(width / 3))
+  const classes = r.perClass.filter(c => c.count > 0).sort((a, b) => a.accuracy! - b.accuracy!)
+  const barWidth = Math.max(4, width - name - 26)
+  const confused = r.confusion.filter(c => c.label !== c.predicted).slice(0, worst)
+  const lines = [
+    table([
+      [
+        'pictures',
+        `${r.count}${r.failed.length > 0 ? `, and ${r.failed.length} that could not be read` : ''}`,
+      ],
+      ['labels', String(r.labels.length)],
+      ...(r.learned
+        ? [
+            [
+              'learned from',
+              `${r.learned.examples} pictures (shots: ${r.learned.shots}, seed ${r.learned.seed})`,
+            ] as const,
+          ]
+        : []),
+      ['top-1', percent(r.top1)],
+      ['top-5', percent(r.top5)],
+      ['mean per class', percent(r.meanPerClass)],
+      ['calibration error', `${percent(r.calibration.ece)} over ${r.calibration.bins.length} bins`],
+    ]),
+    `\n${bold('Least accurate classes')}`,
+    ...classes
+      .slice(0, worst)
+      .map(
+        c =>
+          `  ${inColumns(printable(c.label), name)}  ${inColumns(bar(c.accuracy!, barWidth), barWidth)} ${percent(c.accuracy!).padStart(7)} of ${c.count}`,
+      ),
+    ...(classes.length > worst ? [dim(`  and ${classes.length - worst} more`)] : []),
+    ...(confused.length > 0 ? [`\n${bold('Most frequent confusions')}`] : []),
+    ...confused.map(
+      c =>
+        `  ${inColumns(printable(c.label), name)}  called ${inColumns(printable(c.predicted), name)} ${String(c.count).padStart(5)}`,
+    ),
+    `\n${bold('Reliability')}`,
+    `  ${'probability'.padEnd(20)} ${'answers'.padStart(7)}  ${'mean'.padStart(7)}  ${'right'.padStart(7)}`,
+    ...r.calibration.bins
+      .filter(b => b.count > 0)
+      .map(
+        b =>
+          `  ${`${percent(b.from)} to ${percent(b.to)}`.padEnd(20)} ${String(b.count).padStart(7)}  ${percent(b.confidence!).padStart(7)}  ${percent(b.accuracy!).padStart(7)}`,
+      ),
+  ]
+  return lines.join('\n')
+}
+
+function retrievalText(r: RetrievalReport): string {
+  const row = (what: string, x: RetrievalReport['imageToText']) =>
+    `  ${what.padEnd(28)} ${percent(x.recall1).padStart(9)} ${percent(x.recall5).padStart(9)} ${percent(x.recall10).padStart(9)}`
+  return [
+    table([
+      [
+        'pictures',
+        `${r.images}${r.failed.length > 0 ? `, and ${r.failed.length} that could not be read` : ''}`,
+      ],
+      ['texts', String(r.texts)],
+    ]),
+    `\n  ${''.padEnd(28)} ${'recall@1'.padStart(9)} ${'recall@5'.padStart(9)} ${'recall@10'.padStart(9)}`,
+    row('picture finds its text', r.imageToText),
+    row('text finds a picture of it', r.textToImage),
+  ].join('\n')
+}
+
+/** One bar for each stage of the work. */
+function stages() {
+  let stage: string | undefined
+  let shown: ReturnType<typeof progress> | undefined
+  const what = { texts: 'texts', learn: 'examples', test: 'pictures' }
+  return {
+    update(p: { stage: keyof typeof what; done: number; total: number }) {
+      if (stage !== p.stage) {
+        shown?.stop()
+        shown = progress(p.total, what[p.stage], true)
+        stage = p.stage
+      }
+      shown!.update(p.done)
+    },
+    stop: () => shown?.stop(),
+  }
+}
+
+/** Exit code: 1 when a picture could not be read. */
+async function evalCommand(dataset: string, options: EvalCommand): Promise<number> {
+  const { evaluate } = await import('../eval/evaluate.js')
+  const chosen = await labelsOf(options)
+  await using clip = await loadFor(options)
+  const bars = stages()
+  const [shots, seed, limit] = [number(options.shots), number(options.seed), number(options.limit)]
+  const report = await evaluate(clip, dataset, {
+    task: options.task as EvaluationTask,
+    ...chosen,
+    ...(shots === undefined ? {} : { shots }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(limit === undefined ? {} : { limit }),
+    onProgress: bars.update,
+  }).finally(bars.stop)
+  for (const { name, message } of report.failed)
+    process.stderr.write(`clip-native: ${printable(name)}: ${printable(message)}\n`)
+  await print(
+    options.json
+      ? asJson(report)
+      : report.task === 'retrieval'
+        ? retrievalText(report)
+        : classificationText(report),
+  )
+  if (options.report !== undefined) {
+    const { htmlReport } = await import('../eval/report.js')
+    const file = options.report
+    await writeFile(file, await htmlReport(report)).catch(cause => {
+      throw new ClipError('ERR_CLIP_INPUT', `${file}: can't be written (${errorLine(cause.code ?? cause)})`, {
+        file,
+        cause,
+      })
+    })
+  }
+  return report.failed.length > 0 ? 1 : 0
+}
+
+export function registerEval(root: Command, finish: (code: number) => void): void {
+  withModel(
+    withLabels(
+      root
+        .command('eval')
+        .description('measure a model on labelled pictures')
+        .argument('<dataset>', 'a folder with a folder per class, a CSV (file,label), or a WebDataset tar')
+        .option('--task <name>', 'zeroshot, fewshot (Tip-Adapter), probe or retrieval', 'zeroshot')
+        .option('--shots <count>', 'examples of each class to learn from')
+        .option('--seed <number>', 'of the drawing of examples', '1')
+        .option('--limit <count>', 'only the first so many pictures')
+        .option('--report <file.html>', 'write a page with plots as well')
+        .option('--json', 'print the result as JSON'),
+    ),
+  ).action(async (dataset, options) => finish(await evalCommand(dataset, options)))
+}

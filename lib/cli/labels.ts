@@ -1,0 +1,80 @@
+/** The options that say which labels and templates a command uses. */
+
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { argumentError, ClipError } from '../errors.js'
+import { type Label, type PromptSetName, promptSet, templates } from '../index.js'
+import { oneOf } from '../options.js'
+
+export interface LabelOptions {
+  labels?: string
+  labelsFile?: string
+  template?: string[]
+  templates?: string
+  promptSet?: string
+}
+
+const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value]
+
+export function withLabels(command: Command): Command {
+  return command
+    .option('--labels <a,b,c>', 'labels, with commas between them')
+    .option('--labels-file <file>', 'labels, one a line; several names of a label with tabs between them')
+    .option('--template <text>', 'text around a label, "an icon of {}"; several are averaged', collect)
+    .option('--templates <name>', "CLIP's prompts for ImageNet: imagenet80, imagenet7 or simple")
+    .option(
+      '--prompt-set <name>',
+      "labels and prompts of one of the paper's data sets: CIFAR10, Food101, ...",
+    )
+}
+
+async function fileLabels(file: string): Promise<Label[]> {
+  const text = await readFile(file, 'utf8').catch(cause => {
+    throw new ClipError('ERR_CLIP_INPUT', `${file}: can't be read (${cause.code ?? cause.message})`, {
+      file,
+      cause,
+    })
+  })
+  return text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .map(line =>
+      line
+        .split('\t')
+        .map(name => name.trim())
+        .filter(name => name !== ''),
+    )
+    .filter(names => names.length > 0)
+    .map(names => (names.length === 1 ? names[0]! : names))
+}
+
+/** What the options say; labels are undefined where none do. Labels given go before those of a prompt set. */
+export async function labelsOf(
+  options: LabelOptions,
+): Promise<{ labels?: Label[]; templates?: readonly string[] }> {
+  const { labels, labelsFile, template, templates: named, promptSet: set } = options
+  if (labels !== undefined && labelsFile !== undefined)
+    throw argumentError('--labels-file', 'be left out beside --labels', labelsFile)
+  if (template !== undefined && named !== undefined)
+    throw argumentError('--templates', 'be left out beside --template', named)
+  const chosen = set === undefined ? undefined : await promptSet(set as PromptSetName)
+  const list =
+    labels !== undefined
+      ? labels
+          .split(',')
+          .map(label => label.trim())
+          .filter(label => label !== '')
+      : labelsFile !== undefined
+        ? await fileLabels(labelsFile)
+        : chosen && [...chosen.labels]
+  if (list?.length === 0)
+    throw argumentError(
+      labels !== undefined ? '--labels' : '--labels-file',
+      labels !== undefined ? 'have labels with commas between them' : 'have labels, one a line',
+      labels ?? labelsFile,
+    )
+  const words =
+    named && templates[oneOf('--templates', named, Object.keys(templates)) as keyof typeof templates]
+  const prompts = template ?? words ?? chosen?.templates
+  return { ...(list ? { labels: list } : {}), ...(prompts ? { templates: prompts } : {}) }
+}

@@ -1,0 +1,204 @@
+/** Labelled pictures to measure on: a folder per class, a CSV, a WebDataset tar, or the caller's own. */
+
+import { createReadStream } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { dirname, extname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { argumentError, ClipError } from '../errors.js'
+import type { ImageInput } from '../image/input.js'
+
+/** A picture and what it shows. */
+export interface Sample {
+  image: ImageInput
+  /** Its class, or for retrieval its caption. */
+  label: string
+  /** What reports call it: a path, or its name in an archive. */
+  name?: string
+  /** Where a data set says so: 'train', 'validation' or 'test', as it spells them. */
+  split?: string
+}
+
+/** What `evaluate` reads: more than once, always in the same order. */
+export interface Dataset {
+  /** What reports call it. */
+  readonly name: string
+  samples(signal?: AbortSignal): AsyncIterable<Sample>
+}
+
+const pictures = new Set(['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff', '.svg'])
+const inArchive = new Set(['.png', '.jpg', '.jpeg', '.webp'])
+/** As for picture files anywhere; a label is a line. */
+const mostPictureBytes = 256 * 2 ** 20
+const mostLabelBytes = 2 ** 20
+
+const fault = (file: string, message: string, cause?: unknown) =>
+  new ClipError('ERR_CLIP_INPUT', `${file}: ${message}`, { file, cause })
+
+/** In the order of the letters' codes, so that no machine's language changes which pictures are drawn. */
+const byCode = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+async function* folder(root: string, signal?: AbortSignal): AsyncGenerator<Sample> {
+  const classes = (await readdir(root, { withFileTypes: true }))
+    .filter(entry => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(entry => entry.name)
+    .sort(byCode)
+  let found = false
+  for (const label of classes) {
+    const files = (await readdir(join(root, label), { recursive: true })).sort(byCode)
+    signal?.throwIfAborted()
+    for (const file of files) {
+      if (!pictures.has(extname(file).toLowerCase())) continue
+      found = true
+      yield { image: join(root, label, file), label, name: join(label, file) }
+    }
+  }
+  if (!found) throw fault(root, 'has no folders of pictures: one folder for each class is expected')
+}
+
+async function* csv(file: string, signal?: AbortSignal): AsyncGenerator<Sample> {
+  const { parse } = await import('csv-parse')
+  const source = createReadStream(file)
+  const rows = parse({
+    columns: true,
+    bom: true,
+    skip_empty_lines: true,
+    trim: true,
+    max_record_size: 2 ** 20,
+  })
+  source.on('error', error => rows.destroy(error))
+  source.pipe(rows)
+  const base = dirname(file)
+  let line = 1
+  try {
+    for await (const row of rows as AsyncIterable<Record<string, string>>) {
+      signal?.throwIfAborted()
+      line++
+      const { file: path, split } = row
+      const label = row.label ?? row.text ?? row.caption
+      if (path === undefined || label === undefined)
+        throw fault(file, 'expected columns `file` and `label` (or `text`) in its first line')
+      if (path === '' || label === '')
+        throw fault(file, `row ${line} has no ${path === '' ? 'file' : 'label'}`)
+      yield { image: resolve(base, path), label, name: path, ...(split ? { split } : {}) }
+    }
+  } catch (cause) {
+    if (cause instanceof ClipError || signal?.aborted) throw cause
+    throw fault(file, `can't be read as CSV (${(cause as Error).message})`, cause)
+  } finally {
+    source.destroy()
+    rows.destroy()
+  }
+}
+
+async function bytesOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  for await (const piece of entry) pieces.push(piece as Buffer)
+  return Buffer.concat(pieces)
+}
+
+/** One sample is all members with one name before its first dot, next to each other; at most one is in memory. */
+async function* webDataset(file: string, signal?: AbortSignal): AsyncGenerator<Sample> {
+  const { extract } = await import('tar-stream')
+  const source = createReadStream(file)
+  const entries = extract()
+  source.on('error', error => entries.destroy(error))
+  source.pipe(entries)
+  let key: string | undefined
+  let image: Buffer | undefined
+  let label: string | undefined
+  let found = 0
+  const finished = (): Sample | undefined => {
+    if (key === undefined) return undefined
+    if (image && label !== undefined) return { image, label, name: key }
+    if (image || label !== undefined)
+      throw fault(
+        file,
+        `sample ${key} has no ${image ? 'label (.cls or .txt)' : 'picture (.jpg, .png or .webp)'}`,
+      )
+    return undefined
+  }
+  try {
+    for await (const entry of entries) {
+      signal?.throwIfAborted()
+      const { name, type, size = 0 } = entry.header
+      const base = name.slice(name.lastIndexOf('/') + 1)
+      const dot = base.indexOf('.')
+      if ((type && type !== 'file') || dot < 1) {
+        entry.resume()
+        continue
+      }
+      const own = name.slice(0, name.length - base.length + dot)
+      if (own !== key) {
+        const sample = finished()
+        if (sample) {
+          found++
+          yield sample
+        }
+        key = own
+        image = undefined
+        label = undefined
+      }
+      const extension = extname(base).toLowerCase()
+      const isPicture = inArchive.has(extension)
+      const isLabel = extension === '.cls' || extension === '.txt'
+      const most = isPicture ? mostPictureBytes : mostLabelBytes
+      if ((isPicture || isLabel) && size > most)
+        throw fault(file, `${name} has ${size} bytes; at most ${most} are read`)
+      if (isPicture) image = await bytesOf(entry)
+      // Where a sample has both, .cls is the class and .txt its caption.
+      else if (extension === '.cls' || (isLabel && label === undefined))
+        label = (await bytesOf(entry)).toString('utf8').trim()
+      else entry.resume()
+    }
+    const sample = finished()
+    if (sample) {
+      found++
+      yield sample
+    }
+  } catch (cause) {
+    if (cause instanceof ClipError || signal?.aborted) throw cause
+    throw fault(file, `can't be read as a tar archive (${(cause as Error).message})`, cause)
+  } finally {
+    source.destroy()
+    entries.destroy()
+  }
+  if (found === 0) throw fault(file, 'has no samples: pairs like 000.png and 000.cls are expected')
+}
+
+/**
+ * Opens a folder with a folder per class, a CSV with the columns `file` (relative to it), `label` (or `text`) and, if it
+ * has one, `split`, or a WebDataset tar (.jpg, .png or .webp with .cls or .txt). Pictures are read as they are needed.
+ * Rejects with ClipError ERR_CLIP_INPUT when it is none of them.
+ */
+export async function openDataset(source: string | URL): Promise<Dataset> {
+  if (typeof source !== 'string' && !(source instanceof URL))
+    throw argumentError('dataset', 'be a path, or { name, samples }', source)
+  const path = source instanceof URL ? fileURLToPath(source) : source
+  const stats = await stat(path).catch(cause => {
+    throw fault(path, `can't be opened (${cause.code ?? cause.message})`, cause)
+  })
+  const kind = extname(path).toLowerCase()
+  const read = stats.isDirectory() ? folder : kind === '.csv' ? csv : kind === '.tar' ? webDataset : undefined
+  if (!read || !(stats.isDirectory() || stats.isFile()))
+    throw fault(path, 'is no data set: a folder with a folder per class, a .csv or a .tar is expected')
+  return { name: path, samples: signal => read(path, signal) }
+}
+
+/** What the caller gave, as a data set: samples in an array are one too. */
+export async function datasetOf(source: unknown): Promise<Dataset> {
+  if (Array.isArray(source)) {
+    source.forEach((sample, i) => {
+      if (sample === null || typeof sample !== 'object' || typeof sample.label !== 'string')
+        throw argumentError(`dataset[${i}]`, 'be { image, label }', sample)
+    })
+    const list = source as Sample[]
+    return {
+      name: `${list.length} samples`,
+      async *samples() {
+        yield* list
+      },
+    }
+  }
+  if (typeof (source as Dataset | undefined)?.samples === 'function') return source as Dataset
+  return openDataset(source as string)
+}

@@ -1,0 +1,403 @@
+/** How well a model does on labelled pictures: from names alone, from a few examples, and as a search in both directions. */
+
+import type { Classifier } from '../classifier.js'
+import type { Clip } from '../clip.js'
+import { Embeddings } from '../embeddings.js'
+import { argumentError, ClipError } from '../errors.js'
+import type { ImageInput } from '../image/input.js'
+import { cosineTopK } from '../kernels/cosine.js'
+import type { Label } from '../labels.js'
+import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
+import type { Template } from '../prompts.js'
+import { type Dataset, datasetOf, type Sample } from './dataset.js'
+import { type Classification, ClassificationMetrics, drawShots, type Recall, recall } from './metrics.js'
+
+export const evaluationTasks = ['zeroshot', 'fewshot', 'probe', 'retrieval'] as const
+export type EvaluationTask = (typeof evaluationTasks)[number]
+
+export interface EvaluateOptions {
+  /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
+  task?: EvaluationTask
+  /** What the labels of the data set stand for, as `clip.classifier` takes them; default the labels, in their order. */
+  labels?: readonly Label[]
+  /** Default the label as it is. A linear probe has none. */
+  templates?: Template | readonly Template[]
+  /**
+   * Examples of each class to learn from, drawn with `seed`: among those that the data set marks 'train', else among all;
+   * the rest is the test. Default: all that are marked 'train'; 16 where none is. A class without more than `shots`
+   * keeps one picture for the test.
+   */
+  shots?: number
+  /** Default 1. */
+  seed?: number
+  /** Of the linear probe; default as `clip.linearProbe`. */
+  C?: number
+  /** At most so many samples, the first of the data set. */
+  limit?: number
+  signal?: AbortSignal
+  onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
+}
+
+/** A picture that was put under a wrong label. */
+export interface Mistake {
+  name: string
+  label: string
+  predicted: string
+  /** Of the wrong label. */
+  probability: number
+  image: ImageInput
+}
+
+interface Evaluated {
+  dataset: string
+  /** Of the model. */
+  fingerprint: string
+  /** Pictures that could not be read, by name; they count nowhere. */
+  failed: { name: string; message: string }[]
+}
+
+export interface ClassificationReport extends Evaluated, Classification {
+  task: 'zeroshot' | 'fewshot' | 'probe'
+  labels: string[]
+  /** What was learned, and from how many pictures. */
+  learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
+  /** The surest of the wrong answers, at most 24. */
+  mistakes: Mistake[]
+}
+
+export interface RetrievalReport extends Evaluated {
+  task: 'retrieval'
+  images: number
+  /** Distinct captions. */
+  texts: number
+  /** A picture finds its caption; a caption finds one of its pictures. */
+  imageToText: Recall
+  textToImage: Recall
+}
+
+export type Evaluation = ClassificationReport | RetrievalReport
+
+const window = 256
+const mostMistakes = 24
+/** Bytes of a picture that a mistake may keep in memory. */
+const mostKept = 32 * 1024
+
+interface Call {
+  clip: Clip
+  dataset: Dataset
+  task: EvaluationTask
+  labels: readonly Label[] | undefined
+  templates: EvaluateOptions['templates']
+  shots: number | undefined
+  seed: number
+  C: number | undefined
+  limit: number
+  signal: AbortSignal | undefined
+  onProgress: NonNullable<EvaluateOptions['onProgress']>
+  failed: Evaluated['failed']
+}
+
+async function* samples(call: Call): AsyncGenerator<Sample> {
+  let left = call.limit
+  if (left === 0) return
+  for await (const sample of call.dataset.samples(call.signal)) {
+    call.signal?.throwIfAborted()
+    yield sample
+    if (--left === 0) return
+  }
+}
+
+const nameOf = (sample: Sample, i: number) =>
+  sample.name ?? (typeof sample.image === 'string' ? sample.image : `picture ${i}`)
+
+const signalOf = (call: Call) => (call.signal ? { signal: call.signal } : {})
+const templatesOf = (call: Call) => (call.templates === undefined ? {} : { templates: call.templates })
+
+const labelName = (label: Label): string =>
+  typeof label === 'string' ? label : Array.isArray(label) ? label[0]! : (label as { label: string }).label
+
+/** Which samples are learned from, by number; undefined where the task learns nothing. */
+function trainingSet(
+  call: Call,
+  labels: readonly string[],
+  splits: readonly string[],
+): Set<number> | undefined {
+  if (call.task === 'zeroshot') return undefined
+  const marked = splits.flatMap((split, i) => (split === 'train' ? [i] : []))
+  if (marked.length === 0) return new Set(drawShots(labels, call.shots ?? 16, call.seed))
+  if (call.shots === undefined) return new Set(marked)
+  const drawn = drawShots(
+    marked.map(i => labels[i]!),
+    call.shots,
+    call.seed,
+    0,
+  )
+  return new Set(drawn.map(i => marked[i]!))
+}
+
+/** Features of the samples to learn from, in windows; those that can't be read are left out and named. */
+async function examples(call: Call, chosen: Set<number>) {
+  const output = call.task === 'probe' ? ('pooled' as const) : ('embedding' as const)
+  const rows: Float32Array[] = []
+  const labels: string[] = []
+  let part: Sample[] = []
+  let done = 0
+  const encode = async () => {
+    const images = part.map(s => s.image)
+    const features = (await call.clip.encodeImage(images, {
+      output,
+      errors: 'collect',
+      ...signalOf(call),
+    })) as Embeddings
+    part.forEach((sample, i) => {
+      const error = features.errors?.[i]
+      if (error) call.failed.push({ name: nameOf(sample, i), message: error.message })
+      else {
+        rows.push(features.row(i).slice())
+        labels.push(sample.label)
+      }
+    })
+    done += part.length
+    part = []
+    call.onProgress({ stage: 'learn', done, total: chosen.size })
+  }
+  let i = 0
+  for await (const sample of samples(call)) {
+    if (chosen.has(i++)) part.push(sample)
+    if (part.length === window) await encode()
+  }
+  if (part.length > 0) await encode()
+  const width = rows[0]?.length ?? 0
+  const data = new Float32Array(rows.length * width)
+  rows.forEach((row, r) => {
+    data.set(row, r * width)
+  })
+  return { images: new Embeddings(data, [rows.length, width] as const), labels }
+}
+
+async function classifierFor(
+  call: Call,
+  names: Label[],
+  chosen: Set<number> | undefined,
+): Promise<Classifier> {
+  if (!chosen)
+    return call.clip.classifier(names, {
+      ...templatesOf(call),
+      ...signalOf(call),
+      onProgress: p => call.onProgress({ stage: 'texts', ...p }),
+    })
+  const given = await examples(call, chosen)
+  if (call.task === 'probe')
+    return call.clip.linearProbe(given, { ...(call.C === undefined ? {} : { C: call.C }), ...signalOf(call) })
+  return call.clip.tipAdapter(given, { labels: names, ...templatesOf(call), ...signalOf(call) })
+}
+
+const kept = (image: ImageInput): ImageInput =>
+  image instanceof Uint8Array && image.byteLength > mostKept ? '' : image
+
+async function classification(call: Call): Promise<ClassificationReport> {
+  const truths: string[] = []
+  const splits: string[] = []
+  for await (const sample of samples(call)) {
+    truths.push(sample.label)
+    splits.push(sample.split ?? '')
+  }
+  if (truths.length === 0) throw argumentError('dataset', 'have one sample or more', '=none')
+  const names: Label[] = call.labels ? [...call.labels] : [...new Set(truths)]
+  const known = new Set(names.map(labelName))
+  const stranger = truths.findIndex(label => !known.has(label))
+  if (stranger >= 0)
+    throw argumentError(
+      'labels',
+      `have the data set's ${JSON.stringify(truths[stranger])}`,
+      '=labels without it',
+    )
+  const chosen = trainingSet(call, truths, splits)
+  const hasSplit = splits.includes('test')
+  /** With splits, only 'test' is a test: what was not drawn of 'train' is too near to what was. */
+  const isTest = (i: number) => !chosen?.has(i) && (!hasSplit || splits[i] === 'test')
+  const total = truths.reduce((sum, _, i) => sum + Number(isTest(i)), 0)
+  if (total === 0) throw argumentError('shots', 'leave pictures for the test', call.shots ?? 'all')
+  const classifier = await classifierFor(call, names, chosen)
+  const index = new Map(classifier.labels.map((label, i) => [label, i]))
+  const metrics = new ClassificationMetrics(classifier.labels)
+  const mistakes: Mistake[] = []
+  const waiting: { sample: Sample; i: number }[] = []
+  async function* tests() {
+    let i = -1
+    for await (const sample of samples(call)) {
+      i++
+      if (!isTest(i)) continue
+      waiting.push({ sample, i })
+      yield sample.image
+    }
+  }
+  let done = 0
+  for await (const item of classifier.stream(tests(), { topK: 5, ...signalOf(call) })) {
+    const { sample, i } = waiting.shift()!
+    call.onProgress({ stage: 'test', done: ++done, total })
+    if (item.error) {
+      call.failed.push({ name: nameOf(sample, i), message: item.error.message })
+      continue
+    }
+    const [first] = item.predictions
+    // A label without an example is one that a probe can't know: its pictures are wrong answers.
+    const truth = index.get(sample.label)
+    if (truth === undefined)
+      throw argumentError('shots', `leave an example of ${JSON.stringify(sample.label)}`, '=none')
+    metrics.add({ truth, best: item.predictions.map(p => p.index), confidence: first!.score })
+    if (first!.index === truth) continue
+    if (mistakes.length === mostMistakes && first!.score <= mistakes.at(-1)!.probability) continue
+    mistakes.push({
+      name: nameOf(sample, i),
+      label: sample.label,
+      predicted: first!.label,
+      probability: first!.score,
+      image: kept(sample.image),
+    })
+    mistakes.sort((a, b) => b.probability - a.probability)
+    if (mistakes.length > mostMistakes) mistakes.pop()
+  }
+  const result = metrics.result()
+  if (result.count === 0) throw unreadable(call)
+  return {
+    task: call.task as ClassificationReport['task'],
+    dataset: call.dataset.name,
+    fingerprint: call.clip.info.fingerprint,
+    labels: [...classifier.labels],
+    ...(chosen
+      ? {
+          learned: {
+            examples: chosen.size,
+            shots: call.shots ?? (splits.includes('train') ? ('all' as const) : 16),
+            seed: call.seed,
+            settings: classifier.settings,
+          },
+        }
+      : {}),
+    ...result,
+    mistakes,
+    failed: call.failed,
+  }
+}
+
+function unreadable(call: Call): ClipError {
+  const first = call.failed[0]
+  return new ClipError(
+    'ERR_CLIP_IMAGE',
+    `no picture of ${call.dataset.name} could be read: ${first?.message ?? 'there is none'}`,
+    {
+      file: call.dataset.name,
+    },
+  )
+}
+
+/** Embeddings of all pictures are in memory: 4 * embedDim bytes for each. */
+async function retrieval(call: Call): Promise<RetrievalReport> {
+  const { clip } = call
+  const { embedDim: dim, logitScale } = clip.info
+  let count = 0
+  for await (const _ of samples(call)) count++
+  const images = new Float32Array(count * dim)
+  const captions: string[] = []
+  let part: Sample[] = []
+  let done = 0
+  const encode = async () => {
+    const e = await clip.encodeImage(
+      part.map(s => s.image),
+      { errors: 'collect', ...signalOf(call) },
+    )
+    part.forEach((sample, i) => {
+      const error = e.errors?.[i]
+      if (error) call.failed.push({ name: nameOf(sample, done + i), message: error.message })
+      else {
+        images.set(e.row(i), captions.length * dim)
+        captions.push(sample.label)
+      }
+    })
+    done += part.length
+    part = []
+    call.onProgress({ stage: 'test', done, total: count })
+  }
+  for await (const sample of samples(call)) {
+    part.push(sample)
+    if (part.length === window) await encode()
+  }
+  if (part.length > 0) await encode()
+  const rows = captions.length
+  if (rows === 0) throw unreadable(call)
+  const texts = [...new Set(captions)]
+  const owner = new Map(texts.map((text, i) => [text, i]))
+  const belongs = Int32Array.from(captions, caption => owner.get(caption)!)
+  const { embeddings } = await clip.classifier(texts, {
+    ...templatesOf(call),
+    ...signalOf(call),
+    onProgress: p => call.onProgress({ stage: 'texts', ...p }),
+  })
+  const found = images.subarray(0, rows * dim)
+  const search = async (queries: Float32Array, n: number, classes: Float32Array, of: number) => {
+    const k = Math.min(10, of)
+    const { index } = await cosineTopK({
+      queries,
+      rows: n,
+      dim,
+      classes,
+      classCount: of,
+      k,
+      logitScale,
+      as: 'cosine',
+    })
+    call.signal?.throwIfAborted()
+    return { index, k }
+  }
+  const toText = await search(found, rows, embeddings.data, texts.length)
+  const toImage = await search(embeddings.data, texts.length, found, rows)
+  return {
+    task: 'retrieval',
+    dataset: call.dataset.name,
+    fingerprint: clip.info.fingerprint,
+    images: rows,
+    texts: texts.length,
+    imageToText: recall(toText.index, rows, toText.k, (image, text) => belongs[image] === text),
+    textToImage: recall(toImage.index, texts.length, toImage.k, (text, image) => belongs[image] === text),
+    failed: call.failed,
+  }
+}
+
+/**
+ * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
+ * samples. Pictures are read as they are needed, so an archive may be larger than memory; it is read two or three times.
+ *
+ * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single pictures that can't are in `failed`),
+ * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.
+ */
+export async function evaluate(
+  clip: Clip,
+  dataset: string | URL | Dataset | readonly Sample[],
+  options?: EvaluateOptions,
+): Promise<Evaluation> {
+  const o = checkOptions(options, [
+    ...['task', 'labels', 'templates', 'shots', 'seed', 'C', 'limit', 'signal', 'onProgress'],
+  ])
+  const signal = checkSignal(o.signal)
+  const task = oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
+  if (o.labels !== undefined && task === 'retrieval')
+    throw argumentError('labels', "be left out for 'retrieval', whose texts are the data set's", o.labels)
+  if (o.labels !== undefined && !Array.isArray(o.labels))
+    throw argumentError('labels', 'be an array of one label or more', o.labels)
+  const call: Call = {
+    clip,
+    dataset: await datasetOf(dataset),
+    task,
+    labels: o.labels,
+    templates: o.templates,
+    shots: o.shots === undefined ? undefined : integer('shots', o.shots, 1),
+    seed: integer('seed', o.seed ?? 1, 0),
+    C: o.C,
+    limit: o.limit === undefined ? Number.POSITIVE_INFINITY : integer('limit', o.limit, 1),
+    signal,
+    onProgress: callback('onProgress', o.onProgress) ?? (() => {}),
+    failed: [],
+  }
+  return task === 'retrieval' ? retrieval(call) : classification(call)
+}

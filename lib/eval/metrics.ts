@@ -1,0 +1,184 @@
+/** The arithmetic of evaluation, apart from models and files. */
+
+/** What a classifier said of one picture: the best labels, best first, by index. */
+export interface Answer {
+  truth: number
+  best: readonly number[]
+  /** Probability of the best. */
+  confidence: number
+}
+
+export interface ClassAccuracy {
+  label: string
+  /** Pictures of it. */
+  count: number
+  right: number
+  /** right / count; null without pictures. */
+  accuracy: number | null
+}
+
+export interface Confusion {
+  label: string
+  predicted: string
+  count: number
+}
+
+/** Answers whose probability lies above `from` and at most at `to`. */
+export interface CalibrationBin {
+  from: number
+  to: number
+  count: number
+  /** Part of them that is right; null when there are none. */
+  accuracy: number | null
+  /** Mean probability of them; null when there are none. */
+  confidence: number | null
+}
+
+export interface Calibration {
+  /** Expected calibration error (Guo et al., 2017): mean of |accuracy - confidence| over answers, by bins. */
+  ece: number
+  bins: CalibrationBin[]
+}
+
+export interface Classification {
+  /** Pictures with an answer. */
+  count: number
+  top1: number
+  /** The truth among the five best; with five labels or fewer always 1. */
+  top5: number
+  /** Mean of the classes' accuracies, over those that have pictures. */
+  meanPerClass: number
+  perClass: ClassAccuracy[]
+  /** All pairs that occur, right answers (label = predicted) among them, the most frequent first. */
+  confusion: Confusion[]
+  calibration: Calibration
+}
+
+/** Counts answers as they come; memory grows with the labels and the pairs that are confused, not with the answers. */
+export class ClassificationMetrics {
+  readonly #labels: readonly string[]
+  readonly #counts: Int32Array
+  readonly #right: Int32Array
+  readonly #pairs = new Map<number, number>()
+  readonly #bins: { count: number; right: number; confidence: number }[]
+  #count = 0
+  #top5 = 0
+
+  constructor(labels: readonly string[], bins = 15) {
+    this.#labels = labels
+    this.#counts = new Int32Array(labels.length)
+    this.#right = new Int32Array(labels.length)
+    this.#bins = Array.from({ length: bins }, () => ({ count: 0, right: 0, confidence: 0 }))
+  }
+
+  add({ truth, best, confidence }: Answer): void {
+    const first = best[0]!
+    const right = Number(first === truth)
+    this.#count++
+    this.#counts[truth]!++
+    this.#right[truth]! += right
+    if (best.slice(0, 5).includes(truth)) this.#top5++
+    const pair = truth * this.#labels.length + first
+    this.#pairs.set(pair, (this.#pairs.get(pair) ?? 0) + 1)
+    const n = this.#bins.length
+    const bin = this.#bins[Math.max(0, Math.min(n - 1, Math.ceil(confidence * n) - 1))]!
+    bin.count++
+    bin.right += right
+    bin.confidence += confidence
+  }
+
+  /** NaN for the accuracies when nothing was added. */
+  result(): Classification {
+    const n = this.#labels.length
+    const perClass = this.#labels.map((label, i) => ({
+      label,
+      count: this.#counts[i]!,
+      right: this.#right[i]!,
+      accuracy: this.#counts[i]! > 0 ? this.#right[i]! / this.#counts[i]! : null,
+    }))
+    const seen = perClass.filter(c => c.count > 0)
+    const bins = this.#bins.map(({ count, right, confidence }, i) => ({
+      from: i / this.#bins.length,
+      to: (i + 1) / this.#bins.length,
+      count,
+      accuracy: count > 0 ? right / count : null,
+      confidence: count > 0 ? confidence / count : null,
+    }))
+    const gaps = bins.reduce((sum, b) => sum + b.count * Math.abs((b.accuracy ?? 0) - (b.confidence ?? 0)), 0)
+    return {
+      count: this.#count,
+      top1: perClass.reduce((sum, c) => sum + c.right, 0) / this.#count,
+      top5: this.#top5 / this.#count,
+      meanPerClass: seen.reduce((sum, c) => sum + c.accuracy!, 0) / seen.length,
+      perClass,
+      confusion: [...this.#pairs]
+        .map(([pair, count]) => ({
+          label: this.#labels[Math.floor(pair / n)]!,
+          predicted: this.#labels[pair % n]!,
+          count,
+        }))
+        .sort((a, b) => b.count - a.count),
+      calibration: { ece: gaps / this.#count, bins },
+    }
+  }
+}
+
+/** Part of the queries that find something that belongs to them among the k best. */
+export interface Recall {
+  recall1: number
+  recall5: number
+  recall10: number
+}
+
+/**
+ * `best`: (queries, k) indices, best first, -1 or nothing where there are fewer; `belongs(query, item)` says what is
+ * right.
+ */
+export function recall(
+  best: ArrayLike<number>,
+  queries: number,
+  k: number,
+  belongs: (query: number, item: number) => boolean,
+): Recall {
+  const found = [0, 0, 0]
+  for (let q = 0; q < queries; q++)
+    for (let j = 0; j < k; j++)
+      if (belongs(q, best[q * k + j]!)) {
+        for (const [i, most] of [1, 5, 10].entries()) if (j < most) found[i]!++
+        break
+      }
+  return { recall1: found[0]! / queries, recall5: found[1]! / queries, recall10: found[2]! / queries }
+}
+
+/** The same numbers for the same seed everywhere, in [0, 1) (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+/** Indices of up to `shots` examples of each label, drawn without return; sorted. One of each label is left if it can be. */
+export function drawShots(labels: readonly string[], shots: number, seed: number, leave = 1): number[] {
+  const byLabel = new Map<string, number[]>()
+  labels.forEach((label, i) => {
+    const list = byLabel.get(label)
+    if (list) list.push(i)
+    else byLabel.set(label, [i])
+  })
+  const random = seededRandom(seed)
+  const drawn: number[] = []
+  for (const list of byLabel.values()) {
+    const take = Math.min(shots, Math.max(1, list.length - leave))
+    for (let i = 0; i < take; i++) {
+      const j = i + Math.floor(random() * (list.length - i))
+      ;[list[i], list[j]] = [list[j]!, list[i]!]
+      drawn.push(list[i]!)
+    }
+  }
+  return drawn.sort((a, b) => a - b)
+}

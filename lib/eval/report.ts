@@ -1,0 +1,146 @@
+/** An evaluation as one HTML file that needs nothing else: no scripts, no other files, no network. */
+
+import { open } from 'node:fs/promises'
+import type { ImageInput } from '../image/input.js'
+import type { ClassificationReport, Evaluation, RetrievalReport } from './evaluate.js'
+import { classPlot, confusionPlot, mostConfused, reliabilityPlot, xml } from './plots.js'
+
+/** Bytes of a picture that is shown; larger ones are named only. */
+const mostPicture = 32 * 1024
+const mostClasses = 40
+
+const percent = (x: number) => `${(100 * x).toFixed(1)} %`
+
+const style = `body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem}
+p.about{color:#666;margin:.2rem 0;overflow-wrap:anywhere}
+dl.figures{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}
+dl.figures div{background:#f3f6f9;border-radius:8px;padding:.6rem 1rem}
+dl.figures dt{color:#666;font-size:.85rem}dl.figures dd{margin:0;font-size:1.4rem}
+table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #e6e6e6}
+td:first-child,th:first-child,.pairs td:nth-child(2),.pairs th:nth-child(2){text-align:left}
+.plots{display:flex;flex-wrap:wrap;gap:2rem;align-items:flex-start}
+.scroll{overflow-x:auto}
+.mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:1rem}
+figure{margin:0;border:1px solid #e0e0e0;border-radius:8px;padding:.6rem;overflow-wrap:anywhere}
+figure img{display:block;width:96px;height:96px;object-fit:contain;margin:0 auto .4rem;image-rendering:auto}
+figcaption{font-size:.8rem}.wrong{color:#b03020}.none{width:96px;height:96px;line-height:96px;text-align:center;color:#999;margin:0 auto .4rem;font-size:.8rem}`
+
+function mime(bytes: Uint8Array): string | undefined {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(12, bytes.byteLength)).toString('latin1')
+  if (start.startsWith('\u0089PNG')) return 'image/png'
+  if (start.startsWith('\u00ff\u00d8\u00ff')) return 'image/jpeg'
+  if (start.startsWith('GIF8')) return 'image/gif'
+  if (start.startsWith('RIFF') && start.slice(8) === 'WEBP') return 'image/webp'
+  return undefined
+}
+
+/** A small picture that browsers show as it is; otherwise undefined. */
+async function dataUrl(image: ImageInput): Promise<string | undefined> {
+  let bytes: Uint8Array | undefined
+  if (image instanceof Uint8Array) bytes = image
+  else if (typeof image === 'string' && image !== '') {
+    const file = await open(image).catch(() => undefined)
+    try {
+      const stats = await file?.stat()
+      if (file && stats?.isFile() && stats.size <= mostPicture) bytes = await file.readFile()
+    } finally {
+      await file?.close()
+    }
+  }
+  const type = bytes && bytes.byteLength <= mostPicture ? mime(bytes) : undefined
+  return type && `data:${type};base64,${Buffer.from(bytes!).toString('base64')}`
+}
+
+const figures = (all: readonly (readonly [string, string])[]) =>
+  `<dl class="figures">${all.map(([name, value]) => `<div><dt>${xml(name)}</dt><dd>${xml(value)}</dd></div>`).join('')}</dl>`
+
+async function mistakes(report: ClassificationReport): Promise<string> {
+  if (report.mistakes.length === 0) return '<p>None.</p>'
+  const shown: string[] = []
+  for (const m of report.mistakes) {
+    const url = await dataUrl(m.image)
+    const picture = url ? `<img src="${url}" alt="${xml(m.label)}">` : '<div class="none">not shown</div>'
+    shown.push(
+      `<figure>${picture}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> (${percent(m.probability)})<br>${xml(m.name)}</figcaption></figure>`,
+    )
+  }
+  return `<div class="mistakes">${shown.join('\n')}</div>`
+}
+
+function reliabilityTable({ calibration }: ClassificationReport): string {
+  const rows = calibration.bins
+    .filter(b => b.count > 0)
+    .map(
+      b =>
+        `<tr><td>${percent(b.from)} to ${percent(b.to)}</td><td>${b.count}</td><td>${percent(b.confidence!)}</td><td>${percent(b.accuracy!)}</td></tr>`,
+    )
+  return `<table class="reliability"><tr><th>probability</th><th>answers</th><th>mean</th><th>right</th></tr>${rows.join('')}</table>`
+}
+
+async function classification(report: ClassificationReport): Promise<string> {
+  const shown = mostConfused(report.confusion, report.labels, mostClasses)
+  const tested = report.perClass.filter(c => c.count > 0).length
+  const confused = report.confusion.filter(c => c.label !== c.predicted).slice(0, 15)
+  return `${figures([
+    ['top-1', percent(report.top1)],
+    ['top-5', percent(report.top5)],
+    ['mean per class', percent(report.meanPerClass)],
+    ['calibration error', percent(report.calibration.ece)],
+    ['pictures', String(report.count)],
+    ['labels', String(report.labels.length)],
+  ])}
+<h2>Confusion matrix</h2>
+<p class="about">Rows: what the pictures show. Columns: what was said. Darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
+<div class="scroll">${confusionPlot(report.confusion, report.perClass, shown)}</div>
+<h2>Most frequent confusions</h2>
+${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>pictures</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
+<h2>Calibration</h2>
+<p class="about">Bars: how often answers of this probability are right; dots: their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
+<div class="plots">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
+<h2>Classes</h2>
+<p class="about">The least accurate first${tested > 60 ? `: 60 of ${tested}` : ''}.</p>
+<div class="scroll">${classPlot(report.perClass)}</div>
+<h2>Surest mistakes</h2>
+${await mistakes(report)}`
+}
+
+function retrieval(report: RetrievalReport): string {
+  const row = (name: string, r: RetrievalReport['imageToText']) =>
+    `<tr><td>${name}</td><td>${percent(r.recall1)}</td><td>${percent(r.recall5)}</td><td>${percent(r.recall10)}</td></tr>`
+  return `${figures([
+    ['pictures', String(report.images)],
+    ['texts', String(report.texts)],
+  ])}
+<h2>Recall</h2>
+<table><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('picture finds its text', report.imageToText)}${row('text finds a picture of it', report.textToImage)}</table>`
+}
+
+const titles = {
+  zeroshot: 'Zero-shot classification',
+  fewshot: 'Few-shot classification (Tip-Adapter)',
+  probe: 'Linear probe',
+  retrieval: 'Retrieval',
+}
+
+/** The report as HTML. Small pictures of mistakes are read and put into it. */
+export async function htmlReport(report: Evaluation): Promise<string> {
+  const learned = report.task === 'retrieval' ? undefined : report.learned
+  const about = [
+    `${report.dataset}; model ${report.fingerprint}`,
+    ...(learned
+      ? [`Learned from ${learned.examples} pictures (shots: ${learned.shots}, seed ${learned.seed}).`]
+      : []),
+    ...(report.failed.length > 0
+      ? [`${report.failed.length} pictures could not be read and are left out.`]
+      : []),
+  ]
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${titles[report.task]}</title><style>${style}</style></head><body>
+<h1>${titles[report.task]}</h1>
+${about.map(line => `<p class="about">${xml(line)}</p>`).join('\n')}
+${report.task === 'retrieval' ? retrieval(report) : await classification(report)}
+</body></html>
+`
+}
