@@ -16,15 +16,7 @@ export type { EncodeOptions, Output } from './encode.js'
 export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
 export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
 export { type Dataset, openDataset, type Sample } from './eval/dataset.js'
-export {
-  type ClassificationReport,
-  type EvaluateOptions,
-  type Evaluation,
-  type EvaluationTask,
-  evaluate,
-  type Mistake,
-  type RetrievalReport,
-} from './eval/evaluate.js'
+export { type EvaluateOptions, type EvaluationTask, evaluate } from './eval/evaluate.js'
 export type {
   Calibration,
   CalibrationBin,
@@ -34,6 +26,7 @@ export type {
   Recall,
 } from './eval/metrics.js'
 export { htmlReport } from './eval/report.js'
+export type { ClassificationReport, Evaluation, Mistake, RetrievalReport } from './eval/reports.js'
 export { availableModels, type DownloadProgress, type ModelInfo, modelInfo } from './hub/index.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
 export type { DescribedLabel, Label, LabelOf } from './labels.js'

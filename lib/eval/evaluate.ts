@@ -10,7 +10,8 @@ import type { Label } from '../labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
 import type { Template } from '../prompts.js'
 import { type Dataset, datasetOf, type Sample } from './dataset.js'
-import { type Classification, ClassificationMetrics, drawShots, type Recall, recall } from './metrics.js'
+import { ClassificationMetrics, drawShots, recall } from './metrics.js'
+import type { ClassificationReport, Evaluated, Evaluation, Mistake, RetrievalReport } from './reports.js'
 
 export const evaluationTasks = ['zeroshot', 'fewshot', 'probe', 'retrieval'] as const
 export type EvaluationTask = (typeof evaluationTasks)[number]
@@ -37,45 +38,6 @@ export interface EvaluateOptions {
   signal?: AbortSignal
   onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
 }
-
-/** A picture that was put under a wrong label. */
-export interface Mistake {
-  name: string
-  label: string
-  predicted: string
-  /** Of the wrong label. */
-  probability: number
-  image: ImageInput
-}
-
-interface Evaluated {
-  dataset: string
-  /** Of the model. */
-  fingerprint: string
-  /** Pictures that could not be read, by name; they count nowhere. */
-  failed: { name: string; message: string }[]
-}
-
-export interface ClassificationReport extends Evaluated, Classification {
-  task: 'zeroshot' | 'fewshot' | 'probe'
-  labels: string[]
-  /** What was learned, and from how many pictures. */
-  learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
-  /** The surest of the wrong answers, at most 24. */
-  mistakes: Mistake[]
-}
-
-export interface RetrievalReport extends Evaluated {
-  task: 'retrieval'
-  images: number
-  /** Distinct captions. */
-  texts: number
-  /** A picture finds its caption; a caption finds one of its pictures. */
-  imageToText: Recall
-  textToImage: Recall
-}
-
-export type Evaluation = ClassificationReport | RetrievalReport
 
 const window = 256
 const mostMistakes = 24

@@ -2,8 +2,8 @@
 
 import { open } from 'node:fs/promises'
 import type { ImageInput } from '../image/input.js'
-import type { ClassificationReport, Evaluation, RetrievalReport } from './evaluate.js'
 import { classPlot, confusionPlot, mostConfused, reliabilityPlot, xml } from './plots.js'
+import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
 /** Bytes of a picture that is shown; larger ones are named only. */
 const mostPicture = 32 * 1024
