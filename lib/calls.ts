@@ -10,6 +10,26 @@ export function nextJob(): number {
   return lastJob
 }
 
+/**
+ * One native job outside a model's queue (a load, a training, a search in a file), withdrawn when the signal is aborted.
+ * Rejects with the signal's reason.
+ */
+export async function withdrawable<T>(
+  signal: AbortSignal | undefined,
+  start: (job: number) => Promise<T>,
+  withdraw: (job: number) => void,
+): Promise<T> {
+  signal?.throwIfAborted()
+  const job = nextJob()
+  const cancel = () => withdraw(job)
+  signal?.addEventListener('abort', cancel)
+  try {
+    return await fromNative(() => start(job), signal)
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+  }
+}
+
 /** One call of the public API: any number of native jobs, withdrawn together when its signal is aborted. */
 export class Call {
   readonly signal: AbortSignal | undefined

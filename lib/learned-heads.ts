@@ -41,23 +41,9 @@ export class LinearProbeHead implements Head {
     as: ScoreKind,
     signal?: AbortSignal,
   ): Promise<Best> {
-    const [classes, width] = this.classes.shape as [number, number]
-    const logits = new Float32Array(rows * classes)
-    await fromNative(() =>
-      binding().kernels.linear({
-        x: features,
-        weight: this.classes.data,
-        bias: this.tensors.bias.data,
-        out: logits,
-        rows,
-        inFeatures: width,
-        outFeatures: classes,
-        activation: 'none',
-        threads: loaded.model.threads,
-        backend: kernelBackend(loaded),
-      }),
-    )
+    const logits = await products(loaded, features, rows, this.classes, 1, this.tensors.bias.data)
     signal?.throwIfAborted()
+    const classes = this.classes.shape[0]!
     return bestLogits(logits, rows, classes, k, learned(as), signal)
   }
 }
@@ -106,13 +92,14 @@ export class TipAdapterHead implements Head {
   }
 }
 
-/** scale * features (rows, dim) . matrix (n, dim) transposed: (rows, n). Features have length 1; keys need not. */
+/** scale * (features (rows, dim) . matrix (n, dim) transposed + bias (n)): (rows, n). */
 export async function products(
   loaded: Loaded,
   features: Float32Array,
   rows: number,
   matrix: HeadTensor,
   scale: number,
+  bias?: Float32Array,
 ): Promise<Float32Array> {
   const [n, dim] = matrix.shape as [number, number]
   const out = new Float32Array(rows * n)
@@ -120,6 +107,7 @@ export async function products(
     binding().kernels.linear({
       x: features,
       weight: matrix.data,
+      ...(bias ? { bias } : {}),
       out,
       rows,
       inFeatures: dim,

@@ -1,6 +1,6 @@
 import { withAdapter } from './adapter-file.js'
-import { binding, type Dtype, fromNative } from './binding.js'
-import { nextJob } from './calls.js'
+import { binding, type Dtype } from './binding.js'
+import { withdrawable } from './calls.js'
 import { readCheckpoint } from './checkpoint/index.js'
 import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
@@ -161,25 +161,18 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
   const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
-  signal?.throwIfAborted()
-  const job = nextJob()
-  const cancel = () => native.cancelLoad(job)
-  signal?.addEventListener('abort', cancel)
-  try {
-    const model = await fromNative(
-      () =>
-        native.loadModel(job, spec, checkpoint.preprocess, {
-          device,
-          dtype,
-          threads,
-          maxBatchRows,
-          ...(keep ? { packCache: keep } : {}),
-        }),
-      signal,
-    )
-    warnOfPackCache(model.packCache)
-    return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
-  } finally {
-    signal?.removeEventListener('abort', cancel)
-  }
+  const model = await withdrawable(
+    signal,
+    job =>
+      native.loadModel(job, spec, checkpoint.preprocess, {
+        device,
+        dtype,
+        threads,
+        maxBatchRows,
+        ...(keep ? { packCache: keep } : {}),
+      }),
+    job => native.cancelLoad(job),
+  )
+  warnOfPackCache(model.packCache)
+  return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
 }

@@ -2,7 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { binding, fromNative, type NativeMatrix } from './binding.js'
-import { nextJob } from './calls.js'
+import { withdrawable } from './calls.js'
 import { argumentError, ClipError } from './errors.js'
 import { count, word } from './kernel-arguments.js'
 import { checkOptions } from './options.js'
@@ -99,15 +99,15 @@ export async function topKOfMatrix(
   const { native, running, closed } = opened.get(matrix)!
   signal?.throwIfAborted()
   if (closed) throw new ClipError('ERR_CLIP_DISPOSED', 'This matrix was closed', { file: matrix.file })
-  const job = nextJob()
-  const cancel = () => native.cancel(job)
-  const work = fromNative(() => native.topK({ ...a, job }), signal)
+  const work = withdrawable(
+    signal,
+    job => native.topK({ ...a, job }),
+    job => native.cancel(job),
+  )
   running.add(work)
-  signal?.addEventListener('abort', cancel)
   try {
     await work
   } finally {
-    signal?.removeEventListener('abort', cancel)
     running.delete(work)
   }
 }

@@ -223,13 +223,11 @@ export async function readScalar(table: TensorTable, name: string): Promise<numb
   const bytes = await file.read(tensor.offset, ITEM_BYTES[tensor.dtype])
   switch (tensor.dtype) {
     case 'F32':
-      return bytes.readFloatLE(0)
+    case 'BF16':
+    case 'F16':
+      return weightAt(bytes, tensor.dtype, 0)
     case 'F64':
       return bytes.readDoubleLE(0)
-    case 'BF16':
-      return new Float32Array(new Uint32Array([bytes.readUInt16LE(0) << 16]).buffer)[0]
-    case 'F16':
-      return halfToNumber(bytes.readUInt16LE(0))
     case 'I32':
       return bytes.readInt32LE(0)
     case 'I64':
@@ -239,6 +237,13 @@ export async function readScalar(table: TensorTable, name: string): Promise<numb
         actual: tensor.dtype,
       })
   }
+}
+
+/** Element i of the bytes of a weight. */
+export function weightAt(bytes: Buffer, dtype: TensorView['dtype'], i: number): number {
+  if (dtype === 'F32') return bytes.readFloatLE(4 * i)
+  const bits = bytes.readUInt16LE(2 * i)
+  return dtype === 'F16' ? halfToNumber(bits) : new Float32Array(new Uint32Array([bits << 16]).buffer)[0]
 }
 
 function halfToNumber(bits: number): number {

@@ -4,8 +4,8 @@
  */
 
 import { projectionNames, writeAdapter } from '../adapter-file.js'
-import { binding, fromNative } from '../binding.js'
-import { type Call, nextJob } from '../calls.js'
+import { binding } from '../binding.js'
+import { type Call, withdrawable } from '../calls.js'
 import { Embeddings } from '../embeddings.js'
 import { checkEncode, type Loaded } from '../encode.js'
 import {
@@ -168,34 +168,27 @@ export async function adapt(
     const names = projectionNames(loaded.spec)
     const imageSide = await side(loaded, imageFeatures, names.image!, signal)
     const textSide = await side(loaded, pooledTexts, names.text!, signal)
-    const job = nextJob()
-    const cancel = () => binding().learn.cancel(job)
-    signal?.throwIfAborted()
-    signal?.addEventListener('abort', cancel)
-    try {
-      const result = await fromNative(
-        () =>
-          binding().learn.contrastive(job, {
-            images: imageSide,
-            texts: textSide,
-            pairs: n,
-            embedDim: loaded.spec.embedDim,
-            logitScale: loaded.spec.logitScale,
-            ...training,
-            threads: loaded.model.threads,
-            backend: kernelBackend(loaded),
-          }),
-        signal,
-      )
-      if (!Number.isFinite(result.loss))
-        throw argumentError('pairs', 'have finite features', '=a loss that is no number')
-      const matrix = (s: NativeSide) => new Embeddings(s.projection, [loaded.spec.embedDim, s.width] as const)
-      const projections = { image: matrix(imageSide), text: matrix(textSide) }
-      return new Adapter(result.logitScale, result.loss, projections, (adapter, file) =>
-        writeAdapter(loaded, file, adapter, { pairs: n, ...training }),
-      )
-    } finally {
-      signal?.removeEventListener('abort', cancel)
-    }
+    const result = await withdrawable(
+      signal,
+      job =>
+        binding().learn.contrastive(job, {
+          images: imageSide,
+          texts: textSide,
+          pairs: n,
+          embedDim: loaded.spec.embedDim,
+          logitScale: loaded.spec.logitScale,
+          ...training,
+          threads: loaded.model.threads,
+          backend: kernelBackend(loaded),
+        }),
+      job => binding().learn.cancel(job),
+    )
+    if (!Number.isFinite(result.loss))
+      throw argumentError('pairs', 'have finite features', '=a loss that is no number')
+    const matrix = (s: NativeSide) => new Embeddings(s.projection, [loaded.spec.embedDim, s.width] as const)
+    const projections = { image: matrix(imageSide), text: matrix(textSide) }
+    return new Adapter(result.logitScale, result.loss, projections, (adapter, file) =>
+      writeAdapter(loaded, file, adapter, { pairs: n, ...training }),
+    )
   })
 }

@@ -3,8 +3,8 @@
  * appendix A.3), solved by L-BFGS to scikit-learn's optimum.
  */
 
-import { binding, fromNative } from '../binding.js'
-import { type Call, nextJob } from '../calls.js'
+import { binding } from '../binding.js'
+import { type Call, withdrawable } from '../calls.js'
 import { Classifier } from '../classifier.js'
 import type { Embeddings } from '../embeddings.js'
 import type { Loaded } from '../encode.js'
@@ -55,32 +55,25 @@ async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: 
   const [rows, width] = p.features.shape as readonly [number, number]
   const weights = start ? start.weights.slice() : new Float32Array(p.classes * width)
   const bias = start ? start.bias.slice() : new Float32Array(p.classes)
-  const job = nextJob()
-  const cancel = () => binding().learn.cancel(job)
-  call.signal?.throwIfAborted()
-  call.signal?.addEventListener('abort', cancel)
-  try {
-    const report = await fromNative(
-      () =>
-        binding().learn.logistic(job, {
-          features: p.features.data,
-          labels: p.labels,
-          rows,
-          width,
-          classes: p.classes,
-          c,
-          maxIterations: p.maxIterations,
-          weights,
-          bias,
-          threads: loaded.model.threads,
-          backend: kernelBackend(loaded),
-        }),
-      call.signal,
-    )
-    return { weights, bias, ...report }
-  } finally {
-    call.signal?.removeEventListener('abort', cancel)
-  }
+  const report = await withdrawable(
+    call.signal,
+    job =>
+      binding().learn.logistic(job, {
+        features: p.features.data,
+        labels: p.labels,
+        rows,
+        width,
+        classes: p.classes,
+        c,
+        maxIterations: p.maxIterations,
+        weights,
+        bias,
+        threads: loaded.model.threads,
+        backend: kernelBackend(loaded),
+      }),
+    job => binding().learn.cancel(job),
+  )
+  return { weights, bias, ...report }
 }
 
 const decades = [-6, -4, -2, 0, 2, 4, 6]

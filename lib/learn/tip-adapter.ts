@@ -3,8 +3,8 @@
  * with its keys fine-tuned (Tip-Adapter-F).
  */
 
-import { binding, fromNative } from '../binding.js'
-import { type Call, nextJob } from '../calls.js'
+import { binding } from '../binding.js'
+import { type Call, withdrawable } from '../calls.js'
 import { Classifier } from '../classifier.js'
 import type { Embeddings } from '../embeddings.js'
 import type { Loaded } from '../encode.js'
@@ -91,39 +91,32 @@ async function train(
   beta: number,
 ): Promise<Float32Array> {
   const trained = keys.slice()
-  const job = nextJob()
-  const cancel = () => binding().learn.cancel(job)
-  call.signal?.throwIfAborted()
-  call.signal?.addEventListener('abort', cancel)
-  try {
-    await fromNative(
-      () =>
-        binding().learn.tipAdapter(job, {
-          features,
-          labels: owners,
-          classes: classes.data,
-          keys: trained,
-          owners,
-          rows: owners.length,
-          dim: classes.shape[1]!,
-          classCount: classes.shape[0]!,
-          keyCount: owners.length,
-          logitScale: loaded.spec.logitScale,
-          alpha,
-          beta,
-          epochs: f.epochs,
-          batch: f.batchSize,
-          rate: f.learningRate,
-          weightDecay: f.weightDecay,
-          seed: f.seed,
-          threads: loaded.model.threads,
-          backend: kernelBackend(loaded),
-        }),
-      call.signal,
-    )
-  } finally {
-    call.signal?.removeEventListener('abort', cancel)
-  }
+  await withdrawable(
+    call.signal,
+    job =>
+      binding().learn.tipAdapter(job, {
+        features,
+        labels: owners,
+        classes: classes.data,
+        keys: trained,
+        owners,
+        rows: owners.length,
+        dim: classes.shape[1]!,
+        classCount: classes.shape[0]!,
+        keyCount: owners.length,
+        logitScale: loaded.spec.logitScale,
+        alpha,
+        beta,
+        epochs: f.epochs,
+        batch: f.batchSize,
+        rate: f.learningRate,
+        weightDecay: f.weightDecay,
+        seed: f.seed,
+        threads: loaded.model.threads,
+        backend: kernelBackend(loaded),
+      }),
+    job => binding().learn.cancel(job),
+  )
   return trained
 }
 
