@@ -9,26 +9,15 @@ namespace clip::binding {
 
 inline size_t rowsOf(int n) { return static_cast<size_t>(n); }
 
+// The backend that the field `backend` names, or the best of this machine.
+const Backend& chosenBackend(const Fields& fields);  // kernels.cc
+
 // The arguments of one kernel call.
 class Call : public Fields {
  public:
   explicit Call(const Napi::CallbackInfo& info) : Fields(info[0], ""), env_(info.Env()) {
     threads_ = integer("threads", 1, kMaxThreads);
-    if (has("backend")) {
-      const std::string name = string("backend");
-      backend_ = findBackend(name);
-      std::string why;
-      if (!backend_ || !backend_->available(&why))
-        throw Error{"ERR_CLIP_BACKEND",
-                    "Backend '" + name +
-                        "' is not available: " + (backend_ ? why : "this build has none of that name"),
-                    {},
-                    "backend",
-                    {},
-                    name};
-    } else {
-      backend_ = &chooseBackend("auto");
-    }
+    backend_ = &chosenBackend(*this);
   }
 
   template <class T>

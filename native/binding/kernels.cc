@@ -167,6 +167,17 @@ Napi::Value resize(Call& c) {
 
 }  // namespace
 
+const Backend& chosenBackend(const Fields& fields) {
+  if (!fields.has("backend")) return chooseBackend("auto");
+  const std::string name = fields.string("backend");
+  const Backend* const backend = findBackend(name);
+  std::string why = "this build has none of that name";
+  if (!backend || !backend->available(&why))
+    throw Error{
+        "ERR_CLIP_BACKEND", "Backend '" + name + "' is not available: " + why, {}, "backend", {}, name};
+  return *backend;
+}
+
 Napi::Object makeKernels(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
   const auto add = [&](const char* name, Napi::Value (*op)(Call&)) {

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
-#include "binding/convert.h"
-#include "binding/job.h"
+#include "binding/kernel_call.h"
 #include "binding/surface.h"
 #include "cpu/context.h"
 #include "learn/contrastive.h"
@@ -13,17 +12,6 @@
 
 namespace clip::binding {
 namespace {
-
-const Backend& chosenBackend(const Fields& f) {
-  if (!f.has("backend")) return chooseBackend("auto");
-  const std::string name = f.string("backend");
-  const Backend* backend = findBackend(name);
-  std::string why = "this build has none of that name";
-  if (!backend || !backend->available(&why))
-    throw Error{
-        "ERR_CLIP_BACKEND", "Backend '" + name + "' is not available: " + why, {}, "backend", {}, name};
-  return *backend;
-}
 
 Napi::Value logistic(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {

@@ -10,6 +10,7 @@
 #include "binding/surface.h"
 #include "cpu/context.h"
 #include "cpu/peak.h"
+#include "held.h"
 #include "profile.h"
 
 namespace clip::binding {
@@ -71,19 +72,6 @@ Napi::Value profile(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// Memory of a backend, for the length of a measurement.
-struct Block {
-  const Backend& backend;
-  size_t bytes;
-  void* data;
-  Block(const Backend& b, size_t n) : backend(b), bytes(n), data(b.alloc(n)) {
-    if (!data) throw std::bad_alloc();
-  }
-  ~Block() { backend.free(data, bytes); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-};
-
 // linear on weights packed once: times[i] in ms. Every run takes the next of so many copies of the weight
 // that they come from memory, not from cache, as they do in a model.
 Napi::Value linear(const Napi::CallbackInfo& info) {
@@ -109,9 +97,9 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     uint32_t state = 1;
     for (float& w : weight) w = float((state = state * 1664525u + 1013904223u) >> 8) / (1 << 24) - 0.5f;
     const size_t stride = lineStride(in * bytesOf(dtype)), outStride = lineStride(out * sizeof(float));
-    Block x(backend, stride * rows), y(backend, outStride * rows);
+    Held x(backend, stride * rows), y(backend, outStride * rows);
     for (int r = 0; r < rows; ++r) {
-      auto* row = static_cast<std::byte*>(x.data) + r * stride;
+      auto* row = static_cast<std::byte*>(x.data()) + r * stride;
       for (int i = 0; i < in; ++i) {
         const float value = weight[(size_t(r) * 131 + i) % weight.size()];
         uint32_t bits;
@@ -123,10 +111,10 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
         if (dtype == Dtype::int8) std::memcpy(row + i, &byte, 1);
       }
     }
-    std::vector<std::unique_ptr<Block>> packed;
+    std::vector<std::unique_ptr<Held>> packed;
     for (int i = 0; i < copies; ++i) {
-      packed.push_back(std::make_unique<Block>(backend, backend.packedSize(dtype, in, out)));
-      backend.pack({.dst = packed.back()->data,
+      packed.push_back(std::make_unique<Held>(backend, backend.packedSize(dtype, in, out)));
+      backend.pack({.dst = packed.back()->data(),
                     .rows = weight.data(),
                     .rowStride = size_t(in),
                     .in = in,
@@ -137,11 +125,11 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     }
     for (size_t i = 0; i < times.length; ++i) {
       const auto from = std::chrono::steady_clock::now();
-      backend.linear(*context, {.x = {x.data, stride, dtype, scale.data(), zero.data()},
-                                .w = packed[i % copies]->data,
+      backend.linear(*context, {.x = {x.data(), stride, dtype, scale.data(), zero.data()},
+                                .w = packed[i % copies]->data(),
                                 .bias = bias.data(),
                                 .residual = {},
-                                .y = {y.data, outStride, Dtype::float32, nullptr, nullptr},
+                                .y = {y.data(), outStride, Dtype::float32, nullptr, nullptr},
                                 .rows = rows,
                                 .in = in,
                                 .out = out,
