@@ -1,25 +1,19 @@
 /** Classifiers on disk: labels, what was encoded or learned, and the model it belongs to. */
 
-import { fileURLToPath } from 'node:url'
 import { badCheckpoint } from './checkpoint/errors.js'
 import type { Origin } from './classifier.js'
 import type { Loaded } from './encode.js'
-import { argumentError, ClipError } from './errors.js'
+import { ClipError } from './errors.js'
 import { type Head, ZeroShotHead } from './head.js'
 import type { Json } from './json.js'
 import { pooledWidth } from './learn/examples.js'
 import { LinearProbeHead, TipAdapterHead } from './learned-heads.js'
+import { pathOf } from './options.js'
 import { TensorFile, writeTensorFile } from './tensor-file.js'
 
 const format = 'clip-native/classifier'
 /** Labels of a million floats each would be more than any model has. */
 const mostBytes = 2 ** 31
-
-export function pathOf(field: string, file: unknown): string {
-  if (typeof file === 'string' && file !== '') return file
-  if (file instanceof URL && file.protocol === 'file:') return fileURLToPath(file)
-  throw argumentError(field, 'be a path or a file: URL', file)
-}
 
 /** Refuses what was made with other weights: cosines of two models mean nothing. */
 export function checkFingerprint(own: string, file: string, what: string, fingerprint: unknown): void {

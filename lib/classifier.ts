@@ -211,6 +211,7 @@ export class Classifier<T extends string = string> {
 
   /** In windows of rows, because a head may need memory for each row and label. */
   async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
+    if (rows <= rowsPerWindow) return this.#head.best(this.#loaded, features, rows, k, as, call.signal)
     const { width } = this.#head.features
     const index = new Int32Array(rows * k)
     const value = new Float32Array(rows * k)

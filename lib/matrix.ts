@@ -1,11 +1,10 @@
 /** Matrices in files, of a million vectors and more: read in blocks, never mapped, never in memory as a whole. */
 
-import { fileURLToPath } from 'node:url'
 import { binding, fromNative, type NativeMatrix } from './binding.js'
 import { withdrawable } from './calls.js'
 import { argumentError, ClipError } from './errors.js'
 import { count, word } from './kernel-arguments.js'
-import { checkOptions } from './options.js'
+import { checkOptions, pathOf } from './options.js'
 
 export interface MatrixOptions {
   /** Byte at which the first row starts. Default 0. */
@@ -71,10 +70,7 @@ export class Matrix {
  * regular file or is too short; a call rejects with it when the file was cut later.
  */
 export async function openMatrix(file: string | URL, options: MatrixOptions): Promise<Matrix> {
-  const path = file instanceof URL && file.protocol === 'file:' ? fileURLToPath(file) : file
-  if (typeof path !== 'string' || path === '')
-    throw argumentError('file', 'be a path or a file: URL', file instanceof URL ? file.href : file)
-  if (path.includes('\0')) throw argumentError('file', 'be a path without NUL characters', path)
+  const path = pathOf('file', file)
   if (options === undefined) throw argumentError('options', 'be an object', options)
   const { offset = 0, ...given } = checkOptions(options, ['offset', 'rows', 'dim', 'dtype'])
   if (typeof offset !== 'number') throw argumentError('offset', 'be an integer', offset)

@@ -1,5 +1,6 @@
 /** Checks of what callers pass: one sentence shape, misspelt names included. Every failure is a TypeError or RangeError. */
 
+import { fileURLToPath } from 'node:url'
 import { argumentError } from './errors.js'
 
 /** Number of single-character edits between two words; what "did you mean" is made of. */
@@ -81,4 +82,13 @@ export function checkSignal(value: AbortSignal | undefined, field = 'signal'): A
     throw argumentError(field, 'be an AbortSignal', value)
   value.throwIfAborted()
   return value
+}
+
+/** The path of a file that a caller names by a path or a file: URL. */
+export function pathOf(field: string, file: unknown): string {
+  const path = file instanceof URL && file.protocol === 'file:' ? fileURLToPath(file) : file
+  if (typeof path !== 'string' || path === '')
+    throw argumentError(field, 'be a path or a file: URL', file instanceof URL ? file.href : file)
+  if (path.includes('\0')) throw argumentError(field, 'be a path without NUL characters', path)
+  return path
 }
