@@ -26,9 +26,7 @@ const library = name => {
 
 const tests = readdirSync(join(root, 'dist/test'), { recursive: true })
   .map(file => file.replaceAll('\\', '/'))
-  .filter(file =>
-    /^(kernels|checkpoint)\/.*\.test\.js$|^(binding|errors|checkpoint)\.test\.js$/.test(file),
-  )
+  .filter(file => /^(kernels|checkpoint)\/.*\.test\.js$|^(binding|errors|checkpoint)\.test\.js$/.test(file))
   .map(file => join('dist/test', file))
 const files = process.argv.length > 2 ? process.argv.slice(2) : tests
 if (files.length === 0) fail('There are no compiled tests: run npm run build:lib first.')
