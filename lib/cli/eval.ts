@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { ClipError } from '../errors.js'
 import type { EvaluationTask } from '../eval/evaluate.js'
+import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
@@ -16,7 +17,6 @@ interface EvalCommand extends ModelOptions, LabelOptions {
   json?: boolean
 }
 
-const percent = (x: number) => `${(100 * x).toFixed(1)} %`
 const worst = 10
 
 /** As the file of --json: pictures themselves are not in it. */

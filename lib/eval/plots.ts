@@ -6,7 +6,7 @@ export const xml = (text: string): string =>
   text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;')
 
 const short = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text)
-const percent = (x: number) => `${(100 * x).toFixed(1)} %`
+export const percent = (x: number) => `${(100 * x).toFixed(1)} %`
 /** Of 11 px sans-serif letters, wide ones included. */
 const letter = 6.4
 

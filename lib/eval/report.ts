@@ -2,14 +2,12 @@
 
 import { open } from 'node:fs/promises'
 import type { ImageInput } from '../image/input.js'
-import { classPlot, confusionPlot, mostConfused, reliabilityPlot, xml } from './plots.js'
+import { classPlot, confusionPlot, mostConfused, percent, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
 /** Bytes of a picture that is shown; larger ones are named only. */
 const mostPicture = 32 * 1024
 const mostClasses = 40
-
-const percent = (x: number) => `${(100 * x).toFixed(1)} %`
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem}
@@ -24,7 +22,7 @@ td:first-child,th:first-child,.pairs td:nth-child(2),.pairs th:nth-child(2){text
 .mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:1rem}
 figure{margin:0;border:1px solid #e0e0e0;border-radius:8px;padding:.6rem;overflow-wrap:anywhere}
 figure img{display:block;width:96px;height:96px;object-fit:contain;margin:0 auto .4rem;image-rendering:auto}
-figcaption{font-size:.8rem}.wrong{color:#b03020}.none{width:96px;height:96px;line-height:96px;text-align:center;color:#999;margin:0 auto .4rem;font-size:.8rem}`
+figcaption{font-size:.8rem}.wrong{color:#b03020}.sure{white-space:nowrap}.none{width:96px;height:96px;line-height:96px;text-align:center;color:#999;margin:0 auto .4rem;font-size:.8rem}`
 
 function mime(bytes: Uint8Array): string | undefined {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(12, bytes.byteLength)).toString('latin1')
@@ -62,7 +60,7 @@ async function mistakes(report: ClassificationReport): Promise<string> {
     const url = await dataUrl(m.image)
     const picture = url ? `<img src="${url}" alt="${xml(m.label)}">` : '<div class="none">not shown</div>'
     shown.push(
-      `<figure>${picture}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> (${percent(m.probability)})<br>${xml(m.name)}</figcaption></figure>`,
+      `<figure>${picture}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> <span class="sure">(${percent(m.probability)})</span><br>${xml(m.name)}</figcaption></figure>`,
     )
   }
   return `<div class="mistakes">${shown.join('\n')}</div>`
