@@ -79,12 +79,12 @@ function tensorsOf(m: ModelShape, weights: WeightBits): RandomTensor[] {
   return all.map(t => (narrow(t) ? { ...t, float16: true } : t))
 }
 
-/** To the nearest float16, ties to even; numbers below 65504. */
+/** To the nearest float16; numbers below 65504. */
 function toFloat16s(values: Float32Array): void {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length)
   for (let i = 0; i < values.length; i++) {
     if (Math.abs(values[i]!) < 2 ** -14)
-      values[i] = values[i]! + 0.75 - 0.75 // in steps of 2^-24
+      values[i] = Math.round(values[i]! * 2 ** 24) / 2 ** 24
     else bits[i] = (bits[i]! + 0xfff + ((bits[i]! >> 13) & 1)) & ~0x1fff
   }
 }
