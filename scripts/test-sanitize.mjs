@@ -1,7 +1,10 @@
 // Runs tests against build/sanitize/clip_native.node (npm run build:sanitize) with AddressSanitizer and
 // UndefinedBehaviourSanitizer preloaded, because Node itself is not built with them.
 //
-//   node scripts/test-sanitize.mjs [compiled test files]   default: the kernel, checkpoint and error tests
+//   node scripts/test-sanitize.mjs [--all] [compiled test files]   default: the kernel, checkpoint and error tests
+//
+// Without --all, as in .ci/run, which has a quarter of an hour: not the tests that run others again in processes of their
+// own or that compare numbers only, and not the plain loops of `reference` against themselves.
 //
 // The CUDA kernels' test program is not Node and is built with the sanitizers by npm run cuda:nightly.
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -24,11 +27,14 @@ const library = name => {
   return path
 }
 
+const all = process.argv.includes('--all')
+const named = process.argv.slice(2).filter(argument => argument !== '--all')
 const tests = readdirSync(join(root, 'dist/test'), { recursive: true })
   .map(file => file.replaceAll('\\', '/'))
+  .filter(file => all || !/\/(features|golden|public|tiles|architectures)\.test\.js$/.test(file))
   .filter(file => /^(kernels|checkpoint)\/.*\.test\.js$|^(binding|errors|checkpoint)\.test\.js$/.test(file))
   .map(file => join('dist/test', file))
-const files = process.argv.length > 2 ? process.argv.slice(2) : tests
+const files = named.length > 0 ? named : tests
 if (files.length === 0) fail('There are no compiled tests: run npm run build:lib first.')
 
 const { status, signal } = spawnSync(
@@ -40,6 +46,7 @@ const { status, signal } = spawnSync(
     env: {
       ...process.env,
       CLIP_NATIVE_ADDON: addon,
+      ...(all ? {} : { CLIP_TEST_WITHOUT: 'reference' }),
       LD_PRELOAD: `${library('libasan.so')}:${library('libubsan.so')}`,
       // Node frees nothing at exit. A fault must end the process, so that the run is red.
       ASAN_OPTIONS: 'detect_leaks=0:halt_on_error=1:abort_on_error=1',

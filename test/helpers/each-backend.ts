@@ -32,7 +32,8 @@ async function runOn<K extends keyof NativeKernels>(
 }
 
 /**
- * Registers one test per backend and case. A backend that this machine lacks gives one skipped test that says why.
+ * Registers one test per backend and case, but for the backend that CLIP_TEST_WITHOUT names. A backend that this machine
+ * lacks gives one skipped test that says why.
  */
 export function eachBackend<C extends { name: string }>(
   op: string,
@@ -40,6 +41,7 @@ export function eachBackend<C extends { name: string }>(
   body: (t: ExecutionContext, on: Running, c: C) => Promise<void>,
 ): void {
   for (const { name: backend, available, reason, epsilon } of binding().backends()) {
+    if (backend === process.env.CLIP_TEST_WITHOUT) continue
     if (!available) {
       test.skip(`${op} on ${backend}: not on this machine (${reason})`, () => {})
       continue
