@@ -5,15 +5,17 @@
 
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { packageRoot } from '../../lib/binding.js'
 import { type Clip, load } from '../../lib/index.js'
 import type { OnnxDtype } from './onnx-clip.js'
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js'
 import { pixels } from './pixels.js'
+import type { TransformersModule } from './transformers.js'
 
 export interface Opening {
-  side: 'ours' | 'ort'
-  /** Ours: a checkpoint folder; ORT: an ONNX file. */
+  side: 'ours' | 'ort' | 'transformers'
+  /** Ours: a checkpoint folder; ORT: an ONNX file; transformers.js: a folder of its own layout. */
   source: string
   tower: 'image' | 'text'
   dtype: 'float32' | 'bfloat16' | OnnxDtype
@@ -21,6 +23,8 @@ export interface Opening {
 }
 
 export type Case =
+  /** Of ours and transformers.js: everything from the file's name to the embedding. */
+  | { kind: 'file'; file: string }
   | { kind: 'image'; batch: number; size: number }
   /** Ours takes the strings, the rival their ids, padded to `length`. */
   | { kind: 'text'; texts: string[]; ids: number[][]; length: number }
@@ -50,6 +54,7 @@ async function openOurs(o: Opening): Promise<Runner> {
   const clip: Clip = await load(o.source, { dtype, threads: o.threads, towers: [o.tower] })
   return c => {
     const options = { normalize: false }
+    if (c.kind === 'file') return async () => (await clip.encodeImage(c.file, options)).data
     if (c.kind === 'image') {
       const image = {
         data: pixels(c.batch, c.size),
@@ -71,6 +76,7 @@ async function openOrt(o: Opening): Promise<Runner> {
     executionMode: 'sequential',
   })
   return c => {
+    if (c.kind === 'file') throw new Error('onnxruntime-node reads no pictures')
     const output = c.kind === 'image' ? 'image_embeds' : 'text_embeds'
     const feeds: Record<string, OrtTensor> =
       c.kind === 'image'
@@ -84,6 +90,35 @@ function padded(ids: number[][], length: number): BigInt64Array {
   const all = new BigInt64Array(ids.length * length)
   for (const [i, one] of ids.entries()) for (const [j, id] of one.entries()) all[i * length + j] = BigInt(id)
   return all
+}
+
+/** As its documentation says: a processor or tokenizer, then the model; strings and files, as our side. */
+async function openTransformers(o: Opening): Promise<Runner> {
+  const require = createRequire(join(packageRoot, 'bench/peers/package.json'))
+  const { env, AutoProcessor, AutoTokenizer, RawImage, ...models } = (await import(
+    pathToFileURL(require.resolve('@huggingface/transformers')).href
+  )) as TransformersModule
+  env.allowRemoteModels = false
+  const options = {
+    dtype: 'fp32',
+    device: 'cpu',
+    local_files_only: true,
+    session_options: { intraOpNumThreads: o.threads, interOpNumThreads: 1 },
+  }
+  if (o.tower === 'image') {
+    const processor = await AutoProcessor.from_pretrained(o.source, options)
+    const vision = await models.CLIPVisionModelWithProjection.from_pretrained(o.source, options)
+    return c => {
+      if (c.kind !== 'file') throw new Error('transformers.js is given files')
+      return async () => (await vision(await processor(await RawImage.read(c.file)))).image_embeds!.data
+    }
+  }
+  const tokenizer = await AutoTokenizer.from_pretrained(o.source, options)
+  const text = await models.CLIPTextModelWithProjection.from_pretrained(o.source, options)
+  return c => {
+    if (c.kind !== 'text') throw new Error('transformers.js is given texts')
+    return async () => (await text(tokenizer(c.texts, { padding: true, truncation: true }))).text_embeds!.data
+  }
 }
 
 let runner: Runner | undefined
@@ -102,7 +137,7 @@ function runOf(c: Case): () => Promise<Float32Array> {
 async function answer(r: Request): Promise<Omit<Answer, 'id'>> {
   if (r.do === 'open') {
     const start = performance.now()
-    runner = await (r.opening.side === 'ours' ? openOurs : openOrt)(r.opening)
+    runner = await { ours: openOurs, ort: openOrt, transformers: openTransformers }[r.opening.side](r.opening)
     return { times: [performance.now() - start] }
   }
   if (r.do === 'once') return { values: [...(await runOf(r.case)())], rss: process.memoryUsage().rss }

@@ -17,8 +17,19 @@ import { plotRows } from './plot.js'
 import { markdown, table } from './report.js'
 import type { Row } from './row.js'
 import { imageRows, textRows } from './towers.js'
+import { transformersRows } from './transformers.js'
 
-const groups = ['image', 'text', 'classifier', 'topk', 'jpeg', 'start', 'blocking', 'models'] as const
+const groups = [
+  'image',
+  'text',
+  'classifier',
+  'topk',
+  'jpeg',
+  'start',
+  'blocking',
+  'transformers',
+  'models',
+] as const
 type Group = (typeof groups)[number]
 
 const { values, positionals } = parseArgs({
@@ -77,6 +88,9 @@ for (const threads of threadCounts) {
   if (chosen.has('topk')) add(await topKRows(threads, effort, log))
   if (chosen.has('start')) add(await startRows(threads, effort, log))
 }
+const transformers = versionOf(folder, '@huggingface/transformers')
+if (chosen.has('transformers'))
+  for (const threads of threadCounts) add(await transformersRows(threads, transformers, effort, log))
 if (chosen.has('jpeg')) add(await jpegRows(effort, log))
 if (chosen.has('blocking')) add(await blockingRows(effort, log))
 if (chosen.has('models')) for (const threads of threadCounts) add(await modelRows(threads, effort, log))

@@ -120,7 +120,7 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
 }
 
 /** OpenAI's vocabulary from its merges alone: 256 bytes, 256 bytes at a word's end, the merges, two special tokens. */
-function* openaiVocabulary(text: string): Steps<Vocabulary> {
+function* vocabularyOfMerges(text: string): Steps<Vocabulary> {
   const vocab = new Map<string, number>()
   for (const end of ['', '</w>'])
     for (const byte of bytesInVocabularyOrder) vocab.set(byteToSymbol[byte] + end, vocab.size)
@@ -142,14 +142,17 @@ function* openaiVocabulary(text: string): Steps<Vocabulary> {
 const openaiFile = join(packageRoot, 'models', 'openai-bpe', 'merges.txt.gz')
 let openai: Promise<Tables> | undefined
 
+/** OpenAI's vocabulary from the package's file. */
+export async function openaiVocabulary(): Promise<Vocabulary> {
+  const packed = await readFile(openaiFile)
+  const text = (await promisify(gunzip)(packed, { maxOutputLength: 1 << 20 })).toString('utf8')
+  return inSlices(vocabularyOfMerges(text))
+}
+
 /** Tables of OpenAI's 49408 pieces, made at first use and shared from then on. */
 export async function openaiTables(signal?: AbortSignal): Promise<Tables> {
   // Shared by every model of the process, so one caller's abort must not undo it: the signal ends only the wait.
-  openai ??= (async () => {
-    const packed = await readFile(openaiFile)
-    const text = (await promisify(gunzip)(packed, { maxOutputLength: 1 << 20 })).toString('utf8')
-    return inSlices(buildTables(await inSlices(openaiVocabulary(text))))
-  })().catch(cause => {
+  openai ??= (async () => inSlices(buildTables(await openaiVocabulary())))().catch(cause => {
     openai = undefined
     throw new ClipError('ERR_CLIP_CHECKPOINT', `${openaiFile} can't be used: ${(cause as Error).message}`, {
       file: openaiFile,
