@@ -12,6 +12,13 @@
 namespace support {
 using namespace clip::cuda;
 
+// AddressSanitizer ends the process at an illegal access, before the stand-in can make an error of it.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kRescues = false;
+#else
+constexpr bool kRescues = true;
+#endif
+
 // Environment variables for one case: CLIP_STANDIN_REPORT and CLIP_STANDIN_LOG always, others as asked for.
 // Read anew by cuInit, if the driver was opened before.
 class Environment {
@@ -22,6 +29,10 @@ class Environment {
   void fail(const std::string& faults) const;  // CLIP_STANDIN_FAIL from now on; "" for none
   std::string report() const;                  // what was reported, lines
   int calls(const std::string& name) const;    // lines of the log
+  // What a case returns: "" if nothing was reported, or if these words were.
+  std::string silent() const;
+  std::string reported(const std::string& words) const;
+
  private:
   std::vector<std::string> names_;
 };

@@ -53,6 +53,15 @@ int Environment::calls(const std::string& name) const {
   return count;
 }
 
+std::string Environment::silent() const {
+  const std::string all = report();
+  return all.empty() ? "" : "reported: " + all;
+}
+std::string Environment::reported(const std::string& words) const {
+  const std::string all = report();
+  return all.find(words) != std::string::npos ? "" : "not reported: " + words + "; but: " + all;
+}
+
 void check(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error(what);
 }
