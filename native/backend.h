@@ -326,8 +326,8 @@ struct Backend {
   int packRows;                                              // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
   Entry<void(const Pack&)> pack;
-  // How many rows or sequences n of them are run as: at least n. Padding rows come last: ids and `first` are
-  // negative, `parent` is below -1; what is computed for them is nobody's.
+  // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
+  // `parent` is below -1; what is computed for it is nobody's.
   Entry<int(int n)> bucket;
   Entry<bool(Context&, const Plan&)> begin;  // true: a recorded plan was run again, skip the calls
   Entry<void(Context&, bool complete)> end;  // false: the calls broke off
@@ -352,6 +352,9 @@ struct Backend {
 // backend.cc
 const Backend* const*
 backends();  // every backend of this build in priority order, reference last, then nullptr
+// The best CPU backend here: what computes on plain memory whatever the models run on. Obeys the variables
+// that chooseBackend does, but for a CLIP_NATIVE_BACKEND that is no CPU's.
+const Backend& hostBackend();
 // By name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is none.
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
