@@ -8,7 +8,7 @@
 #include "cpu/features.h"
 #include "cpu/tables.h"
 #if CLIP_CUDA
-#include "cuda/backend.h"
+#include "cuda/table.h"
 #endif
 #include "error.h"
 #include "reference.h"

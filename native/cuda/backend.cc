@@ -1,4 +1,4 @@
-#include "cuda/backend.h"
+#include "cuda/table.h"
 
 #include "context.h"
 #include "memory.h"
@@ -72,20 +72,20 @@ const Backend cudaBackend{
     .bucket = bucket,
     .begin = begin,
     .end = end,
-    .linear = linear,
-    .layerNorm = layerNorm,
-    .convert = convert,
-    .attention = attention,
-    .embed = embed,
-    .gather = gather,
+    .linear = ops::linear,
+    .layerNorm = ops::layerNorm,
+    .convert = ops::convert,
+    .attention = ops::attention,
+    .embed = ops::embed,
+    .gather = ops::gather,
     .resize = resize,
-    .patches = patches,
-    .conv = conv,
-    .pool = pool,
-    .normalise = normalise,
-    .cosineSoftmax = cosineSoftmax,
-    .cosineTopK = cosineTopK,
-    .infoNce = infoNce,
+    .patches = ops::patches,
+    .conv = ops::conv,
+    .pool = ops::pool,
+    .normalise = ops::normalise,
+    .cosineSoftmax = ops::cosineSoftmax,
+    .cosineTopK = ops::cosineTopK,
+    .infoNce = ops::infoNce,
 };
 
 }  // namespace clip::cuda

@@ -8,7 +8,7 @@
 #include "ops.h"
 #include "top_k.h"
 
-namespace clip::cuda {
+namespace clip::cuda::ops {
 namespace {
 
 // The queries, of length 1 each, in scratch memory.
@@ -139,4 +139,4 @@ void infoNce(Context& context, const InfoNce& n) {
   *n.loss = fetch(stream, scratch.loss, 1)[0];
 }
 
-}  // namespace clip::cuda
+}  // namespace clip::cuda::ops

@@ -4,7 +4,7 @@
 #include "context.h"
 #include "kernels.h"
 
-namespace clip::cuda {
+namespace clip::cuda::ops {
 
 void linear(Context& c, const Linear& l) {
   Stream& stream = Stream::of(c);
@@ -68,4 +68,4 @@ void conv(Context& c, const Conv& v) {
              .nonlinearity = Nonlinearity::relu});
 }
 
-}  // namespace clip::cuda
+}  // namespace clip::cuda::ops

@@ -1,8 +1,8 @@
 #pragma once
-// The entries of the table that are kernels.
+// The entries of the table that are kernels. In a namespace of their own: linear and attention are more.
 #include "backend.h"
 
-namespace clip::cuda {
+namespace clip::cuda::ops {
 
 // ops.cc
 void linear(Context&, const Linear&);
@@ -22,4 +22,4 @@ void cosineSoftmax(Context&, const CosineSoftmax&);
 void cosineTopK(Context&, const CosineTopK&);
 void infoNce(Context&, const InfoNce&);
 
-}  // namespace clip::cuda
+}  // namespace clip::cuda::ops
