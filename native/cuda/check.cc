@@ -140,13 +140,15 @@ std::vector<KernelCheck> checkKernels(const std::function<bool()>& go) {
   std::vector<KernelCheck> results;
   for (const check::Check& c : checks) {
     if (!go()) break;
-    results.push_back({c.kernel, c.run(device)});
+    const std::string difference = c.run(device);
+    for (const char* kernel : c.kernels) results.push_back({kernel, difference});
     device.reset();
   }
   return results;
 }
 
 DeviceIdentity deviceIdentity() {
+  chooseBackend("cuda");  // says why there is none
   const auto module = usableModule();
   return {.name = module->device().name,
           .fingerprint = module->fingerprint(),

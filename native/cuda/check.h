@@ -22,6 +22,6 @@ struct DeviceIdentity {
   int driver, capability;
   size_t memory;
 };
-DeviceIdentity deviceIdentity();
+DeviceIdentity deviceIdentity();  // throws as chooseBackend("cuda") does, too
 
 }  // namespace clip::cuda

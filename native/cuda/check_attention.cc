@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "check_support.h"
 #include "ops.h"
 
@@ -111,9 +113,9 @@ std::string groups(Device& d) {
 
 void addAttention(std::vector<Check>& checks) {
   const auto add = [&](const char* kernel, Dtype dtype, int dim, Mask mask) {
-    checks.push_back({kernel, [=](Device& d) { return attention(d, dtype, dim, mask); }});
+    checks.push_back({{kernel}, [=](Device& d) { return attention(d, dtype, dim, mask); }});
   };
-  checks.push_back({"clip_attention_groups", groups});
+  checks.push_back({{"clip_attention_groups"}, groups});
   add("clip_attention_float32", Dtype::float32, 40, Mask::tree);
   add("clip_attention_bfloat16_64", Dtype::bfloat16, 64, Mask::full);
   add("clip_attention_bfloat16_80", Dtype::bfloat16, 80, Mask::causal);

@@ -99,15 +99,15 @@ std::string conv(Device& d, Dtype dtype) {
 
 void addProducts(std::vector<Check>& checks) {
   const auto product = [&](const char* kernel, Family family, Dtype dtype) {
-    checks.push_back({kernel, [=](Device& d) { return linear(d, family, dtype); }});
+    checks.push_back({{kernel}, [=](Device& d) { return linear(d, family, dtype); }});
   };
   product("clip_linear_bfloat16_skinny", Family::skinny, Dtype::bfloat16);
   product("clip_linear_float16_skinny", Family::skinny, Dtype::float16);
   product("clip_linear_bfloat16_square", Family::square, Dtype::bfloat16);
   product("clip_linear_float16_square", Family::square, Dtype::float16);
   product("clip_linear_float32", Family::float32, Dtype::float32);
-  checks.push_back({"clip_conv_bfloat16", [](Device& d) { return conv(d, Dtype::bfloat16); }});
-  checks.push_back({"clip_conv_float16", [](Device& d) { return conv(d, Dtype::float16); }});
+  checks.push_back({{"clip_conv_bfloat16"}, [](Device& d) { return conv(d, Dtype::bfloat16); }});
+  checks.push_back({{"clip_conv_float16"}, [](Device& d) { return conv(d, Dtype::float16); }});
 }
 
 }  // namespace clip::cuda::check

@@ -63,7 +63,7 @@ using Bound = std::function<double(int row, int col)>;
 std::string compare(const Values& got, const Values& want, const Bound&);
 
 struct Check {
-  const char* kernel;
+  std::vector<const char*> kernels;  // that it runs, beside those checked before
   std::function<std::string(Device&)> run;
 };
 // check_attention.cc, check_products.cc, check_rows.cc, check_cosine.cc
