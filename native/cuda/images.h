@@ -1,5 +1,5 @@
 #pragma once
-// The compiled kernels that this addon carries (cuda/README.md says how they are made).
+// The compiled kernels that this addon carries, compressed (cuda/README.md says how they are made).
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -7,9 +7,9 @@
 namespace clip::cuda {
 
 // Machine code for compute capability 8.0, 9.0, 10.0 and 12.0, each also for later minor versions of it, in
-// NVIDIA's fatbin format. Empty: this build has PTX only.
+// NVIDIA's fatbin format. 4.5 MB, in 0.1 s.
 std::vector<char> machineCode();
-// The same kernels as PTX for compute capability 8.0 and all later ones; zero-terminated.
+// The same kernels as PTX for compute capability 8.0 and all later ones; zero-terminated. 1.6 MB.
 std::vector<char> ptx();
 // Of both, as hexadecimal digits.
 std::string imagesHash();

@@ -79,8 +79,7 @@ Module::~Module() { release(); }
 void Module::load() {
   const Driver& cu = driver();
   std::string said;
-  CUresult r = CUDA_ERROR_NO_BINARY_FOR_GPU;
-  if (const std::vector<char> code = machineCode(); !code.empty()) r = loadImage(&module_, code, &said);
+  CUresult r = loadImage(&module_, machineCode(), &said);
   if (r == CUDA_SUCCESS) {
     image_ = "sm";
   } else {
