@@ -1,17 +1,11 @@
 #pragma once
 // NVIDIA's driver interface, as much of it as we use, in our own declarations: no CUDA header is needed to
-// build. Its names and numbers are NVIDIA's and never change; a test compares them with cuda.h where that
-// exists (CLIP_WITH_CUDA_H).
+// build. Its names and numbers are NVIDIA's and never change; test/cuda/driver/types_match.cc compares them
+// with cuda.h where that exists.
 #include <cstddef>
 #include <cstdint>
 
-#ifdef CLIP_WITH_CUDA_H
-#include <cuda.h>
-#endif
-
 namespace clip::cuda {
-
-#ifndef CLIP_WITH_CUDA_H
 
 using CUdevice = int;
 using CUdeviceptr = unsigned long long;  // an address on the device; kernels take it as a pointer
@@ -97,7 +91,6 @@ enum CUevent_flags : unsigned {
   CU_EVENT_DISABLE_TIMING = 2,
 };
 constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;  // pinned for every context
-#endif
 
 }  // namespace clip::cuda
 
