@@ -22,7 +22,7 @@ export interface LoadOptions {
   towers?: readonly Tower[]
   /** Threads of one pass; default: physical cores within the process's affinity and CPU quota. */
   threads?: number
-  /** Token rows that calls waiting at the same time may share one pass with; default 512. */
+  /** Token rows that calls waiting at the same time may share one pass with; default 512, on a GPU 8192. */
   maxBatchRows?: number
   /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
   maxQueue?: number
@@ -135,7 +135,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const device = oneOf('device', o.device ?? 'auto', ['auto', 'cpu', 'cuda', 'reference'])
   const dtype = oneOf('dtype', o.dtype ?? 'float32', ['float32', 'float16', 'bfloat16', 'int8'])
   const towers = checkTowers(o.towers)
-  const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? 512, 1)
+  const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? (runsOnCuda(device) ? 8192 : 512), 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
   const orient = flag('orient', o.orient ?? false)
