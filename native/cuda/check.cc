@@ -45,6 +45,13 @@ double epsilon(Dtype dtype) {
 
 Device::Device(Stream& stream) : stream_(stream), memory_(stream.module(), kMemory) {}
 
+Device::~Device() {
+  try {
+    stream_.sync();
+  } catch (...) {  // told before, or of a check that had failed
+  }
+}
+
 Context& Device::reference() {
   static Context* const context = referenceBackend.open(1);
   return *context;

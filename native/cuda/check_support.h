@@ -30,6 +30,9 @@ double epsilon(Dtype);  // unit round-off
 class Device {
  public:
   explicit Device(Stream& stream);
+  ~Device();  // waits
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
 
   Stream& stream() { return stream_; }
   Context& context() { return *stream_.context(); }

@@ -56,6 +56,10 @@ void Stream::upload(void* dst, const void* src, size_t bytes) {
 }
 
 void Stream::download(void* dst, const void* src, size_t bytes) {
+  if (bytes == 0) {
+    if (stream_) sync();
+    return;
+  }
   module();
   const Driver& cu = driver();
   for (size_t done = 0; done < bytes;) {

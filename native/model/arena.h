@@ -91,6 +91,11 @@ class Arena {
     blocks_.push_back({data, bytes, 0});
   }
   void free() {
+    try {
+      // waits: a pass that broke off may have left copies under way
+      if (!blocks_.empty()) backend_.download(&context_, nullptr, nullptr, 0);
+    } catch (...) {  // whatever was under way has ended
+    }
     for (const Block& b : blocks_) backend_.free(b.data, b.size);
     blocks_.clear();
   }
