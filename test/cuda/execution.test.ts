@@ -106,6 +106,9 @@ if (missing) {
     t.throws(() => readdirSync(join(own, 'cuda')), { code: 'ENOENT' })
   })
 
+  /** The emulator takes a second for a picture of the embedded model: float16 does less by day. */
+  const brief = (dtype: Dtype) => !all && dtype !== 'bfloat16'
+
   /** Every batch against the reference, and the same bytes whatever was beside a row. */
   const checkTowers = async (
     t: import('ava').ExecutionContext,
@@ -114,7 +117,10 @@ if (missing) {
     batches: readonly number[],
     layers: { image: number; text: number },
   ) => {
-    const { result, report } = await scenario<Towers>(['towers', dtype, model], { BATCHES: batches.join() })
+    const { result, report } = await scenario<Towers>(['towers', dtype, model], {
+      BATCHES: batches.join(),
+      ...(brief(dtype) ? { BRIEF: '1' } : {}),
+    })
     t.is(report, '')
     t.is(result.backend, 'cuda')
     // The reference has no float16: its float32 is what that should be near.
@@ -164,8 +170,10 @@ if (missing) {
       t.true(off <= bound, `${labels[i]}: ${off}, bound ${bound}`)
     })
     t.deepEqual(r.texts.again!.data, r.texts.trie!.data, 'again')
-    t.deepEqual(r.texts.third!.data, r.texts.trie!.data, 'a third time')
     t.deepEqual(r.texts.one!.data, got[0], 'alone, without a trie')
+    t.log(`${dtype}: texts differ by ${worst.toExponential(1)}, bound ${bound.toExponential(1)}`)
+    if (brief(dtype)) return
+    t.deepEqual(r.texts.third!.data, r.texts.trie!.data, 'a third time')
     const two = labels.slice(0, 2)
     const pooled = await clip.encodeText(two, { output: 'pooled' })
     rows(r.texts.pooled!).forEach((row, i) => {
@@ -174,15 +182,13 @@ if (missing) {
     const tokens = await clip.encodeText(two, { output: 'tokens' })
     t.deepEqual(r.texts.tokens!.shape, [...tokens.shape])
     t.true(relative(r.texts.tokens!.data, tokens.data) <= 2 * bound, 'tokens')
-    t.log(`${dtype}: texts differ by ${worst.toExponential(1)}, bound ${bound.toExponential(1)}`)
   }
 
-  const few = [1, 3, 5]
   const many = [1, 3, 5, 4, 6, 1, 5, 3, 4, 2]
   for (const dtype of all ? (['bfloat16', 'float16', 'float32'] as const) : (['bfloat16', 'float16'] as const))
     test.serial(`the embedded model in ${dtype} as on the reference, in batches and tries`, async t => {
       t.timeout(30 * 60_000)
-      const { result } = await checkTowers(t, dtype, '', all ? many : few.slice(0, dtype === 'float16' ? 2 : 3), {
+      const { result } = await checkTowers(t, dtype, '', all ? many : dtype === 'bfloat16' ? [1, 2] : [1], {
         image: 6,
         text: 4,
       })
