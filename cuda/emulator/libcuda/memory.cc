@@ -13,7 +13,7 @@
 
 namespace standin {
 
-std::map<uintptr_t, Piece> pieces;
+std::map<uintptr_t, Piece>& pieces = *new std::map<uintptr_t, Piece>;
 
 namespace {
 

@@ -7,9 +7,9 @@
 
 namespace standin {
 
-std::recursive_mutex mutex;
+std::recursive_mutex& mutex = *new std::recursive_mutex;
 thread_local CUcontext current = nullptr;
-Machine machine;
+Machine& machine = *new Machine;  // never destroyed: other threads may call while the process ends
 
 namespace {
 

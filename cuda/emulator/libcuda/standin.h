@@ -105,7 +105,7 @@ namespace standin {
 using namespace clip::cuda;
 
 // One call at a time; kernels run inside of one.
-extern std::recursive_mutex mutex;
+extern std::recursive_mutex& mutex;
 extern thread_local CUcontext current;
 
 struct Machine {
@@ -115,7 +115,7 @@ struct Machine {
   std::vector<int> capabilities;
   std::vector<std::unique_ptr<CUctx_st>> contexts;  // one a device
 };
-extern Machine machine;
+extern Machine& machine;
 
 // A fault of the caller, for whoever reads the report.
 void report(const std::string& message);
@@ -129,7 +129,7 @@ struct Piece {
   bool pinned;
   CUcontext context;  // nullptr: of all
 };
-extern std::map<uintptr_t, Piece> pieces;
+extern std::map<uintptr_t, Piece>& pieces;
 CUresult allocate(uintptr_t* at, size_t bytes, bool pinned);
 CUresult release(uintptr_t at, bool pinned);
 bool inPiece(uintptr_t at, size_t bytes, bool pinned);
@@ -150,8 +150,8 @@ void invalidateCaptures(CUcontext);
 // Everything that was ever made stays, so that a destroyed handle is known.
 template <class T>
 std::map<const T*, std::unique_ptr<T>>& all() {
-  static std::map<const T*, std::unique_ptr<T>> objects;
-  return objects;
+  static auto* objects = new std::map<const T*, std::unique_ptr<T>>;
+  return *objects;
 }
 template <class T>
 T* make() {
