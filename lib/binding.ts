@@ -8,6 +8,7 @@ import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
+import type { NativeCuda } from './native-cuda.js'
 import type { NativeLoadOptions } from './native-load.js'
 import type { NativeMeasure } from './native-measure.js'
 
@@ -319,10 +320,11 @@ export interface NativeBinding {
   }): Promise<NativeMatrix>
   measure: NativeMeasure
   learn: NativeLearn
+  cuda: NativeCuda
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 5
+export const INTERFACE = 6
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

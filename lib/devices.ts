@@ -34,7 +34,7 @@ export function devices(): DeviceInfo[] {
       }))
     const usable = backends.filter(b => b.available)
     const why =
-      backends.map(b => `${b.name}: ${b.reason}`).join('; ') ||
+      backends.map(b => (b.name === name ? b.reason : `${b.name}: ${b.reason}`)).join('; ') ||
       (name === 'cuda'
         ? 'this build has no CUDA backend'
         : `this build has no ${name} backend for ${process.arch}`)

@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 5;  // twin of INTERFACE in lib/binding.ts
+constexpr int kInterface = 6;  // twin of INTERFACE in lib/binding.ts
 
 constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
                                                      {"float16", Dtype::float16},
@@ -72,6 +72,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
     exports.Set("measure", makeMeasure(env));
     exports.Set("learn", makeLearn(env));
+    exports.Set("cuda", makeCuda(env));
   } catch (...) {
     napi_throw(env, toJs(env, std::current_exception()));
   }

@@ -22,6 +22,7 @@
 //                                whoever waits for it, and the context is lost. Counting begins anew whenever
 //                                the text of the variable changes: to fail every allocation in turn, set
 //                                allocation:1=..., then allocation:2=..., and so on, until nothing fails.
+//   CLIP_STANDIN_SKIP=kernel     this kernel does nothing: one that computes something else
 // Environment, read at cuInit while nobody retains a context:
 //   CLIP_STANDIN_DEVICES=list    compute capabilities times 10, "90" if not set: "75,80"; "none": no device
 //   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is refused, PTX is
