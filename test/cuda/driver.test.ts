@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
+import { towerBound } from '../../lib/cuda/selfcheck.js'
 import type { DeviceInfo } from '../../lib/index.js'
 import { all, build, buildPtx, missing, missingPtx, runGroup, sanitize } from './program.js'
 
@@ -69,6 +70,17 @@ const onCpu = `const clip = await load(undefined, { towers: ['text'] })
 const { data } = await clip.encodeText('a dog')
 console.log(JSON.stringify({ length: Math.hypot(...data), backend: clip.info.backend }))`
 
+// Loading runs every kernel once against reference, too.
+const onBoth = `const clip = await load(undefined, { device: 'cuda', dtype: 'bfloat16' })
+const reference = await load(undefined, { device: 'reference', dtype: 'bfloat16' })
+const side = clip.info.imageSize
+const picture = { data: new Uint8Array(side * side * 3).map((_, i) => (i * 7) % 251), width: side, height: side, channels: 3 }
+const distance = (a, b) => Math.hypot(...a.data.map((v, i) => v - b.data[i]))
+const image = distance(await clip.encodeImage(picture), await reference.encodeImage(picture))
+const text = distance(await clip.encodeText('a dog'), await reference.encodeText('a dog'))
+await clip.dispose()
+console.log(JSON.stringify({ image, text }))`
+
 if (process.platform === 'linux' && process.arch === 'x64') {
   test('without a driver there is no GPU, and the CPU is not concerned', t => {
     const env = { CLIP_NATIVE_LIBCUDA: join(scratch, 'libcuda.so.1') }
@@ -114,6 +126,25 @@ if (process.platform === 'linux' && process.arch === 'x64') {
       )
       t.is(failure.code, 'ERR_CLIP_CUDA')
       t.regex(failure.message, /CUDA_ERROR_UNSUPPORTED_PTX_VERSION/)
+    })
+
+  if (!missing && !sanitize)
+    test.serial('the embedded model on the PTX that the addon carries, as on the reference', async t => {
+      t.timeout(30 * 60_000, 'the programs may have to be built')
+      await theProgram()
+      const [log, report] = [join(scratch, 'ptx-log'), join(scratch, 'ptx-report')]
+      const env = {
+        CLIP_STANDIN_PTX: '1',
+        CLIP_STANDIN_LOG: log,
+        CLIP_STANDIN_REPORT: report,
+        CLIP_NATIVE_CACHE: scratch,
+      }
+      const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
+      t.true(image <= towerBound('bfloat16', 6), `the picture is off by ${image}`)
+      t.true(text <= towerBound('bfloat16', 4), `the text is off by ${text}`)
+      t.false(existsSync(report), 'misuse or a leak')
+      const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)
+      t.is(new Set([...kernels].map(([, name]) => name)).size, 32, 'every kernel')
     })
 }
 
