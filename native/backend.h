@@ -323,7 +323,7 @@ struct Backend {
   // In the order of the context's ops; without a context done when it returns. src may change afterwards.
   Entry<void(Context*, void* dst, const void* src, size_t)> upload;
   Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for what was queued before it
-  int packRows;                                              // granularity of Pack
+  int packRows;                                                        // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
   Entry<void(const Pack&)> pack;
   // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
