@@ -44,8 +44,6 @@ constexpr std::pair<CUresult, const char*> kLost[] = {
 #undef CLIP_CUDA_CODE
 };
 
-std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
-
 // Opens the library and finds every function, then initialises.
 void open(Driver& cu) {
   const char* path = std::getenv("CLIP_NATIVE_LIBCUDA");
@@ -135,7 +133,8 @@ std::vector<Device> devices() {
              .reason = ""};
     cu.cuDeviceTotalMem(&d.memory, handle);
     if (d.capability < kLeastCapability)
-      d.reason = "compute capability " + version(d.capability * 100) + " is below 8.0";
+      d.reason = "compute capability " + std::to_string(d.capability / 10) + "." +
+                 std::to_string(d.capability % 10) + " is below 8.0";
     else if (attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_MODE) == 2)
       d.reason = "its compute mode is 'prohibited'";
     all.push_back(std::move(d));

@@ -47,8 +47,10 @@ int left(CUcontext context) {
 }
 
 void endContext(CUcontext context) {
+  // In a lost context nothing can be given back: there is no telling who tried.
+  const bool lost = context->lost != CUDA_SUCCESS;
   const auto leak = [&](int count, const char* what) {
-    if (count)
+    if (count && !lost)
       report("leak: " + std::to_string(count) + " " + what + " in the context of device " +
              std::to_string(context->device));
   };
@@ -59,15 +61,13 @@ void endContext(CUcontext context) {
   leak(left<CUgraph_st>(context), "graphs");
   leak(left<CUgraphExec_st>(context), "executable graphs");
   leak(left<CUmod_st>(context), "modules");
-  std::vector<uintptr_t> mine;
-  for (const auto& [at, piece] : pieces)
-    if (piece.context == context) mine.push_back(at);
-  leak(static_cast<int>(mine.size()), "pieces of memory");
-  for (const uintptr_t at : mine) release(at, false);
-  // Pinned memory belongs to all contexts: it is a leak when the last one ends.
-  if (std::none_of(machine.contexts.begin(), machine.contexts.end(),
-                   [](const auto& c) { return c->retained > 0; }))
-    leak(static_cast<int>(pieces.size()), "pieces of pinned memory");
+  for (const bool pinned : {false, true}) {
+    std::vector<uintptr_t> mine;
+    for (const auto& [at, piece] : pieces)
+      if (piece.context == context && piece.pinned == pinned) mine.push_back(at);
+    leak(static_cast<int>(mine.size()), pinned ? "pieces of pinned memory" : "pieces of memory");
+    for (const uintptr_t at : mine) release(at, pinned);
+  }
   context->lost = CUDA_SUCCESS;
 }
 
@@ -78,7 +78,8 @@ STANDIN cuInit(unsigned flags) {
   log("cuInit");
   if (flags) return CUDA_ERROR_INVALID_VALUE;
   if (const CUresult r = injected("cuInit"); r != CUDA_SUCCESS) return r;
-  if (std::none_of(machine.contexts.begin(), machine.contexts.end(), [](const auto& c) { return c->retained > 0; }))
+  if (std::none_of(machine.contexts.begin(), machine.contexts.end(),
+                   [](const auto& c) { return c->retained > 0; }))
     readEnvironment();
   if (machine.capabilities.empty()) return CUDA_ERROR_NO_DEVICE;
   machine.initialised = true;

@@ -98,7 +98,7 @@ CUresult allocate(uintptr_t* at, size_t bytes, bool pinned) {
   next += pages + kPage;
   fill(from, from + pages);
   *at = from + pages - rounded(bytes, kAlignment);
-  const Piece piece{bytes, pinned, pinned ? nullptr : current};
+  const Piece piece{bytes, pinned, current};
   if (!pinned && open == 0) protect(*at, piece, PROT_NONE);
   pieces[*at] = piece;
   emulator::mapMemory(reinterpret_cast<void*>(*at), bytes);
@@ -151,6 +151,8 @@ CUresult onDevice(const char* what, const Operation& run) {
     checkSlack(what);
   } else {
     emulator::self = nullptr;
+    for (const auto& [message, times] : emulator::reports) report(message);
+    emulator::reports.clear();
     report(std::string("memory that is not allocated was touched, ") + what);
     result = CUDA_ERROR_ILLEGAL_ADDRESS;
   }

@@ -127,7 +127,7 @@ CUresult injected(const std::string& function);
 struct Piece {
   size_t bytes;
   bool pinned;
-  CUcontext context;  // nullptr: of all
+  CUcontext context;  // ends with it
 };
 extern std::map<uintptr_t, Piece>& pieces;
 CUresult allocate(uintptr_t* at, size_t bytes, bool pinned);
