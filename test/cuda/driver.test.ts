@@ -30,7 +30,11 @@ async function theProgram(): Promise<string> {
 }
 
 for (const [title, name, least] of [
-  ['the driver is opened, devices are told apart, kernels are loaded, and every failure has its name', 'driver', 22],
+  [
+    'the driver is opened, devices are told apart, kernels are loaded, and every failure has its name',
+    'driver',
+    22,
+  ],
   // AddressSanitizer has the cases of illegal accesses to itself.
   ['the stand-in is silent about right programs and reports planted misuse', 'standin', sanitize ? 29 : 33],
   ['the compressed kernels are read, and damage does no harm', 'images', 2],
