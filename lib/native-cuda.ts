@@ -22,8 +22,22 @@ export interface KernelCheck {
   difference: string
 }
 
+/** A GPU that the driver lists. */
+export interface CudaListed {
+  index: number
+  name: string
+  /** Compute capability times 10. */
+  capability: number
+  /** Bytes. */
+  memory: number
+  /** Why our kernels can't run there; empty if they can. */
+  reason: string
+}
+
 /** Rejects ERR_CLIP_BACKEND where there is no GPU that runs our kernels, ERR_CLIP_CUDA where one fails. */
 export interface NativeCuda {
+  /** Every GPU; none where there is no driver. Opens the driver. */
+  devices(): CudaListed[]
   /** The device that 'cuda' means here. Loads the kernels: tens of milliseconds. */
   identify(): Promise<CudaDevice>
   /** Runs every kernel once, on small shapes, and compares with reference. Withdrawn by cancelLoad. */

@@ -6,12 +6,35 @@
 #include "binding/surface.h"
 #if CLIP_CUDA
 #include "cuda/check.h"
+#include "cuda/driver.h"
 #endif
 
 namespace clip::binding {
 namespace {
 
 #if CLIP_CUDA
+
+// What 'cuda' lacks where there is no driver or no device, backends() says.
+Napi::Value listDevices(const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    std::vector<cuda::Device> all;
+    try {
+      all = cuda::devices();
+    } catch (const Error&) {
+    }
+    const Napi::Array list = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < all.size(); i++) {
+      const Napi::Object o = Napi::Object::New(info.Env());
+      o.Set("index", all[i].index);
+      o.Set("name", all[i].name);
+      o.Set("capability", all[i].capability);
+      o.Set("memory", static_cast<double>(all[i].memory));
+      o.Set("reason", all[i].reason);
+      list.Set(i, o);
+    }
+    return list;
+  });
+}
 
 Napi::Value identify(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {
@@ -61,6 +84,7 @@ Napi::Value checkKernels(const Napi::CallbackInfo& info) {
 
 #else
 
+Napi::Value listDevices(const Napi::CallbackInfo& info) { return Napi::Array::New(info.Env()); }
 Napi::Value identify(const Napi::CallbackInfo& info) {
   return rejecting(info, []() -> Napi::Value {
     throw Error{.code = "ERR_CLIP_BACKEND", .message = "This build has no CUDA backend.", .field = "device"};
@@ -74,6 +98,7 @@ Napi::Value checkKernels(const Napi::CallbackInfo& info) { return identify(info)
 
 Napi::Object makeCuda(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
+  o.Set("devices", Napi::Function::New(env, listDevices, "devices"));
   o.Set("identify", Napi::Function::New(env, identify, "identify"));
   o.Set("check", Napi::Function::New(env, checkKernels, "check"));
   return o;

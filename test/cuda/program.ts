@@ -104,7 +104,9 @@ const sources = (pattern: RegExp): string[] =>
 export const nvccFlags = ['-std=c++20', '--expt-relaxed-constexpr', '-Icuda', '-Inative']
 
 /** Compiles every kernel to PTX that is not up to date. Returns the folder. */
-export async function buildPtx(): Promise<string> {
+export const buildPtx = (): Promise<string> => alone(buildPtxAlone)
+
+async function buildPtxAlone(): Promise<string> {
   const to = join(packageRoot, 'build/cuda-ptx')
   mkdirSync(to, { recursive: true })
   const headers = [...sources(/\.(h|cuh)$/), join(packageRoot, 'native/backend.h')]

@@ -20,6 +20,7 @@ void readEnvironment() {
   machine.version = std::atoi(variable("CLIP_STANDIN_DRIVER", "13000").c_str());
   machine.memory = std::strtoull(variable("CLIP_STANDIN_MEMORY", "85899345920").c_str(), nullptr, 10);
   machine.eager = variable("CLIP_STANDIN_EAGER", "") == "1";
+  machine.ptx = variable("CLIP_STANDIN_PTX", "") == "1";
   emulator::options.check = variable("CLIP_STANDIN_UNCHECKED", "") != "1";
   emulator::options.stopAtReport = true;
   machine.capabilities.clear();

@@ -23,7 +23,7 @@ int capability() { return machine.capabilities[static_cast<size_t>(current->devi
 
 // The image for this device in a fatbin: of its major version, the newest that is not newer than the device.
 CUresult loadFatbin(CUmod_st* m, const char* image) {
-  if (machine.version < 13000) return CUDA_ERROR_INVALID_IMAGE;  // made by a later CUDA
+  if (machine.version < 13000 || machine.ptx) return CUDA_ERROR_INVALID_IMAGE;  // made by a later CUDA
   const size_t end = kHeader + at<uint64_t>(image, 8);
   for (size_t entry = at<uint16_t>(image, 6); entry < end;) {
     const auto header = at<uint32_t>(image, entry + 4);
@@ -51,6 +51,7 @@ CUresult loadPtx(CUmod_st* m, const char* image, std::string* why) {
   if (target > capability()) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   m->architecture = capability();
   m->code = image;
+  if (machine.ptx) m->ptx = std::make_shared<emulator::ptx::Module>(emulator::ptx::parse(m->code));
   return CUDA_SUCCESS;
 }
 
@@ -90,6 +91,7 @@ CUfunction findFunction(CUmodule m, const std::string& name) {
   f.context = m->context;
   f.name = name;
   f.kernel = &kernel->second;
+  f.module = m;
   f.architecture = m->architecture;
   return &f;
 }
@@ -119,6 +121,28 @@ CUresult runKernel(const std::string& name, emulator::Index3 grid, unsigned thre
     for (const auto& [message, times] : emulator::reports) report(message);
     return emulator::reports.empty() ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
   });
+}
+
+// A launch whose arguments were copied. Runs the kernel's PTX.
+std::function<CUresult()> interpreted(CUfunction f, emulator::ptx::Grid grid, void** arguments) {
+  std::vector<std::string> values;
+  for (size_t i = 0; i < f->kernel->bytes.size(); i++)
+    values.emplace_back(static_cast<const char*>(arguments[i]), f->kernel->bytes[i]);
+  return [name = f->name, ptx = f->module->ptx, grid, values] {
+    log("kernel " + name);
+    if (const CUresult r = injected("kernel"); r != CUDA_SUCCESS) return r;
+    return onDevice(("by " + name).c_str(), [&] {
+      std::vector<const void*> addresses;
+      for (const std::string& value : values) addresses.push_back(value.data());
+      try {
+        emulator::ptx::run(ptx->at(name), grid, addresses.data());
+      } catch (const std::exception& fault) {
+        report(name + ": " + fault.what());
+        return CUDA_ERROR_ILLEGAL_ADDRESS;
+      }
+      return CUDA_SUCCESS;
+    });
+  };
 }
 
 }  // namespace
@@ -211,6 +235,7 @@ STANDIN cuLaunchKernel(CUfunction f, unsigned x, unsigned y, unsigned z, unsigne
   // A kernel that computes something else: it leaves its results as they were.
   const char* skipped = std::getenv("CLIP_STANDIN_SKIP");
   if (skipped && f->name == skipped) return enqueue(s, [] { return CUDA_SUCCESS; });
+  if (f->module->ptx) return enqueue(s, interpreted(f, {x, y, z, threads, shared}, arguments));
   // Arguments are copied at the call.
   const std::function<void()> body = (*f->kernel)(arguments);
   return enqueue(s, [name = f->name, x, y, z, threads, shared, body] {

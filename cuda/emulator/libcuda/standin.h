@@ -28,6 +28,10 @@
 //   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is refused, PTX is
 //                                compiled if its version is not newer
 //   CLIP_STANDIN_MEMORY=bytes    of each device
+//   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX that the addon carries is what runs, in
+//   the
+//                                interpreter: it sees every access outside of device and pinned memory, the
+//                                host's own memory included
 //   CLIP_STANDIN_EAGER=1         what is queued runs at once: the most helpful driver
 //   CLIP_STANDIN_UNCHECKED=1     shared memory is not checked for races: faster
 #include <csetjmp>
@@ -41,6 +45,7 @@
 #include <thread>
 #include <vector>
 
+#include "../ptx.h"
 #include "../registry.h"
 #include "cuda/driver_types.h"
 
@@ -85,12 +90,14 @@ struct CUgraphExec_st : Handle {
 struct CUfunc_st : Handle {
   std::string name;
   const emulator::Kernel* kernel = nullptr;
+  CUmodule module = nullptr;
   int architecture = 0, mostShared = 48 << 10;
 };
 struct CUmod_st : Handle {
   int architecture = 0;
   std::string code;  // in which kernels are looked up
   std::map<std::string, CUfunc_st> functions;
+  std::shared_ptr<emulator::ptx::Module> ptx;  // CLIP_STANDIN_PTX
 };
 struct CUctx_st {
   int device = 0;
@@ -109,7 +116,7 @@ extern std::recursive_mutex& mutex;
 extern thread_local CUcontext current;
 
 struct Machine {
-  bool initialised = false, eager = false;
+  bool initialised = false, eager = false, ptx = false;
   int version = 13000;
   size_t memory = size_t{80} << 30;
   std::vector<int> capabilities;

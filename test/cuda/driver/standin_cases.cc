@@ -214,6 +214,36 @@ std::string eager() {
   return environment.silent();
 }
 
+// The PTX that the addon carries is what runs.
+std::string interpreted() {
+  const Environment environment("CLIP_STANDIN_PTX=1");
+  {
+    Rows rows;
+    check(rows.module->image() == "compute_80", rows.module->image());
+    rows.fill(5);
+    driver().cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
+    rows.convert(rows.stream);
+    driver().cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
+    driver().cuStreamSynchronize(rows.stream);
+    check(rows.isCopied(5), "the rows");
+  }
+  return environment.silent();
+}
+
+// A kernel that is given the host's own memory.
+std::string hostPointer() {
+  const Environment environment("CLIP_STANDIN_PTX=1");
+  {
+    Rows rows;
+    std::vector<float> host(Rows::kBytes / 4);
+    const CUdeviceptr from = std::exchange(rows.from, reinterpret_cast<CUdeviceptr>(host.data()));
+    rows.convert(rows.stream);
+    rows.from = from;
+    checkCode(driver().cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the wait");
+  }
+  return environment.reported("clip_convert: ");
+}
+
 const cases::Registration registration([] {
   cases::add("standin", "copies, kernels, events", copiesAndKernels);
   cases::add("standin", "graphs record and replay", graphs);
@@ -228,6 +258,8 @@ const cases::Registration registration([] {
   cases::add("standin", "faults that were asked for", faults);
   cases::add("standin", "memory ends", memoryEnds);
   cases::add("standin", "the helpful driver", eager);
+  cases::add("standin", "the PTX runs in the interpreter", interpreted);
+  cases::add("standin", "a kernel that is given the host's memory", hostPointer);
 });
 
 }  // namespace
