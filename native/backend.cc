@@ -26,7 +26,7 @@ const Backend* const kBackends[] = {
 #if CLIP_CUDA
     &cuda::cudaBackend,
 #endif
-    &referenceBackend, nullptr};
+    &referenceBackend,  nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
 constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16",

@@ -58,11 +58,11 @@ enum class Nonlinearity : uint8_t {
 
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
-// x is of the dtype that w was packed in. float32 and bfloat16 sum in float32. int8 weights have one
-// symmetric scale per output: scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127,
-// 127) with the quotient as w * (1 / scale), and x · w = rowScale * scale[o] * (sum of x bytes * w bytes -
-// rowZero * sum of w bytes), the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or
-// an infinity have scale NaN and bytes 0.
+// x is of the dtype that w was packed in, or float32 with w packed in float16 (float16Weights). float32,
+// bfloat16 and float16 sum in float32. int8 weights have one symmetric scale per output: scale[o] = max(max
+// |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127, 127) with the quotient as w * (1 / scale), and x
+// · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes), the sums exact in 32
+// bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN and bytes 0.
 constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
   Activations x;
@@ -72,6 +72,7 @@ struct Linear {
   Activations y;         // float32 or bfloat16
   int rows, in, out;
   Nonlinearity nonlinearity;
+  bool float16Weights = false;  // w was packed in float16, x is float32: the sums of the same float32 weights
 };
 
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as
@@ -285,7 +286,10 @@ struct Pack {
   const float* rows;  // (rowCount, in): only the rows being packed
   size_t rowStride;   // floats
   int in, out, firstRow, rowCount;
+  // float16: of a float16 model; or of one in float32 on a backend with float16Weights, of weights that it
+  // holds exactly.
   Dtype dtype;
+  bool* inexact = nullptr;  // set to true where float16 does not hold a weight exactly
 };
 
 // A table entry that cannot be forgotten: no default, no nullptr.
@@ -320,10 +324,11 @@ struct Backend {
   // of it. Otherwise all that the towers hand to ops lies in memory of alloc; pictures (Resize), TopK and
   // sums are this process's everywhere.
   bool plainMemory = false;
+  bool float16Weights = false;  // packs float16, and linear multiplies float32 rows with that
   // In the order of the context's ops; without a context done when it returns. src may change afterwards.
   Entry<void(Context*, void* dst, const void* src, size_t)> upload;
   Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for what was queued before it
-  int packRows;                                              // granularity of Pack
+  int packRows;                                                        // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
   Entry<void(const Pack&)> pack;
   // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,

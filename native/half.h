@@ -1,5 +1,5 @@
 #pragma once
-// Stored numbers to float32, and float32 to bfloat16 and float16.
+// Stored numbers to float32, and float32 to float16 and bfloat16.
 #include <cstring>
 
 #include "backend.h"
@@ -24,6 +24,25 @@ inline float widen(const void* row, Dtype dtype, size_t c) {
   return value;
 }
 
+// To nearest, ties to even; beyond 65504 infinity.
+inline uint16_t toFloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude < 0x38800000u) {  // below 2^-14: multiples of 2^-24
+    float size;
+    std::memcpy(&size, &magnitude, 4);
+    // The sum's last place is 2^-24, so it is the sum that rounds.
+    const float sum = size + 0.5f;
+    std::memcpy(&bits, &sum, 4);
+    return static_cast<uint16_t>(sign | (bits & 0x7fffffu));
+  }
+  const uint32_t rounded = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
+  return static_cast<uint16_t>(sign | (rounded < 0x7c00u ? rounded : 0x7c00u));
+}
+
 // To nearest, ties to even; subnormals to zero, as vcvtneps2bf16 does.
 inline uint16_t toBfloat16(float value) {
   uint32_t bits;
@@ -32,24 +51,6 @@ inline uint16_t toBfloat16(float value) {
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);  // a quiet NaN
   if (magnitude < 0x00800000u) return static_cast<uint16_t>((bits & 0x80000000u) >> 16);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-// To nearest, ties to even; what is 65520 or more becomes infinite.
-inline uint16_t toFloat16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
-  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
-  if (magnitude < 0x38800000u) {  // a subnormal: a multiple of 2^-24, rounded by the addition
-    float m;
-    std::memcpy(&m, &magnitude, 4);
-    m += 0.5f;
-    std::memcpy(&bits, &m, 4);
-    return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
-  }
-  return static_cast<uint16_t>(sign | ((magnitude - 0x38000000u + 0xfff + (magnitude >> 13 & 1)) >> 13));
 }
 
 }  // namespace clip

@@ -1,8 +1,8 @@
 /** For people with a GPU: whether it computes what the reference does, how fast, and a file to paste into an issue. */
 
 import { writeFile } from 'node:fs/promises'
-import { argumentError } from '../errors.js'
 import type { SelfCheck } from '../cuda/selfcheck.js'
+import { argumentError } from '../errors.js'
 import { print } from './output.js'
 
 const cell = (text: string) => text.replaceAll('|', '\\|')

@@ -108,7 +108,10 @@ async function layersOf(
 ): Promise<Record<'image' | 'text', number>> {
   const { model: spec } = await readCheckpoint(await resolveSource(model, { signal }), { signal })
   const image = spec.image?.layers ?? 0
-  return { image: typeof image === 'number' ? image : image.reduce((a, b) => a + b, 0), text: spec.text?.layers ?? 0 }
+  return {
+    image: typeof image === 'number' ? image : image.reduce((a, b) => a + b, 0),
+    text: spec.text?.layers ?? 0,
+  }
 }
 
 async function checkTowers(

@@ -10,9 +10,7 @@ namespace {
 
 bool available(std::string* why) { return usableDevice(why) >= 0; }
 bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::float16; }
-double epsilon(Dtype t) {
-  return t == Dtype::bfloat16 ? 0x1p-8 : t == Dtype::float16 ? 0x1p-11 : 0x1p-24;
-}
+double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : t == Dtype::float16 ? 0x1p-11 : 0x1p-24; }
 
 Context* open(int threads) { return (new Stream(threads))->context(); }
 void close(Context* c) {

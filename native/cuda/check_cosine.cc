@@ -80,8 +80,7 @@ std::string topK(Device& d) {
                                                        .dim = kDim,
                                                        .scale = scale,
                                                        .score = Score::probability});
-  const double off =
-      std::expm1(2 * scoreBound(Score::probability, scale)) + (kClasses + 20) * 0x1p-23;
+  const double off = std::expm1(2 * scoreBound(Score::probability, scale)) + (kClasses + 20) * 0x1p-23;
   const Bound bound = [&](int r, int i) { return want.row(r)[i] * off + 1e-37; };
   Values ofIndex(kRows, k);
   for (int r = 0; r < kRows; r++)

@@ -46,8 +46,8 @@ std::string linear(Device& d, Family family, Dtype dtype) {
   // Sums of `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good to 2^-20
   // of what they take; y is rounded once.
   return compare(d.values(call.y, rows, out), want, [&](int r, int c) {
-    return (sizes.row(r)[c] + 8) * ((in + 16) * 0x1p-23 + 0x1p-20) +
-           epsilon(to) * std::fabs(want.row(r)[c]) + 0x1p-24;
+    return (sizes.row(r)[c] + 8) * ((in + 16) * 0x1p-23 + 0x1p-20) + epsilon(to) * std::fabs(want.row(r)[c]) +
+           0x1p-24;
   });
 }
 

@@ -50,9 +50,8 @@ void conv(Context& c, const Conv& v) {
   const size_t stride = static_cast<size_t>(columns) * sizeof(float), bytes = stride * rows;
   const int32_t* const row = stream.windowRows(v);
   const auto memory = stream.scratch(Stream::windows, bytes);
-  stream.run([address = memory->address(), bytes](CUstream s) {
-    driver().cuMemsetD8Async(address, 0, bytes, s);
-  });
+  stream.run(
+      [address = memory->address(), bytes](CUstream s) { driver().cuMemsetD8Async(address, 0, bytes, s); });
   const Activations x{.data = memory->as<void>(), .stride = stride, .dtype = Dtype::float32};
   Activations tap = x;
   tap.stride = static_cast<size_t>(v.in) * sizeof(float);

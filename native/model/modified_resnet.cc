@@ -123,7 +123,8 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
-  const int images = backend.bucket(batch.count()), tokens = c.tokens(), rows = images * tokens, features = c.features();
+  const int images = backend.bucket(batch.count()), tokens = c.tokens(), rows = images * tokens,
+            features = c.features();
   const bool all = pass.output == Output::tokens;
   const int queries = all ? rows : images;
 
@@ -200,7 +201,8 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   if (!finished) return false;
 
   const bool joint = pass.output == Output::embedding;
-  deliver(pass, joint ? embedding : pooled, batch.count(), all ? tokens : 1, joint ? embedDim : features, out);
+  deliver(pass, joint ? embedding : pooled, batch.count(), all ? tokens : 1, joint ? embedDim : features,
+          out);
   return true;
 }
 

@@ -32,8 +32,7 @@ inline Plan planOf(const Pass& pass, Plan::Tower tower, int rows, int sequences,
 // Rows of float32 on this side.
 class HostRows {
  public:
-  HostRows(const Pass& pass, const Activations& rows, int count)
-      : stride_(rows.stride / sizeof(float)) {
+  HostRows(const Pass& pass, const Activations& rows, int count) : stride_(rows.stride / sizeof(float)) {
     values_.resize(static_cast<size_t>(count) * stride_);
     pass.backend.download(&pass.context, values_.data(), rows.data, values_.size() * sizeof(float));
   }

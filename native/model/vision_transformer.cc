@@ -32,7 +32,8 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
-  const int images = backend.bucket(batch.count()), tokens = c.tokens(), patches = tokens - 1, rows = images * tokens;
+  const int images = backend.bucket(batch.count()), tokens = c.tokens(), patches = tokens - 1,
+            rows = images * tokens;
   const int patchValues = 3 * c.patchSize * c.patchSize;
   const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 

@@ -164,12 +164,13 @@ async function loading(folder: string): Promise<{ failure?: Failure; kernels: st
 /** A model whose heads no kernel has. */
 async function encoding(folder: string): Promise<Failure | undefined> {
   await using clip = await load(folder, { device: 'cuda', dtype: 'bfloat16' })
-  return clip.encodeText('a dog').then(() => undefined, failureOf)
+  return await clip.encodeText('a dog').then(() => undefined, failureOf)
 }
 
 const [name, argument = '', second = ''] = process.argv.slice(2)
 const run: Record<string, () => Promise<unknown>> = {
-  towers: () => towers(argument as Dtype, second, (process.env.BATCHES ?? '1,3,5,4,1').split(',').map(Number)),
+  towers: () =>
+    towers(argument as Dtype, second, (process.env.BATCHES ?? '1,3,5,4,1').split(',').map(Number)),
   memory: () => memory(argument),
   fault: () => fault(argument, second),
   loading: () => loading(argument),

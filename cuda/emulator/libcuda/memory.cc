@@ -79,6 +79,9 @@ void setOpen(bool on) {
 
 }  // namespace
 
+WithinReach::WithinReach() { setOpen(true); }
+WithinReach::~WithinReach() { setOpen(false); }
+
 size_t usedBytes(CUcontext context) {
   size_t all = 0;
   for (const auto& [at, piece] : pieces)

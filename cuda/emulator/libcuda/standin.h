@@ -144,6 +144,13 @@ size_t usedBytes(CUcontext);
 // Runs with device memory within reach; an access outside is CUDA_ERROR_ILLEGAL_ADDRESS.
 CUresult onDevice(const char* what, const Operation&);
 void checkSlack(const char* after);
+// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the kernel.
+class WithinReach {
+ public:
+  WithinReach();
+  ~WithinReach();
+  WithinReach(const WithinReach&) = delete;
+};
 
 // streams.cc
 // Queues it, records it where the stream is captured, or runs it at once on the null stream.

@@ -22,6 +22,8 @@ CUresult perform(CUcontext context, const Operation& operation) {
 }  // namespace
 
 CUresult drain(CUstream s, const Mark* mark) {
+  if (s->queue.empty()) return s->context->lost;
+  const WithinReach all;
   while (!s->queue.empty() && !(mark && mark->reached)) {
     const Operation next = std::move(s->queue.front());
     s->queue.pop_front();
