@@ -10,10 +10,11 @@ import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
 import type { NativeCuda } from './native-cuda.js'
 import type { NativeLoadOptions } from './native-load.js'
+import type { NativeMatrix } from './native-matrix.js'
 import type { NativeMeasure } from './native-measure.js'
 
 export type { OpTimes } from './native-measure.js'
-export type { NativeLoadOptions, NativeMeasure }
+export type { NativeLoadOptions, NativeMatrix, NativeMeasure }
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -276,26 +277,6 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-}
-
-/** A matrix in a file, open. */
-export interface NativeMatrix {
-  /** As NativeKernels.cosineTopK, over the rows of the file. */
-  topK(a: {
-    job: number
-    queries: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cancel(job: number): void
-  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
-  close(): void
 }
 
 export interface NativeBinding {

@@ -233,6 +233,12 @@ if (lacking) {
     },
   )
 
+  test.serial('float32, where nothing is rounded to 16 bits, is near the reference', async t => {
+    t.timeout(30 * 60_000, 'an emulator')
+    const result = await checkTowers(t, 'float32', tiny, [1, 3], 2)
+    await checkTexts(t, 'float32', tiny, 2, result)
+  })
+
   test.serial(
     'no memory at the n-th allocation, for every n: the load or the call says so, nothing leaks',
     async t => {
