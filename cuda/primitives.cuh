@@ -8,9 +8,9 @@
 #ifdef CLIP_CUDA_EMULATOR
 #include "emulator/emulator.h"
 #include "emulator/registry.h"
-#define CLIP_KERNEL(threads, name, ...)                                 \
-  extern "C" void name(__VA_ARGS__);                                    \
-  static const emulator::Registration name##_registration(#name, name); \
+#define CLIP_KERNEL(threads, name, ...)                                          \
+  extern "C" void name(__VA_ARGS__);                                             \
+  static const emulator::Registration name##_registration(#name, name, threads); \
   extern "C" void name(__VA_ARGS__)
 #else
 #define CLIP_KERNEL(threads, name, ...) \

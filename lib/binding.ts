@@ -8,11 +8,13 @@ import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
+import type { NativeCuda } from './native-cuda.js'
 import type { NativeLoadOptions } from './native-load.js'
+import type { NativeMatrix } from './native-matrix.js'
 import type { NativeMeasure } from './native-measure.js'
 
 export type { OpTimes } from './native-measure.js'
-export type { NativeLoadOptions, NativeMeasure }
+export type { NativeLoadOptions, NativeMatrix, NativeMeasure }
 
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
@@ -277,26 +279,6 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
-/** A matrix in a file, open. */
-export interface NativeMatrix {
-  /** As NativeKernels.cosineTopK, over the rows of the file. */
-  topK(a: {
-    job: number
-    queries: Float32Array
-    index: Int32Array
-    value: Float32Array
-    rows: number
-    k: number
-    logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cancel(job: number): void
-  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
-  close(): void
-}
-
 export interface NativeBinding {
   version: string
   /** Twin of INTERFACE below. */
@@ -322,6 +304,7 @@ export interface NativeBinding {
   }): Promise<NativeMatrix>
   measure: NativeMeasure
   learn: NativeLearn
+  cuda: NativeCuda
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */

@@ -8,6 +8,20 @@ export interface BackendInfo {
   dtypes: Dtype[]
 }
 
+/** An NVIDIA GPU of this machine. */
+export interface GpuInfo {
+  /** As the driver counts; `load({ device: 'cuda' })` takes the first that is available. */
+  index: number
+  name: string
+  /** Compute capability: '9.0'. */
+  capability: string
+  /** Bytes in all. */
+  memory: number
+  available: boolean
+  /** Why not. */
+  reason?: string
+}
+
 export interface DeviceInfo {
   /** What `load({ device })` takes. */
   name: 'cpu' | 'cuda' | 'reference'
@@ -18,9 +32,26 @@ export interface DeviceInfo {
   dtypes: Dtype[]
   /** The implementations behind it, the preferred one first. */
   backends: BackendInfo[]
+  /** Of 'cuda' only: every GPU that the driver lists, none without a driver. */
+  gpus?: GpuInfo[]
 }
 
-/** Where a model can run on this machine, and why not elsewhere. Throws ERR_CLIP_BACKEND without a native addon. */
+const gpus = (): GpuInfo[] =>
+  binding()
+    .cuda.devices()
+    .map(({ index, name, capability, memory, reason }) => ({
+      index,
+      name,
+      capability: `${Math.floor(capability / 10)}.${capability % 10}`,
+      memory,
+      available: reason === '',
+      ...(reason === '' ? {} : { reason }),
+    }))
+
+/**
+ * Where a model can run on this machine, and why not elsewhere. Where NVIDIA's driver is installed the first call opens
+ * it, which can take some tenths of a second. Throws ERR_CLIP_BACKEND without a native addon.
+ */
 export function devices(): DeviceInfo[] {
   const all = binding().backends()
   return (['cpu', 'cuda', 'reference'] as const).map(name => {
@@ -34,7 +65,7 @@ export function devices(): DeviceInfo[] {
       }))
     const usable = backends.filter(b => b.available)
     const why =
-      backends.map(b => `${b.name}: ${b.reason}`).join('; ') ||
+      backends.map(b => (b.name === name ? b.reason : `${b.name}: ${b.reason}`)).join('; ') ||
       (name === 'cuda'
         ? 'this build has no CUDA backend'
         : `this build has no ${name} backend for ${process.arch}`)
@@ -44,6 +75,7 @@ export function devices(): DeviceInfo[] {
       ...(usable.length > 0 ? {} : { reason: why }),
       dtypes: [...new Set(usable.flatMap(b => b.dtypes))],
       backends,
+      ...(name === 'cuda' ? { gpus: gpus() } : {}),
     }
   })
 }

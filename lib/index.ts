@@ -10,7 +10,7 @@ export type {
   StreamItem,
 } from './classifier.js'
 export type { Clip, ClipInfo } from './clip.js'
-export { type BackendInfo, type DeviceInfo, devices } from './devices.js'
+export { type BackendInfo, type DeviceInfo, devices, type GpuInfo } from './devices.js'
 export { Embeddings, type EmbeddingsOf } from './embeddings.js'
 export type { EncodeOptions, Output } from './encode.js'
 export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'

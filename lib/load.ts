@@ -22,7 +22,7 @@ export interface LoadOptions {
   towers?: readonly Tower[]
   /** Threads of one pass; default: physical cores within the process's affinity and CPU quota. */
   threads?: number
-  /** Token rows that calls waiting at the same time may share one pass with; default 512. */
+  /** Token rows that calls waiting at the same time may share one pass with; default 512, on a GPU 8192. */
   maxBatchRows?: number
   /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
   maxQueue?: number
@@ -106,6 +106,10 @@ function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): 
   )
 }
 
+/** As native code chooses (native/backend.cc): a GPU is only ever asked for by name. */
+const runsOnCuda = (device: string) =>
+  device === 'cuda' || (device === 'auto' && process.env.CLIP_NATIVE_BACKEND === 'cuda')
+
 function checkTowers(value: unknown): readonly Tower[] | undefined {
   if (value === undefined) return undefined
   if (!Array.isArray(value) || value.length === 0)
@@ -122,7 +126,7 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
  *
  * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_MODEL_MISMATCH (an
  * adapter of other weights), ERR_CLIP_BACKEND,
- * ERR_CLIP_DTYPE, ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
+ * ERR_CLIP_DTYPE, ERR_CLIP_CUDA (a GPU that fails, or computes other numbers than the reference), ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
  * options that can't be; with `signal.reason`.
  */
 export async function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
@@ -131,7 +135,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const device = oneOf('device', o.device ?? 'auto', ['auto', 'cpu', 'cuda', 'reference'])
   const dtype = oneOf('dtype', o.dtype ?? 'float32', ['float32', 'float16', 'bfloat16', 'int8'])
   const towers = checkTowers(o.towers)
-  const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? 512, 1)
+  const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? (runsOnCuda(device) ? 8192 : 512), 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
   const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
   const orient = flag('orient', o.orient ?? false)
@@ -160,6 +164,8 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
     : undefined
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
+  // On the first model of a GPU: after everything that can be wrong with the model.
+  if (runsOnCuda(device)) await (await import('./cuda/check.js')).checkDevice(o.cacheDir, signal)
   const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
   const model = await withdrawable(
     signal,

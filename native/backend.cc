@@ -7,6 +7,9 @@
 
 #include "cpu/features.h"
 #include "cpu/tables.h"
+#if CLIP_CUDA
+#include "cuda/table.h"
+#endif
 #include "error.h"
 #include "reference.h"
 
@@ -20,7 +23,10 @@ const Backend* const kBackends[] = {
 #if CLIP_ARM64
     &neonBackends[0],
 #endif
-    &referenceBackend, nullptr};
+#if CLIP_CUDA
+    &cuda::cudaBackend,
+#endif
+    &referenceBackend,  nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
 constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16",
@@ -102,6 +108,14 @@ const Backend* plain(const std::string& name) {
   return nullptr;
 }
 
+// A GPU is only ever asked for by name.
+const Backend& bestCpu(const Removed& removed) {
+  for (const Backend* const* b = kBackends; *b; b++)
+    if ((*b)->device == std::string_view("cpu") && (*b)->available(nullptr) && !removed.has((*b)->name))
+      return tuned(**b, removed);
+  return referenceBackend;
+}
+
 const Backend& forced(const std::string& name, const std::string& device, const Removed& removed) {
   const char* field = "CLIP_NATIVE_BACKEND";
   if (name != "reference" && name != "avx2" && name != "avx512" && name != "neon" && name != "cuda")
@@ -132,20 +146,32 @@ const Backend* findBackend(const std::string& name) {
   return b ? &tuned(*b, Removed()) : nullptr;
 }
 
+const Backend& hostBackend() {
+  const Removed removed;
+  const char* name = std::getenv("CLIP_NATIVE_BACKEND");
+  if (name && *name && name != std::string("cuda")) return forced(name, "auto", removed);
+  return bestCpu(removed);
+}
+
 const Backend& chooseBackend(const std::string& device) {
   if (device == "reference") return referenceBackend;
-  if (device == "cuda")
-    refuse("Device 'cuda' is not in this build, which has " + runnable() + ".", "device",
-           "auto, cpu or reference", device);
+  if (device == "cuda") {
+    const Backend* b = plain("cuda");
+    if (!b)
+      refuse("Device 'cuda' is not in this build, which has " + runnable() + ".", "device",
+             "auto, cpu or reference", device);
+    std::string why;
+    if (!b->available(&why))
+      refuse("Device 'cuda' can't be used here: " + why, "device", "an NVIDIA GPU and its driver", device);
+    return *b;
+  }
   if (device != "auto" && device != "cpu")
     refuse("Expected device to be auto, cpu, cuda or reference, got " + device + ".", "device",
            "auto, cpu, cuda or reference", device);
   const Removed removed;
   const char* name = std::getenv("CLIP_NATIVE_BACKEND");
   if (name && *name) return forced(name, device, removed);
-  for (const Backend* const* b = kBackends; *b; b++)
-    if ((*b)->available(nullptr) && !removed.has((*b)->name)) return tuned(**b, removed);
-  return referenceBackend;
+  return bestCpu(removed);
 }
 
 std::string activeName(const Backend& b) { return std::string(b.name) + b.features; }

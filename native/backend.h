@@ -5,8 +5,8 @@
 // reference.cc, cpu/*.cc and cuda/ each fill one `Backend` table and never look into model/.
 //
 // Rules that hold for every op of every backend:
-//  * shapes are checked once, when a model or a request is built: ops neither throw, allocate results nor
-//  check;
+//  * shapes are checked once, when a model or a request is built: ops neither allocate results nor check,
+//  and throw only when the machine fails them (no memory, a lost GPU);
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
 //    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
 //  * NaN in gives NaN out;
@@ -58,12 +58,11 @@ enum class Nonlinearity : uint8_t {
 
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
-// x is of the dtype that w was packed in, or float32 with w packed in float16. float32 and bfloat16 sum in
-// float32. int8 weights have one
-// symmetric scale per output: scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127,
-// 127) with the quotient as w * (1 / scale), and x · w = rowScale * scale[o] * (sum of x bytes * w bytes -
-// rowZero * sum of w bytes), the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or
-// an infinity have scale NaN and bytes 0.
+// x is of the dtype that w was packed in, or float32 with w packed in float16 (float16Weights). float32,
+// bfloat16 and float16 sum in float32. int8 weights have one symmetric scale per output: scale[o] = max(max
+// |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127, 127) with the quotient as w * (1 / scale), and x
+// · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes), the sums exact in 32
+// bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN and bytes 0.
 constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
   Activations x;
@@ -270,10 +269,14 @@ struct InfoNce {
 struct Context;
 
 // What the model is about to run. A CPU ignores it; CUDA records the calls on first use and replays them
-// later.
+// later: equal plans must make equal calls, at equal addresses.
 struct Plan {
   enum Tower : uint8_t { image, text } tower;
-  int rowsBucket, sequencesBucket;
+  int rowsBucket, sequencesBucket;  // with the padding that Backend::bucket asks for
+  int longest;                      // no row sees more rows than this
+  uint32_t variant;                 // what else the calls depend on
+  const void* memory;               // what all rows of the calls lie in; nullptr: not in one block
+  size_t memoryBytes;
 };
 
 // Packs rows [firstRow, firstRow + rowCount) of a weight (out, in) into `dst`, the whole packed matrix.
@@ -283,7 +286,9 @@ struct Pack {
   const float* rows;  // (rowCount, in): only the rows being packed
   size_t rowStride;   // floats
   int in, out, firstRow, rowCount;
-  Dtype dtype;  // float16: only of backends with float16Weights, and of weights that it holds exactly
+  // float16: of a float16 model; or of one in float32 on a backend with float16Weights, of weights that it
+  // holds exactly.
+  Dtype dtype;
   bool* inexact = nullptr;  // set to true where float16 does not hold a weight exactly
 };
 
@@ -312,18 +317,25 @@ struct Backend {
   // where it runs
   Entry<Context*(int threads)> open;
   Entry<void(Context*)> close;
-  Entry<void*(size_t bytes)> alloc;  // 64-byte aligned, zeroed; nullptr when there is no memory
+  // 64-byte aligned, zeroed; nullptr, or an Error that says more, when there is no memory
+  Entry<void*(size_t bytes)> alloc;
   Entry<void(void*, size_t bytes)> free;
-  bool plainMemory =
-      false;  // what alloc gives can be read by this process, and weights may lie elsewhere in it
+  // What alloc gives can be read by this process, weights may lie elsewhere in it, and ops take any memory
+  // of it. Otherwise all that the towers hand to ops lies in memory of alloc; pictures (Resize), TopK and
+  // sums are this process's everywhere.
+  bool plainMemory = false;
   bool float16Weights = false;  // packs float16, and linear multiplies float32 rows with that
-  Entry<void(void* dst, const void* src, size_t)> upload;
-  Entry<void(void* dst, const void* src, size_t)> download;  // waits for what was queued before it
-  int packRows;                                              // granularity of Pack
+  // In the order of the context's ops; without a context done when it returns. src may change afterwards.
+  Entry<void(Context*, void* dst, const void* src, size_t)> upload;
+  Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for what was queued before it
+  int packRows;                                                        // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
   Entry<void(const Pack&)> pack;
+  // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
+  // `parent` is below -1; what is computed for it is nobody's.
+  Entry<int(int n)> bucket;
   Entry<bool(Context&, const Plan&)> begin;  // true: a recorded plan was run again, skip the calls
-  Entry<void(Context&)> end;
+  Entry<void(Context&, bool complete)> end;  // false: the calls broke off
 
   // the ops
   Entry<void(Context&, const Linear&)> linear;
@@ -345,6 +357,9 @@ struct Backend {
 // backend.cc
 const Backend* const*
 backends();  // every backend of this build in priority order, reference last, then nullptr
+// The best CPU backend here: what computes on plain memory whatever the models run on. Obeys the variables
+// that chooseBackend does, but for a CLIP_NATIVE_BACKEND that is no CPU's.
+const Backend& hostBackend();
 // By name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is none.
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey

@@ -150,6 +150,7 @@ const Backend referenceBackend{
     .packRows = 1,
     .packedSize = reference::packedSize,
     .pack = reference::pack,
+    .bucket = cpuBucket,
     .begin = cpuBegin,
     .end = cpuEnd,
     .linear = reference::linear,

@@ -7,13 +7,11 @@
 //   --check   only compare with cuda/limits.json: status 1 where a kernel spills, has a stack frame or needs more
 //             registers than it says, or is not in it
 //   --arch    default 80,90,100,120
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { buildPtx, fail, root, run, units } from './cuda-compile.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values } = parseArgs({
   options: {
     check: { type: 'boolean', default: false },
@@ -22,43 +20,7 @@ const { values } = parseArgs({
   },
 })
 const architectures = values.arch.split(',')
-const fail = message => {
-  console.error(message)
-  process.exit(1)
-}
-
-function run(command, args) {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' })
-  if (error || status !== 0) fail(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`)
-  return stdout + stderr
-}
-
-// One PTX for all architectures, as the tests execute it; made again where a source is newer.
-const folder = join(root, 'build/cuda-ptx')
-mkdirSync(folder, { recursive: true })
-const sources = readdirSync(join(root, 'cuda'))
-const age = file => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
-const newest = Math.max(
-  age(join(root, 'native/backend.h')),
-  ...sources.filter(file => /\.(h|cuh)$/.test(file)).map(file => age(join(root, 'cuda', file))),
-)
-const units = sources.filter(file => file.endsWith('.cu')).map(file => basename(file, '.cu'))
-for (const unit of units) {
-  const from = join(root, 'cuda', `${unit}.cu`)
-  const to = join(folder, `${unit}.ptx`)
-  if (age(to) <= Math.max(newest, age(from)))
-    run('nvcc', [
-      '-std=c++20',
-      '--expt-relaxed-constexpr',
-      '-Icuda',
-      '-Inative',
-      '-arch=compute_80',
-      '-ptx',
-      '-o',
-      to,
-      from,
-    ])
-}
+const folder = buildPtx()
 
 // What ptxas -v says: kernel -> architecture -> numbers.
 const kernels = new Map()

@@ -246,6 +246,11 @@ installPackages()
 const flags = ['-DCMAKE_TOOLCHAIN_FILE=scripts/arm64.cmake', `-DCLIP_OUTPUT=${folder}`, '--log-level=WARNING']
 run('cmake', '-G', 'Unix Makefiles', '-S', '.', '-B', 'build/cmake-arm64', ...flags)
 run('cmake', '--build', 'build/cmake-arm64', '--parallel', '2')
+// CUDA is for x64: the package for arm64 must not carry its kernels.
+if (readFileSync(addon).includes(readFileSync(join(root, 'cuda/images/ptx.lzma')))) {
+  console.error('The addon for arm64 carries CUDA kernels.')
+  process.exit(1)
+}
 run('npm', 'run', '--silent', 'build:lib')
 console.log(`== build for arm64: ${Math.round((Date.now() - started) / 1000)} s`)
 

@@ -7,14 +7,21 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "state.h"
 
 namespace emulator {
 
-// From the addresses of a kernel's arguments, as cuLaunchKernel takes them, to one thread's call. The
-// arguments are copied.
-using Kernel = std::function<std::function<void()>(const void* const* arguments)>;
+struct Kernel {
+  // From the addresses of the arguments, as cuLaunchKernel takes them, to one thread's call. The arguments
+  // are copied.
+  std::function<std::function<void()>(const void* const* arguments)> bind;
+  std::vector<size_t> bytes;  // of each argument
+  unsigned threads;           // the most of a block, as __launch_bounds__ says
+
+  std::function<void()> operator()(const void* const* arguments) const { return bind(arguments); }
+};
 
 inline std::map<std::string, Kernel>& kernels() {
   static std::map<std::string, Kernel> all;
@@ -30,10 +37,12 @@ std::function<void()> bindArguments(void (*kernel)(A...), const void* const* arg
 
 struct Registration {
   template <class... A>
-  Registration(const char* name, void (*kernel)(A...)) {
-    kernels()[name] = [kernel](const void* const* arguments) {
-      return bindArguments(kernel, arguments, std::index_sequence_for<A...>());
-    };
+  Registration(const char* name, void (*kernel)(A...), unsigned threads, int /*leastBlocks*/ = 0) {
+    kernels()[name] = {[kernel](const void* const* arguments) {
+                         return bindArguments(kernel, arguments, std::index_sequence_for<A...>());
+                       },
+                       {sizeof(std::decay_t<A>)...},
+                       threads};
   }
 };
 

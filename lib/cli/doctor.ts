@@ -74,6 +74,10 @@ function deviceLines(all: DeviceInfo[]): string {
         lines.push(
           `    ${one.name.padEnd(7)}  ${one.available ? one.dtypes.join(', ') : `not available: ${one.reason}`}`,
         )
+    for (const gpu of device.gpus ?? [])
+      lines.push(
+        `    ${gpu.name}: compute capability ${gpu.capability}, ${(gpu.memory / 2 ** 30).toFixed(1)} GiB${gpu.available ? '' : `, not available: ${gpu.reason}`}`,
+      )
   }
   return lines.join('\n')
 }

@@ -9,6 +9,7 @@ import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
 import { embed } from './embed.js'
 import { registerEval } from './eval.js'
+import { gpuSelfcheck } from './gpu-selfcheck.js'
 import { info } from './info.js'
 import { withLabels } from './labels.js'
 import { registerLearn } from './learn.js'
@@ -79,6 +80,15 @@ function program(finish: (code: number) => void): Command {
     .description('what this machine runs, and whether it computes what PyTorch computes')
     .option(...json)
     .action(async options => finish(await doctor(options)))
+  root
+    .command('gpu-selfcheck')
+    .description('whether the GPU here computes what the reference does, and how fast: a report for an issue')
+    .option('--model <path>', 'for towers and timings (default: the embedded model)')
+    .option('--out <file>', 'write the report there as well', 'gpu-selfcheck.md')
+    .option('--seconds <number>', 'time for each figure', '1')
+    .option('--batches <numbers>', 'items of a call to time', '1,8,64')
+    .option(...json)
+    .action(async options => finish(await gpuSelfcheck(options)))
   registerEval(root, finish)
   registerLearn(root, finish)
   registerStore(root, finish)

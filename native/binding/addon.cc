@@ -72,6 +72,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
     exports.Set("measure", makeMeasure(env));
     exports.Set("learn", makeLearn(env));
+    exports.Set("cuda", makeCuda(env));
   } catch (...) {
     napi_throw(env, toJs(env, std::current_exception()));
   }

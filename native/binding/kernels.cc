@@ -171,13 +171,20 @@ Napi::Value resize(Call& c) {
 }  // namespace
 
 const Backend& chosenBackend(const Fields& fields) {
-  if (!fields.has("backend")) return chooseBackend("auto");
+  if (!fields.has("backend")) return hostBackend();
   const std::string name = fields.string("backend");
   const Backend* const backend = findBackend(name);
   std::string why = "this build has none of that name";
   if (!backend || !backend->available(&why))
     throw Error{
         "ERR_CLIP_BACKEND", "Backend '" + name + "' is not available: " + why, {}, "backend", {}, name};
+  if (!backend->plainMemory)
+    throw Error{"ERR_CLIP_BACKEND",
+                "Backend '" + name + "' computes on its own memory: it runs models, not single kernels",
+                {},
+                "backend",
+                {},
+                name};
   return *backend;
 }
 

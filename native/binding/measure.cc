@@ -82,8 +82,8 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   const Dtype stored = float16 && dtype == Dtype::float32 ? Dtype::float16 : dtype;
   const int threads = a.integer("threads", 1, kMaxThreads), copies = a.integer("copies", 1, 1024);
   const Elements<float> times = a.typed<float>("times");
-  const Backend* const named = a.has("backend") ? findBackend(a.string("backend")) : &chooseBackend("auto");
-  if (!named || !named->available(nullptr))
+  const Backend* const named = a.has("backend") ? findBackend(a.string("backend")) : &hostBackend();
+  if (!named || !named->plainMemory || !named->available(nullptr))
     throw Error{"ERR_CLIP_BACKEND", "This machine has no such backend", {}, "backend"};
   const Backend& backend = *named;
   if (!backend.runs(dtype) || (float16 && !backend.float16Weights))

@@ -73,10 +73,11 @@ Bytes::~Bytes() { cpuFree(data, size); }
 
 Context* cpuOpen(int threads) { return new Context{std::clamp(threads, 1, kMaxThreads), {}}; }
 void cpuClose(Context* c) { delete c; }
-void cpuCopy(void* dst, const void* src, size_t bytes) {
+void cpuCopy(Context*, void* dst, const void* src, size_t bytes) {
   if (bytes && dst != src) std::memmove(dst, src, bytes);
 }
+int cpuBucket(int n) { return n; }
 bool cpuBegin(Context&, const Plan&) { return false; }
-void cpuEnd(Context&) {}
+void cpuEnd(Context&, bool) {}
 
 }  // namespace clip

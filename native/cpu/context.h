@@ -54,8 +54,9 @@ struct Bytes {
 // The entries of a table that all CPU backends and reference share.
 Context* cpuOpen(int threads);
 void cpuClose(Context*);
-void cpuCopy(void* dst, const void* src, size_t bytes);
+void cpuCopy(Context*, void* dst, const void* src, size_t bytes);
+int cpuBucket(int n);
 bool cpuBegin(Context&, const Plan&);
-void cpuEnd(Context&);
+void cpuEnd(Context&, bool complete);
 
 }  // namespace clip

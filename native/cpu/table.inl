@@ -20,6 +20,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .packRows = kCols,
       .packedSize = packedSize,
       .pack = pack,
+      .bucket = cpuBucket,
       .begin = cpuBegin,
       .end = cpuEnd,
       .linear = linear<linearOf<Bfloat16AsFloat32>, linearOf<Int8AsInt16>>,

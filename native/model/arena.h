@@ -10,7 +10,7 @@ namespace clip {
 
 class Arena {
  public:
-  explicit Arena(const Backend& backend) : backend_(backend) {}
+  Arena(const Backend& backend, Context& context) : backend_(backend), context_(context) {}
   ~Arena() { free(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -59,12 +59,21 @@ class Arena {
   template <class T>
   T* copy(const T* values, size_t count) {
     T* place = static_cast<T*>(take(count * sizeof(T)));
-    backend_.upload(place, values, count * sizeof(T));
+    backend_.upload(&context_, place, values, count * sizeof(T));
     return place;
   }
   template <class T>
   T* copy(const std::vector<T>& values) {
     return copy(values.data(), values.size());
+  }
+
+  // What everything taken so far lies in; nullptr if that is not one block.
+  struct Place {
+    const void* memory;
+    size_t bytes;
+  };
+  Place place() const {
+    return blocks_.size() == 1 ? Place{blocks_[0].data, blocks_[0].size} : Place{nullptr, 0};
   }
 
  private:
@@ -82,6 +91,11 @@ class Arena {
     blocks_.push_back({data, bytes, 0});
   }
   void free() {
+    try {
+      // waits: a pass that broke off may have left copies under way
+      if (!blocks_.empty()) backend_.download(&context_, nullptr, nullptr, 0);
+    } catch (...) {  // whatever was under way has ended
+    }
     for (const Block& b : blocks_) backend_.free(b.data, b.size);
     blocks_.clear();
   }
@@ -92,6 +106,7 @@ class Arena {
   }
 
   const Backend& backend_;
+  Context& context_;
   std::vector<Block> blocks_;
   size_t used_ = 0;
 };

@@ -4,14 +4,20 @@
 
 namespace clip {
 
-UploadedImages::UploadedImages(const Pass& pass, const ImageBatch& batch, int size)
-    : pixelImages_(batch.pixelImages), planeImages_(batch.planeImages), size_(size) {
+UploadedImages::UploadedImages(const Pass& pass, const ImageBatch& batch, int images, int size)
+    : pixelImages_(batch.planeImages > 0 ? batch.pixelImages : images),
+      planeImages_(images - pixelImages_),
+      size_(size) {
   const size_t values = size_t{3} * size * size;
-  if (pixelImages_ > 0) pixels_ = pass.arena.copy(batch.pixels, pixelImages_ * values);
+  if (pixelImages_ > 0) {
+    uint8_t* pixels = static_cast<uint8_t*>(pass.arena.take(pixelImages_ * values));
+    pass.backend.upload(&pass.context, pixels, batch.pixels, batch.pixelImages * values);
+    pixels_ = pixels;
+  }
   if (planeImages_ > 0) {
     float* planes = static_cast<float*>(pass.arena.take(planeImages_ * values * sizeof(float)));
-    for (int i = 0; i < planeImages_; i++)
-      pass.backend.upload(planes + i * values, batch.planes[i], values * sizeof(float));
+    for (int i = 0; i < batch.planeImages; i++)
+      pass.backend.upload(&pass.context, planes + i * values, batch.planes[i], values * sizeof(float));
     planes_ = planes;
   }
   value_ = pass.arena.copy(batch.value, 3 * 256);
@@ -39,7 +45,7 @@ void UploadedImages::cut(const Pass& pass, int patch, const Activations& y) cons
 
 void deliver(const Pass& pass, const Activations& results, int images, int perImage, int columns,
              float* const* out) {
-  const HostRows host(pass.backend, results, images * perImage);
+  const HostRows host(pass, results, images * perImage);
   for (int i = 0; i < images; i++)
     for (int t = 0; t < perImage; t++)
       std::copy_n(host.row(i * perImage + t), columns, out[i] + static_cast<size_t>(t) * columns);

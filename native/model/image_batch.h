@@ -16,13 +16,15 @@ struct ImageBatch {
   int count() const { return pixelImages + planeImages; }
 };
 
-// The batch on the backend's side.
+// The batch on the backend's side, padded to `images` pictures of whatever was there.
 class UploadedImages {
  public:
-  UploadedImages(const Pass&, const ImageBatch&, int size);
+  UploadedImages(const Pass&, const ImageBatch&, int images, int size);
   // Cuts all pictures into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
   // x).
   void cut(const Pass&, int patch, const Activations& y) const;
+  // What the calls of `cut` depend on.
+  uint32_t calls() const { return static_cast<uint32_t>(pixelImages_); }
 
  private:
   int pixelImages_, planeImages_, size_;

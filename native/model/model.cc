@@ -20,6 +20,8 @@ namespace clip {
 namespace {
 
 constexpr size_t kKeptBytes = size_t{32} << 20;  // activations kept between calls
+// The same where recorded plans live on: they are valid as long as their memory is.
+constexpr size_t kKeptDeviceBytes = size_t{1} << 30;
 constexpr size_t kFeatureBytes = size_t{96}
                                  << 20;  // feature maps of one pass of a ResNet, if one picture needs less
 constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
@@ -89,13 +91,15 @@ OwnedContext openContext(const Backend& backend, int threads) {
 // Gives the memory of a large call back when the call ends, however it ends.
 class ArenaTrim {
  public:
-  explicit ArenaTrim(Arena& arena) : arena_(arena) {}
-  ~ArenaTrim() { arena_.trim(kKeptBytes); }
+  ArenaTrim(Arena& arena, const Backend& backend)
+      : arena_(arena), kept_(backend.plainMemory ? kKeptBytes : kKeptDeviceBytes) {}
+  ~ArenaTrim() { arena_.trim(kept_); }
   ArenaTrim(const ArenaTrim&) = delete;
   ArenaTrim& operator=(const ArenaTrim&) = delete;
 
  private:
   Arena& arena_;
+  const size_t kept_;
 };
 
 [[noreturn]] void failMemory(const std::string& what) {
@@ -113,7 +117,7 @@ struct Model::Impl {
         weights(config, b, o.dtype, o.threads,
                 packFile.empty() ? std::nullopt : std::optional<PackCache>({packFile, o.packKey}), cancel),
         context(openContext(b, o.threads)),
-        arena(b) {
+        arena(b, *context) {
     normaliseTable(config.preprocess, value);
     resizers.resize(o.threads);
   }
@@ -233,7 +237,7 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                bytes = size_t{3} * m.config.preprocess.size * m.config.preprocess.size;
   try {
     const std::lock_guard<std::mutex> hold(m.pass);
-    const ArenaTrim trim(m.arena);
+    const ArenaTrim trim(m.arena, m.backend);
     for (int start = 0; start < count; start += perPass) {
       const int n = std::min(perPass, count - start);
       ImageBatch batch;
@@ -303,7 +307,7 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
   const size_t floats = texts > 0 ? textFloats(output, lengths, texts) / texts : 0;
   try {
     const std::lock_guard<std::mutex> hold(m.pass);
-    const ArenaTrim trim(m.arena);
+    const ArenaTrim trim(m.arena, m.backend);
     if (output == Output::tokens) std::fill_n(out, floats * texts, 0.0f);
     const size_t rowBytes = transformerRowBytes(c, m.options.dtype);
     const int maxRows = static_cast<int>(std::clamp<size_t>(kChunkBytes / rowBytes, 1, kTrieRows));

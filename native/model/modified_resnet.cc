@@ -96,17 +96,19 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   return outSide;
 }
 
-// The rows of the attention pool: each picture's mean, then its pixels.
+// The rows of the attention pool: each picture's mean, then its pixels. Pictures behind the first n are
+// padding.
 struct PoolRows {
   std::vector<int32_t> id, position, first, meanRow;
-  PoolRows(int images, int tokens) {
+  PoolRows(int n, int images, int tokens) {
     const int pixels = tokens - 1;
     for (int i = 0; i < images; i++) {
       meanRow.push_back(i * tokens);
       for (int t = 0; t < tokens; t++) {
-        id.push_back(t == 0 ? images * pixels + i : i * pixels + t - 1);  // the means lie behind the pixels
+        // the means lie behind the pixels
+        id.push_back(i >= n ? -1 : t == 0 ? images * pixels + i : i * pixels + t - 1);
         position.push_back(t);
-        first.push_back(i * tokens);
+        first.push_back(i >= n ? -1 : i * tokens);
       }
     }
   }
@@ -121,13 +123,14 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
-  const int images = batch.count(), tokens = c.tokens(), rows = images * tokens, features = c.features();
+  const int images = backend.bucket(batch.count()), tokens = c.tokens(), rows = images * tokens,
+            features = c.features();
   const bool all = pass.output == Output::tokens;
   const int queries = all ? rows : images;
 
   // What comes from outside.
-  const UploadedImages uploaded(pass, batch, c.imageSize);
-  const PoolRows index(images, tokens);
+  const UploadedImages uploaded(pass, batch, images, c.imageSize);
+  const PoolRows index(batch.count(), images, tokens);
   const int32_t* id = arena.copy(index.id);
   const int32_t* position = arena.copy(index.position);
   const int32_t* meanRow = arena.copy(index.meanRow);
@@ -148,7 +151,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const Activations embedding = arena.rows(images, embedDim, Dtype::float32);
 
   bool finished = true;
-  const Plan plan{.tower = Plan::image, .rowsBucket = rows, .sequencesBucket = images};
+  const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
   if (!backend.begin(pass.context, plan)) {
     // The stem: three convolutions, the first of stride 2, and an average pool.
     uploaded.cut(pass, 1, maps.between(0, 3));  // patches of one pixel: rows of (r, g, b)
@@ -194,11 +197,12 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
       }
     }
   }
-  backend.end(pass.context);
+  backend.end(pass.context, finished);
   if (!finished) return false;
 
   const bool joint = pass.output == Output::embedding;
-  deliver(pass, joint ? embedding : pooled, images, all ? tokens : 1, joint ? embedDim : features, out);
+  deliver(pass, joint ? embedding : pooled, batch.count(), all ? tokens : 1, joint ? embedDim : features,
+          out);
   return true;
 }
 

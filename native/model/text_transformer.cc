@@ -5,13 +5,22 @@
 #include "model/transformer.h"
 
 namespace clip {
+namespace {
+
+// On the backend's side, `padding` behind the values.
+const int32_t* copyPadded(Arena& arena, std::vector<int32_t> values, int count, int32_t padding) {
+  values.resize(count, padding);
+  return arena.copy(values);
+}
+
+}  // namespace
 
 bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w, int embedDim,
                      const TrieChunk& chunk, float* const* out) {
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
-  const int rows = chunk.rows();
+  const int rows = backend.bucket(chunk.rows());
   const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 
   // Texts that are equal share their end row: in the chunk's order they are neighbours.
@@ -20,23 +29,23 @@ bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w
     if (ends.empty() || ends.back() != row) ends.push_back(row);
     endOf.push_back(static_cast<int32_t>(ends.size()) - 1);
   }
-  const int pooledRows = static_cast<int>(ends.size()), results = all ? rows : pooledRows;
+  const int pooledRows = backend.bucket(static_cast<int>(ends.size())), results = all ? rows : pooledRows;
 
-  // What comes from outside.
-  const int32_t* ids = arena.copy(chunk.ids);
-  const int32_t* position = arena.copy(chunk.position);
-  const int32_t* end = arena.copy(ends);
+  // What comes from outside. A padding query asks what the last one asks.
+  const int32_t* ids = copyPadded(arena, chunk.ids, rows, -1);
+  const int32_t* position = copyPadded(arena, chunk.position, rows, 0);
+  const int32_t* end = copyPadded(arena, ends, pooledRows, ends.back());
   const Sequences sequences{.rows = rows,
                             .mask = chunk.plain ? Mask::causal : Mask::tree,
-                            .first = arena.copy(chunk.first),
-                            .parent = chunk.plain ? nullptr : arena.copy(chunk.parent)};
+                            .first = copyPadded(arena, chunk.first, rows, -1),
+                            .parent = chunk.plain ? nullptr : copyPadded(arena, chunk.parent, rows, -2)};
 
   TransformerBuffers buffers(arena, c, rows, pass.dtype);
   const Activations normed = arena.rows(results, c.width, Dtype::float32);
   const Activations embedding = arena.rows(pooledRows, embedDim, Dtype::float32);
 
   bool finished = true;
-  const Plan plan{.tower = Plan::text, .rowsBucket = rows, .sequencesBucket = pooledRows};
+  const Plan plan = planOf(pass, Plan::text, rows, pooledRows, c.contextLength, chunk.plain ? 1 : 0);
   if (!backend.begin(pass.context, plan)) {
     // x = token[id] + position[depth]
     backend.embed(pass.context, {.table = w.token,
@@ -61,16 +70,16 @@ bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w
       if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
     }
   }
-  backend.end(pass.context);
+  backend.end(pass.context, finished);
   if (!finished) return false;
 
   if (!all) {
-    const HostRows host(backend, joint ? embedding : normed, pooledRows);
+    const HostRows host(pass, joint ? embedding : normed, static_cast<int>(ends.size()));
     for (int i = 0; i < chunk.texts; i++) std::copy_n(host.row(endOf[i]), joint ? embedDim : c.width, out[i]);
     return true;
   }
   // A text's tokens are the path from its end up to the root.
-  const HostRows host(backend, normed, rows);
+  const HostRows host(pass, normed, chunk.rows());
   for (int i = 0; i < chunk.texts; i++)
     for (int32_t row = chunk.end[i]; row >= 0; row = chunk.parent[row])
       std::copy_n(host.row(row), c.width, out[i] + static_cast<size_t>(chunk.position[row]) * c.width);

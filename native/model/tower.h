@@ -16,13 +16,25 @@ struct Pass {
   const Stopped& stopped;
 };
 
+// The plan of this pass. `calls`: what of the tower's own its calls depend on, besides the sizes.
+inline Plan planOf(const Pass& pass, Plan::Tower tower, int rows, int sequences, int longest,
+                   uint32_t calls) {
+  const Arena::Place place = pass.arena.place();
+  return {.tower = tower,
+          .rowsBucket = rows,
+          .sequencesBucket = sequences,
+          .longest = longest,
+          .variant = calls * 8 + static_cast<uint32_t>(pass.output) * 2 + (pass.normalise ? 1 : 0),
+          .memory = place.memory,
+          .memoryBytes = place.bytes};
+}
+
 // Rows of float32 on this side.
 class HostRows {
  public:
-  HostRows(const Backend& backend, const Activations& rows, int count)
-      : stride_(rows.stride / sizeof(float)) {
+  HostRows(const Pass& pass, const Activations& rows, int count) : stride_(rows.stride / sizeof(float)) {
     values_.resize(static_cast<size_t>(count) * stride_);
-    backend.download(values_.data(), rows.data, values_.size() * sizeof(float));
+    pass.backend.download(&pass.context, values_.data(), rows.data, values_.size() * sizeof(float));
   }
   const float* row(int r) const { return values_.data() + static_cast<size_t>(r) * stride_; }
 

@@ -7,17 +7,19 @@
 namespace clip {
 namespace {
 
-// Which rows the ops read, for n images of `tokens` rows each: the class token, then the patches.
+// Which rows the ops read, for images of `tokens` rows each: the class token, then the patches. Those behind
+// the first n are padding.
 struct Indices {
   std::vector<int32_t> id, position, first, classRow;
-  Indices(int images, int tokens) {
+  Indices(int n, int images, int tokens) {
     const int patches = tokens - 1;
     for (int i = 0; i < images; i++) {
       classRow.push_back(i * tokens);
       for (int t = 0; t < tokens; t++) {
-        id.push_back(t == 0 ? 0 : 1 + i * patches + t - 1);  // row 0 of the table is the class token
+        // row 0 of the table is the class token
+        id.push_back(i >= n ? -1 : t == 0 ? 0 : 1 + i * patches + t - 1);
         position.push_back(t);
-        first.push_back(i * tokens);
+        first.push_back(i >= n ? -1 : i * tokens);
       }
     }
   }
@@ -30,13 +32,14 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
   const Ops ops(backend, pass.context);
-  const int images = batch.count(), tokens = c.tokens(), patches = tokens - 1, rows = images * tokens;
+  const int images = backend.bucket(batch.count()), tokens = c.tokens(), patches = tokens - 1,
+            rows = images * tokens;
   const int patchValues = 3 * c.patchSize * c.patchSize;
   const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
 
   // What comes from outside.
-  const UploadedImages uploaded(pass, batch, c.imageSize);
-  const Indices index(images, tokens);
+  const UploadedImages uploaded(pass, batch, images, c.imageSize);
+  const Indices index(batch.count(), images, tokens);
   const int32_t* id = arena.copy(index.id);
   const int32_t* position = arena.copy(index.position);
   const int32_t* classRow = arena.copy(index.classRow);
@@ -53,7 +56,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   const Activations embedding = arena.rows(images, embedDim, Dtype::float32);
 
   bool finished = true;
-  const Plan plan{.tower = Plan::image, .rowsBucket = rows, .sequencesBucket = images};
+  const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
   if (!backend.begin(pass.context, plan)) {
     // p = each picture cut into patches of (3, patch, patch)
     uploaded.cut(pass, c.patchSize, patch);
@@ -86,11 +89,11 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
       if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
     }
   }
-  backend.end(pass.context);
+  backend.end(pass.context, finished);
   if (!finished) return false;
 
   const int columns = joint ? embedDim : c.width, perImage = all ? tokens : 1;
-  deliver(pass, joint ? embedding : normed, images, perImage, columns, out);
+  deliver(pass, joint ? embedding : normed, batch.count(), perImage, columns, out);
   return true;
 }
 

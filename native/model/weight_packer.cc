@@ -80,7 +80,7 @@ const float* WeightPacker::vectors(const std::vector<std::string>& names, const 
     std::vector<float>& rows = scratch_[0];
     rows.resize(each);
     readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
-    backend_.upload(static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
+    backend_.upload(nullptr, static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
   }
   return static_cast<const float*>(place);
 }
@@ -140,7 +140,7 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
     folded[i] = static_cast<float>(beta[i] - mean[i] * s);
     if (!std::isfinite(scale[i]) || !std::isfinite(folded[i])) failNorm(config_, *norms[3], variance[i]);
   }
-  backend_.upload(bias, folded.data(), n * sizeof(float));
+  backend_.upload(nullptr, bias, folded.data(), n * sizeof(float));
 
   // The same bytes with the channel as the fastest dimension.
   TensorView rows = t;
@@ -230,7 +230,8 @@ const void* WeightPacker::table(const std::string& name, const Shape& shape, Tex
     const uint8_t* const bytes = source.rows(first, count, pieces_[worker]);
     readRows(config_, t, bytes, first, count, rows.data());
     copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
-    backend_.upload(static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(), count * w.tokenStride);
+    backend_.upload(nullptr, static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(),
+                    count * w.tokenStride);
   });
   return place;
 }

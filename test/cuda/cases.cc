@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+#include "error.h"
+
 namespace cases {
 namespace {
 
@@ -29,6 +31,8 @@ std::string run(const Case& c) {
     return c.body();
   } catch (const std::exception& error) {
     return error.what();
+  } catch (const clip::Error& error) {
+    return error.code + ": " + error.message;
   }
 }
 

@@ -5,9 +5,10 @@
  * CLIP_CUDA_SANITIZE=1: with AddressSanitizer and UndefinedBehaviourSanitizer. CLIP_CUDA_ALL=1: the long cases too.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 import { packageRoot } from '../../lib/binding.js'
 
 /** With the sanitizers. */
@@ -56,8 +57,31 @@ function finish(command: string, args: string[], extra?: Record<string, string>)
   })
 }
 
+/** One build at a time: several test files want it. A process that died leaves a lock that nobody holds. */
+async function alone<T>(work: () => Promise<T>): Promise<T> {
+  const lock = `${folder}.lock`
+  mkdirSync(join(packageRoot, 'build'), { recursive: true })
+  for (;;) {
+    try {
+      writeFileSync(lock, `${process.pid} ${threadId}`, { flag: 'wx' })
+      break
+    } catch {
+      const pid = Number(readFileSync(lock, { encoding: 'utf8', flag: 'a+' }).split(' ')[0])
+      if (pid && pid !== process.pid && !existsSync(`/proc/${pid}`)) rmSync(lock, { force: true })
+      await new Promise(resolve => setTimeout(resolve, 200))
+    }
+  }
+  try {
+    return await work()
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
 /** Builds the program, or finds it up to date. Returns its path. */
-export async function build(): Promise<string> {
+export const build = (): Promise<string> => alone(buildAlone)
+
+async function buildAlone(): Promise<string> {
   const launcher = runs('ccache') ? ['-DCMAKE_CXX_COMPILER_LAUNCHER=ccache'] : []
   await finish('cmake', [
     '-S',
@@ -80,7 +104,9 @@ const sources = (pattern: RegExp): string[] =>
 export const nvccFlags = ['-std=c++20', '--expt-relaxed-constexpr', '-Icuda', '-Inative']
 
 /** Compiles every kernel to PTX that is not up to date. Returns the folder. */
-export async function buildPtx(): Promise<string> {
+export const buildPtx = (): Promise<string> => alone(buildPtxAlone)
+
+async function buildPtxAlone(): Promise<string> {
   const to = join(packageRoot, 'build/cuda-ptx')
   mkdirSync(to, { recursive: true })
   const headers = [...sources(/\.(h|cuh)$/), join(packageRoot, 'native/backend.h')]

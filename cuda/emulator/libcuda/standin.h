@@ -1,0 +1,216 @@
+#pragma once
+// A libcuda.so.1 without a GPU, for tests: the functions of native/cuda/driver_types.h, the kernels run by
+// the fiber emulator. CLIP_NATIVE_LIBCUDA=path makes the addon open it. test/cuda/CMakeLists.txt builds it.
+//
+// It is meant to be the least helpful driver that the manual allows:
+//  * what is queued on a stream runs when somebody waits for it and not before, each stream on its own: a
+//    missing wait or event is seen as data that is not there, always;
+//  * device memory cannot be touched by the host (it crashes with a message); fresh memory is NaN; every
+//    piece lies at the end of pages of its own, whose neighbours and bytes left over are watched; freed pages
+//    are never used again, so a kernel that goes outside ends with CUDA_ERROR_ILLEGAL_ADDRESS;
+//  * handles are checked: destroyed ones, another context's, the wrong thread's capture;
+//  * a context that is given back with anything left in it says what: leak.
+//
+// Environment, read at each call, so that one process can go through many faults:
+//   CLIP_STANDIN_REPORT=file     misuse and leaks are added to it, a line each; without it to stderr
+//   CLIP_STANDIN_LOG=file        every call is added to it, one name a line, and "kernel NAME" as each one
+//   runs CLIP_STANDIN_FAIL=list       faults, separated by commas: FUNCTION:N=CODE lets the Nth call from now
+//   on of
+//                                FUNCTION return CODE (CUDA_ERROR_...), FUNCTION:N+=CODE also all later ones.
+//                                FUNCTION may also be `allocation` (cuMemAlloc and cuMemHostAlloc counted
+//                                together) and `kernel`: the Nth kernel that runs fails, which is seen by
+//                                whoever waits for it, and the context is lost. Counting begins anew whenever
+//                                the text of the variable changes: to fail every allocation in turn, set
+//                                allocation:1=..., then allocation:2=..., and so on, until nothing fails.
+//   CLIP_STANDIN_SKIP=kernel     this kernel does nothing: one that computes something else
+// Environment, read at cuInit while nobody retains a context:
+//   CLIP_STANDIN_DEVICES=list    compute capabilities times 10, "90" if not set: "75,80"; "none": no device
+//   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is refused, PTX is
+//                                compiled if its version is not newer
+//   CLIP_STANDIN_MEMORY=bytes    of each device
+//   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX that the addon carries is what runs, in
+//   the
+//                                interpreter: it sees every access outside of device and pinned memory, the
+//                                host's own memory included
+//   CLIP_STANDIN_EAGER=1         what is queued runs at once: the most helpful driver
+//   CLIP_STANDIN_UNCHECKED=1     shared memory is not checked for races: faster
+#include <csetjmp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../ptx.h"
+#include "../registry.h"
+#include "cuda/driver_types.h"
+
+namespace clip::cuda {
+
+// One thing that a device does. Returns what went wrong with it.
+using Operation = std::function<CUresult()>;
+
+struct Handle {
+  CUctx_st* context = nullptr;
+  bool alive = true;
+};
+
+// A point in a stream that was reached or was not.
+struct Mark {
+  CUstream_st* stream;
+  bool reached = false;
+  double milliseconds = 0;
+};
+
+struct GraphBody {
+  std::vector<Operation> operations;
+};
+
+struct CUstream_st : Handle {
+  bool blocking = false;  // waits for the null stream, and the other way round
+  std::deque<Operation> queue;
+  std::shared_ptr<GraphBody> capture;
+  bool captureInvalid = false;
+  std::thread::id captureThread;
+};
+struct CUevent_st : Handle {
+  bool timing = true;
+  std::shared_ptr<Mark> mark;
+};
+struct CUgraph_st : Handle {
+  std::shared_ptr<GraphBody> body;
+};
+struct CUgraphExec_st : Handle {
+  std::shared_ptr<GraphBody> body;
+};
+struct CUfunc_st : Handle {
+  std::string name;
+  const emulator::Kernel* kernel = nullptr;
+  CUmodule module = nullptr;
+  int architecture = 0, mostShared = 48 << 10;
+};
+struct CUmod_st : Handle {
+  int architecture = 0;
+  std::string code;  // in which kernels are looked up
+  std::map<std::string, CUfunc_st> functions;
+  std::shared_ptr<emulator::ptx::Module> ptx;  // CLIP_STANDIN_PTX
+};
+struct CUctx_st {
+  int device = 0;
+  int retained = 0;
+  CUresult lost = CUDA_SUCCESS;
+  std::set<CUstream_st*> streams;
+};
+
+}  // namespace clip::cuda
+
+namespace standin {
+using namespace clip::cuda;
+
+// One call at a time; kernels run inside of one.
+extern std::recursive_mutex& mutex;
+extern thread_local CUcontext current;
+
+struct Machine {
+  bool initialised = false, eager = false, ptx = false;
+  int version = 13000;
+  size_t memory = size_t{80} << 30;
+  std::vector<int> capabilities;
+  std::vector<std::unique_ptr<CUctx_st>> contexts;  // one a device
+};
+extern Machine& machine;
+
+// A fault of the caller, for whoever reads the report.
+void report(const std::string& message);
+void log(const std::string& line);
+// Whether this call is to fail, by CLIP_STANDIN_FAIL.
+CUresult injected(const std::string& function);
+
+// memory.cc
+struct Piece {
+  size_t bytes;
+  bool pinned;
+  CUcontext context;  // ends with it
+};
+extern std::map<uintptr_t, Piece>& pieces;
+CUresult allocate(uintptr_t* at, size_t bytes, bool pinned);
+CUresult release(uintptr_t at, bool pinned);
+bool inPiece(uintptr_t at, size_t bytes, bool pinned);
+size_t usedBytes(CUcontext);
+// Runs with device memory within reach; an access outside is CUDA_ERROR_ILLEGAL_ADDRESS.
+CUresult onDevice(const char* what, const Operation&);
+void checkSlack(const char* after);
+// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the
+// kernel.
+class WithinReach {
+ public:
+  WithinReach();
+  ~WithinReach();
+  WithinReach(const WithinReach&) = delete;
+};
+
+// streams.cc
+// Queues it, records it where the stream is captured, or runs it at once on the null stream.
+CUresult enqueue(CUstream, Operation);
+// Runs what is queued until `mark`, or all.
+CUresult drain(CUstream, const Mark* mark = nullptr);
+CUresult drainBlocking(CUcontext);  // what the null stream waits for
+bool capturing(CUcontext);          // by this thread
+void invalidateCaptures(CUcontext);
+
+// Everything that was ever made stays, so that a destroyed handle is known.
+template <class T>
+std::map<const T*, std::unique_ptr<T>>& all() {
+  static auto* objects = new std::map<const T*, std::unique_ptr<T>>;
+  return *objects;
+}
+template <class T>
+T* make() {
+  auto object = std::make_unique<T>();
+  object->context = current;
+  T* handle = object.get();
+  all<T>()[handle] = std::move(object);
+  return handle;
+}
+// Whether a handle may be used now; reports it otherwise.
+template <class T>
+bool usable(const T* handle, const char* function, const char* kind) {
+  const char* what = !all<T>().count(handle)      ? "is none"
+                     : !handle->alive             ? "was destroyed"
+                     : handle->context != current ? "is of another context"
+                                                  : nullptr;
+  if (what) report(std::string(function) + ": a " + kind + " that " + what);
+  return !what;
+}
+
+// images.cc
+CUresult loadImage(CUmod_st*, const void* image, std::string* why);
+CUfunction findFunction(CUmodule, const std::string& name);
+
+// What every function does first.
+enum Needs : unsigned { kNothing = 0, kContext = 1, kNotCapturing = 2 };
+class Call {
+ public:
+  Call(const char* function, unsigned needs);
+  CUresult refused = CUDA_SUCCESS;
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
+
+}  // namespace standin
+
+#define STANDIN extern "C" __attribute__((visibility("default"))) CUresult
+#define STANDIN_CALL(function, needs) \
+  const Call call(#function, needs);  \
+  if (call.refused != CUDA_SUCCESS) return call.refused
+
+namespace standin {
+#define STANDIN_DECLARATION(name, symbol, ...) STANDIN symbol(__VA_ARGS__);
+CLIP_CUDA_FUNCTIONS(STANDIN_DECLARATION)
+#undef STANDIN_DECLARATION
+}  // namespace standin

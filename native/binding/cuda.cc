@@ -1,0 +1,107 @@
+// NativeCuda: what is known of the GPU, and its kernels against reference.
+#include <atomic>
+
+#include "binding/convert.h"
+#include "binding/job.h"
+#include "binding/surface.h"
+#if CLIP_CUDA
+#include "cuda/check.h"
+#include "cuda/driver.h"
+#endif
+
+namespace clip::binding {
+namespace {
+
+#if CLIP_CUDA
+
+// What 'cuda' lacks where there is no driver or no device, backends() says.
+Napi::Value listDevices(const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    std::vector<cuda::Device> all;
+    try {
+      all = cuda::devices();
+    } catch (const Error&) {
+    }
+    const Napi::Array list = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < all.size(); i++) {
+      const Napi::Object o = Napi::Object::New(info.Env());
+      o.Set("index", all[i].index);
+      o.Set("name", all[i].name);
+      o.Set("capability", all[i].capability);
+      o.Set("memory", static_cast<double>(all[i].memory));
+      o.Set("reason", all[i].reason);
+      list.Set(i, o);
+    }
+    return list;
+  });
+}
+
+Napi::Value identify(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const auto found = std::make_shared<cuda::DeviceIdentity>();
+    Environment::Call call;
+    call.result = [found](Napi::Env env) -> Napi::Value {
+      const Napi::Object o = Napi::Object::New(env);
+      o.Set("name", found->name);
+      o.Set("fingerprint", found->fingerprint);
+      o.Set("image", found->image);
+      o.Set("driver", found->driver);
+      o.Set("capability", found->capability);
+      o.Set("memory", static_cast<double>(found->memory));
+      return o;
+    };
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [found] {
+      *found = cuda::deviceIdentity();
+    });
+  });
+}
+
+Napi::Value checkKernels(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    struct Run {
+      std::atomic<bool> cancel{false};
+      std::vector<cuda::KernelCheck> checks;
+    };
+    const auto run = std::make_shared<Run>();
+    Environment::Call call;
+    call.job = readInteger(info[0], "job", 0, INT32_MAX);
+    call.cancel = [run] { run->cancel = true; };
+    call.result = [run](Napi::Env env) -> Napi::Value {
+      const Napi::Array list = Napi::Array::New(env);
+      for (uint32_t i = 0; i < run->checks.size(); i++) {
+        const Napi::Object o = Napi::Object::New(env);
+        o.Set("kernel", run->checks[i].kernel);
+        o.Set("difference", run->checks[i].difference);
+        list.Set(i, o);
+      }
+      return list;
+    };
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [run] {
+      run->checks = cuda::checkKernels([run] { return !run->cancel; });
+    });
+  });
+}
+
+#else
+
+Napi::Value listDevices(const Napi::CallbackInfo& info) { return Napi::Array::New(info.Env()); }
+Napi::Value identify(const Napi::CallbackInfo& info) {
+  return rejecting(info, []() -> Napi::Value {
+    throw Error{.code = "ERR_CLIP_BACKEND", .message = "This build has no CUDA backend.", .field = "device"};
+  });
+}
+Napi::Value checkKernels(const Napi::CallbackInfo& info) { return identify(info); }
+
+#endif
+
+}  // namespace
+
+Napi::Object makeCuda(Napi::Env env) {
+  const Napi::Object o = Napi::Object::New(env);
+  o.Set("devices", Napi::Function::New(env, listDevices, "devices"));
+  o.Set("identify", Napi::Function::New(env, identify, "identify"));
+  o.Set("check", Napi::Function::New(env, checkKernels, "check"));
+  return o;
+}
+
+}  // namespace clip::binding

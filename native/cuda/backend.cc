@@ -1,0 +1,89 @@
+#include "cuda/table.h"
+
+#include "context.h"
+#include "memory.h"
+#include "ops.h"
+#include "pack.h"
+
+namespace clip::cuda {
+namespace {
+
+bool available(std::string* why) { return usableDevice(why) >= 0; }
+bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::float16; }
+double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : t == Dtype::float16 ? 0x1p-11 : 0x1p-24; }
+
+Context* open(int threads) { return (new Stream(threads))->context(); }
+void close(Context* c) {
+  if (c) delete &Stream::of(*c);
+}
+
+void upload(Context* c, void* dst, const void* src, size_t bytes) {
+  if (c)
+    Stream::of(*c).upload(dst, src, bytes);
+  else
+    copyIn(dst, src, bytes);
+}
+void download(Context* c, void* dst, const void* src, size_t bytes) {
+  if (c)
+    Stream::of(*c).download(dst, src, bytes);
+  else
+    copyOut(dst, src, bytes);
+}
+
+// Few sizes, so that few plans are recorded, and at most a third of a pass is padding: 1, 2, 3, 4, 6, 8, 12,
+// 16, 24, ...
+int bucket(int n) {
+  int power = 1;
+  while (power < n && power < 1 << 30) power *= 2;
+  const int between = power / 4 * 3;
+  return power < n ? n : between >= n ? between : power;
+}
+
+bool begin(Context& c, const Plan& plan) { return Stream::of(c).begin(plan); }
+void end(Context& c, bool complete) { Stream::of(c).end(complete); }
+
+void resize(Context& c, const Resize& r) {
+  Stream& stream = Stream::of(c);
+  stream.hostTable().resize(stream.host(), r);
+}
+
+}  // namespace
+
+const Backend cudaBackend{
+    .name = "cuda",
+    .device = "cuda",
+    .features = "",
+    .borrowed = "resize: cpu, infoNce's gradients: cpu",
+    .available = available,
+    .runs = runs,
+    .epsilon = epsilon,
+    .open = open,
+    .close = close,
+    .alloc = alloc,
+    .free = free,
+    .plainMemory = false,
+    .upload = upload,
+    .download = download,
+    .packRows = kPackRows,
+    .packedSize = packedSize,
+    .pack = pack,
+    .bucket = bucket,
+    .begin = begin,
+    .end = end,
+    .linear = ops::linear,
+    .layerNorm = ops::layerNorm,
+    .convert = ops::convert,
+    .attention = ops::attention,
+    .embed = ops::embed,
+    .gather = ops::gather,
+    .resize = resize,
+    .patches = ops::patches,
+    .conv = ops::conv,
+    .pool = ops::pool,
+    .normalise = ops::normalise,
+    .cosineSoftmax = ops::cosineSoftmax,
+    .cosineTopK = ops::cosineTopK,
+    .infoNce = ops::infoNce,
+};
+
+}  // namespace clip::cuda

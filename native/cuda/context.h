@@ -1,0 +1,86 @@
+#pragma once
+// Where the ops of one model run: a stream, its pinned memory, scratch memory of the kernels and recorded
+// plans. What is asked of it is done in order; only sync and download wait. Used by one thread at a time.
+#include <map>
+#include <tuple>
+
+#include "attention.h"
+#include "linear.h"
+#include "plan.h"
+
+namespace clip::cuda {
+
+class Stream {
+ public:
+  explicit Stream(int threads) : threads_(threads) {}
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  static Stream& of(Context& c) { return reinterpret_cast<Stream&>(c); }
+  Context* context() { return reinterpret_cast<Context*>(this); }
+
+  // Opens the device at the first call and makes it current in the calling thread.
+  const std::shared_ptr<const Module>& module();
+  void upload(void* dst, const void* src, size_t bytes);
+  void download(void* dst, const void* src, size_t bytes);
+  void sync();
+
+  bool begin(const Plan&);
+  void end(bool complete);
+  // The plan whose calls are being noted down; nullptr outside of one.
+  const Plan* recording() const { return recording_ ? &plan_ : nullptr; }
+
+  // Runs now, or at the end of the plan.
+  void run(Step step);
+  template <class... A>
+  void run(const Launch& launch, const A&... arguments) {
+    if (launch.x == 0 || launch.y == 0 || launch.z == 0) return;
+    run([module = module().get(), launch, arguments...](CUstream stream) {
+      module->launch(launch, stream, {&arguments...});
+    });
+  }
+
+  // Scratch memory, good until the next call for the same kind. Whoever uses it in a plan keeps it.
+  enum Kind : uint8_t { partials, arrivals, queryUnits, scores, windows, kinds };
+  const Scratch::Memory& scratch(Kind, size_t bytes);
+  LinearScratch linearScratch(const Linear&);
+  // What blocks of attention are to do: once per plan for the same lists of rows.
+  AttentionGroups groups(const Attention&, int* bound);
+  // The row of x that each tap of each window reads, -1 outside the picture: (windows, kernel * kernel).
+  const int32_t* windowRows(const Conv&);
+
+  // What runs on this process's memory.
+  Context& host();
+  const Backend& hostTable();
+
+ private:
+  const int threads_;
+  std::shared_ptr<const Module> module_;
+  CUstream stream_ = nullptr;
+  Staging staging_;
+
+  bool recording_ = false, replayed_ = false;
+  Plan plan_{};
+  uint64_t allocationsBefore_ = 0;
+  std::vector<Step> steps_;
+  std::vector<Scratch::Memory> used_;  // by the plan that is being recorded
+  RecordedPlans plans_;
+
+  Scratch scratch_[kinds];
+  using GroupsKey = std::tuple<const int32_t*, const int32_t*, const int32_t*, int, int, Mask>;
+  struct Groups {
+    GroupsKey key;
+    AttentionGroups groups;
+    int bound;
+  };
+  std::vector<Groups> groups_;  // of this plan; those of number i lie in groupMemory_[i]
+  std::vector<Scratch> groupMemory_;
+  using WindowsKey = std::tuple<int, int, int, int, int, int>;
+  std::map<WindowsKey, Scratch::Memory> windowRows_;
+
+  const Backend* hostBackend_ = nullptr;
+  Context* host_ = nullptr;
+};
+
+}  // namespace clip::cuda

@@ -1,0 +1,70 @@
+// What needs no more than a launch, or a few. Kernels take the ops' structs as they are.
+#include "ops.h"
+
+#include "context.h"
+#include "kernels.h"
+
+namespace clip::cuda::ops {
+
+void linear(Context& c, const Linear& l) {
+  Stream& stream = Stream::of(c);
+  const Launch launch = linearLaunch(l);
+  if (linearIsSkinny(l))
+    stream.run(launch, l, stream.linearScratch(l));
+  else
+    stream.run(launch, l);
+}
+
+void layerNorm(Context& c, const LayerNorm& l) { Stream::of(c).run(layerNormLaunch(l), l); }
+void convert(Context& c, const Convert& v) { Stream::of(c).run(convertLaunch(v), v); }
+void embed(Context& c, const Embed& e) { Stream::of(c).run(embedLaunch(e), e); }
+void gather(Context& c, const Gather& g) { Stream::of(c).run(gatherLaunch(g), g); }
+void patches(Context& c, const Patches& p) { Stream::of(c).run(patchesLaunch(p), p); }
+void pool(Context& c, const Pooling& p) { Stream::of(c).run(poolLaunch(p), p); }
+void normalise(Context& c, const Normalise& n) { Stream::of(c).run(normaliseLaunch(n), n); }
+
+void attention(Context& c, const Attention& a) {
+  Stream& stream = Stream::of(c);
+  int bound = 0;
+  const AttentionGroups groups = stream.groups(a, &bound);
+  const Launch launch = attentionLaunch(a, bound);
+  if (!launch.kernel) {
+    const std::string expected =
+        a.q.dtype == Dtype::float32 ? "at most 256" : "a multiple of 8 up to 128, or dtype float32";
+    throw Error{.code = "ERR_CLIP_CUDA",
+                .message = "No CUDA kernel has attention heads of dimension " + std::to_string(a.dim) +
+                           ": expected " + expected + ".",
+                .field = "heads",
+                .expected = expected,
+                .actual = std::to_string(a.dim)};
+  }
+  stream.run(launch, a, groups);
+}
+
+// float32: no kernel of its own. Windows are gathered as rows of a matrix, zeros where they leave the
+// picture.
+void conv(Context& c, const Conv& v) {
+  Stream& stream = Stream::of(c);
+  if (v.dtype != Dtype::float32) return stream.run(convLaunch(v), v);
+  const int rows = v.images * v.outHeight() * v.outWidth(), taps = v.kernel * v.kernel, columns = taps * v.in;
+  const size_t stride = static_cast<size_t>(columns) * sizeof(float), bytes = stride * rows;
+  const int32_t* const row = stream.windowRows(v);
+  const auto memory = stream.scratch(Stream::windows, bytes);
+  stream.run(
+      [address = memory->address(), bytes](CUstream s) { driver().cuMemsetD8Async(address, 0, bytes, s); });
+  const Activations x{.data = memory->as<void>(), .stride = stride, .dtype = Dtype::float32};
+  Activations tap = x;
+  tap.stride = static_cast<size_t>(v.in) * sizeof(float);
+  gather(c, {.x = v.x, .row = row, .y = tap, .count = rows * taps, .cols = v.in});
+  linear(c, {.x = x,
+             .w = v.w,
+             .bias = v.bias,
+             .residual = {},
+             .y = v.y,
+             .rows = rows,
+             .in = columns,
+             .out = v.out,
+             .nonlinearity = Nonlinearity::relu});
+}
+
+}  // namespace clip::cuda::ops

@@ -1,0 +1,12 @@
+#pragma once
+// Weights as the kernels read them: linear.h, conv.h.
+#include "backend.h"
+
+namespace clip::cuda {
+
+constexpr int kPackRows = 64;
+size_t packedSize(Dtype, int in, int out);
+// Throws ERR_CLIP_DTYPE for a number that float16 has not.
+void pack(const Pack&);
+
+}  // namespace clip::cuda

@@ -1,0 +1,131 @@
+// npm run cuda:build: compiles the CUDA kernels into cuda/images/, which every build of the addon for linux-x64
+// embeds. Needs nvcc with ptxas and fatbinary, and xz; takes half a minute. The files are committed, so nobody
+// else needs any of these.
+//
+//   ptx.lzma            what nvcc made of cuda/*.cu for compute capability 8.0, in one file
+//   machine_code.lzma   what ptxas made of that for each architecture, in NVIDIA's fatbin format
+//   images.json         of what they were made, and the hashes of what is in them
+//
+//   node scripts/cuda-build.mjs [--check [--machine-code]]
+//
+//   --check          only compares images.json with the sources and with what nvcc makes of them; status 1 where
+//                    they differ. Without nvcc, or with another version of it, the sources alone
+//   --machine-code   the machine code as well (20 s)
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { buildPtx, fail, root, run, units } from './cuda-compile.mjs'
+
+const architectures = [80, 90, 100, 120]
+const folder = join(root, 'cuda/images')
+const { values } = parseArgs({
+  options: {
+    check: { type: 'boolean', default: false },
+    'machine-code': { type: 'boolean', default: false },
+  },
+})
+const sha256 = data => createHash('sha256').update(data).digest('hex')
+
+/** All that the kernels are made of, without comments and white space. */
+function hashOfSources() {
+  const hash = createHash('sha256')
+  const files = readdirSync(join(root, 'cuda')).filter(file => /\.(cu|cuh|h)$/.test(file))
+  for (const file of files.sort())
+    for (const line of readFileSync(join(root, 'cuda', file), 'utf8').split('\n'))
+      hash.update(line.replace(/\/\/.*/, '').replace(/\s+/g, ''))
+  return hash.digest('hex')
+}
+
+/** One PTX of all units. */
+function mergedPtx() {
+  const from = buildPtx()
+  // 7.0 is the oldest version that has all that our kernels use, so that older drivers compile it too. nvcc's one
+  // newer word, used_bytes_mask, is a hint about loads.
+  const lines = ['.version 7.0', '.target sm_80', '.address_size 64']
+  const declared = new Set()
+  for (const unit of units)
+    for (const written of readFileSync(join(from, `${unit}.ptx`), 'utf8').split('\n')) {
+      const line = written
+        .replace(/\/\/.*$/, '')
+        .trim()
+        .replace(/\s+/g, ' ')
+        // The block's shared memory, whose name nvcc makes of the file's path.
+        .replace(/_ZN4clip4cuda\w*_GLOBAL__N__\w*memoryE\b/g, 'memory')
+      if (!line || /^\.(version|target|address_size)\b|^\.pragma "used_bytes_mask/.test(line)) continue
+      if (/^\.(extern|global|const|visible \.(global|const))\b/.test(line)) {
+        if (declared.has(line)) continue
+        declared.add(line)
+      }
+      lines.push(line)
+    }
+  return `${lines.join('\n')}\n`
+}
+
+/** The fatbin of all architectures. */
+function machineCode(ptx) {
+  const build = join(root, 'build/cuda-images')
+  mkdirSync(build, { recursive: true })
+  writeFileSync(join(build, 'kernels.ptx'), ptx)
+  const images = architectures.map(arch => {
+    const cubin = join(build, `${arch}.cubin`)
+    run('ptxas', [`-arch=sm_${arch}`, '-o', cubin, join(build, 'kernels.ptx')])
+    return `--image3=kind=elf,sm=${arch},file=${cubin}`
+  })
+  // Not compressed by NVIDIA's tool: what drivers inflate depends on their age, and ours is smaller.
+  const fatbin = join(build, 'kernels.fatbin')
+  run('fatbinary', [`--create=${fatbin}`, '--64', '--compress=false', ...images])
+  return readFileSync(fatbin)
+}
+
+/** Machine code is made of words of 16 bytes, hence what is foretold by a byte's place. */
+function compress(data) {
+  const { status, stdout, stderr, error } = spawnSync(
+    'xz',
+    ['--format=lzma', '--lzma1=preset=9e,lc=0,lp=4,pb=4', '--stdout'],
+    { input: data, maxBuffer: 1 << 26 },
+  )
+  if (error || status !== 0) fail(`xz: ${error?.message ?? stderr}`)
+  stdout.writeBigUInt64LE(BigInt(data.length), 5) // xz leaves it open
+  return stdout
+}
+
+/** nvcc's version, or undefined without nvcc. */
+function nvccVersion() {
+  const { status, stdout } = spawnSync('nvcc', ['--version'], { encoding: 'utf8' })
+  return status === 0 ? /V(\d+\.\d+\.\d+)/.exec(stdout)?.[1] : undefined
+}
+
+const describe = data => ({ bytes: data.length, sha256: sha256(data) })
+const nvcc = nvccVersion()
+const stale = what => fail(`cuda/images is not what ${what} gives: npm run cuda:build`)
+if (values.check) {
+  const images = JSON.parse(readFileSync(join(folder, 'images.json'), 'utf8'))
+  // Also where nvcc shows that they give the same: elsewhere there is only this to go by.
+  if (hashOfSources() !== images.sources) stale('cuda/*.cu')
+  if (nvcc !== images.nvcc) {
+    console.log(`cuda/images was made of these sources by nvcc ${images.nvcc}; here is ${nvcc ?? 'none'}`)
+  } else {
+    const ptx = mergedPtx()
+    if (sha256(ptx) !== images.ptx.sha256) stale(`nvcc ${nvcc}`)
+    if (values['machine-code'] && sha256(machineCode(ptx)) !== images.machineCode.sha256) stale('ptxas')
+    console.log(
+      `cuda/images is what nvcc ${nvcc} ${values['machine-code'] ? 'and ptxas give' : 'gives'}, to the byte`,
+    )
+  }
+} else {
+  if (!nvcc) fail('nvcc is needed, of the CUDA toolkit')
+  const ptx = Buffer.from(mergedPtx())
+  const code = machineCode(ptx)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'ptx.lzma'), compress(ptx))
+  writeFileSync(join(folder, 'machine_code.lzma'), compress(code))
+  const images = {
+    nvcc,
+    sources: hashOfSources(),
+    ptx: describe(ptx),
+    machineCode: { architectures, ...describe(code) },
+  }
+  writeFileSync(join(folder, 'images.json'), `${JSON.stringify(images, null, 2)}\n`)
+}

@@ -1,0 +1,182 @@
+/**
+ * What lies between the addon and NVIDIA's driver, and the stand-in for that driver; and what of the kernels the
+ * addon carries. See cuda/README.md.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import test from 'ava'
+import { packageRoot } from '../../lib/binding.js'
+import { towerBound } from '../../lib/cuda/selfcheck.js'
+import type { DeviceInfo } from '../../lib/index.js'
+import { all, build, buildPtx, missing, missingPtx, runGroup, sanitize } from './program.js'
+
+const images = join(packageRoot, 'cuda', 'images')
+const made = JSON.parse(readFileSync(join(images, 'images.json'), 'utf8'))
+const compressed = ['machine_code.lzma', 'ptx.lzma'].map(file => readFileSync(join(images, file)))
+const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex')
+
+const scratch = mkdtempSync(join(tmpdir(), 'clip-native-images-'))
+test.after.always(() => rmSync(scratch, { recursive: true, force: true }))
+
+let program: Promise<string> | undefined
+/** The driver's test program, which lies beside the kernels'. */
+async function theProgram(): Promise<string> {
+  program ??= build()
+  const folder = dirname(await program)
+  process.env.CLIP_NATIVE_LIBCUDA = join(folder, 'libcuda-standin.so')
+  process.env.CUDA_TESTS_IMAGES = scratch
+  return join(folder, 'driver_tests')
+}
+
+for (const [title, name, least] of [
+  [
+    'the driver is opened, devices are told apart, kernels are loaded, and every failure has its name',
+    'driver',
+    22,
+  ],
+  // AddressSanitizer has the cases of illegal accesses to itself.
+  ['the stand-in is silent about right programs and reports planted misuse', 'standin', sanitize ? 31 : 35],
+  ['the compressed kernels are read, and damage does no harm', 'images', 2],
+] as const)
+  if (missing) test.skip(`${title} (${missing})`, () => {})
+  else
+    test.serial(title, async t => {
+      t.timeout(30 * 60_000, 'the programs may have to be built')
+      const { cases } = await runGroup(await theProgram(), name)
+      t.true(cases.length >= least, `${cases.length} cases`)
+      for (const { ok, name: of } of cases) t.true(ok, of)
+      if (name !== 'images') return
+      // What the addon would hand to the driver is what nvcc, ptxas and fatbinary made.
+      t.is(sha256(readFileSync(join(scratch, 'kernels.ptx'))), made.ptx.sha256)
+      t.is(sha256(readFileSync(join(scratch, 'kernels.fatbin'))), made.machineCode.sha256)
+    })
+
+/** What a process of its own says that has this environment: of its devices, or of a model on the CPU. */
+function inProcess<T>(script: string, env: NodeJS.ProcessEnv): T {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '-e', `import { load, devices } from 'clip-native'\n${script}`],
+    { cwd: packageRoot, encoding: 'utf8', env: { ...process.env, ...env } },
+  )
+  if (status !== 0) throw new Error(stderr)
+  return JSON.parse(stdout) as T
+}
+const listDevices = "console.log(JSON.stringify(devices().find(d => d.name === 'cuda')))"
+const onCpu = `const clip = await load(undefined, { towers: ['text'] })
+const { data } = await clip.encodeText('a dog')
+console.log(JSON.stringify({ length: Math.hypot(...data), backend: clip.info.backend }))`
+
+// Loading runs every kernel once against reference, too.
+const onBoth = `const clip = await load(undefined, { device: 'cuda', dtype: 'bfloat16' })
+const reference = await load(undefined, { device: 'reference', dtype: 'bfloat16' })
+const side = clip.info.imageSize
+const picture = { data: new Uint8Array(side * side * 3).map((_, i) => (i * 7) % 251), width: side, height: side, channels: 3 }
+const distance = (a, b) => Math.hypot(...a.data.map((v, i) => v - b.data[i]))
+const image = distance(await clip.encodeImage(picture), await reference.encodeImage(picture))
+const text = distance(await clip.encodeText('a dog'), await reference.encodeText('a dog'))
+await clip.dispose()
+console.log(JSON.stringify({ image, text }))`
+
+if (process.platform === 'linux' && process.arch === 'x64') {
+  test('without a driver there is no GPU, and the CPU is not concerned', t => {
+    const env = { CLIP_NATIVE_LIBCUDA: join(scratch, 'libcuda.so.1') }
+    const cuda = inProcess<DeviceInfo>(listDevices, env)
+    t.deepEqual([cuda.available, cuda.gpus, cuda.dtypes], [false, [], []])
+    t.regex(cuda.reason!, /There is no NVIDIA driver here/)
+    const { length, backend } = inProcess<{ length: number; backend: string }>(onCpu, env)
+    t.true(Math.abs(length - 1) < 1e-5)
+    t.not(backend, 'cuda')
+  })
+
+  if (!missing && !sanitize)
+    test.serial('every GPU is listed, with why not; the CPU opens no driver', async t => {
+      t.timeout(30 * 60_000, 'the programs may have to be built')
+      await theProgram()
+      const log = join(scratch, 'log')
+      const env = {
+        CLIP_STANDIN_DEVICES: '75,90',
+        CLIP_STANDIN_MEMORY: String(2 ** 33),
+        CLIP_STANDIN_LOG: log,
+      }
+      inProcess(onCpu, env)
+      t.false(existsSync(log), 'the driver was not opened')
+      const cuda = inProcess<DeviceInfo>(listDevices, env)
+      t.true(existsSync(log))
+      t.true(cuda.available)
+      const memory = 2 ** 33
+      t.deepEqual(cuda.gpus, [
+        {
+          index: 0,
+          name: 'libcuda stand-in 75',
+          capability: '7.5',
+          memory,
+          available: false,
+          reason: 'compute capability 7.5 is below 8.0',
+        },
+        { index: 1, name: 'libcuda stand-in 90', capability: '9.0', memory, available: true },
+      ])
+      // Too old a driver for our PTX: found out when a model is loaded.
+      const failure = inProcess<{ code: string; message: string }>(
+        "await load(undefined, { device: 'cuda' }).catch(({ code, message }) => console.log(JSON.stringify({ code, message })))",
+        { CLIP_STANDIN_DRIVER: '10020', CLIP_NATIVE_CACHE: scratch },
+      )
+      t.is(failure.code, 'ERR_CLIP_CUDA')
+      t.regex(failure.message, /CUDA_ERROR_UNSUPPORTED_PTX_VERSION/)
+    })
+
+  if (!missing && !sanitize)
+    test.serial('the embedded model on the PTX that the addon carries, as on the reference', async t => {
+      t.timeout(30 * 60_000, 'the programs may have to be built')
+      await theProgram()
+      const [log, report] = [join(scratch, 'ptx-log'), join(scratch, 'ptx-report')]
+      const env = {
+        CLIP_STANDIN_PTX: '1',
+        CLIP_STANDIN_LOG: log,
+        CLIP_STANDIN_REPORT: report,
+        CLIP_NATIVE_CACHE: scratch,
+      }
+      const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
+      t.true(image <= towerBound('bfloat16', 6), `the picture is off by ${image}`)
+      t.true(text <= towerBound('bfloat16', 4), `the text is off by ${text}`)
+      t.false(existsSync(report), 'misuse or a leak')
+      const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)
+      t.is(new Set([...kernels].map(([, name]) => name)).size, 32, 'every kernel')
+    })
+}
+
+test('the kernels that are committed are those of the sources', async t => {
+  t.timeout(30 * 60_000, 'nvcc takes its time')
+  if (!missingPtx) await buildPtx() // one process at a time
+  const check = [join(packageRoot, 'scripts/cuda-build.mjs'), '--check', ...(all ? ['--machine-code'] : [])]
+  const { status, stdout, stderr } = spawnSync(process.execPath, check, { encoding: 'utf8' })
+  t.log(stdout.trim())
+  t.is(status, 0, stderr)
+})
+
+test('the addon carries the kernels on Linux for x64 and nowhere else', t => {
+  const require = createRequire(import.meta.url)
+  const file =
+    process.env.CLIP_NATIVE_ADDON ??
+    (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
+  const addon = readFileSync(file)
+  const carries = process.platform === 'linux' && process.arch === 'x64'
+  for (const image of compressed) t.is(addon.includes(image), carries)
+})
+
+test('what the package of linux-x64 grows by is below 3 MB unpacked, and the kernels below 2.5 MB', t => {
+  const inAddon = compressed.reduce((sum, image) => sum + image.length, 0)
+  t.true(inAddon < 2.5e6, `${inAddon} bytes of kernels`)
+  const sources = ['cuda', 'native/cuda'].flatMap(folder =>
+    readdirSync(join(packageRoot, folder), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile() && !entry.parentPath.includes('emulator'))
+      .map(entry => statSync(join(entry.parentPath, entry.name)).size),
+  )
+  const inSources = sources.reduce((sum, size) => sum + size, 0)
+  t.log(`${inAddon} bytes of kernels in the addon, ${inSources} bytes of files`)
+  // 0.5 MB for the code that was compiled into the addon.
+  t.true(inAddon + inSources + 0.5e6 < 3e6, `${inAddon} + ${inSources}`)
+})

@@ -1,0 +1,209 @@
+// native/cuda/driver.cc, modules.cc and images.cc, on the stand-in. Whoever runs this program sets
+// CLIP_NATIVE_LIBCUDA to it.
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "cases.h"
+#include "cuda/images.h"
+#include "cuda/lzma.h"
+#include "kernels.h"
+#include "support.h"
+
+namespace {
+
+using namespace support;
+
+// What opening says in a process that has not done so yet.
+std::string opening(const char* library, const char* devices) {
+  return inChild([=]() -> std::string {
+           if (library) setenv("CLIP_NATIVE_LIBCUDA", library, 1);
+           if (devices) setenv("CLIP_STANDIN_DEVICES", devices, 1);
+           const clip::Error e = errorOf([] { support::devices(); });
+           // Nothing is remembered of a failure: a driver may be installed later.
+           return e.code + "|" + e.field + "|" + e.actual + "|" + e.message +
+                  (errorOf([] { driver(); }).message == e.message ? "" : " (then another)");
+         })
+      .said;
+}
+std::string wants(const std::string& got, const std::string& begins) {
+  return got.compare(0, begins.size(), begins) == 0 ? "" : got;
+}
+
+// Which image a device gets.
+std::string image(int capability, const char* version, const std::string& want) {
+  const Environment environment("CLIP_STANDIN_DEVICES=" + std::to_string(capability) +
+                                " CLIP_STANDIN_DRIVER=" + version);
+  {
+    const auto module = Module::of(0);
+    if (module->image() != want) return module->image();
+    if (module->device().capability != capability || !module->device().reason.empty()) return "the device";
+    for (const char* name : kKernels) check(module->kernel(name), name);
+    const clip::Error e = errorOf([&] { module->kernel("clip_nothing"); });
+    check(e.code == "ERR_CLIP_CUDA" && e.actual == "clip_nothing", e.message);
+  }
+  return environment.report();
+}
+
+std::string refused(int capability, const char* version, const std::string& code, const std::string& words) {
+  const Environment environment("CLIP_STANDIN_DEVICES=" + std::to_string(capability) +
+                                " CLIP_STANDIN_DRIVER=" + version);
+  const clip::Error e = errorOf([] { Module::of(0); });
+  if (e.code != code || e.message.find(words) == std::string::npos) return e.code + ": " + e.message;
+  return environment.report();
+}
+
+std::string severalDevices() {
+  const Environment environment("CLIP_STANDIN_DEVICES=75,86,120 CLIP_STANDIN_MEMORY=8589934592");
+  const auto all = devices();
+  check(all.size() == 3, "three");
+  check(all[0].reason == "compute capability 7.5 is below 8.0", all[0].reason);
+  check(all[1].reason.empty() && all[1].capability == 86 && all[1].memory == size_t{8} << 30 &&
+            all[1].sharedPerBlock == 99 << 10 && all[1].name == "libcuda stand-in 86" && all[1].index == 1,
+        "the second");
+  {
+    const clip::Error old = errorOf([] { Module::of(0); });
+    check(old.message ==
+              "CUDA device 0, libcuda stand-in 75, can't be used: compute capability 7.5 is below 8.0.",
+          old.message);
+    for (const int none : {-1, 3}) {
+      const clip::Error e = errorOf([none] { Module::of(none); });
+      check(e.code == "ERR_CLIP_CUDA" && e.expected == "0 to 2" && e.actual == std::to_string(none),
+            e.message);
+    }
+    const auto one = Module::of(1), again = Module::of(1), two = Module::of(2);
+    check(one == again && one != two && one->context() != two->context(), "one each");
+    check(one->image() == "sm_80" && two->image() == "sm_120", "images");
+    check(one->fingerprint() != two->fingerprint() && one->fingerprint() == again->fingerprint(),
+          "fingerprints");
+  }
+  check(environment.calls("cuModuleLoadDataEx") == 2 && environment.calls("cuModuleUnload") == 2,
+        "loaded twice");
+  return environment.report();
+}
+
+// Every call that loading makes fails once: a typed error, nothing left, and the next attempt works.
+std::string everyCallFails(const char* code, const char* wanted) {
+  const char* functions[] = {"cuDeviceGetCount",     "cuDeviceGet",        "cuDeviceGetName",
+                             "cuDeviceGetAttribute", "cuDeviceTotalMem",   "cuDevicePrimaryCtxRetain",
+                             "cuCtxSetCurrent",      "cuModuleLoadDataEx", "cuModuleGetFunction",
+                             "cuFuncGetAttribute",   "cuFuncSetAttribute"};
+  const Environment environment;
+  for (const std::string function : functions) {
+    environment.fail(function + ":1=" + code);
+    const clip::Error e = errorOf([] { Module::of(0); });
+    check(e.code == wanted && e.field == function && e.actual == code, function + " gave " + e.message);
+    environment.fail("");
+    check(Module::of(0)->image() == "sm_90", "afterwards");
+  }
+  return environment.report();
+}
+
+// A code that is told by a later driver than ours is still an error with a number.
+std::string unknownCode() {
+  const Environment environment;
+  const clip::Error e =
+      errorOf([] { fail(driver(), "cuAnything", static_cast<CUresult>(12345), "while testing"); });
+  return e.message == "cuAnything failed while testing: CUresult 12345, no description." ? "" : e.message;
+}
+
+std::vector<char> readFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Written out for the test beside, which knows their hashes.
+std::string decoded() {
+  const char* folder = std::getenv("CUDA_TESTS_IMAGES");
+  if (!folder) return "CUDA_TESTS_IMAGES is not set";
+  const std::vector<char> code = machineCode(), text = ptx();
+  if (text.back() != '\0') return "the PTX does not end with a zero";
+  std::ofstream(std::string(folder) + "/kernels.fatbin", std::ios::binary)
+      .write(code.data(), static_cast<std::streamsize>(code.size()));
+  std::ofstream(std::string(folder) + "/kernels.ptx", std::ios::binary)
+      .write(text.data(), static_cast<std::streamsize>(text.size() - 1));
+  return "";
+}
+
+// Bytes that are wrong or missing: an error or other bytes, as many as the header says; never an access
+// outside (AddressSanitizer's build watches).
+std::string damaged() {
+  const std::vector<char> good = readFile(CLIP_ROOT "/cuda/images/ptx.lzma");
+  std::mt19937 random(1);
+  int errors = 0;
+  const auto decode = [&](const std::vector<char>& bytes) {
+    try {
+      decodeLzma(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+    } catch (const clip::Error& e) {
+      check(e.code == "ERR_CLIP_INTERNAL", e.message);
+      errors++;
+    }
+  };
+  for (size_t length = 0; length < 40; length++)
+    decode({good.begin(), good.begin() + static_cast<long>(length)});
+  check(errors == 40, "cut short");
+  for (int i = 0; i < 150; i++) {
+    std::vector<char> bad(good.begin(), good.begin() + 4000);
+    bad[5] = bad[7] = bad[8] = 0, bad[6] = 127;  // 32 KB
+    bad[random() % (i < 50 ? 40 : bad.size())] ^= static_cast<char>(1 << random() % 8);
+    decode(bad);
+  }
+  std::vector<char> bad = good;
+  bad[12] = 127;
+  decode(bad);  // says that it is 9 EB
+  return errors > 45 ? "" : "too few errors";
+}
+
+const cases::Registration registration([] {
+  // First: nothing is open yet.
+  cases::add("driver", "no driver", [] {
+    return wants(opening("/nonexistent/libcuda.so.1", nullptr),
+                 "ERR_CLIP_CUDA|/nonexistent/libcuda.so.1|none|There is no NVIDIA driver here: ");
+  });
+  cases::add("driver", "a driver without the functions", [] {
+    const std::string said = opening("libm.so.6", nullptr);
+    return said.find("(then") == std::string::npos ? wants(said,
+                                                           "ERR_CLIP_CUDA|cuGetErrorName|an older one|The "
+                                                           "NVIDIA driver is too old: libm.so.6 has no ")
+                                                   : said;
+  });
+  cases::add("driver", "no device", [] {
+    return wants(
+        opening(nullptr, "none"),
+        "ERR_CLIP_CUDA|cuInit|CUDA_ERROR_NO_DEVICE|cuInit failed: CUDA_ERROR_NO_DEVICE, no CUDA-capable");
+  });
+  for (const auto& [capability, want] : {std::pair{80, "sm_80"},
+                                         {86, "sm_80"},
+                                         {89, "sm_80"},
+                                         {90, "sm_90"},
+                                         {100, "sm_100"},
+                                         {103, "sm_100"},
+                                         {120, "sm_120"},
+                                         {121, "sm_120"},
+                                         {87, "sm_80"},
+                                         {110, "compute_80"},
+                                         {150, "compute_80"}})
+    cases::add("driver", "capability " + std::to_string(capability),
+               [=] { return image(capability, "13000", want); });
+  cases::add("driver", "a driver that refuses the machine code compiles PTX",
+             [] { return image(90, "12020", "compute_80"); });
+  cases::add("driver", "the oldest driver", [] { return image(80, "11040", "compute_80"); });
+  cases::add("driver", "a driver that refuses the PTX too", [] {
+    return refused(80, "10020", "ERR_CLIP_CUDA",
+                   "cuModuleLoadDataEx failed for the kernels' PTX (ptxas: Unsupported .version 7.0): "
+                   "CUDA_ERROR_UNSUPPORTED_PTX_VERSION");
+  });
+  cases::add("driver", "capability 7.5",
+             [] { return refused(75, "13000", "ERR_CLIP_CUDA", "compute capability 7.5 is below 8.0"); });
+  cases::add("driver", "several devices", severalDevices);
+  cases::add("driver", "no memory at any call of loading",
+             [] { return everyCallFails("CUDA_ERROR_OUT_OF_MEMORY", "ERR_CLIP_MEMORY"); });
+  cases::add("driver", "a lost device at any call of loading",
+             [] { return everyCallFails("CUDA_ERROR_LAUNCH_FAILED", "ERR_CLIP_CUDA"); });
+  cases::add("driver", "a code that the driver does not know", unknownCode);
+  cases::add("images", "decoded", decoded);
+  cases::add("images", "damaged", damaged);
+});
+
+}  // namespace

@@ -1,0 +1,98 @@
+// Compiled where the CUDA toolkit is: our declarations of the driver are NVIDIA's.
+#include <cuda.h>
+
+#include <type_traits>
+
+constexpr unsigned kPortable = CU_MEMHOSTALLOC_PORTABLE;  // a macro there
+#undef CU_MEMHOSTALLOC_PORTABLE
+
+#include "cuda/driver_types.h"
+
+namespace {
+
+// Passed alike: the same size, and an address where the other is one.
+template <class Theirs, class Ours>
+constexpr bool kAlike =
+    sizeof(Theirs) == sizeof(Ours) && std::is_pointer_v<Theirs> ==
+                                          std::is_pointer_v<Ours>&& std::is_floating_point_v<Theirs> ==
+                                          std::is_floating_point_v<Ours>;
+
+template <class Theirs, class Ours>
+struct Alike : std::false_type {};
+template <class T, class... Theirs, class O, class... Ours>
+requires(sizeof...(Theirs) == sizeof...(Ours)) struct Alike<T (*)(Theirs...), O (*)(Ours...)>
+    : std::bool_constant<kAlike<T, O> && (kAlike<Theirs, Ours> && ...)> {
+};
+
+#define CLIP_SAME_FUNCTION(name, symbol, ...) \
+  static_assert(Alike<decltype(&::symbol), clip::cuda::symbol##_type>::value, #symbol);
+
+#define SAME(constant) \
+  static_assert(static_cast<long>(::constant) == static_cast<long>(clip::cuda::constant), #constant)
+SAME(CUDA_SUCCESS);
+SAME(CUDA_ERROR_INVALID_VALUE);
+SAME(CUDA_ERROR_OUT_OF_MEMORY);
+SAME(CUDA_ERROR_NOT_INITIALIZED);
+SAME(CUDA_ERROR_DEINITIALIZED);
+SAME(CUDA_ERROR_NO_DEVICE);
+SAME(CUDA_ERROR_INVALID_DEVICE);
+SAME(CUDA_ERROR_INVALID_IMAGE);
+SAME(CUDA_ERROR_INVALID_CONTEXT);
+SAME(CUDA_ERROR_NO_BINARY_FOR_GPU);
+SAME(CUDA_ERROR_ECC_UNCORRECTABLE);
+SAME(CUDA_ERROR_INVALID_PTX);
+SAME(CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+SAME(CUDA_ERROR_INVALID_HANDLE);
+SAME(CUDA_ERROR_NOT_FOUND);
+SAME(CUDA_ERROR_NOT_READY);
+SAME(CUDA_ERROR_ILLEGAL_ADDRESS);
+SAME(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+SAME(CUDA_ERROR_LAUNCH_TIMEOUT);
+SAME(CUDA_ERROR_CONTEXT_IS_DESTROYED);
+SAME(CUDA_ERROR_ASSERT);
+SAME(CUDA_ERROR_HARDWARE_STACK_ERROR);
+SAME(CUDA_ERROR_ILLEGAL_INSTRUCTION);
+SAME(CUDA_ERROR_MISALIGNED_ADDRESS);
+SAME(CUDA_ERROR_INVALID_ADDRESS_SPACE);
+SAME(CUDA_ERROR_INVALID_PC);
+SAME(CUDA_ERROR_LAUNCH_FAILED);
+SAME(CUDA_ERROR_NOT_PERMITTED);
+SAME(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
+SAME(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+SAME(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+SAME(CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
+SAME(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+SAME(CUDA_ERROR_UNKNOWN);
+SAME(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+SAME(CU_DEVICE_ATTRIBUTE_COMPUTE_MODE);
+SAME(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+SAME(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+SAME(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+SAME(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+SAME(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
+SAME(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
+SAME(CU_FUNC_ATTRIBUTE_NUM_REGS);
+SAME(CU_FUNC_ATTRIBUTE_BINARY_VERSION);
+SAME(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+SAME(CU_JIT_ERROR_LOG_BUFFER);
+SAME(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
+SAME(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+SAME(CU_STREAM_CAPTURE_STATUS_NONE);
+SAME(CU_STREAM_CAPTURE_STATUS_ACTIVE);
+SAME(CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+SAME(CU_STREAM_NON_BLOCKING);
+SAME(CU_EVENT_DEFAULT);
+SAME(CU_EVENT_BLOCKING_SYNC);
+SAME(CU_EVENT_DISABLE_TIMING);
+static_assert(kPortable == clip::cuda::CU_MEMHOSTALLOC_PORTABLE);
+static_assert(::CU_COMPUTEMODE_PROHIBITED == 2);
+
+}  // namespace
+
+namespace clip::cuda {
+#define CLIP_FUNCTION_TYPE(name, symbol, ...) using symbol##_type = CUresult (*)(__VA_ARGS__);
+CLIP_CUDA_FUNCTIONS(CLIP_FUNCTION_TYPE)
+}  // namespace clip::cuda
+namespace {
+CLIP_CUDA_FUNCTIONS(CLIP_SAME_FUNCTION)
+}
