@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../binding.js'
 import { bench } from './bench.js'
+import { build } from './build.js'
 import { classify } from './classify.js'
 import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
@@ -79,6 +80,12 @@ function program(finish: (code: number) => void): Command {
     .description('what this machine runs, and whether it computes what PyTorch computes')
     .option(...json)
     .action(async options => finish(await doctor(options)))
+  root
+    .command('build')
+    .description(
+      'compile the addon of this package, where no prebuilt one fits (CMake, make, a C++20 compiler)',
+    )
+    .action(async () => finish(await build()))
   registerEval(root, finish)
   registerLearn(root, finish)
   registerStore(root, finish)
