@@ -119,7 +119,7 @@ export async function testManagers({ tarball, folder }) {
     pnpm: {
       program: async () => [
         process.execPath,
-        join(await tool('pnpm', ['pnpm@11.28.10']), 'node_modules/pnpm/bin/pnpm.cjs'),
+        join(await tool('pnpm', ['pnpm@10.34.8']), 'node_modules/pnpm/bin/pnpm.cjs'),
         'install',
         '--dangerously-allow-all-builds',
       ],
