@@ -41,7 +41,7 @@ export function expect(holds, what) {
 /** What a program says; throws with it unless it ends with `status` within ten minutes. */
 export function run(program, args, { cwd, env = {}, path, status = 0, seconds = 600 } = {}) {
   const environment = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(npm_|CLIP_NATIVE|NODE_)/.test(name)),
+    Object.entries(process.env).filter(([name]) => !/^(npm_|CLIP_NATIVE|NODE_(OPTIONS|PATH)$)/.test(name)),
   )
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
