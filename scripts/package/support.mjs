@@ -86,10 +86,10 @@ const npm = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefer
 export const npmInstall = (cwd, packages, { flags = [], ...options } = {}) =>
   run('npm', [...npm, ...flags, ...packages], { cwd, ...options })
 
-/** Tools pinned here and installed apart from the package. */
-export async function tool(name, packages, at) {
-  const where = join(at ?? folder('tools'), name)
-  if (!existsSync(join(where, 'node_modules'))) await npmInstall(project(where), packages)
+/** Tools pinned here and installed apart from the package, once per version. */
+export async function tool(packages, flags = []) {
+  const where = join(folder('tools'), packages.join('-').replaceAll(/[^\w.@-]/g, '-'))
+  if (!existsSync(join(where, 'node_modules'))) await npmInstall(project(where), packages, { flags })
   return where
 }
 

@@ -31,11 +31,11 @@ export async function testPack({ tarball, manifest }) {
     )
   })
   await check('publint', async () => {
-    const at = await tool('publint', ['publint@0.3.25'])
+    const at = await tool(['publint@0.3.25'])
     await run(join(at, 'node_modules/.bin/publint'), ['--strict', tarball], { cwd: at })
   })
   await check('are the types wrong', async () => {
-    const at = await tool('attw', ['@arethetypeswrong/cli@0.18.5'])
+    const at = await tool(['@arethetypeswrong/cli@0.18.5'])
     const flags = ['--profile', 'esm-only', '--no-emoji', '--no-color', '--format', 'ascii']
     await run(join(at, 'node_modules/.bin/attw'), [tarball, ...flags], { cwd: at })
   })
