@@ -331,15 +331,15 @@ export function binding(): NativeBinding {
   } catch (cause) {
     throw new ClipError(
       'ERR_CLIP_BACKEND',
-      `No native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}): looked for ${override ?? `build/Release/*.node and prebuilds/${process.platform}-${process.arch}/*.node in ${packageRoot}`}. ` +
-        `Build it with: npm run build:native (needs CMake, make and a C++20 compiler). ${(cause as Error).message}`,
+      `No native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}): looked for ${override || `build/Release/*.node and prebuilds/${process.platform}-${process.arch}/*.node in ${packageRoot}`}. ` +
+        `Build it with: npx clip-native build (needs CMake, make and a C++20 compiler). ${(cause as Error).message}`,
       { cause, ...(file && existsSync(file) ? { file } : {}) },
     )
   }
   if (native.interface !== INTERFACE || native.version !== version)
     throw new ClipError(
       'ERR_CLIP_BACKEND',
-      `${file} is of clip-native ${native.version} (interface ${native.interface}), but ${here} is of ${version} (interface ${INTERFACE}). Build both together: npm run build`,
+      `${file} is of clip-native ${native.version} (interface ${native.interface}), but ${fileURLToPath(import.meta.url)} is of ${version} (interface ${INTERFACE}). Install one of them again, or build both together: npm run build`,
       { file, expected: `${version}/${INTERFACE}`, actual: `${native.version}/${native.interface}` },
     )
   loaded = native

@@ -1,11 +1,22 @@
 // Says, before anything is built, which tool is missing and how to get it.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 const runs = (command, args = ['--version']) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
+
+/** Wherever the package manager put it. */
+function installed(file) {
+  try {
+    createRequire(import.meta.url).resolve(file)
+    return true
+  } catch {
+    return false
+  }
+}
 
 /** True when `command` compiles C++20. */
 function compilesCxx20(command) {
@@ -46,8 +57,7 @@ export function missingTools() {
       'dnf install gcc-c++',
       'xcode-select --install',
     ])
-  if (!existsSync(new URL('../node_modules/cmake-js', import.meta.url)))
-    missing.push(['the npm packages', 'npm ci', 'npm ci', 'npm ci'])
+  if (!installed('cmake-js/package.json')) missing.push(['the npm packages', 'npm ci', 'npm ci', 'npm ci'])
   return missing
 }
 

@@ -6,18 +6,17 @@
 // NAME: of the runs below, or tiles. --quick, the default: tiles and the runs marked so, what to wait for after a
 // change. --all: everything, for the night.
 //
-// Needs Debian's g++-aarch64-linux-gnu and qemu-user-static (installed here where the user may), CMake, and from
-// npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
+// Needs Debian's qemu-user-static beside what scripts/arm64.mjs needs (installed here where the user may), and from npm
+// an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
 // emulation says nothing about hardware. What no run covers is named at the end.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { addon, buildAddon, fail, folder, installTools, run } from './arm64.mjs'
 
 const NODE_VERSION = '20.20.2'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const folder = join(root, 'build/arm64')
-const addon = join(folder, 'clip_native.node')
 const ava = join(root, 'node_modules/ava/entrypoints/cli.mjs')
 
 const kernels = readdirSync(join(root, 'test/kernels'))
@@ -88,33 +87,6 @@ const LEFT_OUT = [
   'test/cli, test/lifetime, test/bench, test/package: of this machine, or timed',
 ]
 
-const fail = message => {
-  console.error(message)
-  process.exit(1)
-}
-const has = program => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
-const run = (program, ...args) => {
-  const { status } = spawnSync(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
-  if (status !== 0) fail(`${program} ${args.join(' ')} failed.`)
-}
-
-function installTools() {
-  const tools = {
-    'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
-    'qemu-aarch64-static': 'qemu-user-static',
-    cmake: 'cmake',
-    make: 'make',
-  }
-  const missing = Object.keys(tools).filter(program => !has(program))
-  if (missing.length === 0) return
-  const packages = missing.map(program => tools[program])
-  const sudo = process.getuid?.() === 0 ? [] : has('sudo') ? ['sudo', '-n'] : undefined
-  if (!has('apt-get') || !sudo) fail(`Missing: ${packages.join(', ')} (Debian's names).`)
-  const apt = [...sudo, 'apt-get', '-o', 'DPkg::Lock::Timeout=300']
-  run(...apt, 'update', '-qq')
-  run(...apt, 'install', '-y', '-qq', '--no-install-recommends', ...packages)
-}
-
 /** The arm64 Node and what sharp needs, in a node_modules of their own. */
 function installPackages() {
   const { optionalDependencies: of } = JSON.parse(
@@ -164,6 +136,14 @@ function makeNode(cpu) {
   }
 }
 
+/** Titles that ran although `match` leaves them out: ava's word for what it takes is not taken on trust. */
+function uninvited(match, output) {
+  const [, not, wanted] = /^(!?)(.*)$/.exec(match)
+  const fits = new RegExp(`^${wanted.split('*').join('.*')}$`)
+  const titles = [...output.matchAll(/^ *(?:not )?ok \d+ - (.*)$/gm)].map(found => found[1])
+  return titles.filter(title => fits.test(title) === Boolean(not))
+}
+
 const counts = { passed: 0, failed: 0, skipped: 0 }
 function count(name, output) {
   const lines = output.split('\n')
@@ -203,6 +183,9 @@ function test({ name, cpu, active, files, match }) {
     })
     child.on('close', status => {
       const { passed, failed } = count(name, output)
+      const strangers = match ? uninvited(match, output) : []
+      if (strangers.length) console.log(`${match} took ${strangers.length} others: ${strangers[0]}`)
+      counts.failed += strangers.length
       if (status !== 0 && failed === 0) counts.failed++
       if (passed === 0 && failed === 0) counts.failed++
       if (status !== 0 || failed) console.log(output.replaceAll(/^ *ok .*\n/gm, ''))
@@ -241,16 +224,12 @@ const names = given.includes('--all')
 const wanted = name => names.includes(name)
 
 const started = Date.now()
-installTools()
+installTools({ 'qemu-aarch64-static': 'qemu-user-static' })
 installPackages()
-const flags = ['-DCMAKE_TOOLCHAIN_FILE=scripts/arm64.cmake', `-DCLIP_OUTPUT=${folder}`, '--log-level=WARNING']
-run('cmake', '-G', 'Unix Makefiles', '-S', '.', '-B', 'build/cmake-arm64', ...flags)
-run('cmake', '--build', 'build/cmake-arm64', '--parallel', '2')
+buildAddon()
 // CUDA is for x64: the package for arm64 must not carry its kernels.
-if (readFileSync(addon).includes(readFileSync(join(root, 'cuda/images/ptx.lzma')))) {
-  console.error('The addon for arm64 carries CUDA kernels.')
-  process.exit(1)
-}
+if (readFileSync(addon).includes(readFileSync(join(root, 'cuda/images/ptx.lzma'))))
+  fail('The addon for arm64 carries CUDA kernels.')
 run('npm', 'run', '--silent', 'build:lib')
 console.log(`== build for arm64: ${Math.round((Date.now() - started) / 1000)} s`)
 

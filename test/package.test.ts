@@ -65,10 +65,10 @@ test('the package holds what it needs and nothing of the tests', t => {
   ])
     t.true(files.includes(needed), needed)
   t.deepEqual(
-    files.filter(f => /^(dist\/test|dist\/bench|test|bench|scripts)\//.test(f)),
-    [],
+    files.filter(f => /^(dist\/test|dist\/bench|test|bench|scripts)\/|binding\.gyp$/.test(f)),
+    ['scripts/require-tools.mjs'],
   )
-  // 8 MB without the embedded model and without binaries.
+  // 8 MB without the embedded model. Both prebuilt addons take 4.5 MB of it; here there may be none.
   const model = list[0].files.find((f: { path: string }) => f.path.endsWith('model.safetensors')).size
   t.true(list[0].unpackedSize - model < 8e6, String(list[0].unpackedSize))
 })

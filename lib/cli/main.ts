@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander'
 import { version } from '../binding.js'
 import { bench } from './bench.js'
+import { build } from './build.js'
 import { classify } from './classify.js'
 import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
@@ -89,6 +90,12 @@ function program(finish: (code: number) => void): Command {
     .option('--batches <numbers>', 'items of a call to time', '1,8,64')
     .option(...json)
     .action(async options => finish(await gpuSelfcheck(options)))
+  root
+    .command('build')
+    .description(
+      'compile the addon of this package, where no prebuilt one fits (CMake, make, a C++20 compiler)',
+    )
+    .action(async () => finish(await build()))
   registerEval(root, finish)
   registerLearn(root, finish)
   registerStore(root, finish)

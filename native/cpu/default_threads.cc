@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <set>
 #include <string>
 #include <thread>
@@ -26,9 +25,24 @@ namespace clip {
 namespace {
 
 #ifdef __linux__
+// Empty when it can't be read. No std::ifstream: it brings the whole library of locales into the addon.
+std::string textOf(const std::string& file) {
+  std::string text;
+  if (std::FILE* in = std::fopen(file.c_str(), "re")) {
+    char piece[4096];
+    for (size_t n; (n = std::fread(piece, 1, sizeof(piece), in)) > 0;) text.append(piece, n);
+    std::fclose(in);
+  }
+  return text;
+}
+
 bool readNumber(const std::string& file, long& value) {
-  std::ifstream in(file);
-  return bool(in >> value);
+  const std::string text = textOf(file);
+  char* end = nullptr;
+  const long number = std::strtol(text.c_str(), &end, 10);
+  if (end == text.c_str()) return false;
+  value = number;
+  return true;
 }
 
 // Cores among the processors of our affinity mask; two hyper-threads of one core count once.
@@ -64,22 +78,24 @@ int cgroupQuota() {
   long best = 0;
   const auto note = [&](long quota, long period) {
     if (quota <= 0 || period <= 0) return;
-    const long processors = (quota + period - 1) / period;
+    const long processors = quota / period + (quota % period != 0);
     best = best ? std::min(best, processors) : processors;
   };
   const auto readV2 = [&](const std::string& folder) {
-    std::ifstream in(folder + "/cpu.max");
-    std::string quota;
-    long period;
-    if (in >> quota >> period && quota != "max") note(std::strtol(quota.c_str(), nullptr, 10), period);
+    const std::string text = textOf(folder + "/cpu.max");  // "quota period" or "max period"
+    char* end = nullptr;
+    const long quota = std::strtol(text.c_str(), &end, 10);
+    if (end != text.c_str()) note(quota, std::strtol(end, nullptr, 10));
   };
   const auto readV1 = [&](const std::string& folder) {
     long quota, period;
     if (readNumber(folder + "/cpu.cfs_quota_us", quota) && readNumber(folder + "/cpu.cfs_period_us", period))
       note(quota, period);
   };
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "0::/path" (v2), "4:cpu,cpuacct:/path" (v1)
+  const std::string groups = textOf("/proc/self/cgroup");
+  for (size_t at = 0, end; at < groups.size(); at = end + 1) {  // "0::/path" (v2), "4:cpu,cpuacct:/path" (v1)
+    end = std::min(groups.find('\n', at), groups.size());
+    const std::string line = groups.substr(at, end - at);
     const size_t a = line.find(':'), b = a == std::string::npos ? a : line.find(':', a + 1);
     if (b == std::string::npos) continue;
     std::string controllers = ",";

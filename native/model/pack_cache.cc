@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
-#include <random>
 #include <vector>
 
 #include "model/model.h"
@@ -172,8 +171,7 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
   const uint64_t sum = checksumOfPieces(from, bytes, threads, cancel, [](const uint8_t*, size_t) {});
   if (!fill(header, key_, layout, bytes, sum, float16)) return "its names are too long";
 
-  std::random_device random;
-  const std::string beside = file_ + "." + std::to_string(random()) + ".tmp";
+  const std::string beside = nameBeside(file_);
   SystemFile file;
   const auto why = [&](const char* what) {
     const std::string reason = std::string(what) + ": " + std::strerror(errno);

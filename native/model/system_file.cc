@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 
 #include <fcntl.h>
@@ -117,6 +118,13 @@ bool SystemFile::write(const void* src, size_t bytes) const {
     bytes -= static_cast<size_t>(put);
   }
   return true;
+}
+
+std::string nameBeside(const std::string& path) {
+  // The moment and where this thread's stack is. Not std::random_device: with g++ 12's it takes GLIBC 2.36.
+  const auto now = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  const uint64_t mixed = (now ^ reinterpret_cast<uintptr_t>(&now)) * 0x9e3779b97f4a7c15u;
+  return path + "." + std::to_string(mixed) + ".tmp";
 }
 
 #if defined(_WIN32)

@@ -1,0 +1,62 @@
+/** `clip-native build`: compiles the addon of this package where no prebuilt one fits. What the tools say goes to stderr. */
+
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { packageRoot } from '../binding.js'
+import { ClipError } from '../errors.js'
+import { print } from './output.js'
+
+/** Exit status of a Node program, or the signal that ended it. All that it says goes to stderr. */
+function node(args: string[], env: NodeJS.ProcessEnv = {}): Promise<number | string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, {
+      cwd: packageRoot,
+      stdio: ['ignore', process.stderr, process.stderr],
+      env: { ...process.env, ...env },
+    })
+    child.on('error', reject)
+    child.on('close', (status, signal) => resolve(signal ?? status ?? 1))
+  })
+}
+
+/**
+ * Checks the tools, builds with CMake and loads the result. Needs CMake 3.18, make or ninja and a C++20 compiler; the
+ * headers of Node come with the package, so nothing is downloaded.
+ *
+ * @returns the exit code: 1 when a tool is missing, which stderr names with how to get it
+ * @throws ERR_CLIP_BACKEND when the build fails, or its result does not load
+ */
+export async function build(): Promise<number> {
+  if ((await node([join(packageRoot, 'scripts', 'require-tools.mjs')])) !== 0) return 1
+  const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js')
+  const args = [
+    'build',
+    '-d',
+    packageRoot,
+    '--out',
+    join(packageRoot, 'build', 'cmake'),
+    '--log-level',
+    'error',
+  ]
+  process.stderr.write(`Building in ${packageRoot}: this takes some minutes.\n`)
+  const built = await node([cmakeJs, ...args], {
+    CMAKE_BUILD_PARALLEL_LEVEL: process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? String(availableParallelism()),
+  })
+  if (built !== 0)
+    throw new ClipError('ERR_CLIP_BACKEND', `The addon could not be built in ${packageRoot}: see above.`, {
+      actual: String(built),
+    })
+  // In a process of its own: an addon that can't be loaded may take its process down.
+  const module = JSON.stringify(pathToFileURL(join(packageRoot, 'dist', 'lib', 'binding.js')).href)
+  const script = `import { binding } from ${module}; console.log('It runs on ' + binding().active() + '.')`
+  const loaded = await node(['--input-type=module', '-e', script], { CLIP_NATIVE_ADDON: '' })
+  if (loaded !== 0)
+    throw new ClipError('ERR_CLIP_BACKEND', 'The addon was built, but it does not load: see above.', {
+      actual: String(loaded),
+    })
+  await print(join(packageRoot, 'build', 'Release', 'clip_native.node'))
+  return 0
+}

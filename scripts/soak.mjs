@@ -1,0 +1,221 @@
+// npm run soak: hours of use in minutes. Worker threads call the public API at random (texts, pictures as pixels and as
+// files, classifiers, streams, similarities), abort some calls at random moments, dispose models with calls under way and
+// load them again; one thread is terminated now and then. Every call must settle, with its result (compared, bit for bit,
+// with what the model gave at first), its signal's reason or ERR_CLIP_DISPOSED; and the memory of the process must stay flat.
+//
+//   node scripts/soak.mjs [--minutes 30] [--workers 4] [--seed 0]
+//
+// Flat: the median of the last third of the samples is at most 5 % above that of the third before it (the first third
+// warms caches and heaps). Exits with 1 when anything does not hold.
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const MOST_GROWTH = 1.05
+
+/** mulberry32: the same numbers for the same seed. */
+function randomOf(seed) {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+async function work({ seed }) {
+  const { ClipError, load } = await import(join(root, 'dist/lib/index.js'))
+  const random = randomOf(seed)
+  const below = n => Math.floor(random() * n)
+  const counts = { calls: 0, results: 0, aborted: 0, disposed: 0, loads: 0 }
+  const texts = Array.from(
+    { length: 64 },
+    (_, i) => `an icon of ${['a dog', 'two cats', 'rockets', 'tea'][i % 4]} ${i}`,
+  )
+  const pixels = [1, 2, 3, 4].map(n => ({
+    data: new Uint8Array(96 * 80 * 3).map((_, i) => (i * (2 * n + 1) + (i >> 5)) & 255),
+    width: 96,
+    height: 80,
+    channels: 3,
+  }))
+  const files = ['dog.png', 'guitar.jpg', 'rocket.png'].map(f => join(root, 'models/icon-clip/examples', f))
+  const labels = ['dog', 'cat', 'rocket', 'pizza', 'guitar']
+  const open = async () => {
+    counts.loads++
+    const clip = await load(undefined, { threads: 1 + below(2), maxQueue: 64 })
+    return { clip, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
+  }
+  let { clip, icons } = await open()
+  /** What each text and picture gave at first, by name. */
+  const expected = new Map()
+  function same(name, data) {
+    const values = Buffer.from(data.slice().buffer)
+    const known = expected.get(name)
+    if (!known) expected.set(name, values)
+    else if (!known.equals(values)) throw new Error(`${name} gave other bits than at first`)
+  }
+  const some = (list, most) => Array.from({ length: 1 + below(most) }, () => list[below(list.length)])
+
+  const calls = [
+    async signal => {
+      const chosen = some(texts, 40)
+      const got = await clip.encodeText(chosen, { signal })
+      for (const [i, text] of chosen.entries()) same(text, got.row(i))
+    },
+    async signal => {
+      const chosen = some(pixels, 6)
+      const got = await clip.encodeImage(chosen, { signal })
+      for (const [i, picture] of chosen.entries()) same(`picture ${pixels.indexOf(picture)}`, got.row(i))
+    },
+    async signal => {
+      const chosen = some(files, 3)
+      const got = await clip.encodeImage(chosen, { signal })
+      for (const [i, file] of chosen.entries()) same(file, got.row(i))
+    },
+    async signal => {
+      const [best] = await icons.classify(files[0], { topK: 1, signal })
+      if (best.label !== 'dog') throw new Error(`the dog is a ${best.label}`)
+    },
+    async signal => {
+      for await (const { predictions, error } of icons.stream(some(files, 4), { topK: 1, signal }))
+        if (error || predictions.length !== 1) throw error ?? new Error('no prediction')
+    },
+    async signal => {
+      await clip.similarity(some(pixels, 3), some(texts, 8), { signal })
+    },
+    async signal => {
+      const [picture] = some(pixels, 1)
+      const { data } = await clip.preprocess(picture, { signal })
+      same(`planes ${pixels.indexOf(picture)}`, data)
+    },
+  ]
+  async function call() {
+    counts.calls++
+    const reason = new Error('withdrawn')
+    const controller = new AbortController()
+    const timer = random() < 0.25 ? setTimeout(() => controller.abort(reason), random() * 15) : undefined
+    try {
+      await calls[below(calls.length)](controller.signal)
+      counts.results++
+    } catch (error) {
+      if (error === reason) counts.aborted++
+      else if (error instanceof ClipError && error.code === 'ERR_CLIP_DISPOSED') counts.disposed++
+      else throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  let running = true
+  parentPort.on('message', () => {
+    running = false
+  })
+  let turns = 0
+  while (running) {
+    const under = Array.from({ length: 1 + below(6) }, call)
+    if (random() < 0.04) {
+      const old = clip
+      const gone = old.dispose()
+      await Promise.all(under)
+      await gone
+      ;({ clip, icons } = await open())
+    } else await Promise.all(under)
+    if (++turns % 20 === 0) parentPort.postMessage(counts)
+  }
+  await clip.dispose()
+  parentPort.postMessage({ ...counts, finished: true })
+  parentPort.close()
+}
+
+const median = values => values.toSorted((a, b) => a - b)[values.length >> 1]
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '30' },
+      workers: { type: 'string', default: '4' },
+      seed: { type: 'string', default: '0' },
+    },
+  })
+  if (!existsSync(join(root, 'dist/lib/index.js'))) throw new Error('Run npm run build first.')
+  const milliseconds = Number(values.minutes) * 60_000
+  const random = randomOf(Number(values.seed))
+  const total = { calls: 0, results: 0, aborted: 0, disposed: 0, loads: 0, terminated: 0 }
+  const failures = []
+  let seed = Number(values.seed) * 1_000_003
+
+  function start() {
+    const state = { counts: {}, killed: false, finished: false }
+    // A small heap: what V8 has not collected yet would hide what native code holds.
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { seed: seed++ },
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    })
+    worker.on('message', counts => {
+      state.counts = counts
+    })
+    worker.on('error', error => failures.push(String(error?.stack ?? error)))
+    state.ended = new Promise(resolve =>
+      worker.on('exit', () => {
+        for (const name in total) total[name] += state.counts[name] ?? 0
+        if (!state.killed && !state.counts.finished) failures.push('a thread ended before it was told to')
+        if (state.counts.finished) {
+          const { calls, results, aborted, disposed } = state.counts
+          if (calls !== results + aborted + disposed)
+            failures.push(`${calls} calls, but ${results} + ${aborted} + ${disposed} settled`)
+        }
+        resolve()
+      }),
+    )
+    return { worker, state }
+  }
+  const threads = Array.from({ length: Number(values.workers) }, start)
+  const began = performance.now()
+  const samples = []
+  let said = began
+  while (performance.now() - began < milliseconds && failures.length === 0) {
+    await new Promise(resolve => setTimeout(resolve, 1000))
+    samples.push(process.memoryUsage.rss())
+    if (random() < 1 / 45) {
+      const i = Math.floor(random() * threads.length)
+      threads[i].state.killed = true
+      total.terminated++
+      await threads[i].worker.terminate()
+      await threads[i].state.ended
+      threads[i] = start()
+    }
+    if (performance.now() - said > 60_000) {
+      said = performance.now()
+      const calls = threads.reduce((n, t) => n + (t.state.counts.calls ?? 0), total.calls)
+      console.log(
+        `${Math.round((said - began) / 60_000)} min: ${calls} calls, ${(samples.at(-1) / 1e6).toFixed(0)} MB`,
+      )
+    }
+  }
+  for (const { worker } of threads) worker.postMessage('end')
+  await Promise.all(threads.map(t => t.state.ended))
+
+  const third = Math.floor(samples.length / 3)
+  const [middle, last] = [samples.slice(third, 2 * third), samples.slice(2 * third)].map(median)
+  console.log(
+    JSON.stringify({ minutes: (performance.now() - began) / 60_000, workers: threads.length, ...total }),
+  )
+  const growth = last / middle
+  console.log(
+    `resident memory, median of the second third ${(middle / 1e6).toFixed(1)} MB, of the last ${(last / 1e6).toFixed(1)} MB: ${((growth - 1) * 100).toFixed(1)} %`,
+  )
+  if (!(growth <= MOST_GROWTH)) failures.push('the memory grew')
+  if (!(total.results > 0 && total.aborted > 0 && total.disposed > 0))
+    failures.push('nothing was aborted or disposed: run it for longer')
+  for (const failure of failures) console.log(`FAILED: ${failure}`)
+  process.exit(failures.length > 0 ? 1 : 0)
+}
+
+if (isMainThread) await main()
+else
+  await work(workerData).catch(error => {
+    throw new Error(`thread ${threadId}, seed ${workerData.seed}: ${error?.stack ?? error}`)
+  })

@@ -1,0 +1,71 @@
+// What a user gets from `npm install`: packs, installs the tarball in empty folders and runs it there. Needs prebuilds/
+// (node scripts/prebuild.mjs) and the npm registry. Closes with `N passed, N failed`. Everything lies in
+// clip-native-package of the folder for temporary files.
+//
+//   node scripts/test-package.mjs [NAME...]     default: all of
+//
+//   pack      sizes; publint and are-the-types-wrong on the tarball
+//   bare      an empty folder and a PATH with node and npm alone: installs, runs README's example; with and without sharp
+//   types     a strict project, library declarations checked, with and without sharp
+//   managers  npm, pnpm, Yarn 1 and 4 install, with their scripts on: no compiler and no build tool is called
+//   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user
+//   bundlers  esbuild, webpack and Vite's SSR build with the package as external
+//   build     without prebuilds: what the error says, and that `npx clip-native build` mends it (minutes; no network)
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { testBuild } from './package/build.mjs'
+import { testBundlers } from './package/bundlers.mjs'
+import { testHosts } from './package/hosts.mjs'
+import { testBare, testManagers, testTypes } from './package/installs.mjs'
+import { checks, folder, root, work } from './package/support.mjs'
+import { testPack } from './package/tarball.mjs'
+
+const steps = {
+  pack: testPack,
+  bare: testBare,
+  types: testTypes,
+  managers: testManagers,
+  hosts: testHosts,
+  bundlers: testBundlers,
+  build: testBuild,
+}
+const given = process.argv.slice(2)
+for (const name of given)
+  if (!(name in steps)) {
+    console.error(`Expected any of ${Object.keys(steps).join(', ')}, got ${name}.`)
+    process.exit(2)
+  }
+for (const arch of ['x64', 'arm64'])
+  if (!existsSync(join(root, 'prebuilds', `linux-${arch}`))) {
+    console.error(`There is no prebuilds/linux-${arch}: run node scripts/prebuild.mjs first.`)
+    process.exit(2)
+  }
+
+mkdirSync(work, { recursive: true })
+for (const name of readdirSync(work)) if (name.endsWith('.tgz')) rmSync(join(work, name))
+const lib = spawnSync('npm', ['run', '--silent', 'build:lib'], { cwd: root, stdio: 'inherit' })
+if (lib.status !== 0) process.exit(1)
+const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', work], {
+  cwd: root,
+  encoding: 'utf8',
+})
+if (packed.status !== 0) {
+  console.error(packed.stderr)
+  process.exit(1)
+}
+const [manifest] = JSON.parse(packed.stdout)
+const tarball = join(work, manifest.filename)
+console.log(`packed ${relative(root, tarball)}`)
+
+for (const [name, step] of Object.entries(steps)) {
+  if (given.length > 0 && !given.includes(name)) continue
+  const started = Date.now()
+  console.log(`== ${name}`)
+  rmSync(folder(name), { recursive: true, force: true })
+  mkdirSync(folder(name), { recursive: true })
+  await step({ tarball, manifest, folder: folder(name) })
+  console.log(`== ${name}: ${Math.round((Date.now() - started) / 1000)} s`)
+}
+console.log(`${checks.passed} passed, ${checks.failed} failed`)
+process.exit(checks.failed > 0 || checks.passed === 0 ? 1 : 0)
