@@ -39,6 +39,7 @@ export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from '.
 export type { Template } from './prompts.js'
 export type { ScoreKind, SimilarityOptions } from './similarity.js'
 export type { AddProgress, AddResult, StoreInput } from './store/add.js'
+export type { CompactResult } from './store/compact.js'
 export type { NearDuplicate } from './store/duplicates.js'
 export type { StoreDtype } from './store/header.js'
 export { type LanceTable, toLanceDB } from './store/lancedb.js'
@@ -46,6 +47,7 @@ export type { StoreQuery } from './store/query.js'
 export type { Store } from './store/store.js'
 export type {
   AddOptions,
+  CompactOptions,
   Match,
   NearDuplicateOptions,
   OpenStoreOptions,

@@ -23,6 +23,12 @@ export interface AddOptions {
   onProgress?: (progress: AddProgress) => void
 }
 
+export interface CompactOptions {
+  signal?: AbortSignal
+  /** Called after every 1024 rows, with rows read. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
 export interface SearchOptions {
   /** How many items; default 10, at most all. */
   topK?: number
