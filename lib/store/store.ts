@@ -242,7 +242,7 @@ export class Store implements AsyncDisposable {
   /**
    * Writes everything to one file: `.npy` (float32 rows for numpy.load, and their ids beside it in `.ids.jsonl`, a JSON
    * string a line), `.arrow` (columns id and vector; needs the package apache-arrow) or `.parquet` (the same; needs
-   * hyparquet-writer). Written beside and renamed: whole or not at all.
+   * hyparquet-writer). Written beside and renamed: whole or not at all. A thread of its own does it, batch by batch.
    *
    * Rejects with ERR_CLIP_INPUT naming the file when it can't be written, or the package that is not installed.
    */
@@ -250,8 +250,7 @@ export class Store implements AsyncDisposable {
     return this.#run(async () => {
       const path = pathOf('file', file)
       const signal = checkSignal(checkOptions(options, ['signal']).signal)
-      await this.#refresh(signal)
-      await (await import('./export.js')).exportStore(this, path, signal)
+      await (await import('./export.js')).exportStore(this.folder, path, signal)
     })
   }
 
