@@ -168,6 +168,9 @@ export class Clip implements AsyncDisposable {
    * Linear probe: a classifier learned from labelled pictures by multinomial logistic regression on the image tower's
    * features, as in section 3.2 of the CLIP paper and to scikit-learn's optimum.
    *
+   * Memory grows with the pictures: four times 4 bytes for each number of their features (360 MB in all for 50 000
+   * pictures of 512 numbers and 100 labels).
+   *
    * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
    */
   async linearProbe<const T extends string>(

@@ -225,7 +225,6 @@ function unreadable(call: Call): ClipError {
   )
 }
 
-/** Embeddings of all pictures are in memory: 4 * embedDim bytes for each. */
 async function retrieval(call: Call): Promise<RetrievalReport> {
   const { clip } = call
   const { embedDim: dim, logitScale } = clip.info
@@ -281,6 +280,10 @@ async function retrieval(call: Call): Promise<RetrievalReport> {
 /**
  * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
  * samples. Pictures are read as they are needed, so an archive may be larger than memory; it is read two or three times.
+ *
+ * Memory: 'zeroshot' none for each picture but its label; 'retrieval' the embeddings of pictures and texts, 4 * embedDim
+ * bytes each (61 MB in all for 10 000 pairs of 512 numbers); 'fewshot' and 'probe' what is learned from, as
+ * `clip.tipAdapter` and `clip.linearProbe` do. Nowhere all pictures against all texts.
  *
  * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single pictures that can't are in `failed`),
  * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.
