@@ -34,11 +34,15 @@ export interface ClipInfo {
   contextLength: number | undefined
   /** What cosines are multiplied with before the softmax: 100 for OpenAI's models. */
   logitScale: number
+  /** Encoders that are loaded. */
   towers: Tower[]
+  /** Where it runs. */
   device: 'cpu' | 'cuda' | 'reference'
   /** Instruction sets in use: `avx512+vnni`. */
   backend: string
+  /** What it computes in. */
   dtype: Dtype
+  /** Threads of one pass. */
   threads: number
   /**
    * What `packCache: true` came to: 'mapped' from the cache, 'written' there for the next start, or 'failed' (a warning
@@ -51,6 +55,7 @@ export interface ClipInfo {
 
 /** A loaded CLIP. Made by `load`. Every method that returns a promise reports mistakes by rejecting. */
 export class Clip implements AsyncDisposable {
+  /** What this model is and runs on. */
   readonly info: Readonly<ClipInfo>
   readonly #loaded: Loaded
 

@@ -13,9 +13,12 @@ import { featuresOfSamples, nameOf } from './features.js'
 import { ClassificationMetrics, drawShots, recall } from './metrics.js'
 import type { ClassificationReport, Evaluated, Evaluation, Mistake, RetrievalReport } from './reports.js'
 
-export const evaluationTasks = ['zeroshot', 'fewshot', 'probe', 'retrieval'] as const
-export type EvaluationTask = (typeof evaluationTasks)[number]
+/** What is measured: see `task` of {@link EvaluateOptions}. */
+export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
+export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
+
+/** What is measured, and on which pictures. */
 export interface EvaluateOptions {
   /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
@@ -35,7 +38,9 @@ export interface EvaluateOptions {
   C?: number
   /** At most so many samples, the first of the data set. */
   limit?: number
+  /** Ends the evaluation: it rejects with the signal's reason. */
   signal?: AbortSignal
+  /** Called as texts, examples and pictures are done. */
   onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
 }
 

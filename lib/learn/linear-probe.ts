@@ -32,6 +32,7 @@ export interface LinearProbeOptions {
   validation?: Examples
   /** Of L-BFGS, default 1000. */
   maxIterations?: number
+  /** Ends the fit: it rejects with the signal's reason. */
   signal?: AbortSignal
   /** Called with how many pictures are encoded, then with how many fits are done. */
   onProgress?: (progress: { done: number; total: number; stage: 'encode' | 'fit' }) => void

@@ -33,9 +33,11 @@ export interface FineTune {
   seed?: number
 }
 
+/** How a Tip-Adapter is made; the defaults are the published ones. */
 export interface TipAdapterOptions extends TokenizeOptions {
   /** What the labels of the examples stand for, as `clip.classifier` takes them; default the labels as they are. */
   labels?: readonly Label[]
+  /** Texts with `{}` for the label, or functions of it, as `clip.classifier` takes them. */
   templates?: Template | readonly Template[]
   /** Weight of the cache; default 1. */
   alpha?: number
@@ -45,7 +47,9 @@ export interface TipAdapterOptions extends TokenizeOptions {
   validation?: Examples
   /** Train the keys on the examples: true for the published settings. Default false: nothing is trained. */
   fineTune?: boolean | FineTune
+  /** Ends the work: it rejects with the signal's reason. */
   signal?: AbortSignal
+  /** Called with how many pictures are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 

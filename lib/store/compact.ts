@@ -10,6 +10,7 @@ import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
 import { writeAll } from './writer.js'
 
+/** What a compaction gave back. */
 export interface CompactResult {
   /** Rows that were replaced and are gone. */
   removed: number

@@ -39,8 +39,11 @@ import { type NewItem, Writer } from './writer.js'
  * when it or its model was closed, `signal.reason`.
  */
 export class Store implements AsyncDisposable {
+  /** Where it lies, as an absolute path. */
   readonly folder: string
+  /** How a number of a vector is kept on the disk. */
   readonly dtype: StoreDtype
+  /** Numbers of a vector. */
   readonly embedDim: number
   readonly #loaded: Loaded
   readonly #lock: string
@@ -263,6 +266,7 @@ export class Store implements AsyncDisposable {
     return this.#closed
   }
 
+  /** `await using store = await clip.openStore(folder)` */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
