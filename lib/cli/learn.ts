@@ -60,10 +60,19 @@ function features(
   })
 }
 
+/** Settings that are 1 or 0. */
+const yesNo = new Set(['converged', 'fineTuned'])
+
 const settingsText = (settings: Readonly<Record<string, number | string>>): (readonly [string, string])[] =>
   Object.entries(settings).map(([name, value]) => [
     name,
-    typeof value === 'number' ? String(Number(value.toPrecision(6))) : value,
+    yesNo.has(name)
+      ? value
+        ? 'yes'
+        : 'no'
+      : typeof value === 'number'
+        ? String(Number(value.toPrecision(6)))
+        : value,
   ])
 
 async function learn(path: string, options: LearnCommand): Promise<number> {

@@ -113,7 +113,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
       if (options.json) await print(JSON.stringify({ store: store.folder, size, ...last, stopped: !ended }))
       else
         await print(
-          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
+          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
         )
     }
   })
