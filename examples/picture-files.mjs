@@ -18,4 +18,4 @@ export async function* pictureFiles(folder) {
 
 /** Some of the pictures that come with the embedded model. */
 export const examplePictures = () =>
-  ['dog.png', 'rocket.png', 'pizza.png', 'guitar.jpg'].map(name => join(exampleFolder, name))
+  ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg'].map(name => join(exampleFolder, name))

@@ -14,7 +14,7 @@ const clip = await load()
 
 // Encoded once. Several names of one class, several templates: their embeddings are averaged, as in the paper.
 const classifier = await clip.classifier(
-  [['dog', 'puppy'], 'rocket', 'pizza', 'guitar', 'anchor', 'bicycle'],
+  [['dog', 'puppy'], 'anchor', 'pizza', 'camera', 'strawberry', 'bicycle'],
   {
     templates: ['an icon of {}', 'an emoji of {}'],
   },

@@ -27,7 +27,7 @@ function run(name: string, ...args: string[]): Promise<{ code: number | null; ou
 test.serial('zero-shot', async t => {
   const { code, out, err } = await run('zero-shot.mjs')
   t.is(code, 0, err)
-  for (const name of ['dog', 'rocket', 'pizza', 'guitar'])
+  for (const name of ['dog', 'anchor', 'pizza', 'bicycle'])
     t.regex(out, new RegExp(`${name}\\.(png|jpg): ${name} \\d`), out)
   t.regex(out, /safetensors: dog/)
 })

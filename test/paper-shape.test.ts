@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { packageRoot } from '../lib/binding.js'
+import { nightly } from './helpers/nightly.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-paper-'))
 test.after.always(() => rm(folder, { recursive: true, force: true }))
@@ -23,7 +24,7 @@ async function run(name: string, threads: number): Promise<Map<string, string>> 
   return files
 }
 
-test('two runs, byte for byte', async t => {
+nightly('two runs, byte for byte', async t => {
   t.timeout(180_000)
   const [one, two] = [await run('one', 1), await run('two', 2)]
   t.deepEqual([...one.keys()].sort(), [
