@@ -71,16 +71,27 @@ async function linearTasks(o: KernelOptions): Promise<void> {
     await kernels.linear({ ...check, backend: 'reference' }),
     1e-3,
   )
-  for (const dtype of dtypesHere()) {
+  for (const kind of [...dtypesHere(), 'float16 weights'] as const) {
+    const float16Weights = kind === 'float16 weights'
+    const dtype = float16Weights ? 'float32' : kind
     const peak = await peakOf(dtype, o.threads)
     for (const [what, rows, inFeatures, outFeatures] of shapes) {
-      const name = `linear ${dtype} ${what} ${rows} x ${inFeatures} x ${outFeatures}`
+      const name = `linear ${kind} ${what} ${rows} x ${inFeatures} x ${outFeatures}`
       if (!o.wanted(name)) continue
       const operations = 2 * rows * inFeatures * outFeatures
       const copies = Math.max(1, Math.ceil(100e6 / (inFeatures * outFeatures * 4)))
       const count = Math.max(20, Math.min(2000, Math.round((o.seconds * 1e9) / (operations / (peak / 1e9)))))
       const times = new Float32Array(count)
-      const args = { rows, inFeatures, outFeatures, dtype, threads: o.threads, copies, backend: undefined }
+      const args = {
+        rows,
+        inFeatures,
+        outFeatures,
+        dtype,
+        float16Weights,
+        threads: o.threads,
+        copies,
+        backend: undefined,
+      }
       const backend = await binding().measure.linear({ ...args, times })
       const task = { name, operations, peak, dtype, threads: o.threads, backend }
       o.done(

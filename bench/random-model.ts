@@ -10,7 +10,13 @@ import { join } from 'node:path'
 import { type ModelShape, tokens } from './cases.js'
 
 /** Raised when the weights change, so that old files are not taken for new ones. */
-const VERSION = 1
+const VERSION = 2
+
+/**
+ * What the matrices of a model hold: numbers that float16 holds, too, as in OpenAI's released checkpoints (and so in the
+ * float32 files that others have made of them), or all bits of float32, as in OpenCLIP's.
+ */
+export type WeightBits = 'float16' | 'float32'
 
 /** Where models, ONNX files and pictures of the benchmarks are kept. */
 export const cacheFolder = process.env.CLIP_NATIVE_BENCH_CACHE ?? join(tmpdir(), 'clip-native-bench')
@@ -18,6 +24,8 @@ export const cacheFolder = process.env.CLIP_NATIVE_BENCH_CACHE ?? join(tmpdir(),
 export interface RandomTensor {
   name: string
   shape: number[]
+  /** Rounded to the nearest float16. */
+  float16?: boolean
   /** Uniform with this standard deviation around `mean`. */
   std: number
   mean: number
@@ -26,7 +34,7 @@ export interface RandomTensor {
 const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1)
 
 /** Radford et al. 2021's initialisation, as transformers writes it; norms and biases spread a little, so that none is an identity. */
-function tensorsOf(m: ModelShape): RandomTensor[] {
+function tensorsOf(m: ModelShape, weights: WeightBits): RandomTensor[] {
   const all: RandomTensor[] = []
   const put = (name: string, shape: number[], std: number, mean = 0) => all.push({ name, shape, std, mean })
   const linear = (name: string, out: number, inn: number, std: number) => {
@@ -65,7 +73,20 @@ function tensorsOf(m: ModelShape): RandomTensor[] {
   put('visual_projection.weight', [m.embedDim, image.width], image.width ** -0.5)
   put('text_projection.weight', [m.embedDim, text.width], text.width ** -0.5)
   put('logit_scale', [], 0, Math.log(100))
-  return all
+  // As OpenAI's convert_weights: linear layers, convolution and projections, not embeddings and norms.
+  const narrow = (t: RandomTensor) =>
+    t.shape.length > 1 && !/position_embedding|token_embedding/.test(t.name) && weights === 'float16'
+  return all.map(t => (narrow(t) ? { ...t, float16: true } : t))
+}
+
+/** To the nearest float16; numbers below 65504. */
+function toFloat16s(values: Float32Array): void {
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length)
+  for (let i = 0; i < values.length; i++) {
+    if (Math.abs(values[i]!) < 2 ** -14)
+      values[i] = Math.round(values[i]! * 2 ** 24) / 2 ** 24
+    else bits[i] = (bits[i]! + 0xfff + ((bits[i]! >> 13) & 1)) & ~0x1fff
+  }
 }
 
 /** Fills with uniform numbers (xorshift32): fast, because there are 151 million of them. */
@@ -78,6 +99,7 @@ function fill(values: Float32Array, t: RandomTensor, seed: number): void {
     state ^= state << 5
     values[i] = t.mean + state * scale
   }
+  if (t.float16) toFloat16s(values)
 }
 
 function configs(m: ModelShape): Record<string, unknown> {
@@ -128,11 +150,11 @@ function configs(m: ModelShape): Record<string, unknown> {
 }
 
 /** The folder of `m`'s checkpoint (float32 safetensors, OpenAI's vocabulary built in), written if it is not there. */
-export const randomModel = (m: ModelShape): Promise<string> =>
+export const randomModel = (m: ModelShape, weights: WeightBits = 'float16'): Promise<string> =>
   randomFolder(
-    m.name,
+    weights === 'float16' ? m.name : `${m.name} ${weights}`,
     () => configs(m),
-    () => tensorsOf(m),
+    () => tensorsOf(m, weights),
   )
 
 /** A checkpoint's folder: its small files as JSON, its tensors as `weightsName`; written if it is not there. */

@@ -39,6 +39,7 @@ export interface NativeModel {
   readonly active: string
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
+  readonly weightBytes: number
   /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
   readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
@@ -134,6 +135,8 @@ export interface NativeKernels {
     activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
     /** x and weight are converted to this first; default float32. */
     dtype?: 'float32' | 'bfloat16' | 'int8'
+    /** For tests only: as a float32 model keeps weights that are float16 numbers, which these must be. */
+    float16Weights?: boolean
     /** bfloat16: out is a Uint16Array. */
     outDtype?: 'float32' | 'bfloat16'
     threads: number
@@ -323,7 +326,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 5
+export const INTERFACE = 6
 
 const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
 /** The package's root folder. */

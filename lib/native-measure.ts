@@ -30,6 +30,8 @@ export interface NativeMeasure {
     inFeatures: number
     outFeatures: number
     dtype: 'float32' | 'bfloat16' | 'int8'
+    /** Of float32: weights kept in float16. */
+    float16Weights?: boolean
     threads: number
     copies: number
     backend: string | undefined

@@ -58,7 +58,8 @@ enum class Nonlinearity : uint8_t {
 
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
-// x is of the dtype that w was packed in. float32 and bfloat16 sum in float32. int8 weights have one
+// x is of the dtype that w was packed in, or float32 with w packed in float16. float32 and bfloat16 sum in
+// float32. int8 weights have one
 // symmetric scale per output: scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127,
 // 127) with the quotient as w * (1 / scale), and x · w = rowScale * scale[o] * (sum of x bytes * w bytes -
 // rowZero * sum of w bytes), the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or
@@ -72,6 +73,7 @@ struct Linear {
   Activations y;         // float32 or bfloat16
   int rows, in, out;
   Nonlinearity nonlinearity;
+  bool float16Weights = false;  // w was packed in float16, x is float32: the sums of the same float32 weights
 };
 
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as
@@ -281,7 +283,8 @@ struct Pack {
   const float* rows;  // (rowCount, in): only the rows being packed
   size_t rowStride;   // floats
   int in, out, firstRow, rowCount;
-  Dtype dtype;
+  Dtype dtype;  // float16: only of backends with float16Weights, and of weights that it holds exactly
+  bool* inexact = nullptr;  // set to true where float16 does not hold a weight exactly
 };
 
 // A table entry that cannot be forgotten: no default, no nullptr.
@@ -313,6 +316,7 @@ struct Backend {
   Entry<void(void*, size_t bytes)> free;
   bool plainMemory =
       false;  // what alloc gives can be read by this process, and weights may lie elsewhere in it
+  bool float16Weights = false;  // packs float16, and linear multiplies float32 rows with that
   Entry<void(void* dst, const void* src, size_t)> upload;
   Entry<void(void* dst, const void* src, size_t)> download;  // waits for what was queued before it
   int packRows;                                              // granularity of Pack

@@ -1,5 +1,5 @@
 #pragma once
-// Stored numbers to float32, and float32 to bfloat16.
+// Stored numbers to float32, and float32 to float16 and bfloat16.
 #include <cstring>
 
 #include "backend.h"
@@ -22,6 +22,25 @@ inline float widen(const void* row, Dtype dtype, size_t c) {
   float value;
   std::memcpy(&value, &bits, 4);
   return value;
+}
+
+// To nearest, ties to even; beyond 65504 infinity.
+inline uint16_t toFloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude < 0x38800000u) {  // below 2^-14: multiples of 2^-24
+    float size;
+    std::memcpy(&size, &magnitude, 4);
+    // The sum's last place is 2^-24, so it is the sum that rounds.
+    const float sum = size + 0.5f;
+    std::memcpy(&bits, &sum, 4);
+    return static_cast<uint16_t>(sign | (bits & 0x7fffffu));
+  }
+  const uint32_t rounded = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
+  return static_cast<uint16_t>(sign | (rounded < 0x7c00u ? rounded : 0x7c00u));
 }
 
 // To nearest, ties to even; subnormals to zero, as vcvtneps2bf16 does.

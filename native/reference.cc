@@ -144,6 +144,7 @@ const Backend referenceBackend{
     .alloc = cpuAlloc,
     .free = cpuFree,
     .plainMemory = true,
+    .float16Weights = true,
     .upload = cpuCopy,
     .download = cpuCopy,
     .packRows = 1,

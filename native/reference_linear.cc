@@ -67,7 +67,7 @@ struct Packed {
   const int32_t* sums() const { return reinterpret_cast<const int32_t*>(scales() + out); }
 };
 
-// sum over i of x[i] w[o][i], x being row r of a matrix of w's dtype.
+// sum over i of x[i] w[o][i], x being row r of a matrix of w's dtype, or float32 where w is float16.
 double product(const Packed& w, int o, const Activations& x, int r) {
   if (w.dtype == Dtype::int8) {
     const uint8_t* bytes = static_cast<const uint8_t*>(rowOf(x, r));
@@ -97,6 +97,11 @@ void pack(const Pack& p) {
     const size_t row = static_cast<size_t>(p.firstRow) + r, at = row * p.in;
     if (p.dtype == Dtype::float32) {
       std::memcpy(static_cast<float*>(p.dst) + at, from, static_cast<size_t>(p.in) * sizeof(float));
+    } else if (p.dtype == Dtype::float16) {
+      auto* const to = static_cast<uint16_t*>(p.dst) + at;
+      std::transform(from, from + p.in, to, toFloat16);
+      for (int i = 0; i < p.in; i++)
+        if (widen(to, Dtype::float16, i) != from[i] && p.inexact) *p.inexact = true;
     } else if (p.dtype == Dtype::bfloat16) {
       std::transform(from, from + p.in, static_cast<uint16_t*>(p.dst) + at, toBfloat16);
     } else {
@@ -124,7 +129,7 @@ void pack(const Pack& p) {
 
 // y = f(x Wt + b) + residual: torch.nn.Linear, W as checkpoints store it, (out, in).
 void linear(Context& context, const Linear& l) {
-  const Packed w{l.w, l.in, l.out, l.x.dtype};
+  const Packed w{l.w, l.in, l.out, l.float16Weights ? Dtype::float16 : l.x.dtype};
   eachRow(context.threads, l.rows, [&](int r) {
     for (int o = 0; o < l.out; o++) {
       double sum = product(w, o, l.x, r);

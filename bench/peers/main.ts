@@ -70,8 +70,10 @@ const add = (more: Row[]) => {
 
 log(`${machineLine(where)}; onnxruntime-node ${where.ort}`)
 for (const threads of threadCounts) {
-  if (chosen.has('image')) add(await imageRows(threads, effort, log))
-  if (chosen.has('text')) add(await textRows(threads, effort, log))
+  for (const weights of ['float16', 'float32'] as const) {
+    if (chosen.has('image')) add(await imageRows(threads, effort, log, weights))
+    if (chosen.has('text')) add(await textRows(threads, effort, log, weights))
+  }
   if (chosen.has('topk')) add(await topKRows(threads, effort, log))
   if (chosen.has('start')) add(await startRows(threads, effort, log))
 }

@@ -79,7 +79,26 @@ async function start(p: StartProbe): Promise<unknown> {
   return { ok: values.every(Number.isFinite), rss: process.memoryUsage().rss }
 }
 
-/** ms that the event loop was busy (not waiting) during one encode: no single block can be longer. */
+/** The longest time between two turns of a loop that never waits, in ms: what somebody else on this thread had to wait. */
+async function longestTurn(work: () => Promise<unknown>): Promise<number> {
+  let [on, last, longest] = [true, performance.now(), 0]
+  const turn = () => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+    if (on) setImmediate(turn)
+  }
+  setImmediate(turn)
+  await work()
+  await new Promise(resolve => setImmediate(resolve))
+  on = false
+  return longest
+}
+
+/**
+ * What one encode does to the JavaScript thread, in ms: `busy`, all that the event loop did; `longest`, its longest turn;
+ * `nothing`, the longest turn of an equally long wait for a timer: what the machine itself takes away.
+ */
 async function blocking(p: BlockingProbe): Promise<unknown> {
   const encode = await open(p)
   const image = p.side === 'ours' ? p.picture : undefined
@@ -93,7 +112,15 @@ async function blocking(p: BlockingProbe): Promise<unknown> {
     await new Promise(resolve => setImmediate(resolve))
     busy.push(performance.eventLoopUtilization(before).active)
   }
-  return { busy }
+  const longest: number[] = []
+  const nothing: number[] = []
+  for (let i = 0; i < p.runs; i++) {
+    const from = performance.now()
+    longest.push(await longestTurn(() => encode(image)))
+    const took = performance.now() - from
+    nothing.push(await longestTurn(() => new Promise(resolve => setTimeout(resolve, took))))
+  }
+  return { busy, longest, nothing }
 }
 
 async function jpeg(p: JpegProbe): Promise<unknown> {

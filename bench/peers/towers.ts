@@ -2,7 +2,7 @@
 
 import { type Clip, load } from '../../lib/index.js'
 import { model } from '../cases.js'
-import { randomModel } from '../random-model.js'
+import { randomModel, type WeightBits } from '../random-model.js'
 import { median } from '../stats.js'
 import { type ArenaResult, type Effort, type Entry, leastCosine, ratios, runArena } from './arena.js'
 import type { Case } from './contestant.js'
@@ -69,12 +69,22 @@ function rowsOf(pairs: Pair[], result: ArenaResult, threads: number, entries: En
   })
 }
 
+/** Of weights that use all bits of float32 only the float32 rows are of interest: the others round them anyway. */
+function ofWeights(weights: WeightBits, entries: Entry[], pairs: Pair[]): [Entry[], Pair[]] {
+  if (weights === 'float16') return [entries, pairs]
+  const wanted = pairs.filter(p => p.what.includes('fp32, '))
+  const names = new Set(wanted.flatMap(p => [p.ours, p.rival]))
+  const what = (p: Pair) => ({ ...p, what: `${p.what}; weights of all 32 bits` })
+  return [entries.filter(e => names.has(e.name)), wanted.map(what)]
+}
+
 export async function imageRows(
   threads: number,
   effort: Effort,
   log: (text: string) => void,
+  weights: WeightBits = 'float16',
 ): Promise<Row[]> {
-  const folder = await randomModel(model('ViT-B/32'))
+  const folder = await randomModel(model('ViT-B/32'), weights)
   const size = 224
   const one: Case = { kind: 'image', batch: 1, size }
   const eight: Case = { kind: 'image', batch: 8, size }
@@ -93,7 +103,7 @@ export async function imageRows(
     threads,
   })
   const [f32, int8] = [await ort('float32'), await ort('int8')]
-  const entries: Entry[] = [
+  const all: Entry[] = [
     { name: 'ours fp32, batch 1', opening: ours('float32'), case: one },
     { name: 'ORT fp32, batch 1', opening: f32, case: one },
     { name: 'ours bf16, batch 1', opening: ours('bfloat16'), case: one },
@@ -102,8 +112,6 @@ export async function imageRows(
     { name: 'ours fp32, batch 8', opening: ours('float32'), case: eight },
     { name: 'ORT fp32, batch 8', opening: f32, case: eight },
   ]
-  log(`image tower, ${threads} thread(s)`)
-  const result = await runArena(entries, effort, log)
   const pair = (
     what: string,
     a: string,
@@ -120,38 +128,40 @@ export async function imageRows(
     bar: { required, goal, limit },
     rows,
   })
-  return rowsOf(
-    [
-      pair(
-        'image fp32, batch 1, times ORT fp32',
-        'ours fp32, batch 1',
-        'ORT fp32, batch 1',
-        1,
-        1.18,
-        1.25,
-        1.32,
-      ),
-      pair(
-        'image fp32, batch 8, times ORT fp32',
-        'ours fp32, batch 8',
-        'ORT fp32, batch 8',
-        8,
-        1.1,
-        1.17,
-        1.26,
-      ),
-      pair('image bf16, times ORT fp32', 'ours bf16, batch 1', 'ORT fp32, batch 1', 1, 2.2, 2.4, 2.65),
-      pair('image int8, times ORT int8', 'ours int8, batch 1', 'ORT int8, batch 1', 1, 1.45, 1.68, 2.0),
-      pair('image int8, times ORT fp32', 'ours int8, batch 1', 'ORT fp32, batch 1', 1, 3.9, 4.3, 5.2),
-    ],
-    result,
-    threads,
-    entries,
-  )
+  const [entries, pairs] = ofWeights(weights, all, [
+    pair(
+      'image fp32, batch 1, times ORT fp32',
+      'ours fp32, batch 1',
+      'ORT fp32, batch 1',
+      1,
+      1.18,
+      1.25,
+      1.32,
+    ),
+    pair(
+      'image fp32, batch 8, times ORT fp32',
+      'ours fp32, batch 8',
+      'ORT fp32, batch 8',
+      8,
+      1.1,
+      1.17,
+      1.26,
+    ),
+    pair('image bf16, times ORT fp32', 'ours bf16, batch 1', 'ORT fp32, batch 1', 1, 2.2, 2.4, 2.65),
+    pair('image int8, times ORT int8', 'ours int8, batch 1', 'ORT int8, batch 1', 1, 1.45, 1.68, 2.0),
+    pair('image int8, times ORT fp32', 'ours int8, batch 1', 'ORT fp32, batch 1', 1, 3.9, 4.3, 5.2),
+  ])
+  log(`image tower, ${weights} weights, ${threads} thread(s)`)
+  return rowsOf(pairs, await runArena(entries, effort, log), threads, entries)
 }
 
-export async function textRows(threads: number, effort: Effort, log: (text: string) => void): Promise<Row[]> {
-  const folder = await randomModel(model('ViT-B/32'))
+export async function textRows(
+  threads: number,
+  effort: Effort,
+  log: (text: string) => void,
+  weights: WeightBits = 'float16',
+): Promise<Row[]> {
+  const folder = await randomModel(model('ViT-B/32'), weights)
   const clip = await load(folder, { towers: ['text'], threads: 1 })
   const ids = await tokenIds(clip, captions)
   await clip.dispose()
@@ -180,7 +190,7 @@ export async function textRows(threads: number, effort: Effort, log: (text: stri
   const [f32, int8] = [await ort('float32'), await ort('int8')]
   const short = { float32: 'fp32', bfloat16: 'bf16', int8: 'int8' }
   const dtypes: OurDtype[] = ['float32', 'bfloat16', 'int8']
-  const entries: Entry[] = [
+  const all: Entry[] = [
     ...dtypes.map(d => ({ name: `ours ${short[d]}, one text`, opening: ours(d), case: texts(1, 10) })),
     ...(['float32', 'bfloat16'] as const).map(d => ({
       name: `ours ${short[d]}, ten texts`,
@@ -194,8 +204,6 @@ export async function textRows(threads: number, effort: Effort, log: (text: stri
     { name: 'ORT fp32, ten texts padded to 77', opening: f32, case: texts(10, 77) },
     { name: 'ORT fp32, ten texts padded to the longest', opening: f32, case: texts(10, 10) },
   ]
-  log(`text tower, ${threads} thread(s)`)
-  const result = await runArena(entries, effort, log)
   const pair = (
     what: string,
     a: string,
@@ -213,99 +221,96 @@ export async function textRows(threads: number, effort: Effort, log: (text: stri
     rows,
   })
   const one = 'ORT fp32, one text'
-  return rowsOf(
-    [
-      pair(
-        'one text of 10, fp32, times ORT fp32 padded to 77',
-        'ours fp32, one text',
-        `${one} padded to 77`,
-        1,
-        8,
-        9.2,
-        10.7,
-      ),
-      pair(
-        'one text of 10, bf16, times ORT fp32 padded to 77',
-        'ours bf16, one text',
-        `${one} padded to 77`,
-        1,
-        15,
-        18,
-        21,
-      ),
-      pair(
-        'one text of 10, int8, times ORT int8 padded to 77',
-        'ours int8, one text',
-        'ORT int8, one text padded to 77',
-        1,
-        8,
-        10,
-      ),
-      pair(
-        'one text of 10, fp32, times ORT fp32 fed 10',
-        'ours fp32, one text',
-        `${one} of 10`,
-        1,
-        1.55,
-        1.72,
-        2.0,
-      ),
-      pair(
-        'one text of 10, bf16, times ORT fp32 fed 10',
-        'ours bf16, one text',
-        `${one} of 10`,
-        1,
-        3.0,
-        3.3,
-        4.0,
-      ),
-      pair(
-        'one text of 10, int8, times ORT int8 fed 10',
-        'ours int8, one text',
-        'ORT int8, one text of 10',
-        1,
-        1.75,
-        2.0,
-      ),
-      pair(
-        'ten texts, fp32, times ORT fp32 padded to 77',
-        'ours fp32, ten texts',
-        'ORT fp32, ten texts padded to 77',
-        10,
-        9,
-        10.9,
-        11.7,
-      ),
-      pair(
-        'ten texts, bf16, times ORT fp32 padded to 77',
-        'ours bf16, ten texts',
-        'ORT fp32, ten texts padded to 77',
-        10,
-        17,
-        20.7,
-        23,
-      ),
-      pair(
-        'ten texts, fp32, times ORT fp32 padded to the longest',
-        'ours fp32, ten texts',
-        'ORT fp32, ten texts padded to the longest',
-        10,
-        1.2,
-        1.3,
-        1.4,
-      ),
-      pair(
-        'ten texts, bf16, times ORT fp32 padded to the longest',
-        'ours bf16, ten texts',
-        'ORT fp32, ten texts padded to the longest',
-        10,
-        2.2,
-        2.5,
-        2.8,
-      ),
-    ],
-    result,
-    threads,
-    entries,
-  )
+  const [entries, pairs] = ofWeights(weights, all, [
+    pair(
+      'one text of 10, fp32, times ORT fp32 padded to 77',
+      'ours fp32, one text',
+      `${one} padded to 77`,
+      1,
+      8,
+      9.2,
+      10.7,
+    ),
+    pair(
+      'one text of 10, bf16, times ORT fp32 padded to 77',
+      'ours bf16, one text',
+      `${one} padded to 77`,
+      1,
+      15,
+      18,
+      21,
+    ),
+    pair(
+      'one text of 10, int8, times ORT int8 padded to 77',
+      'ours int8, one text',
+      'ORT int8, one text padded to 77',
+      1,
+      8,
+      10,
+    ),
+    pair(
+      'one text of 10, fp32, times ORT fp32 fed 10',
+      'ours fp32, one text',
+      `${one} of 10`,
+      1,
+      1.55,
+      1.72,
+      2.0,
+    ),
+    pair(
+      'one text of 10, bf16, times ORT fp32 fed 10',
+      'ours bf16, one text',
+      `${one} of 10`,
+      1,
+      3.0,
+      3.3,
+      4.0,
+    ),
+    pair(
+      'one text of 10, int8, times ORT int8 fed 10',
+      'ours int8, one text',
+      'ORT int8, one text of 10',
+      1,
+      1.75,
+      2.0,
+    ),
+    pair(
+      'ten texts, fp32, times ORT fp32 padded to 77',
+      'ours fp32, ten texts',
+      'ORT fp32, ten texts padded to 77',
+      10,
+      9,
+      10.9,
+      11.7,
+    ),
+    pair(
+      'ten texts, bf16, times ORT fp32 padded to 77',
+      'ours bf16, ten texts',
+      'ORT fp32, ten texts padded to 77',
+      10,
+      17,
+      20.7,
+      23,
+    ),
+    pair(
+      'ten texts, fp32, times ORT fp32 padded to the longest',
+      'ours fp32, ten texts',
+      'ORT fp32, ten texts padded to the longest',
+      10,
+      1.2,
+      1.3,
+      1.4,
+    ),
+    pair(
+      'ten texts, bf16, times ORT fp32 padded to the longest',
+      'ours bf16, ten texts',
+      'ORT fp32, ten texts padded to the longest',
+      10,
+      2.2,
+      2.5,
+      2.8,
+    ),
+  ])
+  log(`text tower, ${weights} weights, ${threads} thread(s)`)
+  return rowsOf(pairs, await runArena(entries, effort, log), threads, entries)
 }

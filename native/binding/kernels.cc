@@ -73,8 +73,10 @@ Napi::Value linear(Call& c) {
   const float* residual =
       c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : nullptr;
   const Activations y = c.matrix("out", rows, out, outDtype);
+  const bool float16 = c.has("float16Weights") && c.boolean("float16Weights");
+  if (float16 && dtype != Dtype::float32) wrong("float16Weights", "come with dtype 'float32'", "another");
   return c.run([=](const Backend& b, Context& context) {
-    const PackedWeight w(b, weight, in, out, dtype);
+    const PackedWeight w(b, weight, in, out, float16 ? Dtype::float16 : dtype);
     const auto run = [&](const Activations& input) {
       b.linear(context, {.x = input,
                          .w = w.data(),
@@ -84,7 +86,8 @@ Napi::Value linear(Call& c) {
                          .rows = rows,
                          .in = in,
                          .out = out,
-                         .nonlinearity = kind});
+                         .nonlinearity = kind,
+                         .float16Weights = float16});
     };
     if (dtype == Dtype::float32)
       run(dense(x, in));

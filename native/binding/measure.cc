@@ -78,13 +78,15 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
   const int rows = a.integer("rows"), in = a.integer("inFeatures"), out = a.integer("outFeatures");
   const auto dtype = a.choice<Dtype>("dtype", kMeasured);
+  const bool float16 = a.has("float16Weights") && a.boolean("float16Weights");
+  const Dtype stored = float16 && dtype == Dtype::float32 ? Dtype::float16 : dtype;
   const int threads = a.integer("threads", 1, kMaxThreads), copies = a.integer("copies", 1, 1024);
   const Elements<float> times = a.typed<float>("times");
   const Backend* const named = a.has("backend") ? findBackend(a.string("backend")) : &chooseBackend("auto");
   if (!named || !named->available(nullptr))
     throw Error{"ERR_CLIP_BACKEND", "This machine has no such backend", {}, "backend"};
   const Backend& backend = *named;
-  if (!backend.runs(dtype))
+  if (!backend.runs(dtype) || (float16 && !backend.float16Weights))
     throw Error{"ERR_CLIP_DTYPE", std::string(backend.name) + " does not run this dtype", {}, "dtype"};
   Environment::Call call;
   call.keep.push_back(times.array);
@@ -113,7 +115,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     }
     std::vector<std::unique_ptr<Held>> packed;
     for (int i = 0; i < copies; ++i) {
-      packed.push_back(std::make_unique<Held>(backend, backend.packedSize(dtype, in, out)));
+      packed.push_back(std::make_unique<Held>(backend, backend.packedSize(stored, in, out)));
       backend.pack({.dst = packed.back()->data(),
                     .rows = weight.data(),
                     .rowStride = size_t(in),
@@ -121,7 +123,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                     .out = out,
                     .firstRow = 0,
                     .rowCount = out,
-                    .dtype = dtype});
+                    .dtype = stored});
     }
     for (size_t i = 0; i < times.length; ++i) {
       const auto from = std::chrono::steady_clock::now();
@@ -133,7 +135,8 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                                 .rows = rows,
                                 .in = in,
                                 .out = out,
-                                .nonlinearity = Nonlinearity::none});
+                                .nonlinearity = Nonlinearity::none,
+                                .float16Weights = stored == Dtype::float16});
       times.data[i] =
           std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
     }

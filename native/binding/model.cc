@@ -230,16 +230,6 @@ Napi::Value counters(const State& state, const Napi::CallbackInfo& info) {
   });
 }
 
-int64_t weightBytes(const ModelConfig& config) {
-  double bytes = 0;
-  for (const auto& [name, tensor] : config.tensors) {
-    double elements = 4;
-    for (const int64_t n : tensor.shape) elements *= static_cast<double>(n);
-    bytes += elements;
-  }
-  return bytes < 1e12 ? static_cast<int64_t>(bytes) : 0;
-}
-
 Napi::Value toPackCache(Napi::Env env, const Model& model) {
   const Napi::Object o = Napi::Object::New(env);
   const PackCacheUse use = model.packCacheUse();
@@ -267,7 +257,8 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
   property("packCache", toPackCache(env, *model));
-  const int64_t bytes = weightBytes(model->config());
+  const auto bytes = static_cast<int64_t>(model->weightBytes());
+  property("weightBytes", Napi::Number::New(env, static_cast<double>(bytes)));
   state->queue = std::make_shared<Queue>(std::move(model));
   Environment::of(env).watch(state->queue);
   state->tell(bytes);

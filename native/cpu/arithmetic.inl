@@ -4,6 +4,7 @@
 //
 //   kind of arithmetic    per step, row and register of columns
 //   Float32               1 fma
+//   Float16AsFloat32      1 fma, and 2 conversions of weights per step
 //   Bfloat16AsFloat32     2 fma and 2 shifts of x: where the CPU has no bfloat16 products
 //   Int8AsInt16           2 vpmaddwd and 2 vpaddd: where it has no VNNI. Never vpmaddubsw,
 //                         whose 16-bit sums saturate at 255 * 127 * 2
@@ -27,6 +28,13 @@ struct Float32 {
   static CLIP_INLINE F weight(Index<0>, const char* w) { return load(reinterpret_cast<const float*>(w)); }
   static CLIP_INLINE Sum zeroSum() { return zero(); }
   static CLIP_INLINE Sum mac(Sum sum, Factor x, F w) { return fma(x, w, sum); }
+};
+
+// Weights that float16 holds exactly, as those of OpenAI's checkpoints: the float32 sums of half the bytes.
+struct Float16AsFloat32 : Float32 {
+  static CLIP_INLINE F weight(Index<0>, const char* w) {
+    return loadFloat16(reinterpret_cast<const uint16_t*>(w));
+  }
 };
 
 struct Bfloat16AsFloat32 {

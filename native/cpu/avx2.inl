@@ -102,6 +102,16 @@ CLIP_VECTOR void holdInRegisters(V& a, V& b) {
 }
 CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
 
+CLIP_VECTOR F loadFloat16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+// False where float16 does not hold a lane exactly.
+CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
+  const __m128i half = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
+  const __m256i same = _mm256_cmpeq_epi32(_mm256_castps_si256(_mm256_cvtph_ps(half)), _mm256_castps_si256(v));
+  return _mm256_movemask_epi8(same) == -1;
+}
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   __m128i half;
   if (n == kLanes) {

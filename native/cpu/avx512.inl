@@ -89,6 +89,16 @@ CLIP_VECTOR void holdInRegisters(V& a, V& b) {
 }
 CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
 
+CLIP_VECTOR F loadFloat16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+// False where float16 does not hold a lane exactly.
+CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
+  const __m256i half = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
+  return _mm512_cmpeq_epi32_mask(_mm512_castps_si512(_mm512_cvtph_ps(half)), _mm512_castps_si512(v)) ==
+         0xffff;
+}
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   const __m256i half = n == kLanes ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
                                    : _mm256_maskz_loadu_epi16(lanes(n), p);

@@ -23,6 +23,11 @@ static bool hasAvxVnni() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1u << 4);
 }
+// Nor this one: every CPU with AVX2 has it, but a hypervisor may hide it.
+static bool hasF16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 29);
+}
 #endif
 
 const CpuFeatures& cpuFeatures() {
@@ -31,7 +36,7 @@ const CpuFeatures& cpuFeatures() {
 #if CLIP_X86
     // The compiler's table takes the operating system into account (XGETBV), not CPUID alone.
     __builtin_cpu_init();
-    f.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    f.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && hasF16c();
     f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");

@@ -3,7 +3,7 @@
 namespace clip {
 
 struct CpuFeatures {
-  bool avx2 = false;     // AVX2 and FMA
+  bool avx2 = false;     // AVX2, FMA and F16C
   bool avx512 = false;   // AVX-512 F, BW, DQ and VL
   bool vnni = false;     // AVX512_VNNI
   bool avxVnni = false;  // AVX-VNNI: the same on 256 bits, without AVX-512

@@ -19,7 +19,10 @@ void attention(Context& context, const Attention& a) {
 }
 template <LinearEntry Bfloat16, LinearEntry Int8>
 void linear(Context& context, const Linear& l) {
-  (l.x.dtype == Dtype::int8 ? Int8 : l.x.dtype == Dtype::bfloat16 ? Bfloat16 : linearOf<Float32>)(context, l);
+  (l.x.dtype == Dtype::int8       ? Int8
+   : l.x.dtype == Dtype::bfloat16 ? Bfloat16
+   : l.float16Weights             ? linearOf<Float16AsFloat32>
+                                  : linearOf<Float32>)(context, l);
 }
 template <ConvEntry Bfloat16, ConvEntry Int8>
 void conv(Context& context, const Conv& c) {

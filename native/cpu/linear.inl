@@ -19,15 +19,26 @@
 //   an epilogue per nonlinearity and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
 //   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
 //   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
+//   float16 weights of float32 numbers: 10 rows 131 -> 86, 36 -> 27, 140 -> 110, 139 -> 106 us; kept. 50 rows
+//   widened once per panel or by each tile: both as float32, within the noise of 5; once kept, for CPUs whose
+//   conversions take the ports of the products
 //   10 rows are bound by memory: float32 34 to 37 GB/s of 33 to 38
 
 constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
 constexpr int kStepBytes = kCols * 4;
+template <class T>
+constexpr int stepBytes = __is_same(T, Float16AsFloat32) ? kStepBytes / 2 : kStepBytes;  // of packed weights
+// From this number of tiles on, float16 weights are widened once for all of them, into the second-level
+// cache.
+constexpr int kWidenedTiles = 3;
 
 // The packed layout, as pack.inl writes it.
 constexpr int groupOf(Dtype d) { return 4 / int(bytesOf(d)); }
-inline size_t panelBytes(Dtype d, int in) { return size_t((in + groupOf(d) - 1) / groupOf(d)) * kCols * 4; }
+inline size_t panelBytes(Dtype d, int in) {
+  if (d == Dtype::float16) return size_t(in) * kCols * 2;
+  return size_t((in + groupOf(d) - 1) / groupOf(d)) * kCols * 4;
+}
 inline size_t panelsBytes(Dtype d, int in, int out) {
   return panelBytes(d, in) * (roundUp(out, kCols) / kCols);
 }
@@ -56,8 +67,8 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
     each<Rows>([&](auto i) CLIP_INLINE { sum[i][0] = part[i * 2], sum[i][1] = part[i * 2 + 1]; });
   const auto step = [&](int s) CLIP_INLINE {
     each<T::parts>([&](auto turn) CLIP_INLINE {
-      const auto w0 = T::weight(turn, w + size_t(s) * kStepBytes);
-      const auto w1 = T::weight(turn, w + size_t(s) * kStepBytes + kStepBytes / 2);
+      const auto w0 = T::weight(turn, w + size_t(s) * stepBytes<T>);
+      const auto w1 = T::weight(turn, w + size_t(s) * stepBytes<T> + stepBytes<T> / 2);
       each<Rows>([&](auto i) CLIP_INLINE {
         typename T::Step v;
         __builtin_memcpy(&v, x + i * stride + size_t(s) * 4, 4);
@@ -198,12 +209,22 @@ inline void finishTile(const typename T::Sum* part, int rows, const Linear& l, i
   (l.residual.data ? finishKind<T, true> : finishKind<T, false>)(part, rows, l, row, col);
 }
 
-// Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height.
+// `steps` steps of a panel of float16 weights as float32.
+inline void widenPanel(const char* w, int steps, float* wide) {
+  for (int s = 0; s < steps; s++, w += stepBytes<Float16AsFloat32>, wide += kCols)
+    for (int j = 0; j < 2; j++)
+      store(wide + j * kLanes, loadFloat16(reinterpret_cast<const uint16_t*>(w) + j * kLanes));
+}
+
+// Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height. widened:
+// float16 weights alone, room for kStepBlock steps, or nullptr where each tile widens for itself.
 template <class T>
-void linearBlock(const Linear& l, int r0, int rows, int p0, int p1) {
+void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
+                 [[maybe_unused]] float* widened = nullptr) {
   const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
-  constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
+  constexpr int kAll =
+      stepBytes<T> * 2 / 64 > 0 ? stepBytes<T> * 2 / 64 : 1;  // cache lines of weights per two steps
   const int ahead = rows <= 2 ? 0 : tiles <= 2 ? kAll : 1;
   alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
@@ -211,18 +232,25 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1) {
       const int n = b + 1 == blocks ? steps - s0 : (steps / blocks + 3) / 4 * 4;
       const int rest =
           b + 1 == blocks ? l.in % T::group * (4 / T::group) : 0;  // bytes of the last step, 0: all
-      const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * kStepBytes;
+      const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * stepBytes<T>;
+      const char* const after = w + size_t(n) * stepBytes<T>;
+      if constexpr (__is_same(T, Float16AsFloat32))
+        if (widened) {
+          widenPanel(w, n, widened);
+          w = reinterpret_cast<const char*>(widened);
+        }
       for (int t = 0, r = r0; t < tiles; t++) {
         const int height = (r0 + rows - r) / (tiles - t);
         const int lines = t < kAll ? ahead : 0;
-        const Tile<T> f = tileFor<T, kAll>(height, lines);
+        Tile<T> f = tileFor<T, kAll>(height, lines);
+        if constexpr (__is_same(T, Float16AsFloat32))
+          if (widened) f = tileFor<Float32, kStepBytes * 2 / 64>(height, lines);
         typename T::Sum* sums = part + (r - r0) * 2;
-        const char* next = w + size_t(n) * kStepBytes + size_t(t) * (n / 2) * lines * 64;
+        const char* next = after + size_t(t) * (n / 2) * lines * 64;
         const char* x = static_cast<const char*>(l.x.data) + size_t(r) * l.x.stride + size_t(s0) * 4;
         f(x, l.x.stride, w, n - (rest > 0), next, b == 0, sums);
         if constexpr (T::group > 1)
-          if (rest > 0)
-            addRest<T>(x + size_t(n - 1) * 4, l.x.stride, w + size_t(n - 1) * kStepBytes, height, rest, sums);
+          if (rest > 0) addRest<T>(x + size_t(n - 1) * 4, l.x.stride, after - kStepBytes, height, rest, sums);
         if (b + 1 == blocks) finishTile<T>(sums, height, l, r, p * kCols);
         r += height;
       }
@@ -260,13 +288,17 @@ void linearOf(Context& context, const Linear& l) {
   Runs runs(panelChunks * rowChunks, context.threads);
   share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int, int worker) {
     const int chunk = runs.take(worker);
+    float* widened = nullptr;
+    if constexpr (__is_same(T, Float16AsFloat32))
+      if ((least(l.rows, kRowBlock) + T::rows - 1) / T::rows >= kWidenedTiles)
+        widened = static_cast<float*>(context.memory(worker, kStepBlock * kStepBytes));
     const int p = chunk % panelChunks, q = chunk / panelChunks;
     const int p0 = int(int64_t(panels) * p / panelChunks), p1 = int(int64_t(panels) * (p + 1) / panelChunks);
     const int b0 = int(int64_t(rowBlocks) * q / rowChunks),
               b1 = int(int64_t(rowBlocks) * (q + 1) / rowChunks);
     for (int b = b0; b < b1; b++) {
       const int r0 = int(int64_t(l.rows) * b / rowBlocks), r1 = int(int64_t(l.rows) * (b + 1) / rowBlocks);
-      linearBlock<T>(l, r0, r1 - r0, p0, p1);
+      linearBlock<T>(l, r0, r1 - r0, p0, p1, widened);
     }
   });
 }

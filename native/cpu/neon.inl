@@ -202,6 +202,20 @@ CLIP_VECTOR void holdInRegisters(V& a, V& b) {
 // No load of the next weights may move up: g++ 12 would hold two steps of them and no longer all sums.
 CLIP_VECTOR void endTurn() { asm volatile("" : : : "memory"); }
 
+CLIP_VECTOR F loadFloat16(const uint16_t* p) {
+  const uint16x8_t half = vld1q_u16(p);
+  return {vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(half))),
+          vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(half)))};
+}
+// False where float16 does not hold a lane exactly.
+CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
+  vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v.low)));
+  vst1_u16(p + 4, vreinterpret_u16_f16(vcvt_f16_f32(v.high)));
+  const F back = loadFloat16(p);
+  const uint32x4_t low = vceqq_u32(vreinterpretq_u32_f32(back.low), vreinterpretq_u32_f32(v.low));
+  const uint32x4_t high = vceqq_u32(vreinterpretq_u32_f32(back.high), vreinterpretq_u32_f32(v.high));
+  return vminvq_u32(vandq_u32(low, high)) == 0xffffffffu;
+}
 CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   uint16x8_t half;
   if (n == kLanes) {

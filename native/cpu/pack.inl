@@ -2,6 +2,8 @@
 // every kind of arithmetic of a dtype, so that what a CPU lacks changes no packed byte. int8 is followed by a
 // scale and a sum of bytes per column. Zeros fill the last panel and the last group.
 //
+// float16: [out / kCols][in][kCols].
+//
 //   ladder, float32: plain loops over kCols rows at a time 9.3 GB/s, kept; 16 x 16 register transposes 5.1.
 
 constexpr int kPackSteps = 64;
@@ -38,6 +40,20 @@ inline int32_t quantiseWeights(const float* w, int n, float inverse, int8_t* to)
   return sum;
 }
 
+// Row c of a panel is rows + c * stride. False where float16 does not hold a weight exactly.
+bool packFloat16(const float* rows, size_t stride, int n, int in, uint16_t* dst) {
+  alignas(64) uint16_t narrow[kCols][kLanes] = {};
+  bool exact = true;
+  for (int k = 0; k < in; k += kLanes) {
+    const int count = least(kLanes, in - k);
+    for (int c = 0; c < n; c++)
+      exact = storeFloat16(narrow[c], load(rows + size_t(c) * stride + k, count)) && exact;
+    for (int i = 0; i < count; i++, dst += kCols)
+      for (int c = 0; c < kCols; c++) dst[c] = narrow[c][i];
+  }
+  return exact;
+}
+
 void pack(const Pack& p) {
   const int group = groupOf(p.dtype), steps = (p.in + group - 1) / group;
   char* const columns = static_cast<char*>(p.dst) + panelsBytes(p.dtype, p.in, p.out);
@@ -49,6 +65,11 @@ void pack(const Pack& p) {
     if (p.dtype == Dtype::float32) {
       for (int k = 0; k < p.in; k++, dst += kCols)
         for (int c = 0; c < kCols; c++) dst[c] = c < n ? rows[size_t(c) * p.rowStride + k] : 0.0f;
+      continue;
+    }
+    if (p.dtype == Dtype::float16) {
+      if (!packFloat16(rows, p.rowStride, n, p.in, reinterpret_cast<uint16_t*>(dst)) && p.inexact)
+        *p.inexact = true;
       continue;
     }
     // Narrowed a stretch of each row at a time, then moved 4 bytes at a time as above.

@@ -14,6 +14,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .alloc = cpuAlloc,
       .free = cpuFree,
       .plainMemory = true,
+      .float16Weights = true,
       .upload = cpuCopy,
       .download = cpuCopy,
       .packRows = kCols,

@@ -162,6 +162,7 @@ Model::~Model() = default;
 const ModelConfig& Model::config() const { return impl_->config; }
 const Backend& Model::backend() const { return impl_->backend; }
 const LoadOptions& Model::options() const { return impl_->options; }
+size_t Model::weightBytes() const { return impl_->weights.bytes(); }
 PackCacheUse Model::packCacheUse() const { return impl_->weights.cacheUse; }
 const std::string& Model::packCacheFile() const { return impl_->packFile; }
 const std::string& Model::packCacheFailure() const { return impl_->weights.cacheFailure; }

@@ -42,6 +42,7 @@ class Model {
   const ModelConfig& config() const;
   const Backend& backend() const;
   const LoadOptions& options() const;
+  size_t weightBytes() const;  // as packed, or as they lie in the pack cache's file
   PackCacheUse packCacheUse() const;
   const std::string& packCacheFile() const;     // empty: off
   const std::string& packCacheFailure() const;  // why it could not be written

@@ -30,7 +30,8 @@ class Ops {
                                .rows = rows,
                                .in = w.in,
                                .out = w.out,
-                               .nonlinearity = f});
+                               .nonlinearity = f,
+                               .float16Weights = w.float16});
   }
   void layerNorm(const Activations& x, const NormWeight& w, const Activations& y, int rows,
                  const TransformerConfig& c) const {

@@ -24,10 +24,11 @@ constexpr size_t kPiece = size_t{1} << 20;  // of work
 
 struct Header {
   char magic[16];
-  uint64_t order;             // 1: the byte order
-  uint64_t bytes, checksum;   // of the weights
-  char identity[kPage - 48];  // key and layout, zeros behind
-  uint64_t headerChecksum;    // of all that is above
+  uint64_t order;              // 1: the byte order
+  uint64_t bytes, checksum;    // of the weights
+  char float16[512];           // as WeightPacker says, zeros behind
+  char identity[kPage - 560];  // key and layout, zeros behind
+  uint64_t headerChecksum;     // of all that is above
 };
 static_assert(sizeof(Header) == kPage);
 constexpr char kMagic[16] = {'c', 'l', 'i', 'p', '-', 'n', 'a', 't', 'i', 'v', 'e', ' ', 'p', 'k', '1', '\n'};
@@ -77,14 +78,16 @@ uint64_t checksumOfPieces(const uint8_t* data, size_t bytes, int threads, const 
 }
 
 // False if the names do not fit.
-bool fill(Header& h, const std::string& key, const std::string& layout, size_t bytes, uint64_t sum) {
+bool fill(Header& h, const std::string& key, const std::string& layout, size_t bytes, uint64_t sum,
+          const std::string& float16) {
   std::memset(&h, 0, sizeof(h));
   std::memcpy(h.magic, kMagic, sizeof(kMagic));
   h.order = 1;
   h.bytes = bytes;
   h.checksum = sum;
   const std::string identity = key + "\n" + layout;
-  if (identity.size() >= sizeof(h.identity)) return false;
+  if (identity.size() >= sizeof(h.identity) || float16.size() >= sizeof(h.float16)) return false;
+  std::memcpy(h.float16, float16.data(), float16.size());
   std::memcpy(h.identity, identity.data(), identity.size());
   h.headerChecksum = checksum(&h, offsetof(Header, headerChecksum), 0);
   return true;
@@ -93,12 +96,12 @@ bool fill(Header& h, const std::string& key, const std::string& layout, size_t b
 #if defined(CLIP_HAS_MMAP)
 class FileMapping : public PackCache::Mapping {
  public:
-  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes) {
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16) {
     void* map = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.descriptor(), 0);
     if (map == MAP_FAILED) return nullptr;
-    return std::unique_ptr<FileMapping>(new FileMapping(map, bytes));
+    return std::unique_ptr<FileMapping>(new FileMapping(map, bytes, std::move(float16)));
   }
-  ~FileMapping() override { munmap(map_, bytes_); }
+  ~FileMapping() override { munmap(map_, kPage + bytes()); }
   const void* data() const override { return static_cast<const uint8_t*>(map_) + kPage; }
 
   // All page table entries of a piece in one call instead of a fault for every few pages.
@@ -113,16 +116,16 @@ class FileMapping : public PackCache::Mapping {
   }
 
  private:
-  FileMapping(void* map, size_t bytes) : map_(map), bytes_(bytes) {}
+  FileMapping(void* map, size_t bytes, std::string float16)
+      : Mapping(bytes - kPage, std::move(float16)), map_(map) {}
   void* map_;
-  size_t bytes_;
 };
 #else
 // Where nothing can be mapped the file is read: still quicker than packing.
 class FileMapping : public PackCache::Mapping {
  public:
-  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes) {
-    auto m = std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage));
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16) {
+    auto m = std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage, std::move(float16)));
     if (!m->memory_ || !file.read(kPage, m->memory_, bytes - kPage)) return nullptr;
     return m;
   }
@@ -132,24 +135,28 @@ class FileMapping : public PackCache::Mapping {
 
  private:
   static constexpr std::align_val_t kAlignment{64};
-  explicit FileMapping(size_t bytes) : memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
+  FileMapping(size_t bytes, std::string float16)
+      : Mapping(bytes, std::move(float16)), memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
   void* memory_;
 };
 #endif
 
 }  // namespace
 
-std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, size_t bytes, int threads,
+std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, size_t most, int threads,
                                                     const std::atomic<bool>& cancel) const {
   SystemFile file;
   if (!file.openToRead(file_, false) || !file.examine() || file.kind != SystemFile::Kind::regular ||
-      !file.isPrivate || file.bytes != kPage + bytes)
+      !file.isPrivate || file.bytes < kPage || file.bytes > kPage + most)
     return nullptr;
+  const size_t bytes = file.bytes - kPage;
   Header found, expected;
-  if (!file.read(0, &found, sizeof(found)) || !fill(expected, key_, layout, bytes, found.checksum) ||
+  if (!file.read(0, &found, sizeof(found))) return nullptr;
+  const std::string float16(found.float16, strnlen(found.float16, sizeof(found.float16)));
+  if (!fill(expected, key_, layout, bytes, found.checksum, float16) ||
       std::memcmp(&found, &expected, sizeof(Header)) != 0)
     return nullptr;
-  std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes);
+  std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes, float16);
   // Again: it may have been cut between the first look and the mapping.
   if (!map || !file.examine() || file.bytes != kPage + bytes) return nullptr;
   const uint64_t sum =
@@ -158,12 +165,12 @@ std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, s
   return map;
 }
 
-std::string PackCache::write(const std::string& layout, const void* data, size_t bytes, int threads,
-                             const std::atomic<bool>& cancel) const {
+std::string PackCache::write(const std::string& layout, const void* data, size_t bytes,
+                             const std::string& float16, int threads, const std::atomic<bool>& cancel) const {
   const auto* from = static_cast<const uint8_t*>(data);
   Header header;
   const uint64_t sum = checksumOfPieces(from, bytes, threads, cancel, [](const uint8_t*, size_t) {});
-  if (!fill(header, key_, layout, bytes, sum)) return "its names are too long";
+  if (!fill(header, key_, layout, bytes, sum, float16)) return "its names are too long";
 
   std::random_device random;
   const std::string beside = file_ + "." + std::to_string(random()) + ".tmp";
@@ -190,11 +197,11 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
   return {};
 }
 
-std::string packedLayout(const Backend& backend, Dtype dtype, size_t bytes) {
-  constexpr int kLayout = 1;
+std::string packedLayout(const Backend& backend, Dtype dtype, size_t most) {
+  constexpr int kLayout = 2;
   return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
          std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
-         std::to_string(bytes) + " bytes";
+         "at most " + std::to_string(most) + " bytes";
 }
 
 }  // namespace clip

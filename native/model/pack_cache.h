@@ -30,21 +30,31 @@ class PackCache {
    public:
     virtual ~Mapping() = default;
     virtual const void* data() const = 0;
+    size_t bytes() const { return bytes_; }
+    const std::string& float16() const { return float16_; }  // as WeightPacker says
+
+   protected:
+    Mapping(size_t bytes, std::string float16) : bytes_(bytes), float16_(std::move(float16)) {}
+
+   private:
+    const size_t bytes_;
+    const std::string float16_;
   };
 
-  // nullptr if there is no such file, or none to be trusted. Throws Cancelled.
-  std::unique_ptr<Mapping> open(const std::string& layout, size_t bytes, int threads,
+  // nullptr if there is no such file, or none to be trusted. most: bytes that the weights can have. Throws
+  // Cancelled.
+  std::unique_ptr<Mapping> open(const std::string& layout, size_t most, int threads,
                                 const std::atomic<bool>& cancel) const;
   // Why it could not be written; empty when it was. Throws Cancelled and leaves nothing then.
-  std::string write(const std::string& layout, const void* data, size_t bytes, int threads,
-                    const std::atomic<bool>& cancel) const;
+  std::string write(const std::string& layout, const void* data, size_t bytes, const std::string& float16,
+                    int threads, const std::atomic<bool>& cancel) const;
 
  private:
   std::string file_, key_;
 };
 
-// All that `bytes` packed bytes depend on beside the checkpoint. Raise the number in there when the walk over
-// the weights or a packed layout changes.
-std::string packedLayout(const Backend&, Dtype, size_t bytes);
+// All that at most `most` packed bytes depend on beside the checkpoint. Raise the number in there when the
+// walk over the weights or a packed layout changes.
+std::string packedLayout(const Backend&, Dtype, size_t most);
 
 }  // namespace clip

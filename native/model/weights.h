@@ -18,7 +18,8 @@ struct LinearWeight {
   const void* packed = nullptr;  // by Backend::pack
   const float* bias = nullptr;   // (out) or nullptr
   int in = 0, out = 0;
-  Dtype dtype = Dtype::float32;  // of `packed`
+  Dtype dtype = Dtype::float32;  // of the rows that it is multiplied with
+  bool float16 = false;          // packed in float16, which holds every one of these float32 weights
 };
 
 struct NormWeight {
@@ -86,11 +87,13 @@ class Weights {
   PackCacheUse cacheUse = PackCacheUse::off;
   std::string cacheFailure;  // why the cache could not be written
 
+  size_t bytes() const { return bytes_; }  // of memory that the weights use
+
  private:
   const Backend& backend_;
   std::unique_ptr<PackCache::Mapping> mapped_;  // where the weights lie, or memory_
   void* memory_ = nullptr;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, reserved_ = 0;
 };
 
 }  // namespace clip

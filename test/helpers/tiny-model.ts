@@ -27,12 +27,13 @@ export const tinyShape: TinyShape = {
 
 /**
  * Writes a CLIPModel folder (float32) without vocabulary files, so that OpenAI's built-in vocabulary is used. Weights are
- * uniform in +-0.5 / sqrt(width), from `seed`.
+ * uniform in +-0.5 / sqrt(width), from `seed`; `change` may put others in their place.
  */
 export async function writeTinyModel(
   folder: string,
   shape: Partial<TinyShape> = {},
   seed = 1,
+  change: (name: string, values: Float32Array) => void = () => {},
 ): Promise<string> {
   const s = { ...tinyShape, ...shape }
   const w = s.width
@@ -69,7 +70,9 @@ export async function writeTinyModel(
   const count = (dims: readonly number[]) => dims.reduce((n, d) => n * d, 1)
   const header: Record<string, unknown> = {}
   let floats = 0
+  const places = new Map<string, [number, number]>()
   for (const [name, dims] of tensors) {
+    places.set(name, [floats, floats + count(dims)])
     header[name] = { dtype: 'F32', shape: dims, data_offsets: [4 * floats, 4 * (floats + count(dims))] }
     floats += count(dims)
   }
@@ -78,6 +81,7 @@ export async function writeTinyModel(
   const scale = 1 / Math.sqrt(w)
   for (let i = 0; i < floats; i++) values[i] = (next() - 0.5) * scale
   values[floats - 1] = Math.log(100)
+  for (const [name, [from, to]] of places) change(name, values.subarray(from, to))
   let json = JSON.stringify(header)
   json += ' '.repeat((8 - (json.length % 8)) % 8)
   const length = Buffer.alloc(8)

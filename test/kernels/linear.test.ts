@@ -90,6 +90,51 @@ eachBackend('linear', [...cases, ...epilogues], async (t, on, c) => {
   got.check(t)
 })
 
+// The first 11 bits of the mantissa, and subnormal float16 numbers among them.
+const float16s = (x: Float32Array) =>
+  x.map((v, i) => (i % 7 === 3 ? Math.round(v * 64) * 2 ** -24 : keep11(v)))
+const keep11 = (v: number) => {
+  const step = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(v) || 1)), -14) - 10)
+  return Math.round(v / step) * step
+}
+// Both ways of widening them: by each tile, and once for many tiles.
+const float16Cases: Case[] = [
+  ...cases.filter(c => c.scale === undefined),
+  { name: 'many tiles, K past one block', rows: 60, inFeatures: 1031, outFeatures: 70 },
+  { name: 'more than one block of rows', rows: 350, inFeatures: 129, outFeatures: 45 },
+]
+eachBackend('linear with float16 weights: the bits of float32 weights', float16Cases, async (t, on, c) => {
+  const a = inputs(c)
+  a.weight = float16s(a.weight)
+  const n = c.rows * c.outFeatures
+  const got = canaryFloats(n)
+  const want = new Float32Array(n)
+  await on.run('linear', { ...a, float16Weights: true, out: got.array })
+  await on.run('linear', { ...a, out: want })
+  sameBytes(t, got.array, want)
+  got.check(t)
+})
+
+eachBackend('linear with float16 weights: every float16 number', [{ name: 'identity' }], async (t, on) => {
+  // 2048 columns of 31 numbers: all but the infinities and NaNs.
+  const weight = new Float32Array(2048 * 31)
+  for (let bits = 0; bits < 2048 * 31; bits++) {
+    const exponent = bits >> 11
+    const size = (bits & 1023) + (exponent ? 1024 : 0)
+    weight[bits] = (bits & 1024 ? -size : size) * 2 ** (Math.max(exponent, 1) - 25)
+  }
+  const x = new Float32Array(31 * 31)
+  for (let i = 0; i < 31; i++) x[i * 32] = 1
+  // weight is (out, in) = (2048, 31): row i of x asks for input i.
+  const out = new Float32Array(31 * 2048)
+  const shape = { rows: 31, inFeatures: 31, outFeatures: 2048, activation: 'none' as const }
+  await on.run('linear', { ...shape, x, weight, float16Weights: true, out })
+  let wrong = 0
+  for (let i = 0; i < 31; i++)
+    for (let o = 0; o < 2048; o++) if (out[i * 2048 + o] !== weight[o * 31 + i]) wrong++
+  t.is(wrong, 0)
+})
+
 eachBackend(
   'linear: large inputs of the activations',
   (['quickGelu', 'gelu'] as const).map(activation => ({ name: activation, activation })),

@@ -37,7 +37,7 @@ const machines: Record<number, Machine> = {
     product: /\bv(fmadd|dpbf16ps|pdpbusd|pmaddwd)/,
     jump: /^j\w+\s+([0-9a-f]+)/,
     onStack: /[xyz]mm\d+.*\(%r[sb]p|\(%r[sb]p.*[xyz]mm\d+/,
-    kinds: ['Bfloat16AsFloat32', 'Float32', 'FourInt8', 'Int8AsInt16', 'PairedBfloat16'],
+    kinds: ['Bfloat16AsFloat32', 'Float16AsFloat32', 'Float32', 'FourInt8', 'Int8AsInt16', 'PairedBfloat16'],
   },
   183: {
     name: 'aarch64-linux-gnu',
@@ -45,7 +45,15 @@ const machines: Record<number, Machine> = {
     product: /^(fmla|bfdot|sdot|sudot|sadalp)\b/,
     jump: /^(?:b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+([0-9a-f]+)/,
     onStack: /^(ldr|str|ldp|stp|ldur|stur)\s+[bhsdq]\d+,.*\[(sp|x29)/,
-    kinds: ['Bfloat16AsFloat32', 'Float32', 'FourInt8', 'FourSignedInt8', 'Int8AsInt16', 'PairedBfloat16'],
+    kinds: [
+      'Bfloat16AsFloat32',
+      'Float16AsFloat32',
+      'Float32',
+      'FourInt8',
+      'FourSignedInt8',
+      'Int8AsInt16',
+      'PairedBfloat16',
+    ],
   },
 }
 const machine = machines[readFileSync(addon()).readUInt16LE(18)]

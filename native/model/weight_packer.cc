@@ -1,0 +1,249 @@
+#include "model/weight_packer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.h"
+#include "model/model.h"
+#include "model/parallel.h"
+
+namespace clip {
+namespace {
+
+constexpr int64_t kBlockRows = 64;  // of the token table, per piece of work
+
+bool isProjection(const std::string& name) { return name.ends_with(".projection"); }
+
+[[noreturn]] void failNorm(const ModelConfig& config, const TensorView& variance, float value) {
+  throw Error{.code = "ERR_CLIP_CHECKPOINT",
+              .message = config.files[variance.file] + ": tensor " + variance.name + " holds " +
+                         std::to_string(value) + ", but a batch norm needs a variance above -1e-5",
+              .file = config.files[variance.file],
+              .field = variance.name,
+              .expected = "a variance above -1e-5",
+              .actual = std::to_string(value)};
+}
+
+}  // namespace
+
+WeightPacker::WeightPacker(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
+                           const std::atomic<bool>& cancel)
+    : config_(config),
+      dtype_(dtype),
+      backend_(backend),
+      threads_(threads),
+      cancel_(cancel),
+      scratch_(threads),
+      pieces_(threads) {
+  for (size_t i = 0; i < config_.files.size(); i++) {
+    files_.push_back(std::make_unique<SourceFile>(config_.files[i], config_.fileBytes[i]));
+    unread_ += config_.fileBytes[i];
+  }
+}
+
+void WeightPacker::placeInto(const void* base, const std::string& float16) {
+  base_ = static_cast<uint8_t*>(const_cast<void*>(base));
+  used_ = 0;
+  float16_ = float16;
+  float16Next_ = 0;
+}
+
+void WeightPacker::fillInto(void* base) {
+  placeInto(base, {});
+  filling_ = true;
+}
+
+const TensorView& WeightPacker::checked(const std::string& name, const Shape& shape) {
+  const TensorView& t = checkedTensor(config_, name, shape);
+  if (base_) return t;
+  // A thousand layers that share the bytes of one would be a small file and a large allocation.
+  const uint64_t bytes = static_cast<uint64_t>(shape[0] * columnsOf(t)) * bytesOf(t.dtype);
+  if (bytes > unread_)
+    throw Error{.code = "ERR_CLIP_CHECKPOINT",
+                .message = config_.files[t.file] + ": tensor " + t.name +
+                           " shares its bytes with others: together they have more than the files",
+                .file = config_.files[t.file],
+                .field = t.name,
+                .expected = "at most " + std::to_string(unread_) + " bytes",
+                .actual = std::to_string(bytes) + " bytes"};
+  unread_ -= bytes;
+  return t;
+}
+
+const float* WeightPacker::vectors(const std::vector<std::string>& names, const Shape& shape) {
+  std::vector<const TensorView*> parts;
+  for (const std::string& name : names) parts.push_back(&checked(name, shape));
+  const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
+  void* place = take(parts.size() * each * sizeof(float));
+  if (!filling_) return static_cast<const float*>(place);
+  for (size_t i = 0; i < parts.size(); i++) {
+    std::vector<float>& rows = scratch_[0];
+    rows.resize(each);
+    readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
+    backend_.upload(static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
+  }
+  return static_cast<const float*>(place);
+}
+
+LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const Shape& shape, Bias bias,
+                                  Dtype dtype) {
+  std::vector<const TensorView*> parts;
+  for (const std::string& name : names)
+    parts.push_back(&checked(isProjection(name) ? name : name + ".weight", shape));
+  LinearWeight w;
+  w.in = static_cast<int>(columnsOf(*parts[0]));
+  w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
+  w.dtype = dtype;
+  const size_t before = used_;
+  void* place = take(backend_.packedSize(dtype, w.in, w.out));
+  w.packed = place;
+  if (base_ && dtype == Dtype::float32 && backend_.float16Weights) {
+    if (filling_) float16_ += packParts(parts, shape[0], w, place, Dtype::float16) ? '1' : '0';
+    w.float16 = float16Next_ < float16_.size() && float16_[float16Next_++] == '1';
+    if (w.float16) {
+      used_ = before;
+      take(backend_.packedSize(Dtype::float16, w.in, w.out));
+    }
+  }
+  if (filling_ && !w.float16) packParts(parts, shape[0], w, place, dtype);
+  if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
+    std::vector<std::string> biases;
+    for (const std::string& name : names) biases.push_back(name + ".bias");
+    w.bias = vectors(biases, {shape[0]});
+  }
+  return w;
+}
+
+LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm, const Shape& shape) {
+  const TensorView& t = checked(name + ".weight", shape);
+  const TensorView* norms[4];
+  const char* const fields[4] = {".weight", ".bias", ".mean", ".variance"};
+  for (int i = 0; i < 4; i++) norms[i] = &checked(norm + fields[i], {shape[0]});
+  LinearWeight w;
+  w.in = static_cast<int>(columnsOf(t));
+  w.out = static_cast<int>(shape[0]);
+  w.dtype = dtype_;
+  void* place = take(backend_.packedSize(dtype_, w.in, w.out));
+  void* bias = take(static_cast<size_t>(w.out) * sizeof(float));
+  w.packed = place;
+  w.bias = static_cast<const float*>(bias);
+  if (!filling_) return w;
+
+  const size_t n = static_cast<size_t>(w.out);
+  std::vector<float> g(n), beta(n), mean(n), variance(n), folded(n), scale(n);
+  float* const values[4] = {g.data(), beta.data(), mean.data(), variance.data()};
+  for (int i = 0; i < 4; i++)
+    readRows(config_, *norms[i], open(*norms[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], values[i]);
+  for (size_t i = 0; i < n; i++) {
+    const double s = g[i] / std::sqrt(static_cast<double>(variance[i]) + 1e-5);
+    scale[i] = static_cast<float>(s);
+    folded[i] = static_cast<float>(beta[i] - mean[i] * s);
+    if (!std::isfinite(scale[i]) || !std::isfinite(folded[i])) failNorm(config_, *norms[3], variance[i]);
+  }
+  backend_.upload(bias, folded.data(), n * sizeof(float));
+
+  // The same bytes with the channel as the fastest dimension.
+  TensorView rows = t;
+  rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
+  rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
+  const TensorSource source = open(rows);
+  const int step = backend_.packRows;
+  parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
+    const int first = chunk * step, count = std::min(step, w.out - first);
+    std::vector<float>& panel = scratch_[worker];
+    panel.resize(static_cast<size_t>(step) * w.in);
+    readRows(config_, rows, source.rows(first, count, pieces_[worker]), first, count, panel.data());
+    for (int r = 0; r < count; r++)
+      for (int i = 0; i < w.in; i++) panel[static_cast<size_t>(r) * w.in + i] *= scale[first + r];
+    backend_.pack({.dst = place,
+                   .rows = panel.data(),
+                   .rowStride = static_cast<size_t>(w.in),
+                   .in = w.in,
+                   .out = w.out,
+                   .firstRow = first,
+                   .rowCount = count,
+                   .dtype = dtype_});
+  });
+  return w;
+}
+
+bool WeightPacker::packParts(const std::vector<const TensorView*>& parts, int64_t partRows,
+                             const LinearWeight& w, void* place, Dtype stored) {
+  std::atomic<bool> inexact{false};
+  std::vector<TensorSource> sources;
+  for (const TensorView* part : parts) sources.push_back(open(*part));
+  const int step = backend_.packRows;
+  const auto packChunk = [&](int chunk, int worker) {
+    if (inexact.load(std::memory_order_relaxed)) return;
+    bool changed = false;
+    const int first = chunk * step, count = std::min(step, w.out - first);
+    const size_t part = static_cast<size_t>(first / partRows);
+    const int64_t partFirst = first % partRows;
+    Pack pack{.dst = place,
+              .rows = nullptr,
+              .rowStride = static_cast<size_t>(w.in),
+              .in = w.in,
+              .out = w.out,
+              .firstRow = first,
+              .rowCount = count,
+              .dtype = stored,
+              .inexact = &changed};
+    const TensorView& t = *parts[part];
+    if (partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
+      // float32 rows are packed as they were read
+      pack.rows = reinterpret_cast<const float*>(sources[part].rows(partFirst, count, pieces_[worker]));
+      pack.rowStride = static_cast<size_t>(t.strides[0]);
+      checkFinite(config_, t, pack.rows, partFirst, count);
+    } else {
+      std::vector<float>& rows = scratch_[worker];
+      rows.resize(static_cast<size_t>(step) * w.in);
+      for (int done = 0; done < count;) {  // a panel may cross from query to key
+        const int64_t at = (first + done) / partRows, from = (first + done) % partRows;
+        const int64_t n = std::min<int64_t>(count - done, partRows - from);
+        readRows(config_, *parts[at], sources[at].rows(from, n, pieces_[worker]), from, n,
+                 rows.data() + static_cast<size_t>(done) * w.in);
+        done += static_cast<int>(n);
+      }
+      pack.rows = rows.data();
+    }
+    backend_.pack(pack);
+    if (changed) inexact.store(true, std::memory_order_relaxed);
+  };
+  packChunk(0, 0);  // alone: most matrices of other numbers show it at once
+  parallel(threads_, (w.out + step - 1) / step - 1,
+           [&](int chunk, int worker) { packChunk(chunk + 1, worker); });
+  return !inexact.load(std::memory_order_relaxed);
+}
+
+const void* WeightPacker::table(const std::string& name, const Shape& shape, TextWeights& w) {
+  const TensorView& t = checked(name, shape);
+  w.tokenDtype = t.dtype;
+  w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
+  void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
+  if (!filling_) return place;
+  const TensorSource source = open(t);
+  const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
+  parallel(threads_, chunks, [&](int chunk, int worker) {
+    const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
+    std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as they are
+    rows.resize(static_cast<size_t>(kBlockRows * shape[1]));
+    const uint8_t* const bytes = source.rows(first, count, pieces_[worker]);
+    readRows(config_, t, bytes, first, count, rows.data());
+    copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
+    backend_.upload(static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(), count * w.tokenStride);
+  });
+  return place;
+}
+
+TensorSource WeightPacker::open(const TensorView& t) {
+  if (cancel_.load(std::memory_order_relaxed)) throw Cancelled{};
+  return TensorSource(*files_[t.file], t);
+}
+
+void* WeightPacker::take(size_t bytes) {
+  void* place = base_ ? base_ + used_ : nullptr;
+  used_ += (bytes + 63) / 64 * 64;
+  return place;
+}
+
+}  // namespace clip

@@ -1,0 +1,86 @@
+#pragma once
+// Reads weights from the files of a checkpoint and packs them, one after the other, into one piece of memory.
+//
+// Two rounds with the same calls: in the first every tensor is checked and bytes are counted; in the second
+// it is said where each weight lies, and it is put there unless it comes from the pack cache.
+//
+// Where a matrix of a float32 model has no weight that float16 would change (OpenAI's released weights are
+// float16; Hugging Face's float32 files hold the same numbers), a CPU keeps it in float16: half the memory,
+// the same sums. That is only known once the weights are read, so the first round counts as much as float32
+// needs; the rest of the memory is never touched.
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "model/config.h"
+#include "model/source_file.h"
+#include "model/tensor.h"
+#include "model/tensor_source.h"
+#include "model/weights.h"
+
+namespace clip {
+
+class WeightPacker {
+ public:
+  WeightPacker(const ModelConfig&, const Backend&, Dtype, int threads, const std::atomic<bool>& cancel);
+
+  size_t bytes() const { return used_; }  // after a round
+  // Of each matrix that can be of either, in the order of the calls: '1' is packed in float16, '0' in
+  // float32.
+  const std::string& float16() const { return float16_; }
+
+  void placeInto(const void* base, const std::string& float16);  // the next round: what lies there
+  void fillInto(void* base);                                     // the next round: puts it there
+
+ protected:
+  enum class Bias : uint8_t { required, optional };
+
+  // names + ".weight" stacked along `out`, packed; or the bare name where the checkpoint has no ".weight"
+  // (projections). names + ".bias" likewise.
+  LinearWeight linear(const std::vector<std::string>& names, const Shape&, Bias, Dtype);
+  LinearWeight linear(const std::vector<std::string>& names, const Shape& shape, Bias bias) {
+    return linear(names, shape, bias, dtype_);
+  }
+  // A convolution (out, in, y, x) and the batch norm behind it, folded in double (torch.nn.BatchNorm2d, eps
+  // 1e-5): one matrix (out, y * x * in) and a bias.
+  LinearWeight conv(const std::string& name, const std::string& norm, const Shape&);
+  NormWeight norm(const std::string& name, int64_t width) {
+    return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
+  }
+  const float* vector(const std::string& name, const Shape& shape) { return vectors({name}, shape); }
+  // The token table, in its stored dtype.
+  const void* table(const std::string& name, const Shape&, TextWeights&);
+
+  const ModelConfig& config_;
+  const Dtype dtype_;
+
+ private:
+  const TensorView& checked(const std::string& name, const Shape&);
+  // Several tensors of one shape, one after the other, as float32.
+  const float* vectors(const std::vector<std::string>& names, const Shape&);
+  // False, and stopped early, where `stored` does not hold every weight exactly and should.
+  bool packParts(const std::vector<const TensorView*>& parts, int64_t partRows, const LinearWeight&,
+                 void* place, Dtype stored);
+  // Asked once per tensor, so it is where a load is cancelled.
+  TensorSource open(const TensorView&);
+  // The next `bytes` of the memory, 64-byte aligned; nullptr in the counting round.
+  void* take(size_t bytes);
+
+  const Backend& backend_;
+  const int threads_;
+  const std::atomic<bool>& cancel_;
+  uint8_t* base_ = nullptr;
+  bool filling_ = false;
+  size_t used_ = 0;
+  std::string float16_;
+  size_t float16Next_ = 0;  // in a round that reads no weights
+  std::vector<std::unique_ptr<SourceFile>> files_;
+  uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
+  std::vector<std::vector<float>> scratch_;  // per worker: rows as float32
+  std::vector<TensorSource::Piece> pieces_;  // per worker: rows as they are stored
+};
+
+}  // namespace clip
