@@ -126,7 +126,10 @@ const titles = {
   retrieval: 'Retrieval',
 }
 
-/** The report as HTML. Small pictures of mistakes are read and put into it. */
+/**
+ * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small pictures of mistakes
+ * (up to 32 kB) are read and put into it; one that is gone is named only.
+ */
 export async function htmlReport(report: Evaluation): Promise<string> {
   const learned = report.task === 'retrieval' ? undefined : report.learned
   const about = [

@@ -41,6 +41,8 @@ export interface InfoNceResult {
  * Symmetric InfoNCE (multi-class N-pair loss): with z = logitScale * images . texts transposed, the mean of the cross
  * entropies of z's rows and of its columns, pair i belonging together; and its gradients. Radford et al. 2021, figure 3;
  * open_clip's ClipLoss. The matrix z is never stored: memory is a block of 168 rows of it, and six times the inputs.
+ *
+ * @returns the loss, and float32 gradients, [rows, dim] each, unless `gradients: false`
  */
 export async function infoNCE(a: InfoNceArguments): Promise<InfoNceResult> {
   object(a)
