@@ -16,6 +16,7 @@ import type { NativeMeasure } from './native-measure.js'
 export type { OpTimes } from './native-measure.js'
 export type { NativeLoadOptions, NativeMatrix, NativeMeasure }
 
+/** What a model computes in: float16 on CUDA only. */
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
 /** A backend of this build. */

@@ -7,7 +7,7 @@ import { checkEncode, type Loaded } from './encode.js'
 import { encodeImages, type ImageList, imageList } from './encode-image.js'
 import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
 import { argumentError } from './errors.js'
-import { type Best, type Head, ZeroShotHead } from './head.js'
+import { type Best, type Head, type HeadKind, ZeroShotHead } from './head.js'
 import type { ImageInput } from './image/input.js'
 import { checkLabels, type Label, type LabelOf } from './labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
@@ -16,7 +16,9 @@ import type { ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
 import { inOrderAhead } from './stream.js'
 
+/** A label that a classifier gives to a picture, and its score. */
 export interface Prediction<T extends string = string> {
+  /** The label, as it was given. */
   label: T
   /** Probability over all labels, unless `as` says otherwise. */
   score: number
@@ -27,11 +29,13 @@ export interface Prediction<T extends string = string> {
 export interface ClassifierOptions extends TokenizeOptions {
   /** Texts with `{}` for the label, or functions of it; default the label as it is. See `templates`. */
   templates?: Template | readonly Template[]
+  /** Withdraws the call: it rejects with the signal's reason. */
   signal?: AbortSignal
   /** Called with how many texts (labels x templates) are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+/** What a classification returns, and when it is withdrawn. */
 export interface ClassifyOptions {
   /** How many labels to return, the best first; default 5 (with `threshold`: all), at most all. */
   topK?: number
@@ -42,13 +46,30 @@ export interface ClassifyOptions {
    * a picture may have several; where the threshold lies depends on model and prompts, so choose it on examples.
    */
   threshold?: number
+  /** Withdraws the call: it rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
 /** One picture of a stream: its predictions, or why there are none. */
 export type StreamItem<T extends string> =
-  | { index: number; image: ImageInput; predictions: Prediction<T>[]; error?: undefined }
-  | { index: number; image: ImageInput; predictions?: undefined; error: Error & { code: string } }
+  | {
+      /** Which picture, from 0. */
+      index: number
+      /** The picture, as the source gave it. */
+      image: ImageInput
+      /** Best first. */
+      predictions: Prediction<T>[]
+      error?: undefined
+    }
+  | {
+      /** Which picture, from 0. */
+      index: number
+      /** The picture, as the source gave it. */
+      image: ImageInput
+      predictions?: undefined
+      /** Why there are none. */
+      error: Error & { code: string }
+    }
 
 /** Rows that are scored at a time. */
 const rowsPerWindow = 1024
@@ -65,9 +86,10 @@ export type Origin = Readonly<Record<string, unknown>>
 
 /** Labels ready to classify with. Made by `clip.classifier`, by what learns from examples, or read from a file; lives as long as its model. */
 export class Classifier<T extends string = string> {
+  /** The labels, in the order in which `Prediction.index` counts them. */
   readonly labels: readonly T[]
   /** 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
-  readonly kind: Head['kind']
+  readonly kind: HeadKind
   /** (labels, width): what pictures are compared with: class embeddings of length 1, or the weights of a linear probe. */
   readonly embeddings: Embeddings
   /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */

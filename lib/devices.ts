@@ -1,10 +1,14 @@
 import { binding, type Dtype } from './binding.js'
 
+/** One implementation of a device, and whether this machine can run it. */
 export interface BackendInfo {
+  /** As in `CLIP_NATIVE_BACKEND` and `clip.info.backend`: `avx512`. */
   name: string
+  /** Whether this machine runs it. */
   available: boolean
   /** Why not. */
   reason?: string
+  /** What it computes in here. */
   dtypes: Dtype[]
 }
 
@@ -22,9 +26,11 @@ export interface GpuInfo {
   reason?: string
 }
 
+/** A device, and what it can do on this machine. */
 export interface DeviceInfo {
   /** What `load({ device })` takes. */
   name: 'cpu' | 'cuda' | 'reference'
+  /** Whether one of its implementations runs here. */
   available: boolean
   /** Why not. */
   reason?: string

@@ -8,11 +8,14 @@ import { argumentError, type ClipError } from './errors.js'
 export class Embeddings<Shape extends readonly number[] = readonly [n: number, d: number]>
   implements Iterable<Float32Array>
 {
+  /** All rows, one after the other: float32. */
   readonly data: Float32Array
+  /** [n, d] or [n, tokens, width]. */
   readonly shape: Shape
   /** With `errors: 'collect'`: for each row its error, or null. The data of failed rows is NaN. */
   readonly errors?: (ClipError | null)[]
 
+  /** `data` has as many values as the product of `shape`; it is kept, not copied. */
   constructor(data: Float32Array, shape: Shape, errors?: (ClipError | null)[]) {
     this.data = data
     this.shape = shape
@@ -28,6 +31,7 @@ export class Embeddings<Shape extends readonly number[] = readonly [n: number, d
     return this.data.subarray(i * length, (i + 1) * length)
   }
 
+  /** Every row in turn, as views into `data`. */
   *[Symbol.iterator](): IterableIterator<Float32Array> {
     for (let i = 0; i < this.shape[0]!; i++) yield this.row(i)
   }

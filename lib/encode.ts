@@ -30,6 +30,7 @@ export interface Loaded {
  */
 export type Output = 'embedding' | 'pooled' | 'tokens'
 
+/** What encodeImage and encodeText return, and what becomes of items that fail. */
 export interface EncodeOptions<O extends Output = Output> {
   /**
    * Scale every row (of tokens: every token) to length 1. Default true for `output: 'embedding'`, false for 'pooled' and

@@ -16,14 +16,19 @@ export type ClipErrorCode =
   | 'ERR_CLIP_DTYPE'
   /** A classifier, store or adapter that was made with another model. */
   | 'ERR_CLIP_MODEL_MISMATCH'
+  /** A download that failed, or a lock on the cache folder that could not be had. */
   | 'ERR_CLIP_DOWNLOAD'
+  /** A downloaded file that is not the one it should be. */
   | 'ERR_CLIP_CHECKSUM'
+  /** A model that is not here while `offline` forbids to fetch it. */
   | 'ERR_CLIP_OFFLINE'
   /** The model was disposed before or while the call waited. */
   | 'ERR_CLIP_DISPOSED'
   /** More than `maxQueue` calls are waiting; try again later. */
   | 'ERR_CLIP_BUSY'
+  /** Memory that the system did not give. */
   | 'ERR_CLIP_MEMORY'
+  /** A failure of a GPU, its driver or its kernels. */
   | 'ERR_CLIP_CUDA'
   /** A fault of ours; please report it. */
   | 'ERR_CLIP_INTERNAL'
@@ -34,22 +39,32 @@ export interface ClipErrorDetails {
   file?: string
   /** The field, tensor or option that is at fault. */
   field?: string
+  /** What it should be. */
   expected?: string
+  /** What it is. */
   actual?: string
   /** Which element of the caller's array, from 0. */
   index?: number
+  /** The error below this one. */
   cause?: unknown
 }
 
 /** The one error class of this package. Aborts are not ClipErrors: they reject with `signal.reason`. */
 export class ClipError extends Error {
+  /** Which kind of failure: the same in every version. */
   readonly code: ClipErrorCode
+  /** The file that is at fault, as it was given. */
   readonly file?: string
+  /** The field, tensor or option that is at fault. */
   readonly field?: string
+  /** What it should be. */
   readonly expected?: string
+  /** What it is. */
   readonly actual?: string
+  /** Which element of the caller's array, from 0. */
   readonly index?: number
 
+  /** Made by this package; a program only needs it for tests of its own. */
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = 'ClipError'

@@ -8,6 +8,7 @@ import type { Loaded } from './encode.js'
 import { kernelBackend, type ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
 
+/** How a classifier scores: from class names, or learned from examples. */
 export type HeadKind = 'zero-shot' | 'linear-probe' | 'tip-adapter'
 
 export interface HeadTensor {

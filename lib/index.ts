@@ -1,7 +1,12 @@
-/** The public API of clip-native. The raw kernels are in `clip-native/kernels`. */
+/**
+ * The public API of clip-native. The raw kernels are in `clip-native/kernels`.
+ *
+ * @module
+ */
 
 export type { Dtype } from './binding.js'
 export { version } from './binding.js'
+export type { Activation } from './checkpoint/spec.js'
 export type {
   Classifier,
   ClassifierOptions,
@@ -27,7 +32,14 @@ export type {
 } from './eval/metrics.js'
 export { htmlReport } from './eval/report.js'
 export type { ClassificationReport, Evaluation, Mistake, RetrievalReport } from './eval/reports.js'
-export { availableModels, type DownloadProgress, type ModelInfo, modelInfo } from './hub/index.js'
+export type { HeadKind } from './head.js'
+export {
+  availableModels,
+  type DownloadProgress,
+  type ModelFamily,
+  type ModelInfo,
+  modelInfo,
+} from './hub/index.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
 export type { DescribedLabel, Label, LabelOf } from './labels.js'
 export type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
@@ -39,13 +51,15 @@ export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from '.
 export type { Template } from './prompts.js'
 export type { ScoreKind, SimilarityOptions } from './similarity.js'
 export type { AddProgress, AddResult, StoreInput } from './store/add.js'
+export type { CompactResult } from './store/compact.js'
 export type { NearDuplicate } from './store/duplicates.js'
 export type { StoreDtype } from './store/header.js'
 export { type LanceTable, toLanceDB } from './store/lancedb.js'
-export type { StoreQuery } from './store/query.js'
+export type { BothQuery, StoreQuery } from './store/query.js'
 export type { Store } from './store/store.js'
 export type {
   AddOptions,
+  CompactOptions,
   Match,
   NearDuplicateOptions,
   OpenStoreOptions,

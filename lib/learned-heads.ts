@@ -117,7 +117,12 @@ export async function products(
       backend: kernelBackend(loaded),
     }),
   )
-  if (scale !== 1) for (let i = 0; i < out.length; i++) out[i]! *= scale
+  if (scale === 1) return out
+  const slices = new Slices()
+  for (let from = 0; from < out.length; from += 65536) {
+    for (let i = from; i < Math.min(out.length, from + 65536); i++) out[i]! *= scale
+    if (slices.due()) await slices.pause()
+  }
   return out
 }
 

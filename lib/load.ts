@@ -11,8 +11,10 @@ import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
+/** An encoder: of pictures or of texts. */
 export type Tower = 'image' | 'text'
 
+/** Where a model comes from, where it runs and in what. */
 export interface LoadOptions {
   /** Where to run. 'auto' (default) and 'cpu' take the best instruction set of this machine; see `devices()`. */
   device?: 'auto' | 'cpu' | 'cuda' | 'reference'

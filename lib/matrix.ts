@@ -6,6 +6,7 @@ import { argumentError, ClipError } from './errors.js'
 import { count, word } from './kernel-arguments.js'
 import { checkOptions, pathOf } from './options.js'
 
+/** Where in a file the rows of a matrix lie, and how. */
 export interface MatrixOptions {
   /** Byte at which the first row starts. Default 0. */
   offset?: number
@@ -31,9 +32,13 @@ const door = Symbol('openMatrix')
 
 /** An open file of rows, for cosineTopK. Made by {@link openMatrix}. */
 export class Matrix {
+  /** The path of the file. */
   readonly file: string
+  /** How many rows. */
   readonly rows: number
+  /** Numbers of a row. */
   readonly dim: number
+  /** How a number is stored. */
   readonly dtype: 'float32' | 'bfloat16' | 'int8'
 
   /** @internal */
@@ -56,6 +61,7 @@ export class Matrix {
     return self.closed
   }
 
+  /** `await using matrix = await openMatrix(file, options)` */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -39,6 +39,7 @@ export const promptSetNames = [
   'UCF101',
 ] as const
 
+/** A data set of the paper: one of {@link promptSetNames}. */
 export type PromptSetName = (typeof promptSetNames)[number]
 
 /** Labels and templates as `clip.classifier` takes them: `clip.classifier(set.labels, { templates: set.templates })`. */

@@ -13,11 +13,13 @@ import { Slices } from './slices.js'
 /** 'probability': softmax of the logits. 'logit': logitScale * cosine, the original's logits_per_image. 'cosine'. */
 export type ScoreKind = 'probability' | 'logit' | 'cosine'
 
+/** What `similarity` returns. */
 export interface SimilarityOptions extends TokenizeOptions {
   /** What a score is; default 'probability'. */
   as?: ScoreKind
   /** What probabilities sum to 1 over: the texts of each picture (default), or the pictures of each text. */
   over?: 'texts' | 'images'
+  /** Withdraws the call: it rejects with the signal's reason. */
   signal?: AbortSignal
 }
 

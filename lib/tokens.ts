@@ -15,9 +15,11 @@ import { argumentError } from './errors.js'
 import { checkOptions, checkSignal } from './options.js'
 import { Slices } from './slices.js'
 
+/** Token ids of texts, as OpenAI's `clip.tokenize` returns them. */
 export interface Tokens {
   /** (n, contextLength), padded with the vocabulary's padding id. */
   ids: Int32Array
+  /** [n, contextLength]. */
   shape: [n: number, contextLength: number]
   /** Tokens of each text, start and end included, without padding. */
   lengths: Int32Array

@@ -1,5 +1,6 @@
 /** What the page measures: answers right or wrong for each picture, from features that are computed once. */
 
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/binding.js'
 import { drawShots, seededRandom } from '../../lib/eval/metrics.js'
@@ -21,6 +22,20 @@ export interface PictureSet {
   embeddings: Embeddings
   pooled: Embeddings
   labels: string[]
+  /** PNG files among the pictures that have a palette. */
+  palettes: number
+}
+
+/** Whether a PNG file's colour type is 3: indices into a palette. */
+async function hasPalette(file: string): Promise<boolean> {
+  const handle = await open(file)
+  try {
+    const header = Buffer.alloc(26)
+    await handle.read(header, 0, 26, 0)
+    return header.readUInt32BE(0) === 0x89504e47 && header[25] === 3
+  } finally {
+    await handle.close()
+  }
 }
 
 const take = (e: Embeddings, rows: readonly number[]): Embeddings => {
@@ -40,7 +55,10 @@ export async function readSet(clip: Clip, csv: string, only?: string): Promise<P
       pictures.push({ file: image as string, label, set, ...(split ? { split } : {}) })
   }
   const files = pictures.map(p => p.file)
+  let palettes = 0
+  for (const file of files) if (await hasPalette(file)) palettes++
   return {
+    palettes,
     pictures,
     embeddings: await clip.encodeImage(files),
     pooled: await clip.encodeImage(files, { output: 'pooled' }),

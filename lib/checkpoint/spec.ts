@@ -20,6 +20,7 @@ export interface TensorView {
   offset: number
 }
 
+/** The nonlinearity of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, or the exact GELU. */
 export type Activation = 'quickGelu' | 'gelu'
 
 /** What both transformers have. Tensor names below are those of {@link ModelSpec.tensors}. */

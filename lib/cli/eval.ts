@@ -52,9 +52,8 @@ function classificationText(r: ClassificationReport): string {
     `\n${bold('Least accurate classes')}`,
     ...classes
       .slice(0, worst)
-      .map(
-        c =>
-          `  ${inColumns(printable(c.label), name)}  ${inColumns(bar(c.accuracy!, barWidth), barWidth)} ${percent(c.accuracy!).padStart(7)} of ${c.count}`,
+      .map(c =>
+        `  ${inColumns(printable(c.label), name)}  ${`${percent(c.accuracy!).padStart(7)} of ${c.count}`.padEnd(17)} ${bar(c.accuracy!, barWidth)}`.trimEnd(),
       ),
     ...(classes.length > worst ? [dim(`  and ${classes.length - worst} more`)] : []),
     ...(confused.length > 0 ? [`\n${bold('Most frequent confusions')}`] : []),

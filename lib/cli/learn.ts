@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
 import { openDataset, type Sample } from '../eval/dataset.js'
+import { featuresOfSamples, refuse } from '../eval/features.js'
+import type { Clip } from '../index.js'
 import { oneOf } from '../options.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
@@ -21,21 +23,56 @@ interface AdaptCommand extends ModelOptions {
   json?: boolean
 }
 
-/** Pictures that a data set marks as 'train'; all where it marks none. Their files are read when they are encoded. */
-async function trainingSamples(path: string): Promise<Sample[]> {
-  const dataset = await openDataset(path)
-  const all: Sample[] = []
-  for await (const sample of dataset.samples()) all.push(sample)
-  const marked = all.filter(s => s.split === 'train')
-  const chosen = marked.length > 0 ? marked : all
-  if (chosen.length === 0) throw new ClipError('ERR_CLIP_INPUT', `${path}: has no rows`, { file: path })
-  return chosen
+interface Training {
+  count: number
+  samples: AsyncIterable<Sample>
 }
+
+/** Pictures that a data set marks as 'train'; all where it marks none. Read twice: to count, and to encode. */
+async function trainingSamples(path: string): Promise<Training> {
+  const dataset = await openDataset(path)
+  let all = 0
+  let marked = 0
+  for await (const { split } of dataset.samples()) {
+    all++
+    if (split === 'train') marked++
+  }
+  if (all === 0) throw new ClipError('ERR_CLIP_INPUT', `${path}: has no rows`, { file: path })
+  async function* chosen() {
+    for await (const sample of dataset.samples()) if (marked === 0 || sample.split === 'train') yield sample
+  }
+  return { count: marked || all, samples: chosen() }
+}
+
+/** What a method learns on, window by window: an archive of any size is never in memory as a whole. */
+function features(
+  clip: Clip,
+  training: Training,
+  output: 'embedding' | 'pooled',
+  update: (n: number) => void,
+) {
+  return featuresOfSamples(clip, training.samples, {
+    output,
+    count: training.count,
+    signal: undefined,
+    failed: refuse,
+    progress: update,
+  })
+}
+
+/** Settings that are 1 or 0. */
+const yesNo = new Set(['converged', 'fineTuned'])
 
 const settingsText = (settings: Readonly<Record<string, number | string>>): (readonly [string, string])[] =>
   Object.entries(settings).map(([name, value]) => [
     name,
-    typeof value === 'number' ? String(Number(value.toPrecision(6))) : value,
+    yesNo.has(name)
+      ? value
+        ? 'yes'
+        : 'no'
+      : typeof value === 'number'
+        ? String(Number(value.toPrecision(6)))
+        : value,
   ])
 
 async function learn(path: string, options: LearnCommand): Promise<number> {
@@ -49,20 +86,21 @@ async function learn(path: string, options: LearnCommand): Promise<number> {
       'be left out for a probe, which learns from pictures alone',
       options.labels,
     )
-  const samples = await trainingSamples(path)
+  const training = await trainingSamples(path)
   await using clip = await loadFor(options)
-  const given = { images: samples.map(s => s.image), labels: samples.map(s => s.label) }
-  const bar = progress(samples.length, 'examples', true)
-  const onProgress = (p: { done: number; stage?: string }) => {
-    if (p.stage !== 'fit') bar.update(p.done)
-  }
-  const made =
+  const bar = progress(training.count, 'examples', true)
+  const given = await features(
+    clip,
+    training,
+    method === 'probe' ? 'pooled' : 'embedding',
+    bar.update,
+  ).finally(bar.stop)
+  const classifier =
     method === 'probe'
-      ? clip.linearProbe(given, { onProgress })
-      : clip.tipAdapter(given, { ...chosen, fineTune: options.fineTune ?? false, onProgress })
-  const classifier = await made.finally(bar.stop)
+      ? await clip.linearProbe(given)
+      : await clip.tipAdapter(given, { ...chosen, fineTune: options.fineTune ?? false })
   await classifier.save(options.out)
-  const facts = { kind: classifier.kind, examples: samples.length, labels: classifier.labels.length }
+  const facts = { kind: classifier.kind, examples: given.labels.length, labels: classifier.labels.length }
   await print(
     options.json
       ? JSON.stringify({ ...facts, settings: classifier.settings, out: options.out })
@@ -77,24 +115,22 @@ async function learn(path: string, options: LearnCommand): Promise<number> {
 }
 
 async function adapt(path: string, options: AdaptCommand): Promise<number> {
-  const samples = await trainingSamples(path)
+  const training = await trainingSamples(path)
   await using clip = await loadFor(options)
-  const bar = progress(samples.length, 'pictures', true)
+  const bar = progress(training.count, 'pictures', true)
   const [epochs, batchSize, seed] = [number(options.epochs), number(options.batch), number(options.seed)]
-  const adapter = await clip
-    .adapt(
-      { images: samples.map(s => s.image), texts: samples.map(s => s.label) },
-      {
-        ...(epochs === undefined ? {} : { epochs }),
-        ...(batchSize === undefined ? {} : { batchSize }),
-        ...(seed === undefined ? {} : { seed }),
-        onProgress: p => bar.update(p.done),
-      },
-    )
-    .finally(bar.stop)
+  const { images, labels: texts } = await features(clip, training, 'pooled', bar.update).finally(bar.stop)
+  const adapter = await clip.adapt(
+    { images, texts },
+    {
+      ...(epochs === undefined ? {} : { epochs }),
+      ...(batchSize === undefined ? {} : { batchSize }),
+      ...(seed === undefined ? {} : { seed }),
+    },
+  )
   await adapter.save(options.out)
   const facts = {
-    pairs: samples.length,
+    pairs: texts.length,
     loss: adapter.loss,
     logitScale: adapter.logitScale,
     out: options.out,
@@ -119,7 +155,7 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
         .description('learn a classifier from labelled pictures, for classify --classifier')
         .argument(
           '<examples>',
-          "a folder with a folder per class, or a CSV (file,label[,split]: 'train' is used)",
+          "a folder with a folder per class, a CSV (file,label[,split]: 'train' is used) or a WebDataset tar",
         )
         .requiredOption('--out <file>', 'where to write the classifier')
         .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter: names and examples)', 'probe')
@@ -131,7 +167,7 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
     root
       .command('adapt')
       .description('train the projections on pairs of pictures and texts, for --adapter')
-      .argument('<pairs.csv>', 'a CSV (file,text)')
+      .argument('<pairs>', 'a CSV (file,text) or a WebDataset tar (.jpg and .txt)')
       .requiredOption('--out <file>', 'where to write the adapter')
       .option('--epochs <count>', 'times that all pairs go by', '20')
       .option('--batch <count>', 'pairs that are told from each other at a time', '256')

@@ -113,7 +113,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
       if (options.json) await print(JSON.stringify({ store: store.folder, size, ...last, stopped: !ended }))
       else
         await print(
-          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
+          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
         )
     }
   })
@@ -206,6 +206,23 @@ async function duplicates(path: string, options: DuplicatesCommand): Promise<num
   })
 }
 
+async function compact(path: string, options: ModelOptions & { json?: boolean }): Promise<number> {
+  return withStore(path, options, async (store, signal) => {
+    const bar = progress(1000, 'compacted')
+    const onProgress = ({ done, total }: { done: number; total: number }) =>
+      bar.update(Math.floor((1000 * done) / total))
+    const { removed, bytes } = await store.compact({ signal, onProgress }).finally(() => bar.stop())
+    const { size } = store
+    const freed = `${removed} replaced ${removed === 1 ? 'row' : 'rows'} removed, ${(bytes / 1e6).toFixed(1)} MB given back`
+    await print(
+      options.json
+        ? JSON.stringify({ store: store.folder, size, removed, bytes })
+        : `${bold(printable(path))}: ${size} pictures (${removed === 0 ? 'nothing to remove' : freed})`,
+    )
+    return 0
+  })
+}
+
 async function exportFile(path: string, file: string, options: ModelOptions): Promise<number> {
   return withStore(path, options, async (store, signal) => {
     await store.export(file, { signal })
@@ -235,6 +252,13 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
       .option('--threshold <cosine>', 'least cosine of a pair, -1 to 1', '0.95')
       .option(...json),
   ).action(async (store, options) => finish(await duplicates(store, options)))
+  withModel(
+    root
+      .command('compact')
+      .description('give back the disk space of pictures that were embedded again')
+      .argument('<store>', 'made by embed --store')
+      .option(...json),
+  ).action(async (store, options) => finish(await compact(store, options)))
   withModel(
     root
       .command('export')

@@ -9,6 +9,7 @@ import type { ImageInput } from '../image/input.js'
 
 /** A picture and what it shows. */
 export interface Sample {
+  /** The picture, or where it lies. */
   image: ImageInput
   /** Its class, or for retrieval its caption. */
   label: string
@@ -22,6 +23,7 @@ export interface Sample {
 export interface Dataset {
   /** What reports call it. */
   readonly name: string
+  /** All samples, from the first; called once for each time that they are read. */
   samples(signal?: AbortSignal): AsyncIterable<Sample>
 }
 

@@ -2,7 +2,6 @@
 
 import type { Classifier } from '../classifier.js'
 import type { Clip } from '../clip.js'
-import { Embeddings } from '../embeddings.js'
 import { argumentError, ClipError } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
 import { cosineTopK } from '../kernels/cosine.js'
@@ -10,12 +9,16 @@ import type { Label } from '../labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
 import type { Template } from '../prompts.js'
 import { type Dataset, datasetOf, type Sample } from './dataset.js'
+import { featuresOfSamples, nameOf } from './features.js'
 import { ClassificationMetrics, drawShots, recall } from './metrics.js'
 import type { ClassificationReport, Evaluated, Evaluation, Mistake, RetrievalReport } from './reports.js'
 
-export const evaluationTasks = ['zeroshot', 'fewshot', 'probe', 'retrieval'] as const
-export type EvaluationTask = (typeof evaluationTasks)[number]
+/** What is measured: see `task` of {@link EvaluateOptions}. */
+export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
+export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
+
+/** What is measured, and on which pictures. */
 export interface EvaluateOptions {
   /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
@@ -35,11 +38,12 @@ export interface EvaluateOptions {
   C?: number
   /** At most so many samples, the first of the data set. */
   limit?: number
+  /** Ends the evaluation: it rejects with the signal's reason. */
   signal?: AbortSignal
+  /** Called as texts, examples and pictures are done. */
   onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
 }
 
-const window = 256
 const mostMistakes = 24
 /** Bytes of a picture that a mistake may keep in memory. */
 const mostKept = 32 * 1024
@@ -69,9 +73,6 @@ async function* samples(call: Call): AsyncGenerator<Sample> {
   }
 }
 
-const nameOf = (sample: Sample, i: number) =>
-  sample.name ?? (typeof sample.image === 'string' ? sample.image : `picture ${i}`)
-
 const signalOf = (call: Call) => (call.signal ? { signal: call.signal } : {})
 const templatesOf = (call: Call) => (call.templates === undefined ? {} : { templates: call.templates })
 
@@ -97,44 +98,19 @@ function trainingSet(
   return new Set(drawn.map(i => marked[i]!))
 }
 
-/** Features of the samples to learn from, in windows; those that can't be read are left out and named. */
-async function examples(call: Call, chosen: Set<number>) {
-  const output = call.task === 'probe' ? ('pooled' as const) : ('embedding' as const)
-  const rows: Float32Array[] = []
-  const labels: string[] = []
-  let part: Sample[] = []
-  let done = 0
-  const encode = async () => {
-    const images = part.map(s => s.image)
-    const features = (await call.clip.encodeImage(images, {
-      output,
-      errors: 'collect',
-      ...signalOf(call),
-    })) as Embeddings
-    part.forEach((sample, i) => {
-      const error = features.errors?.[i]
-      if (error) call.failed.push({ name: nameOf(sample, i), message: error.message })
-      else {
-        rows.push(features.row(i).slice())
-        labels.push(sample.label)
-      }
-    })
-    done += part.length
-    part = []
-    call.onProgress({ stage: 'learn', done, total: chosen.size })
+/** Features of the samples to learn from; those that can't be read are left out and named. */
+function examples(call: Call, chosen: Set<number>) {
+  async function* drawn() {
+    let i = 0
+    for await (const sample of samples(call)) if (chosen.has(i++)) yield sample
   }
-  let i = 0
-  for await (const sample of samples(call)) {
-    if (chosen.has(i++)) part.push(sample)
-    if (part.length === window) await encode()
-  }
-  if (part.length > 0) await encode()
-  const width = rows[0]?.length ?? 0
-  const data = new Float32Array(rows.length * width)
-  rows.forEach((row, r) => {
-    data.set(row, r * width)
+  return featuresOfSamples(call.clip, drawn(), {
+    output: call.task === 'probe' ? 'pooled' : 'embedding',
+    count: chosen.size,
+    signal: call.signal,
+    failed: (name, { message }) => call.failed.push({ name, message }),
+    progress: done => call.onProgress({ stage: 'learn', done, total: chosen.size }),
   })
-  return { images: new Embeddings(data, [rows.length, width] as const), labels }
 }
 
 async function classifierFor(
@@ -254,38 +230,18 @@ function unreadable(call: Call): ClipError {
   )
 }
 
-/** Embeddings of all pictures are in memory: 4 * embedDim bytes for each. */
 async function retrieval(call: Call): Promise<RetrievalReport> {
   const { clip } = call
   const { embedDim: dim, logitScale } = clip.info
   let count = 0
   for await (const _ of samples(call)) count++
-  const images = new Float32Array(count * dim)
-  const captions: string[] = []
-  let part: Sample[] = []
-  let done = 0
-  const encode = async () => {
-    const e = await clip.encodeImage(
-      part.map(s => s.image),
-      { errors: 'collect', ...signalOf(call) },
-    )
-    part.forEach((sample, i) => {
-      const error = e.errors?.[i]
-      if (error) call.failed.push({ name: nameOf(sample, done + i), message: error.message })
-      else {
-        images.set(e.row(i), captions.length * dim)
-        captions.push(sample.label)
-      }
-    })
-    done += part.length
-    part = []
-    call.onProgress({ stage: 'test', done, total: count })
-  }
-  for await (const sample of samples(call)) {
-    part.push(sample)
-    if (part.length === window) await encode()
-  }
-  if (part.length > 0) await encode()
+  const { images, labels: captions } = await featuresOfSamples(clip, samples(call), {
+    output: 'embedding',
+    count,
+    signal: call.signal,
+    failed: (name, { message }) => call.failed.push({ name, message }),
+    progress: done => call.onProgress({ stage: 'test', done, total: count }),
+  })
   const rows = captions.length
   if (rows === 0) throw unreadable(call)
   const texts = [...new Set(captions)]
@@ -296,7 +252,7 @@ async function retrieval(call: Call): Promise<RetrievalReport> {
     ...signalOf(call),
     onProgress: p => call.onProgress({ stage: 'texts', ...p }),
   })
-  const found = images.subarray(0, rows * dim)
+  const found = images.data
   const search = async (queries: Float32Array, n: number, classes: Float32Array, of: number) => {
     const k = Math.min(10, of)
     const { index } = await cosineTopK({
@@ -329,6 +285,10 @@ async function retrieval(call: Call): Promise<RetrievalReport> {
 /**
  * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
  * samples. Pictures are read as they are needed, so an archive may be larger than memory; it is read two or three times.
+ *
+ * Memory: 'zeroshot' none for each picture but its label; 'retrieval' the embeddings of pictures and texts, 4 * embedDim
+ * bytes each (61 MB in all for 10 000 pairs of 512 numbers); 'fewshot' and 'probe' what is learned from, as
+ * `clip.tipAdapter` and `clip.linearProbe` do. Nowhere all pictures against all texts.
  *
  * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single pictures that can't are in `failed`),
  * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.

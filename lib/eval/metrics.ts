@@ -8,25 +8,35 @@ export interface Answer {
   confidence: number
 }
 
+/** How well the pictures of one label did. */
 export interface ClassAccuracy {
+  /** The label. */
   label: string
   /** Pictures of it. */
   count: number
+  /** Pictures of it that were called by it. */
   right: number
   /** right / count; null without pictures. */
   accuracy: number | null
 }
 
+/** Pictures of one label that were called by one label. */
 export interface Confusion {
+  /** What they show. */
   label: string
+  /** What they were called. */
   predicted: string
+  /** How many. */
   count: number
 }
 
 /** Answers whose probability lies above `from` and at most at `to`. */
 export interface CalibrationBin {
+  /** Probability, 0 to 1. */
   from: number
+  /** Probability, 0 to 1. */
   to: number
+  /** Answers in it. */
   count: number
   /** Part of them that is right; null when there are none. */
   accuracy: number | null
@@ -34,23 +44,29 @@ export interface CalibrationBin {
   confidence: number | null
 }
 
+/** Whether probabilities are what they say: of answers at 80 %, four in five should be right. */
 export interface Calibration {
   /** Expected calibration error (Guo et al., 2017): mean of |accuracy - confidence| over answers, by bins. */
   ece: number
+  /** Fifteen of equal width, from 0 to 1. */
   bins: CalibrationBin[]
 }
 
+/** The figures of a classification, parts from 0 to 1. */
 export interface Classification {
   /** Pictures with an answer. */
   count: number
+  /** The truth is the best label. */
   top1: number
   /** The truth among the five best; with five labels or fewer always 1. */
   top5: number
   /** Mean of the classes' accuracies, over those that have pictures. */
   meanPerClass: number
+  /** Each label, in their order. */
   perClass: ClassAccuracy[]
   /** All pairs that occur, right answers (label = predicted) among them, the most frequent first. */
   confusion: Confusion[]
+  /** Of the best label's probability. */
   calibration: Calibration
 }
 
@@ -125,8 +141,11 @@ export class ClassificationMetrics {
 
 /** Part of the queries that find something that belongs to them among the k best. */
 export interface Recall {
+  /** Among the first, 0 to 1. */
   recall1: number
+  /** Among the five best. */
   recall5: number
+  /** Among the ten best. */
   recall10: number
 }
 

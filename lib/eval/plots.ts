@@ -1,6 +1,6 @@
 /** The plots of a report as SVG, without scripts: each is one string that stands for itself. */
 
-import type { Calibration, ClassAccuracy, Confusion } from './metrics.js'
+import type { Calibration, ClassAccuracy, Confusion, Recall } from './metrics.js'
 
 export const xml = (text: string): string =>
   text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;')
@@ -60,6 +60,8 @@ export function confusionPlot(
         : ''
     return `<g><title>${xml(`${label}, called ${predicted}: ${count} of ${total.get(label)}`)}</title><rect x="${x}" y="${y}" width="${cell}" height="${cell}" fill="rgba(${colour},${(0.08 + 0.92 * part).toFixed(3)})"/>${text}</g>`
   })
+  // Where right answers stand, so that an empty place is seen as one.
+  const diagonal = shown.map((_, i) => `M${margin + i * cell} ${margin + i * cell}h${cell}v${cell}h${-cell}z`)
   const names = shown.map((label, i) => {
     const middle = margin + i * cell + cell / 2
     return `<text x="${margin - 6}" y="${middle + 4}" text-anchor="end">${name(label)}</text><text transform="translate(${middle + 4} ${margin - 6}) rotate(-90)">${name(label)}</text>`
@@ -69,6 +71,7 @@ export function confusionPlot(
     margin + side + 8,
     'Confusion matrix',
     `${names.join('\n')}
+<path d="${diagonal.join('')}" fill="#eef1f4"/>
 <rect x="${margin}" y="${margin}" width="${side}" height="${side}" fill="none" stroke="#bbb"/>
 ${cells.join('\n')}`,
   )
@@ -100,6 +103,38 @@ ${bars.join('\n')}
 <rect x="${left}" y="${top}" width="${side}" height="${side}" fill="none" stroke="#bbb"/>
 <text x="${left + side / 2}" y="${top + side + 34}" text-anchor="middle">probability of the answer, %</text>
 <text transform="translate(12 ${top + side / 2}) rotate(-90)" text-anchor="middle">right, %</text>`,
+  )
+}
+
+/** Recall at 1, 5 and 10 in both directions, side by side. */
+export function recallPlot(directions: readonly { name: string; recall: Recall }[]): string {
+  const [left, top, height, bar] = [46, 24, 180, 64]
+  const y = (v: number) => top + (1 - v) * height
+  const group = 3 * bar + 48
+  const bars = directions.flatMap(({ name, recall }, d) => {
+    const from = left + 24 + d * group
+    const three = [
+      ['1', recall.recall1],
+      ['5', recall.recall5],
+      ['10', recall.recall10],
+    ] as const
+    return [
+      ...three.map(([k, part], i) => {
+        const x = from + i * bar
+        return `<rect x="${x + 8}" y="${y(part).toFixed(1)}" width="${bar - 16}" height="${(part * height).toFixed(1)}" fill="${d === 0 ? '#1f6fb4' : '#d07a1e'}"/><text x="${x + bar / 2}" y="${(y(part) - 5).toFixed(1)}" text-anchor="middle">${percent(part)}</text><text x="${x + bar / 2}" y="${top + height + 16}" text-anchor="middle">@${k}</text>`
+      }),
+      `<text x="${from + 1.5 * bar}" y="${top + height + 34}" text-anchor="middle" font-weight="600">${xml(name)}</text>`,
+    ]
+  })
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map(
+    v =>
+      `<line x1="${left}" x2="${left + 2 * group}" y1="${y(v)}" y2="${y(v)}" stroke="#e4e4e4"/><text x="${left - 6}" y="${y(v) + 4}" text-anchor="end">${(100 * v).toFixed(0)}</text>`,
+  )
+  return svg(
+    left + 2 * group + 20,
+    top + height + 46,
+    'Recall',
+    `${ticks.join('\n')}\n${bars.join('\n')}\n<text transform="translate(12 ${top + height / 2}) rotate(-90)" text-anchor="middle">found, %</text>`,
   )
 }
 

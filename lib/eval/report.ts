@@ -2,7 +2,7 @@
 
 import { open } from 'node:fs/promises'
 import type { ImageInput } from '../image/input.js'
-import { classPlot, confusionPlot, mostConfused, percent, reliabilityPlot, xml } from './plots.js'
+import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
 /** Bytes of a picture that is shown; larger ones are named only. */
@@ -18,7 +18,7 @@ dl.figures dt{color:#666;font-size:.85rem}dl.figures dd{margin:0;font-size:1.4re
 table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #e6e6e6}
 td:first-child,th:first-child,.pairs td:nth-child(2),.pairs th:nth-child(2){text-align:left}
 .plots{display:flex;flex-wrap:wrap;gap:2rem;align-items:flex-start}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}.reliability td,.recall td{white-space:nowrap}
 .mistakes{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:1rem}
 figure{margin:0;border:1px solid #e0e0e0;border-radius:8px;padding:.6rem;overflow-wrap:anywhere}
 figure img{display:block;width:96px;height:96px;object-fit:contain;margin:0 auto .4rem;image-rendering:auto}
@@ -89,13 +89,13 @@ async function classification(report: ClassificationReport): Promise<string> {
     ['labels', String(report.labels.length)],
   ])}
 <h2>Confusion matrix</h2>
-<p class="about">Rows: what the pictures show. Columns: what was said. Darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
+<p class="about">Rows: what the pictures show. Columns: what was said. Blue: right, red: wrong; darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
 <div class="scroll">${confusionPlot(report.confusion, report.perClass, shown)}</div>
 <h2>Most frequent confusions</h2>
 ${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>pictures</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
 <h2>Calibration</h2>
-<p class="about">Bars: how often answers of this probability are right; dots: their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
-<div class="plots">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
+<p class="about">Bars: how often answers of this probability are right; a dot stands at their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
+<div class="plots scroll">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
 <h2>Classes</h2>
 <p class="about">The least accurate first${tested > 60 ? `: 60 of ${tested}` : ''}.</p>
 <div class="scroll">${classPlot(report.perClass)}</div>
@@ -111,7 +111,12 @@ function retrieval(report: RetrievalReport): string {
     ['texts', String(report.texts)],
   ])}
 <h2>Recall</h2>
-<table><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('picture finds its text', report.imageToText)}${row('text finds a picture of it', report.textToImage)}</table>`
+<p class="about">Part of the pictures (texts) that find their text (a picture of theirs) among the first 1, 5 and 10.</p>
+<div class="scroll">${recallPlot([
+    { name: 'picture finds its text', recall: report.imageToText },
+    { name: 'text finds a picture of it', recall: report.textToImage },
+  ])}</div>
+<table class="recall"><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('picture finds its text', report.imageToText)}${row('text finds a picture of it', report.textToImage)}</table>`
 }
 
 const titles = {
@@ -121,7 +126,10 @@ const titles = {
   retrieval: 'Retrieval',
 }
 
-/** The report as HTML. Small pictures of mistakes are read and put into it. */
+/**
+ * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small pictures of mistakes
+ * (up to 32 kB) are read and put into it; one that is gone is named only.
+ */
 export async function htmlReport(report: Evaluation): Promise<string> {
   const learned = report.task === 'retrieval' ? undefined : report.learned
   const about = [

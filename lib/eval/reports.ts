@@ -6,15 +6,21 @@ import type { Classification, Recall } from './metrics.js'
 
 /** A picture that was put under a wrong label. */
 export interface Mistake {
+  /** What the data set calls the picture. */
   name: string
+  /** What it shows. */
   label: string
+  /** What it was called. */
   predicted: string
   /** Of the wrong label. */
   probability: number
+  /** The picture as the data set gave it; empty when it was large and in memory. */
   image: ImageInput
 }
 
+/** What every evaluation tells. */
 export interface Evaluated {
+  /** What the data set is called. */
   dataset: string
   /** Of the model. */
   fingerprint: string
@@ -22,8 +28,11 @@ export interface Evaluated {
   failed: { name: string; message: string }[]
 }
 
+/** What an evaluation of labels tells. */
 export interface ClassificationReport extends Evaluated, Classification {
+  /** What was measured. */
   task: 'zeroshot' | 'fewshot' | 'probe'
+  /** The labels, in the order in which classes are counted. */
   labels: string[]
   /** What was learned, and from how many pictures. */
   learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
@@ -31,14 +40,19 @@ export interface ClassificationReport extends Evaluated, Classification {
   mistakes: Mistake[]
 }
 
+/** What an evaluation of captions tells. */
 export interface RetrievalReport extends Evaluated {
+  /** What was measured. */
   task: 'retrieval'
+  /** Pictures that could be read. */
   images: number
   /** Distinct captions. */
   texts: number
   /** A picture finds its caption; a caption finds one of its pictures. */
   imageToText: Recall
+  /** A caption finds one of its pictures. */
   textToImage: Recall
 }
 
+/** What `evaluate` resolves to: told apart by `task`. */
 export type Evaluation = ClassificationReport | RetrievalReport

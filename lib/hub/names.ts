@@ -12,6 +12,7 @@ export type ModelFamily = 'openai' | 'huggingface' | 'openclip'
 export interface ModelInfo {
   /** What `load` takes. */
   name: string
+  /** Whose layout the checkpoint has. */
   family: ModelFamily
   /** OpenAI: the file itself; a hub repository: its page. */
   url: string
@@ -27,6 +28,7 @@ export interface ModelInfo {
   architecture?: string
   /** Side of the square input, in pixels. */
   imageSize?: number
+  /** Width of the joint space; absent for a hub repository that is not in our list. */
   embedDim?: number
   /** Hub repositories only. */
   revision?: string

@@ -2,7 +2,7 @@
 
 import { argumentError } from '../errors.js'
 
-/** One report of {@link HubOptions.onProgress}. */
+/** One report of `load(..., { onProgress })`. */
 export interface DownloadProgress {
   /** `waiting`: another process holds this model's lock; `verifying`: a part of an earlier run is read again. */
   phase: 'waiting' | 'downloading' | 'verifying' | 'done'
@@ -16,6 +16,7 @@ export interface DownloadProgress {
   total?: number
   /** The same over all files of the model. */
   modelReceived: number
+  /** Bytes of all files of the model; absent while one is unknown. */
   modelTotal?: number
 }
 

@@ -8,6 +8,7 @@ import { IMAGE_FILE_BYTES, type Origin, readBlob, readDataUrl, readPath, readStr
 
 /** Pixels in memory: rows without padding, interleaved channels, sRGB, straight alpha. */
 export interface RawPixels {
+  /** height * width * channels values, 0 to 255. */
   data: Uint8Array | Uint8ClampedArray
   /** In pixels. */
   width: number
@@ -27,10 +28,15 @@ export interface Preprocessed {
 
 /** The part of a `sharp` instance that is used: its pipeline is run as it is, to raw pixels. */
 export interface SharpLike {
+  /** As sharp's. */
   clone(): SharpLike
+  /** As sharp's. */
   metadata(): Promise<{ width?: number; height?: number }>
+  /** As sharp's. */
   toColourspace(space: string): SharpLike
+  /** As sharp's. */
   raw(options?: { depth?: string }): SharpLike
+  /** As sharp's. */
   toBuffer(options: { resolveWithObject: true }): Promise<{
     data: Buffer
     info: { width: number; height: number; channels: number }

@@ -8,11 +8,15 @@ export interface AttentionArguments<T extends Float32Array | Uint16Array = Float
   extends KernelOptions {
   /** [sequence, token, head, headDim], as k and v. */
   q: T
+  /** Keys, laid out as q. */
   k: T
+  /** Values, laid out as q. */
   v: T
+  /** How many sequences; each is attended to on its own. */
   sequences: number
   /** Tokens per sequence. */
   length: number
+  /** Heads per token, 1 to 4096. */
   heads: number
   /** 1 to 1024. */
   headDim: number

@@ -22,9 +22,11 @@ import { type KernelOptions, options, run } from './run.js'
 export type ScoreKind = 'probability' | 'logit' | 'cosine'
 
 interface ScoreArguments extends KernelOptions {
-  /** [rows, dim]: need not be normalised. */
+  /** `[rows, dim]`: need not be normalised. */
   queries: Float32Array
+  /** How many queries. */
   rows: number
+  /** Numbers of a query and of a class. */
   dim: number
   /** Multiplies the cosines; CLIP's is 100 (the default). */
   logitScale?: number
@@ -34,11 +36,12 @@ interface ScoreArguments extends KernelOptions {
 
 interface ClassMatrix {
   /**
-   * [classCount, dim]: need not be normalised. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
+   * `[classCount, dim]`: need not be normalised. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
    * do, to the bit) or an Int8Array: then the query is rounded to 15 bits (steps of its largest magnitude / 16383) and
    * the dot product is exact.
    */
   classes: Float32Array | Uint16Array | Int8Array
+  /** How many classes. */
   classCount: number
   /**
    * [classCount], of int8 classes only: a row's value is scale · byte. A positive scale cancels out of a cosine, so they
@@ -47,6 +50,7 @@ interface ClassMatrix {
   classScales?: Float32Array
 }
 
+/** What {@link cosineSoftmax} takes. */
 export interface CosineSoftmaxArguments extends ScoreArguments, ClassMatrix {
   /** [rows, classCount]. */
   out?: Float32Array
@@ -59,10 +63,12 @@ interface TopKArguments {
   out?: TopK
 }
 
+/** What {@link cosineTopK} takes for classes in memory. */
 export interface CosineTopKArguments extends ScoreArguments, ClassMatrix, TopKArguments {}
 
 /** {@link cosineTopK} over a file: its rows and width are the matrix's. */
 export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'>, TopKArguments {
+  /** An open file of rows. */
   classes: Matrix
   /** Default: as many as `queries` has. */
   rows?: number
@@ -74,7 +80,7 @@ export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'
 export interface TopK {
   /** [rows, k]. */
   index: Int32Array
-  /** [rows, k]: the scores of those classes; probabilities are over all classes. */
+  /** `[rows, k]`: the scores of those classes; probabilities are over all classes. */
   value: Float32Array
 }
 

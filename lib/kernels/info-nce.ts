@@ -4,12 +4,15 @@ import { argumentError } from '../errors.js'
 import { count, floats, number, object, output, type Shape } from '../kernel-arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
+/** What {@link infoNCE} takes. */
 export interface InfoNceArguments extends KernelOptions {
-  /** [rows, dim]: embeddings of pictures, as they are (the model has scaled them to length 1). */
+  /** `[rows, dim]`: embeddings of pictures, as they are (the model has scaled them to length 1). */
   images: Float32Array
-  /** [rows, dim]: row i belongs to row i of `images`. */
+  /** `[rows, dim]`: row i belongs to row i of `images`. */
   texts: Float32Array
+  /** Pairs. */
   rows: number
+  /** Numbers of an embedding. */
   dim: number
   /** Multiplies the dot products: exp of the trained parameter. Default 100, the most that the paper allows. */
   logitScale?: number
@@ -21,7 +24,9 @@ export interface InfoNceArguments extends KernelOptions {
 
 /** The loss, and its derivatives by everything that went in. */
 export interface InfoNceResult {
+  /** Mean of both directions, in nats. */
   loss: number
+  /** Derivatives of the loss; absent with `gradients: false`. */
   gradients?: {
     /** [rows, dim] */
     images: Float32Array
@@ -36,6 +41,8 @@ export interface InfoNceResult {
  * Symmetric InfoNCE (multi-class N-pair loss): with z = logitScale * images . texts transposed, the mean of the cross
  * entropies of z's rows and of its columns, pair i belonging together; and its gradients. Radford et al. 2021, figure 3;
  * open_clip's ClipLoss. The matrix z is never stored: memory is a block of 168 rows of it, and six times the inputs.
+ *
+ * @returns the loss, and float32 gradients, [rows, dim] each, unless `gradients: false`
  */
 export async function infoNCE(a: InfoNceArguments): Promise<InfoNceResult> {
   object(a)

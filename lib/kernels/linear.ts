@@ -14,6 +14,7 @@ import {
 } from '../kernel-arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
+/** What {@link linear} takes. */
 export interface LinearArguments<T extends Float32Array | Uint16Array = Float32Array> extends KernelOptions {
   /** [rows, inFeatures]. */
   x: Float32Array
@@ -23,8 +24,11 @@ export interface LinearArguments<T extends Float32Array | Uint16Array = Float32A
   bias?: Float32Array
   /** [rows, outFeatures], added last; may be `out` itself. */
   residual?: Float32Array
+  /** Rows of x. */
   rows: number
+  /** Numbers of a row of x. */
   inFeatures: number
+  /** Numbers of a row of the result. */
   outFeatures: number
   /** Default 'none'. */
   activation?: 'none' | 'quickGelu' | 'gelu'
@@ -34,10 +38,11 @@ export interface LinearArguments<T extends Float32Array | Uint16Array = Float32A
    * and sums exactly in 32 bits; inFeatures is then at most 65536.
    */
   dtype?: 'float32' | 'bfloat16' | 'int8'
-  /** [rows, outFeatures]: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
+  /** `[rows, outFeatures]`: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
   out?: T
 }
 
+/** What {@link layerNorm} takes. */
 export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float32Array>
   extends KernelOptions {
   /** [rows, cols]. */
@@ -46,11 +51,13 @@ export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float
   weight: Float32Array
   /** [cols]. */
   bias: Float32Array
+  /** Rows of x; each is normalised on its own. */
   rows: number
+  /** Numbers of a row. */
   cols: number
   /** Default 1e-5. */
   epsilon?: number
-  /** [rows, cols]: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
+  /** `[rows, cols]`: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
   out?: T
 }
 

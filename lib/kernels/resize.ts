@@ -6,11 +6,15 @@ import { type KernelOptions, options, run } from './run.js'
 export interface ResizeArguments extends KernelOptions {
   /** [height, width, channels] bytes, rows without padding. */
   data: Uint8Array | Uint8ClampedArray
+  /** Of the picture, in pixels. */
   width: number
+  /** Of the picture, in pixels. */
   height: number
   /** 1 to 4. */
   channels: number
+  /** Of the result, in pixels. */
   outWidth: number
+  /** Of the result, in pixels. */
   outHeight: number
   /** [outHeight, outWidth, channels]. */
   out?: Uint8Array

@@ -31,6 +31,7 @@ export interface Pairs {
   texts: readonly string[] | Embeddings
 }
 
+/** How projections are trained; the defaults suit some hundreds to thousands of pairs. */
 export interface AdaptOptions extends TokenizeOptions {
   /** Times that all pairs go by; default 20. */
   epochs?: number
@@ -42,6 +43,7 @@ export interface AdaptOptions extends TokenizeOptions {
   weightDecay?: number
   /** Of the order of pairs, default 1. */
   seed?: number
+  /** Ends the training: it rejects with the signal's reason. */
   signal?: AbortSignal
   /** Called with how many pictures are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void

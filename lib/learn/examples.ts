@@ -12,6 +12,7 @@ import { checkOptions } from '../options.js'
 export interface Examples<T extends string = string> {
   /** Pictures as encodeImage takes them, or what encodeImage made of them with the `output` and `normalize` that is asked for. */
   images: readonly ImageInput[] | Embeddings
+  /** One for each picture, in their order. */
   labels: readonly T[]
 }
 

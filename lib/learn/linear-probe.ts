@@ -14,6 +14,10 @@ import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../op
 import { kernelBackend } from '../similarity.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners, pooledWidth } from './examples.js'
 
+/**
+ * Memory of a fit: the features (4 bytes a number), two and a half times as much beside them, and 8 bytes for each picture
+ * and label; measured: 360 MB at 50 000 pictures, 512 numbers and 100 labels, 102 MB of which are the features.
+ */
 export interface LinearProbeOptions {
   /** What to learn on: 'pooled' (default), before the projection, as in the paper, or 'embedding'. */
   output?: 'pooled' | 'embedding'
@@ -28,6 +32,7 @@ export interface LinearProbeOptions {
   validation?: Examples
   /** Of L-BFGS, default 1000. */
   maxIterations?: number
+  /** Ends the fit: it rejects with the signal's reason. */
   signal?: AbortSignal
   /** Called with how many pictures are encoded, then with how many fits are done. */
   onProgress?: (progress: { done: number; total: number; stage: 'encode' | 'fit' }) => void

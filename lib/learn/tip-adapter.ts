@@ -16,6 +16,7 @@ import { addCache, products, TipAdapterHead } from '../learned-heads.js'
 import { callback, checkOptions, checkSignal, integer } from '../options.js'
 import { classEmbeddings, type Template } from '../prompts.js'
 import { kernelBackend } from '../similarity.js'
+import { Slices } from '../slices.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /** How the keys are trained; the defaults are the published ones. */
@@ -32,9 +33,11 @@ export interface FineTune {
   seed?: number
 }
 
+/** How a Tip-Adapter is made; the defaults are the published ones. */
 export interface TipAdapterOptions extends TokenizeOptions {
   /** What the labels of the examples stand for, as `clip.classifier` takes them; default the labels as they are. */
   labels?: readonly Label[]
+  /** Texts with `{}` for the label, or functions of it, as `clip.classifier` takes them. */
   templates?: Template | readonly Template[]
   /** Weight of the cache; default 1. */
   alpha?: number
@@ -44,7 +47,9 @@ export interface TipAdapterOptions extends TokenizeOptions {
   validation?: Examples
   /** Train the keys on the examples: true for the published settings. Default false: nothing is trained. */
   fineTune?: boolean | FineTune
+  /** Ends the work: it rejects with the signal's reason. */
   signal?: AbortSignal
+  /** Called with how many pictures are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
@@ -123,7 +128,13 @@ async function train(
 const grid = (from: number, to: number, steps: number) =>
   Array.from({ length: steps }, (_, i) => from + (i * (to - from)) / (steps - 1))
 
-/** alpha and beta with the most right answers on pictures held out; of equals the first, the gentler. */
+/** Products of pictures held out and keys that are in memory at a time: 16 MB. */
+const productsPerTile = 1 << 22
+
+/**
+ * alpha and beta with the most right answers on pictures held out; of equals the first, the gentler. Pictures are looked
+ * at in tiles: (pictures, keys) products are never in memory as a whole.
+ */
 async function search(
   loaded: Loaded,
   call: Call,
@@ -131,41 +142,46 @@ async function search(
   held: Embeddings,
   expected: Int32Array,
 ): Promise<{ alpha: number; beta: number; accuracy: number }> {
-  const rows = held.shape[0]
+  const [rows, dim] = held.shape
   const count = classes.shape[0]!
   const ownersAsFloats = Float32Array.from(owners)
-  const base = await products(loaded, held.data, rows, classes, loaded.spec.logitScale)
-  const affinity = await products(
-    loaded,
-    held.data,
-    rows,
-    { data: keys, shape: [owners.length, classes.shape[1]!] },
-    1,
-  )
-  let best = { alpha: 0, beta: 0, accuracy: -1 }
-  for (const beta of grid(0.1, 7, 20)) {
-    const cache = new Float32Array(rows * count)
-    await addCache(cache, affinity, rows, count, ownersAsFloats, { alpha: 1, beta }, call.signal)
-    for (const alpha of grid(0.1, 3, 20)) {
-      let right = 0
-      for (let r = 0; r < rows; r++) {
-        let at = 0
-        let top = Number.NEGATIVE_INFINITY
-        for (let c = 0; c < count; c++) {
-          const logit = base[r * count + c]! + alpha * cache[r * count + c]!
-          if (logit > top) {
-            top = logit
-            at = c
+  const keysOf: HeadTensor = { data: keys, shape: [owners.length, dim] }
+  const [betas, alphas] = [grid(0.1, 7, 20), grid(0.1, 3, 20)]
+  const right = new Float64Array(betas.length * alphas.length)
+  const slices = new Slices()
+  const tile = Math.max(1, Math.floor(productsPerTile / Math.max(owners.length, count)))
+  for (let from = 0; from < rows; from += tile) {
+    const n = Math.min(tile, rows - from)
+    const part = held.data.subarray(from * dim, (from + n) * dim)
+    const base = await products(loaded, part, n, classes, loaded.spec.logitScale)
+    const affinity = await products(loaded, part, n, keysOf, 1)
+    for (const [b, beta] of betas.entries()) {
+      const cache = new Float32Array(n * count)
+      await addCache(cache, affinity, n, count, ownersAsFloats, { alpha: 1, beta }, call.signal)
+      for (const [a, alpha] of alphas.entries()) {
+        for (let r = 0; r < n; r++) {
+          let at = 0
+          let top = Number.NEGATIVE_INFINITY
+          for (let c = 0; c < count; c++) {
+            const logit = base[r * count + c]! + alpha * cache[r * count + c]!
+            if (logit > top) {
+              top = logit
+              at = c
+            }
           }
+          right[b * alphas.length + a]! += Number(at === expected[from + r])
+          if (slices.due()) await slices.pause(call.signal)
         }
-        right += Number(at === expected[r])
       }
-      if (right / rows > best.accuracy) best = { alpha, beta, accuracy: right / rows }
-      await new Promise(setImmediate)
-      call.signal?.throwIfAborted()
     }
   }
-  return best
+  let best = 0
+  for (let i = 1; i < right.length; i++) if (right[i]! > right[best]!) best = i
+  return {
+    alpha: alphas[best % alphas.length]!,
+    beta: betas[Math.floor(best / alphas.length)]!,
+    accuracy: right[best]! / rows,
+  }
 }
 
 export async function tipAdapter<T extends string>(

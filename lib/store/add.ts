@@ -14,21 +14,27 @@ import type { NewItem } from './writer.js'
 /** A path (its id is the path as given), a file: URL, or a picture with an id of your own. */
 export type StoreInput = string | URL | { id: string; image: ImageInput }
 
+/** How far an `add` is. */
 export interface AddProgress {
   /** Inputs that are dealt with: added and on the disk, skipped or failed. */
   done: number
   /** Undefined when the inputs come from an iterable of unknown length. */
   total: number | undefined
+  /** Embedded and on the disk, new or again. */
   added: number
+  /** There already. */
   skipped: number
+  /** With `errors: 'collect'`: could not be embedded. */
   failed: number
 }
 
+/** What an `add` did. */
 export interface AddResult {
   /** Items that are new. */
   added: number
   /** Items embedded again, because their file has another size or time of modification. */
   updated: number
+  /** Items that were there already. */
   skipped: number
   /** With `errors: 'collect'`: what could not be embedded. It is tried again the next time. */
   errors: { id: string; error: ClipError }[]

@@ -1,6 +1,7 @@
 /** A new store in a folder of its own. */
 
 import { mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Loaded } from '../encode.js'
 import { ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
@@ -16,10 +17,11 @@ export async function createStore(
   signal: AbortSignal | undefined,
 ): Promise<Header> {
   const { fingerprint } = loaded.checkpoint
-  const { lock, header, vectors, items } = filesOf(folder)
+  const { lock, header } = filesOf(folder)
   try {
     await mkdir(folder, { recursive: true })
-    const ours = (name: string) => /^(lock(\.takeover)?|store\.json.*|vectors\.bin|items\.log)$/.test(name)
+    const ours = (name: string) =>
+      /^(lock(\.takeover)?|store\.json.*|vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/.test(name)
     const other = (await readdir(folder)).find(name => !ours(name))
     if (other !== undefined)
       throw new ClipError(
@@ -31,7 +33,8 @@ export async function createStore(
       const there = await readHeader(folder, signal)
       if (there) return there
       // Without a header what lies there is nobody's or a store's that lost it.
-      for (const file of [vectors, items]) {
+      const rows = (await readdir(folder)).filter(name => /^(vectors|items)/.test(name))
+      for (const file of rows.map(name => join(folder, name))) {
         const bytes = (await statPath(file, faultOf(file, 'rows')))?.size ?? 0
         if (bytes > 0)
           throw damaged(header, 'format', 'is missing, but vectors or items are there', {
@@ -39,7 +42,7 @@ export async function createStore(
             actual: `${file} has ${bytes} bytes`,
           })
       }
-      const made: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype }
+      const made: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype, generation: '' }
       await writeHeader(folder, made)
       return made
     })

@@ -5,9 +5,11 @@ import type { Loaded } from '../encode.js'
 import { kernelBackend } from '../similarity.js'
 import { Slices } from '../slices.js'
 
+/** Two items of a store that are nearly the same. */
 export interface NearDuplicate {
   /** Added before `b`. */
   a: string
+  /** The later one. */
   b: string
   /** Cosine of their embeddings. */
   score: number

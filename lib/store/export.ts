@@ -1,172 +1,49 @@
-/** A store as one file for others: .npy, Arrow or Parquet. Read and written batch by batch. */
+/** A store as one file for others: .npy, Arrow or Parquet. Written by a thread of its own (export-worker.ts). */
 
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { once } from 'node:events'
 import { extname } from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
-import { argumentError } from '../errors.js'
-import { npyHeader } from '../npy.js'
-import { optionalPeer, writeError } from './errors.js'
-import type { Store } from './store.js'
-import type { StoreBatch } from './types.js'
+import { Worker } from 'node:worker_threads'
+import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../errors.js'
 
-interface Target {
-  write(data: Uint8Array): Promise<void>
-  batches: AsyncGenerator<StoreBatch, void, void>
-  store: Store
+/** What the thread is told. */
+export interface ExportJob {
+  folder: string
+  path: string
 }
 
-type Make = new (...values: unknown[]) => object
-/** The part of apache-arrow that is used. Its own types need a browser's. */
-interface Arrow
-  extends Record<'Schema' | 'Field' | 'Utf8' | 'Float32' | 'FixedSizeList' | 'Struct' | 'RecordBatch', Make> {
-  RecordBatchFileWriter: new () => AsyncIterable<Uint8Array> & {
-    reset(sink: undefined, schema: object): void
-    write(batch: object): void
-    finish(): void
-  }
-  makeData(of: object): object
-  vectorFromArray(values: readonly string[], type: object): { data: readonly object[] }
+/** What it says in the end. A ClipError is one no more when it has passed between threads, and is put together again. */
+export interface ExportEnd {
+  error?: unknown
+  clip?: { code: ClipErrorCode; message: string; details: ClipErrorDetails }
 }
 
-const view = (a: ArrayBufferView) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
-
-/** Runs `body` on a new file, which takes the name in the end. */
-async function written(
-  path: string,
-  body: (write: (data: Uint8Array, position?: number) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const beside = `${path}.${randomBytes(6).toString('hex')}.part`
-  let handle: FileHandle | undefined
-  try {
-    handle = await open(beside, 'wx')
-    const file = handle
-    await body(async (data, position) => {
-      for (let done = 0; done < data.byteLength; ) {
-        const at = position === undefined ? null : position + done
-        done += (await file.write(data, done, data.byteLength - done, at)).bytesWritten
-      }
-    })
-    await handle.sync()
-    await handle.close()
-    handle = undefined
-    await rename(beside, path)
-  } catch (error) {
-    await handle?.close().catch(() => {})
-    await rm(beside, { force: true }).catch(() => {})
-    throw writeError(error, path)
-  }
-}
-
-async function npy(path: string, store: Store, signal: AbortSignal | undefined): Promise<void> {
-  const options = signal ? { signal } : {}
-  await written(`${path.slice(0, -4)}.ids.jsonl`, writeIds =>
-    written(path, async write => {
-      const dim = store.embedDim
-      // The number of rows is known in the end, and has its place: the header keeps its length.
-      const length = npyHeader([2 ** 31, dim]).length
-      await write(npyHeader([0, dim], length))
-      let rows = 0
-      for await (const { ids, embeddings } of store.batches(options)) {
-        await write(view(embeddings.data))
-        await writeIds(Buffer.from(ids.map(id => `${JSON.stringify(id)}\n`).join('')))
-        rows += ids.length
-      }
-      await write(npyHeader([rows, dim], length), 0)
-    }),
-  )
-}
-
-async function arrow({ store, batches, write }: Target): Promise<void> {
-  const a = await optionalPeer<Arrow>('apache-arrow', '18.1.0', 'Export to .arrow')
-  const dim = store.embedDim
-  const type = new a.FixedSizeList(dim, new a.Field('item', new a.Float32(), false))
-  const fields = [new a.Field('id', new a.Utf8(), false), new a.Field('vector', type, false)]
-  const schema = new a.Schema(fields)
-  const writer = new a.RecordBatchFileWriter()
-  writer.reset(undefined, schema)
-  let waiting = 0
-  const consumer = (async () => {
-    for await (const bytes of writer) {
-      waiting++
-      await write(bytes)
-      waiting--
-    }
-  })()
-  consumer.catch(() => {}) // thrown below
-  try {
-    for await (const { ids, embeddings } of batches) {
-      const length = ids.length
-      const values = a.makeData({ type: new a.Float32(), length: length * dim, data: embeddings.data })
-      const vector = a.makeData({ type, length, nullCount: 0, child: values })
-      const id = a.vectorFromArray(ids, new a.Utf8()).data[0]!
-      const rows = a.makeData({ type: new a.Struct(fields), length, nullCount: 0, children: [id, vector] })
-      writer.write(new a.RecordBatch(schema, rows))
-      // The writer keeps what is not taken: wait until it is on the disk.
-      do await Promise.race([turn(), consumer])
-      while (waiting > 0)
-    }
-  } finally {
-    writer.finish()
-  }
-  await consumer
-}
-
-async function parquet({ store, batches, write }: Target): Promise<void> {
-  const { ByteWriter, ParquetWriter } = await optionalPeer<typeof import('hyparquet-writer')>(
-    'hyparquet-writer',
-    '0.17.0',
-    'Export to .parquet',
-  )
-  const bytes: InstanceType<typeof ByteWriter> & { flush?: () => Promise<void> } = new ByteWriter()
-  const flush = async () => {
-    const part = bytes.getBytes().slice(0, bytes.index)
-    bytes.index = 0
-    await write(part)
-  }
-  const writer = new ParquetWriter({
-    writer: bytes,
-    // Vectors of random-looking floats do not get smaller.
-    codec: 'UNCOMPRESSED',
-    createdBy: 'clip-native',
-    kvMetadata: [{ key: 'clip-native.embedDim', value: String(store.embedDim) }],
-    schema: [
-      { name: 'root', num_children: 2 },
-      { name: 'id', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
-      { name: 'vector', converted_type: 'LIST', repetition_type: 'REQUIRED', num_children: 1 },
-      { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-      { name: 'element', type: 'FLOAT', repetition_type: 'REQUIRED' },
-    ],
-  })
-  for await (const { ids, embeddings } of batches) {
-    const vectors = Array.from(embeddings as Iterable<Float32Array>, row => Array.from(row))
-    await writer.write({
-      columnData: [
-        { name: 'id', data: ids, statistics: false },
-        { name: 'vector', data: vectors, statistics: false, encoding: 'PLAIN' },
-      ],
-      rowGroupSize: ids.length,
-    })
-    await flush()
-  }
-  writer.finish()
-  await flush()
-}
+const endings = ['.npy', '.arrow', '.feather', '.parquet']
 
 export async function exportStore(
-  store: Store,
+  folder: string,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const kind = extname(path).toLowerCase()
-  if (kind === '.npy') return npy(path, store, signal)
-  const formats: Record<string, (target: Target) => Promise<void>> = {
-    '.arrow': arrow,
-    '.feather': arrow,
-    '.parquet': parquet,
+  if (!endings.includes(extname(path).toLowerCase()))
+    throw argumentError('file', 'end with .npy, .arrow, .feather or .parquet', path)
+  signal?.throwIfAborted()
+  const job: ExportJob = { folder, path }
+  // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
+  const thread = new Worker(new URL('./export-worker.js', import.meta.url), { workerData: job, execArgv: [] })
+  const stop = () => thread.postMessage('stop')
+  signal?.addEventListener('abort', stop)
+  try {
+    const ended = once(thread, 'exit')
+    const gone = ended.then(() => {
+      throw new ClipError('ERR_CLIP_INTERNAL', 'The thread that writes an export ended without a word')
+    })
+    gone.catch(() => {}) // it ends after its word, too
+    const [{ error, clip }] = (await Promise.race([once(thread, 'message'), gone])) as [ExportEnd]
+    await ended
+    signal?.throwIfAborted()
+    if (clip) throw new ClipError(clip.code, clip.message, clip.details)
+    if (error !== undefined) throw error
+  } finally {
+    signal?.removeEventListener('abort', stop)
   }
-  const format = formats[kind]
-  if (!format) throw argumentError('file', 'end with .npy, .arrow, .feather or .parquet', path)
-  const batches = store.batches(signal ? { signal } : {})
-  await written(path, write => format({ store, batches, write }))
 }

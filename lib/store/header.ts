@@ -1,4 +1,4 @@
-/** store.json: what a folder of ours holds, and which model made it. Written once, by rename. */
+/** store.json: what a folder of ours holds, and which model made it. Written by rename: at first, and by compaction. */
 
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { RegularFile, statPath } from '../regular-file.js'
 import { damaged, faultOf } from './errors.js'
 
+/** How a number of a vector is kept on disk: 4, 2 or 1 bytes. */
 export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
 
 export interface Header {
@@ -14,6 +15,8 @@ export interface Header {
   embedDim: number
   /** How a number of a vector is kept. */
   dtype: StoreDtype
+  /** Part of the names of its files: '' at first, another one after each compaction. */
+  generation: string
 }
 
 const format = 'clip-native/store'
@@ -21,10 +24,10 @@ const largest = 65536
 export const dtypes: readonly StoreDtype[] = ['float32', 'bfloat16', 'int8']
 
 /** The files of a store. */
-export const filesOf = (folder: string) => ({
+export const filesOf = (folder: string, generation = '') => ({
   header: join(folder, 'store.json'),
-  vectors: join(folder, 'vectors.bin'),
-  items: join(folder, 'items.log'),
+  vectors: join(folder, generation === '' ? 'vectors.bin' : `vectors-${generation}.bin`),
+  items: join(folder, generation === '' ? 'items.log' : `items-${generation}.log`),
   lock: join(folder, 'lock'),
 })
 
@@ -61,10 +64,13 @@ export async function readHeader(folder: string, signal?: AbortSignal): Promise<
   const whole = (x: unknown) => Number.isInteger(x) && (x as number) >= 1 && (x as number) <= 65536
   check('embedDim', whole, 'an integer from 1 to 65536')
   check('dtype', x => dtypes.includes(x as StoreDtype), `one of ${dtypes.join(', ')}`)
+  const isPart = (x: unknown) => x === undefined || (typeof x === 'string' && /^[0-9a-f]{1,32}$/.test(x))
+  check('generation', isPart, 'hexadecimal digits')
   return {
     fingerprint: value.fingerprint as string,
     embedDim: value.embedDim as number,
     dtype: value.dtype as StoreDtype,
+    generation: (value.generation as string | undefined) ?? '',
   }
 }
 
@@ -76,14 +82,16 @@ export async function syncFolder(folder: string): Promise<void> {
 }
 
 export async function writeHeader(folder: string, header: Header): Promise<void> {
-  const { header: path, vectors, items } = filesOf(folder)
+  const { header: path, vectors, items } = filesOf(folder, header.generation)
   const beside = `${path}.${randomBytes(6).toString('hex')}.part`
   try {
     // Before the header: where there is a header, there is a store.
     for (const file of [vectors, items]) await (await open(file, 'a')).close()
     const handle = await open(beside, 'wx')
     try {
-      await handle.writeFile(`${JSON.stringify({ format, version: 1, ...header }, null, 2)}\n`)
+      const { generation, ...rest } = header
+      const all = { format, version: 1, ...rest, ...(generation === '' ? {} : { generation }) }
+      await handle.writeFile(`${JSON.stringify(all, null, 2)}\n`)
       await handle.sync()
     } finally {
       await handle.close()

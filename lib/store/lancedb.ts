@@ -7,7 +7,9 @@ import type { Store } from './store.js'
 
 /** The part of `@lancedb/lancedb` that is used. */
 export interface LanceTable {
+  /** Appends rows. */
   add(rows: Record<string, unknown>[]): Promise<unknown>
+  /** How many rows it has. */
   countRows(): Promise<number>
 }
 interface LanceDB {

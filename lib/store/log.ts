@@ -111,7 +111,7 @@ export class Log {
    * Rejects with ERR_CLIP_CHECKPOINT when what is damaged is not the end.
    */
   async refresh(signal: AbortSignal | undefined, each?: (item: Item) => void): Promise<void> {
-    const file = await RegularFile.open(this.path, faultOf(this.path, 'items'), signal)
+    const file = await this.open(signal)
     try {
       if (file.bytes < this.bytes)
         throw damaged(this.path, 'items', `was cut: ${this.bytes} bytes of it were read before`, {
@@ -155,48 +155,53 @@ export class Log {
     }
   }
 
+  /** Whoever opens it closes it. */
+  open(signal: AbortSignal | undefined): Promise<RegularFile> {
+    return RegularFile.open(this.path, faultOf(this.path, 'items'), signal)
+  }
+
   /** The items of rows [from, to), those that were replaced left out. */
-  async *items(signal: AbortSignal | undefined, from = 0, to = this.rows): AsyncGenerator<Item, void, void> {
-    for await (const item of this.every(signal, from, to)) if (!this.replaced.has(item.row)) yield item
+  async *items(
+    file: RegularFile,
+    signal: AbortSignal | undefined,
+    from = 0,
+    to = this.rows,
+  ): AsyncGenerator<Item, void, void> {
+    for await (const item of this.every(file, signal, from, to)) if (!this.replaced.has(item.row)) yield item
   }
 
   /** The same with those that were replaced. */
-  async *every(signal: AbortSignal | undefined, from = 0, to = this.rows): AsyncGenerator<Item, void, void> {
+  async *every(
+    file: RegularFile,
+    signal: AbortSignal | undefined,
+    from = 0,
+    to = this.rows,
+  ): AsyncGenerator<Item, void, void> {
     if (from >= to) return
-    const file = await RegularFile.open(this.path, faultOf(this.path, 'items'), signal)
-    try {
-      const slices = new Slices()
-      let row = from
-      for await (const line of lines(file, this.starts.at(from))) {
-        if (slices.due()) await slices.pause(signal)
-        const item = parseLine(line)
-        if (!item || item.row !== row)
-          throw damaged(this.path, `line ${row + 1}`, `line ${row + 1} changed after it was read`)
-        yield item
-        if (++row === to) return
-      }
-    } finally {
-      await file.close()
+    const slices = new Slices()
+    let row = from
+    for await (const line of lines(file, this.starts.at(from))) {
+      if (slices.due()) await slices.pause(signal)
+      const item = parseLine(line)
+      if (!item || item.row !== row)
+        throw damaged(this.path, `line ${row + 1}`, `line ${row + 1} changed after it was read`)
+      yield item
+      if (++row === to) return
     }
   }
 
   /** The items of these rows. */
-  async itemsOf(rows: readonly number[], signal?: AbortSignal): Promise<Item[]> {
-    const file = await RegularFile.open(this.path, faultOf(this.path, 'items'), signal)
-    try {
-      const found: Item[] = []
-      for (const row of rows) {
-        const from = this.starts.at(row)
-        const to = row + 1 < this.rows ? this.starts.at(row + 1) : this.bytes
-        const item = parseLine(await file.read(from, to - from - 1))
-        if (!item || item.row !== row)
-          throw damaged(this.path, `line ${row + 1}`, `line ${row + 1} changed after it was read`)
-        found.push(item)
-      }
-      return found
-    } finally {
-      await file.close()
+  async itemsOf(file: RegularFile, rows: readonly number[]): Promise<Item[]> {
+    const found: Item[] = []
+    for (const row of rows) {
+      const from = this.starts.at(row)
+      const to = row + 1 < this.rows ? this.starts.at(row + 1) : this.bytes
+      const item = parseLine(await file.read(from, to - from - 1))
+      if (!item || item.row !== row)
+        throw damaged(this.path, `line ${row + 1}`, `line ${row + 1} changed after it was read`)
+      found.push(item)
     }
+    return found
   }
 }
 

@@ -8,8 +8,11 @@ import { argumentError } from '../errors.js'
 import { type ImageInput, isOneImage } from '../image/input.js'
 import { checkOptions } from '../options.js'
 
+/** Words, a picture, or both in one query. */
 export interface BothQuery {
+  /** Words. */
   text?: string
+  /** A picture. */
   image?: ImageInput
   /** With both: the text's share, 0 to 1; the picture has the rest. Default 0.5. */
   weight?: number

@@ -1,38 +1,34 @@
 /** A folder of embeddings on disk: pictures go in, words or pictures find them. */
 
 import { resolve } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { checkFingerprint } from '../classifier-file.js'
-import { Embeddings } from '../embeddings.js'
 import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
 import { cosineTopK } from '../kernels/cosine.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
-import { RegularFile } from '../regular-file.js'
 import { kernelBackend } from '../similarity.js'
 import { type AddResult, addAll, type StoreInput } from './add.js'
+import { type CompactResult, writeNextGeneration } from './compact.js'
 import { createStore } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
-import { damaged, faultOf, writeError } from './errors.js'
+import { damaged, writeError } from './errors.js'
+import { Generation, type OpenFiles, removeLeftovers } from './generation.js'
 import { dtypes, filesOf, type Header, readHeader, type StoreDtype } from './header.js'
 import { Known } from './known.js'
-import { Log } from './log.js'
 import { queryVector, type StoreQuery } from './query.js'
 import type {
   AddOptions,
+  CompactOptions,
   Match,
   NearDuplicateOptions,
   OpenStoreOptions,
   SearchOptions,
   StoreBatch,
 } from './types.js'
-import { bytesOf, readRows } from './vectors.js'
+import { readRows } from './vectors.js'
 import { type NewItem, Writer } from './writer.js'
-
-/** Rows of a batch that is read. */
-const batchRows = 1024
 
 /**
  * Embeddings on disk. Made by `clip.openStore`; belongs to the model that opened it. Any number of processes may read,
@@ -43,15 +39,17 @@ const batchRows = 1024
  * when it or its model was closed, `signal.reason`.
  */
 export class Store implements AsyncDisposable {
+  /** Where it lies, as an absolute path. */
   readonly folder: string
+  /** How a number of a vector is kept on the disk. */
   readonly dtype: StoreDtype
+  /** Numbers of a vector. */
   readonly embedDim: number
   readonly #loaded: Loaded
-  readonly #header: Header
-  readonly #files: ReturnType<typeof filesOf>
-  readonly #log: Log
+  readonly #lock: string
+  #now: Generation
   #known: Known | undefined
-  #matrix: Matrix | undefined
+  #matrix: { of: Generation; matrix: Matrix } | undefined
   /** The log is read and written by one at a time. */
   #last: Promise<unknown> = Promise.resolve()
   readonly #running = new Set<Promise<unknown>>()
@@ -60,11 +58,10 @@ export class Store implements AsyncDisposable {
   private constructor(loaded: Loaded, folder: string, header: Header) {
     this.#loaded = loaded
     this.folder = folder
-    this.#header = header
     this.dtype = header.dtype
     this.embedDim = header.embedDim
-    this.#files = filesOf(folder)
-    this.#log = new Log(this.#files.items)
+    this.#lock = filesOf(folder).lock
+    this.#now = new Generation(folder, header)
   }
 
   /** @internal */
@@ -97,7 +94,7 @@ export class Store implements AsyncDisposable {
 
   /** How many items it has, as far as this process knows: what others add is seen by the next search. */
   get size(): number {
-    return this.#log.rows - this.#log.replaced.size
+    return this.#now.log.rows - this.#now.log.replaced.size
   }
 
   /**
@@ -105,7 +102,8 @@ export class Store implements AsyncDisposable {
    * moment loses nothing that was. Call it again with the same pictures to go on.
    *
    * An item that is there is skipped; a file whose size or time of modification has changed is embedded again and takes
-   * the place of the old one (whose row stays on the disk unused). While another process adds to the store it waits.
+   * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
+   * store it waits.
    *
    * Rejects as encodeImage does, and with ERR_CLIP_INPUT naming the file when the store can't be written.
    */
@@ -120,28 +118,45 @@ export class Store implements AsyncDisposable {
       const collect = oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect'
       const inputs = inputsOf(images)
       const total = Array.isArray(inputs) ? inputs.length : undefined
-      try {
-        return await withLock(this.#files.lock, { signal }, async lock => {
-          await this.#refresh(signal)
-          const known = await this.#index(signal)
-          const writer = await this.#exclusively(() =>
-            Writer.open(this.#header, this.#log, this.#files.vectors),
-          )
-          try {
-            const append = (items: readonly NewItem[], rows: Float32Array) =>
-              this.#exclusively(async () => {
-                await lock.check()
-                for (const item of await writer.append(items, rows)) known.note(item)
-              })
-            const loaded = this.#loaded
-            return await addAll(inputs, { loaded, known, collect, signal, onProgress, total, append })
-          } finally {
-            await writer.close()
-          }
-        })
-      } catch (error) {
-        throw writeError(error, this.#files.lock)
-      }
+      return this.#writing(signal, async check => {
+        const known = await this.#index(signal)
+        const { header, log, files } = this.#now
+        const writer = await this.#exclusively(() => Writer.open(header, log, files.vectors))
+        try {
+          const append = (items: readonly NewItem[], rows: Float32Array) =>
+            this.#exclusively(async () => {
+              await check()
+              for (const item of await writer.append(items, rows)) known.note(item)
+            })
+          const loaded = this.#loaded
+          return await addAll(inputs, { loaded, known, collect, signal, onProgress, total, append })
+        } finally {
+          await writer.close()
+        }
+      })
+    })
+  }
+
+  /**
+   * Gives back the disk space of rows that were replaced: what is left is written beside, with the same ids, order and
+   * bytes, and takes the place of the old files in one step. A kill at any moment leaves the one or the other. Readers go
+   * on meanwhile, in other processes too; while another process adds it waits. Takes the disk space of what is left.
+   *
+   * Rejects with ERR_CLIP_INPUT naming the file when the store can't be written.
+   */
+  compact(options?: CompactOptions): Promise<CompactResult> {
+    return this.#run(async () => {
+      const o = checkOptions(options, ['signal', 'onProgress'])
+      const signal = checkSignal(o.signal)
+      const onProgress = callback('onProgress', o.onProgress)
+      return this.#writing(signal, async check => {
+        const now = this.#now
+        if (now.log.replaced.size === 0) return { removed: 0, bytes: 0 }
+        const { header, result } = await writeNextGeneration(this.folder, now, check, signal, onProgress)
+        await this.#refresh(signal)
+        await removeLeftovers(this.folder, header)
+        return result
+      })
     })
   }
 
@@ -158,24 +173,29 @@ export class Store implements AsyncDisposable {
       const topK = integer('topK', o.topK ?? 10, 1)
       this.#loaded.calls.throwIfDisposed()
       const queries = await queryVector(this.#loaded, query, signal)
-      const { rows, classes } = await this.#exclusively(async () => {
-        await this.#read(signal)
-        return { rows: this.#log.rows, classes: await this.#open() }
-      })
-      if (!classes) return []
-      // So many that enough are left when those that were replaced are taken out.
-      const k = Math.min(rows, topK + this.#log.replaced.size)
-      const backend = kernelBackend(this.#loaded) as 'reference' | undefined
-      const threads = this.#loaded.model.threads
-      const best = await cosineTopK({ queries, classes, k, as: 'cosine', threads, backend, signal })
-      const found: { row: number; score: number }[] = []
-      for (const [i, row] of best.index.entries())
-        if (!this.#log.replaced.has(row) && found.length < topK) found.push({ row, score: best.value[i]! })
-      const items = await this.#log.itemsOf(
-        found.map(f => f.row),
-        signal,
-      )
-      return found.map(({ score }, i) => ({ id: items[i]!.id, score }))
+      const { log, classes, files } = await this.#onFiles(signal, async now => ({
+        log: now.log,
+        classes: await this.#open(now),
+        files: await now.open(signal),
+      }))
+      try {
+        if (!classes) return []
+        // So many that enough are left when those that were replaced are taken out.
+        const k = Math.min(classes.rows, topK + log.replaced.size)
+        const backend = kernelBackend(this.#loaded) as 'reference' | undefined
+        const threads = this.#loaded.model.threads
+        const best = await cosineTopK({ queries, classes, k, as: 'cosine', threads, backend, signal })
+        const found: { row: number; score: number }[] = []
+        for (const [i, row] of best.index.entries())
+          if (!log.replaced.has(row) && found.length < topK) found.push({ row, score: best.value[i]! })
+        const items = await log.itemsOf(
+          files.items,
+          found.map(f => f.row),
+        )
+        return found.map(({ score }, i) => ({ id: items[i]!.id, score }))
+      } finally {
+        await files.close()
+      }
     })
   }
 
@@ -192,68 +212,40 @@ export class Store implements AsyncDisposable {
       throw argumentError('threshold', 'be a number from -1 to 1', threshold, 'range')
     const signal = checkSignal(o.signal)
     const onProgress = callback('onProgress', o.onProgress)
-    await this.#refresh(signal)
-    const { rows, replaced } = this.#log
-    yield* this.#withVectors(signal, file =>
-      nearDuplicates(
-        this.#loaded,
-        {
-          rows,
-          replaced,
-          read: (first, count) => readRows(file, this.#log.crcs, this.#header, first, count),
-          ids: async (first, count) => {
-            const ids = new Array<string | undefined>(count)
-            for await (const item of this.#log.items(signal, first, first + count))
-              ids[item.row - first] = item.id
-            return ids
-          },
+    yield* this.#withFiles(signal, ({ header, log }, { vectors, items }) => {
+      const { rows, replaced } = log
+      const tiles = {
+        rows,
+        replaced,
+        read: (first: number, count: number) => readRows(vectors, log.crcs, header, first, count),
+        ids: async (first: number, count: number) => {
+          const ids = new Array<string | undefined>(count)
+          for await (const item of log.items(items, signal, first, first + count))
+            ids[item.row - first] = item.id
+          return ids
         },
-        threshold,
-        signal,
-        onProgress,
-      ),
-    )
+      }
+      return nearDuplicates(this.#loaded, tiles, threshold, signal, onProgress)
+    })
   }
 
   /** The ids, in the order in which their rows were added. */
   async *ids(options?: { signal?: AbortSignal }): AsyncGenerator<string, void, void> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
-    await this.#refresh(signal)
-    for await (const item of this.#log.items(signal)) {
-      this.#throwIfClosed()
+    for await (const item of this.#withFiles(signal, ({ log }, { items }) => log.items(items, signal)))
       yield item.id
-    }
   }
 
   /** Ids and embeddings, at most 1024 at a time; every row is compared with its checksum. */
   async *batches(options?: { signal?: AbortSignal }): AsyncGenerator<StoreBatch, void, void> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
-    await this.#refresh(signal)
-    yield* this.#withVectors(signal, file => this.#batchesOf(file, this.#log.rows, signal))
-  }
-
-  async *#batchesOf(file: RegularFile, rows: number, signal: AbortSignal | undefined) {
-    const dim = this.embedDim
-    for (let first = 0; first < rows; first += batchRows) {
-      const count = Math.min(batchRows, rows - first)
-      const data = await readRows(file, this.#log.crcs, this.#header, first, count)
-      const ids: string[] = []
-      for await (const item of this.#log.items(signal, first, first + count)) {
-        data.copyWithin(ids.length * dim, (item.row - first) * dim, (item.row - first + 1) * dim)
-        ids.push(item.id)
-      }
-      if (ids.length > 0)
-        yield {
-          ids,
-          embeddings: new Embeddings(data.subarray(0, ids.length * dim), [ids.length, dim] as const),
-        }
-    }
+    yield* this.#withFiles(signal, (now, files) => now.batches(files, now.log.rows, signal))
   }
 
   /**
    * Writes everything to one file: `.npy` (float32 rows for numpy.load, and their ids beside it in `.ids.jsonl`, a JSON
    * string a line), `.arrow` (columns id and vector; needs the package apache-arrow) or `.parquet` (the same; needs
-   * hyparquet-writer). Written beside and renamed: whole or not at all.
+   * hyparquet-writer). Written beside and renamed: whole or not at all. A thread of its own does it, batch by batch.
    *
    * Rejects with ERR_CLIP_INPUT naming the file when it can't be written, or the package that is not installed.
    */
@@ -261,8 +253,7 @@ export class Store implements AsyncDisposable {
     return this.#run(async () => {
       const path = pathOf('file', file)
       const signal = checkSignal(checkOptions(options, ['signal']).signal)
-      await this.#refresh(signal)
-      await (await import('./export.js')).exportStore(this, path, signal)
+      await (await import('./export.js')).exportStore(this.folder, path, signal)
     })
   }
 
@@ -270,11 +261,12 @@ export class Store implements AsyncDisposable {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await Promise.allSettled(this.#running)
-      await this.#matrix?.close()
+      await this.#matrix?.matrix.close()
     })()
     return this.#closed
   }
 
+  /** `await using store = await clip.openStore(folder)` */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -300,72 +292,99 @@ export class Store implements AsyncDisposable {
     return mine
   }
 
+  /** Takes note of what others added. */
   #refresh(signal: AbortSignal | undefined): Promise<void> {
-    this.#throwIfClosed()
-    return this.#exclusively(() => this.#read(signal))
+    return this.#onFiles(signal, async () => {})
   }
 
-  /** Takes note of what was added, by whomever. */
-  async #read(signal: AbortSignal | undefined): Promise<void> {
-    const log = this.#log
-    const before = log.rows
-    await log.refresh(signal, item => this.#known?.note(item))
-    if (log.rows === before && before > 0) return
-    const { vectors } = this.#files
-    const rowBytes = this.embedDim * bytesOf[this.dtype]
-    const file = await RegularFile.open(vectors, faultOf(vectors, 'rows'), signal)
+  /** Runs `work` on the files as they are now; again, when another process has compacted them away meanwhile. */
+  #onFiles<T>(signal: AbortSignal | undefined, work: (now: Generation) => Promise<T>): Promise<T> {
+    return this.#exclusively(async () => {
+      await this.#follow(signal)
+      for (;;) {
+        try {
+          await this.#now.refresh(signal, item => this.#known?.note(item))
+          return await work(this.#now)
+        } catch (error) {
+          if (!(await this.#follow(signal))) throw error
+        }
+      }
+    })
+  }
+
+  /** Whether the store has other files than before. */
+  async #follow(signal: AbortSignal | undefined): Promise<boolean> {
+    const header = await readHeader(this.folder, signal)
+    const before = this.#now.header
+    if (!header || header.generation === before.generation) return false
+    for (const field of ['fingerprint', 'embedDim', 'dtype'] as const)
+      if (header[field] !== before[field])
+        throw damaged(filesOf(this.folder).header, field, `\`${field}\` changed while the store was open`, {
+          expected: String(before[field]),
+          actual: String(header[field]),
+        })
+    this.#now = new Generation(this.folder, header)
+    this.#known = undefined
+    return true
+  }
+
+  /** Runs `work` while nobody else writes, with everything noted that others have written. */
+  async #writing<T>(
+    signal: AbortSignal | undefined,
+    work: (check: () => Promise<void>) => Promise<T>,
+  ): Promise<T> {
     try {
-      if (file.bytes < log.rows * rowBytes)
-        throw damaged(
-          vectors,
-          'rows',
-          `has ${file.bytes} bytes, but ${log.rows} rows of ${rowBytes} bytes have ids`,
-          { expected: `at least ${log.rows * rowBytes} bytes`, actual: `${file.bytes} bytes` },
-        )
-      // Rows older than the last batch are looked at when they are exported or compared.
-      for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row++)
-        if (crc32(await file.read(row * rowBytes, rowBytes)) !== log.crcs.at(row))
-          throw damaged(vectors, `row ${row}`, `row ${row} is damaged: its checksum is another`)
-    } finally {
-      await file.close()
+      return await withLock(this.#lock, { signal }, async lock => {
+        await this.#refresh(signal)
+        await removeLeftovers(this.folder, this.#now.header)
+        return await work(() => lock.check())
+      })
+    } catch (error) {
+      throw writeError(error, this.#lock)
     }
   }
 
   async #index(signal: AbortSignal | undefined): Promise<Known> {
     if (this.#known) return this.#known
-    return this.#exclusively(async () => {
-      const known = new Known(this.#files.items)
-      for await (const item of this.#log.every(signal)) known.note(item)
+    return this.#onFiles(signal, async ({ log, files }) => {
+      const known = new Known(files.items)
+      const file = await log.open(signal)
+      try {
+        for await (const item of log.every(file, signal)) known.note(item)
+      } finally {
+        await file.close()
+      }
       this.#known = known
       return known
     })
   }
 
-  async #open(): Promise<Matrix | undefined> {
-    const { rows } = this.#log
-    if (this.#matrix?.rows === rows) return this.#matrix
+  async #open(now: Generation): Promise<Matrix | undefined> {
+    const { rows } = now.log
     const before = this.#matrix
+    if (before?.of === now && before.matrix.rows === rows) return before.matrix
     this.#matrix = undefined
-    void before?.close()
-    if (rows > 0)
-      this.#matrix = await openMatrix(this.#files.vectors, { rows, dim: this.embedDim, dtype: this.dtype })
-    return this.#matrix
+    void before?.matrix.close()
+    if (rows === 0) return undefined
+    const matrix = await openMatrix(now.files.vectors, { rows, dim: this.embedDim, dtype: this.dtype })
+    this.#matrix = { of: now, matrix }
+    return matrix
   }
 
-  /** Runs a generator over the file of vectors, and closes the file when its reader stops. */
-  async *#withVectors<T>(
+  /** Runs a generator over the files as they are now, and closes them when its reader stops. */
+  async *#withFiles<T>(
     signal: AbortSignal | undefined,
-    body: (file: RegularFile) => AsyncGenerator<T, void, void>,
+    body: (now: Generation, files: OpenFiles) => AsyncGenerator<T, void, void>,
   ): AsyncGenerator<T, void, void> {
-    const { vectors } = this.#files
-    const file = await RegularFile.open(vectors, faultOf(vectors, 'rows'), signal)
+    this.#throwIfClosed()
+    const { now, files } = await this.#onFiles(signal, async now => ({ now, files: await now.open(signal) }))
     try {
-      for await (const item of body(file)) {
+      for await (const item of body(now, files)) {
         this.#throwIfClosed()
         yield item
       }
     } finally {
-      await file.close()
+      await files.close()
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Embeddings } from '../embeddings.js'
 import type { AddProgress } from './add.js'
 import type { StoreDtype } from './header.js'
 
+/** How a store is opened. */
 export interface OpenStoreOptions {
   /** Make the folder and an empty store in it when there is none. Default false: then it must be there. */
   create?: boolean
@@ -12,26 +13,43 @@ export interface OpenStoreOptions {
    * a search, 'int8' a quarter; a store keeps the dtype it was made with.
    */
   dtype?: StoreDtype
+  /** Gives up opening; the promise rejects with its reason. */
   signal?: AbortSignal
 }
 
+/** What becomes of pictures that fail, and how an `add` is followed and ended. */
 export interface AddOptions {
   /** 'throw' (default): the first picture that can't be read rejects, what is done is kept. 'collect': it goes on. */
   errors?: 'throw' | 'collect'
+  /**
+   * Ends the work after the batch under way; what is done is kept, and the promise rejects with the reason.
+   */
   signal?: AbortSignal
   /** Called after every batch that is on the disk. */
   onProgress?: (progress: AddProgress) => void
 }
 
+/** How a compaction is followed and ended. */
+export interface CompactOptions {
+  /** Ends it; the store stays as it was, and the promise rejects with the reason. */
+  signal?: AbortSignal
+  /** Called after every 1024 rows, with rows read. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+/** How much a search returns. */
 export interface SearchOptions {
   /** How many items; default 10, at most all. */
   topK?: number
+  /** Ends the search; the promise rejects with its reason. */
   signal?: AbortSignal
 }
 
+/** Which pairs are near, and how the search for them is followed and ended. */
 export interface NearDuplicateOptions {
   /** Least cosine of a pair, -1 to 1. Pictures that differ by compression alone are above 0.98 or so. */
   threshold: number
+  /** Ends the search; the iterator rejects with its reason. */
   signal?: AbortSignal
   /** Called after each tile with pairs of rows compared. */
   onProgress?: (progress: { done: number; total: number }) => void
@@ -39,6 +57,7 @@ export interface NearDuplicateOptions {
 
 /** An item that was found. */
 export interface Match {
+  /** The item's id: of a file its path. */
   id: string
   /** Cosine of its embedding and the query. */
   score: number
@@ -46,6 +65,7 @@ export interface Match {
 
 /** Some items of a store, in their order: `embeddings.row(i)` is that of `ids[i]`. */
 export interface StoreBatch {
+  /** Ids, in the order in which they were added. */
   ids: string[]
   /** (ids.length, embedDim) float32; of length 1 up to the store's dtype. */
   embeddings: Embeddings

@@ -11,7 +11,7 @@ import { bytesOf, narrow } from './vectors.js'
 /** What a row is called, and which file it was made from. */
 export type NewItem = Pick<Item, 'id' | 'size' | 'mtimeMs' | 'replaces'>
 
-async function writeAll(handle: FileHandle, data: Uint8Array, position: number): Promise<void> {
+export async function writeAll(handle: FileHandle, data: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < data.byteLength; )
     done += (await handle.write(data, done, data.byteLength - done, position + done)).bytesWritten
 }

@@ -170,12 +170,20 @@ class OnBackend : Problem {
         w_(static_cast<size_t>(p.classes) * p.width),
         bias_(p.classes),
         loss_(chunks_) {
-    std::vector<float> transposed(static_cast<size_t>(p.rows) * p.width);
     for (int i = 0; i < p.rows; ++i)
       for (int j = 0; j < p.width; ++j)
-        transposed[static_cast<size_t>(j) * p.rows + i] = centred_[static_cast<size_t>(i) * p.width + j] =
+        centred_[static_cast<size_t>(i) * p.width + j] =
             static_cast<float>(p.features[static_cast<size_t>(i) * p.width + j] - mean[j]);
-    products_.pack(features_.data(), transposed.data(), p.rows, p.width);
+    // Some at a time: a third copy of all features would be the most memory of a fit.
+    const int step = backend.packRows;
+    std::vector<float> some(static_cast<size_t>(p.rows) * std::min(p.width, step));
+    for (int first = 0; first < p.width; first += step) {
+      const int count = std::min(step, p.width - first);
+      for (int i = 0; i < p.rows; ++i)
+        for (int j = 0; j < count; ++j)
+          some[static_cast<size_t>(j) * p.rows + i] = centred_[static_cast<size_t>(i) * p.width + first + j];
+      products_.packRows(features_.data(), some.data(), p.rows, p.width, first, count);
+    }
   }
 
   double operator()(const Vector& x, Vector& gradient) {

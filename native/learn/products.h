@@ -25,14 +25,17 @@ class Products {
   Context& context() const { return *context_; }
 
   // w (out, in) as `multiply` reads it.
-  void pack(void* dst, const float* w, int in, int out) const {
+  void pack(void* dst, const float* w, int in, int out) const { packRows(dst, w, in, out, 0, out); }
+
+  // Rows [first, first + count) of it, which are all that `rows` holds; first is a multiple of packRows.
+  void packRows(void* dst, const float* rows, int in, int out, int first, int count) const {
     backend_.pack({.dst = dst,
-                   .rows = w,
+                   .rows = rows,
                    .rowStride = static_cast<size_t>(in),
                    .in = in,
                    .out = out,
-                   .firstRow = 0,
-                   .rowCount = out,
+                   .firstRow = first,
+                   .rowCount = count,
                    .dtype = Dtype::float32});
   }
 

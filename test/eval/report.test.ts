@@ -113,3 +113,24 @@ test('the report needs nothing else, and names of others cannot become markup', 
   t.true(html.includes('&lt;script&gt;'))
   t.true(html.includes('not shown'))
 })
+
+test('a retrieval report draws both directions, each bar as high as its recall', async t => {
+  const html = await htmlReport({
+    task: 'retrieval',
+    dataset: 'pairs',
+    fingerprint: 'x',
+    images: 8,
+    texts: 8,
+    imageToText: { recall1: 0.25, recall5: 0.5, recall10: 1 },
+    textToImage: { recall1: 0, recall5: 0.125, recall10: 0.75 },
+    failed: [],
+  })
+  const heights = [...html.matchAll(/<rect [^>]*height="([\d.]+)" fill="#(?:1f6fb4|d07a1e)"/g)].map(
+    m => +m[1]!,
+  )
+  const full = heights[2]!
+  t.deepEqual(
+    heights.map(height => height / full),
+    [0.25, 0.5, 1, 0, 0.125, 0.75],
+  )
+})

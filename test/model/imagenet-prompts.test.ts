@@ -9,11 +9,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { templates } from '../../lib/index.js'
 import { createTokenizer } from '../../lib/tokenizer/index.js'
+import { nightly } from '../helpers/nightly.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { encodeIds, loadNative } from './native-model.js'
 import type { PromptsGrowth } from './prompts-growth.js'
@@ -27,20 +28,24 @@ test.before(async () => {
 })
 test.after.always(() => rm(folder, { recursive: true, force: true }))
 
-test.serial('clip.classifier builds from them within the memory bound', async t => {
+/** `model`: a folder; without one the embedded model. */
+async function builds(t: ExecutionContext, width: number, ...model: string[]): Promise<void> {
   t.timeout(10 * 60_000)
   // In a process of its own: nobody else's memory is counted.
   const script = join(packageRoot, 'dist/test/model/prompts-growth.js')
-  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script, folder])
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script, ...model])
   const growth = JSON.parse(stdout) as PromptsGrowth
   t.is(growth.done, 80_000)
-  t.deepEqual(growth.shape, [1000, 16])
+  t.deepEqual(growth.shape, [1000, width])
   t.log(`peak RSS ${(growth.grownBytes / 1e6).toFixed(0)} MB above RSS after load`)
   // DESIGN: peak RSS of a call minus RSS after load is under 256 MB plus the returned data.
   const bound = 256e6 + 4 * growth.shape[0]! * growth.shape[1]!
   t.true(growth.grownBytes <= bound, `grew by ${growth.grownBytes}, more than ${bound}`)
   if (growth.measured) t.true(growth.grownBytes > 1e6, 'something was measured')
-})
+}
+
+test.serial('clip.classifier builds from them within the memory bound', t => builds(t, 16, folder))
+nightly('and so it does on the embedded model', t => builds(t, 192))
 
 test.serial('769 212 tokens are 328 378 nodes of one trie', async t => {
   const { model: spec, preprocess, tokenizer: family } = await readCheckpoint(folder)

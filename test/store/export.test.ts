@@ -2,6 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { parquetReadObjects } from 'hyparquet'
 import { toLanceDB } from '../../lib/index.js'
@@ -85,6 +86,33 @@ test('to .parquet, read by hyparquet', async t => {
   for (const [i, { id, vector }] of read.entries()) {
     t.is(id, ids[i])
     t.deepEqual(Float32Array.from(vector), rows[i])
+  }
+})
+
+test.serial('a thread of its own writes every kind, and an abort stops it without a trace', async t => {
+  const { store } = await filled(40)
+  const threads: Worker[] = []
+  const seen = (thread: Worker) => threads.push(thread)
+  process.on('worker', seen)
+  try {
+    for (const kind of ['npy', 'arrow', 'parquet']) {
+      await store.export(join(folder, `thread.${kind}`))
+      t.is(threads.length, 1, kind)
+      t.is(threads.pop()!.threadId, -1, 'it is gone when the promise settles')
+      const control = new AbortController()
+      const reason = new Error('enough')
+      const file = join(folder, `stopped.${kind}`)
+      const stopped = store.export(file, { signal: control.signal })
+      process.once('worker', () => control.abort(reason))
+      await t.throwsAsync(stopped, { is: reason })
+      threads.length = 0
+      t.false(
+        (await readdir(folder)).some(name => name.startsWith('stopped.')),
+        kind,
+      )
+    }
+  } finally {
+    process.off('worker', seen)
   }
 })
 

@@ -1,0 +1,38 @@
+// A folder of pictures that can be searched by words, by a picture or by both, and near duplicates in it.
+//
+//   node examples/search.mjs [FOLDER] ["words"]
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { load } from 'clip-native'
+import { exampleFolder, pictureFiles } from './picture-files.mjs'
+
+const [folder = exampleFolder, words = 'an icon of a dog'] = process.argv.slice(2)
+const work = await mkdtemp(join(tmpdir(), 'clip-search-'))
+
+const clip = await load()
+const store = await clip.openStore(join(work, 'store'), { create: true })
+
+// Killed at any moment and started again, it goes on; a second run skips what is there.
+const { added, errors } = await store.add(pictureFiles(folder), { errors: 'collect' })
+console.log(`${added} pictures, ${errors.length} could not be read`)
+const { skipped } = await store.add(pictureFiles(folder))
+console.log(`again: ${skipped} skipped`)
+
+const print = matches => {
+  for (const { id, score } of matches) console.log(`  ${score.toFixed(4)}  ${id}`)
+}
+console.log(`"${words}"`)
+const best = await store.search(words, { topK: 3 })
+print(best)
+console.log('like the first of these, but more like a rocket')
+print(await store.search({ image: best[0].id, text: 'an icon of a rocket', weight: 0.7 }, { topK: 3 }))
+
+for await (const { a, b, score } of store.nearDuplicates({ threshold: 0.95 }))
+  console.log(`nearly the same (${score.toFixed(3)}): ${a}, ${b}`)
+
+await store.export(join(work, 'vectors.npy'))
+console.log(`numpy.load gives ${store.size} x ${store.embedDim}`)
+await store.close()
+await clip.dispose()
+await rm(work, { recursive: true })

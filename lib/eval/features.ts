@@ -1,0 +1,95 @@
+/** Features of a data set's pictures, with no more of its pictures in memory than a window. */
+
+import type { Clip } from '../clip.js'
+import { Embeddings } from '../embeddings.js'
+import { ClipError } from '../errors.js'
+import type { ImageInput, RawPixels } from '../image/input.js'
+import type { Sample } from './dataset.js'
+
+/** Pictures that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
+export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
+
+/** Bytes that a picture holds in memory before it is decoded. */
+export function heldBytes(image: ImageInput): number {
+  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return image.byteLength
+  const { data } = image as Partial<RawPixels>
+  return ArrayBuffer.isView(data) ? data.byteLength : 0
+}
+
+/** Samples in windows; a picture larger than a window has one of its own. */
+export async function* windows<S extends { image: ImageInput }>(
+  samples: AsyncIterable<S>,
+  most = window,
+): AsyncGenerator<S[], void, void> {
+  let part: S[] = []
+  let bytes = 0
+  for await (const sample of samples) {
+    const more = heldBytes(sample.image)
+    if (part.length === most.pictures || (part.length > 0 && bytes + more > most.bytes)) {
+      yield part
+      part = []
+      bytes = 0
+    }
+    part.push(sample)
+    bytes += more
+  }
+  if (part.length > 0) yield part
+}
+
+/** What reports and errors call a sample. */
+export const nameOf = (sample: Sample, i: number) =>
+  sample.name ?? (typeof sample.image === 'string' ? sample.image : `picture ${i}`)
+
+export interface FeatureOptions {
+  output: 'embedding' | 'pooled'
+  /** How many samples there are, at most. */
+  count: number
+  signal: AbortSignal | undefined
+  /** A picture that can't be read: it has no row. Throw to end with it. */
+  failed(name: string, error: ClipError): void
+  progress(done: number): void
+}
+
+/** (n, width) float32 as encodeImage gives it, and the labels of the rows. */
+export async function featuresOfSamples(
+  clip: Clip,
+  samples: AsyncIterable<Sample>,
+  { output, count, signal, failed, progress }: FeatureOptions,
+): Promise<{ images: Embeddings; labels: string[] }> {
+  let data: Float32Array | undefined
+  let width = output === 'embedding' ? clip.info.embedDim : 0
+  const labels: string[] = []
+  let done = 0
+  for await (const part of windows(samples)) {
+    const features = (await clip.encodeImage(
+      part.map(sample => sample.image),
+      { output, errors: 'collect', ...(signal ? { signal } : {}) },
+    )) as Embeddings
+    width = features.shape[1]
+    data ??= new Float32Array(count * width)
+    for (const [i, sample] of part.entries()) {
+      const error = features.errors?.[i]
+      if (error) failed(nameOf(sample, done + i), error)
+      else {
+        data.set(features.row(i), labels.length * width)
+        labels.push(sample.label)
+      }
+    }
+    done += part.length
+    progress(done)
+  }
+  const rows = (data ?? new Float32Array(0)).subarray(0, labels.length * width)
+  return { images: new Embeddings(rows, [labels.length, width] as const), labels }
+}
+
+/** For callers that want every picture: the error of one, with the name it has in its data set. */
+export function refuse(name: string, error: ClipError): never {
+  throw new ClipError(
+    error.code,
+    error.message.includes(name) ? error.message : `${name}: ${error.message}`,
+    {
+      file: error.file ?? name,
+      cause: error,
+    },
+  )
+}

@@ -1,0 +1,90 @@
+/** Compaction: the rows that count, without those that were replaced, as the next generation of a store's files. */
+
+import { randomBytes } from 'node:crypto'
+import { open, rm } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
+import { Slices } from '../slices.js'
+import { damaged, writeError } from './errors.js'
+import { batchRows, type Generation } from './generation.js'
+import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
+import { formatLine } from './log.js'
+import { writeAll } from './writer.js'
+
+/** What a compaction gave back. */
+export interface CompactResult {
+  /** Rows that were replaced and are gone. */
+  removed: number
+  /** Bytes that the folder takes less. */
+  bytes: number
+}
+
+/**
+ * Writes both files and syncs them, then renames a header that names them: before the rename the store is the old one,
+ * after it the new one, and what a kill leaves of the other is removed by the next writer. Returns the new header.
+ */
+export async function writeNextGeneration(
+  folder: string,
+  now: Generation,
+  stillOurs: () => Promise<void>,
+  signal: AbortSignal | undefined,
+  onProgress: ((progress: { done: number; total: number }) => void) | undefined,
+): Promise<{ header: Header; result: CompactResult }> {
+  const { log, rowBytes } = now
+  // Of nobody else: a process that slept until its lock was taken over writes into no file of its successor's.
+  const header: Header = { ...now.header, generation: randomBytes(6).toString('hex') }
+  const next = filesOf(folder, header.generation)
+  const source = await now.open(signal)
+  let kept = 0
+  let lineBytes = 0
+  try {
+    const vectors = await open(next.vectors, 'w')
+    try {
+      const items = await open(next.items, 'w')
+      try {
+        const slices = new Slices()
+        for (let first = 0; first < log.rows; first += batchRows) {
+          const count = Math.min(batchRows, log.rows - first)
+          const rows = await source.vectors.read(first * rowBytes, count * rowBytes)
+          const from = kept
+          const lines: Buffer[] = []
+          for await (const item of log.items(source.items, signal, first, first + count)) {
+            const at = (item.row - first) * rowBytes
+            if (crc32(rows.subarray(at, at + rowBytes)) !== item.crc)
+              throw damaged(
+                now.files.vectors,
+                `row ${item.row}`,
+                `row ${item.row} is damaged: its checksum is another`,
+              )
+            rows.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
+            const { replaces: _, ...rest } = item
+            // Each line a batch of its own: damage before the last one is never taken for a torn end.
+            lines.push(Buffer.from(formatLine({ ...rest, row: kept, first: kept })))
+            kept++
+            if (slices.due()) await slices.pause(signal)
+          }
+          const text = Buffer.concat(lines)
+          await writeAll(vectors, rows.subarray(0, (kept - from) * rowBytes), from * rowBytes)
+          await writeAll(items, text, lineBytes)
+          lineBytes += text.length
+          onProgress?.({ done: first + count, total: log.rows })
+        }
+        await vectors.sync()
+        await items.sync()
+      } finally {
+        await items.close()
+      }
+    } finally {
+      await vectors.close()
+    }
+    await syncFolder(folder)
+    await stillOurs()
+    await writeHeader(folder, header)
+  } catch (error) {
+    for (const file of [next.vectors, next.items]) await rm(file, { force: true }).catch(() => {})
+    throw writeError(error, next.vectors)
+  } finally {
+    await source.close()
+  }
+  const removed = log.rows - kept
+  return { header, result: { removed, bytes: removed * rowBytes + log.bytes - lineBytes } }
+}

@@ -1,0 +1,18 @@
+/**
+ * Embeds pictures again, compacts, and so on until it is killed: `node compact-child.js STORE PICTURE...`. Says when a
+ * compaction begins and when it is done.
+ */
+
+import { utimes } from 'node:fs/promises'
+import { load } from '../../lib/index.js'
+
+const [store, ...pictures] = process.argv.slice(2)
+const clip = await load(undefined, { threads: 1 })
+const open = await clip.openStore(store!)
+for (let turn = Date.now() / 1000; ; turn++) {
+  for (const picture of pictures) await utimes(picture, turn, turn)
+  await open.add(pictures)
+  process.stdout.write('begun\n')
+  await open.compact()
+  process.stdout.write('done\n')
+}
