@@ -142,7 +142,11 @@ if (lacking) {
     t.is(result.backend, 'cuda')
     // The reference has no float16: its float32 is what that should be near.
     const same = dtype === 'float16' ? 'float32' : dtype
-    await using clip: Clip = await load(model || undefined, { device: 'reference', dtype: same })
+    await using clip: Clip = await load(model || undefined, {
+      device: 'reference',
+      dtype: same,
+      towers: ['image'],
+    })
     const side = clip.info.imageSize!
     const inputs = model
       ? Array.from({ length: 8 }, (_, i) => ({
