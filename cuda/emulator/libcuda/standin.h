@@ -144,7 +144,8 @@ size_t usedBytes(CUcontext);
 // Runs with device memory within reach; an access outside is CUDA_ERROR_ILLEGAL_ADDRESS.
 CUresult onDevice(const char* what, const Operation&);
 void checkSlack(const char* after);
-// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the kernel.
+// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the
+// kernel.
 class WithinReach {
  public:
   WithinReach();
