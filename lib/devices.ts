@@ -48,7 +48,10 @@ const gpus = (): GpuInfo[] =>
       ...(reason === '' ? {} : { reason }),
     }))
 
-/** Where a model can run on this machine, and why not elsewhere. Throws ERR_CLIP_BACKEND without a native addon. */
+/**
+ * Where a model can run on this machine, and why not elsewhere. Where NVIDIA's driver is installed the first call opens
+ * it, which can take some tenths of a second. Throws ERR_CLIP_BACKEND without a native addon.
+ */
 export function devices(): DeviceInfo[] {
   const all = binding().backends()
   return (['cpu', 'cuda', 'reference'] as const).map(name => {
