@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises'
 import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { binding, type Dtype, fromNative, version } from '../binding.js'
 import { readCheckpoint } from '../checkpoint/index.js'
 import type { Clip } from '../clip.js'
@@ -222,7 +222,7 @@ export async function selfCheck(options: {
   const differs = kernels.some(k => k.difference)
   // Models refuse a GPU whose kernels differ: there is nothing more to find out.
   const towers = differs ? [] : await checkTowers(model, signal, told)
-  const standIn = process.env.CLIP_NATIVE_LIBCUDA
+  const library = process.env.CLIP_NATIVE_LIBCUDA
   return {
     version,
     node: process.versions.node,
@@ -230,8 +230,8 @@ export async function selfCheck(options: {
     cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
     date: new Date().toISOString(),
     device,
-    ...(standIn ? { standIn } : {}),
-    model: model ?? 'icon-clip (embedded)',
+    ...(library ? { standIn: basename(library) } : {}),
+    model: model === undefined ? 'icon-clip (embedded)' : basename(model), // no names of folders in reports
     kernels,
     towers,
     timings: differs ? [] : await timings(model, seconds, batches, signal, told),

@@ -142,7 +142,11 @@ if (lacking) {
     t.is(result.backend, 'cuda')
     // The reference has no float16: its float32 is what that should be near.
     const same = dtype === 'float16' ? 'float32' : dtype
-    await using clip: Clip = await load(model || undefined, { device: 'reference', dtype: same })
+    await using clip: Clip = await load(model || undefined, {
+      device: 'reference',
+      dtype: same,
+      towers: ['image'],
+    })
     const side = clip.info.imageSize!
     const inputs = model
       ? Array.from({ length: 8 }, (_, i) => ({
@@ -290,6 +294,32 @@ if (lacking) {
         t.is(result.renewed, undefined, 'a new model works')
       },
     )
+
+  const long = all ? test.serial : test.skip
+  long(
+    'gpu-selfcheck reports kernels, towers and timings, says that this is a stand-in, and fails on a difference',
+    async t => {
+      t.timeout(30 * 60_000, 'an emulator')
+      const cli = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
+      const out = join(work, 'gpu-selfcheck.md')
+      const args = [cli, 'gpu-selfcheck', '--model', tiny, '--seconds', '0', '--batches', '1,3', '--out', out]
+      const env = { ...process.env, CLIP_NATIVE_LIBCUDA: standIn, CLIP_NATIVE_CACHE: cache }
+      const { stdout } = await promisify(execFile)(process.execPath, args, { env })
+      t.true(stdout.startsWith(readFileSync(out, 'utf8').trimEnd()))
+      t.regex(stdout, /Stand-in, timings mean nothing/)
+      t.regex(stdout, /32 of 32 compute what the reference does/)
+      t.is(stdout.match(/\| (image|text) \| (float32|bfloat16|float16) \| .* \| yes \| ok \|/g)?.length, 6)
+      t.is(stdout.match(/\| (pictures, pixels ready|texts) \|/g)?.length, 8)
+      const failure = await t.throwsAsync<Error & { code: number; stdout: string }>(
+        promisify(execFile)(process.execPath, args, {
+          env: { ...env, CLIP_STANDIN_SKIP: 'clip_layer_norm' },
+        }),
+      )
+      t.is(failure.code, 1)
+      t.regex(failure.stdout, /31 of 32/)
+      t.regex(failure.stdout, /\| clip_layer_norm \| row 0, column 0: 0 instead of /)
+    },
+  )
 
   test.serial('what no kernel has is said', async t => {
     const odd = join(work, 'odd')

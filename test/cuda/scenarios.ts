@@ -66,7 +66,11 @@ export interface Towers {
 
 async function towers(dtype: Dtype, model: string, batches: readonly number[]): Promise<Towers> {
   const result: Towers = { backend: '', images: {}, texts: {}, made: {}, started: {} }
-  await using clip = await load(model || undefined, { device: 'cuda', dtype })
+  await using clip = await load(model || undefined, {
+    device: 'cuda',
+    dtype,
+    ...(model.includes('resnet') ? { towers: ['image'] } : {}),
+  })
   result.backend = clip.info.backend
   const side = clip.info.imageSize ?? 0
   const inputs = model ? Array.from({ length: 8 }, (_, i) => picture(i + 1, side)) : examples
