@@ -148,6 +148,14 @@ void detach(Napi::Env env, const Napi::Value& value) {
     napi_detach_arraybuffer(env, buffer);
 }
 
+// False once somebody ends this environment (worker.terminate, process.exit in a worker): its event loop may
+// still deliver, but napi_detach_arraybuffer would then end the whole process, because Node takes V8's
+// refusal for a fault. Asked by a call that does nothing, but begins like those that run JavaScript.
+bool canRunJs(Napi::Env env) {
+  napi_value ignored;
+  return napi_coerce_to_bool(env, env.Undefined(), &ignored) == napi_ok;
+}
+
 }  // namespace
 
 // Statuses are ignored on purpose: they only fail when the environment can't run JavaScript any more.
@@ -157,6 +165,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   // A JavaScript exception may be raised below; the entry must be gone whatever happens.
   Pending entry = std::move(at->second);
   withdraw(ticket);
+  if (!canRunJs(env_)) return;  // nobody is left to be answered
   for (const auto& array : entry.spend) detach(env_, array.Value());
   if (!entry.deferred) return;  // cancelled before
   try {
