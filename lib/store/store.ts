@@ -100,7 +100,6 @@ export class Store implements AsyncDisposable {
   /**
    * Embeds pictures and appends them, 64 at a time: a batch is on the disk before it is reported, and a kill at any
    * moment loses nothing that was. Call it again with the same pictures to go on.
-   *
    * An item that is there is skipped; a file whose size or time of modification has changed is embedded again and takes
    * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
    * store it waits.

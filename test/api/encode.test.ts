@@ -12,7 +12,7 @@ test.after.always(() => clip.dispose())
 const file = pictures[0]!
 
 test('info says what the embedded model is', t => {
-  const { device, backend, threads, fingerprint, logitScale, ...rest } = clip.info
+  const { device, backend, threads, fingerprint, logitScale, weightBytes, ...rest } = clip.info
   t.deepEqual(rest, {
     embedDim: 192,
     imageSize: 72,
@@ -25,6 +25,7 @@ test('info says what the embedded model is', t => {
   t.regex(backend, /^(avx512|avx2|neon|reference)/)
   t.true(threads >= 1)
   t.true(logitScale > 1)
+  t.true(weightBytes > 0 && weightBytes % 64 === 0)
   t.regex(fingerprint, /^[0-9a-f]{16,}$/)
 })
 
