@@ -32,6 +32,7 @@ struct Float32 {
 
 // Weights that float16 holds exactly, as those of OpenAI's checkpoints: the float32 sums of half the bytes.
 struct Float16AsFloat32 : Float32 {
+  static constexpr int rows = kWidenedRows;
   static CLIP_INLINE F weight(Index<0>, const char* w) {
     return loadFloat16(reinterpret_cast<const uint16_t*>(w));
   }

@@ -6,6 +6,7 @@ using F = __m256;
 using I = __m256i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;               // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
+constexpr int kWidenedRows = 6;            // of Float16AsFloat32
 constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: one register for what is being shifted
 constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 12 sums + a row + a query
 

@@ -6,6 +6,7 @@ using F = __m512;
 using I = __m512i;  // 32-bit lanes unless said otherwise
 constexpr int kLanes = 16;
 constexpr int kTileRows = 14;              // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
+constexpr int kWidenedRows = 14;           // of Float16AsFloat32
 constexpr int kShiftedRows = 10;           // of Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
 constexpr int kQueries = 3, kClasses = 2;  // of a tile of cosines: 24 sums + 2 rows + 3 queries
 
