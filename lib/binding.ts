@@ -9,10 +9,9 @@ import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
 import type { NativeLoadOptions } from './native-load.js'
-import type { NativeMeasure } from './native-measure.js'
+import type { NativeMeasure, OpTimes } from './native-measure.js'
 
-export type { OpTimes } from './native-measure.js'
-export type { NativeLoadOptions, NativeMeasure }
+export type { NativeLoadOptions, NativeMeasure, OpTimes }
 
 /** What a model computes in: float16 on CUDA only. */
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'

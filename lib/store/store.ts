@@ -9,7 +9,7 @@ import { cosineTopK } from '../kernels/cosine.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
 import { kernelBackend } from '../similarity.js'
-import { type AddResult, addAll, type StoreInput } from './add.js'
+import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
 import { createStore } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
@@ -387,15 +387,4 @@ export class Store implements AsyncDisposable {
       await files.close()
     }
   }
-}
-
-function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<StoreInput> {
-  const one = typeof images === 'string' || images instanceof URL
-  if (one) return [images]
-  if (images !== null && typeof images === 'object') {
-    if (Symbol.iterator in images || Symbol.asyncIterator in images)
-      return images as Iterable<StoreInput> | AsyncIterable<StoreInput>
-    if ('id' in images) return [images as StoreInput]
-  }
-  throw argumentError('images', 'be paths or { id, image }, one, an array or an iterable of them', images)
 }

@@ -12,7 +12,8 @@ test.after.always(() => clip.dispose())
 const file = pictures[0]!
 
 test('info says what the embedded model is', t => {
-  const { device, backend, threads, fingerprint, logitScale, ...rest } = clip.info
+  const { device, backend, threads, fingerprint, logitScale, weightBytes, ...rest } = clip.info
+  t.true(weightBytes > 5e6 && weightBytes < 50e6, `${weightBytes}`)
   t.deepEqual(rest, {
     embedDim: 192,
     imageSize: 72,
