@@ -83,8 +83,7 @@ function tensorsOf(m: ModelShape, weights: WeightBits): RandomTensor[] {
 function toFloat16s(values: Float32Array): void {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length)
   for (let i = 0; i < values.length; i++) {
-    if (Math.abs(values[i]!) < 2 ** -14)
-      values[i] = Math.round(values[i]! * 2 ** 24) / 2 ** 24
+    if (Math.abs(values[i]!) < 2 ** -14) values[i] = Math.round(values[i]! * 2 ** 24) / 2 ** 24
     else bits[i] = (bits[i]! + 0xfff + ((bits[i]! >> 13) & 1)) & ~0x1fff
   }
 }
