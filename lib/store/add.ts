@@ -79,6 +79,18 @@ function checkInput(input: StoreInput, index: number): { id: string; image: Imag
   return { id: checkId(id, `${field}.id`), image: image as ImageInput }
 }
 
+/** What `add` was given, as something to go through. */
+export function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<StoreInput> {
+  const one = typeof images === 'string' || images instanceof URL
+  if (one) return [images]
+  if (images !== null && typeof images === 'object') {
+    if (Symbol.iterator in images || Symbol.asyncIterator in images)
+      return images as Iterable<StoreInput> | AsyncIterable<StoreInput>
+    if ('id' in images) return [images as StoreInput]
+  }
+  throw argumentError('images', 'be paths or { id, image }, one, an array or an iterable of them', images)
+}
+
 export interface AddCall {
   loaded: Loaded
   known: Known

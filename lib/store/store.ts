@@ -9,7 +9,7 @@ import { cosineTopK } from '../kernels/cosine.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
 import { kernelBackend } from '../similarity.js'
-import { type AddResult, addAll, type StoreInput } from './add.js'
+import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
 import { createStore } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
@@ -100,6 +100,7 @@ export class Store implements AsyncDisposable {
   /**
    * Embeds pictures and appends them, 64 at a time: a batch is on the disk before it is reported, and a kill at any
    * moment loses nothing that was. Call it again with the same pictures to go on.
+   *
    * An item that is there is skipped; a file whose size or time of modification has changed is embedded again and takes
    * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
    * store it waits.
@@ -386,15 +387,4 @@ export class Store implements AsyncDisposable {
       await files.close()
     }
   }
-}
-
-function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<StoreInput> {
-  const one = typeof images === 'string' || images instanceof URL
-  if (one) return [images]
-  if (images !== null && typeof images === 'object') {
-    if (Symbol.iterator in images || Symbol.asyncIterator in images)
-      return images as Iterable<StoreInput> | AsyncIterable<StoreInput>
-    if ('id' in images) return [images as StoreInput]
-  }
-  throw argumentError('images', 'be paths or { id, image }, one, an array or an iterable of them', images)
 }

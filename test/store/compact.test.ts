@@ -1,10 +1,11 @@
 /** Compaction: rows that were replaced go, everything else stays as it was, whatever happens meanwhile. */
 
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import type { Store, StoreDtype } from '../../lib/index.js'
@@ -100,6 +101,16 @@ test('what a compaction that was killed leaves is nobody’s, and the next write
   await using again = await clip.openStore(store.folder)
   t.deepEqual(await content(again), before)
   await again.compact()
+  t.is((await namesIn(store)).length, 3)
+})
+
+test('on the command line; a store that was open meanwhile follows', async t => {
+  const { store } = await withReplaced()
+  const before = await content(store)
+  const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
+  const { stdout } = await promisify(execFile)(process.execPath, [main, 'compact', store.folder, '--json'])
+  t.like(JSON.parse(stdout), { size: 40, removed: 6 })
+  t.deepEqual(await content(store), before)
   t.is((await namesIn(store)).length, 3)
 })
 
