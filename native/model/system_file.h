@@ -40,7 +40,8 @@ class SystemFile {
   int fd_ = -1;
 };
 
-// `path` with an ending that another thread or process will hardly choose: SystemFile::create tells when it did.
+// `path` with an ending that another thread or process will hardly choose: SystemFile::create tells when it
+// did.
 std::string nameBeside(const std::string& path);
 // False with errno set. `to` is replaced in one step.
 bool renameFile(const std::string& from, const std::string& to);
