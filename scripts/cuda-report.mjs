@@ -1,16 +1,19 @@
 // npm run cuda:report: what the toolchain says of the CUDA kernels without a GPU, as Markdown. Per kernel and
-// architecture: registers, spills, stack, shared memory, blocks per multiprocessor; and the time that arithmetic
-// and memory allow for named shapes on named GPUs. Nothing of it is measured on a GPU.
+// architecture: registers, spills, stack, shared memory, occupancy, tensor-core instructions of the machine code in
+// cuda/images; and the time that arithmetic and memory allow for named shapes on named GPUs. Nothing of it is
+// measured on a GPU. Needs nvcc with ptxas, and xz.
 //
 //   node scripts/cuda-report.mjs [--check] [--arch 80,90] [--out FILE]
 //
-//   --check   only compare with cuda/limits.json: status 1 where a kernel spills, has a stack frame or needs more
-//             registers than it says, or is not in it
-//   --arch    default 80,90,100,120
+//   --check   only compare with cuda/limits.json: status 1 where a kernel spills, has a stack frame, needs more
+//             registers than it says or has fewer tensor-core instructions, or is not in it
+//   --arch    which ptxas compiles for; default 80,90,100,120
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildPtx, fail, root, run, units } from './cuda-compile.mjs'
+import { ptxTensorInstructions, tensorInstructions } from './cuda-machine-code.mjs'
+import { roofline } from './cuda-roofline.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +23,7 @@ const { values } = parseArgs({
   },
 })
 const architectures = values.arch.split(',')
+const listed = list => list.map(arch => `sm_${arch}`).join(', ')
 const folder = buildPtx()
 
 // What ptxas -v says: kernel -> architecture -> numbers.
@@ -58,88 +62,91 @@ for (const [name, { on }] of kernels) {
 }
 for (const name of Object.keys(limits.registers))
   if (!kernels.has(name)) complaints.push(`cuda/limits.json names ${name}, which does not exist`)
+
+// Of what the addon carries, which cuda:build --check compares with the sources; all its architectures.
+const hmma = tensorInstructions()
+const mma = ptxTensorInstructions()
+for (const name of kernels.keys()) {
+  const least = limits.hmma[name] ?? 0
+  if (!hmma.has(name)) complaints.push(`${name} is not in cuda/images`)
+  for (const [arch, count] of Object.entries(hmma.get(name) ?? {})) {
+    const where = `${name} on sm_${arch}: ${count} HMMA instructions`
+    if (count < least) complaints.push(`${where}, at least ${least} expected`)
+    if (count > 0 && least === 0) complaints.push(`${where}, none in cuda/limits.json`)
+    if (count < mma.get(name)) complaints.push(`${where}, but ${mma.get(name)} mma.sync in its PTX`)
+  }
+}
+for (const name of Object.keys(limits.hmma))
+  if (!kernels.has(name)) complaints.push(`cuda/limits.json names ${name}, which does not exist`)
 if (kernels.size > limits.kernels) complaints.push(`${kernels.size} kernels, limit ${limits.kernels}`)
 if (values.check) {
   for (const complaint of complaints) console.error(complaint)
-  console.log(
-    `${kernels.size} kernels on ${architectures.map(arch => `sm_${arch}`).join(', ')}: ${complaints.length} complaints`,
-  )
+  console.log(`${kernels.size} kernels on ${listed(architectures)}: ${complaints.length} complaints`)
   process.exit(complaints.length > 0 ? 1 : 0)
 }
 
 // Shared memory per launch, from the headers: kernels without an entry have next to none.
 const shared = name => limits.shared[name] ?? 64
 
-// Blocks per multiprocessor: registers go to warps in pieces of 256, shared memory in KB with 1 KB per block.
+// Blocks on a multiprocessor: registers go to warps in pieces of 256, shared memory in KB with 1 KB per block.
 const machines = {
   80: { name: 'A100', shared: 164, warps: 64 },
   90: { name: 'H100', shared: 228, warps: 64 },
   100: { name: 'B200', shared: 228, warps: 64 },
   120: { name: 'RTX 5090', shared: 100, warps: 48 },
 }
-function blocks(name, arch) {
+function occupancy(name, arch) {
   const { threads, on } = kernels.get(name)
+  const { name: gpu, shared: most, warps: mostWarps } = machines[arch]
   const warps = threads / 32
   const perWarp = Math.ceil((on[arch].registers * 32) / 256) * 256
   const byRegisters = Math.floor(Math.floor(65536 / perWarp) / warps)
-  const byShared = Math.floor(machines[arch].shared / (Math.ceil(shared(name) / 1024) + 1))
-  return Math.min(byRegisters, byShared, Math.floor(machines[arch].warps / warps), 32)
+  const byShared = Math.floor(most / (Math.ceil(shared(name) / 1024) + 1))
+  const blocks = Math.min(byRegisters, byShared, Math.floor(mostWarps / warps), 32)
+  return `${gpu} ${blocks} (${Math.round((100 * blocks * warps) / mostWarps)} %)`
 }
 
-const lines = []
-lines.push('# The CUDA kernels without a GPU', '')
-lines.push(`${kernels.size} kernels. From \`ptxas -v\` of one PTX; nothing here was measured on a GPU.`, '')
-lines.push(
-  `Spills, stack and limits: ${complaints.length === 0 ? 'no spills and no stack in any kernel on any architecture; all within cuda/limits.json' : complaints.join('; ')}.`,
+// One number where all are the same.
+const numbers = list => (new Set(list).size === 1 ? `${list[0]}` : list.join(', '))
+const sameAsPtx = [...hmma].every(([name, on]) => Object.values(on).every(count => count === mma.get(name)))
+
+const inImages = Object.keys([...hmma.values()][0])
+
+const lines = [
+  '# The CUDA kernels without a GPU',
   '',
-)
-lines.push(
-  `| kernel | threads | shared bytes | registers on ${architectures.map(a => `sm_${a}`).join(', ')} | blocks per multiprocessor, calculated |`,
-  '|---|---|---|---|---|',
-)
+  `${kernels.size} kernels, as \`npm run cuda:report\` writes of them. Nothing here was measured on a GPU.`,
+  '',
+  `Limits: ${complaints.length === 0 ? 'no spills and no stack in any kernel on any architecture; all within cuda/limits.json' : complaints.join('; ')}.`,
+  '',
+  `- Registers, spills and stack are what \`ptxas -v\` says, on ${listed(architectures)}; shared memory is that of a launch.`,
+  '- Blocks on a multiprocessor, and of its warps the share that they are, are calculated of these.',
+  `- HMMA are the tensor-core instructions in the machine code of \`cuda/images\`, on ${listed(inImages)};`,
+  `  one number where it is the same on all. ${sameAsPtx ? 'In every kernel they are as many as `mma.sync` in its PTX.' : ''}`.trimEnd(),
+  '- Bank conflicts have no column: the emulator counts those of `ldmatrix`, and tests hold them at none for',
+  '  `clip_attention_bfloat16_64`, `clip_linear_bfloat16_skinny` and `clip_linear_bfloat16_square`; it gives no number',
+  '  for the others, nor for other accesses to shared memory.',
+  '',
+  '| kernel | threads | shared bytes | registers | spilled bytes | stack bytes | HMMA | blocks on a multiprocessor, calculated |',
+  '|---|---|---|---|---|---|---|---|',
+]
 for (const name of [...kernels.keys()].sort()) {
   const { threads, on } = kernels.get(name)
-  lines.push(
-    `| ${name} | ${threads} | ${shared(name)} | ${architectures.map(a => on[a].registers).join(', ')} | ${architectures
-      .filter(a => machines[a])
-      .map(a => `${machines[a].name} ${blocks(name, a)}`)
-      .join(', ')} |`,
-  )
+  const of = key => architectures.map(arch => on[arch][key])
+  const blocks = architectures.filter(arch => machines[arch]).map(arch => occupancy(name, arch))
+  const cells = [
+    name,
+    threads,
+    shared(name),
+    of('registers').join(', '),
+    numbers(of('spills')),
+    numbers(of('stack')),
+    numbers(Object.values(hmma.get(name) ?? {})),
+    blocks.join(', '),
+  ]
+  lines.push(`| ${cells.join(' | ')} |`)
 }
-
-// Shapes of a forward pass; weights 16-bit and read once, activations written and read once.
-const gpus = [
-  { name: 'A100', flops: 312e12, bytes: 2.04e12 },
-  { name: 'H100', flops: 989e12, bytes: 3.35e12 },
-  { name: 'RTX 4090', flops: 165.2e12, bytes: 1.008e12 },
-  { name: 'RTX 5090', flops: 209.5e12, bytes: 1.792e12 },
-]
-const products = [
-  ['ViT-B/32 fc1', 50, 768, 3072],
-  ['ViT-B/32 fc2', 50, 3072, 768],
-  ['ViT-B/32 qkv', 50, 768, 2304],
-  ['ViT-L/14 fc1', 257, 1024, 4096],
-  ['text B fc1, 77 tokens', 77, 512, 2048],
-]
-lines.push('', '## What arithmetic and memory allow', '')
-lines.push(
-  'Calculated from datasheets: the longer of FLOPs / peak and bytes / bandwidth. A kernel takes longer.',
-  '',
-)
-lines.push(
-  `| product | batch | GFLOP | MB | ${gpus.map(gpu => `${gpu.name}, us`).join(' | ')} |`,
-  `|---|---|---|---|${gpus.map(() => '---').join('|')}|`,
-)
-for (const [name, tokens, input, output] of products)
-  for (const batch of [1, 64]) {
-    const rows = tokens * batch
-    const flops = 2 * rows * input * output
-    const bytes = 2 * (input * output + rows * (input + output))
-    const times = gpus.map(gpu => (Math.max(flops / gpu.flops, bytes / gpu.bytes) * 1e6).toFixed(1))
-    lines.push(
-      `| ${name} | ${batch} | ${(flops / 1e9).toFixed(3)} | ${(bytes / 1e6).toFixed(2)} | ${times.join(' | ')} |`,
-    )
-  }
-const text = `${lines.join('\n')}\n`
+lines.push('', ...roofline())
+const text = `${lines.join('\n').trimEnd()}\n`
 if (values.out) writeFileSync(values.out, text)
 else process.stdout.write(text)
