@@ -7,10 +7,10 @@
 
 #include "binding/convert.h"
 #include "binding/job.h"
+#include "binding/kernel_call.h"
 #include "binding/surface.h"
 #include "cpu/context.h"
 #include "cpu/peak.h"
-#include "held.h"
 #include "profile.h"
 
 namespace clip::binding {
@@ -82,10 +82,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   const Dtype stored = float16 && dtype == Dtype::float32 ? Dtype::float16 : dtype;
   const int threads = a.integer("threads", 1, kMaxThreads), copies = a.integer("copies", 1, 1024);
   const Elements<float> times = a.typed<float>("times");
-  const Backend* const named = a.has("backend") ? findBackend(a.string("backend")) : &hostBackend();
-  if (!named || !named->plainMemory || !named->available(nullptr))
-    throw Error{"ERR_CLIP_BACKEND", "This machine has no such backend", {}, "backend"};
-  const Backend& backend = *named;
+  const Backend& backend = chosenBackend(a);
   if (!backend.runs(dtype) || (float16 && !backend.float16Weights))
     throw Error{"ERR_CLIP_DTYPE", std::string(backend.name) + " does not run this dtype", {}, "dtype"};
   Environment::Call call;

@@ -28,7 +28,9 @@ constexpr int kRowBlock = 168;
 constexpr int kStepBlock = 768;
 constexpr int kStepBytes = kCols * 4;
 template <class T>
-constexpr int stepBytes = __is_same(T, Float16AsFloat32) ? kStepBytes / 2 : kStepBytes;  // of packed weights
+constexpr bool widens = __is_same(T, Float16AsFloat32);
+template <class T>
+constexpr int stepBytes = widens<T> ? kStepBytes / 2 : kStepBytes;  // of packed weights
 // From this number of tiles on, float16 weights are widened once for all of them, into the second-level
 // cache.
 constexpr int kWidenedTiles = 3;
@@ -223,8 +225,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
                  [[maybe_unused]] float* widened = nullptr) {
   const int steps = (l.in + T::group - 1) / T::group, tiles = (rows + T::rows - 1) / T::rows;
   const int blocks = steps < 1 ? 1 : (steps + kStepBlock - 1) / kStepBlock;
-  constexpr int kAll =
-      stepBytes<T> * 2 / 64 > 0 ? stepBytes<T> * 2 / 64 : 1;  // cache lines of weights per two steps
+  constexpr int kAll = stepBytes<T> * 2 / 64;  // cache lines of weights per two steps
   const int ahead = rows <= 2 ? 0 : tiles <= 2 ? kAll : 1;
   alignas(64) typename T::Sum part[(kRowBlock + T::rows) * 2];
   for (int p = p0; p < p1; p++) {
@@ -234,7 +235,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
           b + 1 == blocks ? l.in % T::group * (4 / T::group) : 0;  // bytes of the last step, 0: all
       const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * stepBytes<T>;
       const char* const after = w + size_t(n) * stepBytes<T>;
-      if constexpr (__is_same(T, Float16AsFloat32))
+      if constexpr (widens<T>)
         if (widened) {
           widenPanel(w, n, widened);
           w = reinterpret_cast<const char*>(widened);
@@ -243,7 +244,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
         const int height = (r0 + rows - r) / (tiles - t);
         const int lines = t < kAll ? ahead : 0;
         Tile<T> f = tileFor<T, kAll>(height, lines);
-        if constexpr (__is_same(T, Float16AsFloat32))
+        if constexpr (widens<T>)
           if (widened) f = tileFor<Float32, kStepBytes * 2 / 64>(height, lines);
         typename T::Sum* sums = part + (r - r0) * 2;
         const char* next = after + size_t(t) * (n / 2) * lines * 64;
@@ -289,7 +290,7 @@ void linearOf(Context& context, const Linear& l) {
   share(context, panelChunks * rowChunks, double(l.rows) * l.in * l.out, [&](int, int worker) {
     const int chunk = runs.take(worker);
     float* widened = nullptr;
-    if constexpr (__is_same(T, Float16AsFloat32))
+    if constexpr (widens<T>)
       if ((least(l.rows, kRowBlock) + T::rows - 1) / T::rows >= kWidenedTiles)
         widened = static_cast<float*>(context.memory(worker, kStepBlock * kStepBytes));
     const int p = chunk % panelChunks, q = chunk / panelChunks;

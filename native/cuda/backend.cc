@@ -1,6 +1,7 @@
 #include "cuda/table.h"
 
 #include "context.h"
+#include "linear.h"
 #include "memory.h"
 #include "ops.h"
 #include "pack.h"
@@ -65,7 +66,7 @@ const Backend cudaBackend{
     .upload = upload,
     .download = download,
     .packRows = kPackRows,
-    .packedSize = packedSize,
+    .packedSize = linearPackedSize,
     .pack = pack,
     .bucket = bucket,
     .begin = begin,

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "check_support.h"
+#include "cuda/table.h"
 #include "half.h"
 #include "pack.h"
 
@@ -39,9 +40,7 @@ Values absolute(Values values) {
   return values;
 }
 
-double epsilon(Dtype dtype) {
-  return dtype == Dtype::float32 ? 0x1p-24 : dtype == Dtype::bfloat16 ? 0x1p-8 : 0x1p-11;
-}
+double epsilon(Dtype dtype) { return cudaBackend.epsilon(dtype); }
 
 Device::Device(Stream& stream) : stream_(stream), memory_(stream.module(), kMemory) {}
 
@@ -92,7 +91,7 @@ Activations Device::matrix(const Values& values, Dtype dtype) {
 }
 
 void* Device::weight(const Values& w, Dtype dtype) {
-  void* const place = take(packedSize(dtype, w.cols, w.rows));
+  void* const place = take(linearPackedSize(dtype, w.cols, w.rows));
   stream_.sync();  // pack does not know the stream, on which the memory was cleared
   pack({.dst = place,
         .rows = w.data.data(),

@@ -25,8 +25,6 @@ constexpr float kLargestFloat16 = 65504;
 
 }  // namespace
 
-size_t packedSize(Dtype dtype, int in, int out) { return linearPackedSize(dtype, in, out); }
-
 void pack(const Pack& p) {
   const size_t rows = static_cast<size_t>(p.rowCount), in = static_cast<size_t>(p.in),
                first = static_cast<size_t>(p.firstRow);

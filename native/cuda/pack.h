@@ -5,7 +5,6 @@
 namespace clip::cuda {
 
 constexpr int kPackRows = 64;
-size_t packedSize(Dtype, int in, int out);
 // Throws ERR_CLIP_DTYPE for a number that float16 has not.
 void pack(const Pack&);
 

@@ -76,7 +76,7 @@ class WeightPacker {
   bool filling_ = false;
   size_t used_ = 0;
   std::string float16_;
-  size_t float16Next_ = 0;  // in a round that reads no weights
+  size_t float16Next_ = 0;  // the next matrix's
   std::vector<std::unique_ptr<SourceFile>> files_;
   uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
   std::vector<std::vector<float>> scratch_;  // per worker: rows as float32
