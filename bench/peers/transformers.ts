@@ -1,6 +1,6 @@
 /** Ours against transformers.js, as its users call it: a file's name or a string in, an embedding out. */
 
-import { copyFile, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openaiVocabulary } from '../../lib/tokenizer/vocabulary.js'
 import { model } from '../cases.js'
@@ -108,10 +108,6 @@ export async function transformersRows(
 ): Promise<Row[]> {
   const checkpoint = await randomModel(model('ViT-B/32'))
   const folder = await transformersFolder(checkpoint)
-  const config = JSON.parse(await readFile(join(folder, 'preprocessor_config.json'), 'utf8')) as {
-    size: unknown
-  }
-  if (!config.size) throw new Error('no preprocessor_config.json')
   const file = { kind: 'file' as const, file: await picture(1280, 853) }
   const texts = { kind: 'text' as const, texts: captions.slice(0, 1), ids: [], length: 0 }
   const entries: Entry[] = (['image', 'text'] as const).flatMap(tower => {

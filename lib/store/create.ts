@@ -7,7 +7,7 @@ import { ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
 import { statPath } from '../regular-file.js'
 import { damaged, faultOf, writeError } from './errors.js'
-import { filesOf, type Header, readHeader, type StoreDtype, writeHeader } from './header.js'
+import { filesOf, type Header, readHeader, rowsFile, type StoreDtype, writeHeader } from './header.js'
 
 /** What is in its header. Of two who make the same store at once, one does. */
 export async function createStore(
@@ -20,8 +20,7 @@ export async function createStore(
   const { lock, header } = filesOf(folder)
   try {
     await mkdir(folder, { recursive: true })
-    const ours = (name: string) =>
-      /^(lock(\.takeover)?|store\.json.*|vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/.test(name)
+    const ours = (name: string) => rowsFile.test(name) || /^(lock(\.takeover)?|store\.json.*)$/.test(name)
     const other = (await readdir(folder)).find(name => !ours(name))
     if (other !== undefined)
       throw new ClipError(
@@ -33,7 +32,7 @@ export async function createStore(
       const there = await readHeader(folder, signal)
       if (there) return there
       // Without a header what lies there is nobody's or a store's that lost it.
-      const rows = (await readdir(folder)).filter(name => /^(vectors|items)/.test(name))
+      const rows = (await readdir(folder)).filter(name => rowsFile.test(name))
       for (const file of rows.map(name => join(folder, name))) {
         const bytes = (await statPath(file, faultOf(file, 'rows')))?.size ?? 0
         if (bytes > 0)

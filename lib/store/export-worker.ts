@@ -15,6 +15,7 @@ import type { ExportEnd, ExportJob } from './export.js'
 import { Generation, type OpenFiles } from './generation.js'
 import { readHeader } from './header.js'
 import type { StoreBatch } from './types.js'
+import { writeAll } from './writer.js'
 
 type Batches = AsyncGenerator<StoreBatch, void, void>
 
@@ -49,12 +50,7 @@ async function written(
   try {
     handle = await open(beside, 'wx')
     const file = handle
-    await body(async (data, position) => {
-      for (let done = 0; done < data.byteLength; ) {
-        const at = position === undefined ? null : position + done
-        done += (await file.write(data, done, data.byteLength - done, at)).bytesWritten
-      }
-    })
+    await body((data, position) => writeAll(file, data, position))
     await handle.sync()
     await handle.close()
     handle = undefined

@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib'
 import { Embeddings } from '../embeddings.js'
 import { RegularFile } from '../regular-file.js'
 import { damaged, faultOf } from './errors.js'
-import { filesOf, type Header } from './header.js'
+import { filesOf, type Header, rowsFile } from './header.js'
 import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
 import { bytesOf, readRows } from './vectors.js'
@@ -106,10 +106,10 @@ export class Generation {
 /** Removes what other generations and killed writers left. For whoever holds the lock. */
 export async function removeLeftovers(folder: string, header: Header): Promise<void> {
   const { vectors, items } = filesOf(folder, header.generation)
-  const ours = /^(vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log|store\.json\.[0-9a-f]+\.part)$/
+  const ours = (name: string) => rowsFile.test(name) || /^store\.json\.[0-9a-f]+\.part$/.test(name)
   for (const name of await readdir(folder)) {
     const path = join(folder, name)
     // Where a system keeps a file that somebody reads, the next writer removes it.
-    if (ours.test(name) && path !== vectors && path !== items) await rm(path, { force: true }).catch(() => {})
+    if (ours(name) && path !== vectors && path !== items) await rm(path, { force: true }).catch(() => {})
   }
 }

@@ -23,6 +23,9 @@ const format = 'clip-native/store'
 const largest = 65536
 export const dtypes: readonly StoreDtype[] = ['float32', 'bfloat16', 'int8']
 
+/** Names of files with rows, of any generation. */
+export const rowsFile = /^(vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/
+
 /** The files of a store. */
 export const filesOf = (folder: string, generation = '') => ({
   header: join(folder, 'store.json'),

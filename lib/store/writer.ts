@@ -11,9 +11,12 @@ import { bytesOf, narrow } from './vectors.js'
 /** What a row is called, and which file it was made from. */
 export type NewItem = Pick<Item, 'id' | 'size' | 'mtimeMs' | 'replaces'>
 
-export async function writeAll(handle: FileHandle, data: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < data.byteLength; )
-    done += (await handle.write(data, done, data.byteLength - done, position + done)).bytesWritten
+/** All of `data`, at `position` or behind what was written last. */
+export async function writeAll(handle: FileHandle, data: Uint8Array, position?: number): Promise<void> {
+  for (let done = 0; done < data.byteLength; ) {
+    const at = position === undefined ? null : position + done
+    done += (await handle.write(data, done, data.byteLength - done, at)).bytesWritten
+  }
 }
 
 export class Writer {
