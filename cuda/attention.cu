@@ -16,14 +16,19 @@ namespace {
 template <class T, int D>
 struct Attend {
   static constexpr int kThreads = 128;
-  static constexpr int kTile = attention::keyTile(D), kChunks = D / 8, kPitch = attention::rowChunks(D) * 16;
+  static constexpr int kTile = attention::keyTile(D), kChunks = D / 8, kPitch = D * 2;
   static constexpr int kSteps16 = D / 16, kStep8 = D / 8 % 2;  // of the head dimension, for S
   static constexpr int kParts = (D + 15) / 16;                 // of the head dimension, for O'
   static constexpr uint32_t kKeys = kGroupQueries * kPitch, kValues = kKeys + 2 * kTile * kPitch;
 
-  // Byte offset of chunk c of row r: ldmatrix meets no bank twice.
+  // Byte offset of chunk c of row r: neither eight rows of a chunk (ldmatrix) nor eight chunks behind each
+  // other (cp.async, rows that leave) meet a bank twice. Rows of an odd number of chunks do so by themselves.
   static __device__ __forceinline__ uint32_t at(int r, int c) {
-    if constexpr (kChunks % 8 == 0) c ^= r & 7;
+    static_assert(kChunks % 8 == 0 || kChunks % 4 == 2 || kChunks % 2 == 1);
+    if constexpr (kChunks % 8 == 0)
+      c ^= r & 7;
+    else if constexpr (kChunks % 2 == 0)
+      c ^= r >> 2 & 1;
     return static_cast<uint32_t>(r * kPitch + c * 16);
   }
 

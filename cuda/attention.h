@@ -42,7 +42,7 @@ constexpr int attentionGroupBound(const Attention& a, int sequences) {
 
 constexpr Launch attentionGroupsLaunch() { return {"clip_attention_groups", 1, 1, 1, 256, 8 * 4 + 4}; }
 
-// The instance for a head dimension; 0 if there is none.
+// The instance of a 16-bit type for a head dimension; 0 if there is none.
 constexpr int attentionInstance(int dim) {
   if (dim % 8) return 0;
   for (const int d : {64, 80, 88, 104, 128})
@@ -53,18 +53,23 @@ constexpr int attentionInstance(int dim) {
 namespace attention {
 // Keys per tile of shared memory and per step of the online softmax.
 constexpr int keyTile(int d) { return d == 64 ? 64 : 32; }
-// Chunks of 16 bytes per row of shared memory: odd, or swizzled.
-constexpr int rowChunks(int d) { return d / 8 % 8 == 0 || d / 8 % 2 ? d / 8 : d / 8 + 1; }
+// Rows of shared memory lie one behind the other, their chunks of 16 bytes swizzled (Attend::at).
 constexpr uint32_t sharedBytes(int d) {
-  return static_cast<uint32_t>((kGroupQueries + 4 * keyTile(d)) * rowChunks(d) * 16);
+  return static_cast<uint32_t>((kGroupQueries + 4 * keyTile(d)) * d * 2);
 }
 }  // namespace attention
 
-// groups: attentionGroupBound. {} if no instance has this head dimension.
+constexpr int kMostFloat32Dim = 256;
+// Whether there is a kernel for heads of this dimension in this type.
+constexpr bool attentionRuns(Dtype dtype, int dim) {
+  return dtype == Dtype::float32 ? dim <= kMostFloat32Dim : attentionInstance(dim) != 0;
+}
+
+// groups: attentionGroupBound. {} unless attentionRuns.
 constexpr Launch attentionLaunch(const Attention& a, int groups) {
   const auto x = static_cast<unsigned>(groups), heads = static_cast<unsigned>(a.heads);
   if (a.q.dtype == Dtype::float32)
-    return a.dim <= 256 ? Launch{"clip_attention_float32", x, heads, 1, 128, 0} : Launch{};
+    return a.dim <= kMostFloat32Dim ? Launch{"clip_attention_float32", x, heads, 1, 128, 0} : Launch{};
   const bool b = a.q.dtype == Dtype::bfloat16;
   const int d = attentionInstance(a.dim);
   const char* name = nullptr;

@@ -49,19 +49,19 @@ __device__ __forceinline__ void finishPair(const Linear& l, int row, int o, floa
 // whose warps write whole rows, instead of a copy of it for every sum of a thread.
 template <int kColumns>
 struct SumTile {
-  // Fragments of 8 rows by 8 columns meet no bank twice.
+  // Pairs of numbers: half a warp stores 4 rows of 8 columns at once, which meet no bank twice.
   static __device__ __forceinline__ int at(int r, int c) { return r * kColumns + (c ^ (r & 3) << 3); }
-  static __device__ __forceinline__ void put(SharedPointer<float> sums, int r, int c, float v0, float v1) {
-    sums[at(r, c)] = v0;
-    sums[at(r, c) + 1] = v1;
+  static __device__ __forceinline__ void put(SharedPointer<float2> sums, int r, int c, float v0, float v1) {
+    sums[at(r, c) / 2] = float2{v0, v1};
   }
   // store(row, column, v0, v1) for all pairs.
   template <int kThreads, class Store>
-  static __device__ __forceinline__ void each(SharedPointer<float> sums, int rows, const Store& store) {
+  static __device__ __forceinline__ void each(SharedPointer<float2> sums, int rows, const Store& store) {
 #pragma unroll 1
     for (int e = threadIdx.x; e < rows * (kColumns / 2); e += kThreads) {
       const int r = e / (kColumns / 2), c = e % (kColumns / 2) * 2;
-      store(r, c, sums[at(r, c)], sums[at(r, c) + 1]);
+      const float2 v = sums[at(r, c) / 2];
+      store(r, c, v.x, v.y);
     }
   }
 };

@@ -141,7 +141,7 @@ struct Skinny {
       }
     }
     const int lane = threadIdx.x & 31, o = static_cast<int>(threadIdx.x >> 5) * 8 + (lane & 3) * 2;
-    const auto tileSums = sharedPart<float>(memory, 0, linear::kSkinnyRows * linear::kSkinnyOutputs);
+    const auto tileSums = sharedPart<float2>(memory, 0, linear::kSkinnyRows * linear::kSkinnyOutputs / 2);
     __syncthreads();
 #pragma unroll
     for (int m = 0; m < 4; m++) {
@@ -167,7 +167,8 @@ CLIP_KERNEL(128, clip_linear_float16_skinny, const Linear l, const LinearScratch
 }
 
 // Float32: the projections of pooled rows. A warp takes four outputs, lanes share the inputs, four rows at a
-// time; the sum of a row is the same whichever rows are beside it.
+// time, of those that the blocks of its column share; the sum of a row is the same whichever rows are beside
+// it.
 CLIP_KERNEL(128, clip_linear_float32, const Linear l) {
   constexpr int R = 4, O = 4;
   const int lane = threadIdx.x & 31, output0 = (blockIdx.x * 4 + static_cast<int>(threadIdx.x >> 5)) * O;
@@ -176,7 +177,7 @@ CLIP_KERNEL(128, clip_linear_float32, const Linear l) {
 #pragma unroll
   for (int o = 0; o < O; o++)
     w[o] = static_cast<const float*>(l.w) + size_t(output0 + o < l.out ? output0 + o : output0) * l.in;
-  for (int r0 = 0; r0 < l.rows; r0 += R) {
+  for (int r0 = static_cast<int>(blockIdx.y) * R; r0 < l.rows; r0 += static_cast<int>(gridDim.y) * R) {
     const float* x[R];
 #pragma unroll
     for (int r = 0; r < R; r++)

@@ -71,8 +71,15 @@ constexpr Launch linearSquareLaunch(const Linear& l) {
           256,
           linear::kSquareShared};
 }
+// Blocks of 16 rows, as many as a grid can have; each reads its outputs' weights.
 constexpr Launch linearFloat32Launch(const Linear& l) {
-  return {"clip_linear_float32", static_cast<unsigned>(ceilDiv(l.out, 16)), 1, 1, 128, 0};
+  const int blocks = ceilDiv(l.rows, 16);
+  return {"clip_linear_float32",
+          static_cast<unsigned>(ceilDiv(l.out, 16)),
+          static_cast<unsigned>(blocks < 65535 ? blocks : 65535),
+          1,
+          128,
+          0};
 }
 constexpr Launch linearLaunch(const Linear& l) {
   return l.x.dtype == Dtype::float32 ? linearFloat32Launch(l)

@@ -84,7 +84,7 @@ struct Tile {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const int row0 = warp / kWarpColumns * (kRowTiles * 16) + (lane >> 2);
     const int column0 = warp % kWarpColumns * (kColumnTiles * 8) + (lane & 3) * 2;
-    const auto sums = sharedPart<float>(memory, 0, BM * BN);
+    const auto sums = sharedPart<float2>(memory, 0, BM * BN / 2);
     __syncthreads();
 #pragma unroll
     for (int m = 0; m < kRowTiles; m++)

@@ -22,6 +22,20 @@ export interface KernelCheck {
   difference: string
 }
 
+/** A kernel on one shape. */
+export interface KernelTiming {
+  kernel: string
+  shape: string
+  /** Arithmetic of use of a launch. */
+  flops: number
+  /** What a launch must read and write, each once. */
+  bytes: number
+  /** Whether tensor cores do the arithmetic. */
+  tensor: boolean
+  /** Of a launch out of a graph of several: the fastest of several rounds. */
+  microseconds: number
+}
+
 /** A GPU that the driver lists. */
 export interface CudaListed {
   index: number
@@ -42,4 +56,9 @@ export interface NativeCuda {
   identify(): Promise<CudaDevice>
   /** Runs every kernel once, on small shapes, and compares with reference. Withdrawn by cancelLoad. */
   check(job: number): Promise<KernelCheck[]>
+  /**
+   * Runs every kernel on shapes of models for about `seconds` each. small: shapes that an emulator gets through.
+   * Withdrawn by cancelLoad.
+   */
+  time(job: number, seconds: number, small: boolean): Promise<KernelTiming[]>
 }

@@ -11,6 +11,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { bankCell, bankConflicts } from './cuda-banks.mjs'
 import { buildPtx, fail, root, run, units } from './cuda-compile.mjs'
 import { ptxTensorInstructions, tensorInstructions } from './cuda-machine-code.mjs'
 import { roofline } from './cuda-roofline.mjs'
@@ -123,13 +124,15 @@ const lines = [
   '- Blocks on a multiprocessor, and of its warps the share that they are, are calculated of these.',
   `- HMMA are the tensor-core instructions in the machine code of \`cuda/images\`, on ${listed(inImages)};`,
   `  one number where it is the same on all. ${sameAsPtx ? 'In every kernel they are as many as `mma.sync` in its PTX.' : ''}`.trimEnd(),
-  '- Bank conflicts have no column: the emulator counts those of `ldmatrix`, and tests hold them at none for',
-  '  `clip_attention_bfloat16_64`, `clip_linear_bfloat16_skinny` and `clip_linear_bfloat16_square`; it gives no number',
-  '  for the others, nor for other accesses to shared memory.',
+  '- Bank conflicts are wavefronts beyond the least, of that least, over all accesses to shared memory (`ld`, `st`,',
+  '  `ldmatrix`, `cp.async`), counted by the interpreter in the PTX of nvcc from the addresses that the lanes of each warp',
+  '  have, on the shapes of `test/cuda/bank_cases.cc`. An access of a whole warp takes at least one wavefront of 128 bytes',
+  '  for each 4 bytes of a lane. ptxas may join accesses; it does not move them to other banks.',
   '',
-  '| kernel | threads | shared bytes | registers | spilled bytes | stack bytes | HMMA | blocks on a multiprocessor, calculated |',
-  '|---|---|---|---|---|---|---|---|',
+  '| kernel | threads | shared bytes | registers | spilled bytes | stack bytes | HMMA | bank conflicts | blocks on a multiprocessor, calculated |',
+  '|---|---|---|---|---|---|---|---|---|',
 ]
+const banks = bankConflicts(folder)
 for (const name of [...kernels.keys()].sort()) {
   const { threads, on } = kernels.get(name)
   const of = key => architectures.map(arch => on[arch][key])
@@ -142,6 +145,7 @@ for (const name of [...kernels.keys()].sort()) {
     numbers(of('spills')),
     numbers(of('stack')),
     numbers(Object.values(hmma.get(name) ?? {})),
+    bankCell(banks.get(name)),
     blocks.join(', '),
   ]
   lines.push(`| ${cells.join(' | ')} |`)

@@ -8,36 +8,7 @@ import { root } from './cuda-compile.mjs'
  * Per second, without sparsity: `tensor` FLOPs of bfloat16 products with float32 sums, `plain` float32 FLOPs, bytes
  * of device memory.
  */
-export const gpus = [
-  {
-    name: 'A100',
-    tensor: 312e12,
-    plain: 19.5e12,
-    bytes: 2.039e12,
-    source: 'A100 SXM of 80 GB: NVIDIA A100 Tensor Core GPU datasheet',
-  },
-  {
-    name: 'H100',
-    tensor: 989.4e12,
-    plain: 67e12,
-    bytes: 3.35e12,
-    source: 'H100 SXM: NVIDIA H100 Tensor Core GPU datasheet',
-  },
-  {
-    name: 'B200',
-    tensor: 2250e12,
-    plain: 80e12,
-    bytes: 8e12,
-    source: 'one GPU of an HGX B200: NVIDIA Blackwell Architecture Technical Brief',
-  },
-  {
-    name: 'RTX 5090',
-    tensor: 209.5e12,
-    plain: 104.8e12,
-    bytes: 1.792e12,
-    source: 'GeForce RTX 5090: NVIDIA RTX Blackwell GPU Architecture whitepaper',
-  },
-]
+export const gpus = JSON.parse(readFileSync(join(root, 'cuda/gpus.json'), 'utf8'))
 
 // A number of a C++ header: the kernels' choice is made there.
 function constant(file, name) {
@@ -179,7 +150,8 @@ export function roofline() {
     'inputs and outputs, once a launch. Not counted: what starting a launch costs (microseconds, or most of it saved',
     "by a graph), what caches save between launches, and the partial sums of `_skinny` kernels (the L2 cache's).",
     'The peaks of H100 and B200 are those of newer instructions than `mma.sync`, which ours use on every',
-    'architecture: there a part of the peak is all that they can reach.',
+    'architecture: there a part of the peak is all that they can reach. The rates (cuda/gpus.json) are those of the',
+    "makers' data sheets as they are publicly known: they were neither measured nor read again for this report.",
     '',
     '| GPU | bfloat16 TFLOPS | float32 TFLOPS | GB/s | as said of |',
     '|---|---|---|---|---|',

@@ -1,6 +1,7 @@
 /** For people with a GPU: whether it computes what the reference does, how fast, and a file to paste into an issue. */
 
 import { writeFile } from 'node:fs/promises'
+import { leastMicroseconds } from '../cuda/roofline.js'
 import type { SelfCheck } from '../cuda/selfcheck.js'
 import { argumentError } from '../errors.js'
 import { print } from './output.js'
@@ -10,6 +11,50 @@ const cell = (text: string) => text.replaceAll('|', '\\|')
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
   return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n')
+}
+
+/** Every kernel's time, what it moved and computed in it, and how near that is to what the GPU allows. */
+function kernelTimings({ kernelTimings: all, gpu, standIn }: SelfCheck): string {
+  if (all.length === 0) return ''
+  const allowed = gpu
+    ? `Allowed is what arithmetic or memory of ${gpu.source} leave; a kernel whose data stays in the cache can be above 100 %.`
+    : 'The rates of this GPU are not in cuda/gpus.json: there is no share of what it allows.'
+  const rows = all.map(k => [
+    k.kernel,
+    k.shape,
+    k.microseconds.toPrecision(3),
+    (k.bytes / k.microseconds / 1e3).toPrecision(3),
+    k.flops ? (k.flops / k.microseconds / 1e6).toPrecision(3) : '',
+    gpu ? `${((100 * leastMicroseconds(gpu, k)) / k.microseconds).toFixed(0)} %` : '',
+  ])
+  return `## Timings of kernels
+
+A launch out of a graph of sixteen, the fastest of several rounds, on the same data each time.${standIn ? ' Stand-in, small shapes, timings mean nothing.' : ''} ${allowed}
+
+${table(['kernel', 'shape', 'us', 'GB/s', 'TFLOPS', 'of what is allowed'], rows)}`
+}
+
+/** Beside onnxruntime-node's CUDA provider, or why not. */
+function onnxRuntime({ onnxRuntime: peer, standIn }: SelfCheck): string {
+  const what = `onnxruntime-node${peer.version ? ` ${peer.version}` : ''}, CUDA provider, float32 (its default: TF32 where the GPU has it), against bfloat16 here.`
+  const rows = peer.timings.map(t => [
+    t.what,
+    String(t.items),
+    t.ours.toPrecision(3),
+    t.theirs.toPrecision(3),
+    (t.theirs / t.ours).toFixed(2),
+    t.distance.toExponential(1),
+  ])
+  const parts = [
+    `## Beside onnxruntime-node`,
+    rows.length
+      ? `${what} Calls from this process's memory and back, by turns, the fastest of each.${standIn ? ' Stand-in, timings mean nothing.' : ''}
+
+${table(['what', 'of a call', 'ours, ms', 'onnxruntime, ms', 'ratio', 'distance of embeddings'], rows)}`
+      : '',
+    peer.missing ? `Not compared${rows.length ? ' further' : ''}: ${peer.missing}.` : '',
+  ]
+  return parts.filter(Boolean).join('\n\n')
 }
 
 /** The report as Markdown. */
@@ -69,6 +114,8 @@ export function report(r: SelfCheck): string {
           ]),
         )}`
       : '',
+    kernelTimings(r),
+    onnxRuntime(r),
   ]
   return `${parts.filter(Boolean).join('\n\n')}\n`
 }
@@ -76,6 +123,7 @@ export function report(r: SelfCheck): string {
 /** Exit code: 1 when a kernel or a tower differs. */
 export async function gpuSelfcheck(options: {
   model?: string
+  onnx?: string
   out?: string
   seconds?: string
   batches?: string
@@ -90,6 +138,7 @@ export async function gpuSelfcheck(options: {
   const { selfCheck } = await import('../cuda/selfcheck.js')
   const result = await selfCheck({
     ...(options.model === undefined ? {} : { model: options.model }),
+    ...(options.onnx === undefined ? {} : { onnx: options.onnx }),
     seconds,
     batches,
     told: line => process.stderr.write(`${line}\n`),

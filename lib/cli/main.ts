@@ -85,6 +85,7 @@ function program(finish: (code: number) => void): Command {
     .command('gpu-selfcheck')
     .description('whether the GPU here computes what the reference does, and how fast: a report for an issue')
     .option('--model <path>', 'for towers and timings (default: the embedded model)')
+    .option('--onnx <folder>', 'vision_model.onnx and text_model.onnx of that model, for onnxruntime-node')
     .option('--out <file>', 'write the report there as well', 'gpu-selfcheck.md')
     .option('--seconds <number>', 'time for each figure', '1')
     .option('--batches <numbers>', 'items of a call to time', '1,8,64')

@@ -11,7 +11,7 @@ import { withdrawable } from '../calls.js'
 import { ClipError } from '../errors.js'
 import { places } from '../hub/cache.js'
 import { settings } from '../hub/options.js'
-import type { CudaDevice, KernelCheck } from '../native-cuda.js'
+import type { CudaDevice, KernelCheck, KernelTiming } from '../native-cuda.js'
 
 /** What the file says: whole, so that a file that was cut off says nothing. */
 const verdict = (device: CudaDevice) =>
@@ -29,6 +29,20 @@ export async function checkKernels(signal?: AbortSignal): Promise<KernelCheck[]>
   return withdrawable(
     signal,
     job => native.cuda.check(job),
+    job => native.cancelLoad(job),
+  )
+}
+
+/** How long every kernel takes. Rejects as {@link checkDevice} does, but for a difference. */
+export async function timeKernels(
+  seconds: number,
+  small: boolean,
+  signal?: AbortSignal,
+): Promise<KernelTiming[]> {
+  const native = binding()
+  return withdrawable(
+    signal,
+    job => native.cuda.time(job, seconds, small),
     job => native.cancelLoad(job),
   )
 }

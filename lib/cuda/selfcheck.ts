@@ -8,9 +8,11 @@ import { readCheckpoint } from '../checkpoint/index.js'
 import type { Clip } from '../clip.js'
 import type { Embeddings } from '../embeddings.js'
 import { load } from '../load.js'
-import type { CudaDevice, KernelCheck } from '../native-cuda.js'
+import type { CudaDevice, KernelCheck, KernelTiming } from '../native-cuda.js'
 import { embeddedModel, resolveSource } from '../source.js'
-import { checkKernels } from './check.js'
+import { checkKernels, timeKernels } from './check.js'
+import { compareWithOnnxRuntime, type PeerComparison } from './onnxruntime.js'
+import { type Gpu, gpuOf } from './roofline.js'
 
 /** How far one tower's embeddings are from the reference's. */
 export interface TowerCheck {
@@ -47,6 +49,11 @@ export interface SelfCheck {
   kernels: KernelCheck[]
   towers: TowerCheck[]
   timings: Timing[]
+  /** What the GPU's data sheet allows, if it is one of those in cuda/gpus.json. */
+  gpu?: Gpu
+  kernelTimings: KernelTiming[]
+  /** The same towers by onnxruntime-node's CUDA provider. */
+  onnxRuntime: PeerComparison
   ok: boolean
 }
 
@@ -203,6 +210,19 @@ async function timings(
   return all
 }
 
+async function peer(
+  model: string | undefined,
+  onnx: string | undefined,
+  batches: readonly number[],
+  seconds: number,
+  signal: AbortSignal | undefined,
+  told: (line: string) => void,
+): Promise<PeerComparison> {
+  told('onnxruntime-node')
+  await using clip = await load(model, { device: 'cuda', dtype: 'bfloat16', signal, maxBatchRows: 1 << 16 })
+  return compareWithOnnxRuntime(clip, onnx, batches, seconds)
+}
+
 /**
  * Checks the GPU of this machine. `model`: as `load` takes it, for towers and timings; nothing = the embedded one.
  *
@@ -210,12 +230,14 @@ async function timings(
  */
 export async function selfCheck(options: {
   model?: string
+  /** A folder with ONNX files of the model (vision_model.onnx, text_model.onnx), for onnxruntime-node. */
+  onnx?: string
   seconds?: number
   batches?: readonly number[]
   signal?: AbortSignal
   told?: (line: string) => void
 }): Promise<SelfCheck> {
-  const { model, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
+  const { model, onnx, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
   const device = await fromNative(() => binding().cuda.identify())
   told(`${device.name}: every kernel against the reference`)
   const kernels = await checkKernels(signal)
@@ -223,6 +245,10 @@ export async function selfCheck(options: {
   // Models refuse a GPU whose kernels differ: there is nothing more to find out.
   const towers = differs ? [] : await checkTowers(model, signal, told)
   const library = process.env.CLIP_NATIVE_LIBCUDA
+  // An emulator would be at real shapes for days.
+  if (!differs) told('timing every kernel')
+  const kernelTimings = differs ? [] : await timeKernels(seconds / 10, library !== undefined, signal)
+  const gpu = gpuOf(device.name)
   return {
     version,
     node: process.versions.node,
@@ -235,6 +261,11 @@ export async function selfCheck(options: {
     kernels,
     towers,
     timings: differs ? [] : await timings(model, seconds, batches, signal, told),
+    ...(gpu ? { gpu } : {}),
+    kernelTimings,
+    onnxRuntime: differs
+      ? { missing: 'not asked: a kernel differs', timings: [] }
+      : await peer(model, onnx, batches, seconds, signal, told),
     ok: !differs && towers.every(t => t.ok),
   }
 }

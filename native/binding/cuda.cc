@@ -1,4 +1,4 @@
-// NativeCuda: what is known of the GPU, and its kernels against reference.
+// NativeCuda: what is known of the GPU, its kernels against reference, and how long they take.
 #include <atomic>
 
 #include "binding/convert.h"
@@ -7,6 +7,9 @@
 #if CLIP_CUDA
 #include "cuda/check.h"
 #include "cuda/driver.h"
+#include "cuda/heads.h"
+#include "cuda/table.h"
+#include "cuda/timing.h"
 #endif
 
 namespace clip::binding {
@@ -82,6 +85,39 @@ Napi::Value checkKernels(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value timeKernels(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    struct Run {
+      std::atomic<bool> cancel{false};
+      std::vector<cuda::KernelTiming> timings;
+    };
+    const auto run = std::make_shared<Run>();
+    Environment::Call call;
+    call.job = readInteger(info[0], "job", 0, INT32_MAX);
+    const double seconds = readNumber(info[1], "seconds");
+    const bool small = readBoolean(info[2], "small");
+    call.cancel = [run] { run->cancel = true; };
+    call.result = [run](Napi::Env env) -> Napi::Value {
+      const Napi::Array list = Napi::Array::New(env);
+      for (uint32_t i = 0; i < run->timings.size(); i++) {
+        const cuda::KernelTiming& t = run->timings[i];
+        const Napi::Object o = Napi::Object::New(env);
+        o.Set("kernel", t.kernel);
+        o.Set("shape", t.shape);
+        o.Set("flops", t.flops);
+        o.Set("bytes", t.bytes);
+        o.Set("tensor", t.tensor);
+        o.Set("microseconds", t.microseconds);
+        list.Set(i, o);
+      }
+      return list;
+    };
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [run, seconds, small] {
+      run->timings = cuda::timeKernels(seconds, small, [run] { return !run->cancel; });
+    });
+  });
+}
+
 #else
 
 Napi::Value listDevices(const Napi::CallbackInfo& info) { return Napi::Array::New(info.Env()); }
@@ -91,16 +127,33 @@ Napi::Value identify(const Napi::CallbackInfo& info) {
   });
 }
 Napi::Value checkKernels(const Napi::CallbackInfo& info) { return identify(info); }
+Napi::Value timeKernels(const Napi::CallbackInfo& info) { return identify(info); }
 
 #endif
 
 }  // namespace
+
+void requireHeads(const ModelConfig& config, const LoadOptions& options) {
+#if CLIP_CUDA
+  if (&chooseBackend(options.device) != &cuda::cudaBackend || !cuda::cudaBackend.runs(options.dtype)) return;
+  if (config.image)
+    cuda::requireHead(options.dtype, config.image->width / config.image->heads, "image.heads");
+  // Its attention pool is float32 whatever the dtype.
+  if (config.resNet)
+    cuda::requireHead(Dtype::float32, config.resNet->features() / config.resNet->heads, "image.heads");
+  if (config.text)
+    cuda::requireHead(options.dtype, config.text->width / config.text->heads, "text.heads");
+#else
+  (void)config, (void)options;
+#endif
+}
 
 Napi::Object makeCuda(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
   o.Set("devices", Napi::Function::New(env, listDevices, "devices"));
   o.Set("identify", Napi::Function::New(env, identify, "identify"));
   o.Set("check", Napi::Function::New(env, checkKernels, "check"));
+  o.Set("time", Napi::Function::New(env, timeKernels, "time"));
   return o;
 }
 

@@ -2,6 +2,7 @@
 #include "ops.h"
 
 #include "context.h"
+#include "heads.h"
 #include "kernels.h"
 
 namespace clip::cuda::ops {
@@ -24,21 +25,11 @@ void pool(Context& c, const Pooling& p) { Stream::of(c).run(poolLaunch(p), p); }
 void normalise(Context& c, const Normalise& n) { Stream::of(c).run(normaliseLaunch(n), n); }
 
 void attention(Context& c, const Attention& a) {
+  requireHead(a.q.dtype, a.dim, "heads");
   Stream& stream = Stream::of(c);
   int bound = 0;
   const AttentionGroups groups = stream.groups(a, &bound);
-  const Launch launch = attentionLaunch(a, bound);
-  if (!launch.kernel) {
-    const std::string expected =
-        a.q.dtype == Dtype::float32 ? "at most 256" : "a multiple of 8 up to 128, or dtype float32";
-    throw Error{.code = "ERR_CLIP_CUDA",
-                .message = "No CUDA kernel has attention heads of dimension " + std::to_string(a.dim) +
-                           ": expected " + expected + ".",
-                .field = "heads",
-                .expected = expected,
-                .actual = std::to_string(a.dim)};
-  }
-  stream.run(launch, a, groups);
+  stream.run(attentionLaunch(a, bound), a, groups);
 }
 
 // float32: no kernel of its own. Windows are gathered as rows of a matrix, zeros where they leave the

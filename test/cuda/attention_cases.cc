@@ -212,14 +212,14 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
 }
 
 // How much of the executed products is of use, counted by the emulator.
-std::string waste(int length, double most) {
-  Shape s{"", {length}, 1, 64, Mask::full};
+std::string waste(int length, int dim, double most) {
+  Shape s{"", {length}, 1, dim, Mask::full};
   const Inputs in(s);
-  const Values x = device::normal(1, length, 64);
+  const Values x = device::normal(1, length, dim);
   const Run run(s, in, Dtype::bfloat16, x, x, x);
   emulator::counters = {};
   run.go(device::fibers());
-  const double executed = double(emulator::counters.mma) * 16 * 8 * 8, useful = 2.0 * length * length * 64;
+  const double executed = double(emulator::counters.mma) * 16 * 8 * 8, useful = 2.0 * length * length * dim;
   if (emulator::counters.matrixLoadWaves != emulator::counters.matrixLoads)
     return "ldmatrix meets bank conflicts";
   return executed >= useful && 1 - useful / executed < most
@@ -286,10 +286,13 @@ const cases::Registration registration([] {
         emulator::options = {};
         return wrong;
       });
-  for (const auto& [length, most] : {std::pair{50, 0.30}, {77, 0.15}, {197, 0.15}, {257, 0.15}, {577, 0.15}})
-    cases::add(
-        "attention", cases::format("%d tokens: less than %g %% padding", length, 100 * most),
-        [length = length, most = most] { return waste(length, most); }, length == 577);
+  for (const int dim : {64, 80, 88, 104, 128})
+    for (const auto& [length, most] :
+         {std::pair{50, 0.30}, {77, 0.15}, {197, 0.15}, {257, 0.15}, {577, 0.15}})
+      cases::add(
+          "attention", cases::format("%d tokens, heads of %d: less than %g %% padding", length, dim, 100 * most),
+          [length = length, dim, most = most] { return waste(length, dim, most); },
+          length == 577 || (length > 77 && dim != 64));
   if (device::ptx()) addShapes(*device::ptx(), "attention-ptx");
 });
 
@@ -319,6 +322,15 @@ std::string attentionHolds(const device::Machine& machine) {
     for (const Mask mask : {Mask::full, Mask::causal})
       for (const int dim : {64, 88})
         if (const std::string wrong = check(machine, {"", {13, 41}, 1, dim, mask}, dtype); !wrong.empty())
+          return wrong;
+  return "";
+}
+
+std::string attentionOfModels(const device::Machine& machine) {
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
+    for (const int dim : {64, 80, 88, 104, 128})
+      for (const auto& [length, mask] : {std::pair{50, Mask::full}, {77, Mask::causal}})
+        if (const std::string wrong = check(machine, {"", {length}, 1, dim, mask}, dtype); !wrong.empty())
           return wrong;
   return "";
 }

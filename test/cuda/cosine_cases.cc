@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernel_runs.h"
 #include "matrices.h"
 #include "top_k.h"
 
@@ -234,3 +235,10 @@ const cases::Registration registration([] {
 });
 
 }  // namespace
+
+std::string cosineOfModels(const device::Machine& machine) {
+  std::string wrong = softmax(machine, 3, 500, 64, Score::probability, 100);
+  if (wrong.empty()) wrong = topK(machine, 9, 1100, 64, 5, Score::probability, 100);
+  if (wrong.empty()) wrong = infoNce(machine, 33, 64, 20);
+  return wrong;
+}

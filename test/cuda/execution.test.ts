@@ -321,11 +321,39 @@ if (lacking) {
     },
   )
 
-  test.serial('what no kernel has is said', async t => {
-    const odd = join(work, 'odd')
-    await writeSmallModel(odd, { width: 24, heads: 2 })
-    const { result } = await scenario<Failure>(['encoding', odd])
-    t.like(result, { code: 'ERR_CLIP_CUDA', field: 'heads', actual: '12' })
+  test.serial('what no kernel has is refused by load: head dimensions, int8', async t => {
+    t.timeout(20 * 60_000)
+    const loading = async (folder: string, dtype: Dtype) =>
+      (await scenario<{ failure?: Failure }>(['loading', folder, dtype])).result.failure
+    for (const dim of [12, 136]) {
+      const odd = join(work, `heads of ${dim}`)
+      await writeSmallModel(odd, { width: 2 * dim, heads: 2 })
+      for (const dtype of ['bfloat16', 'float16'] as const) {
+        const failure = await loading(odd, dtype)
+        t.like(failure, {
+          code: 'ERR_CLIP_CUDA',
+          field: 'image.heads',
+          expected: 'a dimension that is a multiple of 8 up to 128, or dtype float32',
+          actual: String(dim),
+        })
+        t.regex(failure!.message, new RegExp(`^No CUDA kernel has attention heads of dimension ${dim} `))
+      }
+      t.is(await loading(odd, 'float32'), undefined)
+    }
+    const wide = join(work, 'heads of 264')
+    await writeSmallModel(wide, { width: 264, heads: 1 })
+    t.like(await loading(wide, 'float32'), {
+      code: 'ERR_CLIP_CUDA',
+      field: 'image.heads',
+      expected: 'a dimension of at most 256',
+      actual: '264',
+    })
+    t.like(await loading(tiny, 'int8'), {
+      code: 'ERR_CLIP_DTYPE',
+      field: 'dtype',
+      expected: 'float32, float16, bfloat16',
+      actual: 'int8',
+    })
   })
 
   for (const [what, env, reason] of [

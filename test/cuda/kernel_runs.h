@@ -1,5 +1,5 @@
 #pragma once
-// Runs of real kernels under the fiber emulator, for the tests of the emulator: each throws what is reported.
+// Runs of real kernels for the tests of the emulators. Those that return nothing throw what is reported.
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,3 +15,10 @@ std::string attentionHolds(const device::Machine&);
 // linear_cases.cc
 std::vector<std::function<void()>> productRuns();
 std::string linearHolds(const device::Machine&);
+
+// Shapes that models have, cut where more of the same follows: "" or what is wrong. bank_cases.cc counts the
+// bank conflicts in them.
+std::string attentionOfModels(const device::Machine&);
+std::string linearOfModels(const device::Machine&);
+std::string convOfModels(const device::Machine&);    // conv_cases.cc
+std::string cosineOfModels(const device::Machine&);  // cosine_cases.cc

@@ -17,6 +17,7 @@ std::string list() {
   std::set<std::string> listed(std::begin(kKernels), std::end(kKernels)), there;
   for (const auto& kernel : emulator::kernels()) there.insert(kernel.first);
   if (listed.size() != std::size(kKernels)) return "a kernel is listed twice";
+  if (listed.size() > 60) return "more kernels than 60";
   return listed == there ? "" : "kKernels is not what the .cu files define";
 }
 

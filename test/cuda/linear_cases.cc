@@ -105,8 +105,11 @@ std::string check(const device::Machine& machine, Family family, Dtype dtype, co
   });
 }
 
-// Row r of a batch has the bits that it has alone, in both families.
+// Row r of a batch has the bits that it has alone, in all families of its type.
 std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const std::vector<int>& batches) {
+  const std::vector<Family> families = dtype == Dtype::float32
+                                           ? std::vector<Family>{Family::float32}
+                                           : std::vector<Family>{Family::skinny, Family::square};
   const Shape one{1, in, 40, Nonlinearity::quickGelu, true, true, Dtype::float32};
   const Values w = device::rounded(device::normal(2, one.out, in, 1 / std::sqrt(float(in))), dtype);
   Values bias = device::normal(3, 1, one.out);
@@ -116,7 +119,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
   const int most = *std::max_element(batches.begin(), batches.end());
   const Values x = device::normal(1, most, in), residual = device::normal(4, most, one.out);
   std::vector<std::vector<char>> rows;  // of the first run
-  for (const Family family : {Family::skinny, Family::square})
+  for (const Family family : families)
     for (const int batch : batches) {
       Shape s = one;
       s.rows = batch;
@@ -175,11 +178,11 @@ void addShapes(const device::Machine& machine, const std::string& group) {
             },
             true);
     }
-  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32}) {
     for (const int in : {300, 768})
       cases::add(
           group,
-          cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in both families",
+          cases::format("%s, %d inputs: a row has the same bits in batches of 1, 7 and 64, in every family",
                         device::nameOf(dtype), in),
           [&machine, dtype, in] {
             return sameBits(machine, dtype, in, {1, 7, 64});
@@ -240,5 +243,15 @@ std::string linearHolds(const device::Machine& machine) {
               check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype});
           !wrong.empty())
         return wrong;
+  return "";
+}
+
+std::string linearOfModels(const device::Machine& machine) {
+  const Nonlinearity quickGelu = Nonlinearity::quickGelu;
+  for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
+    std::string wrong = check(machine, Family::skinny, dtype, {50, 768, 64, quickGelu, true, false, dtype});
+    if (wrong.empty()) wrong = check(machine, Family::square, dtype, {150, 320, 160, quickGelu, true, false, dtype});
+    if (!wrong.empty()) return wrong;
+  }
   return "";
 }

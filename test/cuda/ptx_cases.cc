@@ -108,6 +108,62 @@ void addInstructions() {
   gives("setp.lt.u32 %p1, %r1, 40;\nbar.red.or.pred %p2, 0, %p1;\nselp.u32 %r3, 1, 0, %p2;", 0, 1);
 }
 
+// What an access costs, counted: wavefronts of both warps of a block, and the least.
+void addBanks() {
+  const auto costs = [](const char* name, const char* body, emulator::SharedAccess kind, uint64_t least,
+                        uint64_t taken) {
+    cases::add("ptx", cases::format("bank conflicts: %s", name), [=]() -> std::string {
+      // Every word is written first, without conflicts.
+      std::string all = "shl.b32 %r2, %r1, 4;\nst.shared.v4.u32 [%r2], {%r1, %r1, %r1, %r1};\nbar.sync 0;\n";
+      emulator::sharedTraffic.erase("test");
+      if (const std::string wrong = run(all + body); !wrong.empty()) return wrong;
+      emulator::Wavefronts got = emulator::sharedTraffic.at("test")[kind];
+      if (kind == emulator::kStore) {
+        got.least -= 8;
+        got.taken -= 8;
+      }
+      emulator::sharedTraffic.erase("test");
+      return got.least == least && got.taken == taken
+                 ? ""
+                 : cases::format("%d of at least %d", int(got.taken), int(got.least));
+    });
+  };
+  using namespace emulator;
+  const auto times = [](const char* shift, const char* access) {
+    return std::string("and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, ") + shift + ";\n" + access;
+  };
+  static const std::string word = times("2", "ld.shared.u32 %r4, [%r3];"), two = times("3", "ld.shared.u32 %r4, [%r3];"),
+                           eight = times("5", "ld.shared.u32 %r4, [%r3];"),
+                           pair = times("3", "ld.shared.v2.u32 {%r4, %r5}, [%r3];"),
+                           pairs = times("4", "ld.shared.v2.u32 {%r4, %r5}, [%r3];"),
+                           four = times("4", "st.shared.v4.u32 [%r3], {%r1, %r1, %r1, %r1};"),
+                           halves = times("1", "st.shared.u16 [%r3], %rs1;");
+  costs("neighbouring words: none", word.c_str(), kLoad, 2, 2);
+  costs("one word for all: none", "ld.shared.u32 %r4, [%r9+4];", kLoad, 2, 2);
+  costs("every second word: twice", two.c_str(), kLoad, 2, 4);
+  costs("every eighth word: eight times", eight.c_str(), kLoad, 2, 16);
+  costs("neighbouring pairs: none", pair.c_str(), kLoad, 4, 4);
+  costs("every second pair: twice", pairs.c_str(), kLoad, 4, 8);
+  costs("neighbouring four words: none", four.c_str(), kStore, 8, 8);
+  costs("two halves of a word: none", halves.c_str(), kStore, 2, 2);
+  costs("lanes that are switched off: none",
+        "and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, 5;\nsetp.lt.u32 %p1, %r1, 1;\n@%p1 ld.shared.u32 %r4, [%r3];", kLoad,
+        1, 1);
+  // Rows of 128 bytes behind each other; eight neighbouring chunks of 16.
+  costs("ldmatrix of a column: eight times",
+        "and.b32 %r3, %r1, 7;\nshl.b32 %r3, %r3, 7;\n"
+        "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r4,%r5}, [%r3];",
+        kLoadMatrix, 4, 32);
+  costs("ldmatrix of a row: none",
+        "and.b32 %r3, %r1, 15;\nshl.b32 %r3, %r3, 4;\n"
+        "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r4,%r5}, [%r3];",
+        kLoadMatrix, 4, 4);
+  costs("cp.async into a column: eight times",
+        "and.b32 %r3, %r1, 7;\nshl.b32 %r3, %r3, 7;\nmov.u32 %r4, 0;\n"
+        "cp.async.cg.shared.global [%r3], [%rd2], 16, %r4;\ncp.async.commit_group;\ncp.async.wait_group 0;",
+        kCopyAsync, 8, 64);
+}
+
 // A change of every line that begins with `begin`.
 std::string changed(const std::string& text, const std::string& begin, const std::string& pattern,
                     const std::string& with) {
@@ -176,6 +232,7 @@ void addMutants() {
 const cases::Registration registration([] {
   addFaults();
   addInstructions();
+  addBanks();
   if (device::ptx()) addMutants();
 });
 
