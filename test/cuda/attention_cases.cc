@@ -330,7 +330,10 @@ std::string attentionOfModels(const device::Machine& machine) {
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
     for (const int dim : {64, 80, 88, 104, 128})
       for (const auto& [length, mask] : {std::pair{50, Mask::full}, {77, Mask::causal}})
-        if (const std::string wrong = check(machine, {"", {length}, 1, dim, mask}, dtype); !wrong.empty())
+        // A NaN among the values takes the way that removes it and puts it back.
+        if (const std::string wrong =
+                check(machine, {"", {length}, 1, dim, mask}, dtype, mask == Mask::causal);
+            !wrong.empty())
           return wrong;
   return "";
 }
