@@ -29,8 +29,8 @@ struct Convolve {
     const int columns = c.kernel * c.kernel * c.in;
     if (c.in % 8 == 0) {  // the chunk lies in one pixel
       const uint16_t* from = column < columns ? pixel(c, w, column / c.in) : nullptr;
-      copyAsync16(addressOf(sharedPart<char>(memory, at, 16)), from ? from + column % c.in : static_cast<const uint16_t*>(c.x.data),
-                  from ? 16 : 0);
+      copyAsync16(addressOf(sharedPart<char>(memory, at, 16)),
+                  from ? from + column % c.in : static_cast<const uint16_t*>(c.x.data), from ? 16 : 0);
       return;
     }
     const auto number = [&](int at) -> uint32_t {

@@ -85,7 +85,7 @@ struct Instruction {
   bool flush = false;              // .ftz: subnormal results become zero
   bool transposed = false, bfloat16 = false;
   std::string text;
-  uint64_t* issued = nullptr;       // a counter of all instructions of this name
+  uint64_t* issued = nullptr;        // a counter of all instructions of this name
   Wavefronts* wavefronts = nullptr;  // of accesses to shared memory: those of the kernel and kind
 };
 

@@ -59,18 +59,32 @@ export interface SelfCheck {
 
 const dtypes = ['float32', 'bfloat16', 'float16'] as const
 
-/** Half of the distance between neighbouring numbers about 1. */
-const roundOff = { float32: 2 ** -24, bfloat16: 2 ** -9, float16: 2 ** -12 }
+/** Unit round-off: the most that a number of the type is off, relative to it. */
+const roundOff = { float32: 2 ** -24, bfloat16: 2 ** -8, float16: 2 ** -11 }
 
 /**
- * How far an embedding may be from the reference's. A block rounds ten matrices on the way to the residual stream
- * (weights, layer norms, queries, keys and values, what attention and the hidden layer give); these errors are
- * independent, so together they are about sqrt(10) of them, and those of the blocks add up at worst. float32 rounds
- * every sum as well, of up to a few thousand terms.
+ * How far rounding moves an embedding of length 1, at the most that is expected of it: a root mean square, and all
+ * of it taken to reach the embedding.
+ *
+ * A number that is rounded is off by 0.425 units of round-off (root mean square: the error is uniform, over numbers whose
+ * logarithm is). A block rounds ten matrices on the way to the residual stream (weights, layer norms, queries, keys and
+ * values, what attention and the hidden layer give), the ends of the tower as many as one block: independent errors, of
+ * which none counts more in the residual stream than the stream itself, so that their squares add up.
+ *
+ * The same holds of two computations that round alike (bfloat16 here and in the reference), because their sums differ in
+ * float32 and then fall on different sides of a boundary: a relative difference d of the sums becomes sqrt(2 u d) of the
+ * rounded numbers, matrix by matrix, which grows to u within a block or two.
+ *
+ * float32: the reference sums in double, a kernel in float32, `terms` of them in 32 lanes and then the lanes in pairs.
  */
-export function towerBound(dtype: (typeof dtypes)[number], layers: number): number {
-  return Math.sqrt(10) * (layers + 1) * roundOff[dtype] * (dtype === 'float32' ? 64 : 1)
+export function roundingNoise(dtype: (typeof dtypes)[number], layers: number, terms = 4096): number {
+  const sums = dtype === 'float32' ? Math.sqrt(terms / 32 + 5) : 1
+  return 0.425 * Math.sqrt(10 * (layers + 1)) * roundOff[dtype] * sums
 }
+
+/** How far an embedding may be from the reference's: nobody has tried every model, so twice what is expected. */
+export const towerBound = (dtype: (typeof dtypes)[number], layers: number): number =>
+  2 * roundingNoise(dtype, layers)
 
 /** Euclidean. NaN where a number is NaN. */
 function farthest(a: Embeddings, b: Embeddings): number {

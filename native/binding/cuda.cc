@@ -141,8 +141,7 @@ void requireHeads(const ModelConfig& config, const LoadOptions& options) {
   // Its attention pool is float32 whatever the dtype.
   if (config.resNet)
     cuda::requireHead(Dtype::float32, config.resNet->features() / config.resNet->heads, "image.heads");
-  if (config.text)
-    cuda::requireHead(options.dtype, config.text->width / config.text->heads, "text.heads");
+  if (config.text) cuda::requireHead(options.dtype, config.text->width / config.text->heads, "text.heads");
 #else
   (void)config, (void)options;
 #endif

@@ -22,8 +22,7 @@ std::vector<char> pattern(size_t count, Dtype dtype) {
     if (dtype == Dtype::float32)
       reinterpret_cast<float*>(bytes.data())[i] = v;
     else
-      reinterpret_cast<uint16_t*>(bytes.data())[i] =
-          dtype == Dtype::bfloat16 ? toBfloat16(v) : toFloat16(v);
+      reinterpret_cast<uint16_t*>(bytes.data())[i] = dtype == Dtype::bfloat16 ? toBfloat16(v) : toFloat16(v);
   }
   return bytes;
 }
@@ -57,8 +56,8 @@ double time(CUstream stream, const Step& step, double seconds, bool small) {
   };
   const double once = milliseconds(1);
   if (small) return once * 1000 / launches;
-  const int times = static_cast<int>(
-      std::clamp(seconds * 1000 / kRounds / std::max(once, 1e-3), 1., double{kMostOfRound}));
+  const int times =
+      static_cast<int>(std::clamp(seconds * 1000 / kRounds / std::max(once, 1e-3), 1., double{kMostOfRound}));
   double fastest = INFINITY;
   for (int round = 0; round < kRounds; round++) fastest = std::min(fastest, milliseconds(times));
   return fastest * 1000 / times / launches;

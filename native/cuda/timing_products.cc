@@ -14,8 +14,14 @@ std::string text(int n) { return std::to_string(n); }
 // The first layer of ViT-B/32's MLP, for one picture and for 64; float32: the projection of 64 pictures.
 Work linear(Bench& b, Family family, Dtype dtype) {
   const bool plain = family == Family::float32;
-  const int rows = b.small ? 5 : plain ? 64 : family == Family::skinny ? 50 : 3200,
-            in = b.small ? 40 : 768, out = b.small ? 24 : plain ? 512 : 3072;
+  const int rows = b.small                    ? 5
+                   : plain                    ? 64
+                   : family == Family::skinny ? 50
+                                              : 3200,
+            in = b.small ? 40 : 768,
+            out = b.small ? 24
+                  : plain ? 512
+                          : 3072;
   const double wide = double(bytesOf(dtype));
   const Linear call{.x = b.matrix(rows, in, dtype),
                     .w = b.numbers(linearPackedSize(dtype, in, out) / bytesOf(dtype), dtype),
@@ -30,10 +36,10 @@ Work linear(Bench& b, Family family, Dtype dtype) {
           .flops = 2. * rows * in * out,
           .bytes = wide * in * out + 4. * out + rows * wide * (in + out),
           .tensor = !plain,
-          .step = plain                      ? b.launching(linearFloat32Launch(call), call)
-                  : family == Family::square ? b.launching(linearSquareLaunch(call), call)
-                                             : b.launching(linearSkinnyLaunch(call), call,
-                                                           b.stream().linearScratch(call))};
+          .step = plain ? b.launching(linearFloat32Launch(call), call)
+                  : family == Family::square
+                      ? b.launching(linearSquareLaunch(call), call)
+                      : b.launching(linearSkinnyLaunch(call), call, b.stream().linearScratch(call))};
 }
 
 // A 3 x 3 convolution of RN50's first layer, 16 pictures.
@@ -53,11 +59,12 @@ Work conv(Bench& b, Dtype dtype) {
                   .kernel = 3,
                   .stride = 1,
                   .pad = 1};
-  return {.shape = text(images) + " x " + text(side) + " x " + text(side) + " x " + text(channels) + ", 3 x 3",
-          .flops = 2. * pixels * inputs * channels,
-          .bytes = 2. * inputs * channels + 4. * pixels * channels,
-          .tensor = true,
-          .step = b.launching(convLaunch(call), call)};
+  return {
+      .shape = text(images) + " x " + text(side) + " x " + text(side) + " x " + text(channels) + ", 3 x 3",
+      .flops = 2. * pixels * inputs * channels,
+      .bytes = 2. * inputs * channels + 4. * pixels * channels,
+      .tensor = true,
+      .step = b.launching(convLaunch(call), call)};
 }
 
 struct Sequences {
@@ -93,7 +100,8 @@ Work attention(Bench& b, int dim, Dtype dtype) {
   int bound = 0;
   const AttentionGroups groups = b.stream().groups(call, &bound);
   const double width = double{1} * s.heads * dim;
-  return {.shape = text(s.count) + " x " + text(s.length) + " tokens, " + text(s.heads) + " heads of " + text(dim),
+  return {.shape =
+              text(s.count) + " x " + text(s.length) + " tokens, " + text(s.heads) + " heads of " + text(dim),
           .flops = 4. * s.count * s.length * s.length * width,
           .bytes = 4. * call.rows * width * double(bytesOf(dtype)),
           .tensor = dtype != Dtype::float32,

@@ -34,7 +34,8 @@ Work normalise(Bench& b) {
                        .y = b.matrix(rows, cols, Dtype::float32),
                        .rows = rows,
                        .cols = cols};
-  return {size(rows, cols), 3. * rows * cols, 8. * rows * cols, false, b.launching(normaliseLaunch(call), call)};
+  return {size(rows, cols), 3. * rows * cols, 8. * rows * cols, false,
+          b.launching(normaliseLaunch(call), call)};
 }
 
 Work convert(Bench& b) {
@@ -43,7 +44,8 @@ Work convert(Bench& b) {
                      .y = b.matrix(rows, cols, Dtype::bfloat16),
                      .rows = rows,
                      .cols = cols};
-  return {size(rows, cols) + " to bfloat16", 0, 6. * rows * cols, false, b.launching(convertLaunch(call), call)};
+  return {size(rows, cols) + " to bfloat16", 0, 6. * rows * cols, false,
+          b.launching(convertLaunch(call), call)};
 }
 
 Work embed(Bench& b) {
@@ -123,7 +125,8 @@ Work scores(Bench& b) {
   const CosineSoftmax c = softmaxCall(b);
   const float* const unit = b.floats(static_cast<size_t>(c.rows) * c.dim);
   const double products = double{1} * c.rows * c.classCount;
-  return {size(c.rows, c.classCount) + " x " + std::to_string(c.dim), 2 * products * c.dim + 2. * c.classCount * c.dim,
+  return {size(c.rows, c.classCount) + " x " + std::to_string(c.dim),
+          2 * products * c.dim + 2. * c.classCount * c.dim,
           4. * (c.rows + c.classCount) * c.dim + 4 * products, false,
           b.launching(cosineScoresLaunch(c), c, unit)};
 }
@@ -180,21 +183,23 @@ Loss loss(Bench& b) {
   const int rows = b.small ? 9 : 1024, dim = b.small ? 8 : 512;
   const auto n = static_cast<size_t>(rows) * chunksOf(rows), values = static_cast<size_t>(rows) * dim;
   const auto sums = [&] { return ChunkSums{b.floats(n), b.floats(n)}; };
-  return {.n = {.images = b.floats(values),
-                .texts = b.floats(values),
-                .rows = rows,
-                .dim = dim,
-                .scale = 20,
-                .loss = nullptr,
-                .imagesGradient = nullptr,
-                .textsGradient = nullptr,
-                .scaleGradient = nullptr},
-          .scratch = {.sums = {sums(), sums()}, .diagonal = b.floats(static_cast<size_t>(rows)), .loss = b.floats(1)}};
+  return {
+      .n = {.images = b.floats(values),
+            .texts = b.floats(values),
+            .rows = rows,
+            .dim = dim,
+            .scale = 20,
+            .loss = nullptr,
+            .imagesGradient = nullptr,
+            .textsGradient = nullptr,
+            .scaleGradient = nullptr},
+      .scratch = {
+          .sums = {sums(), sums()}, .diagonal = b.floats(static_cast<size_t>(rows)), .loss = b.floats(1)}};
 }
 Work infoNce(Bench& b) {
   const Loss l = loss(b);
-  return {size(l.n.rows, l.n.dim) + " pairs", 4. * l.n.rows * l.n.rows * l.n.dim, 8. * l.n.rows * l.n.dim, false,
-          b.launching(infoNceLaunch(l.n), l.n, l.scratch)};
+  return {size(l.n.rows, l.n.dim) + " pairs", 4. * l.n.rows * l.n.rows * l.n.dim, 8. * l.n.rows * l.n.dim,
+          false, b.launching(infoNceLaunch(l.n), l.n, l.scratch)};
 }
 Work infoNceLoss(Bench& b) {
   const Loss l = loss(b);

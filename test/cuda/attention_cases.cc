@@ -290,7 +290,8 @@ const cases::Registration registration([] {
     for (const auto& [length, most] :
          {std::pair{50, 0.30}, {77, 0.15}, {197, 0.15}, {257, 0.15}, {577, 0.15}})
       cases::add(
-          "attention", cases::format("%d tokens, heads of %d: less than %g %% padding", length, dim, 100 * most),
+          "attention",
+          cases::format("%d tokens, heads of %d: less than %g %% padding", length, dim, 100 * most),
           [length = length, dim, most = most] { return waste(length, dim, most); },
           length == 577 || (length > 77 && dim != 64));
   if (device::ptx()) addShapes(*device::ptx(), "attention-ptx");

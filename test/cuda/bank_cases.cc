@@ -16,7 +16,9 @@ using emulator::SharedTraffic;
 using emulator::Wavefronts;
 
 // Wavefronts beyond the least, in percent of the least.
-double extraPercent(const Wavefronts& w) { return w.least ? 100. * double(w.taken - w.least) / double(w.least) : 0; }
+double extraPercent(const Wavefronts& w) {
+  return w.least ? 100. * double(w.taken - w.least) / double(w.least) : 0;
+}
 
 Wavefronts sumOf(const SharedTraffic& traffic) {
   Wavefronts sum;
@@ -31,7 +33,8 @@ Wavefronts sumOf(const SharedTraffic& traffic) {
 // Runs the kernels on shapes of models, once.
 const std::map<std::string, SharedTraffic>& traffic() {
   static const auto counted = [] {
-    const device::Machine& machine = *device::ptx();  // reads the PTX, which names the kernels with shared memory
+    const device::Machine& machine =
+        *device::ptx();  // reads the PTX, which names the kernels with shared memory
     for (auto& kernel : emulator::sharedTraffic) kernel.second = {};
     for (const auto holds : {attentionOfModels, linearOfModels, convOfModels, cosineOfModels})
       if (const std::string wrong = holds(machine); !wrong.empty()) throw std::runtime_error(wrong);
@@ -62,12 +65,14 @@ std::string check(const std::string& kernel) {
   for (size_t kind = 0; kind < found->second.size(); kind++) {
     const Wavefronts& w = found->second[kind];
     line += cases::format("%s\"%s\":[%llu,%llu,%llu]", kind ? "," : "", emulator::kSharedAccessNames[kind],
-                          static_cast<unsigned long long>(w.accesses), static_cast<unsigned long long>(w.least),
-                          static_cast<unsigned long long>(w.taken));
+                          static_cast<unsigned long long>(w.accesses),
+                          static_cast<unsigned long long>(w.least), static_cast<unsigned long long>(w.taken));
   }
   std::printf("# banks %s}\n", line.c_str());
   if (sum.accesses == 0) return "nothing runs its accesses to shared memory";
-  return extraPercent(sum) <= limit ? "" : cases::format("%.2f %% more wavefronts than the least, limit %g", extraPercent(sum), limit);
+  return extraPercent(sum) <= limit
+             ? ""
+             : cases::format("%.2f %% more wavefronts than the least, limit %g", extraPercent(sum), limit);
 }
 
 const cases::Registration registration([] {

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { towerBound } from '../../lib/cuda/selfcheck.js'
+import { roundingNoise } from '../../lib/cuda/selfcheck.js'
 import type { DeviceInfo } from '../../lib/index.js'
 import { all, build, buildPtx, missing, missingPtx, runGroup, sanitize } from './program.js'
 
@@ -140,8 +140,8 @@ if (process.platform === 'linux' && process.arch === 'x64') {
         CLIP_NATIVE_CACHE: scratch,
       }
       const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
-      t.true(image <= towerBound('bfloat16', 6), `the picture is off by ${image}`)
-      t.true(text <= towerBound('bfloat16', 4), `the text is off by ${text}`)
+      t.true(image <= roundingNoise('bfloat16', 6), `the picture is off by ${image}`)
+      t.true(text <= roundingNoise('bfloat16', 4), `the text is off by ${text}`)
       t.false(existsSync(report), 'misuse or a leak')
       const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)
       t.is(new Set([...kernels].map(([, name]) => name)).size, 32, 'every kernel')

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { type Dtype, packageRoot } from '../../lib/binding.js'
-import { towerBound } from '../../lib/cuda/selfcheck.js'
+import { roundingNoise } from '../../lib/cuda/selfcheck.js'
 import { type Clip, load } from '../../lib/index.js'
 import { embeddedModel } from '../../lib/source.js'
 import { randomBytes } from '../helpers/random.js'
@@ -161,7 +161,7 @@ if (lacking) {
           .map(name => join(embeddedModel, 'examples', name))
     const most = Math.max(...batches)
     const images = Array.from(await clip.encodeImage(inputs.slice(0, most)))
-    const bound = towerBound(dtype as 'float32', layers)
+    const bound = roundingNoise(dtype as 'float32', layers, model === tiny ? 4 * 16 : undefined)
     let worst = 0
     const alone = rows(Object.values(result.images)[0]!)[0]!
     for (const [name, batch] of Object.entries(result.images)) {
@@ -188,7 +188,7 @@ if (lacking) {
   ) => {
     const same = dtype === 'float16' ? 'float32' : dtype
     await using clip = await load(model || undefined, { device: 'reference', dtype: same, towers: ['text'] })
-    const bound = towerBound(dtype as 'float32', layers)
+    const bound = roundingNoise(dtype as 'float32', layers, model === tiny ? 4 * 16 : undefined)
     const want = Array.from(await clip.encodeText(labels))
     const got = rows(r.texts.trie!)
     let worst = 0

@@ -250,7 +250,8 @@ std::string linearOfModels(const device::Machine& machine) {
   const Nonlinearity quickGelu = Nonlinearity::quickGelu;
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
     std::string wrong = check(machine, Family::skinny, dtype, {50, 768, 64, quickGelu, true, false, dtype});
-    if (wrong.empty()) wrong = check(machine, Family::square, dtype, {150, 320, 160, quickGelu, true, false, dtype});
+    if (wrong.empty())
+      wrong = check(machine, Family::square, dtype, {150, 320, 160, quickGelu, true, false, dtype});
     if (!wrong.empty()) return wrong;
   }
   return "";

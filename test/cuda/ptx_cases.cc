@@ -132,7 +132,8 @@ void addBanks() {
   const auto times = [](const char* shift, const char* access) {
     return std::string("and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, ") + shift + ";\n" + access;
   };
-  static const std::string word = times("2", "ld.shared.u32 %r4, [%r3];"), two = times("3", "ld.shared.u32 %r4, [%r3];"),
+  static const std::string word = times("2", "ld.shared.u32 %r4, [%r3];"),
+                           two = times("3", "ld.shared.u32 %r4, [%r3];"),
                            eight = times("5", "ld.shared.u32 %r4, [%r3];"),
                            pair = times("3", "ld.shared.v2.u32 {%r4, %r5}, [%r3];"),
                            pairs = times("4", "ld.shared.v2.u32 {%r4, %r5}, [%r3];"),
@@ -146,9 +147,10 @@ void addBanks() {
   costs("every second pair: twice", pairs.c_str(), kLoad, 4, 8);
   costs("neighbouring four words: none", four.c_str(), kStore, 8, 8);
   costs("two halves of a word: none", halves.c_str(), kStore, 2, 2);
-  costs("lanes that are switched off: none",
-        "and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, 5;\nsetp.lt.u32 %p1, %r1, 1;\n@%p1 ld.shared.u32 %r4, [%r3];", kLoad,
-        1, 1);
+  costs(
+      "lanes that are switched off: none",
+      "and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, 5;\nsetp.lt.u32 %p1, %r1, 1;\n@%p1 ld.shared.u32 %r4, [%r3];",
+      kLoad, 1, 1);
   // Rows of 128 bytes behind each other; eight neighbouring chunks of 16.
   costs("ldmatrix of a column: eight times",
         "and.b32 %r3, %r1, 7;\nshl.b32 %r3, %r3, 7;\n"

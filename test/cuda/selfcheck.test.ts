@@ -14,7 +14,14 @@ import type { SelfCheck } from '../../lib/cuda/selfcheck.js'
 const work = mkdtempSync(join(tmpdir(), 'clip-native-selfcheck-'))
 test.after.always(() => rmSync(work, { recursive: true, force: true }))
 
-const kernel = { kernel: 'clip_a', shape: '3200 x 768', flops: 2e9, bytes: 1e8, tensor: true, microseconds: 60 }
+const kernel = {
+  kernel: 'clip_a',
+  shape: '3200 x 768',
+  flops: 2e9,
+  bytes: 1e8,
+  tensor: true,
+  microseconds: 60,
+}
 const result: SelfCheck = {
   version: '0.1.0',
   node: '22.0.0',
