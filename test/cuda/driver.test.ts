@@ -157,6 +157,21 @@ test('the kernels that are committed are those of the sources', async t => {
   t.is(status, 0, stderr)
 })
 
+test('no build asks for nvcc or links anything of CUDA', t => {
+  const cmake = readFileSync(join(packageRoot, 'CMakeLists.txt'), 'utf8')
+  t.notRegex(cmake, /nvcc|CUDAToolkit|FindCUDA|LANGUAGES[^)]*CUDA|enable_language|cudart|cublas/i)
+  t.regex(cmake, /"Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64\|amd64\|AMD64"/, 'nothing of it on arm64')
+  const { scripts } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+  for (const name of ['build', 'build:native', 'build:lib', 'pretest', 'prebuilds', 'prebuild:offline'])
+    t.notRegex(scripts[name], /nvcc|cuda/)
+  // A header of CUDA is for one test alone, where there is one.
+  const headers = /#include\s*[<"](cuda|cuda_runtime|cuda_fp16|cublas\w*|nvrtc)\.h/
+  for (const folder of ['cuda', 'native'])
+    for (const entry of readdirSync(join(packageRoot, folder), { recursive: true, withFileTypes: true }))
+      if (entry.isFile() && /\.(h|cc|cu|cuh|inl)$/.test(entry.name))
+        t.notRegex(readFileSync(join(entry.parentPath, entry.name), 'utf8'), headers, entry.name)
+})
+
 test('the addon carries the kernels on Linux for x64 and nowhere else', t => {
   const require = createRequire(import.meta.url)
   const file =

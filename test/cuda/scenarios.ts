@@ -163,11 +163,8 @@ async function fault(
 }
 
 /** Loads, and says why not; what was called. */
-async function loading(
-  folder: string,
-  dtype: Dtype,
-): Promise<{ failure?: Failure; kernels: string[]; devices: unknown }> {
-  const failure = await load(folder || undefined, { device: 'cuda', dtype }).then(
+async function loading(folder: string): Promise<{ failure?: Failure; kernels: string[]; devices: unknown }> {
+  const failure = await load(folder || undefined, { device: 'cuda', dtype: 'bfloat16' }).then(
     clip => clip.dispose().then(() => undefined),
     failureOf,
   )
@@ -175,13 +172,25 @@ async function loading(
   return { ...(failure ? { failure } : {}), kernels, devices: devices().find(d => d.name === 'cuda') }
 }
 
-const [name, argument = '', second = ''] = process.argv.slice(2)
+/** What `load` says of each "dtype folder"; null where it succeeds. */
+async function refusals(models: readonly string[]): Promise<(Failure | null)[]> {
+  const said: (Failure | null)[] = []
+  for (const model of models) {
+    const [dtype, ...folder] = model.split(' ')
+    const loaded = load(folder.join(' '), { device: 'cuda', dtype: dtype as Dtype })
+    said.push(await loaded.then(clip => clip.dispose().then(() => null), failureOf))
+  }
+  return said
+}
+
+const [name, argument = '', second = '', ...others] = process.argv.slice(2)
 const run: Record<string, () => Promise<unknown>> = {
   towers: () =>
     towers(argument as Dtype, second, (process.env.BATCHES ?? '1,3,5,4,1').split(',').map(Number)),
   memory: () => memory(argument),
   fault: () => fault(argument, second),
-  loading: () => loading(argument, (second || 'bfloat16') as Dtype),
+  loading: () => loading(argument),
+  refusals: () => refusals([argument, second, ...others]),
 }
 if (process.argv[1] === fileURLToPath(import.meta.url))
   process.stdout.write(JSON.stringify((await run[name!]!()) ?? null))
