@@ -2,12 +2,9 @@
 // Many pictures, many workers, one search store. See README.md.
 import cliProgress from 'cli-progress'
 import { Command, InvalidArgumentError } from 'commander'
-import { merge } from './lib/merge.mjs'
-import { withModel } from './lib/model.mjs'
 import { makePlan, readPlan } from './lib/plan.mjs'
-import { defaultRedis, enqueue, revive, withQueue } from './lib/queue.mjs'
-import { deadList, status } from './lib/status.mjs'
-import { work } from './lib/worker.mjs'
+
+// Each command imports what it needs: a quarter of a second of those that do without a queue or a model.
 
 const print = line => process.stdout.write(`${line}\n`)
 const say = line => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`)
@@ -32,7 +29,12 @@ function progressOf(total, what) {
 }
 
 const program = new Command('scale-out').description('embed many pictures with many workers')
-const withRedis = command => command.option('--redis <url>', 'address of Redis (or REDIS_URL)', defaultRedis)
+const withRedis = command =>
+  command.option(
+    '--redis <url>',
+    'address of Redis (or REDIS_URL)',
+    process.env.REDIS_URL ?? 'redis://127.0.0.1:6379',
+  )
 
 withRedis(
   program
@@ -49,6 +51,8 @@ withRedis(
     .option('--attempts <count>', 'how often a shard that fails is tried', atLeast(1), 5)
     .option('--backoff <ms>', 'wait before the second attempt; doubled each time', atLeast(1), 1000),
 ).action(async (job, sources, o) => {
+  const { withModel } = await import('./lib/model.mjs')
+  const { enqueue, withQueue } = await import('./lib/queue.mjs')
   const modelOf = () =>
     withModel(o.model, { dtype: o.dtype }, ({ info: { fingerprint, dtype, embedDim } }) => ({
       source: o.model ?? null,
@@ -79,6 +83,7 @@ withRedis(
     .option('--crashes <count>', 'workers that a shard may take with it before it is given up', atLeast(0), 5)
     .option('--verbose', 'say what was lost with a connection'),
 ).action(async (job, o) => {
+  const { work } = await import('./lib/worker.mjs')
   const code = await work(job, { ...o, say })
   // Not when Redis answers: everything is given back.
   process.exit(code)
@@ -93,6 +98,7 @@ withRedis(
     .option('--failures', 'list pictures that could not be embedded, and why')
     .option('--json', 'print one JSON object'),
 ).action(async (job, o) => {
+  const { status } = await import('./lib/status.mjs')
   process.exitCode = await status(await readPlan(job), { ...o, print })
 })
 
@@ -104,6 +110,8 @@ withRedis(
     .option('--retry', 'queue them again, with all their attempts')
     .option('--json', 'print one JSON object a line'),
 ).action(async (job, o) => {
+  const { revive, withQueue } = await import('./lib/queue.mjs')
+  const { deadList } = await import('./lib/status.mjs')
   const plan = await readPlan(job)
   await withQueue(plan, o.redis, async queue => {
     for (const { job: dead, shard, attempts, reason } of await deadList(queue)) {
@@ -124,6 +132,7 @@ program
   .option('--allow-missing', 'merge what is done, and say what is missing')
   .option('--json', 'print one JSON object')
   .action(async (job, o) => {
+    const { merge } = await import('./lib/merge.mjs')
     const plan = await readPlan(job)
     const control = new AbortController()
     process.once('SIGINT', () => control.abort(new Error('stopped; the same command goes on')))

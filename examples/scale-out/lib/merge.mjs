@@ -3,7 +3,7 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withModel, withStore } from './model.mjs'
 import { doneShards, shardNames } from './plan.mjs'
-import { missingShards, Totals } from './status.mjs'
+import { missingShards, Totals } from './reports.mjs'
 
 /** Names in one line, the first ones of many. */
 const some = names =>

@@ -3,8 +3,6 @@ import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { doneShards, readShard, shardNames } from './plan.mjs'
 
-export const defaultRedis = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
-
 /** Without what is secret in it. */
 const shown = address => address.replace(/\/\/[^@/]*@/, '//')
 

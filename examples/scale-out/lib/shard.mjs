@@ -3,12 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { readJson, syncFolder, writeWhole } from './files.mjs'
+import { syncFolder, writeWhole } from './files.mjs'
 import { DamagedArchive, picturesOfTar } from './pictures.mjs'
 import { readShard } from './plan.mjs'
-
-/** What a finished shard says of itself; undefined for one that is not finished. */
-export const readReport = (plan, shard) => readJson(join(plan.folder, 'done', shard, 'report.json'))
+import { readReport } from './reports.mjs'
 
 /** A shard that will not become better by trying again. */
 export class HopelessShard extends Error {}

@@ -1,33 +1,7 @@
 /** How far a job is: what lies in done/, and what Redis knows of the rest. */
 import cliProgress from 'cli-progress'
-import { doneShards, shardNames } from './plan.mjs'
 import { deadJobs, withQueue } from './queue.mjs'
-import { readReport } from './shard.mjs'
-
-/** Adds up reports, and remembers those that it has read. */
-export class Totals {
-  #seen = new Set()
-  embedded = 0
-  failed = []
-  duplicates = 0
-  backends = new Map()
-
-  async read(plan) {
-    const done = await doneShards(plan)
-    for (const shard of [...done].sort()) {
-      if (this.#seen.has(shard)) continue
-      const report = await readReport(plan, shard)
-      if (!report) continue
-      this.#seen.add(shard)
-      this.embedded += report.embedded
-      this.duplicates += report.duplicates
-      for (const failure of report.failed) this.failed.push({ shard, ...failure })
-      const { backend } = report.model
-      this.backends.set(backend, (this.backends.get(backend) ?? 0) + 1)
-    }
-    return done.size
-  }
-}
+import { Totals } from './reports.mjs'
 
 export async function statusOf(plan, queue, totals) {
   const done = await totals.read(plan)
@@ -128,10 +102,4 @@ export async function deadList(queue) {
     list.push({ job, shard, attempts: job.attemptsMade, reason: job.failedReason })
   }
   return list.sort((a, b) => (a.shard < b.shard ? -1 : 1))
-}
-
-/** Shards without a result, in order. */
-export async function missingShards(plan) {
-  const done = await doneShards(plan)
-  return [...shardNames(plan)].filter(shard => !done.has(shard))
 }

@@ -6,10 +6,11 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { load } from 'clip-native'
 import { readPlan } from '../lib/plan.mjs'
-import { run, scratch, start, startRedis, withoutRedis, writeFolder, writeTars } from './support.mjs'
+import { run, scratch, start, startRedis, until, withoutRedis, writeFolder, writeTars } from './support.mjs'
 
 /** Together; half of them while a folder is embedded, half with tars. `npm run test:full` makes 20. */
-const kills = Number(process.env.SCALE_OUT_KILLS ?? 4)
+const kills = Number(process.env.SCALE_OUT_KILLS ?? 3)
+const pictures = kills > 8 ? 900 : 150
 const seed = Number(process.env.SCALE_OUT_SEED ?? Date.now() % 2 ** 32)
 
 /** mulberry32: a run can be repeated, as far as processes can. */
@@ -49,10 +50,15 @@ async function disturbed(t, redis, job, planned, budget, random) {
   const worker = () => start('work', job, ...flags)
   const workers = [worker(), worker()]
   const counts = { worker: 0, redis: 0, inTheMiddle: 0 }
+  let before = 0
+  const over = () => workers.every(worker => worker.over)
   while (counts.worker + counts.redis < budget) {
-    await sleep(200 + 1300 * random())
+    // Mostly in the midst of work, at times while processes start.
+    if (random() < 0.75) await until(async () => over() || (await doneOf(job)) > before, 'another shard', 120)
+    await sleep(random() * (random() < 0.5 ? 100 : 1000))
     const done = await doneOf(job)
-    if (done === shards) break
+    if (over() || done === shards) break
+    before = done
     if (done > 0) counts.inTheMiddle++
     if ((counts.worker + counts.redis) % 2 === 0) {
       const i = random() < 0.5 ? 0 : 1
@@ -121,20 +127,20 @@ async function same(t, { sources, plan, total, plain }) {
 test(`a folder, ${Math.ceil(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
   same(t, {
     sources: async folder => {
-      await writeFolder(folder, 600)
+      await writeFolder(folder, pictures)
       return folder
     },
-    plan: ['--shard-size', 25],
-    total: 600,
+    plan: ['--shard-size', 15],
+    total: pictures,
     plain: true,
   }),
 )
 
 test(`WebDataset tars, ${Math.floor(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
   same(t, {
-    sources: folder => writeTars(folder, 20, 30),
+    sources: folder => writeTars(folder, pictures / 15, 15),
     plan: ['--store-dtype', 'bfloat16'],
-    total: 600,
+    total: pictures,
     plain: false,
   }),
 )

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -132,7 +132,7 @@ export async function writeTar(path, files) {
   })()
   for (const [i, file] of files.entries()) {
     const key = String(i).padStart(6, '0')
-    const { [0]: ending } = /\.\w+$/.exec(typeof file === 'string' ? file : file.name)
+    const ending = extname(typeof file === 'string' ? file : file.name)
     archive.entry({ name: `${key}${ending}` }, typeof file === 'string' ? await readFile(file) : file.bytes)
     archive.entry({ name: `${key}.txt` }, 'an icon')
   }
