@@ -1,6 +1,7 @@
 // What the queue, a shard and the merge cost without a model's work: the figures of docs/scale.md.
 //
 //   node bench.mjs queue [--jobs 5000]
+//   node bench.mjs embed --model PATH --picture FILE [--count 96] [--threads 2]
 //   node bench.mjs merge [--rows 200000] [--shard 1000] [--model PATH]
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -103,6 +104,32 @@ const mergeRate = ({ rows, shard, model }) =>
     await target.close()
   })
 
+/** Pictures of one size into a store, as a worker does it: reading, decoding, the tower, fsync. */
+async function embedRates({ model, picture, count, threads }) {
+  const { size } = await stat(picture)
+  for (const dtype of ['float32', 'bfloat16', 'int8'])
+    await withModel(model, { dtype, threads }, async clip => {
+      const rates = []
+      for (let run = 0; run < 3; run++) {
+        const images = Array.from({ length: count }, (_, i) => ({ id: `${run}-${i}`, image: picture }))
+        const started = performance.now()
+        await withStore(clip, join(work, `${dtype}-${run}`), { create: true }, store => store.add(images))
+        rates.push((1000 * count) / (performance.now() - started))
+      }
+      const best = Math.max(...rates)
+      console.log(
+        `${dtype}, ${threads} threads, ${size} bytes a picture: ${rates.map(r => r.toFixed(1)).join(', ')} pictures/s, ${((1000 * threads) / best).toFixed(1)} ms of a core each`,
+      )
+    })
+}
+
+program
+  .command('embed')
+  .requiredOption('--model <path>', 'a checkpoint')
+  .requiredOption('--picture <file>', 'a JPEG')
+  .option('--count <pictures>', 'a run', Number, 96)
+  .option('--threads <count>', 'of the machine', Number, 2)
+  .action(embedRates)
 program
   .command('queue')
   .option('--jobs <count>', 'empty shards', Number, 5000)
