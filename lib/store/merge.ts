@@ -1,9 +1,12 @@
 /** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
 
 import { crc32 } from 'node:zlib'
+import { checkFingerprint } from '../classifier-file.js'
+import { argumentError } from '../errors.js'
 import { Slices } from '../slices.js'
 import { damagedRow } from './errors.js'
 import { batchRows, type Generation, type OpenFiles } from './generation.js'
+import type { Header } from './header.js'
 import type { Known } from './known.js'
 import type { NewItem } from './writer.js'
 
@@ -23,6 +26,14 @@ export interface MergeCall {
   onProgress: ((progress: { done: number; total: number }) => void) | undefined
   /** Puts rows on the disk, as they are kept: items.length rows. */
   append(items: readonly NewItem[], data: Uint8Array): Promise<void>
+}
+
+/** Throws RangeError or ERR_CLIP_MODEL_MISMATCH when rows of the one can't be rows of the other as they are. */
+export function checkMergeable(folder: string, into: Header, source: string, from: Header): void {
+  if (source === folder) throw argumentError('source', 'be another store', source, 'range')
+  if (from.dtype !== into.dtype)
+    throw argumentError('source', `have the dtype '${into.dtype}'`, `=${from.dtype}`, 'range')
+  checkFingerprint(into.fingerprint, source, 'this store', from.fingerprint)
 }
 
 /** Takes the first `rows` rows of `source`, in their order; each is compared with its checksum. */

@@ -1,7 +1,6 @@
 /** A folder of embeddings on disk: pictures go in, words or pictures find them. */
 
 import { resolve } from 'node:path'
-import { checkFingerprint } from '../classifier-file.js'
 import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
@@ -16,7 +15,7 @@ import { Generation, type OpenFiles, removeLeftovers } from './generation.js'
 import { dtypes, filesOf, type Header, readHeader, type StoreDtype } from './header.js'
 import { Known } from './known.js'
 import type { Item } from './log.js'
-import { type MergeResult, mergeRows } from './merge.js'
+import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
 import { bestRows, queryVector, type StoreQuery } from './query.js'
 import type {
   AddOptions,
@@ -122,16 +121,10 @@ export class Store implements AsyncDisposable {
   merge(source: Store, options?: MergeOptions): Promise<MergeResult> {
     return this.#run(async () => {
       if (!(source instanceof Store)) throw argumentError('source', 'be a store', source)
-      const { dtype } = this
-      if (source.folder === this.folder)
-        throw argumentError('source', 'be another store', source.folder, 'range')
-      if (source.dtype !== dtype)
-        throw argumentError('source', `have the dtype '${dtype}'`, `=${source.dtype}`, 'range')
       const o = checkOptions(options, ['signal', 'onProgress'])
       const signal = checkSignal(o.signal)
       const onProgress = callback('onProgress', o.onProgress)
-      const { header } = source.#now
-      checkFingerprint(this.#now.header.fingerprint, source.folder, 'this store', header.fingerprint)
+      checkMergeable(this.folder, this.#now.header, source.folder, source.#now.header)
       return source.#run(async () => {
         const { now, files } = await source.#openFiles(signal)
         const { rows } = now.log
