@@ -62,11 +62,12 @@ withRedis(
     }))
   const plan = await makePlan(job, sources, { ...o, modelOf })
   const bar = progressOf(plan.shards, 'queued')
-  const { done, queued } = await withQueue(plan, o.redis, queue =>
+  const { done, dead, queued } = await withQueue(plan, o.redis, queue =>
     enqueue(plan, queue, n => bar.update(n)),
   ).finally(() => bar.stop())
   const pictures = plan.pictures === undefined ? '' : ` of ${plan.pictures} pictures`
-  print(`${plan.shards} shards${pictures}: ${done} done, ${queued} queued`)
+  const given = dead > 0 ? `, ${dead} in the dead-letter list` : ''
+  print(`${plan.shards} shards${pictures}: ${done} done, ${queued} queued${given}`)
 })
 
 withRedis(

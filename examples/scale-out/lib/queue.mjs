@@ -84,7 +84,8 @@ export async function enqueue(plan, queue, onProgress = () => {}) {
     if (jobs.length === 500) await flush()
   }
   await flush()
-  return { done: done.size, queued: added }
+  const dead = await queue.getFailedCount()
+  return { done: done.size, dead, queued: added - dead }
 }
 
 /** Shards that were given up, with what they last failed of. */

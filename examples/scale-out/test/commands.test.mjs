@@ -4,9 +4,10 @@ import { copyFile, cp, mkdir, readdir, readFile, rename, truncate, writeFile } f
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { load } from 'clip-native'
-import { makePlan, readPlan } from '../lib/plan.mjs'
+import { makePlan, readPlan, readShard } from '../lib/plan.mjs'
 import { enqueue, withQueue } from '../lib/queue.mjs'
 import { Totals } from '../lib/reports.mjs'
+import { embedShard } from '../lib/shard.mjs'
 import { statusOf as lookAt } from '../lib/status.mjs'
 import {
   iconFiles,
@@ -157,7 +158,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.equal(dead.attempts, 2)
     assert.match(dead.reason, /6 of 6 files in .* can't be read: .* \(ENOENT\)/)
     // `plan` leaves it dead; `--retry` does not.
-    await plan(at('job-c'))
+    assert.match(await ok('plan', at('job-c')), /1 done, 0 queued, 1 in the dead-letter list/)
     assert.equal((await statusOf(at('job-c'))).dead, 1)
     for (const path of second) await rename(at('mount', path.replaceAll('/', '+')), at('c', path))
     await ok('dead', at('job-c'), '--retry')
@@ -245,6 +246,37 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
       made.every(count => count === 0),
       String(made),
     )
+  })
+
+  test('two workers with one shard: one result, for both', async () => {
+    await writeFolder(at('d'), 40)
+    await plan(at('job-d'), [at('d')])
+    const made = await readPlan(at('job-d'))
+    const { digest } = await readShard(made, '000000')
+    const settings = { digest, root: made.root, onProgress() {}, lastAttempt: false }
+    const both = await Promise.all([1, 2, 3].map(() => embedShard(clip, made, '000000', settings)))
+    assert.deepEqual(both[0], both[1])
+    assert.deepEqual(both[0], both[2])
+    assert.deepEqual(await readdir(at('job-d', 'done')), ['000000'])
+    await assert.rejects(embedShard(clip, made, '../000000', settings), /the number of a shard/)
+    const other = embedShard(clip, await readPlan(at('job-m')), '000000', settings)
+    await assert.rejects(other, /not the list that this job was made for/)
+  })
+
+  test('a shard whose workers die is dead after --crashes of them, and can be revived', async () => {
+    await writeFolder(at('k'), 450)
+    await plan(at('job-k'), [at('k')])
+    const flags = ['--redis', redis.url, '--lock-seconds', 0.5, '--crashes', 0, ...one]
+    const first = start('work', at('job-k'), ...flags)
+    await until(async () => (await statusOf(at('job-k'))).active === 1, 'the shard is taken')
+    first.child.kill('SIGKILL')
+    await first.ended
+    const { code, err } = await run('work', at('job-k'), ...flags)
+    assert.equal(code, 1, err)
+    const { out } = await command('dead', at('job-k'), '--retry')
+    assert.match(out, /^000000 {2}\d attempts: job stalled more than allowable limit/)
+    await ok('work', at('job-k'), '--concurrency', 2, ...one)
+    assert.equal((await statusOf(at('job-k'))).embedded, 450)
   })
 
   test('without Redis a command says so and ends', async () => {
