@@ -25,6 +25,7 @@ const kinds = {
 
 const codeOfStatus = {
   400: 'BAD_REQUEST',
+  403: 'NOT_FOUND', // a path that leads out of a folder
   404: 'NOT_FOUND',
   406: 'UNSUPPORTED_MEDIA_TYPE',
   408: 'TOO_SLOW',

@@ -1,9 +1,9 @@
 /** A request's picture and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
 
-import Ajv from 'ajv'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { ServiceError } from './errors.mjs'
 
-const ajv = new Ajv({ allErrors: false, strict: false })
+const ajv = new Ajv2020({ strict: false })
 const wrong = message => new ServiceError('BAD_REQUEST', message)
 
 /** What Ajv found, in words. */
@@ -45,8 +45,8 @@ function decodeBase64(text) {
   const bytes = Buffer.from(text, 'base64')
   // Buffer skips what is no base64, and then there are fewer bytes than the length promises.
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
-  if (bytes.length !== Math.floor(((text.length - padding) * 3) / 4))
-    throw wrong('`image` must be base64 without spaces, line breaks or `data:` before it')
+  if (text.length % 4 !== 0 || bytes.length !== (text.length / 4) * 3 - padding)
+    throw wrong('`image` must be padded base64 without spaces, line breaks or `data:` before it')
   return bytes
 }
 
@@ -104,7 +104,7 @@ export function inputReader(schema) {
       own = rest
     }
     const options = { ...typed(schema, request.query), ...own }
-    if (!validate(options)) throw wrong(sentence(validate.errors[0]))
+    if (!validate(options)) throw wrong(sentence(validate.errors.at(-1)))
     if (image?.length === 0) throw wrong('the picture is empty: 0 bytes')
     if (image && isMarkup(image))
       throw new ServiceError('ERR_CLIP_IMAGE', 'SVG and other markup is not accepted as a picture')

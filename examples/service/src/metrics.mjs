@@ -21,11 +21,6 @@ export function metrics(app, { admission, cache, pictures }) {
     labelNames: ['code'],
     registers,
   })
-  const aborted = new Counter({
-    name: 'http_requests_aborted_total',
-    help: 'Requests whose client went away before the answer.',
-    registers,
-  })
   const gauge = (name, help, value) =>
     new Gauge({
       name,
@@ -47,10 +42,6 @@ export function metrics(app, { admission, cache, pictures }) {
     // The route as it was written, never the URL: there are endless URLs.
     const route = request.routeOptions.url ?? 'none'
     duration.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
-  })
-  app.addHook('onRequestAbort', (_, done) => {
-    aborted.inc()
-    done()
   })
   app.get('/metrics', {
     schema: { summary: 'Figures for Prometheus', produces: ['text/plain'] },

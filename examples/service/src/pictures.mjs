@@ -2,6 +2,7 @@
 
 import { access, opendir } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { ServiceError } from './errors.mjs'
 
 const pictureName = /\.(jpe?g|png|webp|gif|avif)$/i
@@ -34,17 +35,26 @@ export class Pictures {
   async #index(log) {
     const { signal } = this.#control
     try {
-      const { added, updated, skipped, errors } = await this.#store.add(picturesIn(this.#folder), {
-        errors: 'collect',
-        signal,
-      })
+      const { added, updated, skipped, errors } = await this.#add(signal)
       this.#state.failed = errors.length
       for (const { id, error } of errors) log.warn(`${id}: ${error.message}`)
-      log.info({ added, updated, skipped, failed: errors.length }, 'pictures are embedded')
+      log.info(`pictures: ${added} new, ${updated} again, ${skipped} as before, ${errors.length} failed`)
     } catch (error) {
-      if (!signal.aborted) log.error(error, 'embedding the pictures failed')
+      if (!signal.aborted) log.error('embedding the pictures failed:', error)
     }
     this.#state.indexing = false
+  }
+
+  /** Requests come first: when so many wait that there is no place for these pictures, they try again later. */
+  async #add(signal) {
+    for (;;) {
+      try {
+        return await this.#store.add(picturesIn(this.#folder), { errors: 'collect', signal })
+      } catch (error) {
+        if (error.code !== 'ERR_CLIP_BUSY') throw error
+        await wait(1000, undefined, { signal })
+      }
+    }
   }
 
   state() {

@@ -18,8 +18,7 @@ const clip = await load(config.model || undefined, {
 await mkdir(config.data, { recursive: true })
 // A store belongs to the weights that made it: one for each model.
 const store = join(config.data, `pictures-${clip.info.fingerprint.slice(0, 16)}.store`)
-const log = { info() {}, warn: console.warn, error: console.error }
-const pictures = await Pictures.open(clip, config.pictures, store, log)
+const pictures = await Pictures.open(clip, config.pictures, store, console)
 const app = await createApp({ clip, pictures, config })
 await app.listen({ host: config.host, port: config.port })
 console.log(`http://${config.host}:${app.server.address().port}`)

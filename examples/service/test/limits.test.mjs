@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formOf, examplePicture, labels, send, sendForm, sendJson, sendRaw, startService } from './service.mjs'
 
-const limits = { MAX_BODY_BYTES: 200_000, MAX_JSON_BYTES: 20_000, MAX_LABELS: 20, MAX_PROMPTS: 100, MAX_PIXELS: 200_000 }
+const limits = { MAX_BODY_BYTES: 200_000, MAX_JSON_BYTES: 100_000, MAX_LABELS: 20, MAX_PROMPTS: 100, MAX_PIXELS: 300_000 }
 let service
 let dog
 let image
@@ -77,7 +77,7 @@ test('classify: pictures', async () => {
 test('bodies: too large, of a wrong type, broken', async () => {
   const path = '/classify?labels=dog,cat'
   refused(await sendRaw(service, path, Buffer.alloc(200_001)), 413, 'TOO_LARGE')
-  refused(await sendJson(service, '/classify', { image: 'A'.repeat(30_000) }), 413, 'TOO_LARGE')
+  refused(await sendJson(service, '/classify', { image: 'A'.repeat(120_000) }), 413, 'TOO_LARGE')
   for (const type of ['text/plain', 'application/xml', 'multipart/mixed; boundary=x'])
     refused(await sendRaw(service, path, dog, type), 415, 'UNSUPPORTED_MEDIA_TYPE')
   refused(await send(service, { path, body: dog }), 415, 'UNSUPPORTED_MEDIA_TYPE')

@@ -37,6 +37,9 @@ test('overload: 503 with Retry-After for what is too much, right answers for the
     assert.equal(status, 200)
     assert.deepEqual(json.predictions, expected.predictions)
   }
+  // The folder's pictures gave way meanwhile.
+  const { pictures } = await service.indexed()
+  assert.deepEqual(pictures, { count: 12, indexing: false, failed: 0 })
   assert.equal(await service.stop(), 0)
 })
 
@@ -71,7 +74,7 @@ test('a client that goes away is computed for no more', async () => {
   control.abort()
   await assert.rejects(asked)
   await until(async () => (await service.figure('clip_working')) === 0, 'it stops')
-  assert.equal(await service.figure('http_requests_aborted_total'), 1)
+  assert.equal(await service.figure('clip_failures_total{code="CLIENT_GONE"}'), 1)
   // Nothing was made: the prompts were given up, not finished for the cache.
   assert.equal(await service.figure('clip_cached_classifiers'), 0)
   assert.equal(await service.stop(), 0)

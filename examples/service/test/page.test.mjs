@@ -33,6 +33,7 @@ after(async () => {
 async function open(options = {}) {
   const page = await browser.newPage({ viewport: { width: 1000, height: 900 }, ...options })
   const errors = []
+  page.setDefaultTimeout(120_000) // of a busy machine
   page.on('pageerror', error => errors.push(error.message))
   page.on('console', message => message.type() === 'error' && errors.push(message.text()))
   await page.goto(service.url)

@@ -25,13 +25,13 @@ export async function startService(settings = {}) {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const ended = once(child, 'exit')
-  const lines = createInterface({ input: child.stdout })
+  // It goes on reading, so that what it says later does not fill the pipe.
   const url = await Promise.race([
-    once(lines, 'line').then(([line]) => line),
+    new Promise(resolve => {
+      createInterface({ input: child.stdout }).on('line', line => line.startsWith('http') && resolve(line))
+    }),
     ended.then(([code]) => Promise.reject(new Error(`the service ended with ${code}`))),
   ])
-  // What it logs later must not fill the pipe.
-  lines.on('line', line => process.stderr.write(`${line}\n`))
   const service = {
     url,
     port: Number(new URL(url).port),
