@@ -29,7 +29,8 @@ function* order(random) {
 
 const settle = async service => {
   for (let i = 0; i < 200; i++) {
-    if ((await service.figure('clip_working')) === 0 && (await service.figure('clip_body_bytes')) === 0) return
+    if ((await service.figure('clip_working')) === 0 && (await service.figure('clip_body_bytes')) === 0)
+      return
     await new Promise(resolve => setTimeout(resolve, 100))
   }
   throw new Error('the service still works or holds bodies 20 s after the last request')
@@ -84,7 +85,9 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
       await settle(service)
       memory.push(await service.figure('process_resident_memory_bytes'))
       files.push(await service.figure('process_open_fds'))
-      log(`${end} requests, ${wrong.length} wrong, ${(memory.at(-1) / 2 ** 20).toFixed(0)} MiB, ${files.at(-1)} files`)
+      log(
+        `${end} requests, ${wrong.length} wrong, ${(memory.at(-1) / 2 ** 20).toFixed(0)} MiB, ${files.at(-1)} files`,
+      )
     }
     agent.destroy()
     await settle(service)

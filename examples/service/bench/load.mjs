@@ -75,7 +75,8 @@ async function start(name) {
 }
 
 const post = url => fetch(url, { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } })
-const percentile = (sorted, p) => sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))] ?? Number.NaN
+const percentile = (sorted, p) =>
+  sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))] ?? Number.NaN
 
 /** Runs autocannon; times of every answer by status. */
 async function cannon(service, options) {
@@ -135,20 +136,30 @@ for (let round = 0; round < rounds; round++)
     await service.stop()
   }
 
-const median = list => percentile([...list].sort((a, b) => a - b), 50)
+const median = list =>
+  percentile(
+    [...list].sort((a, b) => a - b),
+    50,
+  )
 const spread = (list, digits = 1) => {
   const sorted = [...list].sort((a, b) => a - b)
   return sorted.length < 2 ? sorted[0].toFixed(digits) : sorted.map(x => x.toFixed(digits)).join(', ')
 }
 const of = (name, connections, field) =>
   rows.filter(r => r.name === name && r.connections === connections).map(r => r[field])
-const table = ['| connections | service | requests/s | p50 ms | p99 ms | event loop p99 ms | longest |', '|---|---|---|---|---|---|---|']
+const table = [
+  '| connections | service | requests/s | p50 ms | p99 ms | event loop p99 ms | longest |',
+  '|---|---|---|---|---|---|---|',
+]
 for (const connections of values.connections.split(',').map(Number))
   for (const name of names)
     table.push(
       `| ${connections} | ${name} | ${['perSecond', 'p50', 'p99', 'loopP99', 'loopMax'].map(field => spread(of(name, connections, field))).join(' | ')} |`,
     )
-const over = ['| at twice its capacity | answered/s | p50, p99 ms | refused/s | p50, p99 ms of a refusal | event loop p99 | one request afterwards |', '|---|---|---|---|---|---|---|']
+const over = [
+  '| at twice its capacity | answered/s | p50, p99 ms | refused/s | p50, p99 ms of a refusal | event loop p99 | one request afterwards |',
+  '|---|---|---|---|---|---|---|',
+]
 for (const name of names) {
   const get = kind => rows.find(r => r.name === name && r.overload === kind)
   const [yes, no, after] = ['answered', 'refused', 'afterwards'].map(get)
@@ -156,10 +167,13 @@ for (const name of names) {
     `| ${name} | ${yes.perSecond.toFixed(1)} | ${yes.p50.toFixed(0)}, ${yes.p99.toFixed(0)} | ${no.perSecond.toFixed(1)} | ${no.p50.toFixed(1)}, ${no.p99.toFixed(1)} | ${yes.loopP99.toFixed(1)} | ${after.status}, ${after.ms.toFixed(0)} ms |`,
   )
 }
-const ratios = values.connections.split(',').map(Number).map(c => {
-  const [a, b] = [of(names[0], c, 'perSecond'), of(names[1], c, 'perSecond')]
-  return `${c} connection(s): ${(median(a) / median(b)).toFixed(2)}`
-})
+const ratios = values.connections
+  .split(',')
+  .map(Number)
+  .map(c => {
+    const [a, b] = [of(names[0], c, 'perSecond'), of(names[1], c, 'perSecond')]
+    return `${c} connection(s): ${(median(a) / median(b)).toFixed(2)}`
+  })
 const load = [where.load, loadNow()]
 const text = [
   '# The service against the same service on transformers.js',

@@ -50,7 +50,8 @@ export async function openTransformers({ peers, folder, threads, maxQueue }) {
 
   /** At most as many calls as with clip-native: one more is refused with the same code. */
   async function admitted(work) {
-    if (waiting > maxQueue) throw Object.assign(new Error(`${waiting} calls are waiting`), { code: 'ERR_CLIP_BUSY' })
+    if (waiting > maxQueue)
+      throw Object.assign(new Error(`${waiting} calls are waiting`), { code: 'ERR_CLIP_BUSY' })
     waiting++
     try {
       return await work()
@@ -61,7 +62,14 @@ export async function openTransformers({ peers, folder, threads, maxQueue }) {
 
   const clip = {
     info: {
-      ...{ embedDim, imageSize: 224, contextLength: 77, device: 'cpu', backend: 'onnxruntime', dtype: 'float32' },
+      ...{
+        embedDim,
+        imageSize: 224,
+        contextLength: 77,
+        device: 'cpu',
+        backend: 'onnxruntime',
+        dtype: 'float32',
+      },
       ...{ threads: threads ?? availableParallelism(), fingerprint: 'onnx' },
     },
     encodeImage: (bytes, { signal } = {}) =>
@@ -82,7 +90,9 @@ export async function openTransformers({ peers, folder, threads, maxQueue }) {
         embeddings,
         async classify(bytes, { topK = 5, signal }) {
           const picture = (await clip.encodeImage(bytes, { signal })).row(0)
-          const logits = labels.map((_, i) => 100 * embeddings.row(i).reduce((sum, x, j) => sum + x * picture[j], 0))
+          const logits = labels.map(
+            (_, i) => 100 * embeddings.row(i).reduce((sum, x, j) => sum + x * picture[j], 0),
+          )
           const most = Math.max(...logits)
           const powers = logits.map(logit => Math.exp(logit - most))
           const sum = powers.reduce((a, b) => a + b)

@@ -5,14 +5,12 @@ import { Bars } from './bars.js'
 import { element, pictureButton } from './elements.js'
 
 const notes = {
-  none: 'The labels as they are.',
-  icon: '“an icon of {}”',
   icons: 'Seven prompts for icons, averaged.',
-  photo: '“a photo of a {}.”',
   imagenet7: 'Seven prompts for photographs, averaged.',
   imagenet80: 'The 80 prompts of the CLIP paper, averaged.',
 }
 
+const noPicture = 'Bars appear here as soon as there is a picture.'
 const bars = new Bars(element('bars'))
 let picture
 let running
@@ -30,7 +28,7 @@ async function run() {
   const names = labels()
   if (!picture || names.length === 0) {
     bars.show([])
-    element('result').textContent = picture ? 'Type one label or more.' : ''
+    element('result').textContent = picture ? 'Type one label or more.' : noPicture
     return
   }
   running = new AbortController()
@@ -84,14 +82,14 @@ function takeFirst(files) {
 export function startClassify({ templateSets, embedded }) {
   const choice = element('templates')
   for (const [name, texts] of Object.entries(templateSets)) {
-    const option = new Option(texts.length === 1 ? texts[0] : `${name} (${texts.length})`, name)
-    choice.add(option)
+    choice.add(new Option(texts.length > 1 ? name : texts[0] === '{}' ? 'none' : texts[0], name))
   }
   choice.value = embedded ? 'icon' : 'photo'
   const explain = () => {
     element('templates-note').textContent = notes[choice.value] ?? ''
   }
   explain()
+  element('result').textContent = noPicture
   choice.addEventListener('change', () => {
     explain()
     run()

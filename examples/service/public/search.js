@@ -14,8 +14,9 @@ function item(match) {
     takeFromServer(match)
   }
   const caption = document.createElement('span')
+  caption.className = 'caption'
   const score = document.createElement('span')
-  score.className = 'score'
+  score.className = 'cosine'
   score.textContent = match.score.toFixed(3)
   caption.append(match.id, score)
   li.append(pictureButton(match, choose), caption)

@@ -1,6 +1,5 @@
 /** The service without its process: routes, limits, errors. `clip` may be anything with clip-native's methods. */
 
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import multipart from '@fastify/multipart'
 import fastifyStatic from '@fastify/static'
@@ -48,14 +47,24 @@ export async function createApp({ clip, pictures, config }) {
   app.addContentTypeParser(/^image\//, { parseAs: 'buffer' }, raw)
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, raw)
   await app.register(multipart, {
-    limits: { fileSize: maxBodyBytes, files: 1, fields: 64, parts: 65, fieldSize: 64 * 1024, headerPairs: 32 },
+    limits: {
+      fileSize: maxBodyBytes,
+      files: 1,
+      fields: 64,
+      parts: 65,
+      fieldSize: 64 * 1024,
+      headerPairs: 32,
+    },
   })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'clip-native service', version: '1', description: 'Classify, embed and search pictures.' },
+      info: {
+        title: 'clip-native service',
+        version: '1',
+        description: 'Classify, embed and search pictures.',
+      },
     },
-    hideUntagged: false,
   })
 
   let count = () => {}
@@ -63,7 +72,11 @@ export async function createApp({ clip, pictures, config }) {
     const { status, headers, body } = answerOf(error)
     if (status === 500) reply.log.error(error)
     count(body.code)
-    return reply.code(status).headers(headers).type('application/json; charset=utf-8').send(JSON.stringify(body))
+    return reply
+      .code(status)
+      .headers(headers)
+      .type('application/json; charset=utf-8')
+      .send(JSON.stringify(body))
   }
   app.setErrorHandler((error, _, reply) => sendError(error, reply))
   app.setNotFoundHandler((request, reply) => {

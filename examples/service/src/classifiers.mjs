@@ -126,8 +126,14 @@ export class Classifiers {
         'BAD_REQUEST',
         `${labels.length} labels x ${texts.length} templates are more than ${maxPrompts} texts`,
       )
-    const key = createHash('sha256').update(JSON.stringify([labels, texts])).digest('base64')
-    return this.#cached(key, control => this.#clip.classifier(labels, { templates: texts, signal: control }), signal)
+    const key = createHash('sha256')
+      .update(JSON.stringify([labels, texts]))
+      .digest('base64')
+    return this.#cached(
+      key,
+      control => this.#clip.classifier(labels, { templates: texts, signal: control }),
+      signal,
+    )
   }
 
   async #saved(name, signal) {

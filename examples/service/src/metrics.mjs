@@ -1,6 +1,6 @@
 /** What Prometheus reads at /metrics. */
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 export function metrics(app, { admission, cache, pictures }) {
   const register = new Registry()

@@ -84,7 +84,11 @@ export class Pictures {
     )
     const matches = found
       .filter((_, i) => there[i])
-      .map(({ id, score }) => ({ id, url: `/pictures/${id.split('/').map(encodeURIComponent).join('/')}`, score }))
+      .map(({ id, score }) => ({
+        id,
+        url: `/pictures/${id.split('/').map(encodeURIComponent).join('/')}`,
+        score,
+      }))
     return { matches, pictures: this.#store.size }
   }
 

@@ -64,13 +64,19 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
           description: 'Texts with {} for the label; a class is the mean of them.',
           ...{ type: 'array', items: { ...word, pattern: '\\{\\}' }, minItems: 1, maxItems: 100 },
         },
-        templateSet: { enum: Object.keys(templateSets), description: 'Instead of `templates`; default none.' },
+        templateSet: {
+          enum: Object.keys(templateSets),
+          description: 'Instead of `templates`; default none.',
+        },
         classifier: {
           ...{ type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
           description: 'A saved classifier, instead of `labels`.',
         },
         topK: { type: 'integer', minimum: 1, maximum: maxLabels, description: 'Default 5.' },
-        as: { enum: ['probability', 'logit', 'cosine'], description: 'What a score is; default probability.' },
+        as: {
+          enum: ['probability', 'logit', 'cosine'],
+          description: 'What a score is; default probability.',
+        },
         threshold: { type: 'number', description: 'Only labels with at least this score.' },
       },
       oneOf: [{ required: ['labels'] }, { required: ['classifier'] }],
@@ -114,7 +120,10 @@ export const answers = {
         items: { type: 'array', items: { type: 'number' } },
       },
       embedDim: { type: 'integer' },
-      fingerprint: { type: 'string', description: 'Of the weights: rows of other weights cannot be compared.' },
+      fingerprint: {
+        type: 'string',
+        description: 'Of the weights: rows of other weights cannot be compared.',
+      },
       milliseconds,
     },
     'Points of the space that pictures and texts share',

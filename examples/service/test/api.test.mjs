@@ -27,11 +27,7 @@ test('classify: raw, multipart and JSON give what the library gives, bit for bit
   assert.equal(expected[0].label, 'dog')
   const options = { labels, templates: ['an icon of {}'], topK: 3 }
   const answers = await Promise.all([
-    sendRaw(
-      service,
-      `/classify${query({ labels: labels.join(','), templateSet: 'icon', topK: 3 })}`,
-      dog,
-    ),
+    sendRaw(service, `/classify${query({ labels: labels.join(','), templateSet: 'icon', topK: 3 })}`, dog),
     sendRaw(
       service,
       `/classify${query([...labels.map(l => ['labels', l]), ['templates', 'an icon of {}'], ['topK', 3]])}`,
@@ -77,7 +73,11 @@ test('embed: a picture and texts', async () => {
   const [one, two, three] = await Promise.all([
     sendRaw(service, '/embed', dog),
     sendJson(service, '/embed', { texts }),
-    sendForm(service, '/embed', texts.map(text => ['texts', text])),
+    sendForm(
+      service,
+      '/embed',
+      texts.map(text => ['texts', text]),
+    ),
   ])
   assert.deepEqual(one.json.embeddings, [[...picture.row(0)]])
   assert.deepEqual(two.json.embeddings, [[...words.row(0)], [...words.row(1)]])
@@ -115,7 +115,10 @@ test('metrics: requests by route and status, and what the process takes', async 
   await send(service, { method: 'GET', path: '/no-such-thing' })
   const { text, headers } = await send(service, { method: 'GET', path: '/metrics' })
   assert.match(headers['content-type'], /^text\/plain/)
-  assert.match(text, /http_request_duration_seconds_count\{method="POST",route="\/classify",status="200"\} \d/)
+  assert.match(
+    text,
+    /http_request_duration_seconds_count\{method="POST",route="\/classify",status="200"\} \d/,
+  )
   assert.match(text, /http_request_duration_seconds_count\{method="GET",route="none",status="404"\} 1/)
   for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds', 'clip_pictures'])
     assert.ok((await service.figure(name)) > 0, name)

@@ -2,9 +2,24 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { formOf, examplePicture, labels, send, sendForm, sendJson, sendRaw, startService } from './service.mjs'
+import {
+  examplePicture,
+  formOf,
+  labels,
+  send,
+  sendForm,
+  sendJson,
+  sendRaw,
+  startService,
+} from './service.mjs'
 
-const limits = { MAX_BODY_BYTES: 200_000, MAX_JSON_BYTES: 100_000, MAX_LABELS: 20, MAX_PROMPTS: 100, MAX_PIXELS: 300_000 }
+const limits = {
+  MAX_BODY_BYTES: 200_000,
+  MAX_JSON_BYTES: 100_000,
+  MAX_LABELS: 20,
+  MAX_PROMPTS: 100,
+  MAX_PIXELS: 300_000,
+}
 let service
 let dog
 let image
@@ -96,7 +111,11 @@ test('multipart: broken, too much, in the wrong place', async () => {
   const { body, headers } = formOf([['image', dog, 'dog.png']])
   const cut = body.subarray(0, body.length - 40)
   refused(
-    await send(service, { path: '/classify', body: cut, headers: { ...headers, 'content-length': cut.length } }),
+    await send(service, {
+      path: '/classify',
+      body: cut,
+      headers: { ...headers, 'content-length': cut.length },
+    }),
     400,
     'BAD_REQUEST',
   )

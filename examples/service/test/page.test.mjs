@@ -68,7 +68,8 @@ test('dropped, pasted and chosen pictures: the right label wins, and it is said'
   await page.setInputFiles('#file', join(examplePictures, 'anchor.png'))
   await winner(page, 'anchor')
   assert.match(await page.getAttribute('#preview', 'alt'), /anchor\.png/)
-  const width = () => page.evaluate(() => getComputedStyle(document.querySelector('#bars li'), '::before').transform)
+  const width = () =>
+    page.evaluate(() => getComputedStyle(document.querySelector('#bars li'), '::before').transform)
   await page.waitForTimeout(500) // the bar has moved to its place
   const scale = Number(/matrix\(([\d.]+)/.exec(await width())[1])
   const said = Number.parseFloat(await first(page).locator('.score').textContent()) / 100
@@ -93,9 +94,14 @@ test('typed labels and templates: the bars follow', { skip }, async () => {
   await page.waitForFunction(() => document.querySelectorAll('#bars li').length === 0)
   assert.match(await page.textContent('#result'), /Type one label/)
   await page.fill('#labels', 'x'.repeat(400))
-  await page.waitForFunction(() => /300 characters/.test(document.querySelector('#classify-error').textContent))
+  await page.waitForFunction(() =>
+    /300 characters/.test(document.querySelector('#classify-error').textContent),
+  )
   // The refused request is all that the console may have to say.
-  assert.ok(errors.every(text => /status of 400/.test(text)), errors.join('\n'))
+  assert.ok(
+    errors.every(text => /status of 400/.test(text)),
+    errors.join('\n'),
+  )
   await page.close()
 })
 
@@ -154,7 +160,10 @@ test('search by words: the best first, with how many there are', { skip }, async
   for (const name of ['dog', 'guitar', 'camera']) {
     await page.fill('#words', `an icon of a ${name}`)
     await page.click('#search button')
-    await page.waitForFunction(n => document.querySelector('#matches .picture')?.dataset.id.startsWith(n), name)
+    await page.waitForFunction(
+      n => document.querySelector('#matches .picture')?.dataset.id.startsWith(n),
+      name,
+    )
   }
   assert.match(await page.textContent('#found'), /^The best 12 of 12 pictures/)
   assert.deepEqual(errors, [])

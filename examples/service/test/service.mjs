@@ -65,7 +65,15 @@ export async function startService(settings = {}) {
 /** One request; resolves with { status, headers, text, json } or rejects when the connection breaks. */
 export function send(service, { method = 'POST', path, headers = {}, body, agent, signal }) {
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ port: service.port, host: '127.0.0.1', method, path, headers, agent, signal })
+    const request = httpRequest({
+      port: service.port,
+      host: '127.0.0.1',
+      method,
+      path,
+      headers,
+      agent,
+      signal,
+    })
     request.on('error', reject)
     request.on('response', response => {
       const pieces = []
@@ -108,4 +116,5 @@ export function formOf(parts) {
   return { body, headers }
 }
 
-export const sendForm = (service, path, parts, more = {}) => send(service, { path, ...formOf(parts), ...more })
+export const sendForm = (service, path, parts, more = {}) =>
+  send(service, { path, ...formOf(parts), ...more })
