@@ -7,8 +7,17 @@ import { Agent } from 'node:http'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { load } from 'clip-native'
-import { startService } from '../test/service.mjs'
-import { kinds, rightAnswers } from './hostile-kinds.mjs'
+import { sendRaw, startService } from '../test/service.mjs'
+import { badConnections } from './hostile/bad-connections.mjs'
+import { badRequests } from './hostile/bad-requests.mjs'
+import { rightAnswers } from './hostile/checks.mjs'
+import { good } from './hostile/good.mjs'
+
+/**
+ * { name: [weight, async ({ service, random, pick, right, agent }) => [answer, check]] }; `check(answer)` is '' or what is
+ * wrong. An answer that is null: the client left without waiting for one.
+ */
+const kinds = { ...good, ...badRequests, ...badConnections }
 
 /** Whole numbers below `n`, the same for the same seed. */
 function randomFrom(seed) {
@@ -91,11 +100,7 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
     }
     agent.destroy()
     await settle(service)
-    const { json } = await (await import('../test/service.mjs')).sendRaw(
-      service,
-      '/embed',
-      right.pictures[0].bytes,
-    )
+    const { json } = await sendRaw(service, '/embed', right.pictures[0].bytes)
     if (JSON.stringify(json.embeddings) !== JSON.stringify([right.pictures[0].embedding]))
       wrong.push('afterwards an embedding is another')
   } finally {
