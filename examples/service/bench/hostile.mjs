@@ -30,11 +30,16 @@ function randomFrom(seed) {
   }
 }
 
+/** On a machine that is busy with other things any request may be told that its time is over: clearly. */
+const isForTime = ({ json }) => ['TOO_SLOW', 'TIMED_OUT', 'ERR_CLIP_BUSY'].includes(json?.code) && json.help
+
 /** An order of kinds that has each as often as it weighs. */
 function* order(random) {
   const bag = Object.entries(kinds).flatMap(([name, [weight]]) => Array(weight).fill(name))
   for (;;) yield bag[random(bag.length)]
 }
+
+const MiB = bytes => (bytes / 2 ** 20).toFixed(0)
 
 const settle = async service => {
   for (let i = 0; i < 200; i++) {
@@ -53,7 +58,7 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
   const clip = await load()
   const right = await rightAnswers(clip)
   await clip.dispose()
-  const service = await startService({ RECEIVE_MS: 4000, CACHE_ENTRIES: 16 })
+  const service = await startService({ RECEIVE_MS: 3000, CACHE_ENTRIES: 16 })
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency })
   const random = randomFrom(seed)
   const names = order(random)
@@ -71,7 +76,7 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
     try {
       const [answer, check] = await kinds[name][1](context)
       status = answer?.status ?? 'left'
-      const fault = answer ? check(answer) : ''
+      const fault = answer && !isForTime(answer) ? check(answer) : ''
       if (fault) wrong.push(`${name}: ${fault}, got ${answer.status} ${answer.text?.slice(0, 200)}`)
     } catch (error) {
       status = error.code ?? 'failed'
@@ -93,9 +98,10 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
       await Promise.all(Array.from({ length: concurrency }, client))
       await settle(service)
       memory.push(await service.figure('process_resident_memory_bytes'))
+      const heap = await service.figure('nodejs_heap_size_used_bytes')
       files.push(await service.figure('process_open_fds'))
       log(
-        `${end} requests, ${wrong.length} wrong, ${(memory.at(-1) / 2 ** 20).toFixed(0)} MiB, ${files.at(-1)} files`,
+        `${end} requests, ${wrong.length} wrong, ${MiB(memory.at(-1))} MiB (heap ${MiB(heap)}), ${files.at(-1)} files`,
       )
     }
     agent.destroy()

@@ -3,7 +3,7 @@
  * installed), the same ViT-B/32 as safetensors and as ONNX, the same JPEG, closed loop with bounded connections on
  * loopback, fresh processes by turns. Then twice what each can do.
  *
- *   --seconds 4 --rounds 2 --connections 1,8 --threads 2 --out FILE.md
+ *   --seconds 4 --rounds 2 --connections 1,8 --threads 2 --dtypes float32,bfloat16 --out FILE.md
  */
 
 import { fork } from 'node:child_process'
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '1,8' },
     threads: { type: 'string', default: '2' },
+    dtypes: { type: 'string', default: 'float32' },
     prepare: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
@@ -47,9 +48,12 @@ const maxQueue = 16
 const labels = Array.from({ length: 10 }, (_, i) => `thing ${i}`)
 const path = `/classify?templateSet=photo&labels=${encodeURIComponent(labels.join(','))}`
 const sides = {
-  'clip-native, float32': { side: 'ours', model: checkpoint, dtype: 'float32' },
-  'transformers.js, fp32': { side: 'theirs', model: onnx },
-  'clip-native, bfloat16': { side: 'ours', model: checkpoint, dtype: 'bfloat16' },
+  ...Object.fromEntries(
+    values.dtypes
+      .split(',')
+      .map(dtype => [`clip-native, ${dtype}`, { side: 'ours', model: checkpoint, dtype }]),
+  ),
+  'transformers.js, float32': { side: 'theirs', model: onnx },
 }
 
 async function start(name) {
@@ -171,7 +175,7 @@ const ratios = values.connections
   .split(',')
   .map(Number)
   .map(c => {
-    const [a, b] = [of(names[0], c, 'perSecond'), of(names[1], c, 'perSecond')]
+    const [a, b] = [of(names[0], c, 'perSecond'), of(names.at(-1), c, 'perSecond')]
     return `${c} connection(s): ${(median(a) / median(b)).toFixed(2)}`
   })
 const load = [where.load, loadNow()]
@@ -184,7 +188,7 @@ const text = [
   '',
   ...table,
   '',
-  `Requests/s, clip-native float32 to transformers.js: ${ratios.join('; ')}.`,
+  `Requests/s, ${names[0]} to ${names.at(-1)}: ${ratios.join('; ')}.`,
   '',
   ...over,
   '',

@@ -62,19 +62,19 @@ export async function startService(settings = {}) {
   return service
 }
 
-/** One request; resolves with { status, headers, text, json } or rejects when the connection breaks. */
-export function send(service, { method = 'POST', path, headers = {}, body, agent, signal }) {
+/**
+ * One request; resolves with { status, headers, text, json } or rejects when the connection breaks. One that was kept
+ * alive may end just when it is used again: then once more on a new one, as every client has to.
+ */
+export function send(service, options) {
+  const { method = 'POST', path, headers = {}, body, agent, signal } = options
   return new Promise((resolve, reject) => {
-    const request = httpRequest({
-      port: service.port,
-      host: '127.0.0.1',
-      method,
-      path,
-      headers,
-      agent,
-      signal,
+    const where = { port: service.port, host: '127.0.0.1' }
+    const request = httpRequest({ ...where, method, path, headers, agent, signal })
+    request.on('error', error => {
+      if (request.reusedSocket && !signal?.aborted) resolve(send(service, { ...options, agent: undefined }))
+      else reject(error)
     })
-    request.on('error', reject)
     request.on('response', response => {
       const pieces = []
       response.on('data', piece => pieces.push(piece))
