@@ -27,7 +27,7 @@ export const defaults = {
   /** Of one request's body. */
   maxBodyBytes: 10 * MiB,
   /** JSON is parsed in one go on the JavaScript thread: what is larger comes raw or as multipart. */
-  maxJsonBytes: MiB / 2,
+  maxJsonBytes: MiB / 8,
   /** Of all bodies that are being received or worked on. */
   maxBodiesBytes: 128 * MiB,
   maxConnections: 1024,
