@@ -92,7 +92,7 @@ test('what takes too long is 504, and its work is given up', async () => {
 })
 
 test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async () => {
-  const service = await startService({ THREADS: 1, DRAIN_MS: 400 })
+  const service = await startService({ THREADS: 1, DRAIN_MS: 2000 })
   const image = (await examplePicture('dog.png')).toString('base64')
   const health = () => send(service, { method: 'GET', path: '/healthz' })
   assert.equal((await health()).status, 200)
