@@ -236,6 +236,8 @@ if (lacking) {
       const started = batches.map((n, i) => result.started[`${i}: ${n}`]!)
       t.deepEqual(made, [1, 1, 2, 2, 3, 3, 4, 5, 5, 5, 5])
       t.deepEqual(started, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+      // Texts: a trie and the same again are one plan, a text alone another.
+      t.deepEqual([result.made.texts! - 5, result.started.texts! - 11], [2, 3])
     },
   )
 
