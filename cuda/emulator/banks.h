@@ -42,7 +42,7 @@ inline void countWavefronts(Wavefronts& total, const std::array<uint32_t, 32>& a
   }
 }
 
-// Of each kernel that has such instructions, since it was cleared by whoever reads it.
+// Of each kernel that the PTX interpreter ran such instructions of, until somebody clears it.
 using SharedTraffic = std::array<Wavefronts, kSharedAccesses>;
 inline std::map<std::string, SharedTraffic> sharedTraffic;
 

@@ -10,8 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "banks.h"
-
 namespace emulator::ptx {
 
 enum class Type : uint8_t { none, pred, b8, b16, b32, b64, u8, u16, u32, u64, s8, s16, s32, s64, f16, f32 };
@@ -85,8 +83,7 @@ struct Instruction {
   bool flush = false;              // .ftz: subnormal results become zero
   bool transposed = false, bfloat16 = false;
   std::string text;
-  uint64_t* issued = nullptr;        // a counter of all instructions of this name
-  Wavefronts* wavefronts = nullptr;  // of accesses to shared memory: those of the kernel and kind
+  uint64_t* issued = nullptr;  // a counter of all instructions of this name
 };
 
 struct Kernel {

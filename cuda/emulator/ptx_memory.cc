@@ -9,13 +9,14 @@ namespace emulator::ptx {
 namespace {
 
 // What an access to shared memory costs, bytes a lane.
-void countBanks(const Instruction& i, const uint64_t* base, int64_t offset, uint32_t mask, size_t bytes) {
-  if (!i.wavefronts) return;
+void countBanks(BlockState& block, SharedAccess kind, const uint64_t* base, int64_t offset, uint32_t mask,
+                size_t bytes) {
+  if (!block.traffic) block.traffic = &sharedTraffic[block.kernel->name];
   std::array<uint32_t, 32> address{};
   eachLane(mask, [&](int l) {
     address[static_cast<size_t>(l)] = static_cast<uint32_t>(base[l] + static_cast<uint64_t>(offset));
   });
-  countWavefronts(*i.wavefronts, address, mask, static_cast<uint32_t>(bytes));
+  countWavefronts((*block.traffic)[kind], address, mask, static_cast<uint32_t>(bytes));
 }
 
 // The byte that an address of a lane means, checked.
@@ -45,7 +46,7 @@ char* resolve(BlockState& block, const Instruction& i, Space space, uint64_t add
 void load(BlockState& block, Warp& w, const Instruction& i, uint32_t mask, bool write) {
   const size_t size = static_cast<size_t>(bytesOf(i.type)), parts = i.to.size();
   const uint64_t* base = w.row(i.operands[0]);
-  countBanks(i, base, i.offset, mask, size * parts);
+  if (i.space == Space::shared) countBanks(block, write ? kStore : kLoad, base, i.offset, mask, size * parts);
   eachLane(mask, [&](int l) {
     char* at = resolve(block, i, i.space, base[l] + static_cast<uint64_t>(i.offset), size * parts, write);
     for (size_t n = 0; n < parts; n++, at += size) {
@@ -73,7 +74,7 @@ void land(BlockState& block, const std::vector<Copy>& group) {
 
 void copyAsync(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) {
   const uint64_t *to = w.row(i.operands[0]), *from = w.row(i.operands[1]), *bytes = w.row(i.operands[2]);
-  countBanks(i, to, 0, mask, 16);
+  countBanks(block, kCopyAsync, to, 0, mask, 16);
   eachLane(mask, [&](int l) {
     const uint32_t n = static_cast<uint32_t>(bytes[l]);
     if (n > 16) fault(i, "cp.async of more than 16 bytes");
@@ -105,7 +106,8 @@ void shuffle(Warp& w, const Instruction& i, uint32_t mask) {
 void loadMatrix(BlockState& block, Warp& w, const Instruction& i) {
   const uint64_t* address = w.row(i.operands[0]);
   // Eight lanes give the rows of each matrix.
-  countBanks(i, address, i.offset, static_cast<uint32_t>((uint64_t{1} << 8 * i.to.size()) - 1), 16);
+  countBanks(block, kLoadMatrix, address, i.offset,
+             static_cast<uint32_t>((uint64_t{1} << 8 * i.to.size()) - 1), 16);
   for (size_t m = 0; m < i.to.size(); m++) {
     uint16_t matrix[8][8];
     for (size_t r = 0; r < 8; r++)

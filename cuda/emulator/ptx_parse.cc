@@ -99,7 +99,6 @@ class Parser {
     const std::vector<std::string> name = split(rest.substr(0, space), '.');
     decode(i, name, space == std::string::npos ? std::vector<std::string>{} : operandsOf(rest.substr(space)));
     i.issued = &issued[rest.substr(0, rest.find_first_of(" \t"))];
-    countShared(i);
     k_.instructions.push_back(i);
   }
 
@@ -134,15 +133,6 @@ class Parser {
   }
 
  private:
-  void countShared(Instruction& i) {
-    const bool isShared = i.space == Space::shared;
-    const int kind = i.op == Op::load && isShared    ? kLoad
-                     : i.op == Op::store && isShared ? kStore
-                     : i.op == Op::loadMatrix        ? kLoadMatrix
-                     : i.op == Op::copyAsync         ? kCopyAsync
-                                                     : -1;
-    if (kind >= 0) i.wavefronts = &sharedTraffic[k_.name][static_cast<size_t>(kind)];
-  }
   int constant(uint64_t value) {
     k_.constants.emplace_back(k_.rows, value);
     return k_.rows++;

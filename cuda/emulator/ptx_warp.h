@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "banks.h"
 #include "ptx.h"
 
 namespace emulator::ptx {
@@ -19,6 +20,7 @@ struct BlockState {
   std::vector<char> shared, parameters;
   std::vector<bool> initialised;  // shared memory, byte by byte; not while a copy is under way
   const Kernel* kernel;
+  SharedTraffic* traffic = nullptr;  // of this kernel, from its first access to shared memory on
 };
 
 struct Warp {

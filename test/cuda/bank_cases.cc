@@ -9,6 +9,7 @@
 #include "emulator/ptx.h"
 #include "kernel_runs.h"
 #include "kernels.h"
+#include "ptx_machine.h"
 
 namespace {
 
@@ -30,12 +31,22 @@ Wavefronts sumOf(const SharedTraffic& traffic) {
   return sum;
 }
 
+// Whether the kernel's PTX has accesses to shared memory, whoever runs them.
+bool usesShared(const std::string& kernel) {
+  using emulator::ptx::Op;
+  static const emulator::ptx::Module module = emulator::ptx::parse(device::ptxText());
+  for (const emulator::ptx::Instruction& i : module.at(kernel).instructions)
+    if (i.op == Op::loadMatrix || i.op == Op::copyAsync ||
+        ((i.op == Op::load || i.op == Op::store) && i.space == emulator::ptx::Space::shared))
+      return true;
+  return false;
+}
+
 // Runs the kernels on shapes of models, once.
 const std::map<std::string, SharedTraffic>& traffic() {
   static const auto counted = [] {
-    const device::Machine& machine =
-        *device::ptx();  // reads the PTX, which names the kernels with shared memory
-    for (auto& kernel : emulator::sharedTraffic) kernel.second = {};
+    const device::Machine& machine = *device::ptx();
+    emulator::sharedTraffic.clear();
     for (const auto holds : {attentionOfModels, linearOfModels, convOfModels, cosineOfModels})
       if (const std::string wrong = holds(machine); !wrong.empty()) throw std::runtime_error(wrong);
     return emulator::sharedTraffic;
@@ -57,9 +68,10 @@ double limitOf(const std::string& kernel) {
 
 std::string check(const std::string& kernel) {
   const double limit = limitOf(kernel);
-  const auto found = traffic().find(kernel);
-  if (found == traffic().end()) return limit < 0 ? "" : "it does not use shared memory, but has a limit";
+  if (!usesShared(kernel)) return limit < 0 ? "" : "it does not use shared memory, but has a limit";
   if (limit < 0) return "it uses shared memory, but has no limit";
+  const auto found = traffic().find(kernel);
+  if (found == traffic().end()) return "nothing runs its accesses to shared memory";
   const Wavefronts sum = sumOf(found->second);
   std::string line = kernel + " {";
   for (size_t kind = 0; kind < found->second.size(); kind++) {
@@ -69,7 +81,6 @@ std::string check(const std::string& kernel) {
                           static_cast<unsigned long long>(w.least), static_cast<unsigned long long>(w.taken));
   }
   std::printf("# banks %s}\n", line.c_str());
-  if (sum.accesses == 0) return "nothing runs its accesses to shared memory";
   return extraPercent(sum) <= limit
              ? ""
              : cases::format("%.2f %% more wavefronts than the least, limit %g", extraPercent(sum), limit);

@@ -7,6 +7,7 @@
 
 #include "cases.h"
 #include "device.h"
+#include "emulator/banks.h"
 #include "kernel_runs.h"
 #include "ptx_machine.h"
 
