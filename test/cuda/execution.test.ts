@@ -77,6 +77,8 @@ const rows = ({ shape, data }: Encoded): number[][] => {
 }
 const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.sqrt(Array.from(a).reduce((sum, v, i) => sum + (v - b[i]!) ** 2, 0))
+/** Terms of the longest sums of a model, where they are known. */
+const termsOf = (model: string) => (model === tiny ? 4 * 16 : model === '' ? 4 * 192 : undefined)
 /** Of the largest row, relative to it. */
 const relative = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   distance(a, b) / distance(b, new Float32Array(b.length))
@@ -161,7 +163,7 @@ if (lacking) {
           .map(name => join(embeddedModel, 'examples', name))
     const most = Math.max(...batches)
     const images = Array.from(await clip.encodeImage(inputs.slice(0, most)))
-    const bound = roundingNoise(dtype as 'float32', layers, model === tiny ? 4 * 16 : undefined)
+    const bound = roundingNoise(dtype as 'float32', layers, termsOf(model))
     let worst = 0
     const alone = rows(Object.values(result.images)[0]!)[0]!
     for (const [name, batch] of Object.entries(result.images)) {
@@ -188,7 +190,7 @@ if (lacking) {
   ) => {
     const same = dtype === 'float16' ? 'float32' : dtype
     await using clip = await load(model || undefined, { device: 'reference', dtype: same, towers: ['text'] })
-    const bound = roundingNoise(dtype as 'float32', layers, model === tiny ? 4 * 16 : undefined)
+    const bound = roundingNoise(dtype as 'float32', layers, termsOf(model))
     const want = Array.from(await clip.encodeText(labels))
     const got = rows(r.texts.trie!)
     let worst = 0
