@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     threads: { type: 'string' },
     seconds: { type: 'string', default: '1' },
-    models: { type: 'string', default: 'icon-clip,ViT-B/32' },
+    models: { type: 'string' },
     json: { type: 'boolean', default: false },
     out: { type: 'string' },
     rows: { type: 'string', default: '1000000' },
@@ -68,7 +68,7 @@ const head = `${machineLine(where)}; threads ${threads}; peak of one thread, mea
 process.stderr.write(`${head}\n`)
 if (positionals[0] === 'profile') {
   positionals.shift()
-  process.stdout.write(await profileTables(options))
+  process.stdout.write(await profileTables(options, values.models ?? 'ViT-B/32'))
   process.exit()
 }
 if (positionals[0] === 'search') {
@@ -76,7 +76,7 @@ if (positionals[0] === 'search') {
   process.exit()
 }
 await kernelTasks(options)
-await towerTasks(options, values.models.split(','))
+await towerTasks(options, (values.models ?? 'icon-clip,ViT-B/32').split(','))
 await endToEndTasks(options)
 await startTasks(options)
 await loopTasks(options)

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- profile [--threads N]`: what each operation of one image and of one text of ten tokens costs, beside
- * what the machine allows: operations at the arithmetic peak or bytes of weights at the streaming rate, both measured
+ * `npm run bench -- profile [--threads N] [--models RN50]`: what each operation of one image and of one text of ten
+ * tokens costs, ViT-B/32's unless said, beside what the machine allows: operations at the arithmetic peak or bytes of weights at the streaming rate, both measured
  * in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
  */
 
@@ -9,9 +9,9 @@ import { load } from '../lib/index.js'
 import { model } from './cases.js'
 import { dtypesHere, type KernelOptions, peakOf } from './kernels.js'
 import { randomModel } from './random-model.js'
+import { randomResNet, rn50 } from './random-resnet.js'
 import { columns, median } from './stats.js'
 
-const bytesOf = { float32: 4, bfloat16: 2, int8: 1 }
 const caption = 'a small brown dog runs on green grass' // ten tokens
 
 /** Multiplications and additions of one call. */
@@ -22,24 +22,26 @@ function operations({ op, rows, in: inner, out }: OpTimes): number {
 
 const shape = ({ rows, in: inner, out }: OpTimes) => [rows, inner, out].filter(n => n > 0).join(' x ')
 
-/** A table per dtype and tower. */
-export async function profileTables(o: KernelOptions): Promise<string> {
+/** A table per dtype and tower. RN50's text tower is a stand-in, so it has none. */
+export async function profileTables(o: KernelOptions, name: string): Promise<string> {
   const { measure } = binding()
-  const shapes = model('ViT-B/32')
-  const { size } = shapes.image
+  const resNet = name === 'RN50'
+  const folder = await (resNet ? randomResNet() : randomModel(model(name)))
+  const size = resNet ? rn50.size : model(name).image.size
   const data = Float32Array.from({ length: 3 * size * size }, (_, i) => Math.sin(i * 12.9898) * 1.5)
   const stream = await measure.stream({ threads: o.threads })
   let text = ''
   for (const dtype of dtypesHere()) {
     const peak = await peakOf(dtype, o.threads)
     measure.profile({ on: true })
-    const clip = await load(await randomModel(shapes), { dtype, threads: o.threads })
+    const clip = await load(folder, { dtype, threads: o.threads })
     measure.profile({ on: false })
     for (const [what, run] of [
       ['image', () => clip.encodeImage({ data, shape: [1, 3, size, size] })],
       ['text of 10', () => clip.encodeText(caption)],
     ] as const) {
-      if (!o.wanted(`profile ViT-B/32 ${dtype} ${what}`)) continue
+      if (resNet && what !== 'image') continue
+      if (!o.wanted(`profile ${name} ${dtype} ${what}`)) continue
       for (let i = 0; i < 5; i++) await run()
       measure.profile({ on: false })
       const wall: number[] = []
@@ -48,7 +50,7 @@ export async function profileTables(o: KernelOptions): Promise<string> {
         await run()
         wall.push(performance.now() - before)
       }
-      text += `\n${table(`ViT-B/32 ${dtype} ${what}, ${o.threads} thread(s)`, measure.profile({ on: false }), wall, peak, stream)}`
+      text += `\n${table(`${name} ${dtype} ${what}, ${o.threads} thread(s)`, measure.profile({ on: false }), wall, peak, stream)}`
     }
     await clip.dispose()
   }
@@ -63,7 +65,7 @@ function table(title: string, times: OpTimes[], wall: number[], peak: number, st
     const calls = t.seconds.length / wall.length
     const ms = median([...t.seconds]) * calls * 1000
     const count = operations(t) * calls
-    const weights = t.op === 'linear' || t.op === 'conv' ? t.in * t.out * bytesOf[t.dtype] * calls : 0
+    const weights = t.in * t.out * t.weightBytes * calls
     // Attention of int8 models is float32's; against the model's own peak all the same.
     const limit = Math.max((count / peak) * 1000, (weights / stream) * 1000)
     sum += ms

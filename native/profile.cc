@@ -13,31 +13,42 @@ std::mutex mutex;  // guards what follows
 std::vector<OpTimes> times;
 const Backend* real = nullptr;
 
-OpTimes describe(const Linear& l) { return {"linear", l.rows, l.in, l.out, l.x.dtype, {}}; }
-OpTimes describe(const LayerNorm& l) { return {"layerNorm", l.rows, l.cols, 0, l.y.dtype, {}}; }
-OpTimes describe(const Convert& c) { return {"convert", c.rows, c.cols, 0, c.y.dtype, {}}; }
-OpTimes describe(const Attention& a) {
-  return {"attention", a.queries, a.rows, a.heads * a.dim, a.q.dtype, {}};
+int bytesIn(Dtype dtype) { return static_cast<int>(bytesOf(dtype)); }
+
+OpTimes describe(const Linear& l) {
+  return {"linear", l.rows, l.in, l.out, l.x.dtype, bytesIn(l.float16Weights ? Dtype::float16 : l.x.dtype),
+          {}};
 }
-OpTimes describe(const Embed& e) { return {"embed", e.rows, e.cols, 0, e.y.dtype, {}}; }
-OpTimes describe(const Gather& g) { return {"gather", g.count, g.cols, 0, g.y.dtype, {}}; }
+OpTimes describe(const LayerNorm& l) { return {"layerNorm", l.rows, l.cols, 0, l.y.dtype, 0, {}}; }
+OpTimes describe(const Convert& c) { return {"convert", c.rows, c.cols, 0, c.y.dtype, 0, {}}; }
+OpTimes describe(const Attention& a) {
+  return {"attention", a.queries, a.rows, a.heads * a.dim, a.q.dtype, 0, {}};
+}
+OpTimes describe(const Embed& e) { return {"embed", e.rows, e.cols, 0, e.y.dtype, 0, {}}; }
+OpTimes describe(const Gather& g) { return {"gather", g.count, g.cols, 0, g.y.dtype, 0, {}}; }
 OpTimes describe(const Patches& p) {
   const int side = p.size / p.patch;
-  return {"patches", p.images * side * side, 3 * p.patch * p.patch, 0, p.y.dtype, {}};
+  return {"patches", p.images * side * side, 3 * p.patch * p.patch, 0, p.y.dtype, 0, {}};
 }
 OpTimes describe(const Conv& c) {
-  return {"conv", c.images * c.outHeight() * c.outWidth(), c.kernel * c.kernel * c.in, c.out, c.dtype, {}};
+  return {"conv",
+          c.images * c.outHeight() * c.outWidth(),
+          c.kernel * c.kernel * c.in,
+          c.out,
+          c.dtype,
+          bytesIn(c.dtype),
+          {}};
 }
 OpTimes describe(const Pooling& p) {
-  return {"pool", p.images * p.height * p.width, p.channels, 0, p.y.dtype, {}};
+  return {"pool", p.images * p.height * p.width, p.channels, 0, p.y.dtype, 0, {}};
 }
-OpTimes describe(const Normalise& n) { return {"normalise", n.rows, n.cols, 0, n.y.dtype, {}}; }
+OpTimes describe(const Normalise& n) { return {"normalise", n.rows, n.cols, 0, n.y.dtype, 0, {}}; }
 
 void add(const OpTimes& what, float seconds) {
   const std::lock_guard lock(mutex);
   for (OpTimes& t : times)
     if (t.op == what.op && t.rows == what.rows && t.in == what.in && t.out == what.out &&
-        t.dtype == what.dtype) {
+        t.dtype == what.dtype && t.weightBytes == what.weightBytes) {
       t.seconds.push_back(seconds);
       return;
     }

@@ -11,7 +11,9 @@ namespace clip {
 struct OpTimes {
   const char* op;  // its name in the Backend table
   int rows, in, out;
-  Dtype dtype;                 // of what it reads (linear, conv, attention) or writes (the others)
+  Dtype dtype;  // of what it reads (linear, conv, attention) or writes (the others)
+  // Of each weight, packed: 2 where a float32 product reads float16 ones. 0: it has none.
+  int weightBytes;
   std::vector<float> seconds;  // of each call, in the order of the calls
 };
 

@@ -177,6 +177,35 @@ console.log(new Set(answers).size, answers[0].length > 100 && answers[0][0])`),
   )
 })
 
+const linux = process.platform === 'linux' ? test : test.skip
+linux('one pool per process: three models and two worker threads share its threads', async t => {
+  ended(
+    t,
+    await child(`${prelude}
+import { readdirSync, readFileSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+const own = () => readdirSync('/proc/self/task').filter(id => readFileSync('/proc/self/task/' + id + '/comm', 'utf8').trim() === 'clip-native').length
+const before = own()
+const models = await Promise.all([3, 1, 3].map(threads => load(undefined, { threads })))
+const code = ${asUrl(`${prelude}
+  import { parentPort } from 'node:worker_threads'
+  const clip = await load(undefined, { threads: 3 })
+  await clip.encodeImage(pictures(8))
+  parentPort.postMessage('done')
+`)}
+const workers = [0, 1].map(() => new Promise((resolve, reject) => {
+  const worker = new Worker(code)
+  worker.on('message', resolve)
+  worker.on('error', reject)
+}))
+await Promise.all([...workers, ...models.map(clip => clip.encodeImage(pictures(8)))])
+const { availableParallelism } = await import('node:os')
+const most = own()
+console.log(before, most >= 3 && most <= Math.max(3, availableParallelism()))`),
+    '0 true',
+  )
+})
+
 test('load and dispose many times: memory stays', async t => {
   const { end, stdout, stderr } = await child(
     `${prelude}

@@ -66,6 +66,7 @@ Napi::Value profile(const Napi::CallbackInfo& info) {
     o.Set("in", t.in);
     o.Set("out", t.out);
     o.Set("dtype", nameOf(t.dtype));
+    o.Set("weightBytes", t.weightBytes);
     o.Set("seconds", seconds);
     list.Set(static_cast<uint32_t>(i), o);
   }

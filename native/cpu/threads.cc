@@ -216,6 +216,7 @@ class Pool {
     // all, off its core.
     const sched_param priority{};
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &priority);
+    pthread_setname_np(pthread_self(), "clip-native");  // what `top -H` and debuggers show
 #endif
     for (;;) {
       if (runTask() || help() || spin([&] { return work(); })) continue;
