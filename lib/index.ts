@@ -55,12 +55,14 @@ export type { CompactResult } from './store/compact.js'
 export type { NearDuplicate } from './store/duplicates.js'
 export type { StoreDtype } from './store/header.js'
 export { type LanceTable, toLanceDB } from './store/lancedb.js'
+export type { MergeResult } from './store/merge.js'
 export type { BothQuery, StoreQuery } from './store/query.js'
 export type { Store } from './store/store.js'
 export type {
   AddOptions,
   CompactOptions,
   Match,
+  MergeOptions,
   NearDuplicateOptions,
   OpenStoreOptions,
   SearchOptions,

@@ -89,8 +89,17 @@ test.serial('lancedb: without the package it says what to install; with it, both
   for (let i = 0; i < lines.length; i += 2) t.is(lines[i], lines[i + 1])
 })
 
-test('every example has its test here', t => {
+test('every example has its test: a file here, a folder with packages of its own in it, and .ci/run runs them', t => {
   const text = readFileSync(join(packageRoot, 'test/examples.test.ts'), 'utf8')
-  for (const name of readdirSync(folder))
-    if (name !== 'picture-files.mjs') t.true(text.includes(`'${name}'`), name)
+  const ci = readFileSync(join(packageRoot, '.ci/run'), 'utf8')
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const { name } = entry
+    if (entry.isDirectory()) {
+      t.true(
+        readdirSync(join(folder, name, 'test')).some(file => file.endsWith('.test.mjs')),
+        name,
+      )
+      t.true(ci.includes(`test_example ${name}`), name)
+    } else if (name !== 'picture-files.mjs') t.true(text.includes(`'${name}'`), name)
+  }
 })

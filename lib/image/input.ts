@@ -8,7 +8,7 @@ import { IMAGE_FILE_BYTES, type Origin, readBlob, readDataUrl, readPath, readStr
 
 /** Pixels in memory: rows without padding, interleaved channels, sRGB, straight alpha. */
 export interface RawPixels {
-  /** height * width * channels values, 0 to 255. */
+  /** height * width * channels values, 0 to 255. Not to be changed before the call has settled. */
   data: Uint8Array | Uint8ClampedArray
   /** In pixels. */
   width: number
@@ -20,7 +20,7 @@ export interface RawPixels {
 
 /** What `clip.preprocess` returns: `shape[0]` pictures that need no more preparation. */
 export interface Preprocessed {
-  /** n * 3 * size * size normalised values, channel planes. */
+  /** n * 3 * size * size normalised values, channel planes. Not to be changed before the call has settled. */
   data: Float32Array
   /** [n, 3, size, size] of the model that will read it. */
   shape: readonly number[]

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { Slices } from '../slices.js'
-import { damaged, writeError } from './errors.js'
+import { damagedRow, writeError } from './errors.js'
 import { batchRows, type Generation } from './generation.js'
 import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
@@ -50,11 +50,7 @@ export async function writeNextGeneration(
           for await (const item of log.items(source.items, signal, first, first + count)) {
             const at = (item.row - first) * rowBytes
             if (crc32(rows.subarray(at, at + rowBytes)) !== item.crc)
-              throw damaged(
-                now.files.vectors,
-                `row ${item.row}`,
-                `row ${item.row} is damaged: its checksum is another`,
-              )
+              throw damagedRow(now.files.vectors, item.row)
             rows.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
             const { replaces: _, ...rest } = item
             // Each line a batch of its own: damage before the last one is never taken for a torn end.

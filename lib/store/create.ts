@@ -1,16 +1,43 @@
-/** A new store in a folder of its own. */
+/** Opening: the header of a store that fits the model, made in a folder of its own where there is none. */
 
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { checkFingerprint } from '../classifier-file.js'
 import type { Loaded } from '../encode.js'
-import { ClipError } from '../errors.js'
+import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
 import { statPath } from '../regular-file.js'
 import { damaged, faultOf, writeError } from './errors.js'
 import { filesOf, type Header, readHeader, rowsFile, type StoreDtype, writeHeader } from './header.js'
 
+/** The header of the store in this folder, which is made if `create`. */
+export async function openHeader(
+  loaded: Loaded,
+  folder: string,
+  create: boolean,
+  dtype: StoreDtype | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Header> {
+  let header = await readHeader(folder, signal)
+  if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
+  const { header: file } = filesOf(folder)
+  if (!header)
+    throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no store; \`create: true\` makes one`, {
+      file: folder,
+      field: 'create',
+      expected: 'a folder with store.json',
+    })
+  const { fingerprint, embedDim } = header
+  checkFingerprint(loaded.checkpoint.fingerprint, file, 'this store', fingerprint)
+  if (embedDim !== loaded.spec.embedDim)
+    throw damaged(file, 'embedDim', `expected \`embedDim\` to be ${loaded.spec.embedDim}, got ${embedDim}`)
+  if (dtype !== undefined && dtype !== header.dtype)
+    throw argumentError('dtype', `be '${header.dtype}', as the store was made`, dtype)
+  return header
+}
+
 /** What is in its header. Of two who make the same store at once, one does. */
-export async function createStore(
+async function createStore(
   loaded: Loaded,
   folder: string,
   dtype: StoreDtype,

@@ -13,6 +13,10 @@ export function damaged(
   return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
 }
 
+/** A vector whose bytes are not those that were written. */
+export const damagedRow = (file: string, row: number): ClipError =>
+  damaged(file, `row ${row}`, `row ${row} is damaged: its checksum is another`)
+
 /** For a file that `RegularFile` opens. */
 export const faultOf =
   (file: string, field: string): FileFault =>

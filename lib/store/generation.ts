@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Embeddings } from '../embeddings.js'
 import { RegularFile } from '../regular-file.js'
-import { damaged, faultOf } from './errors.js'
+import type { Tiles } from './duplicates.js'
+import { damaged, damagedRow, faultOf } from './errors.js'
 import { filesOf, type Header, rowsFile } from './header.js'
 import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
@@ -55,9 +56,14 @@ export class Generation {
           { expected: `at least ${log.rows * rowBytes} bytes`, actual: `${file.bytes} bytes` },
         )
       // Rows older than the last batch are looked at when they are exported or compared.
-      for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row++)
-        if (crc32(await file.read(row * rowBytes, rowBytes)) !== log.crcs.at(row))
-          throw damaged(vectors, `row ${row}`, `row ${row} is damaged: its checksum is another`)
+      const together = Math.max(1, Math.floor(2 ** 20 / rowBytes))
+      for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row += together) {
+        const count = Math.min(together, log.rows - row)
+        const bytes = await file.read(row * rowBytes, count * rowBytes)
+        for (let i = 0; i < count; i++)
+          if (crc32(bytes.subarray(i * rowBytes, (i + 1) * rowBytes)) !== log.crcs.at(row + i))
+            throw damagedRow(vectors, row + i)
+      }
     } finally {
       await file.close()
     }
@@ -75,6 +81,22 @@ export class Generation {
     } catch (error) {
       await items.close()
       throw error
+    }
+  }
+
+  /** All rows, for {@link nearDuplicates}. */
+  tiles({ vectors, items }: OpenFiles, signal: AbortSignal | undefined): Tiles {
+    const { log, header } = this
+    return {
+      rows: log.rows,
+      replaced: log.replaced,
+      read: (first, count) => readRows(vectors, log.crcs, header, first, count),
+      ids: async (first, count) => {
+        const ids = new Array<string | undefined>(count)
+        for await (const item of log.items(items, signal, first, first + count))
+          ids[item.row - first] = item.id
+        return ids
+      },
     }
   }
 

@@ -77,6 +77,16 @@ export async function readHeader(folder: string, signal?: AbortSignal): Promise<
   }
 }
 
+/** Throws ERR_CLIP_CHECKPOINT when a header that was changed is another store's. */
+export function checkSameStore(folder: string, before: Header, now: Header): void {
+  for (const field of ['fingerprint', 'embedDim', 'dtype'] as const)
+    if (now[field] !== before[field])
+      throw damaged(filesOf(folder).header, field, `\`${field}\` changed while the store was open`, {
+        expected: String(before[field]),
+        actual: String(now[field]),
+      })
+}
+
 /** Makes the names in a folder last. Not every system lets a folder be opened. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)

@@ -6,7 +6,10 @@ import { encodeImage } from '../encode-image.js'
 import { encodeText } from '../encode-text.js'
 import { argumentError } from '../errors.js'
 import { type ImageInput, isOneImage } from '../image/input.js'
+import { cosineTopK } from '../kernels/cosine.js'
+import type { Matrix } from '../matrix.js'
 import { checkOptions } from '../options.js'
+import { kernelBackend } from '../similarity.js'
 
 /** Words, a picture, or both in one query. */
 export interface BothQuery {
@@ -20,6 +23,26 @@ export interface BothQuery {
 
 /** A string is words; the picture of a path is `{ image: path }`. Embeddings have one row. */
 export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
+
+/** The rows that are most like the query and were not replaced, best first: at most `topK`. */
+export async function bestRows(
+  loaded: Loaded,
+  queries: Float32Array,
+  classes: Matrix,
+  replaced: ReadonlySet<number>,
+  topK: number,
+  signal: AbortSignal | undefined,
+): Promise<{ row: number; score: number }[]> {
+  // So many that enough are left when those that were replaced are taken out.
+  const k = Math.min(classes.rows, topK + replaced.size)
+  const backend = kernelBackend(loaded) as 'reference' | undefined
+  const { threads } = loaded.model
+  const best = await cosineTopK({ queries, classes, k, as: 'cosine', threads, backend, signal })
+  const found: { row: number; score: number }[] = []
+  for (const [i, row] of best.index.entries())
+    if (!replaced.has(row) && found.length < topK) found.push({ row, score: best.value[i]! })
+  return found
+}
 
 /** (embedDim): weight * text + (1 - weight) * picture, each of length 1. */
 export async function queryVector(

@@ -1,33 +1,32 @@
 /** A folder of embeddings on disk: pictures go in, words or pictures find them. */
 
 import { resolve } from 'node:path'
-import { checkFingerprint } from '../classifier-file.js'
 import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
-import { cosineTopK } from '../kernels/cosine.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
-import { kernelBackend } from '../similarity.js'
 import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
-import { createStore } from './create.js'
+import { openHeader } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
-import { damaged, writeError } from './errors.js'
+import { writeError } from './errors.js'
 import { Generation, type OpenFiles, removeLeftovers } from './generation.js'
 import { dtypes, filesOf, type Header, readHeader, type StoreDtype } from './header.js'
 import { Known } from './known.js'
-import { queryVector, type StoreQuery } from './query.js'
+import type { Item } from './log.js'
+import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
+import { bestRows, queryVector, type StoreQuery } from './query.js'
 import type {
   AddOptions,
   CompactOptions,
   Match,
+  MergeOptions,
   NearDuplicateOptions,
   OpenStoreOptions,
   SearchOptions,
   StoreBatch,
 } from './types.js'
-import { readRows } from './vectors.js'
 import { type NewItem, Writer } from './writer.js'
 
 /**
@@ -72,22 +71,7 @@ export class Store implements AsyncDisposable {
     const create = flag('create', o.create ?? false)
     const dtype = o.dtype === undefined ? undefined : oneOf('dtype', o.dtype, dtypes)
     loaded.calls.throwIfDisposed()
-    let header = await readHeader(folder, signal)
-    if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
-    const { header: file } = filesOf(folder)
-    if (!header)
-      throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no store; \`create: true\` makes one`, {
-        file: folder,
-        field: 'create',
-        expected: 'a folder with store.json',
-      })
-    const { fingerprint, embedDim } = header
-    checkFingerprint(loaded.checkpoint.fingerprint, file, 'this store', fingerprint)
-    if (embedDim !== loaded.spec.embedDim)
-      throw damaged(file, 'embedDim', `expected \`embedDim\` to be ${loaded.spec.embedDim}, got ${embedDim}`)
-    if (dtype !== undefined && dtype !== header.dtype)
-      throw argumentError('dtype', `be '${header.dtype}', as the store was made`, dtype)
-    const store = new Store(loaded, folder, header)
+    const store = new Store(loaded, folder, await openHeader(loaded, folder, create, dtype, signal))
     await store.#refresh(signal)
     return store
   }
@@ -118,20 +102,40 @@ export class Store implements AsyncDisposable {
       const collect = oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect'
       const inputs = inputsOf(images)
       const total = Array.isArray(inputs) ? inputs.length : undefined
-      return this.#writing(signal, async check => {
-        const known = await this.#index(signal)
-        const { header, log, files } = this.#now
-        const writer = await this.#exclusively(() => Writer.open(header, log, files.vectors))
+      return this.#appending(signal, (known, appendWith) => {
+        const loaded = this.#loaded
+        const append = (items: readonly NewItem[], rows: Float32Array) =>
+          appendWith(writer => writer.append(items, rows))
+        return addAll(inputs, { loaded, known, collect, signal, onProgress, total, append })
+      })
+    })
+  }
+
+  /**
+   * Appends what another store holds, in its order and with the same bytes: parts that several processes or machines
+   * embedded become one store. Both must be of one model and dtype. An item that is there is skipped; a file of another
+   * size or time of modification takes the place of the old one, as in `add`. Killed at any moment, the same call goes on.
+   *
+   * Rejects with ERR_CLIP_INPUT naming the file when the store can't be written.
+   */
+  merge(source: Store, options?: MergeOptions): Promise<MergeResult> {
+    return this.#run(async () => {
+      if (!(source instanceof Store)) throw argumentError('source', 'be a store', source)
+      const o = checkOptions(options, ['signal', 'onProgress'])
+      const signal = checkSignal(o.signal)
+      const onProgress = callback('onProgress', o.onProgress)
+      checkMergeable(this.folder, this.#now.header, source.folder, source.#now.header)
+      return source.#run(async () => {
+        const { now, files } = await source.#openFiles(signal)
+        const { rows } = now.log
         try {
-          const append = (items: readonly NewItem[], rows: Float32Array) =>
-            this.#exclusively(async () => {
-              await check()
-              for (const item of await writer.append(items, rows)) known.note(item)
-            })
-          const loaded = this.#loaded
-          return await addAll(inputs, { loaded, known, collect, signal, onProgress, total, append })
+          return await this.#appending(signal, (known, appendWith) => {
+            const append = (items: readonly NewItem[], data: Uint8Array) =>
+              appendWith(writer => writer.appendBytes(items, data))
+            return mergeRows(now, files, rows, { known, signal, onProgress, append })
+          })
         } finally {
-          await writer.close()
+          await files.close()
         }
       })
     })
@@ -180,14 +184,7 @@ export class Store implements AsyncDisposable {
       }))
       try {
         if (!classes) return []
-        // So many that enough are left when those that were replaced are taken out.
-        const k = Math.min(classes.rows, topK + log.replaced.size)
-        const backend = kernelBackend(this.#loaded) as 'reference' | undefined
-        const threads = this.#loaded.model.threads
-        const best = await cosineTopK({ queries, classes, k, as: 'cosine', threads, backend, signal })
-        const found: { row: number; score: number }[] = []
-        for (const [i, row] of best.index.entries())
-          if (!log.replaced.has(row) && found.length < topK) found.push({ row, score: best.value[i]! })
+        const found = await bestRows(this.#loaded, queries, classes, log.replaced, topK, signal)
         const items = await log.itemsOf(
           files.items,
           found.map(f => f.row),
@@ -212,21 +209,9 @@ export class Store implements AsyncDisposable {
       throw argumentError('threshold', 'be a number from -1 to 1', threshold, 'range')
     const signal = checkSignal(o.signal)
     const onProgress = callback('onProgress', o.onProgress)
-    yield* this.#withFiles(signal, ({ header, log }, { vectors, items }) => {
-      const { rows, replaced } = log
-      const tiles = {
-        rows,
-        replaced,
-        read: (first: number, count: number) => readRows(vectors, log.crcs, header, first, count),
-        ids: async (first: number, count: number) => {
-          const ids = new Array<string | undefined>(count)
-          for await (const item of log.items(items, signal, first, first + count))
-            ids[item.row - first] = item.id
-          return ids
-        },
-      }
-      return nearDuplicates(this.#loaded, tiles, threshold, signal, onProgress)
-    })
+    yield* this.#withFiles(signal, (now, files) =>
+      nearDuplicates(this.#loaded, now.tiles(files, signal), threshold, signal, onProgress),
+    )
   }
 
   /** The ids, in the order in which their rows were added. */
@@ -317,12 +302,7 @@ export class Store implements AsyncDisposable {
     const header = await readHeader(this.folder, signal)
     const before = this.#now.header
     if (!header || header.generation === before.generation) return false
-    for (const field of ['fingerprint', 'embedDim', 'dtype'] as const)
-      if (header[field] !== before[field])
-        throw damaged(filesOf(this.folder).header, field, `\`${field}\` changed while the store was open`, {
-          expected: String(before[field]),
-          actual: String(header[field]),
-        })
+    checkSameStore(this.folder, before, header)
     this.#now = new Generation(this.folder, header)
     this.#known = undefined
     return true
@@ -342,6 +322,32 @@ export class Store implements AsyncDisposable {
     } catch (error) {
       throw writeError(error, this.#lock)
     }
+  }
+
+  /** Runs `work` while nobody else writes; what it appends is on the disk and known when that resolves. */
+  #appending<T>(
+    signal: AbortSignal | undefined,
+    work: (known: Known, append: (how: (writer: Writer) => Promise<Item[]>) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return this.#writing(signal, async check => {
+      const known = await this.#index(signal)
+      const { header, log, files } = this.#now
+      const writer = await this.#exclusively(() => Writer.open(header, log, files.vectors))
+      try {
+        return await work(known, how =>
+          this.#exclusively(async () => {
+            await check()
+            for (const item of await how(writer)) known.note(item)
+          }),
+        )
+      } finally {
+        await writer.close()
+      }
+    })
+  }
+
+  #openFiles(signal: AbortSignal | undefined): Promise<{ now: Generation; files: OpenFiles }> {
+    return this.#onFiles(signal, async now => ({ now, files: await now.open(signal) }))
   }
 
   async #index(signal: AbortSignal | undefined): Promise<Known> {
@@ -377,7 +383,7 @@ export class Store implements AsyncDisposable {
     body: (now: Generation, files: OpenFiles) => AsyncGenerator<T, void, void>,
   ): AsyncGenerator<T, void, void> {
     this.#throwIfClosed()
-    const { now, files } = await this.#onFiles(signal, async now => ({ now, files: await now.open(signal) }))
+    const { now, files } = await this.#openFiles(signal)
     try {
       for await (const item of body(now, files)) {
         this.#throwIfClosed()

@@ -37,6 +37,14 @@ export interface CompactOptions {
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+/** How a merge is followed and ended. */
+export interface MergeOptions {
+  /** Ends it after the rows under way; what is done is kept, and the promise rejects with the reason. */
+  signal?: AbortSignal
+  /** Called after every 1024 rows that are on the disk or skipped, with rows of the source. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
 /** How much a search returns. */
 export interface SearchOptions {
   /** How many items; default 10, at most all. */

@@ -3,7 +3,7 @@
 import { crc32 } from 'node:zlib'
 import type { RegularFile } from '../regular-file.js'
 import { Slices } from '../slices.js'
-import { damaged } from './errors.js'
+import { damagedRow } from './errors.js'
 import type { StoreDtype } from './header.js'
 
 export const bytesOf: Record<StoreDtype, number> = { float32: 4, bfloat16: 2, int8: 1 }
@@ -71,7 +71,7 @@ export async function readRows(
   const slices = new Slices()
   for (let r = 0; r < rows; r++) {
     if (crc32(bytes.subarray(r * rowBytes, (r + 1) * rowBytes)) !== crcs.at(first + r))
-      throw damaged(file.path, `row ${first + r}`, `row ${first + r} is damaged: its checksum is another`)
+      throw damagedRow(file.path, first + r)
     if (slices.due()) await slices.pause(file.signal)
   }
   return widen(bytes, dim, dtype, file.signal)

@@ -47,11 +47,14 @@ export class Writer {
   }
 
   /** Appends rows: (items.length, embedDim) of length 1. When it resolves they are on the disk. */
-  async append(items: readonly NewItem[], rows: Float32Array): Promise<Item[]> {
+  append(items: readonly NewItem[], rows: Float32Array): Promise<Item[]> {
+    return this.appendBytes(items, narrow(rows, this.header.embedDim, this.header.dtype))
+  }
+
+  /** The same for rows as they are kept. */
+  async appendBytes(items: readonly NewItem[], data: Uint8Array): Promise<Item[]> {
     const { log } = this
-    const { embedDim: dim, dtype } = this.header
-    const rowBytes = dim * bytesOf[dtype]
-    const data = narrow(rows, dim, dtype)
+    const rowBytes = this.header.embedDim * bytesOf[this.header.dtype]
     const first = log.rows
     const written = items.map((item, i): Item => {
       const crc = crc32(data.subarray(i * rowBytes, (i + 1) * rowBytes))

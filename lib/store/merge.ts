@@ -1,0 +1,74 @@
+/** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
+
+import { crc32 } from 'node:zlib'
+import { checkFingerprint } from '../classifier-file.js'
+import { argumentError } from '../errors.js'
+import { Slices } from '../slices.js'
+import { damagedRow } from './errors.js'
+import { batchRows, type Generation, type OpenFiles } from './generation.js'
+import type { Header } from './header.js'
+import type { Known } from './known.js'
+import type { NewItem } from './writer.js'
+
+/** What a merge did. */
+export interface MergeResult {
+  /** Items that are new. */
+  added: number
+  /** Items that took the place of those made from another size or time of the same file. */
+  updated: number
+  /** Items that were there already. */
+  skipped: number
+}
+
+export interface MergeCall {
+  known: Known
+  signal: AbortSignal | undefined
+  onProgress: ((progress: { done: number; total: number }) => void) | undefined
+  /** Puts rows on the disk, as they are kept: items.length rows. */
+  append(items: readonly NewItem[], data: Uint8Array): Promise<void>
+}
+
+/** Throws RangeError or ERR_CLIP_MODEL_MISMATCH when rows of the one can't be rows of the other as they are. */
+export function checkMergeable(folder: string, into: Header, source: string, from: Header): void {
+  if (source === folder) throw argumentError('source', 'be another store', source, 'range')
+  if (from.dtype !== into.dtype)
+    throw argumentError('source', `have the dtype '${into.dtype}'`, `=${from.dtype}`, 'range')
+  checkFingerprint(into.fingerprint, source, 'this store', from.fingerprint)
+}
+
+/** Takes the first `rows` rows of `source`, in their order; each is compared with its checksum. */
+export async function mergeRows(
+  source: Generation,
+  { vectors, items }: OpenFiles,
+  rows: number,
+  { known, signal, onProgress, append }: MergeCall,
+): Promise<MergeResult> {
+  const { log, rowBytes, files } = source
+  const result: MergeResult = { added: 0, updated: 0, skipped: 0 }
+  const slices = new Slices()
+  for (let first = 0; first < rows; first += batchRows) {
+    const count = Math.min(batchRows, rows - first)
+    const data = await vectors.read(first * rowBytes, count * rowBytes)
+    const taken: NewItem[] = []
+    let updated = 0
+    for await (const { id, size, mtimeMs, row, crc } of log.items(items, signal, first, first + count)) {
+      const stamp = size === undefined || mtimeMs === undefined ? undefined : { size, mtimeMs }
+      if (known.isCurrent(id, stamp, stamp !== undefined)) {
+        result.skipped++
+        continue
+      }
+      const at = (row - first) * rowBytes
+      if (crc32(data.subarray(at, at + rowBytes)) !== crc) throw damagedRow(files.vectors, row)
+      data.copyWithin(taken.length * rowBytes, at, at + rowBytes)
+      const replaces = known.row(id)
+      if (replaces !== undefined) updated++
+      taken.push({ id, ...stamp, ...(replaces === undefined ? {} : { replaces }) })
+      if (slices.due()) await slices.pause(signal)
+    }
+    if (taken.length > 0) await append(taken, data.subarray(0, taken.length * rowBytes))
+    result.added += taken.length - updated
+    result.updated += updated
+    onProgress?.({ done: first + count, total: rows })
+  }
+  return result
+}
