@@ -82,7 +82,7 @@ async function tokenizerJson(): Promise<unknown> {
 }
 
 /** A folder as transformers.js wants it: the same checkpoint's ONNX files under its names, and a tokenizer. */
-async function transformersFolder(checkpoint: string): Promise<string> {
+export async function transformersFolder(checkpoint: string): Promise<string> {
   const folder = join(checkpoint, 'transformers.js')
   await mkdir(join(folder, 'onnx'), { recursive: true })
   for (const tower of ['vision', 'text'] as const) {

@@ -1,0 +1,37 @@
+/** The right answers, and what a clear refusal is. */
+
+import { examplePicture, labels } from '../../test/service.mjs'
+
+const pictureNames = ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg', 'rocket.png', 'guitar.jpg']
+export const query = `labels=${labels.join(',')}&templateSet=icon`
+export const texts = ['an icon of a dog', 'a red rocket']
+
+/** The right answers, from the library itself. */
+export async function rightAnswers(clip) {
+  const classifier = await clip.classifier(labels, { templates: 'an icon of {}' })
+  const pictures = []
+  for (const name of pictureNames) {
+    const bytes = await examplePicture(name)
+    const predictions = await classifier.classify(bytes)
+    const embedding = [...(await clip.encodeImage(bytes)).row(0)]
+    pictures.push({ name, bytes, predictions, embedding })
+  }
+  const rows = await clip.encodeText(texts)
+  return { pictures, texts: texts.map((_, i) => [...rows.row(i)]) }
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
+/** A result, and the right one to the last bit. */
+export const exactly = (read, expected) => answer =>
+  answer.status === 200 && same(read(answer.json), expected) ? '' : 'not the right result'
+/** A failure with this status and code, explained. */
+export const refusal =
+  (...allowed) =>
+  answer => {
+    const { status, json } = answer
+    if (!allowed.some(([s, code]) => s === status && (!code || json?.code === code)))
+      return `expected ${allowed.map(a => a.join(' ')).join(' or ')}`
+    return json?.code && json.message && json.help ? '' : 'a failure without explanation'
+  }
+export const image422 = refusal([422, 'ERR_CLIP_IMAGE'])
+export const bad400 = refusal([400, 'BAD_REQUEST'])

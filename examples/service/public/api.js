@@ -1,0 +1,39 @@
+/** The page's side of the HTTP interface. */
+
+/** A failure that the server explained. */
+class Failure extends Error {}
+
+async function answer(response) {
+  const body = await response.json().catch(() => undefined)
+  if (response.ok) return body
+  throw new Failure(body ? `${body.message}. ${body.help}` : `The server answered ${response.status}.`)
+}
+
+/** What to show of any error. */
+export const wordsOf = error =>
+  error instanceof Failure ? error.message : 'The server can’t be reached. Is it running?'
+
+export const model = async () => answer(await fetch('model'))
+
+export async function classify(picture, { labels, templateSet }, signal) {
+  const form = new FormData()
+  // One field for each label: a label may have a comma only where it is typed as JSON, so these have none.
+  for (const label of labels) form.append('labels', label)
+  form.append('templateSet', templateSet)
+  form.append('topK', '12')
+  form.append('image', picture, 'picture')
+  return answer(await fetch('classify', { method: 'POST', body: form, signal }))
+}
+
+export async function search(text, topK, signal) {
+  const headers = { 'content-type': 'application/json' }
+  const body = JSON.stringify({ text, topK })
+  return answer(await fetch('search', { method: 'POST', headers, body, signal }))
+}
+
+/** A picture that the server has. */
+export async function picture(url) {
+  const response = await fetch(url)
+  if (!response.ok) throw new Failure(`${url}: the server answered ${response.status}.`)
+  return response.blob()
+}

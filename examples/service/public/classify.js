@@ -1,0 +1,131 @@
+/** The upper half: a picture, labels and templates in; bars out. */
+
+import { classify, picture as fetchPicture, wordsOf } from './api.js'
+import { Bars } from './bars.js'
+import { element, pictureButton } from './elements.js'
+
+const notes = {
+  icons: 'Seven prompts for icons, averaged.',
+  imagenet7: 'Seven prompts for photographs, averaged.',
+  imagenet80: 'The 80 prompts of the CLIP paper, averaged.',
+}
+
+const noPicture = 'Bars appear here as soon as there is a picture.'
+const bars = new Bars(element('bars'))
+let picture
+let running
+let timer
+
+function labels() {
+  const words = element('labels').value.split(',')
+  return [...new Set(words.map(word => word.trim()).filter(word => word !== ''))]
+}
+
+async function run() {
+  clearTimeout(timer)
+  running?.abort()
+  element('classify-error').textContent = ''
+  const names = labels()
+  if (!picture || names.length === 0) {
+    bars.show([])
+    element('result').textContent = picture ? 'Type one label or more.' : noPicture
+    return
+  }
+  running = new AbortController()
+  const { signal } = running
+  try {
+    const { predictions, milliseconds } = await classify(
+      picture,
+      { labels: names, templateSet: element('templates').value },
+      signal,
+    )
+    bars.show(predictions)
+    const [{ label, score }] = predictions
+    element('result').textContent = `${label}, ${(100 * score).toFixed(1)} % (${milliseconds.toFixed(0)} ms)`
+  } catch (error) {
+    if (signal.aborted) return
+    bars.show([])
+    element('result').textContent = ''
+    element('classify-error').textContent = wordsOf(error)
+  }
+}
+
+/** Shows and classifies a picture; `name` is said to those who do not see it. */
+export function take(blob, name) {
+  picture = blob
+  const preview = element('preview')
+  if (preview.src) URL.revokeObjectURL(preview.src)
+  preview.src = URL.createObjectURL(blob)
+  preview.alt = `The picture to classify: ${name}`
+  preview.hidden = false
+  element('invitation').hidden = true
+  for (const button of document.querySelectorAll('#examples .picture'))
+    button.setAttribute('aria-pressed', String(button.dataset.id === name))
+  return run()
+}
+
+/** Takes a picture that the server has. */
+export async function takeFromServer({ id, url }) {
+  try {
+    await take(await fetchPicture(url), id)
+  } catch (error) {
+    element('classify-error').textContent = wordsOf(error)
+  }
+}
+
+function takeFirst(files) {
+  const file = [...files].find(({ type }) => type.startsWith('image/'))
+  if (file) take(file, file.name)
+  else element('classify-error').textContent = 'That is no picture.'
+}
+
+export function startClassify({ templateSets, embedded }) {
+  const choice = element('templates')
+  for (const [name, texts] of Object.entries(templateSets)) {
+    choice.add(new Option(texts.length > 1 ? name : texts[0] === '{}' ? 'none' : texts[0], name))
+  }
+  choice.value = embedded ? 'icon' : 'photo'
+  const explain = () => {
+    element('templates-note').textContent = notes[choice.value] ?? ''
+  }
+  explain()
+  element('result').textContent = noPicture
+  choice.addEventListener('change', () => {
+    explain()
+    run()
+  })
+  element('labels').addEventListener('input', () => {
+    clearTimeout(timer)
+    timer = setTimeout(run, 250)
+  })
+  element('file').addEventListener('change', event => takeFirst(event.target.files))
+  document.addEventListener('paste', event => {
+    const { files } = event.clipboardData
+    if (files.length === 0) return // words into a field
+    event.preventDefault()
+    takeFirst(files)
+  })
+
+  const drop = element('drop')
+  // The whole page takes a drop: beside the frame the browser would leave the page for the picture.
+  for (const type of ['dragenter', 'dragover'])
+    document.addEventListener(type, event => {
+      event.preventDefault()
+      drop.classList.add('over')
+    })
+  document.addEventListener('dragleave', event => {
+    if (!event.relatedTarget) drop.classList.remove('over')
+  })
+  document.addEventListener('drop', event => {
+    event.preventDefault()
+    drop.classList.remove('over')
+    takeFirst(event.dataTransfer.files)
+  })
+}
+
+/** Some of the server's pictures, to begin with. */
+export function showExamples(matches) {
+  const group = element('examples')
+  group.replaceChildren(...matches.map(match => pictureButton(match, () => takeFromServer(match))))
+  group.hidden = matches.length === 0
+}

@@ -1,0 +1,121 @@
+/** The service without its process: routes, limits, errors. `clip` may be anything with clip-native's methods. */
+
+import { fileURLToPath } from 'node:url'
+import multipart from '@fastify/multipart'
+import fastifyStatic from '@fastify/static'
+import swagger from '@fastify/swagger'
+import Fastify, { LogController } from 'fastify'
+import { Admission } from './admission.mjs'
+import { answerOf, answerRaw, ServiceError } from './errors.mjs'
+import { metrics } from './metrics.mjs'
+import { workRoutes } from './routes.mjs'
+
+const page = fileURLToPath(new URL('../public', import.meta.url))
+
+/** Nothing from elsewhere, nothing inline; `blob:` is the picture that was dropped. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  ...["script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' blob:"],
+  ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
+].join('; ')
+
+export async function createApp({ clip, pictures, config }) {
+  const { receiveMs, maxBodyBytes, maxJsonBytes } = config
+  const app = Fastify({
+    logger: config.logLevel === 'silent' ? false : { level: config.logLevel },
+    // /metrics counts requests; the log tells of failures.
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: maxBodyBytes,
+    requestTimeout: receiveMs,
+    http: { headersTimeout: receiveMs, connectionsCheckingInterval: Math.ceil(receiveMs / 10) },
+    keepAliveTimeout: 30_000,
+    clientErrorHandler: answerRaw,
+    frameworkErrors: (error, _, reply) => sendError(error, reply),
+  })
+  app.server.maxConnections = config.maxConnections
+  const admission = new Admission(config)
+
+  // Requests are checked by inputs.mjs, where the three forms of a body have become one.
+  app.setValidatorCompiler(() => () => true)
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string', bodyLimit: maxJsonBytes },
+    app.getDefaultJsonParser('error', 'error'),
+  )
+  const raw = (_, body, done) => done(null, body)
+  app.addContentTypeParser(/^image\//, { parseAs: 'buffer' }, raw)
+  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, raw)
+  await app.register(multipart, {
+    limits: {
+      fileSize: maxBodyBytes,
+      files: 1,
+      fields: 64,
+      parts: 65,
+      fieldSize: 64 * 1024,
+      headerPairs: 32,
+    },
+  })
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'clip-native service',
+        version: '1',
+        description: 'Classify, embed and search pictures.',
+      },
+    },
+  })
+
+  let count = () => {}
+  function sendError(error, reply) {
+    const { status, headers, body } = answerOf(error)
+    if (status === 500) reply.log.error(error)
+    count(body.code)
+    return reply
+      .code(status)
+      .headers(headers)
+      .type('application/json; charset=utf-8')
+      .send(JSON.stringify(body))
+  }
+  app.setErrorHandler((error, _, reply) => sendError(error, reply))
+  app.setNotFoundHandler((request, reply) => {
+    const [url] = request.url.split('?')
+    const others = ['GET', 'POST'].filter(method => app.hasRoute({ method, url }))
+    const error =
+      others.length > 0
+        ? new ServiceError('METHOD_NOT_ALLOWED', `${url} does not take ${request.method}`, {
+            allow: others.join(', '),
+          })
+        : new ServiceError('NOT_FOUND', `there is no ${url.slice(0, 100)}`)
+    return sendError(error, reply)
+  })
+  app.addHook('onRequest', async (_, reply) => {
+    reply.headers({
+      'content-security-policy': contentSecurityPolicy,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+    })
+  })
+
+  const { classifiers } = workRoutes(app, { clip, pictures, config, admission })
+  count = metrics(app, { admission, cache: classifiers.cache, pictures }).failed
+  app.get('/healthz', {
+    schema: { summary: '200 while it takes requests, 503 when it is about to end' },
+    handler: async (_, reply) =>
+      admission.draining
+        ? reply.code(503).send({ status: 'shutting down' })
+        : { status: 'ok', working: admission.working },
+  })
+  app.get('/openapi.json', { schema: { hide: true }, handler: async () => app.swagger() })
+
+  await app.register(fastifyStatic, { root: page, wildcard: false })
+  await app.register(fastifyStatic, {
+    root: config.pictures,
+    prefix: '/pictures/',
+    decorateReply: false,
+    allowedPath: path => /\.(jpe?g|png|webp|gif|avif)$/i.test(path),
+    setHeaders: reply => reply.header('content-security-policy', "default-src 'none'; sandbox"),
+  })
+  return Object.assign(app, { admission })
+}

@@ -1,0 +1,153 @@
+/** Classifiers that requests ask for: made of their labels, or read from a folder; the last ones used are kept. */
+
+import { createHash } from 'node:crypto'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { templates } from 'clip-native'
+import { ServiceError } from './errors.mjs'
+
+/** What a request can name instead of writing its templates. */
+export const templateSets = {
+  none: ['{}'],
+  icon: ['an icon of {}'],
+  icons: [
+    ...['{}', 'an icon of {}', 'an emoji of {}', 'a drawing of {}'],
+    ...['a picture of {}', 'a symbol of {}', '{} icon'],
+  ],
+  photo: templates.simple,
+  imagenet7: templates.imagenet7,
+  imagenet80: templates.imagenet80,
+}
+
+/** The promise, or a rejection as soon as the signal aborts. */
+function untilAborted(promise, signal) {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) return onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/**
+ * Least recently used out first, by number and by bytes. Requests for the same thing at the same time share its making,
+ * which is given up when the last of them has gone.
+ */
+export class Cache {
+  hits = 0
+  misses = 0
+  bytes = 0
+  #most
+  #kept = new Map()
+  #making = new Map()
+
+  constructor({ entries, bytes }) {
+    this.#most = { entries, bytes }
+  }
+
+  get size() {
+    return this.#kept.size
+  }
+
+  async get(key, make, bytesOf, signal) {
+    const kept = this.#kept.get(key)
+    if (kept) {
+      this.hits++
+      this.#kept.delete(key)
+      this.#kept.set(key, kept) // the youngest
+      return kept.value
+    }
+    this.misses++
+    const making = this.#making.get(key) ?? this.#start(key, make, bytesOf)
+    making.waiting++
+    try {
+      return await untilAborted(making.promise, signal)
+    } finally {
+      if (--making.waiting === 0) {
+        this.#forget(key, making)
+        making.control.abort(signal.reason)
+      }
+    }
+  }
+
+  #start(key, make, bytesOf) {
+    const control = new AbortController()
+    const making = { control, waiting: 0 }
+    making.promise = make(control.signal).then(value => {
+      this.#keep(key, value, bytesOf(value))
+      return value
+    })
+    making.promise.catch(() => {}).finally(() => this.#forget(key, making))
+    this.#making.set(key, making)
+    return making
+  }
+
+  #forget(key, making) {
+    if (this.#making.get(key) === making) this.#making.delete(key)
+  }
+
+  #keep(key, value, bytes) {
+    if (bytes > this.#most.bytes) return
+    this.#kept.set(key, { value, bytes })
+    this.bytes += bytes
+    for (const [oldest, { bytes: less }] of this.#kept) {
+      if (this.#kept.size <= this.#most.entries && this.bytes <= this.#most.bytes) break
+      this.#kept.delete(oldest)
+      this.bytes -= less
+    }
+  }
+}
+
+export class Classifiers {
+  #clip
+  #config
+  #folder
+
+  constructor(clip, config) {
+    this.#clip = clip
+    this.#config = config
+    this.#folder = join(config.data, 'classifiers')
+    this.cache = new Cache({ entries: config.cacheEntries, bytes: config.cacheBytes })
+  }
+
+  /** Names of the saved ones. */
+  async names() {
+    const files = await readdir(this.#folder).catch(() => [])
+    return files.filter(file => file.endsWith('.safetensors')).map(file => file.slice(0, -12))
+  }
+
+  /** The classifier of a request: `{ classifier }` or `{ labels, templates | templateSet }`. */
+  async of({ classifier, labels, templates: own, templateSet }, signal) {
+    if (classifier !== undefined) return this.#saved(classifier, signal)
+    const texts = own ?? templateSets[templateSet ?? 'none']
+    const { maxPrompts } = this.#config
+    if (labels.length * texts.length > maxPrompts)
+      throw new ServiceError(
+        'BAD_REQUEST',
+        `${labels.length} labels x ${texts.length} templates are more than ${maxPrompts} texts`,
+      )
+    const key = createHash('sha256')
+      .update(JSON.stringify([labels, texts]))
+      .digest('base64')
+    return this.#cached(
+      key,
+      control => this.#clip.classifier(labels, { templates: texts, signal: control }),
+      signal,
+    )
+  }
+
+  async #saved(name, signal) {
+    const file = join(this.#folder, `${name}.safetensors`)
+    const stats = await stat(file).catch(() => undefined)
+    if (!stats) throw new ServiceError('UNKNOWN_CLASSIFIER', `there is no classifier '${name}'`)
+    // A file that was written anew is another classifier.
+    const key = `${name} ${stats.mtimeMs} ${stats.size}`
+    return this.#cached(key, control => this.#clip.loadClassifier(file, { signal: control }), signal)
+  }
+
+  #cached(key, make, signal) {
+    // Embeddings in float32, and as much again for the labels themselves.
+    const bytesOf = ({ embeddings }) => 2 * 4 * embeddings.shape[0] * embeddings.shape[1]
+    return this.cache.get(key, make, bytesOf, signal)
+  }
+}

@@ -1,0 +1,113 @@
+/** A request's picture and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
+
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { ServiceError } from './errors.mjs'
+
+const ajv = new Ajv2020({ strict: false })
+const wrong = message => new ServiceError('BAD_REQUEST', message)
+
+/** What Ajv found, in words. */
+function sentence({ instancePath, keyword, params, message }) {
+  const field = instancePath.slice(1).replaceAll('/', '.')
+  if (keyword === 'additionalProperties') return `there is no option \`${params.additionalProperty}\``
+  if (keyword === 'oneOf') return 'give `labels` or `classifier`, one of them'
+  if (keyword === 'not') return '`templates`, `templateSet` and `classifier` exclude one another'
+  if (keyword === 'enum') return `\`${field}\` must be one of ${params.allowedValues.join(', ')}`
+  if (keyword === 'pattern' && field.startsWith('templates'))
+    return `\`${field}\` must have {} where the label goes`
+  return field ? `\`${field}\` ${message}` : message
+}
+
+/** Strings of a query or a form as the values that the schema asks for; what is none stays for Ajv to refuse. */
+function typed(schema, fields) {
+  const options = {}
+  for (const [name, value] of Object.entries(fields)) {
+    const type = schema.properties[name]?.type
+    if (type === 'array') {
+      const values = [value].flat()
+      // Templates and texts may have commas in them.
+      options[name] = name === 'labels' ? values.flatMap(splitLabels) : values
+    } else if (type === 'number' || type === 'integer')
+      options[name] = value === '' || Number.isNaN(Number(value)) ? value : Number(value)
+    else options[name] = value
+  }
+  return options
+}
+
+const splitLabels = text =>
+  text
+    .split(',')
+    .map(label => label.trim())
+    .filter(label => label !== '')
+
+function decodeBase64(text) {
+  if (typeof text !== 'string' || text === '') throw wrong('`image` must be a string of base64')
+  const bytes = Buffer.from(text, 'base64')
+  // Buffer skips what is no base64, and then there are fewer bytes than the length promises.
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  if (text.length % 4 !== 0 || bytes.length !== (text.length / 4) * 3 - padding)
+    throw wrong('`image` must be padded base64 without spaces, line breaks or `data:` before it')
+  return bytes
+}
+
+async function readForm(request) {
+  const fields = {}
+  let image
+  try {
+    for await (const part of request.parts()) {
+      if (part.type === 'file') {
+        if (part.fieldname !== 'image') {
+          part.file.resume()
+          throw wrong(`the file must be called \`image\`, not \`${part.fieldname}\``)
+        }
+        image = await part.toBuffer()
+      } else if (part.fieldnameTruncated || part.valueTruncated)
+        throw new ServiceError('TOO_LARGE', `the field \`${part.fieldname}\` is too long`)
+      else {
+        const before = Object.hasOwn(fields, part.fieldname) ? [fields[part.fieldname]].flat() : []
+        fields[part.fieldname] = before.length > 0 ? [...before, part.value] : part.value
+      }
+    }
+  } catch (error) {
+    if (error instanceof ServiceError || error.statusCode) throw error
+    throw wrong(`this is no complete multipart/form-data: ${error.message}`)
+  }
+  return { image, fields }
+}
+
+/** SVG is a program for a renderer, not a picture of a known size: not from strangers. */
+function isMarkup(bytes) {
+  return /^[\s\uFEFF]*</.test(bytes.toString('utf8', 0, 256))
+}
+
+/**
+ * A reader for one endpoint: `{ image, options }` of a request. `image` is bytes or undefined, `options` fits the schema.
+ * Throws ServiceError BAD_REQUEST, TOO_LARGE or UNSUPPORTED_MEDIA_TYPE.
+ */
+export function inputReader(schema) {
+  const validate = ajv.compile(schema)
+  return async request => {
+    let image
+    let own
+    if (request.isMultipart()) {
+      const form = await readForm(request)
+      image = form.image
+      own = typed(schema, form.fields)
+    } else if (Buffer.isBuffer(request.body)) {
+      image = request.body
+      own = {}
+    } else {
+      if (request.body === null || typeof request.body !== 'object' || Array.isArray(request.body))
+        throw wrong('the body must be a JSON object')
+      const { image: text, ...rest } = request.body
+      if (text !== undefined) image = decodeBase64(text)
+      own = rest
+    }
+    const options = { ...typed(schema, request.query), ...own }
+    if (!validate(options)) throw wrong(sentence(validate.errors.at(-1)))
+    if (image?.length === 0) throw wrong('the picture is empty: 0 bytes')
+    if (image && isMarkup(image))
+      throw new ServiceError('ERR_CLIP_IMAGE', 'SVG and other markup is not accepted as a picture')
+    return { image, options }
+  }
+}

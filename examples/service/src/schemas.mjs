@@ -1,0 +1,178 @@
+/** What the endpoints take and give, as JSON Schemas: requests are checked against them and /openapi.json is made of them. */
+
+import { templateSets } from './classifiers.mjs'
+
+const errorBody = {
+  type: 'object',
+  required: ['code', 'message', 'help'],
+  properties: {
+    code: { type: 'string', description: 'The same in every version; ERR_CLIP_* are those of clip-native.' },
+    message: { type: 'string', description: 'What is wrong.' },
+    help: { type: 'string', description: 'What to do about it.' },
+  },
+}
+
+const failures = {
+  400: 'A value of the wrong type or name, or too many of them',
+  404: 'No such classifier, endpoint or picture',
+  408: 'The request did not arrive in time',
+  413: 'A body over the limit',
+  415: 'A content type that is not listed',
+  422: 'A picture that cannot be read or has too many pixels, or a text that is too long for the model',
+  500: 'A fault of the service',
+  503: 'Busy or shutting down: see Retry-After',
+  504: 'No answer in time',
+}
+
+/** Responses of a route: its own and the failures. */
+export const responses = (properties, description) => ({
+  200: { description, type: 'object', required: Object.keys(properties), properties },
+  ...Object.fromEntries(
+    Object.entries(failures).map(([status, description]) => [status, { description, ...errorBody }]),
+  ),
+})
+
+const predictions = {
+  type: 'array',
+  description: 'Best first.',
+  items: {
+    type: 'object',
+    required: ['label', 'score', 'index'],
+    properties: {
+      label: { type: 'string' },
+      score: { type: 'number', description: 'Probability over all labels, unless `as` says otherwise.' },
+      index: { type: 'integer', description: 'Which label, from 0.' },
+    },
+  },
+}
+
+const milliseconds = { type: 'number', description: 'From the whole body to the answer.' }
+
+/** Options of each endpoint, without the picture; limits are the configuration's. */
+export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
+  const word = { type: 'string', minLength: 1, maxLength: maxTextLength }
+  return {
+    classify: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        labels: {
+          description: 'Any words. Separated by commas where the request is not JSON.',
+          ...{ type: 'array', items: word, minItems: 1, maxItems: maxLabels },
+        },
+        templates: {
+          description: 'Texts with {} for the label; a class is the mean of them.',
+          ...{ type: 'array', items: { ...word, pattern: '\\{\\}' }, minItems: 1, maxItems: 100 },
+        },
+        templateSet: {
+          enum: Object.keys(templateSets),
+          description: 'Instead of `templates`; default none.',
+        },
+        classifier: {
+          ...{ type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
+          description: 'A saved classifier, instead of `labels`.',
+        },
+        topK: { type: 'integer', minimum: 1, maximum: maxLabels, description: 'Default 5.' },
+        as: {
+          enum: ['probability', 'logit', 'cosine'],
+          description: 'What a score is; default probability.',
+        },
+        threshold: { type: 'number', description: 'Only labels with at least this score.' },
+      },
+      oneOf: [{ required: ['labels'] }, { required: ['classifier'] }],
+      dependentSchemas: {
+        classifier: { not: { anyOf: [{ required: ['templates'] }, { required: ['templateSet'] }] } },
+        templates: { not: { required: ['templateSet'] } },
+      },
+    },
+    embed: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        texts: {
+          description: 'Texts to embed, instead of a picture.',
+          ...{ type: 'array', items: word, minItems: 1, maxItems: maxTexts },
+        },
+      },
+    },
+    search: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        text: { ...word, description: 'Words that the pictures should fit.' },
+        weight: {
+          ...{ type: 'number', minimum: 0, maximum: 1 },
+          description: "With words and a picture: the words' share; default 0.5.",
+        },
+        topK: { type: 'integer', minimum: 1, maximum: 100, description: 'How many; default 10.' },
+      },
+    },
+  }
+}
+
+export const answers = {
+  classify: responses({ predictions, milliseconds }, 'The labels that fit best'),
+  embed: responses(
+    {
+      embeddings: {
+        type: 'array',
+        description: 'One row per text, or one for the picture; each of length 1.',
+        items: { type: 'array', items: { type: 'number' } },
+      },
+      embedDim: { type: 'integer' },
+      fingerprint: {
+        type: 'string',
+        description: 'Of the weights: rows of other weights cannot be compared.',
+      },
+      milliseconds,
+    },
+    'Points of the space that pictures and texts share',
+  ),
+  search: responses(
+    {
+      matches: {
+        type: 'array',
+        description: 'Best first.',
+        items: {
+          type: 'object',
+          required: ['id', 'url', 'score'],
+          properties: {
+            id: { type: 'string', description: "The picture's path in the folder." },
+            url: { type: 'string' },
+            score: { type: 'number', description: 'Cosine.' },
+          },
+        },
+      },
+      pictures: { type: 'integer', description: 'How many were searched.' },
+      milliseconds,
+    },
+    'The pictures that fit best',
+  ),
+}
+
+const binary = { type: 'string', format: 'binary' }
+
+/** Of /openapi.json: the three forms that a body can have, and the query parameters of a raw one. */
+export function documented(options, { image }) {
+  const { properties, oneOf, ...rest } = options
+  const required = image === 'required' ? ['image'] : []
+  const body = picture => ({
+    schema: {
+      ...rest,
+      ...(oneOf ? { oneOf } : {}),
+      ...(required.length > 0 ? { required } : {}),
+      properties: { image: picture, ...properties },
+    },
+  })
+  return {
+    querystring: { type: 'object', properties },
+    body: {
+      content: {
+        'image/*': { schema: binary },
+        'application/octet-stream': { schema: binary },
+        'multipart/form-data': body(binary),
+        'application/json': body({ type: 'string', description: 'base64, without `data:`' }),
+      },
+    },
+  }
+}

@@ -1,0 +1,43 @@
+/** `npm start`: loads the model, listens, and ends in order on SIGTERM or Ctrl-C. */
+
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { load } from 'clip-native'
+import { createApp } from './app.mjs'
+import { configFrom } from './config.mjs'
+import { Pictures } from './pictures.mjs'
+
+const config = configFrom(process.env)
+const clip = await load(config.model || undefined, {
+  dtype: config.dtype,
+  maxQueue: config.maxQueue,
+  maxPixels: config.maxPixels,
+  ...(config.threads > 0 ? { threads: config.threads } : {}),
+})
+await mkdir(config.data, { recursive: true })
+// A store belongs to the weights that made it: one for each model.
+const store = join(config.data, `pictures-${clip.info.fingerprint.slice(0, 16)}.store`)
+const pictures = await Pictures.open(clip, config.pictures, store, console)
+const app = await createApp({ clip, pictures, config })
+await app.listen({ host: config.host, port: config.port })
+console.log(`http://${config.host}:${app.server.address().port}`)
+
+async function stop() {
+  app.admission.draining = true // /healthz says 503 from now on
+  await wait(config.drainMs)
+  const late = setTimeout(() => app.server.closeAllConnections(), config.shutdownMs)
+  await app.close() // no new connections; those that run are answered
+  clearTimeout(late)
+  await pictures.close()
+  await clip.dispose()
+  process.exit(0)
+}
+for (const signal of ['SIGTERM', 'SIGINT'])
+  process.on(signal, () => {
+    if (app.admission.draining) process.exit(1) // asked twice
+    stop().catch(error => {
+      console.error(error)
+      process.exit(1)
+    })
+  })

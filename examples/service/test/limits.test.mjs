@@ -1,0 +1,156 @@
+/** What is refused, with which status and code. */
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import {
+  examplePicture,
+  formOf,
+  labels,
+  send,
+  sendForm,
+  sendJson,
+  sendRaw,
+  startService,
+} from './service.mjs'
+
+const limits = {
+  MAX_BODY_BYTES: 200_000,
+  MAX_JSON_BYTES: 100_000,
+  MAX_LABELS: 20,
+  MAX_PROMPTS: 100,
+  MAX_PIXELS: 300_000,
+}
+let service
+let dog
+let image
+
+before(async () => {
+  service = await startService({ ...limits, MAX_TEXTS: 3 })
+  dog = await examplePicture('dog.png')
+  image = dog.toString('base64')
+})
+after(() => service.stop())
+
+/** Refused with this status and code, in the shape that all failures have; words of the message. */
+function refused(answer, status, code, words = /./) {
+  assert.equal(answer.status, status, answer.text)
+  assert.equal(answer.json.code, code)
+  assert.match(answer.json.message, words)
+  assert.ok(answer.json.help.length > 10)
+  assert.deepEqual(Object.keys(answer.json), ['code', 'message', 'help'])
+}
+
+const badOptions = [
+  [{}, /`labels` or `classifier`/],
+  [{ labels: [] }, /`labels` must NOT have fewer than 1 items/],
+  [{ labels: 'dog' }, /`labels` must be array/],
+  [{ labels: ['dog', 3] }, /`labels.1` must be string/],
+  [{ labels: [''] }, /`labels.0` must NOT have fewer than 1 characters/],
+  [{ labels: ['x'.repeat(301)] }, /`labels.0` must NOT have more than 300 characters/],
+  [{ labels: Array(21).fill('dog') }, /`labels` must NOT have more than 20 items/],
+  [{ labels, templateSet: 'imagenet80' }, /6 labels x 80 templates are more than 100 texts/],
+  [{ labels, templates: ['an icon'] }, /`templates.0` must have \{\}/],
+  [{ labels, templateSet: 'mine' }, /`templateSet` must be one of none, icon/],
+  [{ labels, templateSet: 'icon', templates: ['{}'] }, /exclude one another/],
+  [{ labels, classifier: 'pets' }, /`labels` or `classifier`/],
+  [{ classifier: 'pets', templateSet: 'icon' }, /exclude one another/],
+  [{ classifier: '../pets' }, /`classifier` must match pattern/],
+  [{ labels, topK: 0 }, /`topK` must be >= 1/],
+  [{ labels, topK: 1.5 }, /`topK` must be integer/],
+  [{ labels, as: 'percent' }, /`as` must be one of/],
+  [{ labels, threshold: 'low' }, /`threshold` must be number/],
+  [{ labels, topk: 3 }, /there is no option `topk`/],
+]
+
+test('classify: options', async () => {
+  for (const [options, words] of badOptions)
+    refused(await sendJson(service, '/classify', { image, ...options }), 400, 'BAD_REQUEST', words)
+  refused(await sendRaw(service, '/classify?labels=dog&topK=many', dog), 400, 'BAD_REQUEST', /integer/)
+  refused(await sendJson(service, '/classify', { image, classifier: 'pets' }), 404, 'UNKNOWN_CLASSIFIER')
+  const long = 'many words '.repeat(25)
+  refused(await sendJson(service, '/classify', { image, labels: [long] }), 422, 'ERR_CLIP_TEXT_TOO_LONG')
+})
+
+test('classify: pictures', async () => {
+  const path = '/classify?labels=dog,cat'
+  const of = (body, type) => sendRaw(service, path, body, type)
+  refused(await of(Buffer.from('no picture at all')), 422, 'ERR_CLIP_IMAGE')
+  refused(await of(dog.subarray(0, dog.length >> 1)), 422, 'ERR_CLIP_IMAGE')
+  refused(await of(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')), 422, 'ERR_CLIP_IMAGE', /SVG/)
+  const large = Buffer.from(dog)
+  large.writeUInt32BE(30_000, 16)
+  large.writeUInt32BE(30_000, 20)
+  refused(await of(large), 422, 'ERR_CLIP_IMAGE', /30000 x 30000 pixels, more than/)
+  refused(await of(Buffer.alloc(0)), 400, 'BAD_REQUEST', /empty/)
+  refused(await sendJson(service, '/classify', { labels }), 400, 'BAD_REQUEST', /no picture/)
+  for (const text of ['data:image/png;base64,AAAA', 'a b', 'models/icon-clip/examples/dog.png', '', 7])
+    refused(await sendJson(service, '/classify', { labels, image: text }), 400, 'BAD_REQUEST', /base64/)
+  // A path is base64, too: it is never opened.
+  refused(await sendJson(service, '/classify', { labels, image: '/etc/passwd/' }), 422, 'ERR_CLIP_IMAGE')
+})
+
+test('bodies: too large, of a wrong type, broken', async () => {
+  const path = '/classify?labels=dog,cat'
+  refused(await sendRaw(service, path, Buffer.alloc(200_001)), 413, 'TOO_LARGE')
+  refused(await sendJson(service, '/classify', { image: 'A'.repeat(120_000) }), 413, 'TOO_LARGE')
+  for (const type of ['text/plain', 'application/xml', 'multipart/mixed; boundary=x'])
+    refused(await sendRaw(service, path, dog, type), 415, 'UNSUPPORTED_MEDIA_TYPE')
+  refused(await send(service, { path, body: dog }), 415, 'UNSUPPORTED_MEDIA_TYPE')
+  const json = text => sendRaw(service, '/classify', Buffer.from(text), 'application/json')
+  for (const text of ['{', '[1]', '3', 'null', '', '{"__proto__": {"labels": []}}'])
+    refused(await json(text), 400, 'BAD_REQUEST')
+})
+
+test('multipart: broken, too much, in the wrong place', async () => {
+  const form = (...parts) => sendForm(service, '/classify', [['labels', 'dog'], ...parts])
+  refused(await form(), 400, 'BAD_REQUEST', /no picture/)
+  refused(await form(['picture', dog, 'dog.png']), 400, 'BAD_REQUEST', /must be called `image`/)
+  refused(await form(['image', dog, 'a.png'], ['image', dog, 'b.png']), 413, 'TOO_LARGE')
+  refused(await form(...Array(70).fill(['labels', 'x'])), 413, 'TOO_LARGE')
+  refused(await form(['labels', 'x'.repeat(70_000)], ['image', dog, 'a.png']), 413, 'TOO_LARGE')
+  const { body, headers } = formOf([['image', dog, 'dog.png']])
+  const cut = body.subarray(0, body.length - 40)
+  refused(
+    await send(service, {
+      path: '/classify',
+      body: cut,
+      headers: { ...headers, 'content-length': cut.length },
+    }),
+    400,
+    'BAD_REQUEST',
+  )
+  const none = { 'content-type': 'multipart/form-data', 'content-length': body.length }
+  const answer = await send(service, { path: '/classify', body, headers: none })
+  assert.ok([400, 415].includes(answer.status), answer.text)
+  assert.ok(answer.json.code && answer.json.help)
+})
+
+test('embed and search: what they need', async () => {
+  refused(await sendJson(service, '/embed', {}), 400, 'BAD_REQUEST', /one of them/)
+  refused(await sendJson(service, '/embed', { image, texts: ['a'] }), 400, 'BAD_REQUEST', /one of them/)
+  refused(await sendJson(service, '/embed', { texts: Array(4).fill('a') }), 400, 'BAD_REQUEST', /more than 3/)
+  refused(await sendJson(service, '/search', {}), 400, 'BAD_REQUEST', /`text`, a picture or both/)
+  refused(await sendJson(service, '/search', { text: 'a', weight: 2 }), 400, 'BAD_REQUEST', /weight/)
+  refused(await sendJson(service, '/search', { text: 'a', topK: 101 }), 400, 'BAD_REQUEST', /topK/)
+})
+
+test('routes: none, another method, files that are nobody’s business', async () => {
+  const get = path => send(service, { method: 'GET', path })
+  refused(await get('/nothing'), 404, 'NOT_FOUND')
+  const answer = await get('/classify?labels=dog')
+  refused(answer, 405, 'METHOD_NOT_ALLOWED')
+  assert.equal(answer.headers.allow, 'POST')
+  for (const path of [
+    '/pictures/expected.json',
+    '/pictures/../config.json',
+    '/pictures/%2e%2e/config.json',
+    '/pictures/..%2fconfig.json',
+    '/../package.json',
+    '/pictures/%00.png',
+    '/%ff',
+  ]) {
+    const { status, json } = await get(path)
+    assert.ok([400, 403, 404].includes(status), `${path}: ${status}`)
+    assert.ok(json.code && json.help, path)
+  }
+})

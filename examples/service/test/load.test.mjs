@@ -1,0 +1,115 @@
+/** More than it can do at once, clients that go away, time that runs out, and the end. */
+
+import assert from 'node:assert/strict'
+import { request as httpRequest } from 'node:http'
+import { test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { examplePicture, labels, send, sendJson, sendRaw, startService } from './service.mjs'
+
+const path = `/classify?templateSet=icon&labels=${labels.join(',')}`
+/** So many prompts that they take a while. */
+const long = { labels: Array.from({ length: 50 }, (_, i) => `thing ${i}`), templateSet: 'imagenet80' }
+
+const until = async (condition, what) => {
+  for (let i = 0; i < 600; i++) {
+    if (await condition()) return
+    await wait(50)
+  }
+  assert.fail(what)
+}
+
+test('overload: 503 with Retry-After for what is too much, right answers for the rest, then as before', async () => {
+  const service = await startService({ MAX_QUEUE: 3, THREADS: 1 })
+  const dog = await examplePicture('dog.png')
+  const { json: expected } = await sendRaw(service, path, dog)
+  const answers = await Promise.all(Array.from({ length: 80 }, () => sendRaw(service, path, dog)))
+  const count = status => answers.filter(a => a.status === status).length
+  assert.equal(count(200) + count(503), 80)
+  assert.ok(count(200) >= 1 && count(503) >= 1, `${count(200)} answered, ${count(503)} refused`)
+  for (const { status, headers, json } of answers)
+    if (status === 200) assert.deepEqual(json.predictions, expected.predictions)
+    else {
+      assert.equal(json.code, 'ERR_CLIP_BUSY')
+      assert.ok(Number(headers['retry-after']) >= 1)
+    }
+  for (let i = 0; i < 5; i++) {
+    const { status, json } = await sendRaw(service, path, dog)
+    assert.equal(status, 200)
+    assert.deepEqual(json.predictions, expected.predictions)
+  }
+  // The folder's pictures gave way meanwhile.
+  const { pictures } = await service.indexed()
+  assert.deepEqual(pictures, { count: 12, indexing: false, failed: 0 })
+  assert.equal(await service.stop(), 0)
+})
+
+test('bodies that would not fit into memory together are refused before they are read', async () => {
+  const service = await startService({ MAX_BODY_BYTES: 100_000, MAX_BODIES_BYTES: 250_000 })
+  const dog = await examplePicture('dog.png')
+  // Two that promise much and send nothing.
+  const headers = { 'content-type': 'image/png', 'content-length': 100_000 }
+  const hanging = [0, 1].map(() => {
+    const request = httpRequest({ port: service.port, method: 'POST', path: '/embed', headers })
+    request.on('error', () => {})
+    request.flushHeaders()
+    return request
+  })
+  await until(async () => (await service.figure('clip_body_bytes')) === 200_000, 'both are counted')
+  const { status, json } = await sendRaw(service, path, Buffer.alloc(60_000))
+  assert.equal(status, 503)
+  assert.equal(json.code, 'ERR_CLIP_BUSY')
+  assert.equal((await sendRaw(service, path, dog)).status, 200)
+  for (const request of hanging) request.destroy()
+  await until(async () => (await service.figure('clip_body_bytes')) === 0, 'they are counted no more')
+  assert.equal(await service.stop(), 0)
+})
+
+test('a client that goes away is computed for no more', async () => {
+  const service = await startService({ THREADS: 1 })
+  const image = (await examplePicture('dog.png')).toString('base64')
+  const control = new AbortController()
+  const asked = sendJson(service, '/classify', { image, ...long }, { signal: control.signal })
+  asked.catch(() => {})
+  await until(async () => (await service.figure('clip_working')) === 1, 'it works')
+  control.abort()
+  await assert.rejects(asked)
+  await until(async () => (await service.figure('clip_working')) === 0, 'it stops')
+  assert.equal(await service.figure('clip_failures_total{code="CLIENT_GONE"}'), 1)
+  // Nothing was made: the prompts were given up, not finished for the cache.
+  assert.equal(await service.figure('clip_cached_classifiers'), 0)
+  assert.equal(await service.stop(), 0)
+})
+
+test('what takes too long is 504, and its work is given up', async () => {
+  const service = await startService({ THREADS: 1, WORK_MS: 20 })
+  const image = (await examplePicture('dog.png')).toString('base64')
+  const { status, json } = await sendJson(service, '/classify', { image, ...long })
+  assert.equal(status, 504)
+  assert.equal(json.code, 'TIMED_OUT')
+  await until(async () => (await service.figure('clip_working')) === 0, 'it stops')
+  assert.equal(await service.figure('clip_cached_classifiers'), 0)
+  assert.equal(await service.stop(), 0)
+})
+
+test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async () => {
+  const service = await startService({ THREADS: 1, DRAIN_MS: 2000 })
+  const image = (await examplePicture('dog.png')).toString('base64')
+  const health = () => send(service, { method: 'GET', path: '/healthz' })
+  assert.equal((await health()).status, 200)
+  const running = sendJson(service, '/classify', { image, ...long })
+  await until(async () => (await service.figure('clip_working')) === 1, 'it works')
+  const code = service.stop()
+  await until(async () => (await health()).status === 503, 'healthz says so')
+  const refused = await sendJson(service, '/classify', { image, labels })
+  assert.equal(refused.status, 503)
+  assert.equal(refused.json.code, 'SHUTTING_DOWN')
+  const { status, json } = await running
+  assert.equal(status, 200)
+  assert.equal(json.predictions.length, 5)
+  assert.equal(await code, 0)
+  await assert.rejects(health())
+})
+
+test('a setting that cannot be is said at the start', async () => {
+  await assert.rejects(startService({ MAX_QUEUE: 'many' }), /ended with 1/)
+})
