@@ -17,8 +17,7 @@ export const model = async () => answer(await fetch('model'))
 
 export async function classify(picture, { labels, templateSet }, signal) {
   const form = new FormData()
-  // One field for each label: a label may have a comma only where it is typed as JSON, so these have none.
-  for (const label of labels) form.append('labels', label)
+  form.append('labels', labels.join(','))
   form.append('templateSet', templateSet)
   form.append('topK', '12')
   form.append('image', picture, 'picture')

@@ -26,7 +26,7 @@ function typed(schema, fields) {
     if (type === 'array') {
       const values = [value].flat()
       // Templates and texts may have commas in them.
-      options[name] = name === 'labels' ? values.flatMap(splitLabels) : values
+      options[name] = name === 'labels' ? splitLabels(values, schema.properties.labels.maxItems) : values
     } else if (type === 'number' || type === 'integer')
       options[name] = value === '' || Number.isNaN(Number(value)) ? value : Number(value)
     else options[name] = value
@@ -34,11 +34,12 @@ function typed(schema, fields) {
   return options
 }
 
-const splitLabels = text =>
-  text
-    .split(',')
-    .map(label => label.trim())
-    .filter(label => label !== '')
+/** One more than `most` is enough to be refused; what comes after is not looked at. */
+function splitLabels(values, most) {
+  const pieces = values.flatMap(text => text.split(',', most + 1))
+  if (pieces.length > most) return pieces
+  return pieces.map(label => label.trim()).filter(label => label !== '')
+}
 
 function decodeBase64(text) {
   if (typeof text !== 'string' || text === '') throw wrong('`image` must be a string of base64')
@@ -50,8 +51,9 @@ function decodeBase64(text) {
   return bytes
 }
 
-async function readForm(request) {
+async function readForm(request, maxFieldBytes) {
   const fields = {}
+  let length = 0
   let image
   try {
     for await (const part of request.parts()) {
@@ -61,9 +63,11 @@ async function readForm(request) {
           throw wrong(`the file must be called \`image\`, not \`${part.fieldname}\``)
         }
         image = await part.toBuffer()
-      } else if (part.fieldnameTruncated || part.valueTruncated)
-        throw new ServiceError('TOO_LARGE', `the field \`${part.fieldname}\` is too long`)
-      else {
+      } else {
+        if (typeof part.value !== 'string') throw wrong(`the field \`${part.fieldname}\` must be text`)
+        length += part.value.length
+        if (part.fieldnameTruncated || part.valueTruncated || length > maxFieldBytes)
+          throw new ServiceError('TOO_LARGE', `the field \`${part.fieldname}\` is too long`)
         const before = Object.hasOwn(fields, part.fieldname) ? [fields[part.fieldname]].flat() : []
         fields[part.fieldname] = before.length > 0 ? [...before, part.value] : part.value
       }
@@ -84,13 +88,13 @@ function isMarkup(bytes) {
  * A reader for one endpoint: `{ image, options }` of a request. `image` is bytes or undefined, `options` fits the schema.
  * Throws ServiceError BAD_REQUEST, TOO_LARGE or UNSUPPORTED_MEDIA_TYPE.
  */
-export function inputReader(schema) {
+export function inputReader(schema, { maxJsonBytes }) {
   const validate = ajv.compile(schema)
   return async request => {
     let image
     let own
     if (request.isMultipart()) {
-      const form = await readForm(request)
+      const form = await readForm(request, maxJsonBytes)
       image = form.image
       own = typed(schema, form.fields)
     } else if (Buffer.isBuffer(request.body)) {

@@ -14,7 +14,7 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
 
   /** POST `url`: reads the request, then `work({ image, options, signal })` makes the answer. */
   const route = (url, name, { image, summary }, work) => {
-    const read = inputReader(options[name])
+    const read = inputReader(options[name], config)
     app.post(url, {
       schema: { summary, ...documented(options[name], { image }), response: answers[name] },
       onRequest: admission.onRequest,

@@ -108,6 +108,25 @@ test('multipart: broken, too much, in the wrong place', async () => {
   refused(await form(['image', dog, 'a.png'], ['image', dog, 'b.png']), 413, 'TOO_LARGE')
   refused(await form(...Array(70).fill(['labels', 'x'])), 413, 'TOO_LARGE')
   refused(await form(['labels', 'x'.repeat(70_000)], ['image', dog, 'a.png']), 413, 'TOO_LARGE')
+  const half = ['labels', 'x'.repeat(60_000)]
+  refused(await form(half, half, ['image', dog, 'a.png']), 413, 'TOO_LARGE')
+  refused(
+    await form(['labels', 'a,'.repeat(30_000)], ['image', dog, 'a.png']),
+    400,
+    'BAD_REQUEST',
+    /20 items/,
+  )
+  const json = formOf([['labels', '["dog"]', 'labels.json']])
+  const asField = Buffer.from(
+    json.body.toString().replace('; filename="labels.json"', '').replace('image/png', 'application/json'),
+  )
+  const jsonHeaders = { ...json.headers, 'content-length': asField.length }
+  refused(
+    await send(service, { path: '/classify', body: asField, headers: jsonHeaders }),
+    400,
+    'BAD_REQUEST',
+    /text/,
+  )
   const { body, headers } = formOf([['image', dog, 'dog.png']])
   const cut = body.subarray(0, body.length - 40)
   refused(
