@@ -3,8 +3,28 @@
 import { damaged } from './errors.js'
 import { type Item, Numbers } from './log.js'
 
+/** Row numbers by id. V8's Map ends at 2^24 entries, so ids are spread over many by their last characters. */
+export class RowsById {
+  readonly #maps = Array.from({ length: 64 }, () => new Map<string, number>())
+
+  #mapOf(id: string): Map<string, number> {
+    let hash = id.length
+    for (let i = Math.max(0, id.length - 12); i < id.length; i++)
+      hash = (Math.imul(hash, 31) + id.charCodeAt(i)) | 0
+    return this.#maps[(hash ^ (hash >>> 16)) & 63]!
+  }
+
+  get(id: string): number | undefined {
+    return this.#mapOf(id).get(id)
+  }
+
+  set(id: string, row: number): void {
+    this.#mapOf(id).set(id, row)
+  }
+}
+
 export class Known {
-  readonly #rows = new Map<string, number>()
+  readonly #rows = new RowsById()
   /** By row; NaN where the item is no file. */
   readonly #sizes = new Numbers(new Float64Array(1024))
   readonly #times = new Numbers(new Float64Array(1024))

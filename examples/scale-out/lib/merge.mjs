@@ -5,9 +5,6 @@ import { withModel, withStore } from './model.mjs'
 import { doneShards, shardNames } from './plan.mjs'
 import { missingShards, Totals } from './reports.mjs'
 
-/** A store that is added to knows its ids in a Map, which has at most so many in V8. */
-const mostRows = 2 ** 24
-
 /** Names in one line, the first ones of many. */
 const some = names =>
   names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ')
@@ -32,10 +29,6 @@ export async function merge(plan, { store: path, model, allowMissing, signal, on
     )
   const totals = new Totals()
   await totals.read(plan)
-  if (totals.embedded > mostRows)
-    throw new Error(
-      `${totals.embedded} pictures: a store takes at most ${mostRows}; plan them in several parts`,
-    )
   const absent = new Set(missing)
   const sum = { added: 0, updated: 0, skipped: 0 }
   let merged = 0
