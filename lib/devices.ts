@@ -16,11 +16,13 @@ export interface BackendInfo {
 export interface GpuInfo {
   /** As the driver counts; `load({ device: 'cuda' })` takes the first that is available. */
   index: number
+  /** As the driver calls it: 'NVIDIA H100 80GB HBM3'. */
   name: string
   /** Compute capability: '9.0'. */
   capability: string
   /** Bytes in all. */
   memory: number
+  /** Whether a model can be loaded on it. */
   available: boolean
   /** Why not. */
   reason?: string

@@ -115,17 +115,17 @@ lines = [
     "// Python 3.11's html module (PSF licence); see THIRD_PARTY_NOTICES. Do not edit.",
     "",
     "/** Entities of HTML 5, without & and semicolon: name:code points in hex. */",
-    f"export const entities = {table(closed)}",
+    f"export const entities: string = {table(closed)}",
     "/** Those that are valid without a semicolon, too. */",
-    f"export const openEntities = '{' '.join(open_names)}'",
+    f"export const openEntities: string = '{' '.join(open_names)}'",
     "/** What ftfy reads besides: upper-case names of lower-case entities. */",
-    f"export const upperEntities = {table(extra)}",
+    f"export const upperEntities: string = {table(extra)}",
     "/** Code points that numeric references may not name, and what they mean instead. */",
-    "export const invalidReferences = '"
+    "export const invalidReferences: string = '"
     + " ".join(f"{k:x}:{hexes(v)}" for k, v in sorted(html._invalid_charrefs.items()))
     + "'",
     "/** Code points that a numeric reference makes vanish. */",
-    f"export const vanishing = '{' '.join(f'{c:x}' for c in sorted(html._invalid_codepoints))}'",
+    f"export const vanishing: string = '{' '.join(f'{c:x}' for c in sorted(html._invalid_codepoints))}'",
     "/** Single-byte encodings in the order they are tried: characters of the bytes 80 to FF. */",
     "export const encodings: readonly [name: string, upper: string][] = [",
     *[f"  ['{name}', '{ascii_only(upper)}']," for name, upper in encodings.items()],
@@ -139,7 +139,7 @@ lines = [
     "export const utf8Detector =",
     f"  {pattern_literal(detector)}",
     "/** Latin ligatures and digraphs taken apart. */",
-    "export const ligatures = '" + " ".join(f"{k:x}:{hexes(v)}" for k, v in sorted(chardata.LIGATURES.items())) + "'",
+    "export const ligatures: string = '" + " ".join(f"{k:x}:{hexes(v)}" for k, v in sorted(chardata.LIGATURES.items())) + "'",
     "",
 ]
 root = pathlib.Path(os.path.dirname(os.path.abspath(__file__))).parent

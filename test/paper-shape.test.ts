@@ -1,4 +1,4 @@
-/** docs/paper-shape.md: two runs of its command give the same bytes, whatever the number of threads. */
+/** docs/paper-shape.md: two runs of its command give the same bytes, whatever the number of threads; its words fit its tables. */
 
 import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { cardFigures } from '../bench/paper-shape/card.js'
 import { packageRoot } from '../lib/binding.js'
 import { nightly } from './helpers/nightly.js'
 
@@ -32,4 +33,32 @@ nightly('two runs, byte for byte', async t => {
   ])
   t.deepEqual(two, one)
   t.regex(one.get('paper-shape.md')!, /185 of the 185 have palettes/)
+})
+
+test("how far its figures lie from those of the model's card, as it says", async t => {
+  const page = await readFile(join(packageRoot, 'docs/paper-shape.md'), 'utf8')
+  const card = await cardFigures()
+  const number = String.raw` ([\d.]+) \|`
+  const rows = [
+    ...page.matchAll(new RegExp(String.raw`^\| ([\w-]+) \| \`[^\`]+\` \|${number}${number}${number}`, 'gm')),
+  ]
+  t.deepEqual(
+    rows.map(([, name]) => name),
+    ['noto', 'lucide', 'flat-color-icons', 'fewshot', 'styles', 'digits'],
+  )
+  let most = 0
+  for (const [, name, bare, prompt, ensemble] of rows) {
+    const written = card.get(name!)!
+    if (name === 'digits') {
+      // Without palettes, so the same pictures: the same figures.
+      t.deepEqual({ bare: Number(bare), prompt: Number(prompt), ensemble: Number(ensemble) }, written)
+    } else
+      most = Math.max(
+        most,
+        Math.abs(Number(bare) - written.bare),
+        Math.abs(Number(prompt) - written.prompt),
+        Math.abs(Number(ensemble) - written.ensemble),
+      )
+  }
+  t.is(/differ by up to ([\d.]+) points/.exec(page)?.[1], most.toFixed(1))
 })

@@ -11,6 +11,7 @@ import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { packageRoot, version } from '../../lib/binding.js'
 import { load } from '../../lib/index.js'
+import { cardFigures } from './card.js'
 import {
   bootstrap,
   type Interval,
@@ -227,6 +228,20 @@ const withPalettes = tasks.flatMap(({ name, title }) => {
   return [`${some === pictures.length ? 'all' : some} of ${title.replace('held-out style: ', '')}`]
 })
 
+/** The largest difference from the figures of the model's card, in points, among data sets with palettes. */
+const card = await cardFigures()
+const farthest = tasks
+  .filter(({ name }) => sets.get(name)!.palettes > 0)
+  .flatMap(({ name }) =>
+    (['bare', 'prompt', 'ensemble'] as const).map(kind => {
+      const written = card.get(name)?.[kind]
+      if (written === undefined) throw new Error(`The model's README has no figure for ${name}`)
+      return { name, kind, points: Math.abs(Number(percent(accuracy(name, kind).value)) - written) }
+    }),
+  )
+  .reduce((a, b) => (b.points > a.points ? b : a), { name: '', kind: 'bare', points: 0 })
+const kinds = { bare: 'bare name', prompt: 'one prompt', ensemble: 'seven prompts' }
+
 await writeFile(
   join(docs, 'paper-shape.md'),
   `# The paper's shape, on the embedded model
@@ -235,7 +250,7 @@ Made by \`npm run paper-shape\` (bench/paper-shape/) with clip-native ${version}
 
 The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the pictures in [test/data](../test/data/SOURCES.md). It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
 
-How it is measured: pictures are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same pictures converted to RGB first, and differ by up to some 4 points for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer pictures to draw from than the number of shots is left out of that row, pictures and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of pictures, pooled over classes, each picture with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these pictures.
+How it is measured: pictures are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same pictures converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer pictures to draw from than the number of shots is left out of that row, pictures and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of pictures, pooled over classes, each picture with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these pictures.
 
 ## (a) Zero-shot against the number of shots
 

@@ -6,7 +6,18 @@ import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
-import { bar, bold, columns, dim, errorLine, inColumns, print, printable, table } from './output.js'
+import {
+  bar,
+  bold,
+  columns,
+  dim,
+  displayWidth,
+  errorLine,
+  inColumns,
+  print,
+  printable,
+  table,
+} from './output.js'
 
 interface EvalCommand extends ModelOptions, LabelOptions {
   task: string
@@ -25,10 +36,15 @@ const asJson = (report: Evaluation): string =>
 
 function classificationText(r: ClassificationReport): string {
   const width = columns()
-  const name = Math.min(24, Math.floor(width / 3))
   const classes = r.perClass.filter(c => c.count > 0).sort((a, b) => a.accuracy! - b.accuracy!)
-  const barWidth = Math.max(4, width - name - 26)
   const confused = r.confusion.filter(c => c.label !== c.predicted).slice(0, worst)
+  const shown = [
+    ...classes.slice(0, worst).map(c => c.label),
+    ...confused.flatMap(c => [c.label, c.predicted]),
+  ]
+  const longest = Math.max(0, ...shown.map(label => displayWidth(printable(label))))
+  const name = Math.min(longest, Math.floor(width / 3))
+  const barWidth = Math.max(4, width - name - 26)
   const lines = [
     table([
       [

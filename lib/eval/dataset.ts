@@ -57,24 +57,28 @@ async function* folder(root: string, signal?: AbortSignal): AsyncGenerator<Sampl
   if (!found) throw fault(root, 'has no folders of pictures: one folder for each class is expected')
 }
 
+/** Bytes that may be read without a row coming out. */
+const mostRow = 2 ** 20
+
 async function* csv(file: string, signal?: AbortSignal): AsyncGenerator<Sample> {
-  const { parse } = await import('csv-parse')
+  const { parse } = await import('@fast-csv/parse')
   const source = createReadStream(file)
-  const rows = parse({
-    columns: true,
-    bom: true,
-    skip_empty_lines: true,
-    trim: true,
-    max_record_size: 2 ** 20,
-  })
+  const rows = parse({ headers: true, ignoreEmpty: true, trim: true })
   source.on('error', error => rows.destroy(error))
+  let line = 1
+  // The parser keeps a row until it ends: one whose quotes are never closed would be the rest of the file.
+  let since = 0
+  source.on('data', piece => {
+    since += piece.length
+    if (since > mostRow) rows.destroy(new Error(`row ${line + 1} has more than ${mostRow} bytes`))
+  })
   source.pipe(rows)
   const base = dirname(file)
-  let line = 1
   try {
     for await (const row of rows as AsyncIterable<Record<string, string>>) {
       signal?.throwIfAborted()
       line++
+      since = 0
       const { file: path, split } = row
       const label = row.label ?? row.text ?? row.caption
       if (path === undefined || label === undefined)

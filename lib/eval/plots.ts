@@ -99,7 +99,7 @@ export function reliabilityPlot({ bins }: Calibration): string {
     'Reliability diagram',
     `${ticks.join('\n')}
 ${bars.join('\n')}
-<line x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}" stroke="#888" stroke-dasharray="4 4"/>
+<line x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}" stroke="#333" stroke-dasharray="4 4"/>
 <rect x="${left}" y="${top}" width="${side}" height="${side}" fill="none" stroke="#bbb"/>
 <text x="${left + side / 2}" y="${top + side + 34}" text-anchor="middle">probability of the answer, %</text>
 <text transform="translate(12 ${top + side / 2}) rotate(-90)" text-anchor="middle">right, %</text>`,

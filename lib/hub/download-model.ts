@@ -39,7 +39,7 @@ export async function downloadModel(
     // Whoever held the lock before us may have brought it.
     const here = await find()
     if (here !== undefined) return here
-    const http = await openHttp(chosen)
+    const http = openHttp(chosen)
     try {
       return isOpenai
         ? await downloadOpenai(http, info, url, target, chosen, reporter, lock)
@@ -47,7 +47,7 @@ export async function downloadModel(
             lock.check(),
           )
     } finally {
-      await http.close()
+      http.close()
     }
   })
 }

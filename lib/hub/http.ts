@@ -1,12 +1,13 @@
 /**
- * GET over undici: proxies from the environment, redirects followed by our own rules, every failure sorted into "try
- * again" (TransientError) and "say so" (ClipError).
+ * GET of what a server has: redirects followed by our own rules, every failure sorted into "try again" (TransientError)
+ * and "say so" (ClipError).
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../binding.js'
 import { ClipError } from '../errors.js'
-import { Body } from './body.js'
+import type { Body } from './body.js'
+import { type Answer, openConnections, ProxyError } from './connections.js'
 import type { HubSettings } from './options.js'
 
 /** Worth another attempt, no sooner than `wait` milliseconds from now when the server said so. */
@@ -32,7 +33,7 @@ export interface Http {
   /** `authorized`: send the token, as long as the address is the one asked for. */
   get(url: string, options?: { headers?: Record<string, string>; authorized?: boolean }): Promise<Reply>
   /** Ends all connections. */
-  close(): Promise<void>
+  close(): void
 }
 
 const maxRedirects = 10
@@ -83,7 +84,7 @@ const permanent: Record<string, string> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
   CERT_HAS_EXPIRED: 'its certificate has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
-  UND_ERR_INVALID_ARG: 'this request can not be made',
+  ERR_INVALID_CHAR: 'this request can not be made',
 }
 
 /** A failure of the connection, sorted. Aborts and ClipErrors pass. */
@@ -92,8 +93,9 @@ export function networkError(error: unknown, url: string, signal: AbortSignal | 
   if (error instanceof ClipError || error instanceof TransientError) return error
   const { code = '', message } = (error ?? {}) as NodeJS.ErrnoException
   if (permanent[code]) return refuse(url, `failed (${code}): ${permanent[code]}`, { cause: error })
-  const idle = /^UND_ERR_(BODY|HEADERS)_TIMEOUT$/.test(code)
-  return new TransientError(idle ? 'the server said nothing for too long' : message || code, { cause: error })
+  if (error instanceof ProxyError && (error.status === 403 || error.status === 407))
+    return refuse(url, `can not be reached: ${message}`, { actual: String(error.status), cause: error })
+  return new TransientError(message || code, { cause: error })
 }
 
 function statusError(url: string, status: number, headers: Record<string, string>, hasToken: boolean): Error {
@@ -124,19 +126,10 @@ function flatten(headers: Record<string, string | string[] | undefined>): Record
   return flat
 }
 
-/** Opens connections lazily; undici is imported here, so that whoever downloads nothing does not load it. */
-export async function openHttp(settings: HubSettings): Promise<Http> {
-  const { EnvHttpProxyAgent, request } = await import('undici')
-  const { env, idleTimeout, signal, token } = settings
-  const dispatcher = new EnvHttpProxyAgent({
-    // An empty string keeps undici from looking into process.env itself.
-    httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '',
-    httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '',
-    noProxy: env.no_proxy ?? env.NO_PROXY ?? '',
-    connect: { timeout: idleTimeout },
-    headersTimeout: idleTimeout,
-    bodyTimeout: idleTimeout,
-  })
+/** Connections are opened as they are needed. */
+export function openHttp(settings: HubSettings): Http {
+  const { signal, token } = settings
+  const connections = openConnections(settings)
   return {
     async get(url, { headers = {}, authorized = false } = {}) {
       const first = new URL(url)
@@ -152,33 +145,33 @@ export async function openHttp(settings: HubSettings): Promise<Http> {
           ...headers,
         }
         if (authorized && token !== undefined && atHome) sent.authorization = `Bearer ${token}`
-        let reply: Awaited<ReturnType<typeof request>>
+        let answer: Answer
         try {
-          reply = await request(here, { dispatcher, headers: sent, signal })
+          answer = await connections.get(here, sent)
         } catch (error) {
           throw networkError(error, url, signal)
         }
-        const body = new Body(reply.body)
-        const got = flatten(reply.headers)
+        const { body, message } = answer
+        const status = message.statusCode ?? 0
+        const got = flatten(message.headers)
         if (atHome && authorized) {
           const etag = /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(got['x-linked-etag'] ?? got.etag ?? '')
           if (etag) linked.sha256 = etag[1]
           if (/^\d{1,15}$/.test(got['x-linked-size'] ?? '')) linked.bytes = Number(got['x-linked-size'])
         }
-        if ([301, 302, 303, 307, 308].includes(reply.statusCode)) {
+        if ([301, 302, 303, 307, 308].includes(status)) {
           body.destroy()
-          if (got.location === undefined) throw refuse(url, `answered ${reply.statusCode} without an address`)
+          if (got.location === undefined) throw refuse(url, `answered ${status} without an address`)
           here = checkRedirect(here, got.location, url)
           continue
         }
-        if (reply.statusCode === 200 || reply.statusCode === 206 || reply.statusCode === 416)
-          return { status: reply.statusCode, headers: got, linked, body }
+        if (status === 200 || status === 206 || status === 416) return { status, headers: got, linked, body }
         body.destroy()
-        throw statusError(url, reply.statusCode, got, authorized && token !== undefined)
+        throw statusError(url, status, got, authorized && token !== undefined)
       }
       throw refuse(url, `redirects more than ${maxRedirects} times`)
     },
-    close: () => dispatcher.destroy(),
+    close: () => connections.close(),
   }
 }
 

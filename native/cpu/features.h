@@ -15,8 +15,8 @@ struct CpuFeatures {
 };
 const CpuFeatures& cpuFeatures();
 
-// The tables exist only where their instructions do.
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+// The tables exist only where their instructions do, and x86's not in the quick build of the fuzz targets.
+#if !CLIP_WITHOUT_X86 && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define CLIP_X86 1
 #else
 #define CLIP_X86 0

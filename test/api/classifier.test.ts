@@ -68,6 +68,24 @@ test('more prompts than a window: every class gets all its prompts', async t => 
   }
 })
 
+test('an abort in the middle of a long build rejects with its reason; the next build is whole', async t => {
+  const labels = Array.from({ length: 100 }, (_, i) => `${expected.labels[i % 22]} ${i}`)
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const seen: number[] = []
+  const build = clip.classifier(labels, {
+    templates: templates.imagenet80,
+    signal: controller.signal,
+    onProgress: ({ done }) => {
+      seen.push(done)
+      controller.abort(reason)
+    },
+  })
+  t.is(await t.throwsAsync(build), reason)
+  t.deepEqual(seen, [2048])
+  t.is((await clip.classifier(labels.slice(0, 3))).labels.length, 3)
+})
+
 test('a label with $& or {} in it is text, not a pattern', async t => {
   const classifier = await clip.classifier(['$&', '{}'], { templates: 'an icon of {}' })
   const plain = await clip.encodeText(['an icon of $&', 'an icon of {}'])

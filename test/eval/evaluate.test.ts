@@ -155,6 +155,19 @@ test('a picture that cannot be read is named and counts nowhere', async t => {
   t.is((await thrown(evaluate(clip, [{ image: broken, label: 'one' }]))).code, 'ERR_CLIP_IMAGE')
 })
 
+test('CSV as spreadsheets write it: quotes, commas, lines and spaces in fields, empty lines', async t => {
+  const path = join(folder, 'quoted.csv')
+  await writeFile(
+    path,
+    '\ufeff file ,label,split\r\n"a ""b"", c.png","two\r\nlines",train\r\n\r\n  \r\nd.png, e ,\r\n/f.png,g,test',
+  )
+  t.deepEqual(await all(path), [
+    { image: join(folder, 'a "b", c.png'), label: 'two\r\nlines', name: 'a "b", c.png', split: 'train' },
+    { image: join(folder, 'd.png'), label: 'e', name: 'd.png' },
+    { image: '/f.png', label: 'g', name: '/f.png', split: 'test' },
+  ])
+})
+
 test('what is no data set is refused by name', async t => {
   const bad = async (name: string, text: string | Buffer, message: RegExp) => {
     const path = join(folder, name)
@@ -167,6 +180,9 @@ test('what is no data set is refused by name', async t => {
   await bad('columns.csv', 'path,name\na,b\n', /expected columns `file` and `label`/)
   await bad('hole.csv', 'file,label\na.png,\n', /row 2 has no label/)
   await bad('ragged.csv', 'file,label\na.png,b,c,d\n', /can't be read as CSV/)
+  await bad('open.csv', 'file,label\na.png,"b\nc.png,d\n', /can't be read as CSV/)
+  // Quotes that are never closed are not read to the end of whatever file this is.
+  await bad('endless.csv', `file,label\na.png,"${'x'.repeat(2 ** 21)}`, /row 2 has more than 1048576 bytes/)
   await bad(
     'cut.tar',
     (await readFile(archive)).subarray(0, 1300),

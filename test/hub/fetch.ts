@@ -26,11 +26,11 @@ export function into(url: string, standard: Partial<RemoteFile> = {}, env: NodeJ
     left: () => readdirSync(home),
     async fetch(options = {}, remote = {}, hooks = {}) {
       const chosen = settings({ env, retryDelay: 1, retries: 3, idleTimeout: 10_000, ...options })
-      const http = await openHttp(chosen)
+      const http = openHttp(chosen)
       try {
         await downloadFile(http, { url, ...standard, ...remote }, target, chosen, hooks)
       } finally {
-        await http.close()
+        http.close()
       }
     },
   }

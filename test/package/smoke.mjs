@@ -1,10 +1,13 @@
 // What every host must do with the installed package: run by scripts/test-package.mjs under Node, Bun and Deno, in a
 // folder where `clip-native` is installed. Prints a line per check, then `N passed, N failed`.
 import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { ClipError, devices, load, version } from 'clip-native'
 import { cosineSoftmax } from 'clip-native/kernels'
@@ -164,6 +167,45 @@ await check('worker threads terminated in the middle of a call leave the others 
   }
   assert.deepEqual([...(await clip.encodeText(['a dog'])).data], before)
 })
+
+const child = fileURLToPath(new URL('encode-child.mjs', import.meta.url))
+const expected = async () => ({
+  image: [
+    ...(
+      await clip.encodeImage({
+        data: new Uint8Array(90 * 60 * 3).map((_, i) => i % 253),
+        width: 90,
+        height: 60,
+        channels: 3,
+      })
+    ).data,
+  ],
+  text: [...(await clip.encodeText('a dog')).data],
+})
+/** What a process sent, when it has ended by itself. */
+const sentBy = one =>
+  new Promise((resolve, reject) => {
+    let sent
+    one.on('message', message => {
+      sent = message
+    })
+    one.on('error', reject)
+    one.on('exit', (code, signal) =>
+      code === 0 && sent ? resolve(sent) : reject(new Error(`ended with ${signal ?? code}, sent ${Boolean(sent)}`)),
+    )
+  })
+await check('two forked processes compute the same and end by themselves', async () => {
+  const wanted = await expected()
+  for (const sent of await Promise.all([fork(child), fork(child)].map(sentBy))) assert.deepEqual(sent, wanted)
+})
+if (process.versions.deno) console.log('not run: a cluster (Deno has none)')
+else
+  await check('two workers of a cluster compute the same and end by themselves', async () => {
+    cluster.setupPrimary({ exec: child })
+    const workers = [cluster.fork(), cluster.fork()]
+    const wanted = await expected()
+    for (const sent of await Promise.all(workers.map(sentBy))) assert.deepEqual(sent, wanted)
+  })
 await check('after dispose() calls are refused', async () => {
   await clip.dispose()
   await assert.rejects(clip.encodeText('a'), { code: 'ERR_CLIP_DISPOSED' })

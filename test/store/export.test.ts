@@ -1,7 +1,10 @@
 /** What is exported, read back: .npy by hand, Arrow and Parquet by their libraries, LanceDB's absence by its error. */
 
+import { existsSync, promises } from 'node:fs'
 import { mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { parquetReadObjects } from 'hyparquet'
@@ -115,6 +118,49 @@ test.serial('a thread of its own writes every kind, and an abort stops it withou
     process.off('worker', seen)
   }
 })
+
+test.serial(
+  'the JavaScript thread reads, encodes and writes nothing of an export, and goes on turning',
+  async t => {
+    const { store } = await filled(1100)
+    const opened: string[] = []
+    const { open } = promises
+    // What this thread opens; the thread that exports has modules of its own.
+    promises.open = (async (path: string, ...rest: []) => {
+      opened.push(String(path))
+      return open(path, ...rest)
+    }) as typeof open
+    syncBuiltinESMExports()
+    try {
+      await (await (await import('node:fs/promises')).open(fileURLToPath(import.meta.url))).close()
+      t.is(opened.length, 1, 'what is opened here is seen')
+      for (const kind of ['npy', 'arrow', 'parquet']) {
+        opened.length = 0
+        let worker: Worker | undefined
+        process.once('worker', thread => {
+          worker = thread
+        })
+        let turns = 0
+        let done = false
+        // Turns of this loop are counted while the other one works: it has no part in them.
+        const busy = store.export(join(folder, `turns.${kind}`)).then(() => {
+          done = true
+        })
+        const exported = () => existsSync(join(folder, `turns.${kind}`))
+        while (!done) {
+          await new Promise(setImmediate)
+          if (worker && !exported()) turns++
+        }
+        await busy
+        t.deepEqual(opened, [], kind)
+        t.true(turns > 100, `${kind}: ${turns} turns before the file had its name`)
+      }
+    } finally {
+      promises.open = open
+      syncBuiltinESMExports()
+    }
+  },
+)
 
 test('an empty store exports no rows', async t => {
   await using store = await (await embedded()).openStore(fresh(), { create: true })
