@@ -35,6 +35,12 @@ const withoutProducts = [
   'rows',
 ]
 const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
+/** All tests of these folders, but for those that an entry of their own has. */
+const testsOf = folder =>
+  readdirSync(join(root, 'test', folder))
+    .filter(file => file.endsWith('.test.ts'))
+    .map(file => `dist/test/${folder}/${file.replace('.ts', '.js')}`)
+    .filter(file => !goldens.includes(file))
 const onNeon = '* on neon*'
 // A CPU of qemu each: what it has decides which entries the backend takes.
 const RUNS = [
@@ -79,12 +85,26 @@ const RUNS = [
     quick: false,
   },
   { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens, quick: false },
+  // The rest of the package, as on any machine.
+  {
+    name: 'models',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: ['api', 'checkpoint', 'model'].flatMap(testsOf),
+    quick: false,
+  },
+  {
+    name: 'files',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: ['tokenizer', 'image', 'store', 'hub', 'eval', 'learn', 'hostile'].flatMap(testsOf),
+    quick: false,
+  },
 ]
 const LEFT_OUT = [
   `${withoutProducts.join(', ')} of the kernels on any CPU but max: the code is the same`,
   'test/kernels/features.test.ts, whole runs of dtypes and conv without a feature: the runs dotprod and plain are those',
-  'test/model but backends.test.ts, test/api, test/checkpoint, test/hostile, test/hub: too slow under emulation',
-  'test/cli, test/lifetime, test/bench, test/package: of this machine, or timed',
+  'the tests in test/ itself (command line, lifetimes, package, benchmarks): of this machine, or timed',
 ]
 
 /** The arm64 Node and what sharp needs, in a node_modules of their own. */
