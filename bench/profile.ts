@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- profile [--threads N] [--models RN50]`: what each operation of one image and of one text of ten
- * tokens costs, ViT-B/32's unless said, beside what the machine allows: operations at the arithmetic peak or bytes of weights at the streaming rate, both measured
- * in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
+ * tokens costs, ViT-B/32's unless said, beside what the machine allows: operations at the arithmetic peak or bytes of
+ * weights at the streaming rate, both measured in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
  */
 
 import { binding, type OpTimes } from '../lib/binding.js'

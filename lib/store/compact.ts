@@ -2,9 +2,8 @@
 
 import { randomBytes } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
-import { crc32 } from 'node:zlib'
 import { Slices } from '../slices.js'
-import { damagedRow, writeError } from './errors.js'
+import { checkRow, writeError } from './errors.js'
 import { batchRows, type Generation } from './generation.js'
 import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
@@ -48,9 +47,8 @@ export async function writeNextGeneration(
           const from = kept
           const lines: Buffer[] = []
           for await (const item of log.items(source.items, signal, first, first + count)) {
+            checkRow(now.files.vectors, item.row, rows, item.row - first, rowBytes, item.crc)
             const at = (item.row - first) * rowBytes
-            if (crc32(rows.subarray(at, at + rowBytes)) !== item.crc)
-              throw damagedRow(now.files.vectors, item.row)
             rows.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
             const { replaces: _, ...rest } = item
             // Each line a batch of its own: damage before the last one is never taken for a torn end.

@@ -1,5 +1,6 @@
 /** The errors of a store: what is damaged in it, and what its folder refuses. */
 
+import { crc32 } from 'node:zlib'
 import { ClipError, type ClipErrorDetails } from '../errors.js'
 import type { FileFault } from '../regular-file.js'
 
@@ -13,9 +14,18 @@ export function damaged(
   return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
 }
 
-/** A vector whose bytes are not those that were written. */
-export const damagedRow = (file: string, row: number): ClipError =>
-  damaged(file, `row ${row}`, `row ${row} is damaged: its checksum is another`)
+/** Throws unless row `row` of vectors.bin, the `at`th of `bytes`, is what was written. */
+export function checkRow(
+  file: string,
+  row: number,
+  bytes: Uint8Array,
+  at: number,
+  rowBytes: number,
+  crc: number,
+): void {
+  if (crc32(bytes.subarray(at * rowBytes, (at + 1) * rowBytes)) !== crc)
+    throw damaged(file, `row ${row}`, `row ${row} is damaged: its checksum is another`)
+}
 
 /** For a file that `RegularFile` opens. */
 export const faultOf =

@@ -5,11 +5,10 @@
 
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { Embeddings } from '../embeddings.js'
 import { RegularFile } from '../regular-file.js'
 import type { Tiles } from './duplicates.js'
-import { damaged, damagedRow, faultOf } from './errors.js'
+import { checkRow, damaged, faultOf } from './errors.js'
 import { filesOf, type Header, rowsFile } from './header.js'
 import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
@@ -60,9 +59,7 @@ export class Generation {
       for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row += together) {
         const count = Math.min(together, log.rows - row)
         const bytes = await file.read(row * rowBytes, count * rowBytes)
-        for (let i = 0; i < count; i++)
-          if (crc32(bytes.subarray(i * rowBytes, (i + 1) * rowBytes)) !== log.crcs.at(row + i))
-            throw damagedRow(vectors, row + i)
+        for (let i = 0; i < count; i++) checkRow(vectors, row + i, bytes, i, rowBytes, log.crcs.at(row + i))
       }
     } finally {
       await file.close()

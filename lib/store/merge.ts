@@ -1,10 +1,9 @@
 /** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
 
-import { crc32 } from 'node:zlib'
 import { checkFingerprint } from '../classifier-file.js'
 import { argumentError } from '../errors.js'
 import { Slices } from '../slices.js'
-import { damagedRow } from './errors.js'
+import { checkRow } from './errors.js'
 import { batchRows, type Generation, type OpenFiles } from './generation.js'
 import type { Header } from './header.js'
 import type { Known } from './known.js'
@@ -57,8 +56,8 @@ export async function mergeRows(
         result.skipped++
         continue
       }
+      checkRow(files.vectors, row, data, row - first, rowBytes, crc)
       const at = (row - first) * rowBytes
-      if (crc32(data.subarray(at, at + rowBytes)) !== crc) throw damagedRow(files.vectors, row)
       data.copyWithin(taken.length * rowBytes, at, at + rowBytes)
       const replaces = known.row(id)
       if (replaces !== undefined) updated++

@@ -1,9 +1,8 @@
 /** vectors.bin: rows one after the other, little-endian, without a header. */
 
-import { crc32 } from 'node:zlib'
 import type { RegularFile } from '../regular-file.js'
 import { Slices } from '../slices.js'
-import { damagedRow } from './errors.js'
+import { checkRow } from './errors.js'
 import type { StoreDtype } from './header.js'
 
 export const bytesOf: Record<StoreDtype, number> = { float32: 4, bfloat16: 2, int8: 1 }
@@ -70,8 +69,7 @@ export async function readRows(
   const bytes = await file.read(first * rowBytes, rows * rowBytes)
   const slices = new Slices()
   for (let r = 0; r < rows; r++) {
-    if (crc32(bytes.subarray(r * rowBytes, (r + 1) * rowBytes)) !== crcs.at(first + r))
-      throw damagedRow(file.path, first + r)
+    checkRow(file.path, first + r, bytes, r, rowBytes, crcs.at(first + r))
     if (slices.due()) await slices.pause(file.signal)
   }
   return widen(bytes, dim, dtype, file.signal)
