@@ -59,62 +59,57 @@ Napi::Value identify(const Napi::CallbackInfo& info) {
   });
 }
 
+// A job on the pool that can be withdrawn; its promise is a list of what `work` found, each as `describe`
+// sets it.
+template <class T, class Work, class Describe>
+Napi::Value kernelRun(const Napi::CallbackInfo& info, Work work, Describe describe) {
+  struct Run {
+    std::atomic<bool> cancel{false};
+    std::vector<T> found;
+  };
+  const auto run = std::make_shared<Run>();
+  Environment::Call call;
+  call.job = readInteger(info[0], "job", 0, INT32_MAX);
+  call.cancel = [run] { run->cancel = true; };
+  call.result = [run, describe](Napi::Env env) -> Napi::Value {
+    const Napi::Array list = Napi::Array::New(env);
+    for (uint32_t i = 0; i < run->found.size(); i++) {
+      const Napi::Object o = Napi::Object::New(env);
+      describe(o, run->found[i]);
+      list.Set(i, o);
+    }
+    return list;
+  };
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [run, work] {
+    run->found = work([run] { return !run->cancel; });
+  });
+}
+
 Napi::Value checkKernels(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {
-    struct Run {
-      std::atomic<bool> cancel{false};
-      std::vector<cuda::KernelCheck> checks;
-    };
-    const auto run = std::make_shared<Run>();
-    Environment::Call call;
-    call.job = readInteger(info[0], "job", 0, INT32_MAX);
-    call.cancel = [run] { run->cancel = true; };
-    call.result = [run](Napi::Env env) -> Napi::Value {
-      const Napi::Array list = Napi::Array::New(env);
-      for (uint32_t i = 0; i < run->checks.size(); i++) {
-        const Napi::Object o = Napi::Object::New(env);
-        o.Set("kernel", run->checks[i].kernel);
-        o.Set("difference", run->checks[i].difference);
-        list.Set(i, o);
-      }
-      return list;
-    };
-    return Environment::of(info.Env()).beginOnPool(std::move(call), [run] {
-      run->checks = cuda::checkKernels([run] { return !run->cancel; });
-    });
+    return kernelRun<cuda::KernelCheck>(
+        info, [](const auto& go) { return cuda::checkKernels(go); },
+        [](Napi::Object o, const cuda::KernelCheck& c) {
+          o.Set("kernel", c.kernel);
+          o.Set("difference", c.difference);
+        });
   });
 }
 
 Napi::Value timeKernels(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {
-    struct Run {
-      std::atomic<bool> cancel{false};
-      std::vector<cuda::KernelTiming> timings;
-    };
-    const auto run = std::make_shared<Run>();
-    Environment::Call call;
-    call.job = readInteger(info[0], "job", 0, INT32_MAX);
     const double seconds = readNumber(info[1], "seconds");
     const bool small = readBoolean(info[2], "small");
-    call.cancel = [run] { run->cancel = true; };
-    call.result = [run](Napi::Env env) -> Napi::Value {
-      const Napi::Array list = Napi::Array::New(env);
-      for (uint32_t i = 0; i < run->timings.size(); i++) {
-        const cuda::KernelTiming& t = run->timings[i];
-        const Napi::Object o = Napi::Object::New(env);
-        o.Set("kernel", t.kernel);
-        o.Set("shape", t.shape);
-        o.Set("flops", t.flops);
-        o.Set("bytes", t.bytes);
-        o.Set("tensor", t.tensor);
-        o.Set("microseconds", t.microseconds);
-        list.Set(i, o);
-      }
-      return list;
-    };
-    return Environment::of(info.Env()).beginOnPool(std::move(call), [run, seconds, small] {
-      run->timings = cuda::timeKernels(seconds, small, [run] { return !run->cancel; });
-    });
+    return kernelRun<cuda::KernelTiming>(
+        info, [seconds, small](const auto& go) { return cuda::timeKernels(seconds, small, go); },
+        [](Napi::Object o, const cuda::KernelTiming& t) {
+          o.Set("kernel", t.kernel);
+          o.Set("shape", t.shape);
+          o.Set("flops", t.flops);
+          o.Set("bytes", t.bytes);
+          o.Set("tensor", t.tensor);
+          o.Set("microseconds", t.microseconds);
+        });
   });
 }
 
