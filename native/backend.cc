@@ -29,7 +29,7 @@ const Backend* const kBackends[] = {
     &referenceBackend,  nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
-constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16",
+constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16", "amx",
                                           "vbmi", "neon",   "dotprod", "i8mm"};
 
 [[noreturn]] void refuse(const std::string& message, const std::string& field, const std::string& expected,
@@ -86,11 +86,13 @@ class Removed {
 const Backend& tuned(const Backend& b, const Removed& removed) {
 #if CLIP_X86
   const CpuFeatures& cpu = cpuFeatures();
-  const bool without = removed.has("vnni");
+  const bool vnni = !removed.has("vnni"), bf16 = !removed.has("bf16");
+#if CLIP_AMX
+  if (&b == avx512Backends && cpu.amx && vnni && bf16 && !removed.has("amx")) return avx512AmxBackend;
+#endif
   if (&b == avx512Backends)
-    return avx512Backends[(cpu.vnni && !without ? kVnni : 0) +
-                          (cpu.bf16 && !removed.has("bf16") ? kBf16 : 0)];
-  if (&b == avx2Backends) return avx2Backends[(cpu.vnni || cpu.avxVnni) && !without ? kVnni : 0];
+    return avx512Backends[(cpu.vnni && vnni ? kVnni : 0) + (cpu.bf16 && bf16 ? kBf16 : 0)];
+  if (&b == avx2Backends) return avx2Backends[(cpu.vnni || cpu.avxVnni) && vnni ? kVnni : 0];
 #elif CLIP_ARM64
   const CpuFeatures& cpu = cpuFeatures();
   const int int8 = cpu.i8mm && !removed.has("i8mm")         ? kI8mm

@@ -6,7 +6,7 @@
 // Prints one line per thing that holds; exits with 1 after naming what does not:
 // - no symbol of a newer GLIBC than --glibc, and no libstdc++ (2.34: Amazon Linux 2023, RHEL 9, Debian 12, Ubuntu 22.04);
 // - nothing exported but Node-API's two entries;
-// - x64, with symbols: no AVX-512 instruction outside the functions that run only where the CPU has it. Functions are told
+// - x64, with symbols: no AVX-512 or AMX instruction outside the functions that run only where the CPU has it. Functions are told
 //   by the source file that their symbol stands under: a template of the standard library that was instantiated in such
 //   a file belongs to no file, and the linker may take its code for everybody.
 import { execFileSync } from 'node:child_process'
@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util'
 
 /** Functions, by name, of files that are not for AVX-512 as a whole (peak.cc measures what each CPU can do). */
 const AVX512_FUNCTIONS = /avx512|^_ZN4clip12_GLOBAL__N_1\d+(fma512|dotBf16|dotInt8)Ev$/i
+const AMX_FUNCTIONS = /Avx512Amx|^_ZN4clip12_GLOBAL__N_1\d+(tilesBf16|tilesInt8)Ev$/
 
 const MACHINES = {
   62: { arch: 'x64', prefix: 'x86_64-linux-gnu-' },
@@ -24,7 +25,7 @@ const MACHINES = {
 const { values, positionals } = parseArgs({
   options: {
     glibc: { type: 'string', default: '2.34' },
-    avx512: { type: 'string', default: 'avx512.cc,avx512_bf16.cc,avx512_vnni.cc,avx2_vl.cc' },
+    avx512: { type: 'string', default: 'avx512.cc,avx512_amx.cc,avx512_bf16.cc,avx512_vnni.cc,avx2_vl.cc' },
   },
   allowPositionals: true,
 })
@@ -111,16 +112,23 @@ else if (symbols.some(line => line.includes('no symbols')))
 else {
   const places = functionsByFile(symbols)
   const strays = new Set()
+  const amxStrays = new Set()
   let inside = 0
+  let amxInside = 0
   const files = values.avx512.split(',')
   let here = ''
   let allowed = false
+  let amxAllowed = false
   for (const line of read('-d', '--no-show-raw-insn', '-j', '.text')) {
     const head = /^([0-9a-f]+) <(.*)>:$/.exec(line)
     if (head) {
       const place = places.get(head[1])
       allowed = files.includes(place) || AVX512_FUNCTIONS.test(head[2])
+      amxAllowed = place === 'avx512_amx.cc' || AMX_FUNCTIONS.test(head[2])
       here = `${head[2]} of ${place || 'no file'}`
+    } else if (/%tmm|\b(ld|st)tilecfg\b|\btilerelease\b/.test(line)) {
+      if (amxAllowed) amxInside++
+      else amxStrays.add(here)
     } else if (/%(zmm|[xy]mm(1[6-9]|2\d|3[01])\b|k[0-7]\b)/.test(line)) {
       if (allowed) inside++
       else strays.add(here)
@@ -130,5 +138,6 @@ else {
     `AVX-512 only where the CPU has it (${inside} such instructions in functions of ${files.join(', ')})`,
     [...strays, ...(inside === 0 ? ['no AVX-512 at all'] : [])],
   )
+  rule(`AMX only where the CPU and the system give it (${amxInside} such instructions)`, [...amxStrays])
 }
 process.exit(failed ? 1 : 0)

@@ -10,7 +10,15 @@
 // an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
 // emulation says nothing about hardware. What no run covers is named at the end.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { addon, buildAddon, fail, folder, installTools, run } from './arm64.mjs'
@@ -197,14 +205,17 @@ function test({ name, cpu, active, files, match }) {
   ]
   return new Promise(resolve => {
     const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    // To be read while it runs: a night's work shows where it stands.
+    const log = createWriteStream(join(folder, `${name}.tap`))
     let output = ''
-    child.stdout.on('data', data => {
+    const take = data => {
       output += data
-    })
-    child.stderr.on('data', data => {
-      output += data
-    })
+      log.write(data)
+    }
+    child.stdout.on('data', take)
+    child.stderr.on('data', take)
     child.on('close', status => {
+      log.end()
       const { passed, failed } = count(name, output)
       const strangers = match ? uninvited(match, output) : []
       if (strangers.length) console.log(`${match} took ${strangers.length} others: ${strangers[0]}`)

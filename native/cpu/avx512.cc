@@ -89,6 +89,11 @@ const Backend avx512Backends[4] = {
         "+bf16"),
     with<attentionAvx512Bf16, linearAvx512Bf16, linearAvx512Vnni, convAvx512Bf16, convAvx512Vnni>(
         "+vnni+bf16")};
+#if CLIP_AMX
+const Backend avx512AmxBackend =
+    with<attentionAvx512Bf16, linearAvx512AmxBf16, linearAvx512AmxInt8, convAvx512AmxBf16, convAvx512AmxInt8>(
+        "+vnni+bf16+amx");
+#endif
 
 }  // namespace clip
 #endif

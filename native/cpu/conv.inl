@@ -93,6 +93,7 @@ void convBlock(const Conv& c, const ConvBlock& b, const char* lines, int wide, i
         w += size_t(n) * kStepBytes;
         s0 = s1;
       }
+  if constexpr (ownTile<T>) T::rest();
 }
 
 template <class T>

@@ -6,6 +6,10 @@
 #include <sys/sysctl.h>
 #elif CLIP_X86
 #include <cpuid.h>
+#if CLIP_AMX
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace clip {
@@ -28,6 +32,18 @@ static bool hasF16c() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 29);
 }
+#if CLIP_AMX
+// Linux gives a process the tile registers when it asks. Their 8 KB count in what a signal's stack must hold:
+// it refuses where a thread has set up a smaller one.
+static bool hasAmx() {
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+  if ((edx & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8)) return false;
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 #endif
 
 const CpuFeatures& cpuFeatures() {
@@ -42,6 +58,9 @@ const CpuFeatures& cpuFeatures() {
     f.vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
     f.avxVnni = f.avx2 && hasAvxVnni();
     f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
+#if CLIP_AMX
+    f.amx = f.vnni && f.bf16 && hasAmx();
+#endif
     f.vbmi = f.avx512 && __builtin_cpu_supports("avx512vbmi");
 #elif CLIP_ARM64 && defined(__linux__)
     // By number: the names are missing from old headers (asm/hwcap.h, Linux 5.10).

@@ -8,6 +8,7 @@ struct CpuFeatures {
   bool vnni = false;     // AVX512_VNNI
   bool avxVnni = false;  // AVX-VNNI: the same on 256 bits, without AVX-512
   bool bf16 = false;     // AVX512_BF16; FEAT_BF16 of arm64
+  bool amx = false;      // AMX-TILE, AMX-BF16 and AMX-INT8, with vnni and bf16
   bool vbmi = false;     // AVX512_VBMI
   bool neon = false;     // Advanced SIMD: every arm64 CPU that Node runs on
   bool dotprod = false;  // FEAT_DotProd
@@ -20,6 +21,12 @@ const CpuFeatures& cpuFeatures();
 #define CLIP_X86 1
 #else
 #define CLIP_X86 0
+#endif
+// A system that we can ask for the registers, and a compiler that knows the instructions.
+#if CLIP_X86 && defined(__linux__) && (defined(__clang__) || __GNUC__ >= 11)
+#define CLIP_AMX 1
+#else
+#define CLIP_AMX 0
 #endif
 #if defined(__aarch64__) && !defined(__AARCH64EB__) && (defined(__GNUC__) || defined(__clang__))
 #define CLIP_ARM64 1

@@ -132,16 +132,27 @@ inline Tile<T> pickTile(int rows) {
   return table.of[rows - 1];
 }
 
+// An arithmetic with a tile of its own (avx512_amx.cc): T::Tile in the place of the functions above, and
+// T::rest(), which follows a block of tiles.
+template <class T>
+constexpr bool ownTile = requires {
+  typename T::Tile;
+};
+
 // The tile of that height that prefetches `lines` lines. Sanitizer builds make do with the one that
 // prefetches none: a prefetch is no access that they could check, and three times fewer tiles compile three
 // times sooner.
 template <class T, int All>
-inline Tile<T> tileFor(int rows, [[maybe_unused]] int lines) {
+inline auto tileFor(int rows, [[maybe_unused]] int lines) {
+  if constexpr (ownTile<T>) {
+    return typename T::Tile{rows, lines};
+  } else {
 #ifndef CLIP_SANITIZE
-  if (lines == 1) return pickTile<T, 1>(rows);
-  if (lines == All) return pickTile<T, All>(rows);
+    if (lines == 1) return pickTile<T, 1>(rows);
+    if (lines == All) return pickTile<T, All>(rows);
 #endif
-  return pickTile<T, 0>(rows);
+    return pickTile<T, 0>(rows);
+  }
 }
 
 // The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist. Everything
@@ -245,7 +256,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
       for (int t = 0, r = r0; t < tiles; t++) {
         const int height = (r0 + rows - r) / (tiles - t);
         const int lines = t < kAll ? ahead : 0;
-        Tile<T> f = tileFor<T, kAll>(height, lines);
+        auto f = tileFor<T, kAll>(height, lines);
         if constexpr (widens<T>)
           if (widened) f = tileFor<Float32, kStepBytes * 2 / 64>(height, lines);
         typename T::Sum* sums = part + (r - r0) * 2;
@@ -260,6 +271,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
       s0 += n;
     }
   }
+  if constexpr (ownTile<T>) T::rest();
 }
 
 // Chunks of a parallel loop as runs of neighbours: each worker goes through a run of its own and then takes

@@ -50,6 +50,28 @@ CLIP_PEAK(fma512, "avx512f", "vpxord", "vfmadd231ps", "zmm", CLIP_24, 24, "24", 
 CLIP_PEAK(dotBf16, "avx512f", "vpxord", "vdpbf16ps", "zmm", CLIP_24, 24, "24", 64, CLIP_UPPER)
 CLIP_PEAK(dotInt8, "avx512f", "vpxord", "vpdpbusd", "zmm", CLIP_24, 24, "24", 128, CLIP_UPPER)
 
+#if CLIP_AMX
+// Four sums of 16 x 16, as in the tiles of avx512_amx.cc: products of 16 rows of 64 bytes.
+#define CLIP_TILES(NAME, STEP, OPERATIONS)                                             \
+  __attribute__((target("amx-tile,amx-bf16,amx-int8"), noinline)) double NAME() {      \
+    struct alignas(64) {                                                               \
+      uint8_t palette = 1, reserved[15] = {};                                          \
+      uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};                        \
+      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};                             \
+    } shape;                                                                           \
+    int64_t turns = kTurns;                                                            \
+    asm volatile("ldtilecfg %1\n1:\n\t" STEP " %%tmm6, %%tmm4, %%tmm0\n\t" STEP        \
+                 " %%tmm7, %%tmm4, %%tmm1\n\t" STEP " %%tmm6, %%tmm5, %%tmm2\n\t" STEP \
+                 " %%tmm7, %%tmm5, %%tmm3\n\tdec %0\n\tjnz 1b\n\ttilerelease"          \
+                 : "+r"(turns)                                                         \
+                 : "m"(shape)                                                          \
+                 : "cc");                                                              \
+    return double(kTurns) * 4 * OPERATIONS;                                            \
+  }
+CLIP_TILES(tilesBf16, "tdpbf16ps", 2 * 16 * 16 * 32)
+CLIP_TILES(tilesInt8, "tdpbusd", 2 * 16 * 16 * 64)
+#endif
+
 #else
 // Twenty-four chains hide a latency of six cycles at four instructions a cycle; by lane, as in the tiles.
 // Under emulation the figures mean nothing, and no hardware has given any yet.
@@ -105,8 +127,13 @@ double measurePeak([[maybe_unused]] Dtype dtype) {
 #if CLIP_X86
   const auto larger = [](double a, double b) { return a > b ? a : b; };
   const auto float32 = [&] { return larger(f.avx2 ? rate(fma256) : 0, f.avx512 ? rate(fma512) : 0); };
+#if CLIP_AMX
+  const auto bfloat16 = [&] { return f.amx ? rate(tilesBf16) : f.bf16 ? rate(dotBf16) : 0; };
+  const auto int8 = [&] { return f.amx ? rate(tilesInt8) : f.vnni ? rate(dotInt8) : 0; };
+#else
   const auto bfloat16 = [&] { return f.bf16 ? rate(dotBf16) : 0; };
   const auto int8 = [&] { return f.vnni ? rate(dotInt8) : 0; };
+#endif
 #else
   const auto float32 = [&] { return f.neon ? rate(fmla) : 0; };
   const auto bfloat16 = [&] { return f.bf16 ? rate(bfdot) : 0; };

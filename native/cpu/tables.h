@@ -20,6 +20,13 @@ void linearAvx512Bf16(Context&, const Linear&);
 void convAvx512Bf16(Context&, const Conv&);
 void linearAvx512Vnni(Context&, const Linear&);
 void convAvx512Vnni(Context&, const Conv&);
+#if CLIP_AMX
+extern const Backend avx512AmxBackend;  // with VNNI and BF16
+void linearAvx512AmxBf16(Context&, const Linear&);
+void convAvx512AmxBf16(Context&, const Conv&);
+void linearAvx512AmxInt8(Context&, const Linear&);
+void convAvx512AmxInt8(Context&, const Conv&);
+#endif
 // 256-bit VNNI in its two encodings: of AVX-512 VL, and of CPUs that have AVX-VNNI but no AVX-512.
 void linearAvx2Vl(Context&, const Linear&);
 void convAvx2Vl(Context&, const Conv&);

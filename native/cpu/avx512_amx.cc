@@ -1,0 +1,186 @@
+// avx512's bfloat16 and int8 matrix products with the tile registers of AMX (AMX-TILE, AMX-BF16, AMX-INT8).
+// Nothing else is compiled for that. The packed weights are those of the other arithmetics: 16 steps of a
+// panel of 32 columns are two registers as they lie in memory.
+//
+//   ladder, one thread of a shared Xeon of family 6 model 207 (Emerald Rapids), from the first-level cache
+//   vdpbf16ps 0.18 TFLOP/s; tiles of 10 rows 1.4, 16 1.15, 25 2.1: a product takes 16 cycles whatever its
+//   rows ldtilecfg 120 ns: once per height, not per tile
+#include "cpu/features.h"
+
+#if CLIP_AMX
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "cpu/context.h"
+#include "cpu/tables.h"
+#include "half.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(                                                                       \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni," \
+                          "amx-tile,amx-bf16,amx-int8"))),                                          \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni,amx-tile,amx-bf16,amx-int8")
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined in g++'s own header
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+namespace clip {
+namespace {
+
+#define CLIP_CONVERTS_BFLOAT16  // vcvtneps2bf16
+#include "cpu/avx512.inl"
+#include "cpu/products.inl"
+#include "cpu/paired_bfloat16.inl"
+
+CLIP_VECTOR I fourProducts(I sum, I x, I w) { return _mm512_dpbusd_epi32(sum, x, w); }
+#include "cpu/four_int8.inl"
+
+// A register: 16 rows of 64 bytes. Of 32 rows of x and a panel of 32 columns, 0 to 3 hold the sums (0 and 1
+// those of the first 16 rows), 4 and 5 rows of x, 6 and 7 columns of w.
+constexpr int kRegisterRows = 16, kRegisterBytes = 64, kRegisterSteps = kRegisterBytes / 4;
+constexpr int kMatrixRows = 2 * kRegisterRows;
+
+// What ldtilecfg reads.
+struct alignas(64) Shape {
+  uint8_t palette = 1, firstRow = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {};
+  uint8_t rows[16] = {};
+};
+static_assert(sizeof(Shape) == 64);
+struct Shapes {
+  Shape of[kMatrixRows + 1];  // [rows of x]
+  constexpr Shapes() : of() {
+    for (int rows = 1; rows <= kMatrixRows; rows++) {
+      const int upper = rows < kRegisterRows ? rows : kRegisterRows, lower = rows - upper;
+      const int heights[8] = {upper, upper, lower, lower, upper, lower, kRegisterRows, kRegisterRows};
+      for (int i = 0; i < 8; i++) {
+        of[rows].rows[i] = uint8_t(heights[i]);
+        of[rows].rowBytes[i] = heights[i] > 0 ? kRegisterBytes : 0;
+      }
+    }
+  }
+};
+constexpr Shapes kShapes;
+
+// The compilers' intrinsics say nothing of the memory that they read and write.
+CLIP_VECTOR void settleMemory() { asm volatile("" : : : "memory"); }
+
+// The height that this thread's registers have; 0: they are at rest, and cost a switch of threads nothing.
+thread_local int registersFor = 0;
+inline void shapeRegisters(int rows) {
+  if (registersFor == rows) return;
+  _tile_loadconfig(&kShapes.of[rows]);
+  registersFor = rows;
+}
+
+// 16 steps of up to 32 rows and a panel.
+template <class T, bool Lower>
+CLIP_VECTOR void multiplyRegisters(const char* x, size_t stride, const char* w) {
+  _tile_loadd(6, w, kStepBytes);
+  _tile_loadd(4, x, stride);
+  _tile_loadd(7, w + kRegisterBytes, kStepBytes);
+  if constexpr (Lower) _tile_loadd(5, x + kRegisterRows * stride, stride);
+  if constexpr (T::dtype == Dtype::int8) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    if constexpr (Lower) {
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    }
+  } else {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (Lower) {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+}
+
+// As linear.inl's tile, of 1 to 32 rows. Steps that fill no register are copied, zeros after them: what
+// follows a row of x or a panel is not ours, and may be NaN.
+template <class T, bool Lower>
+__attribute__((noinline)) void matrixTile(const char* x, size_t stride, const char* w, int rows, int steps,
+                                          const char* next, int lines, bool fresh, typename T::Sum* part) {
+  shapeRegisters(rows);
+  char* const sums = reinterpret_cast<char*>(part);
+  constexpr size_t lowerSums = size_t(kRegisterRows) * kStepBytes;
+  settleMemory();
+  if (fresh) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (Lower) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  } else {
+    _tile_loadd(0, sums, kStepBytes);
+    _tile_loadd(1, sums + kRegisterBytes, kStepBytes);
+    if constexpr (Lower) {
+      _tile_loadd(2, sums + lowerSums, kStepBytes);
+      _tile_loadd(3, sums + lowerSums + kRegisterBytes, kStepBytes);
+    }
+  }
+  int s = 0;
+  for (; s + kRegisterSteps <= steps; s += kRegisterSteps) {
+    for (int l = 0; l < lines * kRegisterSteps / 2; l++, next += 64) __builtin_prefetch(next, 0, 2);
+    multiplyRegisters<T, Lower>(x + size_t(s) * 4, stride, w + size_t(s) * kStepBytes);
+  }
+  if (const int rest = steps - s; rest > 0) {
+    alignas(64) char restOfX[kMatrixRows][kRegisterBytes], restOfW[kRegisterSteps][kStepBytes] = {};
+    for (int i = 0; i < rows; i++)
+      _mm512_store_si512(restOfX[i], loadInt(reinterpret_cast<const int32_t*>(x + i * stride) + s, rest));
+    __builtin_memcpy(restOfW, w + size_t(s) * kStepBytes, size_t(rest) * kStepBytes);
+    settleMemory();
+    multiplyRegisters<T, Lower>(restOfX[0], kRegisterBytes, restOfW[0]);
+  }
+  _tile_stored(0, sums, kStepBytes);
+  _tile_stored(1, sums + kRegisterBytes, kStepBytes);
+  if constexpr (Lower) {
+    _tile_stored(2, sums + lowerSums, kStepBytes);
+    _tile_stored(3, sums + lowerSums + kRegisterBytes, kStepBytes);
+  }
+  settleMemory();
+}
+
+// An arithmetic whose tile is matrixTile. `Last` has its mac, for the part of a step that ends a row.
+template <class Last>
+struct Matrix : Last {
+  static constexpr int rows = kMatrixRows;
+  struct Tile {
+    int rows, lines;
+    void operator()(const char* x, size_t stride, const char* w, int steps, const char* next, bool fresh,
+                    typename Last::Sum* part) const {
+      (rows > kRegisterRows ? matrixTile<Last, true> : matrixTile<Last, false>)(x, stride, w, rows, steps,
+                                                                                next, lines, fresh, part);
+    }
+  };
+  // This thread has no more tiles for now.
+  static void rest() {
+    _tile_release();
+    registersFor = 0;
+  }
+};
+
+}  // namespace
+
+void linearAvx512AmxBf16(Context& context, const Linear& l) { linearOf<Matrix<PairedBfloat16>>(context, l); }
+void convAvx512AmxBf16(Context& context, const Conv& c) { convOf<Matrix<PairedBfloat16>>(context, c); }
+void linearAvx512AmxInt8(Context& context, const Linear& l) { linearOf<Matrix<FourInt8>>(context, l); }
+void convAvx512AmxInt8(Context& context, const Conv& c) { convOf<Matrix<FourInt8>>(context, c); }
+
+}  // namespace clip
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
