@@ -1,9 +1,11 @@
 /** Labelled pictures to measure on: a folder per class, a CSV, a WebDataset tar, or the caller's own. */
 
+import { on } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { ReadEntry } from 'tar'
 import { argumentError, ClipError } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
 
@@ -29,6 +31,8 @@ export interface Dataset {
 
 const pictures = new Set(['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff', '.svg'])
 const inArchive = new Set(['.png', '.jpg', '.jpeg', '.webp'])
+/** What tar writers call a plain file. */
+const isFile = new Set<string>(['File', 'OldFile', 'ContiguousFile'])
 /** As for picture files anywhere; a label is a line. */
 const mostPictureBytes = 256 * 2 ** 20
 const mostLabelBytes = 2 ** 20
@@ -96,19 +100,38 @@ async function* csv(file: string, signal?: AbortSignal): AsyncGenerator<Sample> 
   }
 }
 
-async function bytesOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
-  const pieces: Buffer[] = []
-  for await (const piece of entry) pieces.push(piece as Buffer)
-  return Buffer.concat(pieces)
+/** The members of an archive, one at a time: the next comes when this one has been read or resumed. */
+async function* members(file: string): AsyncGenerator<ReadEntry> {
+  const { Parser } = await import('tar')
+  const parser = new Parser({ strict: true })
+  const source = createReadStream(file)
+  let current: ReadEntry | undefined
+  source.on('error', error => {
+    parser.emit('error', error)
+    current?.destroy(error) // or who reads it would wait for ever
+  })
+  // The loop takes the first; one after that has nobody else.
+  parser.on('error', () => {})
+  let marked = false
+  parser.on('eof', () => {
+    marked = true
+  })
+  const entries = on(parser, 'entry', { close: ['end'] })
+  source.pipe(parser as unknown as NodeJS.WritableStream)
+  try {
+    for await (const [entry] of entries) {
+      current = entry as ReadEntry
+      yield current
+    }
+    // Some writers leave the mark of the end out; half a header is no end.
+    if (!marked && source.bytesRead % 512 !== 0) throw new Error('it ends within a header')
+  } finally {
+    source.destroy()
+  }
 }
 
 /** One sample is all members with one name before its first dot, next to each other; at most one is in memory. */
 async function* webDataset(file: string, signal?: AbortSignal): AsyncGenerator<Sample> {
-  const { extract } = await import('tar-stream')
-  const source = createReadStream(file)
-  const entries = extract()
-  source.on('error', error => entries.destroy(error))
-  source.pipe(entries)
   let key: string | undefined
   let image: Buffer | undefined
   let label: string | undefined
@@ -124,12 +147,12 @@ async function* webDataset(file: string, signal?: AbortSignal): AsyncGenerator<S
     return undefined
   }
   try {
-    for await (const entry of entries) {
+    for await (const entry of members(file)) {
       signal?.throwIfAborted()
-      const { name, type, size = 0 } = entry.header
+      const { path: name, type, size } = entry
       const base = name.slice(name.lastIndexOf('/') + 1)
       const dot = base.indexOf('.')
-      if ((type && type !== 'file') || dot < 1) {
+      if (!isFile.has(type) || dot < 1) {
         entry.resume()
         continue
       }
@@ -150,10 +173,10 @@ async function* webDataset(file: string, signal?: AbortSignal): AsyncGenerator<S
       const most = isPicture ? mostPictureBytes : mostLabelBytes
       if ((isPicture || isLabel) && size > most)
         throw fault(file, `${name} has ${size} bytes; at most ${most} are read`)
-      if (isPicture) image = await bytesOf(entry)
+      if (isPicture) image = await entry.concat()
       // Where a sample has both, .cls is the class and .txt its caption.
       else if (extension === '.cls' || (isLabel && label === undefined))
-        label = (await bytesOf(entry)).toString('utf8').trim()
+        label = (await entry.concat()).toString('utf8').trim()
       else entry.resume()
     }
     const sample = finished()
@@ -164,9 +187,6 @@ async function* webDataset(file: string, signal?: AbortSignal): AsyncGenerator<S
   } catch (cause) {
     if (cause instanceof ClipError || signal?.aborted) throw cause
     throw fault(file, `can't be read as a tar archive (${(cause as Error).message})`, cause)
-  } finally {
-    source.destroy()
-    entries.destroy()
   }
   if (found === 0) throw fault(file, 'has no samples: pairs like 000.png and 000.cls are expected')
 }
