@@ -38,7 +38,7 @@ export interface ClipInfo {
   towers: Tower[]
   /** Where it runs. */
   device: 'cpu' | 'cuda' | 'reference'
-  /** Instruction sets in use: `avx512+vnni`. */
+  /** Instruction sets in use: `avx512+vnni+bf16+amx`. */
   backend: string
   /** What it computes in. */
   dtype: Dtype
