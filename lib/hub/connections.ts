@@ -1,6 +1,6 @@
 /**
  * One GET at a time over node:http and node:https: through the proxy that the environment names, cut when it says nothing
- * for too long. Node's own fetch knows no proxy before Node 22.21, and a library that does takes as much room as lib.
+ * for too long. (Node's own fetch knows no proxy before Node 22.21; undici, which does, takes as much room as lib.)
  */
 
 import {
@@ -10,8 +10,6 @@ import {
   type IncomingMessage,
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { isIP, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
 import { ClipError } from '../errors.js'
 import { Body } from './body.js'
 import type { HubSettings } from './options.js'
@@ -42,8 +40,6 @@ export class ProxyError extends Error {
 }
 
 const portOf = ({ port, protocol }: URL) => Number(port) || (protocol === 'https:' ? 443 : 80)
-/** Without the brackets of IPv6. */
-const hostOf = ({ hostname }: URL) => hostname.replace(/^\[|\]$/g, '')
 
 /** Whether NO_PROXY has this address: names with all below them, `host:port`, or `*`. */
 function isExempt(url: URL, noProxy: string): boolean {
@@ -72,6 +68,12 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv): URL | undefined {
   })
 }
 
+/** Few need it: loaded when it is. */
+async function tunnel(proxy: URL, signal: AbortSignal): Promise<HttpAgent> {
+  const { HttpsProxyAgent } = await import('https-proxy-agent')
+  return new HttpsProxyAgent(proxy, { signal })
+}
+
 export function openConnections({
   env,
   idleTimeout,
@@ -81,93 +83,60 @@ export function openConnections({
   const https = new HttpsAgent({ keepAlive: true })
   const underWay = new Set<(error: Error) => void>()
 
-  /**
-   * Settles with the first answer that `expect` takes, and watches over what follows until the request is closed. The
-   * timer is ours: a socket's own does not run before there is a socket.
-   */
-  function exchange<T>(
-    request: ClientRequest,
-    expect: (settle: (value: T) => void, heard: (message: IncomingMessage) => void) => void,
-  ): Promise<T> {
+  /** Settles with the answer, and watches over its body until the request is closed. */
+  function exchange(request: ClientRequest, cut: AbortController): Promise<Answer> {
     return new Promise((resolve, reject) => {
       let answer: IncomingMessage | undefined
+      const finish = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', abort)
+        underWay.delete(fail)
+      }
       const fail = (error: Error) => {
+        finish()
         request.destroy(error)
+        cut.abort(error)
         answer?.destroy(error)
         reject(error)
       }
       const abort = () => fail(signal!.reason)
+      // Ours: a socket's own does not run before there is a socket.
       const timer = setTimeout(() => {
         // Held back by whoever reads: not the server's silence.
         if (answer?.isPaused()) timer.refresh()
         else fail(new SilenceError())
       }, idleTimeout)
-      const heard = (message: IncomingMessage) => {
+      signal?.addEventListener('abort', abort)
+      underWay.add(fail)
+      request.on('error', fail)
+      request.on('close', finish)
+      request.on('proxyConnect', ({ statusCode }: { statusCode: number }) => {
+        timer.refresh()
+        if (statusCode !== 200) fail(new ProxyError(statusCode))
+      })
+      request.on('response', message => {
+        // Before anything can arrive: the body misses no piece.
+        const body = new Body(message)
         answer = message
         timer.refresh()
         message.on('data', () => timer.refresh())
         message.on('resume', () => timer.refresh())
-      }
-      signal?.addEventListener('abort', abort)
-      underWay.add(fail)
-      request.on('error', fail)
-      request.on('close', () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-        underWay.delete(fail)
+        resolve({ message, body })
       })
-      expect(resolve, heard)
       request.end()
     })
   }
 
-  /** A connection to `url`'s host through a proxy. */
-  async function tunnel(proxy: URL, url: URL): Promise<Socket> {
-    const path = `${url.hostname}:${portOf(url)}`
-    const user = [proxy.username, proxy.password].map(decodeURIComponent).join(':')
-    const request = (proxy.protocol === 'https:' ? httpsRequest : httpRequest)({
-      host: hostOf(proxy),
-      port: portOf(proxy),
-      method: 'CONNECT',
-      path,
-      agent: false,
-      headers: {
-        host: path,
-        ...(user === ':' ? {} : { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` }),
-      },
-    })
-    const { status, socket } = await exchange<{ status: number; socket: Socket }>(request, settle => {
-      request.on('connect', ({ statusCode = 0 }, socket: Socket, head) => {
-        if (head.length > 0) socket.unshift(head)
-        settle({ status: statusCode, socket })
-      })
-    })
-    if (status === 200) return socket
-    socket.destroy()
-    throw new ProxyError(status)
-  }
-
   return {
     async get(url, headers) {
-      signal?.throwIfAborted()
       const secure = url.protocol === 'https:'
       const proxy = proxyFor(url, env)
-      let way: object = { agent: secure ? https : http }
-      if (proxy) {
-        const socket = await tunnel(proxy, url)
-        const host = hostOf(url)
-        const encrypted = () => connectTls({ socket, host, servername: isIP(host) ? '' : host })
-        way = { createConnection: secure ? encrypted : () => socket }
-      }
-      const request = (secure ? httpsRequest : httpRequest)(url, { headers, ...way })
-      return exchange<Answer>(request, (settle, heard) => {
-        request.on('response', message => {
-          // Before anything can arrive: the body misses no piece.
-          const body = new Body(message)
-          heard(message)
-          settle({ message, body })
-        })
-      })
+      // Cuts a connection to a proxy that has not answered: no request knows of that socket yet.
+      const cut = new AbortController()
+      const agent = proxy ? await tunnel(proxy, cut.signal) : secure ? https : http
+      signal?.throwIfAborted()
+      const request = (secure ? httpsRequest : httpRequest)(url, { headers, agent })
+      return exchange(request, cut)
     },
     close() {
       for (const fail of [...underWay]) fail(new Error('the connection was closed'))
