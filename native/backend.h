@@ -313,6 +313,8 @@ struct Backend {
   Entry<bool(Dtype)> runs;                  // which dtypes a model can be loaded with
   Entry<double(Dtype)> epsilon;  // unit round-off of a stored number (int8: of its float32 ends): the tests'
                                  // only tolerance
+  // Throws, naming `field`, where attention has no kernel for heads of `dim` numbers in models of that dtype.
+  Entry<void(Dtype, int dim, const char* field)> requireHead;
 
   // where it runs
   Entry<Context*(int threads)> open;

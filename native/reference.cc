@@ -139,6 +139,7 @@ const Backend referenceBackend{
     .available = reference::available,
     .runs = reference::runs,
     .epsilon = reference::epsilon,
+    .requireHead = cpuRequireHead,
     .open = cpuOpen,
     .close = cpuClose,
     .alloc = cpuAlloc,

@@ -7,8 +7,6 @@
 #if CLIP_CUDA
 #include "cuda/check.h"
 #include "cuda/driver.h"
-#include "cuda/heads.h"
-#include "cuda/table.h"
 #include "cuda/timing.h"
 #endif
 
@@ -127,20 +125,6 @@ Napi::Value timeKernels(const Napi::CallbackInfo& info) { return identify(info);
 #endif
 
 }  // namespace
-
-void requireHeads(const ModelConfig& config, const LoadOptions& options) {
-#if CLIP_CUDA
-  if (&chooseBackend(options.device) != &cuda::cudaBackend || !cuda::cudaBackend.runs(options.dtype)) return;
-  if (config.image)
-    cuda::requireHead(options.dtype, config.image->width / config.image->heads, "image.heads");
-  // Its attention pool is float32 whatever the dtype.
-  if (config.resNet)
-    cuda::requireHead(Dtype::float32, config.resNet->features() / config.resNet->heads, "image.heads");
-  if (config.text) cuda::requireHead(options.dtype, config.text->width / config.text->heads, "text.heads");
-#else
-  (void)config, (void)options;
-#endif
-}
 
 Napi::Object makeCuda(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);

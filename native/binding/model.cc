@@ -324,7 +324,6 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
     call.job = id;
     return Environment::of(info.Env()).beginOnPool(std::move(call), [load] {
       if (load->cancel) throw Cancelled{};
-      requireHeads(load->config, load->options);
       load->model = Model::load(std::move(load->config), load->options, load->cancel);
     });
   });

@@ -9,12 +9,10 @@
 
 namespace clip::binding {
 
-Napi::Object makeKernels(Napi::Env env);  // kernels.cc: NativeKernels
-Napi::Object makeMeasure(Napi::Env env);  // measure.cc: NativeMeasure
-Napi::Object makeLearn(Napi::Env env);    // learn.cc: NativeLearn
-Napi::Object makeCuda(Napi::Env env);     // cuda.cc: NativeCuda
-// cuda.cc: before weights are read, throws ERR_CLIP_CUDA for heads that no kernel of the GPU has.
-void requireHeads(const ModelConfig&, const LoadOptions&);
+Napi::Object makeKernels(Napi::Env env);                 // kernels.cc: NativeKernels
+Napi::Object makeMeasure(Napi::Env env);                 // measure.cc: NativeMeasure
+Napi::Object makeLearn(Napi::Env env);                   // learn.cc: NativeLearn
+Napi::Object makeCuda(Napi::Env env);                    // cuda.cc: NativeCuda
 Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
 

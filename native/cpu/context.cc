@@ -77,6 +77,7 @@ void cpuCopy(Context*, void* dst, const void* src, size_t bytes) {
   if (bytes && dst != src) std::memmove(dst, src, bytes);
 }
 int cpuBucket(int n) { return n; }
+void cpuRequireHead(Dtype, int, const char*) {}
 bool cpuBegin(Context&, const Plan&) { return false; }
 void cpuEnd(Context&, bool) {}
 

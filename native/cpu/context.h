@@ -56,6 +56,7 @@ Context* cpuOpen(int threads);
 void cpuClose(Context*);
 void cpuCopy(Context*, void* dst, const void* src, size_t bytes);
 int cpuBucket(int n);
+void cpuRequireHead(Dtype, int dim, const char* field);  // any
 bool cpuBegin(Context&, const Plan&);
 void cpuEnd(Context&, bool complete);
 

@@ -9,6 +9,7 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
       .available = available,
       .runs = runs,
       .epsilon = epsilon,
+      .requireHead = cpuRequireHead,
       .open = cpuOpen,
       .close = cpuClose,
       .alloc = cpuAlloc,

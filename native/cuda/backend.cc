@@ -1,6 +1,7 @@
 #include "cuda/table.h"
 
 #include "context.h"
+#include "heads.h"
 #include "linear.h"
 #include "memory.h"
 #include "ops.h"
@@ -58,6 +59,7 @@ const Backend cudaBackend{
     .available = available,
     .runs = runs,
     .epsilon = epsilon,
+    .requireHead = requireHead,
     .open = open,
     .close = close,
     .alloc = alloc,

@@ -1,11 +1,13 @@
 #include "heads.h"
 
+#include <string>
+
 #include "attention.h"
 #include "error.h"
 
 namespace clip::cuda {
 
-void requireHead(Dtype dtype, int dim, const std::string& field) {
+void requireHead(Dtype dtype, int dim, const char* field) {
   if (attentionRuns(dtype, dim)) return;
   const std::string expected = dtype == Dtype::float32
                                    ? "a dimension of at most " + std::to_string(kMostFloat32Dim)

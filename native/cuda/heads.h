@@ -1,12 +1,10 @@
 #pragma once
 // Attention heads that no kernel has.
-#include <string>
-
 #include "backend.h"
 
 namespace clip::cuda {
 
 // Throws ERR_CLIP_CUDA, naming `field`, unless there is a kernel for heads of this dimension in this type.
-void requireHead(Dtype dtype, int dim, const std::string& field);
+void requireHead(Dtype dtype, int dim, const char* field);
 
 }  // namespace clip::cuda

@@ -70,6 +70,13 @@ void checkInt8(const ModelConfig& c) {
                 .actual = "int8"};
 }
 
+void checkHeads(const Backend& backend, const ModelConfig& c, Dtype dtype) {
+  if (c.image) backend.requireHead(dtype, c.image->width / c.image->heads, "image.heads");
+  // Its attention pool is float32 whatever the dtype.
+  if (c.resNet) backend.requireHead(Dtype::float32, c.resNet->features() / c.resNet->heads, "image.heads");
+  if (c.text) backend.requireHead(dtype, c.text->width / c.text->heads, "text.heads");
+}
+
 // "<folder>/<name>-<backend>-<dtype>.packed". Only memory that can be read as it lies is kept.
 std::string packFileOf(const LoadOptions& o, const Backend& backend) {
   if (o.packFolder.empty() || !backend.plainMemory) return {};
@@ -176,6 +183,7 @@ std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& option
   const Backend& backend = profiled(chooseBackend(options.device));
   checkDtype(backend, options.dtype);
   checkConfig(config);
+  checkHeads(backend, config, options.dtype);
   if (options.dtype == Dtype::int8) checkInt8(config);
   LoadOptions o = options;
   o.threads = std::clamp(o.threads, 1, 256);
