@@ -159,6 +159,7 @@ function makeNode(cpu) {
     env: {
       ...process.env,
       CLIP_NATIVE_ADDON: addon,
+      CLIP_NATIVE_TEST_EMULATED: '1',
       CLIP_NATIVE_BACKEND: '',
       CLIP_NATIVE_CPU_FEATURES: '',
       NODE_PATH: join(folder, 'node_modules'),

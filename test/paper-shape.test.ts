@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { cardFigures } from '../bench/paper-shape/card.js'
 import { packageRoot } from '../lib/binding.js'
+import { patience } from './helpers/emulated.js'
 import { nightly } from './helpers/nightly.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-paper-'))
@@ -26,7 +27,7 @@ async function run(name: string, threads: number): Promise<Map<string, string>> 
 }
 
 nightly('two runs, byte for byte', async t => {
-  t.timeout(180_000)
+  t.timeout(patience * 180_000)
   const [one, two] = [await run('one', 1), await run('two', 2)]
   t.deepEqual([...one.keys()].sort(), [
     ...['ensemble-gain.svg', 'paper-shape.md', 'prompt-gain.svg', 'shots-fewshot.svg'],

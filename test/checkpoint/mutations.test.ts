@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { ClipError } from '../../lib/errors.js'
+import { patience } from '../helpers/emulated.js'
 import { processorMs } from '../processor-time.js'
 import { goldenPath } from './goldens.js'
 
@@ -156,7 +157,7 @@ async function attempt(t: ExecutionContext, path: string, what: string): Promise
 
 for (const target of targets)
   test.serial(`mutations of ${target.name}`, async t => {
-    t.timeout(10 * 60_000)
+    t.timeout(patience * 10 * 60_000)
     const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
     t.teardown(() => rm(folder, { recursive: true, force: true }))
     const source = goldenPath(target.golden)

@@ -9,6 +9,7 @@ import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import { heldBytes, windows } from '../../lib/eval/features.js'
 import { pictures } from '../api/helpers.js'
+import { patience } from '../helpers/emulated.js'
 import { nightly } from '../helpers/nightly.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-features-'))
@@ -65,7 +66,7 @@ async function bigTar(samples: number, bytes: number): Promise<string> {
 }
 
 nightly('learn on a tar of 480 MB holds a window of it, adapt reads the same', async t => {
-  t.timeout(120_000)
+  t.timeout(patience * 120_000)
   const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
   // adapt reads as learn does: it is asked for less.
   for (const [command, count] of [

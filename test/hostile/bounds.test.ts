@@ -4,13 +4,14 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
+import { patience } from '../helpers/emulated.js'
 import { boundNames, type Growth } from './bounds.js'
 
 const script = join(packageRoot, 'dist/test/hostile/bounds.js')
 
 for (const name of boundNames)
   test.serial(name, async t => {
-    t.timeout(90_000)
+    t.timeout(patience * 90_000)
     const { stdout, stderr, end } = await new Promise<{ stdout: string; stderr: string; end: unknown }>(
       resolve => {
         const options = { timeout: 80_000, killSignal: 'SIGKILL' as const }

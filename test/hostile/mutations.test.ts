@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
+import { patience } from '../helpers/emulated.js'
 import type { Report } from './run.js'
 import { targets } from './targets.js'
 
@@ -15,7 +16,7 @@ const script = join(packageRoot, 'dist/test/hostile/run.js')
 
 for (const name of Object.keys(targets))
   test.serial(`damaged ${name}`, async t => {
-    t.timeout(120_000)
+    t.timeout(patience * 120_000)
     const { stdout, stderr, end } = await new Promise<{ stdout: string; stderr: string; end: unknown }>(
       resolve => {
         const options = { timeout: 110_000, killSignal: 'SIGKILL' as const, maxBuffer: 1 << 26 }

@@ -15,6 +15,7 @@ import { binding, type NativeModel, packageRoot } from '../../lib/binding.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { load, promptSet, templates } from '../../lib/index.js'
 import { createTokenizer } from '../../lib/tokenizer/index.js'
+import { patience } from '../helpers/emulated.js'
 import { nightly } from '../helpers/nightly.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { embeddedFolder, encodeIds, loadNative } from './native-model.js'
@@ -35,7 +36,7 @@ test.after.always(() => rm(folder, { recursive: true, force: true }))
 
 /** `model`: a folder; without one the embedded model. */
 async function builds(t: ExecutionContext, width: number, ...model: string[]): Promise<void> {
-  t.timeout(10 * 60_000)
+  t.timeout(patience * 10 * 60_000)
   // In a process of its own: nobody else's memory is counted.
   const script = join(packageRoot, 'dist/test/model/prompts-growth.js')
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script, ...model])

@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import type { Store, StoreDtype } from '../../lib/index.js'
+import { patience } from '../helpers/emulated.js'
 import { nightly } from '../helpers/nightly.js'
 import { generator } from '../helpers/random.js'
 import { all, embedded, items, scratch, writePictures } from './helpers.js'
@@ -137,7 +138,7 @@ test('damage stops it and names the row, an abort stops it; the store stays as i
 })
 
 nightly('killed again and again: always the whole store', async t => {
-  t.timeout(120_000)
+  t.timeout(patience * 120_000)
   const clip = await embedded()
   const files = await writePictures(join(folder, 'killed'), 12)
   const path = fresh()

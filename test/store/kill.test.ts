@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
+import { patience } from '../helpers/emulated.js'
 import { generator } from '../helpers/random.js'
 import { all, embedded, scratch, writePictures } from './helpers.js'
 
@@ -38,7 +39,7 @@ const linesOf = async (store: string) =>
   (await readFile(join(store, 'items.log'), 'utf8').catch(() => '')).split('\n').length - 1
 
 test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors byte for byte`, async t => {
-  t.timeout(540_000)
+  t.timeout(patience * 540_000)
   const pictures = join(folder, 'pictures')
   await writePictures(pictures, count)
   const whole = fresh()
@@ -83,7 +84,7 @@ test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors
 
 test('Ctrl-C ends cleanly, and the same command goes on', async t => {
   if (process.platform === 'win32') return t.pass()
-  t.timeout(300_000)
+  t.timeout(patience * 300_000)
   const pictures = join(folder, 'more')
   await writePictures(pictures, 1200)
   const store = fresh()
