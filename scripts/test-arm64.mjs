@@ -43,11 +43,11 @@ const withoutProducts = [
   'rows',
 ]
 const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
-/** All tests of these folders, but for those that an entry of their own has. */
+/** All tests of a folder of test/, but for those that an entry of their own has. */
 const testsOf = folder =>
   readdirSync(join(root, 'test', folder))
     .filter(file => file.endsWith('.test.ts'))
-    .map(file => `dist/test/${folder}/${file.replace('.ts', '.js')}`)
+    .map(file => join('dist/test', folder, file.replace('.ts', '.js')))
     .filter(file => !goldens.includes(file))
 const onNeon = '* on neon*'
 // A CPU of qemu each: what it has decides which entries the backend takes.
@@ -105,15 +105,28 @@ const RUNS = [
     name: 'files',
     cpu: 'max',
     active: 'neon+i8mm+bf16',
-    files: ['tokenizer', 'image', 'store', 'hub', 'eval', 'learn', 'hostile'].flatMap(testsOf),
+    files: ['tokenizer', 'image', 'hub', 'eval', 'learn', 'hostile'].flatMap(testsOf),
+    quick: false,
+  },
+  { name: 'stores', cpu: 'max', active: 'neon+i8mm+bf16', files: testsOf('store'), quick: false },
+  {
+    name: 'package',
+    cpu: 'max',
+    active: 'neon+i8mm+bf16',
+    files: ['.', 'full'].flatMap(testsOf),
     quick: false,
   },
 ]
 const LEFT_OUT = [
   `${withoutProducts.join(', ')} of the kernels on any CPU but max: the code is the same`,
   'test/kernels/features.test.ts, whole runs of dtypes and conv without a feature: the runs dotprod and plain are those',
-  'the tests in test/ itself (command line, lifetimes, package, benchmarks): of this machine, or timed',
+  'test/cuda: CUDA is for x64',
 ]
+const forgotten = readdirSync(join(root, 'test'), { recursive: true }).filter(file => {
+  const ran = RUNS.some(run => run.files.includes(join('dist/test', file.replace(/\.ts$/, '.js'))))
+  return file.endsWith('.test.ts') && !ran && !/^cuda\/|^kernels\/(features|tiles)\./.test(file)
+})
+if (forgotten.length > 0) fail(`In no run: ${forgotten.join(', ')}.`)
 
 /** The arm64 Node and what sharp needs, in a node_modules of their own. */
 function installPackages() {
