@@ -19,7 +19,7 @@ for (const name of Object.keys(targets))
     t.timeout(patience * 120_000)
     const { stdout, stderr, end } = await new Promise<{ stdout: string; stderr: string; end: unknown }>(
       resolve => {
-        const options = { timeout: 110_000, killSignal: 'SIGKILL' as const, maxBuffer: 1 << 26 }
+        const options = { timeout: patience * 110_000, killSignal: 'SIGKILL' as const, maxBuffer: 1 << 26 }
         execFile(process.execPath, [script, name, String(COUNT)], options, (error, stdout, stderr) =>
           resolve({ stdout, stderr, end: error?.signal ?? error?.code ?? 0 }),
         )
