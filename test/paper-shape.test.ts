@@ -8,8 +8,8 @@ import { promisify } from 'node:util'
 import test from 'ava'
 import { cardFigures } from '../bench/paper-shape/card.js'
 import { packageRoot } from '../lib/binding.js'
-import { patience } from './helpers/emulated.js'
 import { nightly } from './helpers/nightly.js'
+import { patience } from './helpers/patience.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-paper-'))
 test.after.always(() => rm(folder, { recursive: true, force: true }))

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { ClipError } from '../../lib/errors.js'
-import { patience } from '../helpers/emulated.js'
+import { patience } from '../helpers/patience.js'
 import { processorMs } from '../processor-time.js'
 import { goldenPath } from './goldens.js'
 

@@ -9,8 +9,8 @@ import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import { heldBytes, windows } from '../../lib/eval/features.js'
 import { pictures } from '../api/helpers.js'
-import { patience } from '../helpers/emulated.js'
 import { nightly } from '../helpers/nightly.js'
+import { patience } from '../helpers/patience.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-features-'))
 test.after.always(() => rm(folder, { recursive: true, force: true }))

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { emulatorBytes, patience } from '../helpers/emulated.js'
+import { patience } from '../helpers/patience.js'
 import { boundNames, type Growth } from './bounds.js'
 
 const script = join(packageRoot, 'dist/test/hostile/bounds.js')
@@ -22,7 +22,7 @@ for (const name of boundNames)
     )
     t.is(end, 0, stderr)
     const growth = JSON.parse(stdout) as Growth
-    const bound = 2 * growth.fileBytes + (64 << 20) + emulatorBytes
+    const bound = 2 * growth.fileBytes + (64 << 20)
     t.log(
       `${(growth.fileBytes / 1e6).toFixed(1)} MB grew by ${Math.round(growth.grownBytes / 1e6)} of ${Math.round(bound / 1e6)} MB in ${growth.ms} ms: ${growth.end.slice(0, 200)}`,
     )

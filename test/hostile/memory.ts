@@ -2,15 +2,16 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 
-function peak(): number {
-  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))
+/** Both numbers of one file: an emulator answers process.memoryUsage.rss() with 0. */
+function status(name: 'VmRSS' | 'VmHWM'): number {
+  const line = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))
   return Number(line?.[1]) * 1024
 }
 
 function resettable(): boolean {
   try {
     writeFileSync('/proc/self/clear_refs', '5')
-    return peak() > 0
+    return status('VmHWM') > 0
   } catch {
     return false
   }
@@ -25,8 +26,8 @@ export async function growth(work: () => Promise<void>): Promise<number> {
     await work()
     return 0
   }
-  const before = process.memoryUsage.rss()
+  const before = status('VmRSS')
   writeFileSync('/proc/self/clear_refs', '5')
   await work()
-  return Math.max(0, peak() - before)
+  return Math.max(0, status('VmHWM') - before)
 }

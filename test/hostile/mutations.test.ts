@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { patience } from '../helpers/emulated.js'
+import { patience } from '../helpers/patience.js'
 import type { Report } from './run.js'
 import { targets } from './targets.js'
 

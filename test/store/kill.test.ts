@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { patience } from '../helpers/emulated.js'
+import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
 import { all, embedded, scratch, writePictures } from './helpers.js'
 
