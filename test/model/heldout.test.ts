@@ -12,6 +12,7 @@ import test from 'ava'
 import sharp from 'sharp'
 import { packageRoot } from '../../lib/binding.js'
 import { type ImageInput, load } from '../../lib/index.js'
+import { sample } from '../helpers/patience.js'
 import { goldenFolder } from './golden.js'
 
 interface Answers {
@@ -53,8 +54,10 @@ async function rgb(file: string): Promise<ImageInput> {
 
 for (const [set, { labels, pictures: count, columns }] of Object.entries(golden.sets))
   test(`heldout/${set}`, async t => {
-    const members = pictures.filter(picture => picture.set === set)
-    t.is(members.length, count)
+    const whole = pictures.filter(picture => picture.set === set)
+    t.is(whole.length, count)
+    const places = sample(whole.map((_, i) => i))
+    const members = places.map(i => whole[i]!)
     await using clip = await load()
     const files = members.map(picture => join(data, picture.file))
     const inputs: Record<Order, ImageInput[]> = {
@@ -70,11 +73,13 @@ for (const [set, { labels, pictures: count, columns }] of Object.entries(golden.
         const expected = column[order]
         let right = 0
         for (const [i, { file, label }] of members.entries()) {
+          const golden = expected.answers[places[i]!]!
           // Close ones count as PyTorch answered them, so that the totals can be compared.
-          const answer = expected.close.includes(file) ? expected.answers[i]! : answers[i]!
-          t.is(answer, expected.answers[i], `${file}, ${name}, ${order}`)
+          const answer = expected.close.includes(file) ? golden : answers[i]!
+          t.is(answer, golden, `${file}, ${name}, ${order}`)
           if (labels[answer] === label) right++
         }
+        if (members.length < count) continue // the totals are of all
         t.is(right, expected.right, `${name}, ${order}`)
         if (order === 'rgbFirst') {
           const percent = (100 * right) / count

@@ -6,14 +6,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { patience } from '../helpers/patience.js'
+import { number, patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
 import { all, embedded, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const kills = 20
-const count = 1024
+const kills = number(20, 4)
+const count = number(1024, 100)
+const more = number(1200, 100)
 
 interface Run {
   child: ChildProcess
@@ -86,7 +87,7 @@ test('Ctrl-C ends cleanly, and the same command goes on', async t => {
   if (process.platform === 'win32') return t.pass()
   t.timeout(patience * 300_000)
   const pictures = join(folder, 'more')
-  await writePictures(pictures, 1200)
+  await writePictures(pictures, more)
   const store = fresh()
   const run = embed(pictures, store)
   const ended = run.ended.then(() => true)
@@ -95,9 +96,9 @@ test('Ctrl-C ends cleanly, and the same command goes on', async t => {
   const { code, signal } = await run.ended
   t.is(signal, null)
   const said = JSON.parse(run.output())
-  if (code === 130) t.true(said.stopped && said.size < 1200 && said.size === (await linesOf(store)))
+  if (code === 130) t.true(said.stopped && said.size < more && said.size === (await linesOf(store)))
   else t.is(code, 0) // it was done before the signal came
   const again = embed(pictures, store)
   t.is((await again.ended).code, 0, again.output())
-  t.like(JSON.parse(again.output()), { size: 1200, stopped: false })
+  t.like(JSON.parse(again.output()), { size: more, stopped: false })
 })
