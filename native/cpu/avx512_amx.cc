@@ -3,8 +3,9 @@
 // panel of 32 columns are two registers as they lie in memory.
 //
 //   ladder, one thread of a shared Xeon of family 6 model 207 (Emerald Rapids), from the first-level cache
-//   vdpbf16ps 0.18 TFLOP/s; tiles of 10 rows 1.4, 16 1.15, 25 2.1: a product takes 16 cycles whatever its
-//   rows ldtilecfg 120 ns: once per height, not per tile
+//   vdpbf16ps (peak.cc) 0.08 TFLOP/s
+//   tiles of 10 rows 1.4, 16 1.15, 25 2.1: a product takes 16 cycles whatever its rows   kept
+//   ldtilecfg 120 ns: once per height, not per tile
 #include "cpu/features.h"
 
 #if CLIP_AMX
