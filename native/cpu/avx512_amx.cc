@@ -38,6 +38,8 @@ namespace {
 #define CLIP_CONVERTS_BFLOAT16  // vcvtneps2bf16
 #include "cpu/avx512.inl"
 #include "cpu/products.inl"
+// Each product pair is added to the sum, rounded to nearest even, subnormals flushed.
+CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
 #include "cpu/paired_bfloat16.inl"
 
 CLIP_VECTOR I fourProducts(I sum, I x, I w) { return _mm512_dpbusd_epi32(sum, x, w); }

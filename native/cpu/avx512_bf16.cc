@@ -32,6 +32,8 @@ namespace {
 #include "cpu/products.inl"
 #include "cpu/attention.inl"
 
+// Each product pair is added to the sum, rounded to nearest even, subnormals flushed.
+CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
 #include "cpu/paired_bfloat16.inl"
 
 }  // namespace

@@ -27,25 +27,17 @@ namespace {
 #include "cpu/products.inl"
 #include "cpu/attention.inl"
 
-// Pairs of bfloat16: a pair's products are added to each other and then to the sum, each time rounded to odd,
-// subnormals flushed.
-CLIP_VECTOR void addPair(float32x4_t& sum, PackedFactor x, int32x4_t w) {
+// A pair's products are added to each other and then to the sum, each time rounded to odd, subnormals
+// flushed.
+CLIP_VECTOR void pairProducts(float32x4_t& sum, PackedFactor x, int32x4_t w) {
   asm("bfdot %0.4s, %1.8h, %2.2h[0]" : "+w"(sum) : "w"(w), "w"(x));
 }
-struct PairedBfloat16 {
-  static constexpr Dtype dtype = Dtype::bfloat16;
-  static constexpr int group = 2, parts = 1, rows = kTileRows;
-  using Step = int32_t;
-  using Sum = F;
-  static CLIP_INLINE PackedFactor input(Index<0>, Step x) { return packedFactor(x); }
-  static CLIP_INLINE I weight(Index<0>, const char* w) { return loadInt(w); }
-  static CLIP_INLINE Sum zeroSum() { return zero(); }
-  static CLIP_INLINE Sum mac(Sum sum, PackedFactor x, I w) {
-    addPair(sum.low, x, w.low);
-    addPair(sum.high, x, w.high);
-    return sum;
-  }
-};
+CLIP_VECTOR F pairProducts(F sum, PackedFactor x, I w) {
+  pairProducts(sum.low, x, w.low);
+  pairProducts(sum.high, x, w.high);
+  return sum;
+}
+#include "cpu/paired_bfloat16.inl"
 
 }  // namespace
 

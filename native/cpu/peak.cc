@@ -128,12 +128,11 @@ double measurePeak([[maybe_unused]] Dtype dtype) {
   const auto larger = [](double a, double b) { return a > b ? a : b; };
   const auto float32 = [&] { return larger(f.avx2 ? rate(fma256) : 0, f.avx512 ? rate(fma512) : 0); };
 #if CLIP_AMX
-  const auto bfloat16 = [&] { return f.amx ? rate(tilesBf16) : f.bf16 ? rate(dotBf16) : 0; };
-  const auto int8 = [&] { return f.amx ? rate(tilesInt8) : f.vnni ? rate(dotInt8) : 0; };
-#else
+  if (f.amx && dtype == Dtype::bfloat16) return rate(tilesBf16);
+  if (f.amx && dtype == Dtype::int8) return rate(tilesInt8);
+#endif
   const auto bfloat16 = [&] { return f.bf16 ? rate(dotBf16) : 0; };
   const auto int8 = [&] { return f.vnni ? rate(dotInt8) : 0; };
-#endif
 #else
   const auto float32 = [&] { return f.neon ? rate(fmla) : 0; };
   const auto bfloat16 = [&] { return f.bf16 ? rate(bfdot) : 0; };
