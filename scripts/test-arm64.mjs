@@ -50,20 +50,20 @@ const testsOf = folder =>
     .map(file => join('dist/test', folder, file.replace('.ts', '.js')))
     .filter(file => !goldens.includes(file))
 const onNeon = '* on neon*'
+/** All that qemu has. */
+const MAX = { cpu: 'max', active: 'neon+i8mm+bf16' }
 // A CPU of qemu each: what it has decides which entries the backend takes.
 const RUNS = [
   {
     name: 'kernels',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: kernels.map(kernel),
     match: onNeon,
     quick: true,
   },
   {
     name: 'features',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: [kernel('features')],
     match: '*can be taken away',
     quick: true,
@@ -86,33 +86,29 @@ const RUNS = [
   },
   {
     name: 'reference',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: kernels.map(kernel),
     match: `!${onNeon}`,
     quick: false,
   },
-  { name: 'goldens', cpu: 'max', active: 'neon+i8mm+bf16', files: goldens, quick: false },
+  { name: 'goldens', ...MAX, files: goldens, quick: false },
   // The rest of the package, as on any machine.
   {
     name: 'models',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: ['api', 'checkpoint', 'model'].flatMap(testsOf),
     quick: false,
   },
   {
     name: 'files',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: ['tokenizer', 'image', 'hub', 'eval', 'learn', 'hostile'].flatMap(testsOf),
     quick: false,
   },
-  { name: 'stores', cpu: 'max', active: 'neon+i8mm+bf16', files: testsOf('store'), quick: false },
+  { name: 'stores', ...MAX, files: testsOf('store'), quick: false },
   {
     name: 'package',
-    cpu: 'max',
-    active: 'neon+i8mm+bf16',
+    ...MAX,
     files: ['.', 'full'].flatMap(testsOf),
     quick: false,
   },

@@ -209,6 +209,7 @@ console.log(before, most >= 3 && most <= Math.max(3, availableParallelism()))`),
 test('load and dispose many times: memory stays', async t => {
   const { end, stdout, stderr } = await child(
     `${prelude}
+import { rss } from '${new URL('./hostile/memory.js', import.meta.url).href}'
 const cycle = async n => {
   for (let i = 0; i < n; i++) {
     const clip = await load()
@@ -218,7 +219,7 @@ const cycle = async n => {
   globalThis.gc()
   await new Promise(resolve => setTimeout(resolve, 50))
   globalThis.gc()
-  return process.memoryUsage.rss()
+  return rss()
 }
 const before = await cycle(50)
 // Twice, and the lesser: what a leak takes it keeps, what the allocator holds back for a while it gives again.

@@ -10,6 +10,7 @@ import test, { type ExecutionContext } from 'ava'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { ClipError } from '../../lib/errors.js'
 import { patience } from '../helpers/patience.js'
+import { rss } from '../hostile/memory.js'
 import { processorMs } from '../processor-time.js'
 import { goldenPath } from './goldens.js'
 
@@ -168,7 +169,7 @@ for (const target of targets)
     const original = await readFile(target.file ? join(source, target.file) : source)
     const [from, to] = target.range(original)
     const count = Math.ceil(COUNT * target.share)
-    const rss = process.memoryUsage().rss
+    const before = rss()
     let read = 0
     for (let seed = 0; seed < count; ++seed) {
       const mutated = mutate(original, from, Math.min(to, original.length), random(seed))
@@ -176,7 +177,7 @@ for (const target of targets)
       await writeFile(victim, mutated)
       if (await attempt(t, path, `${target.name}, seed ${seed}`)) ++read
     }
-    const grown = process.memoryUsage().rss - rss
+    const grown = rss() - before
     t.log(
       `${count} mutations: ${read} read, ${count - read} refused; RSS grew by ${Math.round(grown / 1e6)} MB`,
     )

@@ -5,7 +5,7 @@ const emulated = process.env.CLIP_NATIVE_TEST_EMULATED === '1'
 export const patience = emulated ? 30 : 1
 
 /** A number that is enough for the test's purpose on such a processor; otherwise the whole one. */
-export const number = (whole: number, few: number): number => (emulated ? few : whole)
+export const reduced = (whole: number, few: number): number => (emulated ? few : whole)
 
 /** All; on an emulated processor every twentieth, where all would take hours. */
 export const sample = <T>(all: T[]): T[] => (emulated ? all.filter((_, i) => i % 20 === 0) : all)

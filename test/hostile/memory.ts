@@ -2,7 +2,6 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 
-/** Both numbers of one file: an emulator answers process.memoryUsage.rss() with 0. */
 function status(name: 'VmRSS' | 'VmHWM'): number {
   const line = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))
   return Number(line?.[1]) * 1024
@@ -20,13 +19,16 @@ function resettable(): boolean {
 /** Linux tells, and lets us begin anew; elsewhere growth is not measured. */
 export const measurable = process.platform === 'linux' && resettable()
 
+/** The process's RSS in bytes. From the file that the peak is in: an emulator answers process.memoryUsage.rss() with 0. */
+export const rss = (): number => (measurable ? status('VmRSS') : process.memoryUsage.rss())
+
 /** Bytes by which the process's peak RSS rose above its RSS at the start of `work`; 0 where it is not measurable. */
 export async function growth(work: () => Promise<void>): Promise<number> {
   if (!measurable) {
     await work()
     return 0
   }
-  const before = status('VmRSS')
+  const before = rss()
   writeFileSync('/proc/self/clear_refs', '5')
   await work()
   return Math.max(0, status('VmHWM') - before)

@@ -23,7 +23,7 @@ const backends = binding().backends()
 /** What takes a feature's place where it is taken away. */
 const instead: Record<string, string> = { i8mm: 'dotprod' }
 /** What goes with a feature that is taken away. */
-const besides: Record<string, string[]> = { vnni: ['amx'], bf16: process.arch === 'x64' ? ['amx'] : [] }
+const besides: Record<string, string[]> = { vnni: ['amx'], bf16: ['amx'] }
 /** Sets of features to do without; without the last, no entry of a table is replaced. */
 const removals =
   process.arch === 'arm64'

@@ -73,10 +73,10 @@ for (const [set, { labels, pictures: count, columns }] of Object.entries(golden.
         const expected = column[order]
         let right = 0
         for (const [i, { file, label }] of members.entries()) {
-          const golden = expected.answers[places[i]!]!
+          const wanted = expected.answers[places[i]!]!
           // Close ones count as PyTorch answered them, so that the totals can be compared.
-          const answer = expected.close.includes(file) ? golden : answers[i]!
-          t.is(answer, golden, `${file}, ${name}, ${order}`)
+          const answer = expected.close.includes(file) ? wanted : answers[i]!
+          t.is(answer, wanted, `${file}, ${name}, ${order}`)
           if (labels[answer] === label) right++
         }
         if (members.length < count) continue // the totals are of all

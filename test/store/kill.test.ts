@@ -6,15 +6,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { number, patience } from '../helpers/patience.js'
+import { patience, reduced } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
 import { all, embedded, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const kills = number(20, 4)
-const count = number(1024, 100)
-const more = number(1200, 100)
+const kills = reduced(20, 4)
+const count = reduced(1024, 100)
+const more = reduced(1200, 100)
 
 interface Run {
   child: ChildProcess

@@ -4,7 +4,7 @@ import { readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { ClipError, type Store, type StoreDtype } from '../../lib/index.js'
-import { number } from '../helpers/patience.js'
+import { reduced } from '../helpers/patience.js'
 import { all, embedded, items, noise, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
@@ -85,7 +85,7 @@ test('a file that changed meanwhile takes the place of the old one', async t => 
 })
 
 test('an abort keeps what is on the disk, and the same call goes on', async t => {
-  const size = number(2100, 1100)
+  const size = reduced(2100, 1100)
   const source = await storeOf(items(size))
   const target = await storeOf([])
   const control = new AbortController()

@@ -2,7 +2,7 @@ import { readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { type Clip, ClipError, Embeddings, type Store } from '../../lib/index.js'
-import { number } from '../helpers/patience.js'
+import { reduced } from '../helpers/patience.js'
 import { normal } from '../helpers/random.js'
 import { all, embedded, items, noise, scratch, writePictures } from './helpers.js'
 
@@ -152,7 +152,7 @@ for (const dtype of dtypes)
     const clip = await embedded()
     await using store = await clip.openStore(fresh(), { create: true, dtype })
     // More than one tile of 1024 rows, once.
-    const [count, pairs] = dtype === 'float32' ? [number(1100, 150), number(2000, 200)] : [150, 200]
+    const [count, pairs] = dtype === 'float32' ? [reduced(1100, 150), reduced(2000, 200)] : [150, 200]
     await store.add(items(count))
     await store.add([{ id: 'twin', image: noise(3) }])
     const rows = [...(await rowsOf(store))]
