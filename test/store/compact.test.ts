@@ -12,14 +12,14 @@ import type { Store, StoreDtype } from '../../lib/index.js'
 import { nightly } from '../helpers/nightly.js'
 import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
-import { all, embedded, items, scratch, writePictures } from './helpers.js'
+import { all, embedder, items, model, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 let made = 0
 
 /** A store of 40: 12 picture files, half of which were embedded twice, between 20 and 8 others. */
 async function withReplaced(dtype: StoreDtype = 'float32') {
-  const clip = await embedded()
+  const clip = await embedder()
   const files = await writePictures(join(folder, `pictures-${made++}`), 12)
   const store = await clip.openStore(fresh(), { create: true, dtype })
   await store.add(items(20))
@@ -109,7 +109,9 @@ test('on the command line; a store that was open meanwhile follows', async t => 
   const { store } = await withReplaced()
   const before = await content(store)
   const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-  const { stdout } = await promisify(execFile)(process.execPath, [main, 'compact', store.folder, '--json'])
+  const args = [main, 'compact', store.folder, '--json']
+  if (model) args.push('--model', model)
+  const { stdout } = await promisify(execFile)(process.execPath, args)
   t.like(JSON.parse(stdout), { size: 40, removed: 6 })
   t.deepEqual(await content(store), before)
   t.is((await namesIn(store)).length, 3)
@@ -139,7 +141,7 @@ test('damage stops it and names the row, an abort stops it; the store stays as i
 
 nightly('killed again and again: always the whole store', async t => {
   t.timeout(patience * 120_000)
-  const clip = await embedded()
+  const clip = await embedder()
   const files = await writePictures(join(folder, 'killed'), 12)
   const path = fresh()
   await using store = await clip.openStore(path, { create: true })
@@ -149,7 +151,9 @@ nightly('killed again and again: always the whole store', async t => {
   let compacted = 0
   for (let i = 0; i < 10; i++) {
     const script = join(packageRoot, 'dist/test/store/compact-child.js')
-    const child = spawn(process.execPath, [script, path, ...files], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [script, model ?? '', path, ...files], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     child.stdout.setEncoding('utf8').on('data', text => {
       compacted += text.split('done').length - 1
     })

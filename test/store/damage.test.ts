@@ -6,12 +6,12 @@ import test from 'ava'
 import { ClipError } from '../../lib/index.js'
 import { formatLine } from '../../lib/store/log.js'
 import { generator } from '../helpers/random.js'
-import { all, embedded, items, scratch } from './helpers.js'
+import { all, embedder, items, scratch } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const good = join(folder, 'good')
 test.before(async () => {
-  const clip = await embedded()
+  const clip = await embedder()
   await using store = await clip.openStore(good, { create: true })
   await store.add(items(100))
   await store.add(items(50, 100))
@@ -25,10 +25,10 @@ async function changed(change: (path: string) => Promise<unknown>): Promise<stri
   return path
 }
 
-const dim = async () => (await embedded()).info.embedDim
+const dim = async () => (await embedder()).info.embedDim
 
 test('what a killed writer leaves at the end is left out by readers and cut by the next writer', async t => {
-  const clip = await embedded()
+  const clip = await embedder()
   const rowBytes = 4 * (await dim())
   const vectors = await readFile(join(good, 'vectors.bin'))
   const log = await readFile(join(good, 'items.log'))
@@ -72,7 +72,7 @@ test('what a killed writer leaves at the end is left out by readers and cut by t
 })
 
 test('damage is an error that names the file and the field', async t => {
-  const clip = await embedded()
+  const clip = await embedder()
   const rowBytes = 4 * (await dim())
   const header = JSON.parse(await readFile(join(good, 'store.json'), 'utf8'))
   const setHeader = (change: object) => (path: string) =>
@@ -142,7 +142,7 @@ test('damage is an error that names the file and the field', async t => {
 })
 
 test('vectors cut while the store is open', async t => {
-  const clip = await embedded()
+  const clip = await embedder()
   const path = await changed(async () => {})
   await using store = await clip.openStore(path)
   await store.search('x')
@@ -153,7 +153,7 @@ test('vectors cut while the store is open', async t => {
 })
 
 test('two hundred random changes: a result or a ClipError', async t => {
-  const clip = await embedded()
+  const clip = await embedder()
   const random = generator(7)
   const path = fresh()
   for (let i = 0; i < 200; i++) {

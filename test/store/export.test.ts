@@ -10,7 +10,7 @@ import test from 'ava'
 import { parquetReadObjects } from 'hyparquet'
 import { toLanceDB } from '../../lib/index.js'
 import { optionalPeer } from '../../lib/store/errors.js'
-import { all, embedded, items, noise, scratch } from './helpers.js'
+import { all, embedder, items, noise, scratch } from './helpers.js'
 
 /** Its own types need a browser's. */
 interface Table {
@@ -24,7 +24,7 @@ const { tableFromIPC } = (await import(arrow)) as { tableFromIPC(bytes: Uint8Arr
 const { folder, fresh } = await scratch(test)
 
 async function filled(n: number, dtype: 'float32' | 'bfloat16' | 'int8' = 'float32') {
-  const store = await (await embedded()).openStore(fresh(), { create: true, dtype })
+  const store = await (await embedder()).openStore(fresh(), { create: true, dtype })
   await store.add([...items(n), { id: 'Äpfel "und"\nBirnen', image: noise(999) }])
   const ids: string[] = []
   const rows: Float32Array[] = []
@@ -163,7 +163,7 @@ test.serial(
 )
 
 test('an empty store exports no rows', async t => {
-  await using store = await (await embedded()).openStore(fresh(), { create: true })
+  await using store = await (await embedder()).openStore(fresh(), { create: true })
   for (const kind of ['npy', 'arrow', 'parquet']) await store.export(join(folder, `empty.${kind}`))
   t.is(tableFromIPC(await readFile(join(folder, 'empty.arrow'))).numRows, 0)
   t.deepEqual(await all(store.batches()), [])

@@ -1,17 +1,25 @@
-/** Stores of the smallest pictures that the embedded model can tell apart. */
+/**
+ * Stores of the smallest pictures that the embedded model can tell apart; on an emulated processor, where its ten
+ * thousand pictures would take hours, of a model of almost no width. What is tested here is the stores.
+ */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestFn } from 'ava'
 import { type Clip, load, type RawPixels } from '../../lib/index.js'
+import { emulated } from '../helpers/patience.js'
 import { randomBytes } from '../helpers/random.js'
+import { writeTinyModel } from '../helpers/tiny-model.js'
 
 let made = 0
+/** The folder of the model, where it is not the embedded one. */
+export let model: string | undefined
 
 /** A folder that goes with the tests. */
 export async function scratch(test: TestFn): Promise<{ folder: string; fresh(): string }> {
   const folder = await mkdtemp(join(tmpdir(), 'clip-store-'))
+  if (emulated) model = await writeTinyModel(join(folder, 'model'), { width: 64, imageSize: 32 })
   test.after.always(() => rm(folder, { recursive: true, force: true }))
   return { folder, fresh: () => join(folder, `store-${made++}`) }
 }
@@ -41,8 +49,8 @@ export async function writePictures(folder: string, n: number): Promise<string[]
 }
 
 let clip: Promise<Clip> | undefined
-export const embedded = (): Promise<Clip> => {
-  clip ??= load(undefined, { threads: 1 })
+export const embedder = (): Promise<Clip> => {
+  clip ??= load(model, { threads: 1 })
   return clip
 }
 

@@ -6,15 +6,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
-import { patience, reduced } from '../helpers/patience.js'
+import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
-import { all, embedded, scratch, writePictures } from './helpers.js'
+import { all, embedder, model, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const kills = reduced(20, 4)
-const count = reduced(1024, 100)
-const more = reduced(1200, 100)
+const kills = 20
+const count = 1024
+const more = 1200
 
 interface Run {
   child: ChildProcess
@@ -24,6 +24,7 @@ interface Run {
 
 function embed(pictures: string, store: string): Run {
   const args = [main, 'embed', pictures, '--store', store, '--json', '--threads', '1']
+  if (model) args.push('--model', model)
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   for (const stream of [child.stdout!, child.stderr!])
@@ -74,7 +75,7 @@ test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors
   t.like(JSON.parse(last.output()), { size: count, stopped: false })
   t.log(`${cutShort} of ${kills} killed before their end; ${done} of ${count} done when the last was`)
 
-  const clip = await embedded()
+  const clip = await embedder()
   await using a = await clip.openStore(whole)
   await using b = await clip.openStore(store)
   const ids = await all(b.ids())

@@ -4,13 +4,12 @@ import { readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { ClipError, type Store, type StoreDtype } from '../../lib/index.js'
-import { reduced } from '../helpers/patience.js'
-import { all, embedded, items, noise, scratch, writePictures } from './helpers.js'
+import { all, embedder, items, noise, scratch, writePictures } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 
 async function storeOf(inputs: Parameters<Store['add']>[0], dtype: StoreDtype = 'float32') {
-  const clip = await embedded()
+  const clip = await embedder()
   const store = await clip.openStore(fresh(), { create: true, dtype })
   await store.add(inputs)
   return store
@@ -46,7 +45,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
     t.deepEqual(await vectorsOf(target), await vectorsOf(whole))
     // Files are known by size and time: `add` goes on where the merge ended.
     t.like(await target.add(files), { added: 0, skipped: 9 })
-    const clip = await embedded()
+    const clip = await embedder()
     const again = await clip.openStore(target.folder)
     t.deepEqual(await all(again.ids()), await all(whole.ids()))
     t.deepEqual(
@@ -85,7 +84,7 @@ test('a file that changed meanwhile takes the place of the old one', async t => 
 })
 
 test('an abort keeps what is on the disk, and the same call goes on', async t => {
-  const size = reduced(2100, 1100)
+  const size = 2100
   const source = await storeOf(items(size))
   const target = await storeOf([])
   const control = new AbortController()
