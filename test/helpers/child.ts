@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { packageRoot } from '../../lib/binding.js'
+import { patience } from './patience.js'
 
 /** URL of a compiled module of lib, for use inside scripts: `lib('index')`. */
 export const lib = (name: string): string => pathToFileURL(join(packageRoot, 'dist/lib', `${name}.js`)).href
@@ -20,11 +21,12 @@ export function child(
   options: { flags?: string[]; env?: NodeJS.ProcessEnv; seconds?: number } = {},
 ): Promise<Outcome> {
   const { flags = [], env = {}, seconds = 120 } = options
+  const timeout = patience * seconds * 1000
   return new Promise(resolve => {
     execFile(
       process.execPath,
       [...flags, '--input-type=module', '-e', script],
-      { env: { ...process.env, ...env }, timeout: seconds * 1000, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
+      { env: { ...process.env, ...env }, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
       (error, stdout, stderr) => {
         const end = !error ? 0 : error.killed ? 'timeout' : (error.signal ?? Number(error.code))
         resolve({ end, stdout: stdout.trim(), stderr })
