@@ -1,6 +1,7 @@
 /** The most memory that a piece of work had, where the system tells. */
 
 import { readFileSync, writeFileSync } from 'node:fs'
+import { emulated } from '../helpers/patience.js'
 
 function status(name: 'VmRSS' | 'VmHWM'): number {
   const line = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))
@@ -19,8 +20,26 @@ function resettable(): boolean {
 /** Linux tells, and lets us begin anew; elsewhere growth is not measured. */
 export const measurable = process.platform === 'linux' && resettable()
 
+/**
+ * RSS without what an emulator of one process holds for itself: the code it has translated, the one mapping that is
+ * writable and executable, and its heap. Both grow for as long as anything new runs.
+ */
+function emulatedRss(): number {
+  let bytes = 0
+  let own = false
+  for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) own = !/ rwxp |\[heap\]$/.test(line)
+    const size = /^Rss:\s+(\d+) kB$/.exec(line)
+    if (own && size) bytes += Number(size[1]) * 1024
+  }
+  return bytes
+}
+
 /** The process's RSS in bytes. From the file that the peak is in: an emulator answers process.memoryUsage.rss() with 0. */
-export const rss = (): number => (measurable ? status('VmRSS') : process.memoryUsage.rss())
+export function rss(): number {
+  if (!measurable) return process.memoryUsage.rss()
+  return emulated ? emulatedRss() : status('VmRSS')
+}
 
 /** Bytes by which the process's peak RSS rose above its RSS at the start of `work`; 0 where it is not measurable. */
 export async function growth(work: () => Promise<void>): Promise<number> {
