@@ -21,25 +21,23 @@ function resettable(): boolean {
 export const measurable = process.platform === 'linux' && resettable()
 
 /**
- * RSS without what an emulator of one process holds for itself: the code it has translated, the one mapping that is
- * writable and executable, and its heap. Both grow for as long as anything new runs.
+ * What an emulator of one process (qemu-user) holds for itself: the code it has translated, the one mapping that is
+ * writable and executable, and its heap. Both grow for as long as anything new runs. 0 on a real processor.
  */
-function emulatedRss(): number {
+function emulatorsOwn(): number {
+  if (!emulated) return 0
   let bytes = 0
-  let own = false
+  let counted = false
   for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
-    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) own = !/ rwxp |\[heap\]$/.test(line)
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) counted = / rwxp |\[heap\]$/.test(line)
     const size = /^Rss:\s+(\d+) kB$/.exec(line)
-    if (own && size) bytes += Number(size[1]) * 1024
+    if (counted && size) bytes += Number(size[1]) * 1024
   }
   return bytes
 }
 
 /** The process's RSS in bytes. From the file that the peak is in: an emulator answers process.memoryUsage.rss() with 0. */
-export function rss(): number {
-  if (!measurable) return process.memoryUsage.rss()
-  return emulated ? emulatedRss() : status('VmRSS')
-}
+export const rss = (): number => (measurable ? status('VmRSS') - emulatorsOwn() : process.memoryUsage.rss())
 
 /** Bytes by which the process's peak RSS rose above its RSS at the start of `work`; 0 where it is not measurable. */
 export async function growth(work: () => Promise<void>): Promise<number> {
@@ -50,5 +48,5 @@ export async function growth(work: () => Promise<void>): Promise<number> {
   const before = rss()
   writeFileSync('/proc/self/clear_refs', '5')
   await work()
-  return Math.max(0, status('VmHWM') - before)
+  return Math.max(0, status('VmHWM') - emulatorsOwn() - before)
 }

@@ -3,6 +3,7 @@ import test from 'ava'
 import { fileError } from '../../lib/hub/file-error.js'
 import { checkRedirect, networkError, retryAfter, TransientError } from '../../lib/hub/http.js'
 import type { HubOptions } from '../../lib/hub/options.js'
+import { patience } from '../helpers/patience.js'
 import { content, hash, into, whole } from './fetch.js'
 import { sendFile, serve } from './server.js'
 
@@ -167,7 +168,7 @@ test('a server that hangs before its answer, then in its body, then answers', as
     sendFile(request, response, content, { etag: '"v1"', hangAfter: count === 2 ? 100_000 : undefined })
   })
   const to = into(server.url, { sha256: hash })
-  await to.fetch({ idleTimeout: 300 })
+  await to.fetch({ idleTimeout: patience * 300 })
   whole(t, to)
   t.is(server.requests[2].headers.range, 'bytes=100000-')
 })
