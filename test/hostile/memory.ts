@@ -21,15 +21,16 @@ function resettable(): boolean {
 export const measurable = process.platform === 'linux' && resettable()
 
 /**
- * What an emulator of one process (qemu-user) holds for itself: the code it has translated, the one mapping that is
- * writable and executable, and its heap. Both grow for as long as anything new runs. 0 on a real processor.
+ * What an emulator of one process (qemu-user) holds for itself: what it has translated, and more with every thread that
+ * was. It lies where Linux puts an x64 process's own, from 0x55... up; what runs in it asks for lower places. 0 on a
+ * real processor.
  */
 function emulatorsOwn(): number {
   if (!emulated) return 0
   let bytes = 0
   let counted = false
   for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
-    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) counted = / rwxp |\[heap\]$/.test(line)
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) counted = /^[5-9a-f][0-9a-f]{11}-/.test(line)
     const size = /^Rss:\s+(\d+) kB$/.exec(line)
     if (counted && size) bytes += Number(size[1]) * 1024
   }
