@@ -1,9 +1,7 @@
 /** The whole native surface as one type, the loader, and the check that lib and .node are of one build. */
 
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
@@ -311,10 +309,8 @@ export interface NativeBinding {
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
 export const INTERFACE = 7
 
-const here = dirname(fileURLToPath(import.meta.url)) // dist/lib
-/** The package's root folder. */
-export const packageRoot = join(here, '..', '..')
-const require = createRequire(import.meta.url)
+/** The package's root folder: this file lies in its dist/lib. */
+export const packageRoot = join(__dirname, '..', '..')
 /** The version of this package. */
 export const version: string = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version
 
@@ -340,7 +336,7 @@ export function binding(): NativeBinding {
   if (native.interface !== INTERFACE || native.version !== version)
     throw new ClipError(
       'ERR_CLIP_BACKEND',
-      `${file} is of clip-native ${native.version} (interface ${native.interface}), but ${fileURLToPath(import.meta.url)} is of ${version} (interface ${INTERFACE}). Install one of them again, or build both together: npm run build`,
+      `${file} is of clip-native ${native.version} (interface ${native.interface}), but ${__filename} is of ${version} (interface ${INTERFACE}). Install one of them again, or build both together: npm run build`,
       { file, expected: `${version}/${INTERFACE}`, actual: `${native.version}/${native.interface}` },
     )
   loaded = native

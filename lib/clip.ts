@@ -197,7 +197,11 @@ export class Clip implements AsyncDisposable {
     examples: Examples<T>,
     options?: LinearProbeOptions,
   ): Promise<Classifier<T>> {
-    return (await import('./learn/linear-probe.js')).linearProbe(this.#loaded, examples, options)
+    return (require('./learn/linear-probe.js') as typeof import('./learn/linear-probe.js')).linearProbe(
+      this.#loaded,
+      examples,
+      options,
+    )
   }
 
   /**
@@ -206,7 +210,11 @@ export class Clip implements AsyncDisposable {
    * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
    */
   async tipAdapter(examples: Examples, options?: TipAdapterOptions): Promise<Classifier> {
-    return (await import('./learn/tip-adapter.js')).tipAdapter(this.#loaded, examples, options)
+    return (require('./learn/tip-adapter.js') as typeof import('./learn/tip-adapter.js')).tipAdapter(
+      this.#loaded,
+      examples,
+      options,
+    )
   }
 
   /**
@@ -216,7 +224,11 @@ export class Clip implements AsyncDisposable {
    * Rejects as encodeImage and encodeText do, and with TypeError or RangeError for pairs that can't be.
    */
   async adapt(pairs: Pairs, options?: AdaptOptions): Promise<Adapter> {
-    return (await import('./learn/adapt.js')).adapt(this.#loaded, pairs, options)
+    return (require('./learn/adapt.js') as typeof import('./learn/adapt.js')).adapt(
+      this.#loaded,
+      pairs,
+      options,
+    )
   }
 
   /**
@@ -226,7 +238,11 @@ export class Clip implements AsyncDisposable {
    * when it is damaged, ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
    */
   async openStore(folder: string | URL, options?: OpenStoreOptions): Promise<Store> {
-    return (await import('./store/store.js')).Store.open(this.#loaded, folder, options)
+    return (require('./store/store.js') as typeof import('./store/store.js')).Store.open(
+      this.#loaded,
+      folder,
+      options,
+    )
   }
 
   /**

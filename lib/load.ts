@@ -158,7 +158,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
   // Its tables and regular expressions take a while to set up: not for pictures alone.
   const tokenizer = spec.text
-    ? await (await import('./tokenizer/index.js')).createTokenizer(
+    ? await (require('./tokenizer/index.js') as typeof import('./tokenizer/index.js')).createTokenizer(
         checkpoint.tokenizer,
         checkpoint.vocabulary,
         signal,
@@ -167,7 +167,8 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
   // On the first model of a GPU: after everything that can be wrong with the model.
-  if (runsOnCuda(device)) await (await import('./cuda/check.js')).checkDevice(o.cacheDir, signal)
+  if (runsOnCuda(device))
+    await (require('./cuda/check.js') as typeof import('./cuda/check.js')).checkDevice(o.cacheDir, signal)
   const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
   const model = await withdrawable(
     signal,

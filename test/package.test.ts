@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,21 +16,41 @@ import { packageRoot, version } from '../lib/binding.js'
 
 const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
 
-test('require() of the module works where Node can do it, and there is one ClipError', t => {
+test('require() and import give the same objects under the same names, without require() of ES modules', t => {
   const script = `
-    const a = require('clip-native')
-    import('clip-native').then(b => {
-      if (a.ClipError !== b.ClipError) throw new Error('two ClipErrors')
-      if (a.version !== ${JSON.stringify(version)}) throw new Error(a.version)
-      console.log('fine')
-    })`
+    const same = async (name, least) => {
+      const required = require(name)
+      const imported = await import(name)
+      const names = Object.keys(imported).filter(key => !['default', 'module.exports', '__esModule'].includes(key)).sort()
+      if (names.join() !== Object.keys(required).sort().join()) throw new Error(name + ': ' + names)
+      if (names.length < least) throw new Error(name + ' has too little: ' + names)
+      for (const key of names) if (required[key] !== imported[key]) throw new Error(name + ' has two of ' + key)
+    }
+    same('clip-native', 10).then(() => same('clip-native/kernels', 9)).then(() => console.log(require('clip-native').version))`
   // Run inside the package, whose own name resolves through its exports.
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], {
+  const flags = process.allowedNodeEnvironmentFlags.has('--no-experimental-require-module')
+    ? ['--no-experimental-require-module']
+    : []
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', script], {
     cwd: packageRoot,
     encoding: 'utf8',
   })
   t.is(status, 0, stderr)
-  t.is(stdout.trim(), 'fine')
+  t.is(stdout.trim(), version)
+})
+
+test('declarations use no type that TypeScript 5.0 does not know', t => {
+  const declarations = readdirSync(join(packageRoot, 'dist/lib'), {
+    recursive: true,
+    encoding: 'utf8',
+  }).filter(file => /\.d\.m?ts$/.test(file))
+  t.true(declarations.length > 50)
+  // Typed arrays have a type parameter since TypeScript 5.7 only; inferred types name it.
+  const generic = /\b(?:(?:Uint|Int|Float|BigInt|BigUint)\d+(?:Clamped)?Array|Buffer|DataView)</
+  t.deepEqual(
+    declarations.filter(file => generic.test(readFileSync(join(packageRoot, 'dist/lib', file), 'utf8'))),
+    [],
+  )
 })
 
 test('importing loads no addon and starts no thread', t => {
@@ -77,10 +105,13 @@ test('every file that package.json names exists', t => {
   const require = createRequire(import.meta.url)
   for (const path of [manifest.main, manifest.types, ...Object.values<string>(manifest.bin)])
     t.true(readFileSync(join(packageRoot, path)).length > 0, path)
-  for (const entry of Object.values<string | { types: string; default: string }>(manifest.exports)) {
-    const paths = typeof entry === 'string' ? [entry] : [entry.types, entry.default]
-    for (const path of paths) t.true(readFileSync(require.resolve(join(packageRoot, path))).length > 0, path)
-  }
+  type Entry = string | { [condition: string]: Entry }
+  const paths = (entry: Entry): string[] =>
+    typeof entry === 'string' ? [entry] : Object.values(entry).flatMap(paths)
+  const all = paths(manifest.exports)
+  t.is(all.length, 9)
+  for (const path of [...all, ...manifest.typesVersions['*'].kernels])
+    t.true(readFileSync(require.resolve(join(packageRoot, path))).length > 0, path)
   t.regex(readFileSync(join(packageRoot, manifest.bin['clip-native']), 'utf8'), /^#!\/usr\/bin\/env node\n/)
 })
 

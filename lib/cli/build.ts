@@ -1,7 +1,6 @@
 /** `clip-native build`: compiles the addon of this package where no prebuilt one fits. What the tools say goes to stderr. */
 
 import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -31,7 +30,7 @@ function node(args: string[], env: NodeJS.ProcessEnv = {}): Promise<number | str
  */
 export async function build(): Promise<number> {
   if ((await node([join(packageRoot, 'scripts', 'require-tools.mjs')])) !== 0) return 1
-  const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js')
+  const cmakeJs = require.resolve('cmake-js/bin/cmake-js')
   const args = [
     'build',
     '-d',

@@ -65,7 +65,7 @@ async function* folder(root: string, signal?: AbortSignal): AsyncGenerator<Sampl
 const mostRow = 2 ** 20
 
 async function* csv(file: string, signal?: AbortSignal): AsyncGenerator<Sample> {
-  const { parse } = await import('@fast-csv/parse')
+  const { parse } = require('@fast-csv/parse') as typeof import('@fast-csv/parse')
   const source = createReadStream(file)
   const rows = parse({ headers: true, ignoreEmpty: true, trim: true })
   source.on('error', error => rows.destroy(error))
@@ -102,7 +102,7 @@ async function* csv(file: string, signal?: AbortSignal): AsyncGenerator<Sample> 
 
 /** The members of an archive, one at a time: the next comes when this one has been read or resumed. */
 async function* members(file: string): AsyncGenerator<ReadEntry> {
-  const { Parser } = await import('tar')
+  const { Parser } = require('tar') as typeof import('tar')
   const parser = new Parser({ strict: true })
   const source = createReadStream(file)
   let current: ReadEntry | undefined

@@ -42,7 +42,7 @@ export async function resolveSource(source: string, options: HubOptions = {}): P
   const here = await find(info, chosen)
   if (here !== undefined) return here
   // Only now: what talks to the network takes longer to set up than all else here.
-  const { downloadModel } = await import('./download-model.js')
+  const { downloadModel } = require('./download-model.js') as typeof import('./download-model.js')
   return downloadModel(info, source, chosen, () => find(info, chosen))
 }
 

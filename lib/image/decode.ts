@@ -42,7 +42,7 @@ let sharpModule: Promise<SharpModule> | undefined
 /** sharp, imported when the first encoded picture comes; ERR_CLIP_IMAGE with what to do when it is not installed. */
 async function loadSharp(from: Origin): Promise<SharpModule> {
   try {
-    sharpModule ??= import('sharp').then(module => module.default as SharpModule)
+    sharpModule ??= Promise.resolve().then(() => require('sharp') as SharpModule)
     return await sharpModule
   } catch (cause) {
     sharpModule = undefined

@@ -189,12 +189,13 @@ async function run({ folder, path }: ExportJob, signal: AbortSignal): Promise<vo
 const control = new AbortController()
 // Any message is the wish to stop. The port alone keeps no thread alive.
 parentPort!.on('message', () => control.abort()).unref()
-const end: ExportEnd = await run(workerData, control.signal).then(
-  () => ({}),
-  error => {
-    if (!(error instanceof ClipError)) return { error }
-    const { code, message, file, field, expected, actual, cause } = error
-    return { clip: { code, message, details: { file, field, expected, actual, cause } } }
-  },
-)
-parentPort!.postMessage(end)
+run(workerData, control.signal)
+  .then(
+    (): ExportEnd => ({}),
+    (error): ExportEnd => {
+      if (!(error instanceof ClipError)) return { error }
+      const { code, message, file, field, expected, actual, cause } = error
+      return { clip: { code, message, details: { file, field, expected, actual, cause } } }
+    },
+  )
+  .then(end => parentPort!.postMessage(end))

@@ -1,7 +1,7 @@
 /** A store as one file for others: .npy, Arrow or Parquet. Written by a thread of its own (export-worker.ts). */
 
 import { once } from 'node:events'
-import { extname } from 'node:path'
+import { extname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../errors.js'
 
@@ -29,7 +29,7 @@ export async function exportStore(
   signal?.throwIfAborted()
   const job: ExportJob = { folder, path }
   // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
-  const thread = new Worker(new URL('./export-worker.js', import.meta.url), { workerData: job, execArgv: [] })
+  const thread = new Worker(join(__dirname, 'export-worker.js'), { workerData: job, execArgv: [] })
   const stop = () => thread.postMessage('stop')
   signal?.addEventListener('abort', stop)
   try {

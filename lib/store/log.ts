@@ -83,8 +83,8 @@ export class Numbers<A extends Float64Array | Uint32Array> {
 /** What is known of a store's lines: 12 bytes a row, and the rows that count no more. */
 export class Log {
   /** Where row i's line begins. */
-  readonly starts = new Numbers(new Float64Array(1024))
-  readonly crcs = new Numbers(new Uint32Array(1024))
+  readonly starts: Numbers<Float64Array> = new Numbers(new Float64Array(1024))
+  readonly crcs: Numbers<Uint32Array> = new Numbers(new Uint32Array(1024))
   readonly replaced = new Set<number>()
   /** Where the last whole line ends. */
   bytes = 0

@@ -238,7 +238,7 @@ export class Store implements AsyncDisposable {
     return this.#run(async () => {
       const path = pathOf('file', file)
       const signal = checkSignal(checkOptions(options, ['signal']).signal)
-      await (await import('./export.js')).exportStore(this.folder, path, signal)
+      await (require('./export.js') as typeof import('./export.js')).exportStore(this.folder, path, signal)
     })
   }
 

@@ -1,0 +1,2 @@
+/** What `import` gives: the same module that `require()` gives. */
+export * from './kernels.js'
