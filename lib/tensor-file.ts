@@ -1,18 +1,15 @@
 /**
  * Small safetensors files of ours (classifiers, adapters): float32 tensors, a `__metadata__` that says what the file is,
- * and one U8 tensor `about` with JSON for what is too long for a header. Written beside and renamed, so that what is
- * in place is always whole.
+ * and one U8 tensor `about` with JSON for what is too long for a header.
  */
 
-import { randomBytes } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { badCheckpoint, Pace, quote, shapeText } from './checkpoint/errors.js'
 import { readSafetensors } from './checkpoint/safetensors.js'
 import { openSource } from './checkpoint/source-file.js'
 import { TensorTable } from './checkpoint/tensors.js'
 import { ClipError } from './errors.js'
 import { type Json, JsonError, parseJson } from './json.js'
+import { writeOutput } from './output-file.js'
 import { inSlices } from './slices.js'
 
 export interface Tensor {
@@ -57,34 +54,11 @@ export async function writeTensorFile(
   const head = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, 0x20)
   head.writeBigUInt64LE(BigInt(head.byteLength - 8), 0)
   head.set(json, 8)
-  const beside = `${file}.${randomBytes(6).toString('hex')}.part`
-  try {
-    const handle = await open(beside, 'wx')
-    try {
-      await handle.write(head)
-      for (const { data } of Object.values(tensors)) await writeAll(handle, bytesOf(data))
-      await writeAll(handle, text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(beside, file)
-  } catch (cause) {
-    await rm(beside, { force: true }).catch(() => {})
-    const why = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message
-    throw new ClipError(
-      'ERR_CLIP_INPUT',
-      `${file}: can't be written (${why === 'ENOENT' ? `there is no folder ${dirname(file)}` : why})`,
-      { file, cause },
-    )
-  }
-}
-
-async function writeAll(
-  handle: { write(data: Uint8Array, offset: number): Promise<{ bytesWritten: number }> },
-  data: Uint8Array,
-): Promise<void> {
-  for (let at = 0; at < data.byteLength; ) at += (await handle.write(data, at)).bytesWritten
+  await writeOutput(file, async output => {
+    await output.write(head)
+    for (const { data } of Object.values(tensors)) await output.write(bytesOf(data))
+    await output.write(text)
+  })
 }
 
 /** A file that {@link writeTensorFile} wrote, read and checked. */

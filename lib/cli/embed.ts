@@ -1,7 +1,8 @@
-import { open } from 'node:fs/promises'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError } from '../errors.js'
 import type { Clip, Embeddings } from '../index.js'
 import { npyHeader } from '../npy.js'
+import { writeOutput } from '../output-file.js'
+import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions, progress } from './model.js'
 import { errorJson, errorLine, print } from './output.js'
 import { embedStore } from './store.js'
@@ -27,7 +28,13 @@ interface Item {
 /** Writes .npy rows, or prints JSON lines. */
 type Sink = (items: Item[], embeddings: Embeddings) => Promise<void>
 
-async function run(clip: Clip, items: Item[], options: EmbedCommand, sink: Sink): Promise<number> {
+async function run(
+  clip: Clip,
+  items: Item[],
+  options: EmbedCommand,
+  sink: Sink,
+  signal: AbortSignal,
+): Promise<number> {
   let failed = 0
   const bar = progress(items.length, 'embedded')
   try {
@@ -37,7 +44,7 @@ async function run(clip: Clip, items: Item[], options: EmbedCommand, sink: Sink)
       while (end < items.length && end - first < chunk && items[end]!.kind === kind) end++
       const part = items.slice(first, end)
       const values = part.map(item => item.value)
-      const common = { normalize: options.normalize, errors: 'collect' as const }
+      const common = { normalize: options.normalize, errors: 'collect' as const, signal }
       const embeddings =
         kind === 'image'
           ? await clip.encodeImage(values, common)
@@ -81,24 +88,15 @@ export async function embed(images: string[], options: EmbedCommand): Promise<nu
     ...(options.text ?? []).map(value => ({ kind: 'text' as const, value })),
   ]
   if (items.length === 0) throw argumentError('embed', 'have pictures or --text', '=neither')
-  await using clip = await loadFor(options)
-  if (options.out === undefined) return await run(clip, items, { ...options, json: true }, printLines)
-  const file = await open(options.out, 'w').catch(cause => {
-    throw new ClipError(
-      'ERR_CLIP_INPUT',
-      `${options.out}: can't be written (${cause.code ?? cause.message})`,
-      {
-        file: options.out!,
-        cause,
-      },
-    )
-  })
-  try {
-    await file.write(npyHeader([items.length, clip.info.embedDim]))
-    return await run(clip, items, options, async (_, { data }) => {
-      await file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  return untilInterrupted(async signal => {
+    await using clip = await loadFor(options)
+    const { out } = options
+    if (out === undefined) return await run(clip, items, { ...options, json: true }, printLines, signal)
+    return await writeOutput(out, async file => {
+      await file.write(npyHeader([items.length, clip.info.embedDim]))
+      const writeRows: Sink = (_, { data }) =>
+        file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      return await run(clip, items, options, writeRows, signal)
     })
-  } finally {
-    await file.close()
-  }
+  })
 }

@@ -1,23 +1,11 @@
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { ClipError } from '../errors.js'
 import type { EvaluationTask } from '../eval/evaluate.js'
 import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
+import { writeOutput } from '../output-file.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
-import {
-  bar,
-  bold,
-  columns,
-  dim,
-  displayWidth,
-  errorLine,
-  inColumns,
-  print,
-  printable,
-  table,
-} from './output.js'
+import { bar, bold, columns, dim, displayWidth, inColumns, print, printable, table } from './output.js'
 
 interface EvalCommand extends ModelOptions, LabelOptions {
   task: string
@@ -150,13 +138,8 @@ async function evalCommand(dataset: string, options: EvalCommand): Promise<numbe
   )
   if (options.report !== undefined) {
     const { htmlReport } = await import('../eval/report.js')
-    const file = options.report
-    await writeFile(file, await htmlReport(report)).catch(cause => {
-      throw new ClipError('ERR_CLIP_INPUT', `${file}: can't be written (${errorLine(cause.code ?? cause)})`, {
-        file,
-        cause,
-      })
-    })
+    const page = Buffer.from(await htmlReport(report))
+    await writeOutput(options.report, file => file.write(page))
   }
   return report.failed.length > 0 ? 1 : 0
 }

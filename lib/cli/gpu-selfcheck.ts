@@ -1,9 +1,9 @@
 /** For people with a GPU: whether it computes what the reference does, how fast, and a file to paste into an issue. */
 
-import { writeFile } from 'node:fs/promises'
 import { leastMicroseconds } from '../cuda/roofline.js'
 import type { SelfCheck } from '../cuda/selfcheck.js'
 import { argumentError } from '../errors.js'
+import { writeOutput } from '../output-file.js'
 import { print } from './output.js'
 
 const cell = (text: string) => text.replaceAll('|', '\\|')
@@ -144,7 +144,7 @@ export async function gpuSelfcheck(options: {
     told: line => process.stderr.write(`${line}\n`),
   })
   const text = report(result)
-  if (options.out !== undefined) await writeFile(options.out, text)
+  if (options.out !== undefined) await writeOutput(options.out, file => file.write(Buffer.from(text)))
   await print(options.json ? JSON.stringify(result) : text.trimEnd())
   if (options.out !== undefined && !options.json)
     await print(`\nWritten to ${options.out}: please paste it into an issue.`)

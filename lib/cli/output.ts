@@ -106,11 +106,14 @@ export function errorJson(error: unknown): Record<string, unknown> {
   }
 }
 
-/** A failure in one line. What is no failure of ours keeps its stack: somebody has to find it. */
+/**
+ * A failure for a person, usually in one line; where our own message has several, they stay several. What is no failure
+ * of ours keeps its stack: somebody has to find it.
+ */
 export function errorLine(error: unknown): string {
   const e = error as Error & { code?: string }
   const known = error instanceof ClipError || e?.code === 'ERR_CLIP_INPUT'
-  return known ? printable(e.message) : String(e?.stack ?? error)
+  return known ? e.message.split('\n').map(printable).join('\n') : String(e?.stack ?? error)
 }
 
 /** Prints to stdout, waiting while the reader is slow. */

@@ -6,6 +6,7 @@ import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
 import type { Store, StoreDtype, StoreQuery } from '../index.js'
+import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
 import { bold, dim, errorJson, errorLine, print, printable } from './output.js'
 
@@ -36,22 +37,6 @@ const isFile = (path: string) =>
     stats => stats.isFile(),
     () => false,
   )
-
-/** The first Ctrl-C ends the work after the batch that is under way; what is done is kept. */
-async function untilInterrupted(run: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const control = new AbortController()
-  const stopped = new Error('stopped')
-  const stop = () => control.abort(stopped)
-  process.once('SIGINT', stop)
-  try {
-    return await run(control.signal)
-  } catch (error) {
-    if (error !== stopped) throw error
-    return 130
-  } finally {
-    process.off('SIGINT', stop)
-  }
-}
 
 export interface EmbedStoreCommand extends ModelOptions {
   store: string

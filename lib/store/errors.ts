@@ -2,6 +2,7 @@
 
 import { crc32 } from 'node:zlib'
 import { ClipError, type ClipErrorDetails } from '../errors.js'
+import { cannotWrite } from '../output-file.js'
 import type { FileFault } from '../regular-file.js'
 
 /** A file of a store that can't be used: ERR_CLIP_CHECKPOINT, `file: message`. */
@@ -37,23 +38,7 @@ export const faultOf =
 export function writeError(error: unknown, file: string): unknown {
   if (error instanceof ClipError && error.code === 'ERR_CLIP_DOWNLOAD')
     return new ClipError('ERR_CLIP_INPUT', `${file}: can't be locked for writing`, { file, cause: error })
-  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
-  if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error
-  const why: Record<string, string> = {
-    ENOENT: 'there is no such folder',
-    ENOSPC: 'the disk is full',
-    EDQUOT: 'the disk quota is used up',
-    EACCES: 'no permission',
-    EPERM: 'no permission',
-    EROFS: 'the file system is read-only',
-    EISDIR: 'there is a folder in its place',
-    ENOTDIR: 'a part of this path is no folder',
-    EEXIST: 'something else is in its place',
-  }
-  return new ClipError('ERR_CLIP_INPUT', `${file}: can't be written (${why[code] ?? code})`, {
-    file,
-    cause: error,
-  })
+  return cannotWrite(error, file)
 }
 
 /** An optional package that is not installed, named with the command that installs it. */

@@ -3,19 +3,17 @@
  * time, which would stall the caller's event loop. It reads the store's files itself and needs no model.
  */
 
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { ClipError } from '../errors.js'
 import { npyHeader } from '../npy.js'
-import { optionalPeer, writeError } from './errors.js'
+import { writeOutput } from '../output-file.js'
+import { optionalPeer } from './errors.js'
 import type { ExportEnd, ExportJob } from './export.js'
 import { Generation, type OpenFiles } from './generation.js'
 import { readHeader } from './header.js'
 import type { StoreBatch } from './types.js'
-import { writeAll } from './writer.js'
 
 type Batches = AsyncGenerator<StoreBatch, void, void>
 
@@ -40,41 +38,19 @@ interface Arrow
 
 const view = (a: ArrayBufferView) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
 
-/** Runs `body` on a new file, which takes the name in the end. */
-async function written(
-  path: string,
-  body: (write: (data: Uint8Array, position?: number) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const beside = `${path}.${randomBytes(6).toString('hex')}.part`
-  let handle: FileHandle | undefined
-  try {
-    handle = await open(beside, 'wx')
-    const file = handle
-    await body((data, position) => writeAll(file, data, position))
-    await handle.sync()
-    await handle.close()
-    handle = undefined
-    await rename(beside, path)
-  } catch (error) {
-    await handle?.close().catch(() => {})
-    await rm(beside, { force: true }).catch(() => {})
-    throw writeError(error, path)
-  }
-}
-
 async function npy(path: string, batches: Batches, dim: number): Promise<void> {
-  await written(`${path.slice(0, -4)}.ids.jsonl`, writeIds =>
-    written(path, async write => {
+  await writeOutput(`${path.slice(0, -4)}.ids.jsonl`, idFile =>
+    writeOutput(path, async file => {
       // The number of rows is known in the end, and has its place: the header keeps its length.
       const length = npyHeader([2 ** 31, dim]).length
-      await write(npyHeader([0, dim], length))
+      await file.write(npyHeader([0, dim], length))
       let rows = 0
       for await (const { ids, embeddings } of batches) {
-        await write(view(embeddings.data))
-        await writeIds(Buffer.from(ids.map(id => `${JSON.stringify(id)}\n`).join('')))
+        await file.write(view(embeddings.data))
+        await idFile.write(Buffer.from(ids.map(id => `${JSON.stringify(id)}\n`).join('')))
         rows += ids.length
       }
-      await write(npyHeader([rows, dim], length), 0)
+      await file.write(npyHeader([rows, dim], length), 0)
     }),
   )
 }
@@ -179,7 +155,7 @@ async function run({ folder, path }: ExportJob, signal: AbortSignal): Promise<vo
     if (kind === '.npy') await npy(path, batches, embedDim)
     else {
       const format = kind === '.parquet' ? parquet : arrow
-      await written(path, write => format({ batches, embedDim, write }))
+      await writeOutput(path, file => format({ batches, embedDim, write: data => file.write(data) }))
     }
   } finally {
     await files.close()

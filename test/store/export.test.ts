@@ -174,7 +174,7 @@ test('unknown endings, folders that are not there, packages that are not install
   await t.throwsAsync(store.export('x.csv'), { instanceOf: TypeError, message: /\.parquet/ })
   for (const kind of ['npy', 'arrow', 'parquet']) {
     const file = join(folder, 'nowhere', `x.${kind}`)
-    await t.throwsAsync(store.export(file), { code: 'ERR_CLIP_INPUT', message: /there is no such folder/ })
+    await t.throwsAsync(store.export(file), { code: 'ERR_CLIP_INPUT', message: /there is no folder/ })
   }
   const reason = new Error('enough')
   const own = await mkdtemp(join(folder, 'own-')) // the other tests write to `folder` meanwhile

@@ -1,0 +1,155 @@
+/**
+ * The one way in which a file that a caller names is written: beside its place, then renamed into it, so that what is
+ * in place is always whole. A link is followed, not replaced; a file keeps its mode; a device or a pipe is written to
+ * as it is.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { constants, write } from 'node:fs'
+import { access, lstat, open, readlink, rename, rm, stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { ClipError } from './errors.js'
+
+const writeSome = promisify(write)
+
+/** Where the bytes go. */
+export interface OutputFile {
+  /** Appends `data`, all of it, or replaces what is at `position`, which only a regular file can do. */
+  write(data: Uint8Array, position?: number): Promise<void>
+}
+
+const REASONS: Record<string, string> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EACCES: 'no permission',
+  EPERM: 'no permission',
+  EROFS: 'the file system is read-only',
+  EISDIR: 'there is a folder in its place',
+  ENOTDIR: 'a part of this path is not a folder',
+  ELOOP: 'its links form a loop',
+  ENAMETOOLONG: 'its name is too long',
+  EEXIST: 'something else is in its place',
+  EFBIG: 'the file system or a limit of this process allows no file of this size',
+  EPIPE: 'the reader of this pipe is gone',
+  ENXIO: 'nobody reads from this pipe',
+  EMFILE: 'too many open files',
+  ENFILE: 'too many open files',
+  EBADF: 'this process has no such file open',
+  EIO: 'the device reports an input/output error',
+}
+
+/** What the system says when a file can't be written, as ERR_CLIP_INPUT; every other error as it is. */
+export function cannotWrite(error: unknown, file: string): unknown {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error
+  const why = code === 'ENOENT' ? `there is no folder ${dirname(file)}` : (REASONS[code] ?? code)
+  return new ClipError('ERR_CLIP_INPUT', `${file}: can't be written (${why})`, {
+    file,
+    expected: 'a file that can be written',
+    actual: why,
+    cause: error,
+  })
+}
+
+/** Writes all of `data`, whatever a single write takes, and waits while a pipe is full. */
+async function writeAll(descriptor: number, data: Uint8Array, position?: number): Promise<void> {
+  for (let done = 0; done < data.byteLength; ) {
+    const at = position === undefined ? null : position + done
+    try {
+      done += (await writeSome(descriptor, data, done, data.byteLength - done, at)).bytesWritten
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      await delay(5)
+    }
+  }
+}
+
+/** The path that `file` leads to through links, whether or not there is something at its end. */
+async function targetOf(file: string): Promise<string> {
+  let path = resolve(file)
+  for (let links = 0; links < 40; links++) {
+    const stats = await lstat(path).catch(error => {
+      if (error.code === 'ENOENT') return undefined
+      throw error
+    })
+    if (!stats?.isSymbolicLink()) return path
+    path = resolve(dirname(path), await readlink(path))
+  }
+  throw Object.assign(new Error('too many links'), { code: 'ELOOP', syscall: 'readlink' })
+}
+
+/** Whether `file` is written to as it is: a device or a pipe. */
+async function writtenInPlace(file: string): Promise<boolean> {
+  if (/^\/(dev|proc)\//.test(file)) return true
+  const stats = await stat(file).catch(() => undefined)
+  return stats !== undefined && !stats.isFile() && !stats.isDirectory()
+}
+
+/** The number of a file that this process has open, for the names that the system gives to these. */
+function descriptorOf(file: string): number | undefined {
+  const [, name, number] =
+    /^\/dev\/(stdin|stdout|stderr)$|^(?:\/dev|\/proc\/self)\/fd\/(\d+)$/.exec(file) ?? []
+  if (name !== undefined) return ['stdin', 'stdout', 'stderr'].indexOf(name)
+  return number === undefined ? undefined : Number(number)
+}
+
+async function toDevice<T>(file: string, body: (output: OutputFile) => Promise<T>): Promise<T> {
+  const own = descriptorOf(resolve(file))
+  // No O_CREAT: /dev is not ours. O_NONBLOCK: opening a pipe that nobody reads from would wait for ever.
+  const handle =
+    own === undefined
+      ? await open(file, constants.O_WRONLY | constants.O_APPEND | (constants.O_NONBLOCK ?? 0))
+      : undefined
+  try {
+    return await body({
+      write: (data, position) => {
+        if (position === undefined) return writeAll(handle?.fd ?? own!, data)
+        throw new ClipError(
+          'ERR_CLIP_INPUT',
+          `${file}: is no regular file, and this format can only be written to one`,
+          { file, expected: 'a regular file', actual: 'a device or a pipe' },
+        )
+      },
+    })
+  } finally {
+    await handle?.close()
+  }
+}
+
+/**
+ * Runs `body` on what becomes `file` when it ends well. When it fails, what was in place stays as it was, and nothing
+ * is left beside it. Rejects with ClipError ERR_CLIP_INPUT naming the file when it can't be written, or with the
+ * error of `body`.
+ */
+export async function writeOutput<T>(file: string, body: (output: OutputFile) => Promise<T>): Promise<T> {
+  let beside: string | undefined
+  try {
+    if (await writtenInPlace(resolve(file))) return await toDevice(file, body)
+    const target = await targetOf(file)
+    const before = await stat(target).catch(() => undefined)
+    if (before?.isDirectory())
+      throw Object.assign(new Error('is a folder'), { code: 'EISDIR', syscall: 'open' })
+    // A rename asks for no permission on the file that it replaces.
+    if (before) await access(target, constants.W_OK)
+    beside = `${target}.${randomBytes(6).toString('hex')}.part`
+    const handle = await open(beside, 'wx', before ? 0o600 : 0o666)
+    let result: T
+    try {
+      result = await body({ write: (data, position) => writeAll(handle.fd, data, position) })
+      if (before) {
+        await handle.chown(before.uid, before.gid).catch(() => {}) // only root may give a file away
+        await handle.chmod(before.mode & 0o7777)
+      }
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(beside, target)
+    return result
+  } catch (error) {
+    if (beside !== undefined) await rm(beside, { force: true }).catch(() => {})
+    throw cannotWrite(error, file)
+  }
+}
