@@ -326,6 +326,8 @@ export function binding(): NativeBinding {
     if (!file) file = (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
     native = require(file)
   } catch (cause) {
+    const { code, message } = cause as NativeError
+    if (code === 'ERR_CLIP_MEMORY') throw new ClipError(code, message, { cause })
     throw new ClipError(
       'ERR_CLIP_BACKEND',
       `No native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}): looked for ${override || `build/Release/*.node and prebuilds/${process.platform}-${process.arch}/*.node in ${packageRoot}`}. ` +

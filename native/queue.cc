@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/threads.h"
-
 namespace clip {
 namespace {
 
@@ -13,7 +11,11 @@ bool compatible(const Queue::Job& a, const Queue::Job& b) {
 }
 
 std::exception_ptr disposed() {
-  return std::make_exception_ptr(Error{"ERR_CLIP_DISPOSED", "The model was disposed"});
+  try {
+    throw Error{"ERR_CLIP_DISPOSED", "The model was disposed"};
+  } catch (...) {
+    return std::current_exception();  // or that there was no memory for the words
+  }
 }
 
 int64_t rowsOf(const Model& model, const Queue::Job& job) {
@@ -28,15 +30,19 @@ int64_t rowsOf(const Model& model, const Queue::Job& job) {
 
 }  // namespace
 
-Queue::Queue(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+Queue::Queue(std::unique_ptr<Model> model) : model_(std::move(model)) {
+  task_.queue = this;
+  task_.run = [](Task* task) { static_cast<Drain*>(task)->queue->drain(); };
+}
 
 void Queue::push(JobPtr job) {
+  Jobs one{job};
   {
     std::lock_guard lock(mutex_);
     if (!disposed_) {
       job->rows = rowsOf(*model_, *job);
       schedule();  // it takes the lock that we hold, so it sees the job
-      waiting_.push_back(std::move(job));
+      waiting_.splice(waiting_.end(), one);
       ++counters_.jobs;
       return;
     }
@@ -56,19 +62,20 @@ void Queue::cancel(const JobPtr& job) {
 }
 
 void Queue::dispose(std::function<void()> freed) {
-  std::deque<JobPtr> dropped;
+  Jobs dropped;
   {
     std::lock_guard lock(mutex_);
+    freed_.reserve(freed_.size() + 1);
+    schedule();  // a pool thread gives the memory back, not the caller
+    freed_.push_back(std::move(freed));
     disposed_ = true;
     dropped.swap(waiting_);
-    freed_.push_back(std::move(freed));
-    schedule();  // a pool thread gives the memory back, not the caller
   }
   for (const JobPtr& job : dropped) job->done(disposed());
 }
 
 void Queue::close() {
-  std::deque<JobPtr> dropped;  // die after the lock
+  Jobs dropped;  // die after the lock
   std::unique_ptr<Model> model;
   std::unique_lock lock(mutex_);
   disposed_ = true;
@@ -92,24 +99,21 @@ Queue::Counters Queue::counters() const {
 
 void Queue::schedule() {
   if (scheduled_) return;
-  auto self = std::make_unique<std::shared_ptr<Queue>>(shared_from_this());
-  submit(
-      [](void* argument) {
-        const std::unique_ptr<std::shared_ptr<Queue>> self(static_cast<std::shared_ptr<Queue>*>(argument));
-        (*self)->drain();
-      },
-      self.get());  // throws where the system refuses to start the pool's first thread
-  self.release();
+  std::shared_ptr<Queue> self = shared_from_this();
+  submit(task_);  // throws where the system refuses to start the pool's first thread
+  self_ = std::move(self);
   scheduled_ = true;
 }
 
 // One pass per pool task, so that several models and kernel calls share the pool fairly.
 void Queue::drain() {
-  std::vector<JobPtr> jobs;
+  std::shared_ptr<Queue> self;
   std::vector<std::function<void()>> freed;
   std::unique_ptr<Model> model;
+  bool pass = false;
   {
     std::lock_guard lock(mutex_);
+    self = std::move(self_);
     scheduled_ = false;
     if (inPass_) return;  // its end schedules again
     if (waiting_.empty()) {
@@ -122,17 +126,17 @@ void Queue::drain() {
       model.swap(model_);
       freed.swap(freed_);
     } else {
-      jobs = running_ = take();
-      inPass_ = true;
+      take();
+      pass = inPass_ = true;
       ++counters_.passes;
     }
   }
-  if (jobs.empty()) {
+  if (!pass) {
     model.reset();
     for (const auto& f : freed) f();
     return;
   }
-  runPass(jobs);
+  runPass({running_.begin(), running_.end()});
   {
     std::lock_guard lock(mutex_);
     running_.clear();
@@ -143,25 +147,21 @@ void Queue::drain() {
 }
 
 // The oldest job and, in order, every waiting one that fits with it: whole jobs, up to maxBatchRows rows.
-std::vector<Queue::JobPtr> Queue::take() {
-  std::vector<JobPtr> jobs{waiting_.front()};
-  waiting_.pop_front();
-  int64_t rows = jobs[0]->rows;
+void Queue::take() {
+  running_.splice(running_.end(), waiting_, waiting_.begin());
+  const Job& first = *running_.front();
+  int64_t rows = first.rows;
   const int64_t limit = model_->options().maxBatchRows;
   for (auto at = waiting_.begin(); at != waiting_.end();) {
-    if (!compatible(*jobs[0], **at)) {
-      ++at;
-      continue;
-    }
-    if (rows + (*at)->rows > limit) break;  // not past it: a smaller one behind would overtake
-    rows += (*at)->rows;
-    jobs.push_back(*at);
-    at = waiting_.erase(at);
+    const auto job = at++;
+    if (!compatible(first, **job)) continue;
+    if (rows + (*job)->rows > limit) break;  // not past it: a smaller one behind would overtake
+    rows += (*job)->rows;
+    running_.splice(running_.end(), waiting_, job);
   }
-  return jobs;
 }
 
-void Queue::runPass(const std::vector<JobPtr>& jobs) {
+void Queue::runPass(const Pass& jobs) {
   std::exception_ptr failure;
   try {
     if (!encode(jobs)) failure = std::make_exception_ptr(Cancelled{});
@@ -169,8 +169,8 @@ void Queue::runPass(const std::vector<JobPtr>& jobs) {
     failure = std::current_exception();
   }
   // What is wrong with one input must not fail its neighbours, and memory may suffice for one at a time.
-  if (failure && jobs.size() > 1) {
-    for (const JobPtr& job : jobs) runPass({job});
+  if (failure && !jobs.single()) {
+    for (auto job = jobs.begin(); job != jobs.end(); ++job) runPass({job, std::next(job)});
     return;
   }
   for (const JobPtr& job : jobs) {
@@ -182,12 +182,12 @@ void Queue::runPass(const std::vector<JobPtr>& jobs) {
 }
 
 // One pass through the model for all jobs; false when it was stopped because all of them have gone away.
-bool Queue::encode(const std::vector<JobPtr>& jobs) {
+bool Queue::encode(const Pass& jobs) {
   const Stopped stopped = [&jobs] {
     return std::all_of(jobs.begin(), jobs.end(), [](const JobPtr& j) { return j->cancelled.load(); });
   };
   if (stopped()) return false;
-  Job& first = *jobs[0];
+  Job& first = **jobs.begin();
   if (first.kind == Kind::text) {
     std::vector<int32_t> ids, lengths;
     for (const JobPtr& job : jobs) {
@@ -198,7 +198,7 @@ bool Queue::encode(const std::vector<JobPtr>& jobs) {
       job->out.reset(new float[job->floats]);
     }
     const int texts = static_cast<int>(lengths.size());
-    if (jobs.size() == 1)
+    if (jobs.single())
       return model_->encodeTexts(ids.data(), lengths.data(), texts, first.output, first.normalise,
                                  first.out.get(), stopped);
     const size_t floats = model_->textFloats(first.output, lengths.data(), texts);
@@ -237,7 +237,7 @@ bool Queue::encode(const std::vector<JobPtr>& jobs) {
     job->out.reset(new float[job->floats]);
   }
   const int count = static_cast<int>(images.size());
-  if (jobs.size() == 1)
+  if (jobs.single())
     return model_->encodeImages(images.data(), count, first.output, first.normalise, first.out.get(),
                                 stopped);
   const std::unique_ptr<float[]> all(new float[images.size() * perImage]);

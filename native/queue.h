@@ -8,16 +8,19 @@
 //  * `done` of a job is called exactly once, without a lock held, on a pool thread or inside push / cancel /
 //  dispose;
 //    only close() drops waiting jobs without a word, because then nobody is there to listen;
+//  * only push and dispose take memory: what the pool calls works when there is none left;
 //  * the inputs that a job points to are not read any more once `done` was called or close() has returned.
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <functional>
+#include <iterator>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "cpu/threads.h"
 #include "error.h"
 #include "model/model.h"
 
@@ -66,18 +69,31 @@ class Queue : public std::enable_shared_from_this<Queue> {
   Counters counters() const;
 
  private:
+  // Lists, because their elements move from one to another without memory.
+  using Jobs = std::list<JobPtr>;
+  struct Pass {
+    Jobs::const_iterator first, last;
+    Jobs::const_iterator begin() const { return first; }
+    Jobs::const_iterator end() const { return last; }
+    bool single() const { return std::next(first) == last; }
+  };
+  struct Drain : Task {
+    Queue* queue;
+  };
+
   void schedule();  // with the lock held
   void drain();
-  std::vector<JobPtr> take();  // with the lock held
-  void runPass(const std::vector<JobPtr>& jobs);
-  bool encode(const std::vector<JobPtr>& jobs);
+  void take();  // with the lock held: from waiting_ to running_
+  void runPass(const Pass& jobs);
+  bool encode(const Pass& jobs);
 
   mutable std::mutex mutex_;
   std::condition_variable passEnded_;
   std::unique_ptr<Model> model_;
-  std::deque<JobPtr> waiting_;
-  std::vector<JobPtr> running_;
+  Jobs waiting_, running_;
   std::vector<std::function<void()>> freed_;
+  Drain task_;
+  std::shared_ptr<Queue> self_;  // while scheduled
   bool scheduled_ = false, inPass_ = false, disposed_ = false;
   Counters counters_;
 };

@@ -20,9 +20,17 @@ Napi::Value make(Napi::Env env, const Error& e) {
   return o;
 }
 
-}  // namespace
+// Of literals and in Node's own memory: there may be none of ours.
+Napi::Value outOfMemory(napi_env env) noexcept {
+  napi_value code, message, error = nullptr;
+  if (napi_create_string_utf8(env, "ERR_CLIP_MEMORY", NAPI_AUTO_LENGTH, &code) == napi_ok &&
+      napi_create_string_utf8(env, "There is not enough memory for this call", NAPI_AUTO_LENGTH, &message) ==
+          napi_ok)
+    napi_create_error(env, code, message, &error);
+  return Napi::Value(env, error);
+}
 
-Napi::Value toJs(Napi::Env env, std::exception_ptr failure) {
+Napi::Value describe(Napi::Env env, const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
   } catch (const Napi::Error& e) {
@@ -32,12 +40,22 @@ Napi::Value toJs(Napi::Env env, std::exception_ptr failure) {
   } catch (const Cancelled&) {
     return make(env, {"ERR_CLIP_ABORTED", "The job was cancelled"});
   } catch (const std::bad_alloc&) {
-    return make(env, {"ERR_CLIP_MEMORY", "There is not enough memory for this call"});
+    return outOfMemory(env);
   } catch (const std::exception& e) {
     return make(env,
                 {"ERR_CLIP_INTERNAL", std::string("A fault in clip-native, please report it: ") + e.what()});
   } catch (...) {
     return make(env, {"ERR_CLIP_INTERNAL", "A fault of unknown kind in clip-native, please report it"});
+  }
+}
+
+}  // namespace
+
+Napi::Value toJs(Napi::Env env, std::exception_ptr failure) noexcept {
+  try {
+    return describe(env, failure);
+  } catch (...) {
+    return outOfMemory(env);
   }
 }
 

@@ -15,7 +15,8 @@ namespace clip::binding {
 
 // clip::Error keeps its code and fields (ERR_CLIP_INPUT becomes a TypeError), Cancelled is ERR_CLIP_ABORTED,
 // std::bad_alloc ERR_CLIP_MEMORY, a JavaScript exception itself, anything else ERR_CLIP_INTERNAL.
-Napi::Value toJs(Napi::Env env, std::exception_ptr failure);
+// Never throws: where there is no memory for the words it is ERR_CLIP_MEMORY too.
+Napi::Value toJs(Napi::Env env, std::exception_ptr failure) noexcept;
 
 // Runs body() -> Napi::Value; a fault in it is thrown as a JavaScript exception.
 template <class F>

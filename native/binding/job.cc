@@ -6,7 +6,13 @@
 
 namespace clip::binding {
 
-void Mailbox::post(uint64_t ticket, std::exception_ptr failure) {
+void Mailbox::reserve(size_t letters) {
+  std::lock_guard lock(mutex_);
+  for (std::vector<Letter>* box : {&letters_, &collected_})
+    if (box->capacity() < letters) box->reserve(std::max(letters, 2 * box->capacity()));
+}
+
+void Mailbox::post(uint64_t ticket, std::exception_ptr failure) noexcept {
   std::lock_guard lock(mutex_);
   if (!open_) return;
   letters_.push_back({ticket, std::move(failure)});
@@ -26,9 +32,11 @@ void Mailbox::leave() {
   if (--inside_ == 0) idle_.notify_all();
 }
 
-std::vector<Mailbox::Letter> Mailbox::collect() {
+std::vector<Mailbox::Letter>& Mailbox::collect() {
   std::lock_guard lock(mutex_);
-  return std::exchange(letters_, {});
+  collected_.clear();
+  collected_.swap(letters_);
+  return collected_;
 }
 
 void Mailbox::close() {
@@ -48,8 +56,13 @@ Environment::Environment(Napi::Env env) : env_(env) {
                                       &wake_) != napi_ok)
     throw Error{"ERR_CLIP_INTERNAL", "Node refused a thread-safe function"};
   napi_unref_threadsafe_function(env, wake_);  // referenced only while a call is pending
-  mailbox_ = std::make_shared<Mailbox>(wake_);
-  env.AddCleanupHook([](Environment* self) { self->end(); }, this);
+  try {
+    mailbox_ = std::make_shared<Mailbox>(wake_);
+    env.AddCleanupHook([](Environment* self) { self->end(); }, this);
+  } catch (...) {
+    napi_release_threadsafe_function(wake_, napi_tsfn_abort);
+    throw;
+  }
 }
 
 Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& start) {
@@ -59,20 +72,26 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
                 "Expected `job` to be a new number, got " + std::to_string(call.job) + ", which is pending",
                 {},
                 "job"};
+  mailbox_->reserve(pending_.size() + 1);  // every entry is answered once
   const Ticket ticket = next_++;
-  Pending entry;
-  for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
-  for (const Napi::Value& v : call.spend) entry.spend.push_back(Napi::Reference<Napi::Value>::New(v, 1));
-  if (!call.filled.IsEmpty()) entry.filled = Napi::Reference<Napi::Value>::New(call.filled, 1);
-  entry.result = std::move(call.result);
-  entry.cancel = std::move(call.cancel);
-  entry.keyed = call.job >= 0;
-  entry.key = key;
+  const auto at = pending_.try_emplace(ticket).first;
+  Pending& entry = at->second;
   napi_value promise;
-  if (napi_create_promise(env_, &entry.deferred, &promise) != napi_ok) throw Napi::Error::New(env_);
-  if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
-  if (entry.keyed) byKey_[key] = ticket;
-  pending_.emplace(ticket, std::move(entry));
+  try {
+    for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+    for (const Napi::Value& v : call.spend) entry.spend.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+    if (!call.filled.IsEmpty()) entry.filled = Napi::Reference<Napi::Value>::New(call.filled, 1);
+    entry.result = std::move(call.result);
+    entry.cancel = std::move(call.cancel);
+    entry.key = key;
+    entry.keyed = call.job >= 0 && byKey_.emplace(key, ticket).second;
+    if (napi_create_promise(env_, &entry.deferred, &promise) != napi_ok) throw Napi::Error::New(env_);
+  } catch (...) {
+    if (entry.keyed) byKey_.erase(key);
+    pending_.erase(at);
+    throw;
+  }
+  if (pending_.size() == 1) napi_ref_threadsafe_function(env_, wake_);
   try {
     start(ticket);
   } catch (...) {
@@ -83,13 +102,19 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
 
 namespace {
 
-struct PoolTask {
+struct PoolTask : Task {
   std::shared_ptr<Mailbox> mailbox;
   uint64_t ticket;
   std::function<void()> body;
 
-  static void run(void* argument) {
-    const std::unique_ptr<PoolTask> task(static_cast<PoolTask*>(argument));
+  PoolTask(std::shared_ptr<Mailbox> to, uint64_t number, std::function<void()> work)
+      : mailbox(std::move(to)), ticket(number), body(std::move(work)) {
+    run = carryOut;
+  }
+
+ private:
+  static void carryOut(Task* self) {
+    const std::unique_ptr<PoolTask> task(static_cast<PoolTask*>(self));
     if (!task->mailbox->enter()) return;
     std::exception_ptr failure;
     try {
@@ -106,8 +131,8 @@ struct PoolTask {
 
 Napi::Value Environment::beginOnPool(Call call, std::function<void()> body) {
   return begin(std::move(call), [&](Ticket ticket) {
-    auto task = std::make_unique<PoolTask>(PoolTask{mailbox_, ticket, std::move(body)});
-    submit(PoolTask::run, task.get());
+    auto task = std::make_unique<PoolTask>(mailbox_, ticket, std::move(body));
+    submit(*task);
     task.release();
   });
 }

@@ -29,14 +29,17 @@ class Mailbox {
 
   explicit Mailbox(napi_threadsafe_function wake) : wake_(wake) {}
 
-  // Any thread: this job is done, nobody reads its inputs any more.
-  void post(uint64_t ticket, std::exception_ptr failure);
+  // The JavaScript thread, before work begins: `letters` may come before the next collect().
+  void reserve(size_t letters);
+  // Any thread: this job is done, nobody reads its inputs any more. Takes no memory: there may be none.
+  void post(uint64_t ticket, std::exception_ptr failure) noexcept;
   // Pool threads, around work that reads memory of the environment. False: the environment has ended, do
   // nothing.
   bool enter();
   void leave();
 
-  std::vector<Letter> collect();
+  // Good until the next call.
+  std::vector<Letter>& collect();
   // Ends all posting; returns when nobody is between enter and leave.
   void close();
   void awaitIdle();
@@ -44,7 +47,7 @@ class Mailbox {
  private:
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::vector<Letter> letters_;
+  std::vector<Letter> letters_, collected_;
   napi_threadsafe_function wake_;
   int inside_ = 0;
   bool open_ = true;
@@ -71,7 +74,8 @@ class Environment {
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
   explicit Environment(Napi::Env env);
 
-  // Registers a promise. `start` then hands the work out; if it throws, the entry is withdrawn.
+  // Registers a promise. `start` then hands the work out; if it throws, the promise rejects. All memory that
+  // an answer needs is taken here: settling works when there is none left.
   // `result` is called on this thread when the work is done without failure.
   struct Call {
     std::vector<Napi::Value> keep = {};

@@ -5,10 +5,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "cpu/context.h"
@@ -77,13 +75,15 @@ class Pool {
     return *pool;
   }
 
-  void submit(void (*task)(void*), void* argument) {
+  void submit(Task& task) {
     grow(defaultThreads());
     if (!size_.load()) throw Error{"ERR_CLIP_MEMORY", "The system refused to start a thread."};
+    task.next = nullptr;
     {
       std::lock_guard lock(mutex_);
-      tasks_.push_back({task, argument});
-      taskCount_.store(int(tasks_.size()));
+      (last_ ? last_->next : first_) = &task;
+      last_ = &task;
+      taskCount_.fetch_add(1);
     }
     if (sleeping_.load()) wake_.notify_one();
   }
@@ -127,11 +127,6 @@ class Pool {
   }
 
  private:
-  struct Task {
-    void (*run)(void*);
-    void* argument;
-  };
-
   int claim() {
     for (uint64_t used = used_.load(std::memory_order_relaxed); ~used;) {
       int slot = 0;
@@ -198,15 +193,16 @@ class Pool {
 
   bool runTask() {
     if (!taskCount_.load(std::memory_order_relaxed)) return false;
-    Task task;
+    Task* task;
     {
       std::lock_guard lock(mutex_);
-      if (tasks_.empty()) return false;
-      task = tasks_.front();
-      tasks_.pop_front();
-      taskCount_.store(int(tasks_.size()));
+      if (!first_) return false;
+      task = first_;
+      first_ = task->next;
+      if (!first_) last_ = nullptr;
+      taskCount_.fetch_sub(1);
     }
-    task.run(task.argument);
+    task->run(task);
     return true;
   }
 
@@ -239,8 +235,8 @@ class Pool {
     try {
       for (; size_.load() < std::min(threads, kMaxThreads); size_.fetch_add(1))
         std::thread([this] { loop(); }).detach();
-    } catch (const std::system_error&) {
-      // Fewer threads than asked for; the caller does the work itself.
+    } catch (const std::exception&) {
+      // No thread or no memory for one: fewer than asked for, and the caller does the work itself.
     }
 #ifndef _WIN32
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -249,7 +245,7 @@ class Pool {
 
   std::mutex mutex_, growth_;
   std::condition_variable wake_, finished_;
-  std::deque<Task> tasks_;
+  Task *first_ = nullptr, *last_ = nullptr;
   std::atomic<int> size_{0}, sleeping_{0}, taskCount_{0};
   std::atomic<uint64_t> used_{0}, open_{0};
   Region regions_[kRegions];
@@ -257,7 +253,7 @@ class Pool {
 
 }  // namespace
 
-void submit(void (*task)(void*), void* argument) { Pool::get().submit(task, argument); }
+void submit(Task& task) { Pool::get().submit(task); }
 
 void parallelFor(int threads, int chunks, void (*body)(const void* op, int chunk, int worker),
                  const void* op) {

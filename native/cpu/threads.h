@@ -11,8 +11,15 @@ namespace clip {
 
 int defaultThreads();  // min(physical cores, affinity mask, cgroup cpu.max rounded up), at least 1
 
-// Runs `task(argument)` on a pool thread, first in, first out.
-void submit(void (*task)(void*), void* argument);
+// Work for a pool thread. Whoever submits it keeps it in memory until `run` is called.
+struct Task {
+  void (*run)(Task*) = nullptr;  // must not throw: there is nobody to catch
+  Task* next = nullptr;          // the pool's own
+};
+
+// Calls task.run(&task) on a pool thread, first in, first out. Takes no memory, so that once there is a
+// thread it can't fail; ERR_CLIP_MEMORY where the system refuses to start the first one.
+void submit(Task& task);
 
 // Calls body(op, chunk, worker) for every chunk in [0, chunks), on the calling thread and on up to threads -
 // 1 free pool threads; returns when all are done. worker is in [0, threads): an index for scratch memory.
