@@ -34,7 +34,9 @@ Napi::Value listBackends(const Napi::CallbackInfo& info) {
       const Napi::Object epsilon = Napi::Object::New(env);
       uint32_t d = 0;
       for (const auto& [name, dtype] : kDtypes) {
-        if (!backend.runs(dtype)) continue;
+        // Of a backend that does not run here nothing else is called: it may be of instructions that this CPU
+        // lacks.
+        if (!available || !backend.runs(dtype)) continue;
         dtypes.Set(d++, Napi::String::New(env, name));
         epsilon.Set(name, backend.epsilon(dtype));
       }

@@ -9,9 +9,6 @@
 #include "cpu/cosine.inl"
 #include "cpu/info_nce.inl"
 
-bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
-double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
-
 // attention, linear and conv by dtype, with the arithmetic that the CPU has for the narrow ones.
 template <AttentionEntry Bfloat16>
 void attention(Context& context, const Attention& a) {

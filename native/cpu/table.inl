@@ -1,5 +1,8 @@
 // The table of an instruction set without extras, whatever its vectors are. Included behind the target
-// region.
+// region: what says what a backend is must run on a CPU that lacks the instruction set.
+bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
+double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
+
 constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> available) {
   return {
       .name = name,
