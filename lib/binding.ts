@@ -1,7 +1,8 @@
 /** The whole native surface as one type, the loader, and the check that lib and .node are of one build. */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { addonError } from './addon-error.js'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
 import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
@@ -316,25 +317,21 @@ export const version: string = JSON.parse(readFileSync(join(packageRoot, 'packag
 
 let loaded: NativeBinding | undefined
 
-/** The addon, loaded at first use. Throws ERR_CLIP_BACKEND with what was looked for and how to build it. */
+/** The addon, loaded at first use. Throws ERR_CLIP_BACKEND with what was looked for, what its loader said, and what to do. */
 export function binding(): NativeBinding {
   if (loaded) return loaded
-  const override = process.env.CLIP_NATIVE_ADDON
-  let file = override
+  let file = process.env.CLIP_NATIVE_ADDON || undefined
   let native: NativeBinding
   try {
-    if (!file) file = (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
+    file ??= (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
     native = require(file)
   } catch (cause) {
     const { code, message } = cause as NativeError
     if (code === 'ERR_CLIP_MEMORY') throw new ClipError(code, message, { cause })
-    throw new ClipError(
-      'ERR_CLIP_BACKEND',
-      `No native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}): looked for ${override || `build/Release/*.node and prebuilds/${process.platform}-${process.arch}/*.node in ${packageRoot}`}. ` +
-        `Build it with: npx clip-native build (needs CMake, make and a C++20 compiler). ${(cause as Error).message}`,
-      { cause, ...(file && existsSync(file) ? { file } : {}) },
-    )
+    throw addonError(packageRoot, file, cause as Error)
   }
+  if (typeof native.interface !== 'number')
+    throw new ClipError('ERR_CLIP_BACKEND', `${file} is a Node addon, but not clip-native's`, { file })
   if (native.interface !== INTERFACE || native.version !== version)
     throw new ClipError(
       'ERR_CLIP_BACKEND',

@@ -1,6 +1,6 @@
 /** How the addon is found, and what is said where none fits: in copies of the package, so that nothing here is touched. */
 
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -31,16 +31,17 @@ interface Outcome {
   version?: string
 }
 
-/** What binding() gives or throws there. */
-function open(folder: string, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  const script = `
+const opening = (folder: string) => `
     const { binding } = await import(${JSON.stringify(join(folder, 'dist/lib/binding.js'))})
     try { console.log(JSON.stringify({ version: binding().version })) }
     catch (e) { console.log(JSON.stringify({ ...e, message: e.message })) }`
+
+/** What binding() gives or throws there. */
+function open(folder: string, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ['--input-type=module', '-e', script],
+      ['--input-type=module', '-e', opening(folder)],
       { env: { ...process.env, CLIP_NATIVE_ADDON: '', ...env } },
       (error, stdout) => (error ? reject(error) : resolve(JSON.parse(stdout))),
     )
@@ -107,4 +108,113 @@ test('lib and addon of different builds refuse each other, and both files are na
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+test('what the loader says of a file that is there is told, with what to do', async t => {
+  const folder = copy()
+  const place = join(folder, 'prebuilds', `${process.platform}-${process.arch}`)
+  const file = join(place, 'clip-native.node')
+  mkdirSync(place, { recursive: true })
+  const library = (name: string, source: string) => {
+    writeFileSync(join(folder, `${name}.c`), source)
+    execFileSync('cc', ['-shared', '-fPIC', '-o', file, join(folder, `${name}.c`)])
+  }
+  const says = async (...expected: (string | RegExp)[]) => {
+    const outcome = await open(folder)
+    t.is(outcome.code, 'ERR_CLIP_BACKEND')
+    t.is(outcome.file, file)
+    t.true(
+      outcome.message!.includes(`The native addon ${file} is there, but can't be loaded`),
+      outcome.message,
+    )
+    for (const one of expected) t.regex(outcome.message!, new RegExp(one))
+    t.notRegex(outcome.message!, /No native addon/)
+  }
+  try {
+    if (process.platform === 'linux') {
+      writeFileSync(file, 'no addon')
+      await says(/invalid ELF header|file too short/, 'It is damaged, or of another processor or system')
+      library(
+        'symbol',
+        'void missing_in_every_node(void); void *keep(void) { return missing_in_every_node; }',
+      )
+      await says('undefined symbol', 'built for another program or version')
+      library('none', 'int nothing;')
+      await says('self-register', 'built for another program or version')
+      // As under `ulimit -v`: more address space than there is.
+      library('huge', 'char huge[1ul << 47];')
+      await says('failed to map segment', /may not take the memory or address space.*ulimit -v/)
+      cpSync(addon, file)
+      const bytes = readFileSync(file)
+      writeFileSync(file, bytes.subarray(0, 30))
+      await says('file too short', 'It is damaged')
+      // Another processor: e_machine of the ELF header.
+      bytes.writeUInt16LE(process.arch === 'x64' ? 183 : 62, 18)
+      writeFileSync(file, bytes)
+      await says('of another processor or system')
+    } else {
+      writeFileSync(file, 'no addon')
+      await says()
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('an addon of another package is told from ours', async t => {
+  const folder = copy()
+  try {
+    const other = join(folder, 'other.js')
+    writeFileSync(other, 'module.exports = {}')
+    const { code, message } = await open(folder, { CLIP_NATIVE_ADDON: other })
+    t.is(code, 'ERR_CLIP_BACKEND')
+    t.is(message, `${other} is a Node addon, but not clip-native's`)
+    const missing = join(folder, 'missing.node')
+    t.regex(
+      (await open(folder, { CLIP_NATIVE_ADDON: missing })).message!,
+      /^No native addon for .*: CLIP_NATIVE_ADDON names .*missing\.node, which does not exist\. Build it with: /,
+    )
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('prebuilt addons for another C library are named', async t => {
+  if (process.platform !== 'linux')
+    return t.pass('prebuilt addons have a C library in their name on Linux only')
+  const folder = copy()
+  const place = join(folder, 'prebuilds', `linux-${process.arch}`)
+  mkdirSync(place, { recursive: true })
+  try {
+    cpSync(addon, join(place, 'clip-native.glibc.node'))
+    const { code, message } = await open(folder, { LIBC: 'musl' })
+    t.is(code, 'ERR_CLIP_BACKEND')
+    t.true(
+      message!.includes('There is clip-native.glibc.node, but for another C library than this system'),
+      message,
+    )
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+const doctor = (env: NodeJS.ProcessEnv) =>
+  new Promise<{ code: number; stdout: string }>(resolve => {
+    execFile(
+      process.execPath,
+      [join(packageRoot, 'dist/lib/cli/main.js'), 'doctor', '--json'],
+      { env: { ...process.env, ...env } },
+      (error, stdout) => resolve({ code: error ? Number(error.code) : 0, stdout }),
+    )
+  })
+
+test('doctor diagnoses a missing addon and an environment that makes no sense', async t => {
+  const missing = await doctor({ CLIP_NATIVE_ADDON: '/nowhere/clip.node' })
+  t.is(missing.code, 1)
+  const { ok, error, version: own } = JSON.parse(missing.stdout)
+  t.deepEqual([ok, error.code, own], [false, 'ERR_CLIP_BACKEND', version])
+  t.regex(error.message, /CLIP_NATIVE_ADDON names \/nowhere\/clip\.node, which does not exist/)
+  const environment = await doctor({ CLIP_NATIVE_BACKEND: 'nonsense' })
+  t.is(environment.code, 1)
+  t.is(JSON.parse(environment.stdout).error.field, 'CLIP_NATIVE_BACKEND')
 })

@@ -2,11 +2,11 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { binding, version } from '../binding.js'
+import { binding, type NativeBinding, version } from '../binding.js'
 import { ClipError } from '../errors.js'
 import { type DeviceInfo, devices, type Embeddings, load } from '../index.js'
 import { embeddedModel } from '../source.js'
-import { bold, errorLine, green, print, table } from './output.js'
+import { bold, errorJson, errorLine, green, print, printable, table } from './output.js'
 
 /** Largest difference of a value of a normalised float32 embedding from PyTorch's. */
 const tolerance = 1e-5
@@ -82,9 +82,37 @@ function deviceLines(all: DeviceInfo[]): string {
   return lines.join('\n')
 }
 
-/** Exit code: 1 when a backend that should run does not, or differs by more than 1e-5. */
+const machine = {
+  version,
+  node: process.versions.node,
+  platform: `${process.platform}-${process.arch}`,
+}
+
+/** What is known where something that all else needs is missing: the addon, or an environment that makes sense. */
+async function diagnose(error: unknown, json?: boolean): Promise<number> {
+  const { code, message } = error as Error & { code?: unknown }
+  if (typeof code !== 'string' || !code.startsWith('ERR_CLIP_')) throw error
+  if (json) await print(JSON.stringify({ ...machine, error: errorJson(error), ok: false }))
+  else
+    await print(
+      `${table([
+        ['clip-native', version],
+        ['Node', `${machine.node}, ${machine.platform}`],
+      ])}\n\n${bold('FAILED')}  ${printable(message)}`,
+    )
+  return 1
+}
+
+/** Exit code: 1 when the addon or a backend that should run does not, or differs by more than 1e-5. */
 export async function doctor(options: { json?: boolean }): Promise<number> {
-  const native = binding()
+  let native: NativeBinding
+  let active: string
+  try {
+    native = binding()
+    active = native.active()
+  } catch (error) {
+    return diagnose(error, options.json)
+  }
   const all = devices()
   const golden = JSON.parse(await readFile(join(embeddedModel, 'golden.json'), 'utf8')) as Golden
   const borrowed = native
@@ -97,10 +125,8 @@ export async function doctor(options: { json?: boolean }): Promise<number> {
       if (backend.available) checks.push(await check(backend.name, device.name, golden))
   const ok = checks.length > 0 && checks.every(c => c.ok)
   const facts = {
-    version,
-    node: process.versions.node,
-    platform: `${process.platform}-${process.arch}`,
-    active: native.active(),
+    ...machine,
+    active,
     threads: native.defaultThreads(),
   }
   if (options.json) {
