@@ -16,4 +16,7 @@ struct Error {
   int index = -1;  // which element of the caller's array, -1 = not about one
 };
 
+// Thrown out of work that nobody wants any more: its caller went away, or its environment ends.
+struct Cancelled {};
+
 }  // namespace clip

@@ -79,6 +79,7 @@ void Queue::close() {
   std::unique_ptr<Model> model;
   std::unique_lock lock(mutex_);
   disposed_ = true;
+  closing_ = true;
   dropped.swap(waiting_);
   for (const JobPtr& job : running_) job->cancelled = true;
   passEnded_.wait(lock, [this] { return !inPass_; });
@@ -136,7 +137,10 @@ void Queue::drain() {
     for (const auto& f : freed) f();
     return;
   }
-  runPass({running_.begin(), running_.end()});
+  {
+    const Stoppable scope(&closing_);
+    runPass({running_.begin(), running_.end()});
+  }
   {
     std::lock_guard lock(mutex_);
     running_.clear();

@@ -95,6 +95,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
   Drain task_;
   std::shared_ptr<Queue> self_;  // while scheduled
   bool scheduled_ = false, inPass_ = false, disposed_ = false;
+  std::atomic<bool> closing_{false};
   Counters counters_;
 };
 

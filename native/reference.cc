@@ -60,6 +60,7 @@ void attention(Context& context, const Attention& a) {
     const double scale = 1 / std::sqrt(double(a.dim));
     std::vector<double> p(keys.size()), sums(a.dim);
     for (int h = 0; h < a.heads; h++) {
+      endIfStopped();
       const size_t column = size_t(h) * a.dim;
       double top = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = 0; j < keys.size(); j++) {

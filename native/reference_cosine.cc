@@ -89,6 +89,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
     std::vector<double> score(c.classCount);
     double top = -kInfinity, sum = 0;
     for (int j = 0; j < c.classCount; j++) {
+      endIfStopped();
       const double v = query.cosineWith(j);
       top = std::max(top, score[j] = c.score == Score::cosine ? v : c.scale * v);
     }
@@ -104,6 +105,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
     Query query(c.queries + size_t(r) * c.dim, c.dim, c.classes);
     std::vector<double> score;
     for (int block = 0; block < blocksOf(c.classCount); block++) {
+      endIfStopped();
       const int first = block * kTopKBlock, end = std::min(c.classCount, first + kTopKBlock);
       TopKSum& sum = c.sums[size_t(block) * c.rows + r] = {-kInfinity, 0};
       score.clear();

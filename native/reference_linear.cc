@@ -132,6 +132,7 @@ void linear(Context& context, const Linear& l) {
   const Packed w{l.w, l.in, l.out, l.float16Weights ? Dtype::float16 : l.x.dtype};
   eachRow(context.threads, l.rows, [&](int r) {
     for (int o = 0; o < l.out; o++) {
+      endIfStopped();
       double sum = product(w, o, l.x, r);
       if (l.bias) sum += l.bias[o];
       sum = nonlinear(l.nonlinearity, sum);
@@ -165,7 +166,10 @@ void conv(Context& context, const Conv& c) {
       q = quantise(window.data(), inputs, bytes.data());
       row = {.data = bytes.data(), .dtype = Dtype::int8, .rowScale = &q.scale, .rowZero = &q.zero};
     }
-    for (int o = 0; o < c.out; o++) put(c.y, r, o, relu(product(w, o, row, 0) + c.bias[o]));
+    for (int o = 0; o < c.out; o++) {
+      endIfStopped();
+      put(c.y, r, o, relu(product(w, o, row, 0) + c.bias[o]));
+    }
   });
 }
 

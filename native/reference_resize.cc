@@ -8,7 +8,8 @@ namespace {
 // dst(x, y) = clip8(1/2 + sum over j of k[x][j] * src(first[x] + j, y))
 void horizontal(const ResizePass& p) {
   uint8_t* dst = p.dst;
-  for (int y = p.y0; y < p.y1; y++)
+  for (int y = p.y0; y < p.y1; y++) {
+    endIfStopped();
     for (int x = p.x0; x < p.x1; x++)
       for (int c = 0; c < p.channels; c++) {
         const Coefficients::Taps t = p.at[x - p.x0];
@@ -18,12 +19,14 @@ void horizontal(const ResizePass& p) {
         for (int j = 0; j < t.count; j++) sum += src[size_t(j) * p.channels] * k[j];
         *dst++ = clip8(sum);
       }
+  }
 }
 
 // dst(x, y) = clip8(1/2 + sum over j of k[y][j] * src(x, first[y] + j))
 void vertical(const ResizePass& p) {
   uint8_t* dst = p.dst;
-  for (int y = p.y0; y < p.y1; y++)
+  for (int y = p.y0; y < p.y1; y++) {
+    endIfStopped();
     for (int x = p.x0; x < p.x1; x++)
       for (int c = 0; c < p.channels; c++) {
         const Coefficients::Taps t = p.at[y - p.y0];
@@ -33,6 +36,7 @@ void vertical(const ResizePass& p) {
         for (int j = 0; j < t.count; j++) sum += src[size_t(j) * p.width * p.channels] * k[j];
         *dst++ = clip8(sum);
       }
+  }
 }
 
 }  // namespace

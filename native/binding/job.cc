@@ -42,6 +42,7 @@ std::vector<Mailbox::Letter>& Mailbox::collect() {
 void Mailbox::close() {
   std::lock_guard lock(mutex_);
   open_ = false;
+  ended_ = true;
   letters_.clear();
 }
 
@@ -118,6 +119,7 @@ struct PoolTask : Task {
     if (!task->mailbox->enter()) return;
     std::exception_ptr failure;
     try {
+      const Stoppable scope(&task->mailbox->ended());
       task->body();
     } catch (...) {
       failure = std::current_exception();

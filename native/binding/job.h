@@ -6,6 +6,7 @@
 // posts "ticket 17 is done" there; the entry itself (promise, references to buffers) is looked up and settled
 // on the JavaScript thread, woken by the one thread-safe function of its environment. When the environment
 // ends, the mailbox is closed, so a late post is dropped without touching anything that is gone.
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -37,10 +38,12 @@ class Mailbox {
   // nothing.
   bool enter();
   void leave();
+  // Set when the environment ends: what runs between enter and leave is to stop.
+  const std::atomic<bool>& ended() const { return ended_; }
 
   // Good until the next call.
   std::vector<Letter>& collect();
-  // Ends all posting; returns when nobody is between enter and leave.
+  // Ends all posting and stops what runs; awaitIdle returns when nobody is between enter and leave.
   void close();
   void awaitIdle();
 
@@ -51,6 +54,7 @@ class Mailbox {
   napi_threadsafe_function wake_;
   int inside_ = 0;
   bool open_ = true;
+  std::atomic<bool> ended_{false};
 };
 
 // What one environment (the main thread or one worker) owns. Used on its JavaScript thread only.

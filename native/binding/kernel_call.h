@@ -1,5 +1,7 @@
 #pragma once
 // What every kernel of NativeKernels does with its arguments before and after the op itself.
+#include <algorithm>
+
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "cpu/context.h"
@@ -112,14 +114,19 @@ class PackedWeight : public Held {
  public:
   PackedWeight(const Backend& b, const float* weight, int in, int out, Dtype dtype)
       : Held(b, b.packedSize(dtype, in, out)) {
-    b.pack({.dst = data(),
-            .rows = weight,
-            .rowStride = rowsOf(in),
-            .in = in,
-            .out = out,
-            .firstRow = 0,
-            .rowCount = out,
-            .dtype = dtype});
+    // In pieces of some milliseconds, so that it can be stopped.
+    const int piece = b.packRows * std::max(1, (1 << 22) / in / b.packRows);
+    for (int first = 0; first < out; first += piece) {
+      endIfStopped();
+      b.pack({.dst = data(),
+              .rows = weight + rowsOf(first) * rowsOf(in),
+              .rowStride = rowsOf(in),
+              .in = in,
+              .out = out,
+              .firstRow = first,
+              .rowCount = std::min(piece, out - first),
+              .dtype = dtype});
+    }
   }
 };
 

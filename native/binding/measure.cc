@@ -113,6 +113,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     }
     std::vector<std::unique_ptr<Held>> packed;
     for (int i = 0; i < copies; ++i) {
+      endIfStopped();
       packed.push_back(std::make_unique<Held>(backend, backend.packedSize(stored, in, out)));
       backend.pack({.dst = packed.back()->data(),
                     .rows = weight.data(),
@@ -124,6 +125,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                     .dtype = stored});
     }
     for (size_t i = 0; i < times.length; ++i) {
+      endIfStopped();
       const auto from = std::chrono::steady_clock::now();
       backend.linear(*context, {.x = {x.data(), stride, dtype, scale.data(), zero.data()},
                                 .w = packed[i % copies]->data(),

@@ -273,6 +273,9 @@ void attentionAlone(const AttentionHead& h, const AttentionPlan::Query& query, c
   attentionTile<T>(h, &alone, 1, query.seen);
 }
 
+// Over more keys than this a head takes long enough to be stopped half-way.
+constexpr int kLongSequence = 4096;
+
 // Queries [first, last) of a group.
 template <class T>
 void attentionGroup(const AttentionHead& h, const AttentionPlan::Group& g, int first, int last) {
@@ -286,11 +289,15 @@ void attentionGroup(const AttentionHead& h, const AttentionPlan::Group& g, int f
   }
   packKeys<T>(h.a, keys, count, h.column, h.scratch + h.at.keys);
   if (!packValues<T>(h.a, keys, count, h.column, h.scratch + h.at.values) && !alike) {
-    for (int i = first; i < last; i++) attentionAlone<T>(h, query[i], keys);
+    for (int i = first; i < last; i++) {
+      endIfStopped();
+      attentionAlone<T>(h, query[i], keys);
+    }
     return;
   }
   const int tiles = (last - first + kTileRows - 1) / kTileRows;
   for (int t = 0, i = first; t < tiles; t++) {
+    if (count > kLongSequence) endIfStopped();
     const int rows = (last - i) / (tiles - t);
     attentionTile<T>(h, query + i, rows, count);
     i += rows;
@@ -309,9 +316,10 @@ void attentionOf(Context& context, const Attention& a) {
     parts = least(int((2 * context.threads + heads - 1) / heads),
                   1 + a.queries / plan.groupCount / (2 * kTileRows));
   const int64_t units = heads * parts;
-  const int chunks = int(units < 8 * context.threads ? units : 8 * context.threads);
+  const double work = 2.0 * double(plan.pairCount) * a.heads * a.dim;
+  const int chunks = chunksOf(units, 8 * context.threads, work);
   const AttentionScratch at(plan.longest, a.dim);
-  share(context, chunks, 2.0 * double(plan.pairCount) * a.heads * a.dim, [&](int chunk, int worker) {
+  share(context, chunks, work, [&](int chunk, int worker) {
     float* scratch = static_cast<float*>(context.memory(worker, at.total * sizeof(float)));
     for (int64_t u = units * chunk / chunks; u < units * (chunk + 1) / chunks; u++) {
       const AttentionPlan::Group& g = plan.groups[u / parts / a.heads];

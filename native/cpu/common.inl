@@ -49,6 +49,8 @@ inline CLIP_INLINE void storeNumbers(const Activations& a, int r, size_t c, F v,
 
 // Less work than this many multiply-adds (about 10 microseconds) is not worth waking anybody for.
 constexpr double kWorthSharing = 3e5;
+// A chunk of more work than this (some hundredths of a second) is cut, so that work can be stopped.
+constexpr double kChunkWork = 1e9;
 
 // body(chunk, worker) for every chunk, on as many threads as `work` multiply-adds deserve.
 template <class Body>
@@ -58,10 +60,17 @@ inline void share(const Context& context, int chunks, double work, const Body& b
       [](const void* b, int chunk, int worker) { (*static_cast<const Body*>(b))(chunk, worker); }, &body);
 }
 
+// Cuts `units` of work into `wanted` chunks, or into more where each would take long.
+inline int chunksOf(int64_t units, int64_t wanted, double work) {
+  const double long_ = work / kChunkWork;
+  if (long_ > double(wanted)) wanted = long_ < 1 << 20 ? int64_t(long_) + 1 : 1 << 20;
+  return int(units < wanted ? units : wanted);
+}
+
 // body(r, worker) for every row, in a few runs of consecutive rows per thread.
 template <class Body>
 inline void shareRowsByWorker(const Context& context, int rows, double workPerRow, const Body& body) {
-  const int chunks = context.threads == 1 ? 1 : least(rows, 4 * context.threads);
+  const int chunks = chunksOf(rows, context.threads == 1 ? 1 : 4 * context.threads, workPerRow * rows);
   share(context, chunks, workPerRow * rows, [&](int chunk, int worker) {
     for (int r = int(int64_t(rows) * chunk / chunks); r < int(int64_t(rows) * (chunk + 1) / chunks); r++)
       body(r, worker);

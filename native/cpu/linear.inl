@@ -312,6 +312,7 @@ void linearOf(Context& context, const Linear& l) {
     const int b0 = int(int64_t(rowBlocks) * q / rowChunks),
               b1 = int(int64_t(rowBlocks) * (q + 1) / rowChunks);
     for (int b = b0; b < b1; b++) {
+      endIfStopped();
       const int r0 = int(int64_t(l.rows) * b / rowBlocks), r1 = int(int64_t(l.rows) * (b + 1) / rowBlocks);
       linearBlock<T>(l, r0, r1 - r0, p0, p1, widened);
     }

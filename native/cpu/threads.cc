@@ -8,6 +8,7 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "cpu/context.h"
 #include "error.h"
@@ -26,6 +27,8 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kSpin = std::chrono::microseconds(50);
 constexpr int kRegions = 64;  // parallelFor calls at one time; one more runs on its caller alone
 constexpr uint64_t kMaxChunks = (1u << 24) - 1;  // 24 bits of Region::state
+
+thread_local const std::atomic<bool>* stopFlag = nullptr;
 
 inline void relax() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -60,12 +63,20 @@ struct alignas(64) Region {
   int threads = 0, chunks = 0, base = 0;
   void (*body)(const void*, int, int) = nullptr;
   const void* op = nullptr;
+  const std::atomic<bool>* stop = nullptr;
   std::exception_ptr error;
 
   static uint32_t generation(uint64_t s) { return uint32_t(s >> 32); }
   static uint32_t welcome(uint64_t s) { return uint32_t(s >> 24) & 0xff; }
   static uint32_t left(uint64_t s) { return uint32_t(s) & kMaxChunks; }
 };
+
+void alone(int chunks, int base, void (*body)(const void*, int, int), const void* op) {
+  for (int c = 0; c < chunks; c++) {
+    endIfStopped();
+    body(op, base + c, 0);
+  }
+}
 
 class Pool {
  public:
@@ -96,11 +107,11 @@ class Pool {
       slot = claim();
     }
     if (slot < 0) {
-      for (int c = 0; c < chunks; c++) body(op, base + c, 0);
+      alone(chunks, base, body, op);
       return;
     }
     Region& r = regions_[slot];
-    r.threads = threads, r.chunks = chunks, r.base = base, r.body = body, r.op = op;
+    r.threads = threads, r.chunks = chunks, r.base = base, r.body = body, r.op = op, r.stop = stopFlag;
     r.done.store(0, std::memory_order_relaxed);
     const uint64_t generation = Region::generation(r.state.load(std::memory_order_relaxed)) + 1ull;
     r.state.store(generation << 32 | uint64_t(threads - 1) << 24 | uint64_t(chunks));
@@ -147,6 +158,8 @@ class Pool {
 
   void run(Region& r, int chunk, int worker) {
     if (!r.failed.load(std::memory_order_relaxed)) try {
+        const Stoppable scope(r.stop);
+        endIfStopped();
         r.body(r.op, r.base + chunk, worker);
       } catch (...) {
         std::lock_guard lock(mutex_);
@@ -253,12 +266,19 @@ class Pool {
 
 }  // namespace
 
+Stoppable::Stoppable(const std::atomic<bool>* flag) : before_(std::exchange(stopFlag, flag)) {}
+Stoppable::~Stoppable() { stopFlag = before_; }
+
+void endIfStopped() {
+  if (stopFlag && stopFlag->load(std::memory_order_relaxed)) throw Cancelled{};
+}
+
 void submit(Task& task) { Pool::get().submit(task); }
 
 void parallelFor(int threads, int chunks, void (*body)(const void* op, int chunk, int worker),
                  const void* op) {
   if (threads <= 1) {
-    for (int c = 0; c < chunks; c++) body(op, c, 0);
+    alone(chunks, 0, body, op);
     return;
   }
   for (int base = 0; base < chunks; base += int(kMaxChunks))

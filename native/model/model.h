@@ -72,6 +72,4 @@ class Model {
   explicit Model(std::unique_ptr<Impl>);
 };
 
-struct Cancelled {};  // thrown out of load when its cancel flag is up
-
 }  // namespace clip

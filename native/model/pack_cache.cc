@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "error.h"
 #include "model/model.h"
 #include "model/parallel.h"
 #include "model/system_file.h"
