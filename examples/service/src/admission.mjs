@@ -1,12 +1,13 @@
 /** Saying no early: what is refused costs nothing, so that those who were let in are served. */
 
-import { ServiceError } from './errors.mjs'
+import { answerRaw, ServiceError } from './errors.mjs'
+import { untilAborted } from './until-aborted.mjs'
 
 export class Admission {
   /** After SIGTERM. */
   draining = false
   #config
-  #working = 0
+  #jobs = new Set()
   #bytes = 0
   /** Of a request's work, smoothed: who is refused is told to come back after about as long. */
   #milliseconds = 0
@@ -16,7 +17,7 @@ export class Admission {
   }
 
   get working() {
-    return this.#working
+    return this.#jobs.size
   }
 
   get bytes() {
@@ -28,26 +29,44 @@ export class Admission {
     return new ServiceError('ERR_CLIP_BUSY', why, { 'retry-after': String(seconds) })
   }
 
-  /** The hook of every route that has a body, before any of it is read. */
+  /**
+   * The hook of every route that has a body, before any of it is read. What a client announces costs nothing: only
+   * bytes that have arrived count (`request.grow`). A body that does not begin within `startMs` is given up.
+   */
   onRequest = async (request, reply) => {
-    const { maxBodyBytes, maxBodiesBytes, maxQueue } = this.#config
+    const { maxBodyBytes, maxBodiesBytes, maxQueue, startMs } = this.#config
     if (this.draining) throw new ServiceError('SHUTTING_DOWN', 'the service is shutting down')
-    const length = Number(request.headers['content-length'] ?? maxBodyBytes)
+    const length = Number(request.headers['content-length'] ?? 0)
     if (length > maxBodyBytes)
       throw new ServiceError('TOO_LARGE', `a body may have ${maxBodyBytes} bytes, not ${length}`, {
         connection: 'close',
       })
     // The model counts for itself (ERR_CLIP_BUSY); this spares the reading of a body that it would refuse.
-    if (this.#working > maxQueue) throw this.busy(`${this.#working} requests are waiting`)
-    if (this.#bytes + length > maxBodiesBytes) throw this.busy('too many bodies are on their way')
-    this.#bytes += length
+    if (this.working > maxQueue) throw this.busy(`${this.working} requests are waiting`)
+
+    let held = 0
+    let begun = false
+    request.grow = bytes => {
+      begun = true
+      if (this.#bytes + bytes > maxBodiesBytes) throw this.busy('too many bodies are being received')
+      this.#bytes += bytes
+      held += bytes
+    }
+    const { socket } = request.raw
+    const before = socket.bytesRead
+    const slow = setTimeout(() => {
+      if (begun || request.raw.complete || socket.bytesRead > before || reply.sent) return
+      answerRaw({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, socket)
+    }, startMs)
     reply.raw.once('close', () => {
-      this.#bytes -= length
+      clearTimeout(slow)
+      this.#bytes -= held
     })
   }
 
   /**
-   * Runs `work(signal)` once the body is there. The signal is aborted when it takes too long or the client goes away.
+   * Runs `work(signal)` once the body is there. The signal is aborted when it takes too long or the client goes away,
+   * and the request is answered then, even if the work does not end.
    */
   async run(reply, work) {
     const control = new AbortController()
@@ -60,16 +79,25 @@ export class Admission {
     if (reply.raw.destroyed) gone()
     reply.raw.once('close', gone)
     const began = performance.now()
-    this.#working++
+    const job = { began }
+    this.#jobs.add(job)
+    const done = work(control.signal).finally(() => this.#jobs.delete(job))
+    done.catch(() => {}) // whoever waits is told; nobody may be waiting any more
     try {
-      return await work(control.signal)
+      return await untilAborted(done, control.signal)
     } catch (error) {
       throw error.code === 'ERR_CLIP_BUSY' ? this.busy(error.message) : error
     } finally {
-      this.#working--
       clearTimeout(timer)
       reply.raw.off('close', gone)
       this.#milliseconds += (performance.now() - began - this.#milliseconds) / 8
     }
+  }
+
+  /** Requests whose work goes on although it should have ended long ago: the process had better be replaced. */
+  get stuck() {
+    const { workMs } = this.#config
+    const now = performance.now()
+    return [...this.#jobs].filter(({ began }) => now - began > 2 * workMs).length
   }
 }

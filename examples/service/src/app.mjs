@@ -6,6 +6,7 @@ import fastifyStatic from '@fastify/static'
 import swagger from '@fastify/swagger'
 import Fastify, { LogController } from 'fastify'
 import { Admission } from './admission.mjs'
+import { addBodyParsers } from './bodies.mjs'
 import { answerOf, answerRaw, ServiceError } from './errors.mjs'
 import { metrics } from './metrics.mjs'
 import { workRoutes } from './routes.mjs'
@@ -19,8 +20,16 @@ const contentSecurityPolicy = [
   ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
 ].join('; ')
 
+/** Whether a Host header names this service: see the setting `hosts`. */
+function hostCheck({ host, hosts }) {
+  const names = hosts === '' ? ['localhost', '127.0.0.1', '[::1]', host] : hosts.split(',')
+  if (names.includes('*')) return () => true
+  const known = new Set(names.map(name => name.trim().toLowerCase()))
+  return header => known.has((header ?? '').toLowerCase().replace(/:\d*$/, ''))
+}
+
 export async function createApp({ clip, pictures, config }) {
-  const { receiveMs, maxBodyBytes, maxJsonBytes } = config
+  const { receiveMs, maxBodyBytes } = config
   const app = Fastify({
     logger: config.logLevel === 'silent' ? false : { level: config.logLevel },
     // /metrics counts requests; the log tells of failures.
@@ -37,15 +46,8 @@ export async function createApp({ clip, pictures, config }) {
 
   // Requests are checked by inputs.mjs, where the three forms of a body have become one.
   app.setValidatorCompiler(() => () => true)
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    'application/json',
-    { parseAs: 'string', bodyLimit: maxJsonBytes },
-    app.getDefaultJsonParser('error', 'error'),
-  )
-  const raw = (_, body, done) => done(null, body)
-  app.addContentTypeParser(/^image\//, { parseAs: 'buffer' }, raw)
-  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, raw)
+  app.decorateRequest('grow', null)
+  addBodyParsers(app, config)
   await app.register(multipart, {
     limits: {
       fileSize: maxBodyBytes,
@@ -90,7 +92,11 @@ export async function createApp({ clip, pictures, config }) {
         : new ServiceError('NOT_FOUND', `there is no ${url.slice(0, 100)}`)
     return sendError(error, reply)
   })
-  app.addHook('onRequest', async (_, reply) => {
+  const known = hostCheck(config)
+  app.addHook('onRequest', async (request, reply) => {
+    // A load balancer asks for /healthz by whatever address it has.
+    if (request.routeOptions.url !== '/healthz' && !known(request.headers.host))
+      throw new ServiceError('WRONG_HOST', 'this service does not answer to that name')
     reply.headers({
       'content-security-policy': contentSecurityPolicy,
       'x-content-type-options': 'nosniff',
@@ -101,11 +107,13 @@ export async function createApp({ clip, pictures, config }) {
   const { classifiers } = workRoutes(app, { clip, pictures, config, admission })
   count = metrics(app, { admission, cache: classifiers.cache, pictures }).failed
   app.get('/healthz', {
-    schema: { summary: '200 while it takes requests, 503 when it is about to end' },
-    handler: async (_, reply) =>
-      admission.draining
-        ? reply.code(503).send({ status: 'shutting down' })
-        : { status: 'ok', working: admission.working },
+    schema: { summary: '200 while it takes requests, 503 when it is about to end or its work does not end' },
+    handler: async (_, reply) => {
+      const { draining, working, stuck } = admission
+      if (draining) return reply.code(503).send({ status: 'shutting down' })
+      if (stuck > 0) return reply.code(503).send({ status: 'stuck', working, stuck })
+      return { status: 'ok', working }
+    },
   })
   app.get('/openapi.json', { schema: { hide: true }, handler: async () => app.swagger() })
 

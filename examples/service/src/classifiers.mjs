@@ -5,6 +5,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { templates } from 'clip-native'
 import { ServiceError } from './errors.mjs'
+import { untilAborted } from './until-aborted.mjs'
 
 /** What a request can name instead of writing its templates. */
 export const templateSets = {
@@ -17,16 +18,6 @@ export const templateSets = {
   photo: templates.simple,
   imagenet7: templates.imagenet7,
   imagenet80: templates.imagenet80,
-}
-
-/** The promise, or a rejection as soon as the signal aborts. */
-function untilAborted(promise, signal) {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) return onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }
 
 /**
@@ -120,12 +111,22 @@ export class Classifiers {
   async of({ classifier, labels, templates: own, templateSet }, signal) {
     if (classifier !== undefined) return this.#saved(classifier, signal)
     const texts = own ?? templateSets[templateSet ?? 'none']
-    const { maxPrompts } = this.#config
+    const { maxPrompts, maxPromptLength } = this.#config
     if (labels.length * texts.length > maxPrompts)
       throw new ServiceError(
         'BAD_REQUEST',
         `${labels.length} labels x ${texts.length} templates are more than ${maxPrompts} texts`,
       )
+    // A template may name its label many times.
+    const longest = Math.max(...labels.map(label => label.length))
+    for (const text of texts) {
+      const length = text.length + (text.split('{}').length - 1) * (longest - 2)
+      if (length > maxPromptLength)
+        throw new ServiceError(
+          'BAD_REQUEST',
+          `a template and the longest label make a text of ${length} characters, more than ${maxPromptLength}`,
+        )
+    }
     const key = createHash('sha256')
       .update(JSON.stringify([labels, texts]))
       .digest('base64')

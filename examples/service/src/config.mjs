@@ -12,6 +12,11 @@ const MiB = 2 ** 20
 export const defaults = {
   host: '127.0.0.1',
   port: 8080,
+  /**
+   * Names under which clients reach the service, separated by commas; '*' for any. Empty: localhost and `host`. A
+   * request for another name is refused, so that no web page can make its own name point here.
+   */
+  hosts: '',
   logLevel: 'info',
 
   /** As `load` takes it; empty: the embedded model, which knows icons and emoji, not photographs. */
@@ -28,7 +33,7 @@ export const defaults = {
   maxBodyBytes: 10 * MiB,
   /** JSON is parsed in one go on the JavaScript thread: what is larger comes raw or as multipart. */
   maxJsonBytes: MiB / 8,
-  /** Of all bodies that are being received or worked on. */
+  /** Memory of all bodies that are being received or worked on. */
   maxBodiesBytes: 128 * MiB,
   maxConnections: 1024,
   /** Of a picture, by its header: larger ones are never decoded. */
@@ -38,10 +43,14 @@ export const defaults = {
   maxPrompts: 4000,
   /** Characters of a label, a template or a text. */
   maxTextLength: 300,
+  /** Characters of a text after the label has been put into its template. */
+  maxPromptLength: 1000,
   maxTexts: 32,
   /** Calls that wait for the model; one more is 503. */
   maxQueue: 64,
 
+  /** For the first byte of a body, after the headers. */
+  startMs: 3_000,
   /** For a request to arrive, body included. */
   receiveMs: 10_000,
   /** From then to its answer. */

@@ -7,6 +7,7 @@ const kinds = {
   UNKNOWN_CLASSIFIER: [404, 'GET /model lists the saved classifiers.'],
   METHOD_NOT_ALLOWED: [405, 'Use a method of the header Allow.'],
   TOO_SLOW: [408, 'Send the request faster, or a smaller one.'],
+  WRONG_HOST: [421, 'Ask under a name that the setting HOSTS of this service lists.'],
   TOO_LARGE: [413, 'Send less. Pictures over the JSON limit: as the raw body or as multipart/form-data.'],
   UNSUPPORTED_MEDIA_TYPE: [
     415,

@@ -1,6 +1,7 @@
 /** A request's picture and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
 
 import { Ajv2020 } from 'ajv/dist/2020.js'
+import { collect } from './bodies.mjs'
 import { ServiceError } from './errors.mjs'
 
 const ajv = new Ajv2020({ strict: false })
@@ -51,7 +52,7 @@ function decodeBase64(text) {
   return bytes
 }
 
-async function readForm(request, maxFieldBytes) {
+async function readForm(request, { maxBodyBytes, maxJsonBytes: maxFieldBytes }) {
   const fields = {}
   let length = 0
   let image
@@ -62,7 +63,7 @@ async function readForm(request, maxFieldBytes) {
           part.file.resume()
           throw wrong(`the file must be called \`image\`, not \`${part.fieldname}\``)
         }
-        image = await part.toBuffer()
+        image = await collect(part.file, maxBodyBytes, request.grow)
       } else {
         if (typeof part.value !== 'string') throw wrong(`the field \`${part.fieldname}\` must be text`)
         length += part.value.length
@@ -79,22 +80,17 @@ async function readForm(request, maxFieldBytes) {
   return { image, fields }
 }
 
-/** SVG is a program for a renderer, not a picture of a known size: not from strangers. */
-function isMarkup(bytes) {
-  return /^[\s\uFEFF]*</.test(bytes.toString('utf8', 0, 256))
-}
-
 /**
  * A reader for one endpoint: `{ image, options }` of a request. `image` is bytes or undefined, `options` fits the schema.
  * Throws ServiceError BAD_REQUEST, TOO_LARGE or UNSUPPORTED_MEDIA_TYPE.
  */
-export function inputReader(schema, { maxJsonBytes }) {
+export function inputReader(schema, config) {
   const validate = ajv.compile(schema)
   return async request => {
     let image
     let own
     if (request.isMultipart()) {
-      const form = await readForm(request, maxJsonBytes)
+      const form = await readForm(request, config)
       image = form.image
       own = typed(schema, form.fields)
     } else if (Buffer.isBuffer(request.body)) {
@@ -110,8 +106,6 @@ export function inputReader(schema, { maxJsonBytes }) {
     const options = { ...typed(schema, request.query), ...own }
     if (!validate(options)) throw wrong(sentence(validate.errors.at(-1)))
     if (image?.length === 0) throw wrong('the picture is empty: 0 bytes')
-    if (image && isMarkup(image))
-      throw new ServiceError('ERR_CLIP_IMAGE', 'SVG and other markup is not accepted as a picture')
     return { image, options }
   }
 }

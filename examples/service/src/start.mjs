@@ -27,6 +27,8 @@ async function stop() {
   app.admission.draining = true // /healthz says 503 from now on
   await wait(config.drainMs)
   const late = setTimeout(() => app.server.closeAllConnections(), config.shutdownMs)
+  // Whatever hangs: the process ends.
+  setTimeout(() => process.exit(1), config.shutdownMs + 5_000).unref()
   await app.close() // no new connections; those that run are answered
   clearTimeout(late)
   await pictures.close()

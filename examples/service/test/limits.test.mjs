@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import {
   examplePicture,
   formOf,
@@ -50,6 +51,10 @@ const badOptions = [
   [{ labels: Array(21).fill('dog') }, /`labels` must NOT have more than 20 items/],
   [{ labels, templateSet: 'imagenet80' }, /6 labels x 80 templates are more than 100 texts/],
   [{ labels, templates: ['an icon'] }, /`templates.0` must have \{\}/],
+  [
+    { labels: ['x'.repeat(299)], templates: ['{}'.repeat(149)] },
+    /a text of 44551 characters, more than 1000/,
+  ],
   [{ labels, templateSet: 'mine' }, /`templateSet` must be one of none, icon/],
   [{ labels, templateSet: 'icon', templates: ['{}'] }, /exclude one another/],
   [{ labels, classifier: 'pets' }, /`labels` or `classifier`/],
@@ -76,7 +81,18 @@ test('classify: pictures', async () => {
   const of = (body, type) => sendRaw(service, path, body, type)
   refused(await of(Buffer.from('no picture at all')), 422, 'ERR_CLIP_IMAGE')
   refused(await of(dog.subarray(0, dog.length >> 1)), 422, 'ERR_CLIP_IMAGE')
-  refused(await of(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')), 422, 'ERR_CLIP_IMAGE', /SVG/)
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+  const wrapped = [
+    svg,
+    `${' '.repeat(300)}${svg}`,
+    `\ufeff\n${svg}`,
+    `<!-- ${'x'.repeat(2000)} -->\n${svg}`,
+    `<?xml version="1.0"?>\n<!DOCTYPE svg>\n${svg}`,
+    Buffer.from(`\ufeff${svg}`, 'utf16le'),
+    gzipSync(svg),
+    gzipSync(gzipSync(svg)),
+  ]
+  for (const body of wrapped) refused(await of(Buffer.from(body)), 422, 'ERR_CLIP_IMAGE')
   const large = Buffer.from(dog)
   large.writeUInt32BE(30_000, 16)
   large.writeUInt32BE(30_000, 20)
@@ -151,6 +167,28 @@ test('embed and search: what they need', async () => {
   refused(await sendJson(service, '/search', {}), 400, 'BAD_REQUEST', /`text`, a picture or both/)
   refused(await sendJson(service, '/search', { text: 'a', weight: 2 }), 400, 'BAD_REQUEST', /weight/)
   refused(await sendJson(service, '/search', { text: 'a', topK: 101 }), 400, 'BAD_REQUEST', /topK/)
+})
+
+test('names: requests for another host are refused, but for the health check', async () => {
+  const ask = (path, host) => send(service, { method: 'GET', path, headers: { host } })
+  for (const host of [
+    'evil.example',
+    'localhost.evil.example:80',
+    '127.0.0.1.evil.example',
+    '10.0.0.1',
+    '',
+  ]) {
+    refused(await ask('/model', host), 421, 'WRONG_HOST')
+    assert.equal((await ask('/healthz', host)).status, 200)
+  }
+  for (const host of ['localhost', `LocalHost:${service.port}`, '127.0.0.1', '[::1]:8080'])
+    assert.equal((await ask('/model', host)).status, 200, host)
+  const own = await startService({ HOSTS: 'clip.example, other.example' })
+  const status = async host => (await send(own, { method: 'GET', path: '/model', headers: { host } })).status
+  assert.equal(await status('clip.example:443'), 200)
+  assert.equal(await status('other.example'), 200)
+  assert.equal(await status('localhost'), 421)
+  await own.stop()
 })
 
 test('routes: none, another method, files that are nobody’s business', async () => {

@@ -1,9 +1,12 @@
 /** More than it can do at once, clients that go away, time that runs out, and the end. */
 
 import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { Admission } from '../src/admission.mjs'
+import { collect } from '../src/bodies.mjs'
 import { examplePicture, labels, send, sendJson, sendRaw, startService } from './service.mjs'
 
 const path = `/classify?templateSet=icon&labels=${labels.join(',')}`
@@ -43,25 +46,61 @@ test('overload: 503 with Retry-After for what is too much, right answers for the
   assert.equal(await service.stop(), 0)
 })
 
-test('bodies that would not fit into memory together are refused before they are read', async () => {
+/** Announces a body of `length` bytes, sends the first `sent` of them, and then nothing. */
+function hanging(service, length, sent) {
+  const headers = { 'content-type': 'image/png', 'content-length': length }
+  const request = httpRequest({ port: service.port, method: 'POST', path: '/embed', headers })
+  const answer = new Promise(resolve => {
+    request.on('response', response => resolve(response.resume().statusCode))
+    request.on('error', () => resolve(undefined))
+  })
+  if (sent > 0) request.write(Buffer.alloc(sent))
+  else request.flushHeaders()
+  return { request, answer }
+}
+
+test('bodies that would not fit into memory together are refused while they are received', async () => {
   const service = await startService({ MAX_BODY_BYTES: 100_000, MAX_BODIES_BYTES: 250_000 })
   const dog = await examplePicture('dog.png')
-  // Two that promise much and send nothing.
-  const headers = { 'content-type': 'image/png', 'content-length': 100_000 }
-  const hanging = [0, 1].map(() => {
-    const request = httpRequest({ port: service.port, method: 'POST', path: '/embed', headers })
-    request.on('error', () => {})
-    request.flushHeaders()
-    return request
-  })
+  // Two that have sent all but a little.
+  const two = [0, 1].map(() => hanging(service, 100_000, 99_000))
   await until(async () => (await service.figure('clip_body_bytes')) === 200_000, 'both are counted')
   const { status, json } = await sendRaw(service, path, Buffer.alloc(60_000))
   assert.equal(status, 503)
   assert.equal(json.code, 'ERR_CLIP_BUSY')
   assert.equal((await sendRaw(service, path, dog)).status, 200)
-  for (const request of hanging) request.destroy()
+  for (const { request } of two) request.destroy()
   await until(async () => (await service.figure('clip_body_bytes')) === 0, 'they are counted no more')
   assert.equal(await service.stop(), 0)
+})
+
+test('bodies that are announced and do not come cost nothing, and are given up', async () => {
+  const service = await startService({ START_MS: 700 })
+  const dog = await examplePicture('dog.png')
+  const many = Array.from({ length: 40 }, () => hanging(service, 10 * 2 ** 20, 0))
+  for (let i = 0; i < 20; i++) assert.equal((await sendRaw(service, path, dog)).status, 200)
+  assert.equal(await service.figure('clip_body_bytes'), 0)
+  const answers = await Promise.all(many.map(({ answer }) => answer))
+  assert.deepEqual(new Set(answers), new Set([408]))
+  assert.equal(await service.stop(), 0)
+})
+
+test('a body in pieces of one byte takes what its bytes take', async () => {
+  const bytes = 400_000
+  let allocated = 0
+  const body = await collect(
+    (async function* () {
+      for (let i = 0; i < bytes; i++) yield Buffer.from([i & 255])
+    })(),
+    bytes,
+    more => {
+      allocated += more
+    },
+  )
+  assert.equal(body.length, bytes)
+  assert.ok(body.every((byte, i) => byte === (i & 255)))
+  assert.ok(allocated <= 2 * bytes, `${allocated}`)
+  assert.ok(body.buffer.byteLength <= 2 * bytes)
 })
 
 test('a client that goes away is computed for no more', async () => {
@@ -89,6 +128,17 @@ test('what takes too long is 504, and its work is given up', async () => {
   await until(async () => (await service.figure('clip_working')) === 0, 'it stops')
   assert.equal(await service.figure('clip_cached_classifiers'), 0)
   assert.equal(await service.stop(), 0)
+})
+
+test('work that does not end: its request is answered, and healthz says so', async () => {
+  const admission = new Admission({ workMs: 30, maxQueue: 4 })
+  const reply = { raw: Object.assign(new EventEmitter(), { destroyed: false }) }
+  await assert.rejects(
+    admission.run(reply, () => new Promise(() => {})),
+    { code: 'TIMED_OUT' },
+  )
+  assert.equal(admission.working, 1)
+  await until(() => admission.stuck === 1, 'it is stuck')
 })
 
 test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async () => {

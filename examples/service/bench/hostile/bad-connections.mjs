@@ -38,7 +38,7 @@ function parsed(text) {
 }
 
 const head = (path, length, type = 'image/png') =>
-  `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: ${type}\r\n${length}\r\n\r\n`
+  `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: ${type}\r\n${length}\r\n\r\n`
 
 export const badConnections = {
   'huge body announced': [
@@ -77,7 +77,7 @@ export const badConnections = {
     1,
     async ({ service }) => {
       const act = socket => {
-        socket.write('POST /embed HTTP/1.1\r\nhost: x\r\n')
+        socket.write('POST /embed HTTP/1.1\r\nhost: localhost\r\n')
         return setInterval(() => socket.write('a: b\r\n'), 200)
       }
       return [parsed(await bare(service, act)), refusedOrCut(refusal([408, 'TOO_SLOW']))]
@@ -128,7 +128,7 @@ export const badConnections = {
         'GARBAGE\r\n\r\n',
         '\u0016\u0003\u0001\u0002',
         'GET / HTTP/9.9\r\n\r\n',
-        'POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n',
+        'POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n',
       ][random(4)]
       return [parsed(await bare(service, socket => void socket.write(text))), bad400]
     },
@@ -151,7 +151,7 @@ export const badConnections = {
       parsed(
         await bare(
           service,
-          s => void s.write(`GET / HTTP/1.1\r\nhost: x\r\na: ${'x'.repeat(40_000)}\r\n\r\n`),
+          s => void s.write(`GET / HTTP/1.1\r\nhost: localhost\r\na: ${'x'.repeat(40_000)}\r\n\r\n`),
         ),
       ),
       refusal([431, 'HEADERS_TOO_LARGE']),
