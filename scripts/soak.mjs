@@ -1,19 +1,29 @@
 // npm run soak: hours of use in minutes. Worker threads call the public API at random (texts, pictures as pixels and as
-// files, classifiers, streams, similarities), abort some calls at random moments, dispose models with calls under way and
-// load them again; one thread is terminated now and then. Every call must settle, with its result (compared, bit for bit,
-// with what the model gave at first), its signal's reason or ERR_CLIP_DISPOSED; and the memory of the process must stay flat.
+// files, classifiers, streams, similarities, stores), abort some calls at random moments, dispose models with calls under
+// way and load them again; one thread is terminated now and then. Hostile input is mixed in: streams that stall, SVGs,
+// damaged pictures, texts that are made to be slow. Every call must settle, with its result (compared, bit for bit, with
+// what the model gave at first), its signal's reason, ERR_CLIP_DISPOSED or, for hostile input, the error that belongs to
+// it; and the memory of the process must stay flat.
 //
-//   node scripts/soak.mjs [--minutes 30] [--workers 4] [--seed 0] [--terminate 45]
+//   node scripts/soak.mjs [--minutes 30] [--workers 4] [--seed 0] [--terminate 45] [--threads N] [--p99 MS]
 //
 // --terminate: seconds between two terminations of a thread, on average; 1 found in two minutes what 45 found in nine.
+// --threads: of every model; otherwise one or two.
+// --p99: fails when the 99th percentile of the delays of a thread's event loop is above so many milliseconds. For a quiet
+// machine with more processors than threads: the delays are printed in any case.
 //
 // Flat: the median of the last third of the samples is at most 5 % above that of the third before it (the first third
 // warms caches and heaps). Exits with 1 when anything does not hold.
 import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
+import { gzipSync } from 'node:zlib'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const MOST_GROWTH = 1.05
@@ -29,11 +39,11 @@ function randomOf(seed) {
   }
 }
 
-async function work({ seed }) {
+async function work({ seed, threads, folder }) {
   const { ClipError, load } = await import(join(root, 'dist/lib/index.js'))
   const random = randomOf(seed)
   const below = n => Math.floor(random() * n)
-  const counts = { calls: 0, results: 0, aborted: 0, disposed: 0, loads: 0 }
+  const counts = { calls: 0, results: 0, refused: 0, aborted: 0, disposed: 0, loads: 0, p99: 0 }
   const texts = Array.from(
     { length: 64 },
     (_, i) => `an icon of ${['a dog', 'two cats', 'rockets', 'tea'][i % 4]} ${i}`,
@@ -48,10 +58,15 @@ async function work({ seed }) {
   const labels = ['dog', 'cat', 'rocket', 'pizza', 'guitar']
   const open = async () => {
     counts.loads++
-    const clip = await load(undefined, { threads: 1 + below(2), maxQueue: 64 })
-    return { clip, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
+    const clip = await load(undefined, {
+      threads: threads ?? 1 + below(2),
+      maxQueue: 64,
+      decodeTimeout: 400,
+    })
+    const store = await clip.openStore(join(folder, `${threadId}.store`), { create: true })
+    return { clip, store, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
   }
-  let { clip, icons } = await open()
+  let { clip, icons, store } = await open()
   /** What each text and picture gave at first, by name. */
   const expected = new Map()
   function same(name, data) {
@@ -59,6 +74,38 @@ async function work({ seed }) {
     const known = expected.get(name)
     if (!known) expected.set(name, values)
     else if (!known.equals(values)) throw new Error(`${name} gave other bits than at first`)
+  }
+  const dog = await readFile(files[0])
+  const svg =
+    '<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000"><filter id="f"><feMorphology radius="500"/></filter><rect width="2000" height="2000" filter="url(#f)"/></svg>'
+  const vectors = [svg, `${' '.repeat(300)}${svg}`, `<!-- -->\n${svg}`].map(text => Buffer.from(text))
+  vectors.push(gzipSync(vectors[0]))
+  const slow = [
+    `\u0295\u03a3${'\u0301'.repeat(3000)}`,
+    '&amp;'.repeat(400) + 'amp;'.repeat(400),
+    '\uff41'.repeat(20_000),
+    '\u00c3\u00a9'.repeat(5_000),
+    'a\u0300\u0316'.repeat(5_000),
+    '\ud800'.repeat(5_000),
+  ]
+  let added = 0
+  /** Half a picture, and then nothing, for ever. */
+  const stalled = () =>
+    new Readable({
+      read() {
+        this.push(dog.subarray(0, dog.length >> 1))
+        this._read = () => {}
+      },
+    })
+  const whole = () => Readable.from([dog.subarray(0, 1000), dog.subarray(1000)])
+  const refused = async (promise, code) => {
+    try {
+      await promise
+    } catch (error) {
+      if (error?.code !== code) throw error
+      return 'refused'
+    }
+    throw new Error(`this was to be refused with ${code}`)
   }
   const some = (list, most) => Array.from({ length: 1 + below(most) }, () => list[below(list.length)])
 
@@ -94,6 +141,25 @@ async function work({ seed }) {
       const { data } = await clip.preprocess(picture, { signal })
       same(`planes ${pixels.indexOf(picture)}`, data)
     },
+    async signal => {
+      const got = await clip.encodeImage(whole(), { signal })
+      same(files[0], got.row(0))
+    },
+    signal => refused(clip.encodeImage(stalled(), { signal }), 'ERR_CLIP_IMAGE'),
+    signal => refused(clip.encodeImage(vectors[below(vectors.length)], { signal }), 'ERR_CLIP_IMAGE'),
+    signal => refused(clip.encodeImage(dog.subarray(0, 9000), { signal }), 'ERR_CLIP_IMAGE'),
+    async signal => {
+      const i = below(slow.length)
+      const got = await clip.encodeText(slow[i], { truncate: true, signal })
+      same(`slow text ${i}`, got.row(0))
+    },
+    async signal => {
+      const items = Array.from({ length: 1 + below(5) }, () => ({
+        id: String(added++ % 5000),
+        image: random() < 0.1 ? stalled() : pixels[below(pixels.length)],
+      }))
+      await store.add(items, { errors: 'collect', signal })
+    },
   ]
   async function call() {
     counts.calls++
@@ -101,8 +167,8 @@ async function work({ seed }) {
     const controller = new AbortController()
     const timer = random() < 0.25 ? setTimeout(() => controller.abort(reason), random() * 15) : undefined
     try {
-      await calls[below(calls.length)](controller.signal)
-      counts.results++
+      if ((await calls[below(calls.length)](controller.signal)) === 'refused') counts.refused++
+      else counts.results++
     } catch (error) {
       if (error === reason) counts.aborted++
       else if (error instanceof ClipError && error.code === 'ERR_CLIP_DISPOSED') counts.disposed++
@@ -111,6 +177,8 @@ async function work({ seed }) {
       clearTimeout(timer)
     }
   }
+  const delays = monitorEventLoopDelay({ resolution: 1 })
+  delays.enable()
   let running = true
   parentPort.on('message', () => {
     running = false
@@ -120,14 +188,19 @@ async function work({ seed }) {
     const under = Array.from({ length: 1 + below(6) }, call)
     if (random() < 0.04) {
       const old = clip
+      const closed = store.close()
       const gone = old.dispose()
       await Promise.all(under)
+      await closed
       await gone
-      ;({ clip, icons } = await open())
+      ;({ clip, icons, store } = await open())
     } else await Promise.all(under)
     if (++turns % 20 === 0) parentPort.postMessage(counts)
   }
+  await store.close()
   await clip.dispose()
+  // A timer of a millisecond fires after one: what is above it is delay.
+  counts.p99 = delays.percentile(99) / 1e6 - 1
   parentPort.postMessage({ ...counts, finished: true })
   parentPort.close()
 }
@@ -141,12 +214,16 @@ async function main() {
       workers: { type: 'string', default: '4' },
       seed: { type: 'string', default: '0' },
       terminate: { type: 'string', default: '45' },
+      threads: { type: 'string' },
+      p99: { type: 'string' },
     },
   })
   if (!existsSync(join(root, 'dist/lib/index.js'))) throw new Error('Run npm run build first.')
   const milliseconds = Number(values.minutes) * 60_000
   const random = randomOf(Number(values.seed))
-  const total = { calls: 0, results: 0, aborted: 0, disposed: 0, loads: 0, terminated: 0 }
+  const total = { calls: 0, results: 0, refused: 0, aborted: 0, disposed: 0, loads: 0, terminated: 0 }
+  const delays = []
+  const folder = await mkdtemp(join(tmpdir(), 'clip-soak-'))
   const failures = []
   let seed = Number(values.seed) * 1_000_003
 
@@ -154,7 +231,11 @@ async function main() {
     const state = { counts: {}, killed: false, finished: false }
     // A small heap: what V8 has not collected yet would hide what native code holds.
     const worker = new Worker(new URL(import.meta.url), {
-      workerData: { seed: seed++ },
+      workerData: {
+        seed: seed++,
+        folder,
+        threads: values.threads === undefined ? undefined : Number(values.threads),
+      },
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     })
     worker.on('message', counts => {
@@ -166,9 +247,10 @@ async function main() {
         for (const name in total) total[name] += state.counts[name] ?? 0
         if (!state.killed && !state.counts.finished) failures.push('a thread ended before it was told to')
         if (state.counts.finished) {
-          const { calls, results, aborted, disposed } = state.counts
-          if (calls !== results + aborted + disposed)
-            failures.push(`${calls} calls, but ${results} + ${aborted} + ${disposed} settled`)
+          const { calls, results, refused, aborted, disposed, p99 } = state.counts
+          delays.push(p99)
+          if (calls !== results + refused + aborted + disposed)
+            failures.push(`${calls} calls, but ${results} + ${refused} + ${aborted} + ${disposed} settled`)
         }
         resolve()
       }),
@@ -200,6 +282,7 @@ async function main() {
   }
   for (const { worker } of threads) worker.postMessage('end')
   await Promise.all(threads.map(t => t.state.ended))
+  await rm(folder, { recursive: true, force: true })
 
   const third = Math.floor(samples.length / 3)
   const [middle, last] = [samples.slice(third, 2 * third), samples.slice(2 * third)].map(median)
@@ -210,8 +293,13 @@ async function main() {
   console.log(
     `resident memory, median of the second third ${(middle / 1e6).toFixed(1)} MB, of the last ${(last / 1e6).toFixed(1)} MB: ${((growth - 1) * 100).toFixed(1)} %`,
   )
+  console.log(
+    `event loop, 99th percentile of delays in each thread: ${delays.map(d => d.toFixed(1)).join(', ')} ms`,
+  )
+  if (values.p99 !== undefined && !delays.every(delay => delay <= Number(values.p99)))
+    failures.push('an event loop was delayed')
   if (!(growth <= MOST_GROWTH)) failures.push('the memory grew')
-  if (!(total.results > 0 && total.aborted > 0 && total.disposed > 0))
+  if (!(total.results > 0 && total.refused > 0 && total.aborted > 0 && total.disposed > 0))
     failures.push('nothing was aborted or disposed: run it for longer')
   for (const failure of failures) console.log(`FAILED: ${failure}`)
   process.exit(failures.length > 0 ? 1 : 0)
