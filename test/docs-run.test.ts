@@ -68,8 +68,8 @@ function folderFor(name: string, code: string): string {
   const folder = join(scratch, name.replaceAll('/', '-'))
   mkdirSync(join(folder, 'node_modules'), { recursive: true })
   symlinkSync(packageRoot, join(folder, 'node_modules/clip-native'), 'dir')
-  mkdirSync(join(folder, 'bin'))
-  const command = join(folder, 'bin/clip-native')
+  mkdirSync(join(folder, 'node_modules/.bin'))
+  const command = join(folder, 'node_modules/.bin/clip-native')
   writeFileSync(
     command,
     `#!/bin/sh\nexec ${process.execPath} ${join(packageRoot, 'dist/lib/cli/main.js')} "$@"\n`,
@@ -111,7 +111,11 @@ const adapted = (code: string, folder: string): string =>
     .replaceAll('/opt/', `${folder}/`)
 
 function run(command: string, args: string[], folder: string): Promise<{ code: number; out: string }> {
-  const env = { ...process.env, PATH: `${join(folder, 'bin')}:${process.env.PATH}`, COLUMNS: '80' }
+  const env = {
+    ...process.env,
+    PATH: `${join(folder, 'node_modules/.bin')}:${process.env.PATH}`,
+    COLUMNS: '80',
+  }
   return new Promise(resolve => {
     execFile(command, args, { cwd: folder, env, timeout: patience * 240_000 }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code ?? -1) : 0, out: stdout + stderr })
