@@ -13,7 +13,7 @@ import {
 import { argumentError, ClipError } from './errors.js'
 import { flag, oneOf } from './options.js'
 import { Slices } from './slices.js'
-import type { TokenizeOptions, Tokenizer } from './tokenizer/tokenizer.js'
+import type { RefusedText, TokenizeOptions, Tokenizer } from './tokenizer/tokenizer.js'
 
 export type { TokenizeOptions } from './tokenizer/tokenizer.js'
 
@@ -95,17 +95,29 @@ export function tooLong(name: string, tokens: number, context: number, index?: n
   )
 }
 
+/** A text that the tokenizer refuses, whatever `truncate` says. */
+export function refusedText(name: string, why: RefusedText, index?: number): ClipError {
+  const { expected, actual } = why
+  return new ClipError('ERR_CLIP_TEXT_TOO_LONG', `Expected \`${name}\` to ${expected}, got ${actual}`, {
+    field: name,
+    expected,
+    actual,
+    ...(index === undefined ? {} : { index }),
+  })
+}
+
 /**
- * Tokenises one window of texts in slices. `name` is what messages call text i of the window; `fail` is told of those
- * that are too long, or throws.
+ * Tokenises one window of texts in slices. `name` is what messages call text i of the window and `index` which element
+ * of the caller's it is; `fail` is told of those that are too long, or throws.
  */
 export async function tokenWindow(
   loaded: Loaded,
   texts: readonly string[],
   name: (i: number) => string,
+  index: (i: number) => number | undefined,
   options: TokenizeOptions,
   signal: AbortSignal | undefined,
-  fail: (i: number, tokens: number) => void,
+  fail: (i: number, error: ClipError) => void,
 ): Promise<TokenWindow> {
   const tokenizer = needTextTower(loaded)
   const context = tokenizer.contextLength
@@ -121,8 +133,13 @@ export async function tokenWindow(
   let used = 0
   for (let i = 0; i < encoded.length; i++) {
     const one = encoded[i]!
-    if (one.truncated && !options.truncate) {
-      fail(i, one.tokens)
+    if (one.refused || (one.truncated && !options.truncate)) {
+      fail(
+        i,
+        one.refused
+          ? refusedText(name(i), one.refused, index(i))
+          : tooLong(name(i), one.tokens, context, index(i)),
+      )
       continue
     }
     const length = pooledAt(one.ids, pooling, tokenizer.endId) + 1
@@ -161,10 +178,8 @@ function windowAt(
   fail: (row: number, error: ClipError) => void,
 ): Promise<TokenWindow> {
   const name = (i: number) => textName(single, first + i)
-  const context = loaded.spec.text!.contextLength
-  return tokenWindow(loaded, part, name, options, signal, (i, tokens) =>
-    fail(first + i, tooLong(name(i), tokens, context, single ? undefined : first + i)),
-  )
+  const index = (i: number) => (single ? undefined : first + i)
+  return tokenWindow(loaded, part, name, index, options, signal, (i, error) => fail(first + i, error))
 }
 
 /** The part of encodeText behind admission and checks. */

@@ -26,6 +26,8 @@ export interface NativeMeasure {
    * taken since the last call.
    */
   profile(a: { on: boolean }): OpTimes[]
+  /** Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the machine is. */
+  threadTime(): number
   /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
   linear(a: {
     rows: number

@@ -10,7 +10,6 @@ import {
   type TokenWindow,
   textsPerWindow,
   tokenWindow,
-  tooLong,
 } from './encode-text.js'
 import { argumentError } from './errors.js'
 import { Slices } from './slices.js'
@@ -94,8 +93,9 @@ async function* windows(
       return `labels[${owner}] in ${classes[owner]!.field}[${template}]`
     }
     const texts = part.map(p => p.text)
-    const tokens = await tokenWindow(loaded, texts, name, tokenize, signal, (i, tokens) => {
-      throw tooLong(name(i), tokens, loaded.spec.text!.contextLength, part[i]!.owner)
+    const index = (i: number) => part[i]!.owner
+    const tokens = await tokenWindow(loaded, texts, name, index, tokenize, signal, (_, error) => {
+      throw error
     })
     return { ...tokens, owners: part.map(p => p.owner) }
   }

@@ -5,6 +5,7 @@ import {
   checkTexts,
   checkTokenize,
   needTextTower,
+  refusedText,
   type TokenizeOptions,
   textName,
   textsPerWindow,
@@ -50,6 +51,8 @@ export async function tokenize(
     })
     const encoded = await tokenizer.encodeAll(window, { ...checked, truncate: true }, signal)
     for (const [i, one] of encoded.entries()) {
+      if (one.refused)
+        throw refusedText(textName(single, first + i), one.refused, single ? undefined : first + i)
       if (one.truncated && !checked.truncate)
         throw tooLong(textName(single, first + i), one.tokens, context, single ? undefined : first + i)
       const at = (first + i) * context

@@ -3,44 +3,67 @@
 import type { Steps } from '../slices.js'
 import { fixText } from './ftfy.js'
 import { unescapeHtml } from './html.js'
+import { lower } from './lower.js'
+import { normalizeNfc } from './normalize.js'
+import { everyPiece, flat, mapPieces, piece } from './pieces.js'
 import { whitespace } from './words.js'
 
-/** Python's str.strip(): White_Space and the four separators U+001C to U+001F. */
-const edges =
-  '[\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
-const leading = new RegExp(`^${edges}+`, 'u')
-const isEdge = new RegExp(`^${edges}$`, 'u')
+/** Python's str.strip() takes White_Space and the four separators U+001C to U+001F. */
+const isEdge = (code: number): boolean =>
+  code <= 0x20
+    ? (code >= 0x09 && code <= 0x0d) || code >= 0x1c
+    : code >= 0x85 &&
+      (code === 0x85 ||
+        code === 0xa0 ||
+        code === 0x1680 ||
+        (code >= 0x2000 && code <= 0x200a) ||
+        code === 0x2028 ||
+        code === 0x2029 ||
+        code === 0x202f ||
+        code === 0x205f ||
+        code === 0x3000)
 
 /** Python's str.strip(). */
-export function strip(text: string): string {
-  const start = leading.exec(text)?.[0].length ?? 0
+function* strip(text: string): Steps<string> {
+  let start = 0
   let end = text.length
-  while (end > start && isEdge.test(text[end - 1]!)) end--
+  while (start < end && isEdge(text.charCodeAt(start))) if (++start % piece === 0) yield
+  while (end > start && isEdge(text.charCodeAt(end - 1))) if (--end % piece === 0) yield
   return text.slice(start, end)
+}
+
+/** Every run of White_Space becomes one space. */
+function* collapse(text: string): Steps<string> {
+  if (text.length <= piece) return text.replace(whitespace, ' ')
+  let out = ''
+  let blank = false
+  for (let from = 0; from < text.length; from += piece) {
+    const part = flat(text.slice(from, from + piece).replace(whitespace, ' '))
+    // A run that goes on from the piece before has its space already.
+    out += blank && part.startsWith(' ') ? part.slice(1) : part
+    blank = part.endsWith(' ')
+    yield
+  }
+  return out
 }
 
 /** Printable ASCII without &: nothing that repair, unescaping or normalisation could change. */
 const ordinary = /^[\x20-\x25\x27-\x7e]*$/
 
-const beforeOldLetter = /\u03a3(?=\p{Case_Ignorable}*\u0295)/gu
-const afterOldLetter = /(?<=\u0295\p{Case_Ignorable}*)\u03a3(?!\p{Case_Ignorable}*[\p{Cased}\u0295])/gu
-
-/** str.lower() of Python 3.11: U+0295 was still a cased letter in Unicode 14, which decides about final sigmas. */
-function lower(text: string): string {
-  if (text.includes('\u0295'))
-    text = text.replace(afterOldLetter, '\u03c2').replace(beforeOldLetter, '\u03c3')
-  return text.toLowerCase()
-}
-
 /** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
 export function* cleanOpenai(text: string): Steps<string> {
-  if (!ordinary.test(text)) text = unescapeHtml(unescapeHtml(yield* fixText(text)))
-  return lower(strip(strip(text).replace(whitespace, ' ')))
+  if (text.length <= piece && ordinary.test(text)) return text.trim().replace(whitespace, ' ').toLowerCase()
+  if (!(yield* everyPiece(text, ordinary)))
+    text = yield* unescapeHtml(yield* unescapeHtml(yield* fixText(text)))
+  return yield* lower(yield* strip(yield* collapse(yield* strip(text))))
 }
 
+const wellFormed = (part: string): string => Buffer.from(part, 'utf8').toString('utf8')
+/** Each character by itself: a final sigma is one like any other. */
+const lowerOne = (part: string): string => part.replaceAll('\u03a3', '\u03c3').toLowerCase()
+
 /** CLIPTokenizerFast's normaliser: NFC, White_Space runs to one space, lower case. */
-export function cleanHuggingface(text: string): string {
-  if (!ordinary.test(text)) text = Buffer.from(text, 'utf8').toString('utf8').normalize('NFC')
-  // Each character by itself: a final sigma is one like any other.
-  return text.replace(whitespace, ' ').replaceAll('\u03a3', '\u03c3').toLowerCase()
+export function* cleanHuggingface(text: string): Steps<string> {
+  if (!(yield* everyPiece(text, ordinary))) text = yield* normalizeNfc(yield* mapPieces(text, wellFormed))
+  return yield* mapPieces(yield* collapse(text), lowerOne)
 }

@@ -1,6 +1,7 @@
 /** HTML references: Python's html.unescape, which OpenAI's cleaning calls twice, and ftfy's stricter reading. */
 
 import type { Steps } from '../slices.js'
+import { Joined, piece, replacePieces } from './pieces.js'
 import {
   entities,
   invalidReferences,
@@ -49,18 +50,48 @@ export function* prepareEntities(): Steps<void> {
   for (const code of vanishing.split(' ')) vanished.add(Number.parseInt(code, 16))
 }
 
+/** Digits of a number that are read at once; a longer one is read in steps. */
+const digitsAtOnce = 64
 // {1,32} counts code points, hence the u flag.
-const reference = /&(#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)/gu
+const reference = /&(#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[^\t\n\f <&#;]{1,32};?)/uy
+/** Characters from where a match begins to the last that decides about it. */
+const reach = 72
 
-function replaceReference(whole: string, body: string): string {
-  if (body[0] === '#') {
-    const digits = body.endsWith(';') ? body.slice(1, -1) : body.slice(1)
-    const code = /^[xX]/.test(digits) ? Number.parseInt(digits.slice(1), 16) : Number.parseInt(digits, 10)
-    const replaced = invalid.get(code)
-    if (replaced !== undefined) return replaced
-    if (!(code <= 0x10ffff) || (code >= 0xd800 && code <= 0xdfff)) return '\ufffd'
-    return vanished.has(code) ? '' : String.fromCodePoint(code)
+/** What a numeric reference stands for. */
+function fromCode(code: number): string {
+  const replaced = invalid.get(code)
+  if (replaced !== undefined) return replaced
+  if (!(code <= 0x10ffff) || (code >= 0xd800 && code <= 0xdfff)) return '\ufffd'
+  return vanished.has(code) ? '' : String.fromCodePoint(code)
+}
+
+/** The number that begins at `from`, at most 110000 in hex, and where it ends. */
+function* longNumber(text: string, from: number, base: number): Steps<{ code: number; end: number }> {
+  let code = 0
+  let end = from
+  for (; end < text.length; end++) {
+    const digit = Number.parseInt(text[end]!, base)
+    if (Number.isNaN(digit)) break
+    code = Math.min(code * base + digit, 0x110000)
+    if (end % piece === 0) yield
   }
+  return { code, end }
+}
+
+/** The numeric reference `body` (from # on) at `at`: what it stands for, and where it ends. */
+function* readNumeric(text: string, at: number, body: string): Steps<{ value: string; end: number }> {
+  const hex = /^#[xX]/.test(body)
+  const base = hex ? 16 : 10
+  const from = hex ? 2 : 1
+  if (body.length < from + digitsAtOnce) {
+    const code = Number.parseInt(body.slice(from), base)
+    return { value: fromCode(code), end: at + 1 + body.length }
+  }
+  const { code, end } = yield* longNumber(text, at + 1 + from, base)
+  return { value: fromCode(code), end: text[end] === ';' ? end + 1 : end }
+}
+
+function replaceNamed(whole: string, body: string): string {
   const exact = named.get(body)
   if (exact !== undefined) return exact
   for (let length = body.length - 1; length > 1; length--) {
@@ -71,20 +102,53 @@ function replaceReference(whole: string, body: string): string {
 }
 
 /** Python's html.unescape(text). */
-export function unescapeHtml(text: string): string {
-  return text.includes('&') ? text.replace(reference, replaceReference) : text
+export function* unescapeHtml(text: string): Steps<string> {
+  let at = text.indexOf('&')
+  if (at < 0) return text
+  const out = new Joined()
+  let done = 0
+  let work = 0
+  for (; at >= 0; at = text.indexOf('&', Math.max(at + 1, done))) {
+    reference.lastIndex = 0
+    const match = reference.exec(text.slice(at, at + reach))
+    if (++work % 64 === 0) yield
+    if (!match) continue
+    const body = match[1]!
+    let value: string
+    let end = at + match[0].length
+    if (body[0] === '#') ({ value, end } = yield* readNumeric(text, at, body))
+    else value = replaceNamed(match[0], body)
+    out.add(text.slice(done, at))
+    out.add(value)
+    done = end
+  }
+  return out.end(text.slice(done))
 }
 
 const strictReference = /&(#?[0-9A-Za-z]{1,24});/g
+/** Length of the longest of these. */
+export const strictLength = 27
+
+/** What a strict reference stands for, without & and semicolon; undefined where it is none. */
+export function strictValue(body: string): string | undefined {
+  const value = ftfyNamed.get(body)
+  if (value !== undefined) return value
+  if (body[0] !== '#') return undefined
+  // As html.unescape reads it: the digits that are digits, and the rest with its semicolon stays, so nothing is done.
+  const digits = /^#(?:[0-9]+|[xX][0-9a-fA-F]+)$/.exec(body)
+  if (!digits) return undefined
+  const hex = body[1] === 'x' || body[1] === 'X'
+  const unescaped = fromCode(Number.parseInt(body.slice(hex ? 2 : 1), hex ? 16 : 10))
+  return unescaped === ';' ? undefined : unescaped
+}
 
 /** ftfy's unescape_html: only references that end in a semicolon, upper-case names as well. */
-export function unescapeStrict(text: string): string {
+export function* unescapeStrict(text: string): Steps<string> {
   if (!text.includes('&')) return text
-  return text.replace(strictReference, (whole: string, body: string) => {
-    const value = ftfyNamed.get(body)
-    if (value !== undefined) return value
-    if (body[0] !== '#') return whole
-    const unescaped = unescapeHtml(whole)
-    return unescaped.includes(';') ? whole : unescaped
-  })
+  return yield* replacePieces(
+    text,
+    strictReference,
+    strictLength,
+    (whole, body) => strictValue(body) ?? whole,
+  )
 }

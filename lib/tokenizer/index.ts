@@ -7,9 +7,16 @@ import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
 import { prepareEntities } from './html.js'
 import { merge } from './merge.js'
-import type { Encoded, TokenizeOptions, Tokenizer } from './tokenizer.js'
+import { afterPair, piece } from './pieces.js'
+import {
+  type Encoded,
+  mostCharacters,
+  RefusedText,
+  type TokenizeOptions,
+  type Tokenizer,
+} from './tokenizer.js'
 import { buildTables, openaiTables, type Tables, type Vocabulary } from './vocabulary.js'
-import { huggingfaceWords, openaiWords } from './words.js'
+import { huggingfaceWords, openaiWords, type Words } from './words.js'
 
 export { readVocabulary } from './read-vocabulary.js'
 export type { Vocabulary } from './vocabulary.js'
@@ -57,7 +64,16 @@ class BpeTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: TokenizeOptions = {}, index?: number): Encoded {
-    return atOnce(this.#encode(text, options, index))
+    try {
+      return atOnce(this.#encode(text, options, index))
+    } catch (error) {
+      if (!(error instanceof RefusedText)) throw error
+      throw new ClipError('ERR_CLIP_TEXT_TOO_LONG', error.message, {
+        expected: error.expected,
+        actual: error.actual,
+        ...(index === undefined ? {} : { index }),
+      })
+    }
   }
 
   async encodeAll(
@@ -71,15 +87,15 @@ class BpeTokenizer implements Tokenizer {
   decode(ids: ArrayLike<number>): string {
     const bytes: number[] = []
     for (let i = 0; i < ids.length; i++) {
-      const piece = this.#tables.pieces[ids[i]!]
-      if (piece === undefined)
+      const spelling = this.#tables.pieces[ids[i]!]
+      if (spelling === undefined)
         throw argumentError(
           `ids[${i}]`,
           `be an id of this vocabulary (0 to ${this.vocabSize - 1})`,
           ids[i],
           'range',
         )
-      for (const symbol of piece) {
+      for (const symbol of spelling) {
         const byte = symbolToByte.get(symbol)
         if (byte !== undefined) bytes.push(byte)
         else bytes.push(...Buffer.from(symbol, 'utf8'))
@@ -91,7 +107,12 @@ class BpeTokenizer implements Tokenizer {
   *#encodeAll(texts: readonly string[], options: TokenizeOptions): Steps<Encoded[]> {
     const all: Encoded[] = []
     for (let i = 0; i < texts.length; i++) {
-      all.push(yield* this.#encode(texts[i]!, options, i))
+      try {
+        all.push(yield* this.#encode(texts[i]!, options, i))
+      } catch (error) {
+        if (!(error instanceof RefusedText)) throw error
+        all.push({ ids: [], truncated: false, tokens: 0, refused: error })
+      }
       yield
     }
     return all
@@ -100,24 +121,12 @@ class BpeTokenizer implements Tokenizer {
   *#encode(text: string, options: TokenizeOptions, index: number | undefined): Steps<Encoded> {
     const kept: number[] = [this.startId]
     let tokens = 1
-    const add = (id: number): void => {
-      if (tokens++ < this.contextLength) kept.push(id)
+    const add = (ids: Int32Array): void => {
+      for (let i = 0; i < ids.length && kept.length < this.contextLength; i++) kept.push(ids[i]!)
+      tokens += ids.length
     }
-    const huggingface = options.cleaning === 'huggingface'
-    const parse = options.specialTokens === 'parse'
-    if (!huggingface) {
-      yield* this.#encodeWords(openaiWords(yield* cleanOpenai(text), parse), parse, add)
-    } else if (!parse) {
-      yield* this.#encodeWords(huggingfaceWords(cleanHuggingface(text), false), false, add)
-    } else {
-      // Hugging Face finds special tokens in the text as it came; what looks like one after lower-casing is words.
-      for (const part of text.split(/(<\|startoftext\|>|<\|endoftext\|>)/)) {
-        const id = this.#specialId(part)
-        if (id !== undefined) add(id)
-        else yield* this.#encodeWords(huggingfaceWords(cleanHuggingface(part), true), false, add)
-      }
-    }
-    add(this.endId)
+    yield* this.#encodeText(text, options, add)
+    add(Int32Array.of(this.endId))
     const truncated = tokens > this.contextLength
     if (truncated && !options.truncate)
       throw new ClipError(
@@ -133,27 +142,56 @@ class BpeTokenizer implements Tokenizer {
     return { ids: kept, truncated, tokens }
   }
 
+  *#encodeText(text: string, options: TokenizeOptions, add: (ids: Int32Array) => void): Steps<void> {
+    if (text.length > mostCharacters)
+      throw new RefusedText(`have at most ${mostCharacters} characters`, `${text.length}`)
+    const parse = options.specialTokens === 'parse'
+    if (options.cleaning !== 'huggingface') {
+      yield* this.#encodeWords(openaiWords(yield* cleanOpenai(text), parse), parse, add)
+      return
+    }
+    if (!parse) {
+      yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(text), false), false, add)
+      return
+    }
+    // Hugging Face finds special tokens in the text as it came; what looks like one after lower-casing is words.
+    const special = /<\|(?:startoftext|endoftext)\|>/y
+    let done = 0
+    for (let at = text.indexOf('<|'); at >= 0; at = text.indexOf('<|', at + 1)) {
+      special.lastIndex = at
+      const token = special.exec(text)?.[0]
+      if (token !== undefined) {
+        const part = yield* cleanHuggingface(text.slice(done, at))
+        yield* this.#encodeWords(huggingfaceWords(part, true), false, add)
+        add(Int32Array.of(this.#specialId(token)!))
+        done = at + token.length
+      }
+      yield
+    }
+    yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(text.slice(done)), true), false, add)
+  }
+
   #specialId(word: string): number | undefined {
     if (word === '<|startoftext|>') return this.startId
     if (word === '<|endoftext|>') return this.endId
     return undefined
   }
 
-  *#encodeWords(words: Iterable<string>, special: boolean, add: (id: number) => void): Steps<void> {
+  *#encodeWords(words: Words, special: boolean, add: (ids: Int32Array) => void): Steps<void> {
     let work = 0
     for (const word of words) {
-      if (++work % perStep === 0) yield
-      const id = special ? this.#specialId(word) : undefined
-      if (id !== undefined) {
-        add(id)
+      if (word === undefined) {
+        yield
         continue
       }
-      const ids = this.#cached(word) ?? (yield* this.#encodeWord(word))
-      for (let i = 0; i < ids.length; i++) add(ids[i]!)
+      if (++work % perStep === 0) yield
+      const id = special ? this.#specialId(word) : undefined
+      add(id === undefined ? (this.#cached(word) ?? (yield* this.#encodeWord(word))) : Int32Array.of(id))
     }
   }
 
   #cached(word: string): Int32Array | undefined {
+    if (word.length > cachedLength) return undefined
     const recent = this.#recent.get(word)
     if (recent) return recent
     const older = this.#older.get(word)
@@ -170,13 +208,29 @@ class BpeTokenizer implements Tokenizer {
   }
 
   *#encodeWord(word: string): Steps<Int32Array> {
-    const bytes = Buffer.from(word, 'utf8')
-    const symbols = new Int32Array(bytes.length)
-    for (let i = 0; i < bytes.length; i++) symbols[i] = this.#tables.byteIds[bytes[i]!]!
-    symbols[bytes.length - 1] = this.#tables.byteIds[256 + bytes[bytes.length - 1]!]!
+    const symbols = yield* this.#bytesOf(word)
     const count = yield* merge(symbols, this.#tables.pairs)
-    const ids = symbols.slice(0, count)
+    const ids = word.length > cachedLength ? symbols.subarray(0, count) : symbols.slice(0, count)
     if (word.length <= cachedLength) this.#keep(word, ids)
     return ids
+  }
+
+  /** A symbol for each byte of the word in UTF-8, the last of them at the word's end. */
+  *#bytesOf(word: string): Steps<Int32Array> {
+    const { byteIds } = this.#tables
+    const symbols = new Int32Array(3 * word.length)
+    let count = 0
+    let last = 0
+    for (let from = 0; from < word.length; ) {
+      const to = afterPair(word, from + piece)
+      for (const byte of Buffer.from(word.slice(from, to), 'utf8')) {
+        symbols[count++] = byteIds[byte]!
+        last = byte
+      }
+      from = to
+      if (from < word.length) yield
+    }
+    symbols[count - 1] = byteIds[256 + last]!
+    return symbols.subarray(0, count)
   }
 }

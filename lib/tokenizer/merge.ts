@@ -39,13 +39,19 @@ export function mergeShort(symbols: Int32Array | number[], count: number, pairs:
   return count
 }
 
-/** A binary heap of (rank, position), least first. */
+/** A binary heap of (rank, position), least first, of at most `most` entries. */
 class Heap {
-  readonly #rank: number[] = []
-  readonly #position: number[] = []
+  readonly #rank: Int32Array
+  readonly #position: Int32Array
+  #size = 0
+
+  constructor(most: number) {
+    this.#rank = new Int32Array(most)
+    this.#position = new Int32Array(most)
+  }
 
   get size(): number {
-    return this.#rank.length
+    return this.#size
   }
 
   get topRank(): number {
@@ -53,9 +59,9 @@ class Heap {
   }
 
   push(rank: number, position: number): void {
-    let child = this.#rank.length
-    this.#rank.push(rank)
-    this.#position.push(position)
+    let child = this.#size++
+    this.#rank[child] = rank
+    this.#position[child] = position
     while (child > 0) {
       const parent = (child - 1) >> 1
       if (!this.#less(child, parent)) break
@@ -67,10 +73,8 @@ class Heap {
   /** Position of the least entry, which leaves the heap. */
   pop(): number {
     const top = this.#position[0]!
-    const last = this.#rank.length - 1
+    const last = --this.#size
     this.#swap(0, last)
-    this.#rank.pop()
-    this.#position.pop()
     let parent = 0
     for (;;) {
       let least = parent
@@ -105,7 +109,8 @@ function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
   const count = symbols.length
   const next = new Int32Array(count)
   const previous = new Int32Array(count)
-  const heap = new Heap()
+  // A merge takes one entry out or more, and puts two in at most.
+  const heap = new Heap(2 * count)
   const offer = (left: number): void => {
     const right = next[left]!
     if (right >= count) return
@@ -115,16 +120,18 @@ function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
   for (let i = 0; i < count; i++) {
     next[i] = i + 1
     previous[i] = i - 1
+    if (i % 4096 === 4095) yield
   }
   for (let i = 0; i + 1 < count; i++) {
     offer(i)
     if (i % perStep === 0) yield
   }
   // Pairs that a pass makes wait for its end, as in the original, where one pass replaces every place of one pair.
-  const made: number[] = []
+  const made = new Int32Array(2 * count)
   let work = 0
   while (heap.size > 0) {
     const rank = heap.topRank
+    let pairsMade = 0
     while (heap.size > 0 && heap.topRank === rank) {
       if (++work % perStep === 0) yield
       const left = heap.pop()
@@ -136,14 +143,19 @@ function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
       symbols[right] = -1
       next[left] = next[right]!
       if (next[left]! < count) previous[next[left]!] = left
-      made.push(left)
-      if (previous[left]! >= 0) made.push(previous[left]!)
+      made[pairsMade++] = left
+      if (previous[left]! >= 0) made[pairsMade++] = previous[left]!
     }
-    for (const left of made) if (symbols[left]! >= 0) offer(left)
-    made.length = 0
+    for (let i = 0; i < pairsMade; i++) {
+      if (symbols[made[i]!]! >= 0) offer(made[i]!)
+      if (++work % perStep === 0) yield
+    }
   }
   let left = 0
-  for (let i = 0; i < count; i = next[i]!) symbols[left++] = symbols[i]!
+  for (let i = 0; i < count; i = next[i]!) {
+    symbols[left++] = symbols[i]!
+    if (left % 4096 === 0) yield
+  }
   return left
 }
 

@@ -3,14 +3,25 @@
  * Bytes are kept as strings of U+0000 to U+00FF, so that patterns over bytes are patterns over strings.
  */
 
+import type { Steps } from '../slices.js'
+import { everyPiece, Joined, mapPieces, piece, replacePieces, somePiece } from './pieces.js'
 import { badness, encodings, utf8Detector, windows1252 } from './text-tables.generated.js'
 
 const unlikely = new RegExp(badness, 'u')
-const looksLikeUtf8 = new RegExp(utf8Detector, 'gu')
-const firstUtf8 = new RegExp(utf8Detector, 'u')
+/** Characters of the longest pattern in it. */
+const unlikelyLength = 8
+/** The pattern is (not after these)(one character's bytes)+: here without the +. */
+const firstUtf8 = new RegExp(utf8Detector.slice(0, -1), 'gu')
+const moreUtf8 = new RegExp(utf8Detector.slice(utf8Detector.indexOf('(?:'), -1), 'uy')
+/** The bytes of one character. */
+const utf8Length = 4
 // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
 const ascii = /^[\x00-\x7f]*$/
 const c1 = /[\x80-\x9f]/g
+/** Those that are no character in windows-1252. */
+const undefined1252 = new RegExp(
+  `[${[...windows1252].map((char, i) => (char === '\ufffd' ? String.fromCharCode(0x80 + i) : '')).join('')}]`,
+)
 
 /** Bytes that would be UTF-8 if a space were the A0 it may have been; ftfy chose the lead bytes one by one. */
 const altered = new RegExp(
@@ -24,6 +35,15 @@ const altered = new RegExp(
 )
 /** An "a" with grave whose A0 was lost, unless one of the Portuguese words it could swallow follows. */
 const aGraveWord = /\xc3 (?! |quele|quela|quilo|s )/g
+/** Characters that these look at. */
+const alteredLength = 8
+
+function* restoreSpaces(bytes: string): Steps<string> {
+  if (bytes.length <= piece && bytes.search(altered) < 0) return bytes
+  const graves = yield* replacePieces(bytes, aGraveWord, alteredLength, () => '\xc3\xa0 ')
+  return yield* replacePieces(graves, altered, alteredLength, part => part.replaceAll(' ', '\xa0'))
+}
+
 /** UTF-8 and CESU-8 some of whose bytes were replaced: by 1A, which stands for U+FFFD, or by a question mark. */
 const lossy = new RegExp(
   '[\xc2-\xdf][\x1a]' +
@@ -38,6 +58,7 @@ const lossy = new RegExp(
     '|\x1a',
   'g',
 )
+const lossyLength = 6
 const replacementBytes = '\xef\xbf\xbd'
 
 interface Charmap {
@@ -57,9 +78,10 @@ const charmaps: Charmap[] = encodings.map(([name, upper]) => ({
 const sloppy1252 = encodings.find(([name]) => name === 'sloppy-windows-1252')![1]
 
 /** The bytes of a text in an encoding; undefined where it has characters that the encoding lacks. */
-function encode(text: string, { sloppy, bytes }: Charmap): string | undefined {
+function* encode(text: string, { sloppy, bytes }: Charmap): Steps<string | undefined> {
   const codes = Buffer.allocUnsafe(text.length)
   for (let i = 0; i < text.length; i++) {
+    if (i % piece === piece - 1) yield
     const code = text.charCodeAt(i)
     let byte: number | undefined = code
     if (code > 0x7f) byte = sloppy && code === 0xfffd ? 0x1a : bytes.get(code)
@@ -72,26 +94,47 @@ function encode(text: string, { sloppy, bytes }: Charmap): string | undefined {
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-function decodeUtf8(bytes: string): string | undefined {
-  try {
-    return strictUtf8.decode(Buffer.from(bytes, 'latin1'))
-  } catch {
-    return undefined
+/** undefined for what is no UTF-8. */
+function* decodeUtf8(bytes: string): Steps<string | undefined> {
+  let text = ''
+  for (let from = 0; from < bytes.length; ) {
+    let to = Math.min(from + piece, bytes.length)
+    // Not within a character. Where more than four bytes go on, it is no UTF-8 wherever it is cut.
+    for (let i = 0; i < 4 && to < bytes.length && (bytes.charCodeAt(to) & 0xc0) === 0x80; i++) to++
+    try {
+      text += strictUtf8.decode(Buffer.from(bytes.slice(from, to), 'latin1'))
+    } catch {
+      return undefined
+    }
+    if (bytes.length > piece) yield
+    from = to
   }
+  return text
 }
 
-const variant = /\xc0\x80|\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]/
+const variant = /\xc0\x80|\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]/y
+const variantStart = /[\xc0\xed]/
 
 /** UTF-8 in which U+0000 may be C0 80, and characters beyond FFFF may be two surrogates of three bytes each. */
-function decodeVariants(bytes: string): string | undefined {
+function* decodeVariants(bytes: string): Steps<string | undefined> {
   let text = ''
-  while (bytes.length > 0) {
+  let done = 0
+  let work = 0
+  for (let from = 0; from < bytes.length; ) {
+    if (++work % 64 === 0) yield
+    const start = bytes.slice(from, from + piece).search(variantStart)
+    if (start < 0) {
+      from += piece
+      continue
+    }
+    const at = from + start
+    variant.lastIndex = at
     const found = variant.exec(bytes)
-    const plain = decodeUtf8(found ? bytes.slice(0, found.index) : bytes)
+    from = at + 1
+    if (!found) continue
+    const plain = yield* decodeUtf8(bytes.slice(done, at))
     if (plain === undefined) return undefined
     text += plain
-    if (!found) return text
-    const at = found.index
     if (found[0].length === 2) text += '\0'
     else {
       const bits = (offset: number, mask: number): number => bytes.charCodeAt(at + offset) & mask
@@ -99,55 +142,102 @@ function decodeVariants(bytes: string): string | undefined {
         0x10000 + ((bits(1, 0x0f) << 16) | (bits(2, 0x3f) << 10) | (bits(4, 0x0f) << 6) | bits(5, 0x3f)),
       )
     }
-    bytes = bytes.slice(at + found[0].length)
+    done = from = at + found[0].length
   }
-  return text
+  const plain = yield* decodeUtf8(bytes.slice(done))
+  return plain === undefined ? undefined : text + plain
 }
 
-const isBad = (text: string): boolean => unlikely.test(text)
+/** ftfy's is_bad. */
+export function* isBad(text: string): Steps<boolean> {
+  if (text.length <= piece) return unlikely.test(text)
+  for (let from = 0; from < text.length; from += piece) {
+    const part = text.slice(from, from + piece + unlikelyLength)
+    // One of the patterns is for the start of a text; it sees that this is none.
+    if (unlikely.test(from === 0 ? part : `\n${part}`)) return true
+    yield
+  }
+  return false
+}
+
+const c1Char = (char: string): string => sloppy1252[char.charCodeAt(0) - 0x80]!
 
 /** Characters U+0080 to U+009F as the characters windows-1252 has there. */
-export function fixC1(text: string): string {
-  return text.replace(c1, char => sloppy1252[char.charCodeAt(0) - 0x80]!)
+export const fixC1 = (text: string): string => text.replace(c1, c1Char)
+
+function* decodePart(text: string, from: number, to: number): Steps<string> {
+  const part = text.slice(from, to)
+  return part.length < text.length && (yield* isBad(part)) ? yield* fixEncoding(part) : part
 }
 
-function decodeInconsistent(text: string): string {
-  return text.replace(looksLikeUtf8, part =>
-    part.length < text.length && isBad(part) ? fixEncoding(part) : part,
-  )
+/** Where the run of characters' bytes ends that goes on at `at`. */
+function* runEnd(text: string, at: number): Steps<number> {
+  let work = 0
+  for (;;) {
+    moreUtf8.lastIndex = at
+    const more = moreUtf8.exec(text)
+    if (!more) return at
+    at += more[0].length
+    if (++work % 128 === 0) yield
+  }
 }
 
-function oneStep(text: string): string {
-  if (ascii.test(text) || !isBad(text)) return text
+/** Each run of what looks like UTF-8 by itself. */
+function* decodeInconsistent(text: string): Steps<string> {
+  const out = new Joined()
+  let done = 0
+  let work = 0
+  for (let from = 0; from < text.length; ) {
+    if (++work % 64 === 0 || text.length > piece) yield
+    // One character more in front, for what must not stand there; none may be cut in two.
+    const start = Math.max(0, from - 2)
+    const window = text.slice(start, from + piece + utf8Length)
+    firstUtf8.lastIndex = from - start
+    const match = firstUtf8.exec(window)
+    if (!match || start + match.index >= from + piece) {
+      from += piece
+      continue
+    }
+    const at = start + match.index
+    const end = yield* runEnd(text, at + match[0].length)
+    out.add(text.slice(done, at))
+    out.add(yield* decodePart(text, at, end))
+    done = from = end
+  }
+  return out.end(text.slice(done))
+}
+
+function* oneStep(text: string): Steps<string> {
+  if ((yield* everyPiece(text, ascii)) || !(yield* isBad(text))) return text
   let latin1: string | undefined
   for (const charmap of charmaps) {
-    let bytes = encode(text, charmap)
+    let bytes = yield* encode(text, charmap)
     if (bytes === undefined) continue
     if (charmap.name === 'latin-1') latin1 = bytes
     // MacRoman has its en dash at D0: "– " would look like a lost A0.
-    if (charmap.name !== 'macroman' && bytes.search(altered) >= 0)
-      bytes = bytes.replace(aGraveWord, '\xc3\xa0 ').replace(altered, part => part.replaceAll(' ', '\xa0'))
-    if (charmap.sloppy) bytes = bytes.replace(lossy, replacementBytes)
-    const fixed = /[\xed\xc0]/.test(bytes) ? decodeVariants(bytes) : decodeUtf8(bytes)
+    if (charmap.name !== 'macroman') bytes = yield* restoreSpaces(bytes)
+    if (charmap.sloppy) bytes = yield* replacePieces(bytes, lossy, lossyLength, () => replacementBytes)
+    const fixed = yield* bytes.includes('\xed') || bytes.includes('\xc0')
+      ? decodeVariants(bytes)
+      : decodeUtf8(bytes)
     if (fixed !== undefined) return fixed
   }
-  if (firstUtf8.test(text)) {
-    const fixed = decodeInconsistent(text)
-    if (fixed !== text) return fixed
-  }
+  const decoded = yield* decodeInconsistent(text)
+  if (decoded !== text) return decoded
   if (latin1 !== undefined) {
-    const fixed = text.replace(c1, char => windows1252[char.charCodeAt(0) - 0x80]!)
     // Undefined bytes make the whole reading fail, as does a reading that changes nothing.
-    const valid = !text.match(c1)?.some(char => windows1252[char.charCodeAt(0) - 0x80] === '\ufffd')
-    if (valid && fixed !== text) return fixed
+    const fixed = yield* mapPieces(text, part =>
+      part.replace(c1, char => windows1252[char.charCodeAt(0) - 0x80]!),
+    )
+    if (fixed !== text && !(yield* somePiece(text, undefined1252))) return fixed
   }
-  return text.search(c1) >= 0 ? fixC1(text) : text
+  return yield* mapPieces(text, fixC1)
 }
 
 /** ftfy's fix_encoding: steps until nothing changes. */
-export function fixEncoding(text: string): string {
+export function* fixEncoding(text: string): Steps<string> {
   for (;;) {
-    const next = oneStep(text)
+    const next = yield* oneStep(text)
     if (next === text) return text
     text = next
   }

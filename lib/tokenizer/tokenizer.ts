@@ -16,6 +16,22 @@ export interface Encoded {
   truncated: boolean
   /** Length before truncation. */
   tokens: number
+  /** Why the text was not tokenised at all: a limit of this package, whatever `truncate` says. */
+  refused?: RefusedText
+}
+
+/** Characters (UTF-16 code units) that a text may have; those of prompts are counted after the label is put in. */
+export const mostCharacters = 1_000_000
+
+/** A text beyond a limit of this package. Who knows what the caller calls the text makes a ClipError of it. */
+export class RefusedText extends Error {
+  constructor(
+    /** What the text must do, for "Expected ... to". */
+    readonly expected: string,
+    readonly actual: string,
+  ) {
+    super(`Expected the text to ${expected}, got ${actual}`)
+  }
 }
 
 export interface Tokenizer {
@@ -25,10 +41,11 @@ export interface Tokenizer {
   readonly endId: number
   /** What `clip.tokenize` pads with: 0 for OpenAI, the pad token for Hugging Face configs. */
   readonly padId: number
-  /** Throws ClipError ERR_CLIP_TEXT_TOO_LONG (with the token count, and `index`) unless truncate. */
+  /** Throws ClipError ERR_CLIP_TEXT_TOO_LONG (with the token count, and `index`) unless truncate, and for a refused text. */
   encode(text: string, options?: TokenizeOptions, index?: number): Encoded
   /**
-   * Encodes many texts in slices of at most 1 ms of the JavaScript thread, the event loop turning in between.
+   * Encodes many texts in slices of at most 1 ms of the JavaScript thread, the event loop turning in between, whatever
+   * the texts are. One that is refused has `refused` and no ids.
    * Rejects like encode (with the text's `index`), or with `signal.reason`.
    */
   encodeAll(texts: readonly string[], options?: TokenizeOptions, signal?: AbortSignal): Promise<Encoded[]>

@@ -6,9 +6,25 @@ const space = '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028
 /** Collapses runs of White_Space to one space. */
 export const whitespace = new RegExp(`[${space}]+`, 'gu')
 
-function pattern(specials: string, s: string, notOther: string): RegExp {
+/** Characters of a word that are matched at once; a longer one is put together. */
+const atOnce = 512
+
+interface Pattern {
+  /** A special token, a contraction, (letters), a digit or (others), at one position. */
+  word: RegExp
+  letters: RegExp
+  others: RegExp
+}
+
+function pattern(specials: string, s: string, notOther: string): Pattern {
   const contractions = `'${s}|'t|'re|'ve|'m|'ll|'d`
-  return new RegExp(`${specials}${contractions}|[\\p{L}]+|[\\p{N}]|[^${space}\\p{L}\\p{N}${notOther}]+`, 'gu')
+  const letters = `[\\p{L}]{1,${atOnce}}`
+  const others = `[^${space}\\p{L}\\p{N}${notOther}]{1,${atOnce}}`
+  return {
+    word: new RegExp(`${specials}${contractions}|(${letters})|[\\p{N}]|(${others})`, 'uy'),
+    letters: new RegExp(letters, 'uy'),
+    others: new RegExp(others, 'uy'),
+  }
 }
 
 /*
@@ -22,16 +38,44 @@ const openaiSpecials = pattern(`<\\|${longS}tartoftext\\|>|<\\|endoftext\\|>|`, 
 const huggingface = pattern('', 's', '')
 const huggingfaceSpecials = pattern('<\\|startoftext\\|>|<\\|endoftext\\|>|', 's', '')
 
-/** The words of a text that cleanOpenai made; with `specials` the special tokens are words of their own. */
-export function* openaiWords(text: string, specials: boolean): Generator<string, void, void> {
-  for (const match of text.matchAll(specials ? openaiSpecials : openai)) yield match[0]
+/** Words and pauses between them: a pause, undefined, comes before the event loop has waited long. */
+export type Words = Generator<string | undefined, void, void>
+
+function* split(text: string, { word, letters, others }: Pattern): Words {
+  let at = 0
+  let skipped = 0
+  while (at < text.length) {
+    word.lastIndex = at
+    const match = word.exec(text)
+    if (!match) {
+      at++ // a space, or what the pattern leaves out: none is beyond U+FFFF
+      if (++skipped % 512 === 0) yield
+      continue
+    }
+    let found = match[0]
+    at += found.length
+    const more = match[1] === undefined ? (match[2] === undefined ? undefined : others) : letters
+    if (more && found.length >= atOnce)
+      for (;;) {
+        yield
+        more.lastIndex = at
+        const rest = more.exec(text)?.[0]
+        if (rest === undefined) break
+        found += rest
+        at += rest.length
+      }
+    yield found
+  }
 }
 
+/** The words of a text that cleanOpenai made; with `specials` the special tokens are words of their own. */
+export const openaiWords = (text: string, specials: boolean): Words =>
+  split(text, specials ? openaiSpecials : openai)
+
 /** The words of a text that cleanHuggingface made. What `specials` cuts off is cut again: ByteLevel splits as well. */
-export function* huggingfaceWords(text: string, specials: boolean): Generator<string, void, void> {
-  for (const match of text.matchAll(specials ? huggingfaceSpecials : huggingface)) {
-    if (match[0] === '<|startoftext|>' || match[0] === '<|endoftext|>')
-      yield* huggingfaceWords(match[0], false)
-    else yield match[0]
+export function* huggingfaceWords(text: string, specials: boolean): Words {
+  for (const word of split(text, specials ? huggingfaceSpecials : huggingface)) {
+    if (word === '<|startoftext|>' || word === '<|endoftext|>') yield* huggingfaceWords(word, false)
+    else yield word
   }
 }

@@ -1,5 +1,11 @@
 // NativeMeasure: what benchmarks need and no public kernel gives. A model packs its weights once; the public
 // `linear` packs them at every call, so its time says little about the product itself.
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <time.h>
+#endif
+
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -143,6 +149,23 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   });
 }
 
+// Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the
+// machine is.
+Napi::Value threadTime(const Napi::CallbackInfo& info) {
+#if defined(_WIN32)
+  FILETIME created, ended, kernel, user;
+  GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user);
+  const auto ticks = [](FILETIME t) {
+    return 4294967296.0 * t.dwHighDateTime + t.dwLowDateTime;  // of 100 ns
+  };
+  return Napi::Number::New(info.Env(), (ticks(kernel) + ticks(user)) / 1e4);
+#else
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return Napi::Number::New(info.Env(), now.tv_sec * 1e3 + now.tv_nsec / 1e6);
+#endif
+}
+
 }  // namespace
 
 Napi::Object makeMeasure(Napi::Env env) {
@@ -159,6 +182,7 @@ Napi::Object makeMeasure(Napi::Env env) {
   add("stream", stream);
   add("linear", linear);
   add("profile", profile);
+  add("threadTime", threadTime);
   return o;
 }
 

@@ -1,0 +1,151 @@
+/**
+ * NFC in steps, and in time that grows with the text alone: the engine's normalize() sorts a long run of combining marks
+ * by insertion, in time that grows with its square.
+ */
+
+import type { Steps } from '../slices.js'
+import { piece } from './pieces.js'
+
+/**
+ * What may combine with a character before it. All marks are in it, the vowels and final consonants of Hangul, and the
+ * vowel signs of Kirat Rai, which count as letters.
+ */
+export const combines = /^[\p{M}\u1160-\u11ff\u{16d63}-\u{16d6a}]/u
+
+/** Whether a new part of the text may begin at `at`: nothing before it can combine with what comes. */
+function begins(text: string, at: number): boolean {
+  const code = text.charCodeAt(at)
+  if (code < 0x300) return true
+  if ((code & 0xfc00) === 0xdc00) return false
+  return !combines.test(text.slice(at, at + 2))
+}
+
+/** text.normalize('NFC'). */
+export function* normalizeNfc(text: string): Steps<string> {
+  if (text.length <= piece) return text.normalize('NFC')
+  let out = ''
+  for (let from = 0; from < text.length; ) {
+    let to = Math.min(from + piece, text.length)
+    if (to < text.length) {
+      while (to > from && !begins(text, to)) to--
+      if (to === from) {
+        to = from + piece
+        while (to < text.length && !begins(text, to)) if (++to % piece === 0) yield
+      }
+    }
+    const part = text.slice(from, to)
+    out += to - from <= piece ? part.normalize('NFC') : yield* composeRun(part)
+    from = to
+    yield
+  }
+  return out
+}
+
+/** Combining marks of one canonical combining class. */
+interface MarkClass {
+  mark: string
+}
+
+/** The classes of the marks that were met, in canonical order; which number a class has no program can ask. */
+const classes: MarkClass[] = []
+const classOf = new Map<string, MarkClass | null>()
+
+/** Whether canonical ordering puts b before a. */
+const swaps = (a: string, b: string): boolean => (a + b).normalize('NFD') !== a + b
+
+/** The class of a fully decomposed character; null where it has none (class 0). */
+function* markClass(char: string): Steps<MarkClass | null> {
+  const known = classOf.get(char)
+  if (known !== undefined) return known
+  if (!combines.test(char)) return null
+  yield
+  let found: MarkClass | null = null
+  // U+0301 is of class 230 and U+0334 of class 1, the least.
+  if (swaps('\u0301', char) || swaps(char, '\u0334')) {
+    let at = 0
+    while (at < classes.length && swaps(char, classes[at]!.mark)) at++
+    const same = classes[at]
+    if (same && !swaps(same.mark, char)) found = same
+    else {
+      found = { mark: char }
+      classes.splice(at, 0, found)
+    }
+  }
+  classOf.set(char, found)
+  return found
+}
+
+/** Marks of one class that are tried on a character; it takes no more than three. */
+const tried = 64
+/** Characters that are put together at once. */
+const together = 256
+
+/** NFC of a run of any length in which each character may combine with one before. */
+function* composeRun(text: string): Steps<string> {
+  let out = ''
+  // Characters before and with which the next may still combine.
+  let open = ''
+  let starter = ''
+  let marks = new Map<MarkClass, string[]>()
+  let markCount = 0
+  const close = function* (): Steps<void> {
+    if (markCount <= tried) {
+      open += starter
+      if (markCount > 0) for (const one of classes) open += (marks.get(one) ?? []).join('')
+    } else {
+      // Marks that are too many to be taken up all: nothing after them can combine with what is before them.
+      let composed = starter
+      let rest = ''
+      if (open !== '' && starter !== '') {
+        composed = (open + starter).normalize('NFC')
+        const last = [...composed].at(-1)!
+        out += composed.slice(0, composed.length - last.length)
+        composed = last
+      } else out += open.normalize('NFC')
+      open = ''
+      for (const one of classes) {
+        const list = marks.get(one)
+        if (!list) continue
+        const head = (composed + list.slice(0, tried).join('')).normalize('NFC')
+        const taken = starter === '' ? 0 : String.fromCodePoint(head.codePointAt(0)!).length
+        composed = head.slice(0, taken)
+        rest += head.slice(taken)
+        for (let i = tried; i < list.length; i += together) {
+          rest += list.slice(i, i + together).join('')
+          yield
+        }
+      }
+      out += composed + rest
+    }
+    marks = new Map()
+    markCount = 0
+  }
+  let work = 0
+  for (let from = 0; from < text.length; ) {
+    let to = Math.min(from + together, text.length)
+    if ((text.charCodeAt(to) & 0xfc00) === 0xdc00) to++
+    for (const char of text.slice(from, to).normalize('NFD')) {
+      if (++work % 128 === 0) yield
+      const one = yield* markClass(char)
+      if (one) {
+        const list = marks.get(one)
+        if (list) list.push(char)
+        else marks.set(one, [char])
+        markCount++
+        continue
+      }
+      yield* close()
+      starter = char
+      if (open.length >= together) {
+        const composed = open.normalize('NFC')
+        if ((open + char).normalize('NFC') === composed + char) {
+          out += composed
+          open = ''
+        }
+      }
+    }
+    from = to
+  }
+  yield* close()
+  return out + open.normalize('NFC')
+}

@@ -1,0 +1,60 @@
+/** How long the turns of the event loop are while something is at work: what everybody else in the process waits for. */
+
+import { PerformanceObserver } from 'node:perf_hooks'
+import { binding } from '../../lib/binding.js'
+
+interface Turn {
+  start: number
+  end: number
+  /** Milliseconds that the JavaScript thread computed in it. */
+  computed: number
+}
+
+/**
+ * The longest turn in milliseconds of processor time of this thread, which does not grow where the machine is busy.
+ * Collecting garbage is not counted: its length is the heap's affair, not that of the work.
+ */
+export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
+  const { threadTime } = binding().measure
+  const turns: Turn[] = []
+  const collections: { startTime: number; duration: number }[] = []
+  const observer = new PerformanceObserver(list => collections.push(...list.getEntries()))
+  observer.observe({ entryTypes: ['gc'] })
+  let ended = false
+  let start = performance.now()
+  let from = threadTime()
+  const watch = () => {
+    const end = performance.now()
+    const computed = threadTime() - from
+    if (computed > 0.5) turns.push({ start, end, computed })
+    if (ended) return
+    start = end
+    from = threadTime()
+    setImmediate(watch)
+  }
+  try {
+    setImmediate(watch)
+    await work()
+  } finally {
+    ended = true
+  }
+  // The last turn, and what the observer has still to tell.
+  await new Promise(resolve => setTimeout(resolve, 5))
+  collections.push(...observer.takeRecords())
+  observer.disconnect()
+  let longest = 0
+  for (const { start, end, computed } of turns) {
+    let own = computed
+    for (const { startTime, duration } of collections)
+      if (startTime >= start && startTime < end) own -= duration
+    longest = Math.max(longest, own)
+  }
+  return longest
+}
+
+/** The longest turn in the best of some runs: what the code needs, not what else befell one of them. */
+export async function longestTurnOf(runs: number, work: () => Promise<unknown>): Promise<number> {
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < runs; i++) best = Math.min(best, await longestTurn(work))
+  return best
+}
