@@ -5,8 +5,7 @@
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { load, toLanceDB } from 'clip-native'
-import { pictureFiles } from './picture-files.mjs'
+import { imageFiles, load, toLanceDB } from 'clip-native'
 
 const [pictures, words = 'a dog'] = process.argv.slice(2)
 if (!pictures) throw new Error('node examples/lancedb.mjs FOLDER "words"')
@@ -14,7 +13,7 @@ const work = await mkdtemp(join(tmpdir(), 'clip-lancedb-'))
 
 const clip = await load()
 const store = await clip.openStore(join(work, 'store'), { create: true })
-const { added, errors } = await store.add(pictureFiles(pictures), { errors: 'collect' })
+const { added, errors } = await store.add(imageFiles(pictures), { errors: 'collect' })
 console.log(`${added} pictures embedded, ${errors.length} could not be read: ${work}`)
 
 // For a table of millions, an index: await table.createIndex('vector', { config: Index.ivfPq({ distanceType: 'cosine' }) })

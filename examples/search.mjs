@@ -4,8 +4,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { load } from 'clip-native'
-import { exampleFolder, pictureFiles } from './picture-files.mjs'
+import { imageFiles, load } from 'clip-native'
+import { exampleFolder } from './picture-files.mjs'
 
 const [folder = exampleFolder, words = 'an icon of a dog'] = process.argv.slice(2)
 const work = await mkdtemp(join(tmpdir(), 'clip-search-'))
@@ -14,9 +14,9 @@ const clip = await load()
 const store = await clip.openStore(join(work, 'store'), { create: true })
 
 // Killed at any moment and started again, it goes on; a second run skips what is there.
-const { added, errors } = await store.add(pictureFiles(folder), { errors: 'collect' })
+const { added, errors } = await store.add(imageFiles(folder), { errors: 'collect' })
 console.log(`${added} pictures, ${errors.length} could not be read`)
-const { skipped } = await store.add(pictureFiles(folder))
+const { skipped } = await store.add(imageFiles(folder))
 console.log(`again: ${skipped} skipped`)
 
 const print = matches => {

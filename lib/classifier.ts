@@ -109,6 +109,11 @@ export class Classifier<T extends string = string> {
     this.embeddings = new Embeddings(head.classes.data, head.classes.shape as readonly [number, number])
   }
 
+  /** Of the model that it belongs to: see `clip.info.fingerprint`. @internal */
+  get fingerprint(): string {
+    return this.#loaded.checkpoint.fingerprint
+  }
+
   /** @internal */
   static async create<L extends Label>(
     loaded: Loaded,

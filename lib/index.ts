@@ -20,7 +20,7 @@ export { Embeddings, type EmbeddingsOf } from './embeddings.js'
 export type { EncodeOptions, Output } from './encode.js'
 export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
 export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
-export { type Dataset, openDataset, type Sample } from './eval/dataset.js'
+export { type DatasetOptions, openDataset } from './eval/dataset.js'
 export { type EvaluateOptions, type EvaluationTask, evaluate } from './eval/evaluate.js'
 export type {
   Calibration,
@@ -32,6 +32,7 @@ export type {
 } from './eval/metrics.js'
 export { htmlReport } from './eval/report.js'
 export type { ClassificationReport, Evaluation, Mistake, RetrievalReport } from './eval/reports.js'
+export type { Dataset, Sample } from './eval/samples.js'
 export type { HeadKind } from './head.js'
 export {
   availableModels,
@@ -40,12 +41,20 @@ export {
   type ModelInfo,
   modelInfo,
 } from './hub/index.js'
+export { isImageName } from './image/extensions.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
+export {
+  type ImageFilesOptions,
+  imageFiles,
+  type LeftOut,
+  type LeftOutReason,
+} from './image-files.js'
 export type { DescribedLabel, Label, LabelOf } from './labels.js'
 export type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
 export type { Examples } from './learn/examples.js'
 export type { LinearProbeOptions } from './learn/linear-probe.js'
 export type { FineTune, TipAdapterOptions } from './learn/tip-adapter.js'
+export type { AllLeftOut } from './left-out.js'
 export { type LoadOptions, load, type Tower } from './load.js'
 export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from './prompt-sets.js'
 export type { Template } from './prompts.js'

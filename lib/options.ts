@@ -86,7 +86,12 @@ export function checkSignal(value: AbortSignal | undefined, field = 'signal'): A
 
 /** The path of a file that a caller names by a path or a file: URL. */
 export function pathOf(field: string, file: unknown): string {
-  const path = file instanceof URL && file.protocol === 'file:' ? fileURLToPath(file) : file
+  let path = file
+  try {
+    if (file instanceof URL && file.protocol === 'file:') path = fileURLToPath(file)
+  } catch {
+    throw argumentError(field, 'be a path or a file: URL of this machine', (file as URL).href)
+  }
   if (typeof path !== 'string' || path === '')
     throw argumentError(field, 'be a path or a file: URL', file instanceof URL ? file.href : file)
   if (path.includes('\0')) throw argumentError(field, 'be a path without NUL characters', path)

@@ -6,6 +6,7 @@
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import type { ClipErrorDetails } from './errors.js'
+import { lostBytes, nameOfPath } from './file-name.js'
 
 /**
  * Makes the error of whoever opens the file out of words that follow the file's name: "is a FIFO, not a file". `part`
@@ -25,9 +26,20 @@ const REASONS: Record<string, string> = {
   ENFILE: "can't be opened: too many open files",
 }
 
-function systemFault(fault: FileFault, cause: unknown, verb: 'opened' | 'read'): Error {
+/** Why the system did not open or read something, to follow its name. */
+export function systemReason(cause: unknown, verb: 'opened' | 'read', path: string | Buffer = ''): string {
   const { code, message } = cause as NodeJS.ErrnoException
-  const actual = REASONS[code ?? ''] ?? `can't be ${verb} (${code ?? message})`
+  const reason = REASONS[code ?? ''] ?? `can't be ${verb} (${code ?? message})`
+  return code === 'ENOENT' && typeof path === 'string' ? reason + lostBytes(path) : reason
+}
+
+function systemFault(
+  fault: FileFault,
+  cause: unknown,
+  verb: 'opened' | 'read',
+  path: string | Buffer,
+): Error {
+  const actual = systemReason(cause, verb, path)
   return fault(actual, { expected: 'a file that can be read', actual, cause })
 }
 
@@ -38,11 +50,13 @@ export async function statPath(path: string, fault: FileFault): Promise<Stats | 
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw systemFault(fault, cause, 'opened')
+    throw systemFault(fault, cause, 'opened', path)
   }
 }
 
-export function kindOf(stats: Stats): string {
+export function kindOf(
+  stats: Pick<Stats, 'isDirectory' | 'isFIFO' | 'isSocket' | 'isCharacterDevice' | 'isBlockDevice'>,
+): string {
   if (stats.isDirectory()) return 'a directory'
   if (stats.isFIFO()) return 'a FIFO'
   if (stats.isSocket()) return 'a socket'
@@ -71,10 +85,10 @@ export class RegularFile {
   ) {}
 
   /** Rejects with `fault`'s error or `signal.reason`. */
-  static async open(path: string, fault: FileFault, signal?: AbortSignal): Promise<RegularFile> {
+  static async open(path: string | Buffer, fault: FileFault, signal?: AbortSignal): Promise<RegularFile> {
     signal?.throwIfAborted()
     const failed = (cause: unknown) => {
-      throw systemFault(fault, cause, 'opened')
+      throw systemFault(fault, cause, 'opened', path)
     }
     // Before opening: that alone can wait for the FIFO's other end or set a device to work.
     checkRegular(await stat(path).catch(failed), fault)
@@ -83,7 +97,13 @@ export class RegularFile {
     try {
       const now = await handle.stat()
       checkRegular(now, fault)
-      return new RegularFile(path, now.size, handle, fault, signal)
+      return new RegularFile(
+        typeof path === 'string' ? path : nameOfPath(path),
+        now.size,
+        handle,
+        fault,
+        signal,
+      )
     } catch (error) {
       await handle.close()
       throw error
@@ -105,7 +125,7 @@ export class RegularFile {
         got = (await this.handle.read(buffer, done, Math.min(length - done, PIECE), position + done))
           .bytesRead
       } catch (cause) {
-        throw systemFault(this.fault, cause, 'read')
+        throw systemFault(this.fault, cause, 'read', this.path)
       }
       if (got === 0)
         throw this.fault(`shrank while it was read: ended at byte ${position + done}`, {

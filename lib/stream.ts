@@ -1,3 +1,5 @@
+import { untilAborted } from './image/source.js'
+
 /**
  * Maps what a source yields, keeping its order, with up to `ahead` items under way. A finished item is handed out at
  * once, even while the source has nothing new; the reader's pace holds the source back.
@@ -79,5 +81,38 @@ export async function* inOrderAhead<A, B>(
     stopped?.catch(() => {})
     if (!asked) await stopped
     await Promise.allSettled(started)
+  }
+}
+
+/** What a source yields, until the signal is aborted: at once, whatever the source is waiting for. */
+export async function* untilAbortedEach<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, void, void> {
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  let isOpen = true
+  try {
+    for (;;) {
+      const next = await untilAborted(
+        (async () => iterator.next())().catch(error => {
+          isOpen = false
+          throw error
+        }),
+        signal,
+      )
+      if (next.done) {
+        isOpen = false
+        return
+      }
+      yield next.value
+      signal?.throwIfAborted()
+    }
+  } finally {
+    if (isOpen) {
+      const stopped = (async () => iterator.return?.())()
+      stopped.catch(() => {})
+      // A source that does not answer would keep the caller waiting.
+      if (!signal?.aborted) await stopped
+    }
   }
 }

@@ -15,6 +15,7 @@ export interface EmbedCommand extends ModelOptions {
   json?: boolean
   store?: string
   storeDtype?: string
+  followLinks?: boolean
 }
 
 /** Items embedded and written at a time. */

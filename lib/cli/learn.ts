@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
-import { openDataset, type Sample } from '../eval/dataset.js'
+import { openDataset } from '../eval/dataset.js'
 import { featuresOfSamples, refuse } from '../eval/features.js'
-import type { Clip } from '../index.js'
+import type { Clip, Sample } from '../index.js'
 import { oneOf } from '../options.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
@@ -89,12 +89,13 @@ async function learn(path: string, options: LearnCommand): Promise<number> {
   const training = await trainingSamples(path)
   await using clip = await loadFor(options)
   const bar = progress(training.count, 'examples', true)
-  const given = await features(
+  const { images, labels } = await features(
     clip,
     training,
     method === 'probe' ? 'pooled' : 'embedding',
     bar.update,
   ).finally(bar.stop)
+  const given = { images, labels }
   const classifier =
     method === 'probe'
       ? await clip.linearProbe(given)

@@ -54,6 +54,7 @@ function program(finish: (code: number) => void): Command {
       .argument('[image...]', 'files; with --store folders too')
       .option('--text <text...>', 'texts to embed')
       .option('--store <folder>', 'add pictures to a store that can be searched; goes on where it stopped')
+      .option('--follow-links', 'with --store: follow links that lead out of the folders')
       .option('--store-dtype <name>', 'float32, bfloat16 or int8 on disk, for a new store')
       .option(
         '--out <file.npy>',

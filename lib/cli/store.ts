@@ -1,71 +1,62 @@
 /** `embed FOLDER --store`, `search`, `duplicates`, `export`: a folder of pictures that can be asked. */
 
-import { opendir, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
+import { checkPath, nameOfPath } from '../file-name.js'
+import { imageFiles, type LeftOut } from '../image-files.js'
 import type { Store, StoreDtype, StoreQuery } from '../index.js'
+import { LeftOutList } from '../left-out.js'
+import { systemReason } from '../regular-file.js'
 import { untilInterrupted } from './interrupt.js'
+import { tellLeftOut } from './left-out.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
 import { bold, dim, errorJson, errorLine, print, printable } from './output.js'
-
-/** What image decoding reads. */
-const pictures = /\.(jpe?g|png|webp|gif|tiff?|avif|svg)$/i
-
-/** Every picture file in a folder and the folders in it, by absolute path; links to folders are not followed. */
-export async function* pictureFiles(
-  folder: string,
-  signal?: AbortSignal,
-): AsyncGenerator<string, void, void> {
-  const folders = [resolve(folder)]
-  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    signal?.throwIfAborted()
-    const names: string[] = []
-    for await (const entry of await opendir(at)) {
-      const path = join(at, entry.name)
-      if (entry.isDirectory()) folders.push(path)
-      else if (pictures.test(entry.name) && (entry.isFile() || (await isFile(path)))) names.push(path)
-    }
-    yield* names.sort()
-  }
-}
-
-/** A link to a file is one. */
-const isFile = (path: string) =>
-  stat(path).then(
-    stats => stats.isFile(),
-    () => false,
-  )
 
 export interface EmbedStoreCommand extends ModelOptions {
   store: string
   storeDtype?: string
+  followLinks?: boolean
   json?: boolean
 }
 
-/** Pictures and folders of pictures into a store. Exit code: 1 when a picture could not be embedded, 130 after Ctrl-C. */
+/** What the command line names: a picture, or a folder of pictures, by an absolute path or a file: URL. */
+interface Root {
+  path: string
+  folder: boolean
+}
+
+async function rootOf(input: string): Promise<Root> {
+  const path = checkPath('image', input)
+  const stats = await stat(path).catch(cause => {
+    throw new ClipError('ERR_CLIP_INPUT', `${input}: ${systemReason(cause, 'opened', path)}`, {
+      file: input,
+      cause,
+    })
+  })
+  return { path: typeof path === 'string' ? resolve(path) : nameOfPath(path), folder: stats.isDirectory() }
+}
+
+/**
+ * Pictures and folders of pictures into a store. Exit code: 1 when a picture could not be embedded or a folder not be
+ * read, 130 after Ctrl-C.
+ */
 export async function embedStore(inputs: string[], options: EmbedStoreCommand): Promise<number> {
   if (inputs.length === 0) throw argumentError('embed --store', 'have folders or pictures', '=none')
   return untilInterrupted(async signal => {
-    const roots: { path: string; folder: boolean }[] = []
-    for (const input of inputs) {
-      const stats = await stat(input).catch(cause => {
-        throw new ClipError('ERR_CLIP_INPUT', `${input}: can't be opened (${cause.code ?? cause.message})`, {
-          file: input,
-          cause,
-        })
-      })
-      roots.push({ path: resolve(input), folder: stats.isDirectory() })
-    }
-    const files = async function* () {
-      for (const root of roots) {
-        if (root.folder) yield* pictureFiles(root.path, signal)
-        else yield root.path
+    const roots: Root[] = []
+    for (const input of inputs) roots.push(await rootOf(input))
+    const leftOut = new LeftOutList()
+    const files = async function* (onLeftOut = (_: LeftOut) => {}) {
+      for (const { path, folder } of roots) {
+        if (!folder) yield path
+        else yield* imageFiles(path, { followLinks: options.followLinks ?? false, onLeftOut, signal })
       }
     }
     let total = 0
-    for await (const _ of files()) total++
+    for await (const _ of files(leftOut.add)) total++
     await using clip = await loadFor(options)
     const dtype = options.storeDtype as StoreDtype | undefined
     await using store = await clip.openStore(options.store, {
@@ -91,15 +82,18 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
         if (options.json) await print(JSON.stringify({ image: id, error: errorJson(error) }))
         else process.stderr.write(`clip-native: ${errorLine(error)}\n`)
       }
-      return errors.length > 0 ? 1 : 0
+      return errors.length > 0 || leftOut.unreadable > 0 ? 1 : 0
     } finally {
       bar?.stop()
       const { size } = store
-      if (options.json) await print(JSON.stringify({ store: store.folder, size, ...last, stopped: !ended }))
-      else
+      if (options.json)
+        await print(JSON.stringify({ store: store.folder, size, ...last, leftOut, stopped: !ended }))
+      else {
+        tellLeftOut(leftOut)
         await print(
           `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
         )
+      }
     }
   })
 }

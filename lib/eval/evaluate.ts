@@ -1,17 +1,21 @@
 /** How well a model does on labelled pictures: from names alone, from a few examples, and as a search in both directions. */
 
-import type { Classifier } from '../classifier.js'
+import { Classifier } from '../classifier.js'
 import type { Clip } from '../clip.js'
 import { argumentError, ClipError } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
-import { cosineTopK } from '../kernels/cosine.js'
 import type { Label } from '../labels.js'
+import { LeftOutList } from '../left-out.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
 import type { Template } from '../prompts.js'
-import { type Dataset, datasetOf, type Sample } from './dataset.js'
+import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
+import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
-import { ClassificationMetrics, drawShots, recall } from './metrics.js'
-import type { ClassificationReport, Evaluated, Evaluation, Mistake, RetrievalReport } from './reports.js'
+import { ClassificationMetrics, drawShots } from './metrics.js'
+import { only } from './pictures.js'
+import type { ClassificationReport, Evaluation, Mistake } from './reports.js'
+import { retrieval } from './retrieval.js'
+import type { Dataset, Sample } from './samples.js'
 
 /** What is measured: see `task` of {@link EvaluateOptions}. */
 export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
@@ -19,9 +23,11 @@ export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
 
 /** What is measured, and on which pictures. */
-export interface EvaluateOptions {
+export interface EvaluateOptions extends DatasetOptions {
   /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
+  /** A classifier that is ready, learned or read from a file, in place of `task`, `labels` and what is learned. */
+  classifier?: Classifier
   /** What the labels of the data set stand for, as `clip.classifier` takes them; default the labels, in their order. */
   labels?: readonly Label[]
   /** Default the label as it is. A linear probe has none. */
@@ -48,34 +54,6 @@ const mostMistakes = 24
 /** Bytes of a picture that a mistake may keep in memory. */
 const mostKept = 32 * 1024
 
-interface Call {
-  clip: Clip
-  dataset: Dataset
-  task: EvaluationTask
-  labels: readonly Label[] | undefined
-  templates: EvaluateOptions['templates']
-  shots: number | undefined
-  seed: number
-  C: number | undefined
-  limit: number
-  signal: AbortSignal | undefined
-  onProgress: NonNullable<EvaluateOptions['onProgress']>
-  failed: Evaluated['failed']
-}
-
-async function* samples(call: Call): AsyncGenerator<Sample> {
-  let left = call.limit
-  if (left === 0) return
-  for await (const sample of call.dataset.samples(call.signal)) {
-    call.signal?.throwIfAborted()
-    yield sample
-    if (--left === 0) return
-  }
-}
-
-const signalOf = (call: Call) => (call.signal ? { signal: call.signal } : {})
-const templatesOf = (call: Call) => (call.templates === undefined ? {} : { templates: call.templates })
-
 const labelName = (label: Label): string =>
   typeof label === 'string' ? label : Array.isArray(label) ? label[0]! : (label as { label: string }).label
 
@@ -100,11 +78,7 @@ function trainingSet(
 
 /** Features of the samples to learn from; those that can't be read are left out and named. */
 function examples(call: Call, chosen: Set<number>) {
-  async function* drawn() {
-    let i = 0
-    for await (const sample of samples(call)) if (chosen.has(i++)) yield sample
-  }
-  return featuresOfSamples(call.clip, drawn(), {
+  return featuresOfSamples(call.clip, only(samplesOf(call), chosen), {
     output: call.task === 'probe' ? 'pooled' : 'embedding',
     count: chosen.size,
     signal: call.signal,
@@ -124,7 +98,8 @@ async function classifierFor(
       ...signalOf(call),
       onProgress: p => call.onProgress({ stage: 'texts', ...p }),
     })
-  const given = await examples(call, chosen)
+  const { images, labels } = await examples(call, chosen)
+  const given = { images, labels }
   if (call.task === 'probe')
     return call.clip.linearProbe(given, { ...(call.C === undefined ? {} : { C: call.C }), ...signalOf(call) })
   return call.clip.tipAdapter(given, { labels: names, ...templatesOf(call), ...signalOf(call) })
@@ -136,17 +111,17 @@ const kept = (image: ImageInput): ImageInput =>
 async function classification(call: Call): Promise<ClassificationReport> {
   const truths: string[] = []
   const splits: string[] = []
-  for await (const sample of samples(call)) {
+  for await (const sample of samplesOf(call, true)) {
     truths.push(sample.label)
     splits.push(sample.split ?? '')
   }
   if (truths.length === 0) throw argumentError('dataset', 'have one sample or more', '=none')
-  const names: Label[] = call.labels ? [...call.labels] : [...new Set(truths)]
+  const names: Label[] = [...(call.classifier?.labels ?? call.labels ?? new Set(truths))]
   const known = new Set(names.map(labelName))
   const stranger = truths.findIndex(label => !known.has(label))
   if (stranger >= 0)
     throw argumentError(
-      'labels',
+      call.classifier ? 'classifier' : 'labels',
       `have the data set's ${JSON.stringify(truths[stranger])}`,
       '=labels without it',
     )
@@ -156,14 +131,14 @@ async function classification(call: Call): Promise<ClassificationReport> {
   const isTest = (i: number) => !chosen?.has(i) && (!hasSplit || splits[i] === 'test')
   const total = truths.reduce((sum, _, i) => sum + Number(isTest(i)), 0)
   if (total === 0) throw argumentError('shots', 'leave pictures for the test', call.shots ?? 'all')
-  const classifier = await classifierFor(call, names, chosen)
+  const classifier = call.classifier ?? (await classifierFor(call, names, chosen))
   const index = new Map(classifier.labels.map((label, i) => [label, i]))
   const metrics = new ClassificationMetrics(classifier.labels)
   const mistakes: Mistake[] = []
   const waiting: { sample: Sample; i: number }[] = []
   async function* tests() {
     let i = -1
-    for await (const sample of samples(call)) {
+    for await (const sample of samplesOf(call)) {
       i++
       if (!isTest(i)) continue
       waiting.push({ sample, i })
@@ -213,78 +188,52 @@ async function classification(call: Call): Promise<ClassificationReport> {
           },
         }
       : {}),
+    ...(call.classifier ? { classifier: { kind: classifier.kind, settings: classifier.settings } } : {}),
     ...result,
     mistakes,
     failed: call.failed,
+    ...(call.leftOut.count > 0 ? { leftOut: call.leftOut.toJSON() } : {}),
   }
 }
 
-function unreadable(call: Call): ClipError {
-  const first = call.failed[0]
-  return new ClipError(
-    'ERR_CLIP_IMAGE',
-    `no picture of ${call.dataset.name} could be read: ${first?.message ?? 'there is none'}`,
-    {
-      file: call.dataset.name,
-    },
-  )
+const taskOf = { 'zero-shot': 'zeroshot', 'linear-probe': 'probe', 'tip-adapter': 'fewshot' } as const
+
+function checkClip(value: unknown): Clip {
+  const expected = 'be a model that load() opened'
+  if (value instanceof Classifier)
+    throw argumentError('clip', `${expected} (a classifier is given as the option \`classifier\`)`, value)
+  const clip = value as Partial<Clip> | null | undefined
+  if (typeof clip?.encodeImage !== 'function' || typeof clip.classifier !== 'function' || !clip.info)
+    throw argumentError('clip', expected, value)
+  return value as Clip
 }
 
-async function retrieval(call: Call): Promise<RetrievalReport> {
-  const { clip } = call
-  const { embedDim: dim, logitScale } = clip.info
-  let count = 0
-  for await (const _ of samples(call)) count++
-  const { images, labels: captions } = await featuresOfSamples(clip, samples(call), {
-    output: 'embedding',
-    count,
-    signal: call.signal,
-    failed: (name, { message }) => call.failed.push({ name, message }),
-    progress: done => call.onProgress({ stage: 'test', done, total: count }),
-  })
-  const rows = captions.length
-  if (rows === 0) throw unreadable(call)
-  const texts = [...new Set(captions)]
-  const owner = new Map(texts.map((text, i) => [text, i]))
-  const belongs = Int32Array.from(captions, caption => owner.get(caption)!)
-  const { embeddings } = await clip.classifier(texts, {
-    ...templatesOf(call),
-    ...signalOf(call),
-    onProgress: p => call.onProgress({ stage: 'texts', ...p }),
-  })
-  const found = images.data
-  const search = async (queries: Float32Array, n: number, classes: Float32Array, of: number) => {
-    const k = Math.min(10, of)
-    const { index } = await cosineTopK({
-      queries,
-      rows: n,
-      dim,
-      classes,
-      classCount: of,
-      k,
-      logitScale,
-      as: 'cosine',
-    })
-    call.signal?.throwIfAborted()
-    return { index, k }
-  }
-  const toText = await search(found, rows, embeddings.data, texts.length)
-  const toImage = await search(embeddings.data, texts.length, found, rows)
-  return {
-    task: 'retrieval',
-    dataset: call.dataset.name,
-    fingerprint: clip.info.fingerprint,
-    images: rows,
-    texts: texts.length,
-    imageToText: recall(toText.index, rows, toText.k, (image, text) => belongs[image] === text),
-    textToImage: recall(toImage.index, texts.length, toImage.k, (text, image) => belongs[image] === text),
-    failed: call.failed,
-  }
+/** A classifier that is given stands for all that would have made one. */
+function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | undefined {
+  const { classifier } = o
+  if (classifier === undefined) return undefined
+  if (!(classifier instanceof Classifier))
+    throw argumentError('classifier', 'be a classifier that this model made or loaded', classifier)
+  for (const name of ['task', 'labels', 'templates', 'shots', 'C'] as const)
+    if (o[name] !== undefined) throw argumentError(name, 'be left out beside `classifier`', o[name])
+  const { fingerprint } = clip.info
+  if (classifier.fingerprint !== fingerprint)
+    throw new ClipError(
+      'ERR_CLIP_MODEL_MISMATCH',
+      'The classifier is of another model than the one to be measured',
+      { field: 'classifier', expected: fingerprint, actual: classifier.fingerprint },
+    )
+  return classifier
 }
+
+const copied = <T>(value: T): T => (Array.isArray(value) ? ([...value] as T) : value)
 
 /**
  * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
  * samples. Pictures are read as they are needed, so an archive may be larger than memory; it is read two or three times.
+ * Samples of the same picture (a file, or the same bytes) are one picture with several captions. Recall is that of
+ * CLIP_benchmark and the papers: the part of the pictures that have a caption of theirs among the first k, and of the
+ * captions that have a picture of theirs; a caption that several pictures share is one text.
  *
  * Memory: 'zeroshot' none for each picture but its label; 'retrieval' the embeddings of pictures and texts, 4 * embedDim
  * bytes each (61 MB in all for 10 000 pairs of 512 numbers); 'fewshot' and 'probe' what is learned from, as
@@ -298,21 +247,25 @@ export async function evaluate(
   dataset: string | URL | Dataset | readonly Sample[],
   options?: EvaluateOptions,
 ): Promise<Evaluation> {
+  checkClip(clip)
   const o = checkOptions(options, [
-    ...['task', 'labels', 'templates', 'shots', 'seed', 'C', 'limit', 'signal', 'onProgress'],
+    ...['task', 'classifier', 'labels', 'templates', 'shots', 'seed', 'C', 'limit', 'signal', 'onProgress'],
+    ...datasetOptionNames,
   ])
   const signal = checkSignal(o.signal)
-  const task = oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
+  const classifier = checkClassifier(clip, o)
+  const task = classifier ? taskOf[classifier.kind] : oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
   if (o.labels !== undefined && task === 'retrieval')
     throw argumentError('labels', "be left out for 'retrieval', whose texts are the data set's", o.labels)
   if (o.labels !== undefined && !Array.isArray(o.labels))
     throw argumentError('labels', 'be an array of one label or more', o.labels)
-  const call: Call = {
+  const call: Omit<Call, 'dataset'> = {
     clip,
-    dataset: await datasetOf(dataset),
     task,
-    labels: o.labels,
-    templates: o.templates,
+    classifier,
+    // As they are now: the caller may change the arrays while this runs.
+    labels: copied(o.labels),
+    templates: copied(o.templates),
     shots: o.shots === undefined ? undefined : integer('shots', o.shots, 1),
     seed: integer('seed', o.seed ?? 1, 0),
     C: o.C,
@@ -320,6 +273,8 @@ export async function evaluate(
     signal,
     onProgress: callback('onProgress', o.onProgress) ?? (() => {}),
     failed: [],
+    leftOut: new LeftOutList(),
   }
-  return task === 'retrieval' ? retrieval(call) : classification(call)
+  const whole = { ...call, dataset: await datasetOf(dataset, checkDatasetOptions(o), signal) }
+  return task === 'retrieval' ? retrieval(whole) : classification(whole)
 }

@@ -4,7 +4,8 @@ import type { Clip } from '../clip.js'
 import { Embeddings } from '../embeddings.js'
 import { ClipError } from '../errors.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
-import type { Sample } from './dataset.js'
+import { untilAbortedEach } from '../stream.js'
+import type { Sample } from './samples.js'
 
 /** Pictures that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
 export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
@@ -50,17 +51,18 @@ export interface FeatureOptions {
   progress(done: number): void
 }
 
-/** (n, width) float32 as encodeImage gives it, and the labels of the rows. */
+/** (n, width) float32 as encodeImage gives it, the labels of the rows, and which samples they are, from 0. */
 export async function featuresOfSamples(
   clip: Clip,
   samples: AsyncIterable<Sample>,
   { output, count, signal, failed, progress }: FeatureOptions,
-): Promise<{ images: Embeddings; labels: string[] }> {
+): Promise<{ images: Embeddings; labels: string[]; numbers: number[] }> {
   let data: Float32Array | undefined
   let width = output === 'embedding' ? clip.info.embedDim : 0
   const labels: string[] = []
+  const numbers: number[] = []
   let done = 0
-  for await (const part of windows(samples)) {
+  for await (const part of windows(untilAbortedEach(samples, signal))) {
     const features = (await clip.encodeImage(
       part.map(sample => sample.image),
       { output, errors: 'collect', ...(signal ? { signal } : {}) },
@@ -73,13 +75,14 @@ export async function featuresOfSamples(
       else {
         data.set(features.row(i), labels.length * width)
         labels.push(sample.label)
+        numbers.push(done + i)
       }
     }
     done += part.length
     progress(done)
   }
   const rows = (data ?? new Float32Array(0)).subarray(0, labels.length * width)
-  return { images: new Embeddings(rows, [labels.length, width] as const), labels }
+  return { images: new Embeddings(rows, [labels.length, width] as const), labels, numbers }
 }
 
 /** For callers that want every picture: the error of one, with the name it has in its data set. */

@@ -1,7 +1,10 @@
 /** An evaluation as one HTML file that needs nothing else: no scripts, no other files, no network. */
 
+import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { checkPath } from '../file-name.js'
 import type { ImageInput } from '../image/input.js'
+import type { AllLeftOut } from '../left-out.js'
 import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
@@ -33,12 +36,21 @@ function mime(bytes: Uint8Array): string | undefined {
   return undefined
 }
 
+/** What lies there, if it can be opened without waiting for anybody. */
+async function openFile(image: string) {
+  try {
+    return await open(checkPath('image', image), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  } catch {
+    return undefined
+  }
+}
+
 /** A small picture that browsers show as it is; otherwise undefined. */
 async function dataUrl(image: ImageInput): Promise<string | undefined> {
   let bytes: Uint8Array | undefined
   if (image instanceof Uint8Array) bytes = image
   else if (typeof image === 'string' && image !== '') {
-    const file = await open(image).catch(() => undefined)
+    const file = await openFile(image)
     try {
       const stats = await file?.stat()
       if (file && stats?.isFile() && stats.size <= mostPicture) bytes = await file.readFile()
@@ -126,6 +138,13 @@ const titles = {
   retrieval: 'Retrieval',
 }
 
+/** The first files that are no samples, with their reasons. */
+function leftOutLines({ count, files }: AllLeftOut): string[] {
+  const named = files.slice(0, 10).map(({ path, message }) => `${path} ${message}`)
+  const more = count > named.length ? `, and ${count - named.length} more` : ''
+  return [`${count} files of the data set are no samples: ${named.join(', ')}${more}.`]
+}
+
 /**
  * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small pictures of mistakes
  * (up to 32 kB) are read and put into it; one that is gone is named only.
@@ -140,6 +159,7 @@ export async function htmlReport(report: Evaluation): Promise<string> {
     ...(report.failed.length > 0
       ? [`${report.failed.length} pictures could not be read and are left out.`]
       : []),
+    ...(report.leftOut ? leftOutLines(report.leftOut) : []),
   ]
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -2,6 +2,7 @@
 
 import type { Classifier } from '../classifier.js'
 import type { ImageInput } from '../image/input.js'
+import type { AllLeftOut } from '../left-out.js'
 import type { Classification, Recall } from './metrics.js'
 
 /** A picture that was put under a wrong label. */
@@ -26,6 +27,8 @@ export interface Evaluated {
   fingerprint: string
   /** Pictures that could not be read, by name; they count nowhere. */
   failed: { name: string; message: string }[]
+  /** Files of the data set that are no samples: no pictures by their names, links that are not followed. Absent where there are none. */
+  leftOut?: AllLeftOut
 }
 
 /** What an evaluation of labels tells. */
@@ -36,6 +39,8 @@ export interface ClassificationReport extends Evaluated, Classification {
   labels: string[]
   /** What was learned, and from how many pictures. */
   learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
+  /** The classifier that was given, in place of what would have been learned. */
+  classifier?: { kind: Classifier['kind']; settings: Classifier['settings'] }
   /** The surest of the wrong answers, at most 24. */
   mistakes: Mistake[]
 }
@@ -44,11 +49,11 @@ export interface ClassificationReport extends Evaluated, Classification {
 export interface RetrievalReport extends Evaluated {
   /** What was measured. */
   task: 'retrieval'
-  /** Pictures that could be read. */
+  /** Pictures that could be read; one with several captions is one. */
   images: number
   /** Distinct captions. */
   texts: number
-  /** A picture finds its caption; a caption finds one of its pictures. */
+  /** A picture finds one of its captions. */
   imageToText: Recall
   /** A caption finds one of its pictures. */
   textToImage: Recall

@@ -2,8 +2,8 @@
 
 import type { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { fileURLToPath } from 'node:url'
 import { argumentError, ClipError } from '../errors.js'
+import { pathOfUrl } from '../file-name.js'
 import { type FileFault, RegularFile } from '../regular-file.js'
 
 /** Encoded bytes that a file, Blob, stream or buffer may have. */
@@ -39,9 +39,9 @@ function checkLength(bytes: number, from: Origin): void {
 
 /** All of a regular file; a file that grows while it is read does not grow past the size that was seen. */
 export async function readPath(path: string | URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
-  let name: string
+  let name: string | Buffer
   try {
-    name = path instanceof URL ? fileURLToPath(path) : path
+    name = path instanceof URL ? pathOfUrl(path) : path
     if (name.includes('\0')) throw new TypeError('a path has no null character')
   } catch {
     throw argumentError(from.field, 'be a path of this machine', String(path), 'range')

@@ -33,7 +33,8 @@ export function checkExamples(field: string, value: unknown): CheckedExamples {
   const bad = labels.findIndex(label => typeof label !== 'string')
   if (bad >= 0) throw argumentError(`${field}.labels[${bad}]`, 'be a string', labels[bad])
   if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', '=none')
-  return { images, labels }
+  // As they are now: the caller may change the arrays while this runs.
+  return { images: images instanceof Embeddings ? images : [...images], labels: [...labels] }
 }
 
 /** Distinct labels in the order of their first example. */

@@ -1,10 +1,10 @@
 /** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import type { Loaded } from '../encode.js'
 import { encodeImage } from '../encode-image.js'
 import { argumentError, type ClipError } from '../errors.js'
+import { checkPath, nameOfPath } from '../file-name.js'
 import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
 import { checkOptions } from '../options.js'
 import type { Known } from './known.js'
@@ -58,17 +58,20 @@ function checkId(id: unknown, field: string): string {
 }
 
 /** The path of a picture that is a file, for its size and time. */
-function pathOf(image: ImageInput): string | undefined {
-  if (image instanceof URL) return image.protocol === 'file:' ? fileURLToPath(image) : undefined
+function pathOf(image: ImageInput, field: string): string | Buffer | undefined {
+  if (image instanceof URL) return image.protocol === 'file:' ? checkPath(field, image) : undefined
   if (typeof image !== 'string') return undefined
-  if (/^file:/i.test(image) && URL.canParse(image)) return fileURLToPath(image)
+  if (/^file:/i.test(image) && URL.canParse(image)) return checkPath(field, image)
   return /^(https?|data):/i.test(image) ? undefined : image
 }
+
+/** A path whose bytes are not UTF-8 is known by its file: URL. */
+const idOf = (path: string | Buffer) => (typeof path === 'string' ? path : nameOfPath(path))
 
 function checkInput(input: StoreInput, index: number): { id: string; image: ImageInput } {
   const field = `images[${index}]`
   if (typeof input === 'string' || input instanceof URL)
-    return { id: checkId(pathOf(input) ?? String(input), field), image: input }
+    return { id: checkId(idOf(pathOf(input, field) ?? String(input)), field), image: input }
   if (input === null || typeof input !== 'object' || !('id' in input))
     throw argumentError(field, 'be a path, a file: URL or { id, image }', input)
   const { id, image } = checkOptions(input, ['id', 'image'], field)
@@ -151,7 +154,7 @@ export async function addAll(
   for await (const input of inputs) {
     signal?.throwIfAborted()
     const { id, image } = checkInput(input, index++)
-    const path = pathOf(image)
+    const path = pathOf(image, `images[${index - 1}]`)
     // Before the picture is read: if it changes in between, the next call sees that it has.
     const stats = path === undefined ? undefined : await stat(path).catch(() => undefined)
     const stamp = stats?.isFile() ? { size: stats.size, mtimeMs: stats.mtimeMs } : undefined

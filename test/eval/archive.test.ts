@@ -6,8 +6,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import test from 'ava'
 import { type Headers, pack } from 'tar-stream'
-import { openDataset, type Sample } from '../../lib/eval/dataset.js'
-import { ClipError } from '../../lib/index.js'
+import { ClipError, openDataset, type Sample } from '../../lib/index.js'
 import { generator } from '../helpers/random.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'clip-native-archive-'))
@@ -49,7 +48,7 @@ test('members in the way, long names, both kinds of label, members larger than w
     ),
   )
   t.deepEqual(samples, [
-    { image: picture(1, 300_000), label: 'class', name: 'shard/0' },
+    { image: picture(1, 300_000), label: 'class', captions: ['a caption'], name: 'shard/0' },
     { image: picture(2, 1), label: 'zwei, ü', name: long },
     { image: picture(3, 512), label: '', name: '2' },
   ])

@@ -1,35 +1,22 @@
 /** Pictures of a folder, or of WebDataset tars: always the same ones in the same order. */
 import { createReadStream } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { dirname, extname, join, resolve, sep } from 'node:path'
+import { readFile, stat } from 'node:fs/promises'
+import { dirname, extname, join, relative, resolve, sep } from 'node:path'
+import { imageFiles, isImageName } from 'clip-native'
 import { extract } from 'tar-stream'
 
-const inFolder = /\.(jpe?g|png|webp|gif|tiff?|avif|svg)$/i
-const inTar = /\.(jpe?g|png|webp)$/i
 const mostBytes = 256 * 2 ** 20
-/** By the codes of their letters: no machine's language changes the order. */
-const byCode = (a, b) => (a < b ? -1 : a > b ? 1 : 0)
-
-/** Paths relative to `root`, with /: a folder's files before its folders. Links to folders are not followed. */
-export async function* picturesOfFolder(root, under = '') {
-  const entries = await readdir(join(root, under), { withFileTypes: true })
-  entries.sort((a, b) => byCode(a.name, b.name))
-  for (const entry of entries) {
-    const path = under === '' ? entry.name : `${under}/${entry.name}`
-    if (entry.isDirectory() || !inFolder.test(entry.name)) continue
-    if (entry.isFile() || (await isFile(join(root, path)))) yield path
+/** Paths relative to `root`, with /, in the order of their letters' codes. Links out of the folder are not followed. */
+export async function* picturesOfFolder(root) {
+  const onLeftOut = ({ path, reason, message }) => {
+    if (reason !== 'name') console.warn(`left out: ${JSON.stringify(path)} ${message}`)
   }
-  for (const entry of entries)
-    if (entry.isDirectory())
-      yield* picturesOfFolder(root, under === '' ? entry.name : `${under}/${entry.name}`)
+  for await (const path of imageFiles(root, { onLeftOut })) {
+    // A name that is not UTF-8 comes as a file: URL; a plan on another machine could not be sure of it.
+    if (/^file:/.test(path)) onLeftOut({ path, message: 'has a name that is not UTF-8' })
+    else yield relative(root, path).split(sep).join('/')
+  }
 }
-
-/** A link to a file is one. */
-const isFile = path =>
-  stat(path).then(
-    stats => stats.isFile(),
-    () => false,
-  )
 
 /** What the command line named: one folder, or tars and .txt lists of tars (a path a line, relative to the list). */
 export async function sourceOf(paths) {
@@ -76,7 +63,7 @@ export async function* picturesOfTar(root, tar, skip) {
     for await (const entry of entries) {
       const { name, type, size = 0 } = entry.header
       const id = `${tar}/${name}`
-      if ((type && type !== 'file') || !inTar.test(name)) entry.resume()
+      if ((type && type !== 'file') || !isImageName(name)) entry.resume()
       else if (size > mostBytes) {
         skip(id, `has ${size} bytes; at most ${mostBytes} are read`)
         entry.resume()

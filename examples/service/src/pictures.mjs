@@ -1,18 +1,20 @@
 /** The folder that can be searched: embedded once into a store, in the background, and again where files changed. */
 
-import { access, opendir } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { imageFiles } from 'clip-native'
 import { ServiceError } from './errors.mjs'
 
-const pictureName = /\.(jpe?g|png|webp|gif|avif)$/i
+/** Files that the log names, of those that are left out. */
+const mostNamed = 20
 
-async function* picturesIn(folder) {
-  for await (const entry of await opendir(folder, { recursive: true })) {
-    if (!entry.isFile() || !pictureName.test(entry.name)) continue
-    const image = join(entry.parentPath, entry.name)
-    // An id of its own, so that the folder can be moved and the answers do not tell where it lies.
-    yield { id: relative(folder, image).split(sep).join('/'), image }
+/** Pictures, each with an id of its own: the folder can be moved, and the answers do not tell where it lies. */
+async function* picturesIn(folder, onLeftOut, signal) {
+  for await (const image of imageFiles(folder, { onLeftOut, signal })) {
+    // A name that is not UTF-8 comes as a file: URL, which /pictures could not be asked for.
+    if (/^file:/.test(image)) onLeftOut({ path: image, message: 'has a name that is not UTF-8' })
+    else yield { id: relative(folder, image).split(sep).join('/'), image }
   }
 }
 
@@ -35,9 +37,13 @@ export class Pictures {
   async #index(log) {
     const { signal } = this.#control
     try {
-      const { added, updated, skipped, errors } = await this.#add(signal)
+      const leftOut = { count: 0, first: [] }
+      const { added, updated, skipped, errors } = await this.#add(signal, leftOut)
       this.#state.failed = errors.length
       for (const { id, error } of errors) log.warn(`${id}: ${error.message}`)
+      for (const { path, message } of leftOut.first)
+        log.warn(`left out: ${JSON.stringify(relative(this.#folder, path))} ${message}`)
+      if (leftOut.count > leftOut.first.length) log.warn(`left out: ${leftOut.count} in all`)
       log.info(`pictures: ${added} new, ${updated} again, ${skipped} as before, ${errors.length} failed`)
     } catch (error) {
       if (!signal.aborted) log.error('embedding the pictures failed:', error)
@@ -46,10 +52,15 @@ export class Pictures {
   }
 
   /** Requests come first: when so many wait that there is no place for these pictures, they try again later. */
-  async #add(signal) {
+  async #add(signal, leftOut) {
     for (;;) {
+      Object.assign(leftOut, { count: 0, first: [] })
+      const onLeftOut = one => {
+        if (++leftOut.count <= mostNamed) leftOut.first.push(one)
+      }
       try {
-        return await this.#store.add(picturesIn(this.#folder), { errors: 'collect', signal })
+        const pictures = picturesIn(this.#folder, onLeftOut, signal)
+        return await this.#store.add(pictures, { errors: 'collect', signal })
       } catch (error) {
         if (error.code !== 'ERR_CLIP_BUSY') throw error
         await wait(1000, undefined, { signal })

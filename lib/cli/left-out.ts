@@ -1,0 +1,36 @@
+/** What was left out of folders and archives, for people: every kind is counted, the first of each are named. */
+
+import type { LeftOutReason } from '../image-files.js'
+import type { AllLeftOut } from '../left-out.js'
+import { printable } from './output.js'
+
+const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
+  name: ['file that is not named as a picture is', 'files that are not named as pictures are'],
+  place: ['file or folder where no picture is expected', 'files or folders where no picture is expected'],
+  link: ['link that is not followed (--follow-links)', 'links that are not followed (--follow-links)'],
+  counted: ['link to what is counted where it lies', 'links to what is counted where it lies'],
+  special: ['FIFO, device, socket or link of an archive', 'FIFOs, devices, sockets or links of an archive'],
+  unreadable: ['that could not be read', 'that could not be read'],
+}
+
+const mostNamed = 10
+
+/** A line for each kind: "left out: 3 files that are not named as pictures are: a.txt, b.json, c.md". */
+export function leftOutLines({ count, files }: AllLeftOut): string[] {
+  const lines: string[] = []
+  for (const [reason, [one, several]] of Object.entries(kinds)) {
+    const of = files.filter(file => file.reason === reason)
+    if (of.length === 0) continue
+    const named = of
+      .slice(0, mostNamed)
+      .map(({ path, message }) => printable(reason === 'unreadable' ? `${path} ${message}` : path))
+    const more = of.length > named.length ? `, and ${of.length - named.length} more (--json names them)` : ''
+    lines.push(`left out: ${of.length} ${of.length === 1 ? one : several}: ${named.join(', ')}${more}`)
+  }
+  if (count > files.length) lines.push(`left out: ${count} in all, of which ${files.length} are listed`)
+  return lines
+}
+
+export function tellLeftOut(leftOut: AllLeftOut | undefined): void {
+  for (const line of leftOut ? leftOutLines(leftOut) : []) process.stderr.write(`clip-native: ${line}\n`)
+}

@@ -1,0 +1,69 @@
+/** One evaluation under way: its checked options, and the samples as all of its parts read them. */
+
+import type { Classifier } from '../classifier.js'
+import type { Clip } from '../clip.js'
+import { ClipError } from '../errors.js'
+import type { Label } from '../labels.js'
+import type { LeftOutList } from '../left-out.js'
+import type { Template } from '../prompts.js'
+import { untilAbortedEach } from '../stream.js'
+import { checkSample } from './dataset.js'
+import type { EvaluationTask } from './evaluate.js'
+import type { Evaluated } from './reports.js'
+import type { Dataset, Sample } from './samples.js'
+
+export interface Call {
+  clip: Clip
+  dataset: Dataset
+  task: EvaluationTask
+  classifier: Classifier | undefined
+  labels: readonly Label[] | undefined
+  templates: Template | readonly Template[] | undefined
+  shots: number | undefined
+  seed: number
+  C: number | undefined
+  limit: number
+  signal: AbortSignal | undefined
+  onProgress: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
+  failed: Evaluated['failed']
+  leftOut: LeftOutList
+}
+
+export const signalOf = (call: Call) => (call.signal ? { signal: call.signal } : {})
+export const templatesOf = (call: Call) => (call.templates === undefined ? {} : { templates: call.templates })
+
+/** A class's number is its name only where the caller says so: a model that reads "3" knows nothing of class 3. */
+function needName(call: Call, { numbered, label, captions, name }: Sample): void {
+  const isTold = call.labels !== undefined || call.classifier !== undefined
+  if (!numbered || isTold || (call.task === 'retrieval' && captions)) return
+  throw unnamed(call.dataset.name, name, label)
+}
+
+export function unnamed(dataset: string, name: string | undefined, label: string): ClipError {
+  return new ClipError(
+    'ERR_CLIP_INPUT',
+    `${dataset}: the class of ${name ?? 'a sample'} is the number ${label}, which is no name: give \`classNames\` ` +
+      "(--class-names FILE, a name a line, such as CLIP_benchmark's classnames.txt), or 'numbers' where they are the names",
+    { file: dataset, field: 'classNames' },
+  )
+}
+
+/** The samples, checked, until the signal is aborted; what was left out is noted when they are read to note it. */
+export async function* samplesOf(call: Call, notes = false): AsyncGenerator<Sample> {
+  let index = 0
+  const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})
+  for await (const sample of untilAbortedEach(all, call.signal)) {
+    needName(call, checkSample(sample, `dataset[${index}]`))
+    yield sample
+    if (++index >= call.limit) return
+  }
+}
+
+export function unreadable(call: Call): ClipError {
+  const first = call.failed[0]
+  return new ClipError(
+    'ERR_CLIP_IMAGE',
+    `no picture of ${call.dataset.name} could be read: ${first?.message ?? 'there is none'}`,
+    { file: call.dataset.name },
+  )
+}

@@ -1,0 +1,119 @@
+/** A table of pictures and labels or captions: CSV, or tab separated as OpenCLIP's. */
+
+import { createReadStream } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { ClipError } from '../errors.js'
+import { RegularFile } from '../regular-file.js'
+import { datasetFault as fault, type Reading, type Sample } from './samples.js'
+
+/** Bytes that may be read without a row coming out. */
+const mostRow = 2 ** 20
+
+/** Where the picture is, what it shows: the first that a table has. As OpenCLIP, Hugging Face and Flickr name them. */
+const pictureColumns = ['file', 'filepath', 'file_name', 'filename', 'image']
+const labelColumns = ['label']
+const captionColumns = ['text', 'caption', 'title']
+
+const expected =
+  'expected columns `file` and `label` (or `text`), or others of these names: ' +
+  `${pictureColumns.slice(1).join(', ')}; ${[...captionColumns.slice(1)].join(', ')}`
+
+interface Columns {
+  picture: string
+  label: string | undefined
+  caption: string | undefined
+  split: string | undefined
+}
+
+/** What separates the columns, by the first line. */
+async function delimiterOf(file: string, signal: AbortSignal | undefined): Promise<string> {
+  const opened = await RegularFile.open(file, (message, { cause }) => fault(file, message, cause), signal)
+  try {
+    const start = (await opened.read(0, Math.min(opened.bytes, 65536))).toString('utf8')
+    const [line] = start.split(/[\r\n]/, 1)
+    return ['\t', ',', ';'].find(mark => line!.includes(mark)) ?? ','
+  } finally {
+    await opened.close()
+  }
+}
+
+/** A column's name in an error: whatever it is, short and in quotes. */
+const shown = (name: string) => JSON.stringify(name.length > 30 ? `${name.slice(0, 27)}...` : name)
+
+function columnsOf(file: string, found: readonly string[]): Columns {
+  const byName = new Map(found.map(name => [name.toLowerCase(), name]))
+  const first = (names: readonly string[]) => byName.get(names.find(name => byName.has(name)) ?? '')
+  const [picture, label, caption] = [pictureColumns, labelColumns, captionColumns].map(first)
+  if (picture !== undefined && (label ?? caption) !== undefined)
+    return { picture, label, caption, split: byName.get('split') }
+  const address = found.find(name => /url|uri/i.test(name))
+  const list = found.slice(0, 8).map(shown).join(', ') + (found.length > 8 ? ', ...' : '')
+  throw fault(
+    file,
+    `${expected}; its first line has ${list || 'none'}${
+      picture === undefined && address !== undefined
+        ? `. Pictures at addresses are not downloaded: fetch them first, for example with img2dataset, whose tars are data sets`
+        : ''
+    }`,
+  )
+}
+
+/** A picture of a row: a path relative to the table, or a file: or data: URL. */
+function pictureOf(file: string, line: number, value: string): string {
+  if (/^(https?|ftp|s3|gs):\/\//i.test(value))
+    throw fault(
+      file,
+      `row ${line} names the address ${value.slice(0, 60)}: pictures are not downloaded, fetch them first`,
+    )
+  return /^(file|data):/i.test(value) ? value : resolve(dirname(file), value)
+}
+
+export async function* csv(file: string, { signal }: Reading): AsyncGenerator<Sample> {
+  const { parse } = require('@fast-csv/parse') as typeof import('@fast-csv/parse')
+  const delimiter = await delimiterOf(file, signal)
+  const source = createReadStream(file, signal ? { signal } : {})
+  const rows = parse({ headers: true, ignoreEmpty: true, trim: true, delimiter })
+  let columns: Columns | undefined
+  rows.on('headers', (names: string[]) => {
+    try {
+      columns = columnsOf(file, names)
+    } catch (error) {
+      rows.destroy(error as Error)
+    }
+  })
+  source.on('error', error => rows.destroy(error))
+  let line = 1
+  // The parser keeps a row until it ends: one whose quotes are never closed would be the rest of the file.
+  let since = 0
+  source.on('data', piece => {
+    since += piece.length
+    if (since > mostRow) rows.destroy(new Error(`row ${line + 1} has more than ${mostRow} bytes`))
+  })
+  source.pipe(rows)
+  try {
+    for await (const row of rows as AsyncIterable<Record<string, string>>) {
+      signal?.throwIfAborted()
+      line++
+      since = 0
+      const { picture, label, caption, split } = columns!
+      const [path, shows, text] = [picture, label, caption].map(name => (name ? row[name]! : undefined))
+      const words = shows ?? text!
+      if (path === '' || words === '')
+        throw fault(file, `row ${line} has no ${path === '' ? picture : (label ?? caption)}`)
+      yield {
+        image: pictureOf(file, line, path!),
+        label: words,
+        name: path!,
+        ...(label !== undefined && text ? { captions: [text] } : {}),
+        ...(split && row[split] ? { split: row[split]! } : {}),
+      }
+    }
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason
+    if (cause instanceof ClipError) throw cause
+    throw fault(file, `can't be read as CSV (${(cause as Error).message})`, cause)
+  } finally {
+    source.destroy()
+    rows.destroy()
+  }
+}

@@ -1,0 +1,69 @@
+/** Which samples show the same picture: a picture with several captions is one. */
+
+import { createHash, subtle } from 'node:crypto'
+import { resolve } from 'node:path'
+import { checkPath, nameOfPath } from '../file-name.js'
+import type { ImageInput } from '../image/input.js'
+import type { Sample } from './samples.js'
+
+/** Bytes that are hashed at once; more go to a thread. */
+const atOnce = 64 * 1024
+
+async function hashOf(bytes: Uint8Array): Promise<string> {
+  const digest =
+    bytes.byteLength <= atOnce
+      ? createHash('sha256').update(bytes).digest()
+      : Buffer.from(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
+  return digest.toString('base64')
+}
+
+/** A file is known by its path, bytes by themselves and their name, anything else by being the same object. */
+async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput> {
+  if (typeof image === 'string' || image instanceof URL) {
+    const text = String(image)
+    if (/^(https?|data):/i.test(text)) return text
+    try {
+      const path = checkPath('image', image)
+      return `file ${typeof path === 'string' ? resolve(path) : nameOfPath(path)}`
+    } catch {
+      return text // no path of this machine: encoding it says so
+    }
+  }
+  if (image instanceof ArrayBuffer) return `bytes ${await hashOf(new Uint8Array(image))} ${name}`
+  if (image instanceof Uint8Array) return `bytes ${await hashOf(image)} ${name}`
+  return image
+}
+
+/** The pictures of a data set, in the order of their first samples. */
+export interface Pictures {
+  /** Samples in all. */
+  samples: number
+  /** The first sample of each picture, by its number from 0. */
+  first: Set<number>
+  /** Captions of each picture, without repetitions. */
+  captions: string[][]
+}
+
+export async function picturesOf(samples: AsyncIterable<Sample>): Promise<Pictures> {
+  const known = new Map<string | ImageInput, Set<string>>()
+  const first = new Set<number>()
+  let count = 0
+  for await (const sample of samples) {
+    const key = await keyOf(sample)
+    let captions = known.get(key)
+    if (!captions) {
+      captions = new Set()
+      known.set(key, captions)
+      first.add(count)
+    }
+    for (const caption of sample.captions ?? [sample.label]) captions.add(caption)
+    count++
+  }
+  return { samples: count, first, captions: Array.from(known.values(), set => [...set]) }
+}
+
+/** The samples of these numbers. */
+export async function* only(samples: AsyncIterable<Sample>, numbers: ReadonlySet<number>) {
+  let i = 0
+  for await (const sample of samples) if (numbers.has(i++)) yield sample
+}

@@ -1,0 +1,64 @@
+/** Pictures that look for their texts, and texts that look for their pictures. */
+
+import { argumentError } from '../errors.js'
+import { untilAborted } from '../image/source.js'
+import { cosineTopK } from '../kernels/cosine.js'
+import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
+import { featuresOfSamples } from './features.js'
+import { recall } from './metrics.js'
+import { only, picturesOf } from './pictures.js'
+import type { RetrievalReport } from './reports.js'
+
+export async function retrieval(call: Call): Promise<RetrievalReport> {
+  const { clip } = call
+  const { embedDim: dim, logitScale } = clip.info
+  const { first, captions: all } = await picturesOf(samplesOf(call, true))
+  if (first.size === 0) throw argumentError('dataset', 'have one sample or more', '=none')
+  const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
+    output: 'embedding',
+    count: first.size,
+    signal: call.signal,
+    failed: (name, { message }) => call.failed.push({ name, message }),
+    progress: done => call.onProgress({ stage: 'test', done, total: first.size }),
+  })
+  const rows = numbers.length
+  if (rows === 0) throw unreadable(call)
+  const captions = numbers.map(picture => all[picture]!)
+  const texts = [...new Set(captions.flat())]
+  const indices = new Map(texts.map((text, i) => [text, i]))
+  const belonging = captions.map(own => new Set(own.map(text => indices.get(text)!)))
+  const { embeddings } = await clip.classifier(texts, {
+    ...templatesOf(call),
+    ...signalOf(call),
+    onProgress: p => call.onProgress({ stage: 'texts', ...p }),
+  })
+  const found = images.data
+  const search = async (queries: Float32Array, n: number, classes: Float32Array, of: number) => {
+    const k = Math.min(10, of)
+    const arguments_ = {
+      queries,
+      rows: n,
+      dim,
+      classes,
+      classCount: of,
+      k,
+      logitScale,
+      as: 'cosine' as const,
+    }
+    const { index } = await untilAborted(cosineTopK(arguments_), call.signal)
+    return { index, k }
+  }
+  const toText = await search(found, rows, embeddings.data, texts.length)
+  const toImage = await search(embeddings.data, texts.length, found, rows)
+  return {
+    task: 'retrieval',
+    dataset: call.dataset.name,
+    fingerprint: clip.info.fingerprint,
+    images: rows,
+    texts: texts.length,
+    imageToText: recall(toText.index, rows, toText.k, (image, text) => belonging[image]!.has(text)),
+    textToImage: recall(toImage.index, texts.length, toImage.k, (text, image) => belonging[image]!.has(text)),
+    failed: call.failed,
+    ...(call.leftOut.count > 0 ? { leftOut: call.leftOut.toJSON() } : {}),
+  }
+}
