@@ -4,12 +4,13 @@
  */
 
 import { createHash } from 'node:crypto'
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { INTERFACE, type NativeLoadOptions, type NativeModel, version } from './binding.js'
 import type { ModelSpec } from './checkpoint/spec.js'
 import { places } from './hub/cache.js'
 import { settings } from './hub/options.js'
+import { makeFolder } from './make-folder.js'
 
 /** What `packCache: true` came to; 'off' without it, or where weights are not in plain memory (CUDA). */
 export type PackCacheUse = NativeModel['packCache']['use']
@@ -27,7 +28,7 @@ export async function packCacheFor(
   cacheDir: string | undefined,
 ): Promise<NonNullable<NativeLoadOptions['packCache']>> {
   const folder = join(places(settings({ cacheDir })).own, 'packed')
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(() => undefined)
+  await makeFolder(folder, 0o700).catch(() => undefined)
   // Nanoseconds, as exact as the file system has them. Taken before native code opens the files: what is replaced in
   // between is stored under the old time, and never found.
   const times = await Promise.all(
@@ -45,9 +46,12 @@ export async function packCacheFor(
   }
 }
 
-/** Loading goes on without the file; a warning says why there is none. */
+let warned = false
+
+/** Loading goes on without the file. The first time in a process, a warning says why there is none. */
 export function warnOfPackCache({ use, file, reason }: NativeModel['packCache']): void {
-  if (use !== 'failed') return
+  if (use !== 'failed' || warned) return
+  warned = true
   process.emitWarning(`packCache: ${file} ${reason}; the next start packs the weights again`, {
     type: 'ClipWarning',
     code: 'CLIP_PACK_CACHE',

@@ -4,7 +4,7 @@
  */
 
 import { constants, type Stats } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, open, stat } from 'node:fs/promises'
 import type { ClipErrorDetails } from './errors.js'
 import { lostBytes, nameOfPath } from './file-name.js'
 
@@ -20,7 +20,7 @@ const REASONS: Record<string, string> = {
   ENOTDIR: 'does not exist',
   EACCES: 'may not be read (no permission)',
   EPERM: 'may not be read (no permission)',
-  ELOOP: 'is a loop of links',
+  ELOOP: 'is a symbolic link, or a loop of them',
   ENAMETOOLONG: 'has too long a name',
   EMFILE: "can't be opened: too many open files",
   ENFILE: "can't be opened: too many open files",
@@ -43,10 +43,19 @@ function systemFault(
   return fault(actual, { expected: 'a file that can be read', actual, cause })
 }
 
+/** Whether a link is followed to the file that it names, or taken for what it is: no regular file. */
+export type Links = 'followed' | 'refused'
+
+const look = (path: string | Buffer, links: Links) => (links === 'followed' ? stat(path) : lstat(path))
+
 /** What lies at a path, or undefined when nothing does; other failures are `fault`'s. */
-export async function statPath(path: string, fault: FileFault): Promise<Stats | undefined> {
+export async function statPath(
+  path: string,
+  fault: FileFault,
+  links: Links = 'followed',
+): Promise<Stats | undefined> {
   try {
-    return await stat(path)
+    return await look(path, links)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
@@ -55,8 +64,12 @@ export async function statPath(path: string, fault: FileFault): Promise<Stats | 
 }
 
 export function kindOf(
-  stats: Pick<Stats, 'isDirectory' | 'isFIFO' | 'isSocket' | 'isCharacterDevice' | 'isBlockDevice'>,
+  stats: Pick<
+    Stats,
+    'isSymbolicLink' | 'isDirectory' | 'isFIFO' | 'isSocket' | 'isCharacterDevice' | 'isBlockDevice'
+  >,
 ): string {
+  if (stats.isSymbolicLink()) return 'a symbolic link'
   if (stats.isDirectory()) return 'a directory'
   if (stats.isFIFO()) return 'a FIFO'
   if (stats.isSocket()) return 'a socket'
@@ -79,27 +92,37 @@ export class RegularFile {
     readonly path: string,
     /** Its size when it was opened. */
     readonly bytes: number,
+    /** Tells it from another file of the same name. */
+    readonly identity: string,
     private readonly handle: FileHandle,
     private readonly fault: FileFault,
     readonly signal?: AbortSignal,
   ) {}
 
   /** Rejects with `fault`'s error or `signal.reason`. */
-  static async open(path: string | Buffer, fault: FileFault, signal?: AbortSignal): Promise<RegularFile> {
+  static async open(
+    path: string | Buffer,
+    fault: FileFault,
+    signal?: AbortSignal,
+    links: Links = 'followed',
+  ): Promise<RegularFile> {
     signal?.throwIfAborted()
     const failed = (cause: unknown) => {
       throw systemFault(fault, cause, 'opened', path)
     }
     // Before opening: that alone can wait for the FIFO's other end or set a device to work.
-    checkRegular(await stat(path).catch(failed), fault)
+    checkRegular(await look(path, links).catch(failed), fault)
     // O_NONBLOCK: should the file have become a FIFO since, open still returns. Not on Windows, where it is undefined.
-    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failed)
+    const noLinks = links === 'refused' ? (constants.O_NOFOLLOW ?? 0) : 0
+    const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | noLinks
+    const handle = await open(path, flags).catch(failed)
     try {
       const now = await handle.stat()
       checkRegular(now, fault)
       return new RegularFile(
         typeof path === 'string' ? path : nameOfPath(path),
         now.size,
+        `${now.dev}:${now.ino}`,
         handle,
         fault,
         signal,

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Queue, Worker } from 'bullmq'
 import { Command } from 'commander'
-import { filesOf, writeHeader } from '../../dist/lib/store/header.js'
-import { Log } from '../../dist/lib/store/log.js'
+import { Generation } from '../../dist/lib/store/generation.js'
+import { writeHeader } from '../../dist/lib/store/header.js'
 import { Writer } from '../../dist/lib/store/writer.js'
 import { withModel, withStore } from './lib/model.mjs'
 import { shardName } from './lib/plan.mjs'
@@ -75,9 +75,9 @@ async function syntheticStore(folder, clip, first, rows) {
   const { fingerprint, embedDim } = clip.info
   await mkdir(folder, { recursive: true })
   const header = { fingerprint, embedDim, dtype: 'float32', generation: '' }
-  await writeHeader(folder, header)
-  const { vectors, items } = filesOf(folder)
-  const writer = await Writer.open(header, new Log(items), vectors)
+  const check = async () => {} // nobody else knows of this store
+  await writeHeader(folder, header, check)
+  const writer = await Writer.open(new Generation(folder, header), undefined, check)
   const data = Float32Array.from({ length: rows * embedDim }, () => Math.random() / Math.sqrt(embedDim))
   const names = Array.from({ length: rows }, (_, i) => `part-${(first + i) >> 12}/${first + i}.jpg`)
   await writer.append(

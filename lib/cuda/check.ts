@@ -4,13 +4,14 @@
  */
 
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { binding, fromNative, version } from '../binding.js'
 import { withdrawable } from '../calls.js'
 import { ClipError } from '../errors.js'
 import { places } from '../hub/cache.js'
 import { settings } from '../hub/options.js'
+import { makeFolder } from '../make-folder.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from '../native-cuda.js'
 
 /** What the file says: whole, so that a file that was cut off says nothing. */
@@ -70,7 +71,7 @@ export async function checkDevice(cacheDir: string | undefined, signal?: AbortSi
   // A cache that can't be written costs the next start a check, nothing else.
   const own = join(folder, `.${randomUUID()}`)
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder, 0o700)
     await writeFile(own, verdict(device), { mode: 0o600, flag: 'wx' })
     await rename(own, file)
   } catch {

@@ -5,9 +5,10 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { ClipError } from '../errors.js'
+import { makeFolder } from '../make-folder.js'
 import { fileSize } from './cache.js'
 import { fileError, formatBytes } from './file-error.js'
 import { bareUrl, type Http, pieces, type Reply, retrying, TransientError } from './http.js'
@@ -125,7 +126,7 @@ class Download {
 
   async run(): Promise<void> {
     try {
-      await mkdir(dirname(this.target), { recursive: true })
+      await makeFolder(dirname(this.target))
       do {
         await retrying(
           this.settings,

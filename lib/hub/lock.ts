@@ -1,21 +1,26 @@
 /**
  * One process at a time: a lock file beside what it guards. It holds who has it; the holder touches it every few
- * seconds. A lock whose process is gone, or that nobody touched for a while, is taken over.
+ * seconds. A lock whose process is gone, or that nobody touched for a while, is taken over. A process that was stopped
+ * for so long may go on at any moment, so what a lock guards must bear that: see {@link Lock.check}.
  */
 
 import { randomUUID } from 'node:crypto'
-import { readlinkSync } from 'node:fs'
-import { mkdir, open, readFile, stat, unlink, utimes } from 'node:fs/promises'
+import { constants, readlinkSync } from 'node:fs'
+import { type FileHandle, link, lstat, lutimes, open, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ClipError } from '../errors.js'
+import { makeFolder } from '../make-folder.js'
+import { kindOf } from '../regular-file.js'
 import { fileError } from './file-error.js'
 
 export interface LockOptions {
   signal?: AbortSignal
-  /** Called before each look at a lock that somebody else holds. */
-  onWait?: () => void | Promise<void>
+  /** Called before each look at a lock that somebody else holds, with who that is and how long it has waited. */
+  onWait?: (holder: string, milliseconds: number) => void | Promise<void>
+  /** Makes the error that is thrown out of one of the system; default `fileError`. */
+  systemError?: (error: unknown, file: string) => unknown
   /** Milliseconds between two touches; default 5000. */
   heartbeat?: number
   /** An untouched lock is dead after so many milliseconds; default 30 000. */
@@ -26,7 +31,10 @@ export interface LockOptions {
 
 /** A lock that is held. */
 export interface Lock {
-  /** Throws when somebody took the lock over: this process slept too long, and must not touch the files now. */
+  /**
+   * Throws when somebody took the lock over: this process slept too long, and must not touch the files now. It may
+   * still be stopped right after the check.
+   */
   check(): Promise<void>
 }
 
@@ -34,6 +42,14 @@ interface Owner {
   id: string
   pid: number
   host: string
+}
+
+/** A lock file as it was found. */
+interface Held {
+  /** Undefined where the file does not say: it was cut, or is not of ours. */
+  owner: Owner | undefined
+  /** Differs as soon as the file was touched or is another. */
+  state: string
 }
 
 // Process ids mean something only within one machine and one pid namespace (containers share host names at times).
@@ -45,19 +61,28 @@ const where = (() => {
   return `${hostname()} ${space}`
 })()
 
-const remove = (file: string) => unlink(file).catch(() => {})
+/** Milliseconds after which a lock without an owner, or a takeover, was left by a crash. */
+const soon = 2000
+const largest = 4096
 
-/** Creates the file only if it is not there. */
-async function create(file: string, owner: Owner): Promise<boolean> {
-  let handle: Awaited<ReturnType<typeof open>>
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code
+
+async function remove(file: string): Promise<void> {
   try {
-    handle = await open(file, 'wx')
+    await unlink(file)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    // Windows: a file that is being deleted.
-    if (process.platform === 'win32' && (error as NodeJS.ErrnoException).code === 'EPERM') return false
-    throw error
+    // Windows: a file that is being deleted, or that somebody reads.
+    if (codeOf(error) !== 'ENOENT' && process.platform !== 'win32') throw error
   }
+}
+
+function noLock(file: string, actual: string): ClipError {
+  const message = `${file}: is ${actual}, not a lock file: remove it`
+  return new ClipError('ERR_CLIP_DOWNLOAD', message, { file, expected: 'a lock file', actual })
+}
+
+async function writeNew(file: string, owner: Owner): Promise<void> {
+  const handle = await open(file, 'wx')
   try {
     await handle.writeFile(JSON.stringify(owner))
   } catch (error) {
@@ -66,31 +91,86 @@ async function create(file: string, owner: Owner): Promise<boolean> {
   } finally {
     await handle.close()
   }
-  return true
 }
 
-async function read(file: string): Promise<{ owner: Partial<Owner>; touched: number } | undefined> {
+/** Where a file can have only one name: FAT, some network file systems, Android. */
+const oneName = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES', 'EMLINK', 'EXDEV', 'EINVAL'])
+
+/** Creates the file, owner and all in one step, only if it is not there. */
+async function create(file: string, owner: Owner): Promise<boolean> {
+  const beside = `${file}.${owner.id}`
   try {
-    const { mtimeMs } = await stat(file)
-    const text = await readFile(file, 'utf8')
-    let owner: Partial<Owner> = {}
+    await writeNew(beside, owner)
     try {
-      owner = JSON.parse(text) ?? {}
-    } catch {} // just created and not written yet, or cut by a crash: only time tells
-    return { owner, touched: mtimeMs }
+      await link(beside, file)
+    } catch (error) {
+      if (!oneName.has(codeOf(error) ?? '')) throw error
+      await writeNew(file, owner)
+    }
+    return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (codeOf(error) === 'EEXIST') return false
+    // Windows: a file that is being deleted.
+    if (process.platform === 'win32' && codeOf(error) === 'EPERM') return false
     throw error
+  } finally {
+    await remove(beside).catch(() => {})
   }
 }
 
-function isGone(owner: Partial<Owner>): boolean {
-  if (owner.host !== where || !Number.isInteger(owner.pid) || owner.pid! <= 0) return false
+function parseOwner(text: string): Owner | undefined {
   try {
-    process.kill(owner.pid!, 0)
+    const { id, pid, host } = JSON.parse(text) ?? {}
+    if (typeof id === 'string' && Number.isInteger(pid) && pid > 0 && typeof host === 'string')
+      return { id, pid, host }
+  } catch {}
+  return undefined
+}
+
+/** Undefined when there is none. Rejects for what is no regular file, which is neither opened nor followed. */
+async function read(file: string): Promise<Held | undefined> {
+  let handle: FileHandle | undefined
+  try {
+    const found = await lstat(file)
+    if (!found.isFile()) throw noLock(file, kindOf(found))
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+    handle = await open(file, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
+    const stats = await handle.stat()
+    if (!stats.isFile()) throw noLock(file, kindOf(stats))
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(largest), 0, largest, 0)
+    const text = buffer.toString('utf8', 0, bytesRead)
+    return { owner: parseOwner(text), state: `${stats.ino} ${stats.mtimeMs} ${stats.size} ${text}` }
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    if (codeOf(error) === 'ELOOP') throw noLock(file, 'a symbolic link')
+    throw error
+  } finally {
+    await handle?.close()
+  }
+}
+
+function isGone(owner: Owner | undefined): boolean {
+  if (owner?.host !== where) return false
+  try {
+    process.kill(owner.pid, 0)
     return false
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+    return codeOf(error) === 'ESRCH'
+  }
+}
+
+/**
+ * How long a file was seen in one state, on our own clock: those of file servers differ from ours, and a time of
+ * modification may lie in the future.
+ */
+class Watch {
+  private state: string | undefined
+  private since = 0
+
+  milliseconds({ state }: Held): number {
+    const now = performance.now()
+    if (state !== this.state) [this.state, this.since] = [state, now]
+    return now - this.since
   }
 }
 
@@ -98,19 +178,54 @@ function isGone(owner: Partial<Owner>): boolean {
  * Takes a dead lock away. Two who saw the same dead lock must not both do it, or the second removes the first one's
  * fresh lock: a guard file decides, and under it the lock is looked at again.
  */
-async function takeAway(file: string, dead: { owner: Partial<Owner>; touched: number }, stale: number) {
+async function takeAway(file: string, dead: Held, guards: Watch): Promise<void> {
   const guard = `${file}.takeover`
-  if (!(await create(guard, { id: randomUUID(), pid: process.pid, host: where }))) {
-    const left = await read(guard)
-    // Held for a few system calls; one that outlives its process or `stale` was left by a crash.
-    if (left && (isGone(left.owner) || Date.now() - left.touched > stale)) await remove(guard)
+  const left = await read(guard)
+  if (left) {
+    // Held for a few system calls; one that outlives its process, or that time, was left by a crash.
+    if (isGone(left.owner) || guards.milliseconds(left) > soon) await remove(guard)
     return
   }
+  if (!(await create(guard, { id: randomUUID(), pid: process.pid, host: where }))) return
   try {
     const now = await read(file)
-    if (now && now.owner.id === dead.owner.id && now.touched === dead.touched) await remove(file)
+    if (now?.state === dead.state) await remove(file)
   } finally {
     await remove(guard)
+  }
+}
+
+const holderOf = ({ owner }: Held) =>
+  owner ? `process ${owner.pid}${owner.host === where ? '' : ` of ${owner.host.trim()}`}` : 'nobody known'
+
+async function take(file: string, owner: Owner, options: LockOptions): Promise<void> {
+  const { signal, onWait, stale = 30_000, poll = 200 } = options
+  const locks = new Watch()
+  const guards = new Watch()
+  const begin = performance.now()
+  let misses = 0
+  await makeFolder(dirname(file))
+  for (;;) {
+    signal?.throwIfAborted()
+    const held = await read(file)
+    if (!held) {
+      if (await create(file, owner)) return
+      // Given back between two looks; but on an odd file system it may be there and not there for ever.
+      if (++misses > 200)
+        throw new ClipError('ERR_CLIP_DOWNLOAD', `${file}: can be neither created nor read: remove it`, {
+          file,
+        })
+      await sleep(Math.random() * 10)
+      continue
+    }
+    misses = 0
+    if (isGone(held.owner) || locks.milliseconds(held) > (held.owner ? stale : Math.min(stale, soon))) {
+      await takeAway(file, held, guards)
+      await sleep(Math.random() * 10)
+      continue
+    }
+    await onWait?.(holderOf(held), performance.now() - begin)
+    await sleep(poll * (0.5 + Math.random()), undefined, { signal })
   }
 }
 
@@ -120,46 +235,20 @@ export async function withLock<T>(
   options: LockOptions,
   body: (lock: Lock) => Promise<T>,
 ): Promise<T> {
-  const { signal, onWait, heartbeat = 5000, stale = 30_000, poll = 200 } = options
+  const { signal, systemError = fileError, heartbeat = 5000 } = options
   const owner: Owner = { id: randomUUID(), pid: process.pid, host: where }
-  let seen = { id: undefined as string | undefined, touched: Number.NaN, at: 0 }
-  let misses = 0
   try {
-    await mkdir(dirname(file), { recursive: true })
-    while (!(await create(file, owner))) {
-      signal?.throwIfAborted()
-      const held = await read(file)
-      if (!held) {
-        // Given back between two looks; but a link to nowhere is there and not there for ever.
-        if (++misses > 200)
-          throw new ClipError('ERR_CLIP_DOWNLOAD', `${file} can be neither created nor read: remove it`, {
-            file,
-          })
-        await sleep(Math.random() * 10)
-        continue
-      }
-      misses = 0
-      // Clocks of file servers differ from ours: what counts is how long we saw no touch, on our own clock.
-      if (held.owner.id !== seen.id || held.touched !== seen.touched)
-        seen = { id: held.owner.id, touched: held.touched, at: performance.now() }
-      if (isGone(held.owner) || performance.now() - seen.at > stale) {
-        await takeAway(file, held, stale)
-        await sleep(Math.random() * 10)
-        continue
-      }
-      await onWait?.()
-      await sleep(poll * (0.5 + Math.random()), undefined, { signal })
-    }
+    await take(file, owner, options)
   } catch (error) {
     signal?.throwIfAborted()
-    throw fileError(error, file)
+    throw systemError(error, file)
   }
   const timer = setInterval(() => {
     const now = new Date()
-    utimes(file, now, now).catch(() => {})
+    lutimes(file, now, now).catch(() => {})
   }, heartbeat)
   timer.unref()
-  const isOurs = async () => (await read(file).catch(() => undefined))?.owner.id === owner.id
+  const isOurs = async () => (await read(file).catch(() => undefined))?.owner?.id === owner.id
   try {
     signal?.throwIfAborted()
     return await body({
@@ -174,6 +263,6 @@ export async function withLock<T>(
     })
   } finally {
     clearInterval(timer)
-    if (await isOurs()) await remove(file)
+    if (await isOurs()) await remove(file).catch(() => {})
   }
 }

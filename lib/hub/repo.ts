@@ -1,9 +1,10 @@
 /** A hub repository: asks for its list of files at one commit, fetches those that loading reads, then remembers the commit. */
 
 import { randomUUID } from 'node:crypto'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ClipError } from '../errors.js'
+import { makeFolder } from '../make-folder.js'
 import {
   chooseFiles,
   fileSize,
@@ -72,7 +73,7 @@ export function readListing(answer: unknown, url: string): Listing {
 async function writeRef(file: string, commit: string): Promise<void> {
   const beside = `${file}.${randomUUID()}`
   try {
-    await mkdir(dirname(file), { recursive: true })
+    await makeFolder(dirname(file))
     await writeFile(beside, commit)
     await rename(beside, file)
   } catch (error) {

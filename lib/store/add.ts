@@ -1,12 +1,15 @@
 /** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
-import type { Loaded } from '../encode.js'
-import { encodeImage } from '../encode-image.js'
+import { abortable, unlessAborted } from '../abortable.js'
+import type { Call } from '../calls.js'
+import { checkEncode, type Loaded } from '../encode.js'
+import { encodeImages, imageList } from '../encode-image.js'
 import { argumentError, type ClipError } from '../errors.js'
 import { checkPath, nameOfPath } from '../file-name.js'
 import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
 import { checkOptions } from '../options.js'
+import { Slices } from '../slices.js'
 import type { Known } from './known.js'
 import { longestId } from './log.js'
 import type { NewItem } from './writer.js'
@@ -96,6 +99,8 @@ export function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<
 
 export interface AddCall {
   loaded: Loaded
+  /** All that is encoded is one call: admitted once, whatever comes in between. */
+  call: Call
   known: Known
   collect: boolean
   signal: AbortSignal | undefined
@@ -107,9 +112,10 @@ export interface AddCall {
 
 export async function addAll(
   inputs: Iterable<StoreInput> | AsyncIterable<StoreInput>,
-  call: AddCall,
+  add: AddCall,
 ): Promise<AddResult> {
-  const { loaded, known, collect, signal, onProgress, total } = call
+  const { loaded, call, known, collect, signal, onProgress, total } = add
+  const encoding = checkEncode<'embedding'>({ errors: 'collect', ...(signal ? { signal } : {}) })
   const result: AddResult = { added: 0, updated: 0, skipped: 0, errors: [] }
   let batch: Waiting[] = []
   let inBatch = new Set<string>()
@@ -130,7 +136,7 @@ export async function addAll(
     batch = []
     inBatch = new Set()
     const images = all.map(w => w.image)
-    const { data, errors = [] } = await encodeImage(loaded, images, { errors: 'collect', signal })
+    const { data, errors = [] } = await encodeImages(loaded, call, imageList(loaded, images), encoding)
     const dim = loaded.spec.embedDim
     const good = all.filter((_, i) => !errors[i])
     const rows = new Float32Array(good.length * dim)
@@ -138,7 +144,7 @@ export async function addAll(
     for (let i = 0; i < all.length; i++)
       if (!errors[i]) rows.set(data.subarray(i * dim, (i + 1) * dim), dim * at++)
     if (good.length > 0)
-      await call.append(
+      await add.append(
         good.map(w => w.item),
         rows,
       )
@@ -151,24 +157,24 @@ export async function addAll(
     report()
   }
 
-  for await (const input of inputs) {
+  const slices = new Slices()
+  const source = Symbol.asyncIterator in inputs ? abortable(inputs, signal) : inputs
+  for await (const input of source) {
     signal?.throwIfAborted()
+    if (slices.due()) await slices.pause(signal)
     const { id, image } = checkInput(input, index++)
     const path = pathOf(image, `images[${index - 1}]`)
     // Before the picture is read: if it changes in between, the next call sees that it has.
-    const stats = path === undefined ? undefined : await stat(path).catch(() => undefined)
+    const stats =
+      path === undefined ? undefined : await unlessAborted(stat(path), signal).catch(() => undefined)
+    signal?.throwIfAborted()
     const stamp = stats?.isFile() ? { size: stats.size, mtimeMs: stats.mtimeMs } : undefined
     if (inBatch.has(id) || known.isCurrent(id, stamp, path !== undefined)) {
       result.skipped++
       if (result.skipped % 1024 === 0) report()
       continue
     }
-    const replaces = known.row(id)
-    batch.push({
-      item: { id, ...stamp, ...(replaces === undefined ? {} : { replaces }) },
-      image,
-      known: replaces !== undefined,
-    })
+    batch.push({ item: { id, ...stamp }, image, known: known.row(id) !== undefined })
     inBatch.add(id)
     if (batch.length === batchSize) await flush()
   }

@@ -7,7 +7,7 @@ import { checkRow, writeError } from './errors.js'
 import { batchRows, type Generation } from './generation.js'
 import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
-import { writeAll } from './writer.js'
+import { Writer, writeAll } from './writer.js'
 
 /** What a compaction gave back. */
 export interface CompactResult {
@@ -19,48 +19,51 @@ export interface CompactResult {
 
 /**
  * Writes both files and syncs them, then renames a header that names them: before the rename the store is the old one,
- * after it the new one, and what a kill leaves of the other is removed by the next writer. Returns the new header.
+ * after it the new one, and what a kill leaves of the other is removed by the next writer. Just before the rename the
+ * old files are fenced: nothing can be added to them that is not in the new ones.
  */
 export async function writeNextGeneration(
   folder: string,
   now: Generation,
-  stillOurs: () => Promise<void>,
+  check: () => Promise<void>,
   signal: AbortSignal | undefined,
   onProgress: ((progress: { done: number; total: number }) => void) | undefined,
-): Promise<{ header: Header; result: CompactResult }> {
+): Promise<CompactResult> {
   const { log, rowBytes } = now
+  const { rows, nobodys } = log
   // Of nobody else: a process that slept until its lock was taken over writes into no file of its successor's.
   const header: Header = { ...now.header, generation: randomBytes(6).toString('hex') }
   const next = filesOf(folder, header.generation)
   const source = await now.open(signal)
   let kept = 0
   let lineBytes = 0
+  let writer: Writer | undefined
   try {
-    const vectors = await open(next.vectors, 'w')
+    const vectors = await open(next.vectors, 'wx')
     try {
-      const items = await open(next.items, 'w')
+      const items = await open(next.items, 'wx')
       try {
         const slices = new Slices()
-        for (let first = 0; first < log.rows; first += batchRows) {
-          const count = Math.min(batchRows, log.rows - first)
-          const rows = await source.vectors.read(first * rowBytes, count * rowBytes)
+        for (let first = 0; first < rows; first += batchRows) {
+          const count = Math.min(batchRows, rows - first)
+          const data = await source.vectors.read(first * rowBytes, count * rowBytes)
           const from = kept
           const lines: Buffer[] = []
           for await (const item of log.items(source.items, signal, first, first + count)) {
-            checkRow(now.files.vectors, item.row, rows, item.row - first, rowBytes, item.crc)
+            checkRow(now.files.vectors, item.row, data, item.row - first, rowBytes, item.crc)
             const at = (item.row - first) * rowBytes
-            rows.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
-            const { replaces: _, ...rest } = item
+            data.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
+            const { replaces: _, after: __, ...rest } = item
             // Each line a batch of its own: damage before the last one is never taken for a torn end.
             lines.push(Buffer.from(formatLine({ ...rest, row: kept, first: kept })))
             kept++
             if (slices.due()) await slices.pause(signal)
           }
           const text = Buffer.concat(lines)
-          await writeAll(vectors, rows.subarray(0, (kept - from) * rowBytes), from * rowBytes)
+          await writeAll(vectors, data.subarray(0, (kept - from) * rowBytes), from * rowBytes)
           await writeAll(items, text, lineBytes)
           lineBytes += text.length
-          onProgress?.({ done: first + count, total: log.rows })
+          onProgress?.({ done: first + count, total: rows })
         }
         await vectors.sync()
         await items.sync()
@@ -71,14 +74,19 @@ export async function writeNextGeneration(
       await vectors.close()
     }
     await syncFolder(folder)
-    await stillOurs()
-    await writeHeader(folder, header)
+    writer = await Writer.open(now, undefined, check)
+    const fencing = writer
+    await writeHeader(folder, header, async () => {
+      await check()
+      await fencing.fence()
+    })
   } catch (error) {
     for (const file of [next.vectors, next.items]) await rm(file, { force: true }).catch(() => {})
     throw writeError(error, next.vectors)
   } finally {
+    await writer?.close()
     await source.close()
   }
-  const removed = log.rows - kept
-  return { header, result: { removed, bytes: removed * rowBytes + log.bytes - lineBytes } }
+  const bytes = source.vectors.bytes + source.items.bytes - kept * rowBytes - lineBytes
+  return { removed: rows - nobodys - kept, bytes }
 }

@@ -1,14 +1,25 @@
 /** Opening: the header of a store that fits the model, made in a folder of its own where there is none. */
 
-import { mkdir, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { checkFingerprint } from '../classifier-file.js'
 import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
-import { statPath } from '../regular-file.js'
-import { damaged, faultOf, writeError } from './errors.js'
-import { filesOf, type Header, readHeader, rowsFile, type StoreDtype, writeHeader } from './header.js'
+import { makeFolder } from '../make-folder.js'
+import { kindOf, statPath } from '../regular-file.js'
+import { damaged, faultOf, lockOptions, writeError } from './errors.js'
+import { revokeHeaders } from './generation.js'
+import {
+  filesOf,
+  type Header,
+  isOfStore,
+  readHeader,
+  rowsFile,
+  type StoreDtype,
+  syncFolder,
+  writeHeader,
+} from './header.js'
 
 /** The header of the store in this folder, which is made if `create`. */
 export async function openHeader(
@@ -46,31 +57,40 @@ async function createStore(
   const { fingerprint } = loaded.checkpoint
   const { lock, header } = filesOf(folder)
   try {
-    await mkdir(folder, { recursive: true })
-    const ours = (name: string) => rowsFile.test(name) || /^(lock(\.takeover)?|store\.json.*)$/.test(name)
-    const other = (await readdir(folder)).find(name => !ours(name))
+    const made = await makeFolder(folder).catch(cause => {
+      if (cause.code !== 'ENOENT') throw cause
+      throw new ClipError('ERR_CLIP_INPUT', `${folder}: no folder can be made there; choose another place`, {
+        file: folder,
+        cause,
+      })
+    })
+    for (const path of made) await syncFolder(dirname(path))
+    const other = (await readdir(folder)).find(name => !isOfStore(name))
     if (other !== undefined)
       throw new ClipError(
         'ERR_CLIP_INPUT',
         `${folder}: is a folder with other things in it (${JSON.stringify(other.slice(0, 60))}); a store is made in a new or empty one`,
         { file: folder, expected: 'a new or empty folder', actual: other },
       )
-    return await withLock(lock, { signal }, async () => {
+    return await withLock(lock, lockOptions(lock, signal), async held => {
+      await revokeHeaders(folder)
       const there = await readHeader(folder, signal)
       if (there) return there
       // Without a header what lies there is nobody's or a store's that lost it.
       const rows = (await readdir(folder)).filter(name => rowsFile.test(name))
       for (const file of rows.map(name => join(folder, name))) {
-        const bytes = (await statPath(file, faultOf(file, 'rows')))?.size ?? 0
+        const stats = await statPath(file, faultOf(file, 'rows'), 'refused')
+        if (stats && !stats.isFile()) throw damaged(file, 'file', `is ${kindOf(stats)}, not a file`)
+        const bytes = stats?.size ?? 0
         if (bytes > 0)
           throw damaged(header, 'format', 'is missing, but vectors or items are there', {
             expected: 'store.json',
             actual: `${file} has ${bytes} bytes`,
           })
       }
-      const made: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype, generation: '' }
-      await writeHeader(folder, made)
-      return made
+      const fresh: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype, generation: '' }
+      await writeHeader(folder, fresh, () => held.check())
+      return fresh
     })
   } catch (error) {
     throw writeError(error, folder)

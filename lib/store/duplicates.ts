@@ -4,6 +4,7 @@ import { binding, fromNative } from '../binding.js'
 import type { Loaded } from '../encode.js'
 import { kernelBackend } from '../similarity.js'
 import { Slices } from '../slices.js'
+import type { Rows } from './numbers.js'
 
 /** Two items of a store that are nearly the same. */
 export interface NearDuplicate {
@@ -18,7 +19,7 @@ export interface NearDuplicate {
 /** What the search needs of a store. */
 export interface Tiles {
   rows: number
-  replaced: ReadonlySet<number>
+  unused: Pick<Rows, 'has'>
   /** float32 */
   read(first: number, rows: number): Promise<Float32Array>
   ids(first: number, rows: number): Promise<(string | undefined)[]>
@@ -70,9 +71,9 @@ export async function* nearDuplicates(
       for (let i = 0; i < used; i++) {
         const row = out.subarray(i * m, (i + 1) * m)
         if (slices.due()) await slices.pause(signal)
-        if (tiles.replaced.has(q + i)) continue
+        if (tiles.unused.has(q + i)) continue
         for (let j = Math.max(0, q + i + 1 - c); j < m; j++) {
-          if (!(row[j]! >= threshold) || tiles.replaced.has(c + j)) continue
+          if (!(row[j]! >= threshold) || tiles.unused.has(c + j)) continue
           first ??= await tiles.ids(q, n)
           second ??= await tiles.ids(c, m)
           yield { a: first[i]!, b: second[j]!, score: row[j]! }

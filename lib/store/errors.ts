@@ -2,6 +2,7 @@
 
 import { crc32 } from 'node:zlib'
 import { ClipError, type ClipErrorDetails } from '../errors.js'
+import type { LockOptions } from '../hub/lock.js'
 import { cannotWrite } from '../output-file.js'
 import type { FileFault } from '../regular-file.js'
 
@@ -36,9 +37,27 @@ export const faultOf =
 
 /** What the system says when a file can't be written, as ERR_CLIP_INPUT; every other error as it is. */
 export function writeError(error: unknown, file: string): unknown {
-  if (error instanceof ClipError && error.code === 'ERR_CLIP_DOWNLOAD')
-    return new ClipError('ERR_CLIP_INPUT', `${file}: can't be locked for writing`, { file, cause: error })
+  if (error instanceof ClipError && error.code === 'ERR_CLIP_DOWNLOAD') {
+    const { message, expected, actual } = error
+    const details = { file: error.file ?? file, expected, actual, cause: error }
+    return new ClipError('ERR_CLIP_INPUT', message, details)
+  }
   return cannotWrite(error, file)
+}
+
+/** The lock of a store: the system's errors are `writeError`'s, and who waits for long is told so, once. */
+export function lockOptions(file: string, signal: AbortSignal | undefined): LockOptions {
+  let told = false
+  return {
+    signal,
+    systemError: error => error,
+    onWait: (holder, milliseconds) => {
+      if (told || milliseconds < 5000) return
+      told = true
+      const what = `${file} is held by ${holder}: waiting until it is given back, or not touched for 30 s`
+      process.emitWarning(what, { type: 'ClipWarning', code: 'CLIP_STORE_LOCKED' })
+    },
+  }
 }
 
 /** An optional package that is not installed, named with the command that installs it. */

@@ -6,13 +6,13 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Embeddings } from '../embeddings.js'
-import { RegularFile } from '../regular-file.js'
+import { RegularFile, statPath } from '../regular-file.js'
 import type { Tiles } from './duplicates.js'
-import { checkRow, damaged, faultOf } from './errors.js'
-import { filesOf, type Header, rowsFile } from './header.js'
+import { damaged, faultOf } from './errors.js'
+import { filesOf, type Header, headerPart, lockPart, rowsFile, syncFolder } from './header.js'
 import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
-import { bytesOf, readRows } from './vectors.js'
+import { bytesOf, checkRows, readRows } from './vectors.js'
 
 /** Rows of a batch that is read. */
 export const batchRows = 1024
@@ -28,14 +28,25 @@ export class Generation {
   readonly files: ReturnType<typeof filesOf>
   readonly log: Log
   readonly rowBytes: number
+  /** Whether the folder was synced since its header named these files. */
+  isLasting = false
 
   constructor(
-    folder: string,
+    readonly folder: string,
     readonly header: Header,
   ) {
     this.files = filesOf(folder, header.generation)
-    this.log = new Log(this.files.items)
     this.rowBytes = header.embedDim * bytesOf[header.dtype]
+    const { vectors, items } = this.files
+    this.log = new Log(items, async () => {
+      const stats = await statPath(vectors, faultOf(vectors, 'rows'), 'refused')
+      return Math.floor((stats?.size ?? 0) / this.rowBytes)
+    })
+  }
+
+  #openVectors(signal: AbortSignal | undefined): Promise<RegularFile> {
+    const { vectors } = this.files
+    return RegularFile.open(vectors, faultOf(vectors, 'rows'), signal, 'refused')
   }
 
   /** Takes note of what was added, by whomever. */
@@ -45,7 +56,7 @@ export class Generation {
     await log.refresh(signal, each)
     if (log.rows === before && before > 0) return
     const { vectors } = this.files
-    const file = await RegularFile.open(vectors, faultOf(vectors, 'rows'), signal)
+    const file = await this.#openVectors(signal)
     try {
       if (file.bytes < log.rows * rowBytes)
         throw damaged(
@@ -59,18 +70,24 @@ export class Generation {
       for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row += together) {
         const count = Math.min(together, log.rows - row)
         const bytes = await file.read(row * rowBytes, count * rowBytes)
-        for (let i = 0; i < count; i++) checkRow(vectors, row + i, bytes, i, rowBytes, log.crcs.at(row + i))
+        await checkRows(file, log, rowBytes, bytes, row, count)
       }
     } finally {
       await file.close()
     }
   }
 
+  /** Whether something lies behind the rows that count. */
+  async hasRest(): Promise<boolean> {
+    const { vectors } = this.files
+    const stats = await statPath(vectors, faultOf(vectors, 'rows'), 'refused')
+    return (stats?.size ?? 0) > this.log.rows * this.rowBytes
+  }
+
   async open(signal: AbortSignal | undefined): Promise<OpenFiles> {
     const items = await this.log.open(signal)
     try {
-      const { vectors: path } = this.files
-      const vectors = await RegularFile.open(path, faultOf(path, 'rows'), signal)
+      const vectors = await this.#openVectors(signal)
       const close = async () => {
         await Promise.all([vectors.close(), items.close()])
       }
@@ -86,8 +103,8 @@ export class Generation {
     const { log, header } = this
     return {
       rows: log.rows,
-      replaced: log.replaced,
-      read: (first, count) => readRows(vectors, log.crcs, header, first, count),
+      unused: log.unused,
+      read: (first, count) => readRows(vectors, log, header, first, count),
       ids: async (first, count) => {
         const ids = new Array<string | undefined>(count)
         for await (const item of log.items(items, signal, first, first + count))
@@ -107,7 +124,7 @@ export class Generation {
     const dim = header.embedDim
     for (let first = 0; first < rows; first += batchRows) {
       const count = Math.min(batchRows, rows - first)
-      const data = await readRows(vectors, log.crcs, header, first, count)
+      const data = await readRows(vectors, log, header, first, count)
       const ids: string[] = []
       for await (const item of log.items(items, signal, first, first + count)) {
         data.copyWithin(ids.length * dim, (item.row - first) * dim, (item.row - first + 1) * dim)
@@ -122,13 +139,32 @@ export class Generation {
   }
 }
 
-/** Removes what other generations and killed writers left. For whoever holds the lock. */
-export async function removeLeftovers(folder: string, header: Header): Promise<void> {
+/**
+ * For whoever has just got the lock, before anything else: removes headers that are written and not yet renamed. Their
+ * writer was killed, or is stopped and shall not change the header any more when it goes on: it finds nothing to rename.
+ */
+export async function revokeHeaders(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (headerPart.test(name)) await rm(join(folder, name), { force: true })
+}
+
+/**
+ * For whoever holds the lock: removes what other generations and killed writers left. The lock is checked when the list
+ * is made, so that a writer who was stopped here removes no file that its successor makes.
+ */
+export async function removeLeftovers(
+  folder: string,
+  header: Header,
+  check: () => Promise<void>,
+): Promise<void> {
   const { vectors, items } = filesOf(folder, header.generation)
-  const ours = (name: string) => rowsFile.test(name) || /^store\.json\.[0-9a-f]+\.part$/.test(name)
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name)
-    // Where a system keeps a file that somebody reads, the next writer removes it.
-    if (ours(name) && path !== vectors && path !== items) await rm(path, { force: true }).catch(() => {})
-  }
+  const left = (name: string) => rowsFile.test(name) || lockPart.test(name)
+  const paths = (await readdir(folder)).filter(left).map(name => join(folder, name))
+  const old = paths.filter(path => path !== vectors && path !== items)
+  if (old.length === 0) return
+  // The header must be the lasting one before files go that only an older one names.
+  await syncFolder(folder)
+  await check()
+  // Where a system keeps a file that somebody reads, the next writer removes it.
+  for (const path of old) await rm(path, { force: true }).catch(() => {})
 }

@@ -2,9 +2,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { ClipError } from '../errors.js'
 import { RegularFile, statPath } from '../regular-file.js'
 import { damaged, faultOf } from './errors.js'
+import { openToAppend } from './own-file.js'
 
 /** How a number of a vector is kept on disk: 4, 2 or 1 bytes. */
 export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
@@ -25,6 +27,13 @@ export const dtypes: readonly StoreDtype[] = ['float32', 'bfloat16', 'int8']
 
 /** Names of files with rows, of any generation. */
 export const rowsFile = /^(vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/
+/** Of a header that was written and not yet renamed. */
+export const headerPart = /^store\.json\.[0-9a-f]+\.part$/
+/** Of a lock that was written and not yet taken. */
+export const lockPart = /^lock\.[0-9a-f-]{36}$/
+/** All that a store's folder may hold. */
+export const isOfStore = (name: string): boolean =>
+  rowsFile.test(name) || lockPart.test(name) || /^(lock(\.takeover.*)?|store\.json.*)$/.test(name)
 
 /** The files of a store. */
 export const filesOf = (folder: string, generation = '') => ({
@@ -38,8 +47,8 @@ export const filesOf = (folder: string, generation = '') => ({
 export async function readHeader(folder: string, signal?: AbortSignal): Promise<Header | undefined> {
   const path = filesOf(folder).header
   const fault = faultOf(path, 'format')
-  if (!(await statPath(path, fault))) return undefined
-  const file = await RegularFile.open(path, fault, signal)
+  if (!(await statPath(path, fault, 'refused'))) return undefined
+  const file = await RegularFile.open(path, fault, signal, 'refused')
   let text: string
   try {
     if (file.bytes > largest) throw fault(`has ${file.bytes} bytes, more than a header has`, {})
@@ -87,6 +96,28 @@ export function checkSameStore(folder: string, before: Header, now: Header): voi
       })
 }
 
+/** The header of a store that is open; throws when it is another's, or gone with the store's name. */
+export async function headerOfSame(folder: string, before: Header, signal?: AbortSignal): Promise<Header> {
+  const now = await readHeader(folder, signal)
+  if (now) {
+    checkSameStore(folder, before, now)
+    return now
+  }
+  const { header } = filesOf(folder)
+  throw damaged(header, 'format', 'was removed while the store was open: what is added now would be lost', {
+    expected: 'store.json',
+    actual: 'nothing',
+  })
+}
+
+/** What a writer is told that was stopped, lost its lock, and goes on. */
+export const takenOver = (file: string): ClipError =>
+  new ClipError(
+    'ERR_CLIP_INPUT',
+    `${file}: another process took the store's lock over while this one was stopped; try again`,
+    { file },
+  )
+
 /** Makes the names in a folder last. Not every system lets a folder be opened. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
@@ -94,12 +125,17 @@ export async function syncFolder(folder: string): Promise<void> {
   await handle?.close()
 }
 
-export async function writeHeader(folder: string, header: Header): Promise<void> {
+/**
+ * Changes the header in one step. `check` is the lock's, made when the new header is there and only its name is not:
+ * whoever takes the lock over later removes it (`revokeHeaders`), and the rename fails.
+ */
+export async function writeHeader(folder: string, header: Header, check: () => Promise<void>): Promise<void> {
   const { header: path, vectors, items } = filesOf(folder, header.generation)
   const beside = `${path}.${randomBytes(6).toString('hex')}.part`
   try {
     // Before the header: where there is a header, there is a store.
-    for (const file of [vectors, items]) await (await open(file, 'a')).close()
+    for (const file of [vectors, items]) await (await openToAppend(file, true)).close()
+    await syncFolder(folder)
     const handle = await open(beside, 'wx')
     try {
       const { generation, ...rest } = header
@@ -109,9 +145,11 @@ export async function writeHeader(folder: string, header: Header): Promise<void>
     } finally {
       await handle.close()
     }
-    await rename(beside, path)
+    await check()
+    await rename(beside, path).catch(error => {
+      throw error.code === 'ENOENT' ? takenOver(path) : error
+    })
     await syncFolder(folder)
-    await syncFolder(dirname(folder))
   } catch (error) {
     await rm(beside, { force: true }).catch(() => {})
     throw error

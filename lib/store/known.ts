@@ -1,17 +1,21 @@
 /** Which ids a store has, and of which state of their files. Made when something is added; about 150 bytes an item. */
 
 import { damaged } from './errors.js'
-import { type Item, Numbers } from './log.js'
+import type { Item } from './log.js'
+import { Numbers } from './numbers.js'
 
-/** Row numbers by id. V8's Map ends at 2^24 entries, so ids are spread over many by their last characters. */
+/**
+ * Row numbers by id. V8's Map ends at 2^24 entries and stalls the event loop while it grows, so ids are spread over
+ * many by their last characters.
+ */
 export class RowsById {
-  readonly #maps = Array.from({ length: 64 }, () => new Map<string, number>())
+  readonly #maps = Array.from({ length: 4096 }, () => new Map<string, number>())
 
   #mapOf(id: string): Map<string, number> {
     let hash = id.length
     for (let i = Math.max(0, id.length - 12); i < id.length; i++)
       hash = (Math.imul(hash, 31) + id.charCodeAt(i)) | 0
-    return this.#maps[(hash ^ (hash >>> 16)) & 63]!
+    return this.#maps[(hash ^ (hash >>> 12) ^ (hash >>> 24)) & 4095]!
   }
 
   get(id: string): number | undefined {
@@ -26,8 +30,8 @@ export class RowsById {
 export class Known {
   readonly #rows = new RowsById()
   /** By row; NaN where the item is no file. */
-  readonly #sizes = new Numbers(new Float64Array(1024))
-  readonly #times = new Numbers(new Float64Array(1024))
+  readonly #sizes = new Numbers(Float64Array)
+  readonly #times = new Numbers(Float64Array)
 
   constructor(readonly file: string) {}
 
@@ -47,6 +51,7 @@ export class Known {
         },
       )
     this.#rows.set(item.id, item.row)
+    for (; this.#sizes.length < item.row; this.#times.push(Number.NaN)) this.#sizes.push(Number.NaN)
     this.#sizes.push(item.size ?? Number.NaN)
     this.#times.push(item.mtimeMs ?? Number.NaN)
   }

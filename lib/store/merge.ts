@@ -59,9 +59,8 @@ export async function mergeRows(
       checkRow(files.vectors, row, data, row - first, rowBytes, crc)
       const at = (row - first) * rowBytes
       data.copyWithin(taken.length * rowBytes, at, at + rowBytes)
-      const replaces = known.row(id)
-      if (replaces !== undefined) updated++
-      taken.push({ id, ...stamp, ...(replaces === undefined ? {} : { replaces }) })
+      if (known.row(id) !== undefined) updated++
+      taken.push({ id, ...stamp })
       if (slices.due()) await slices.pause(signal)
     }
     if (taken.length > 0) await append(taken, data.subarray(0, taken.length * rowBytes))

@@ -10,6 +10,8 @@ import { cosineTopK } from '../kernels/cosine.js'
 import type { Matrix } from '../matrix.js'
 import { checkOptions } from '../options.js'
 import { kernelBackend } from '../similarity.js'
+import { Slices } from '../slices.js'
+import type { Rows } from './numbers.js'
 
 /** Words, a picture, or both in one query. */
 export interface BothQuery {
@@ -24,23 +26,27 @@ export interface BothQuery {
 /** A string is words; the picture of a path is `{ image: path }`. Embeddings have one row. */
 export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
 
-/** The rows that are most like the query and were not replaced, best first: at most `topK`. */
+/** The rows that are most like the query and count, best first: at most `topK`. */
 export async function bestRows(
   loaded: Loaded,
   queries: Float32Array,
   classes: Matrix,
-  replaced: ReadonlySet<number>,
+  unused: Pick<Rows, 'has' | 'size'>,
   topK: number,
   signal: AbortSignal | undefined,
 ): Promise<{ row: number; score: number }[]> {
-  // So many that enough are left when those that were replaced are taken out.
-  const k = Math.min(classes.rows, topK + replaced.size)
+  // So many that enough are left when those that count no more are taken out.
+  const k = Math.min(classes.rows, topK + unused.size)
   const backend = kernelBackend(loaded) as 'reference' | undefined
   const { threads } = loaded.model
   const best = await cosineTopK({ queries, classes, k, as: 'cosine', threads, backend, signal })
   const found: { row: number; score: number }[] = []
-  for (const [i, row] of best.index.entries())
-    if (!replaced.has(row) && found.length < topK) found.push({ row, score: best.value[i]! })
+  const slices = new Slices()
+  for (let i = 0; i < k && found.length < topK; i++) {
+    const row = best.index[i]!
+    if (!unused.has(row)) found.push({ row, score: best.value[i]! })
+    if (slices.due()) await slices.pause(signal)
+  }
   return found
 }
 

@@ -3,18 +3,15 @@
 import { resolve } from 'node:path'
 import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
-import { withLock } from '../hub/lock.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
 import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
 import { openHeader } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
-import { writeError } from './errors.js'
-import { Generation, type OpenFiles, removeLeftovers } from './generation.js'
-import { checkSameStore, dtypes, filesOf, type Header, readHeader, type StoreDtype } from './header.js'
-import { Known } from './known.js'
-import type { Item } from './log.js'
+import { StoreFiles } from './files.js'
+import type { Generation, OpenFiles } from './generation.js'
+import { dtypes, type Header, type StoreDtype } from './header.js'
 import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
 import { bestRows, queryVector, type StoreQuery } from './query.js'
 import type {
@@ -27,7 +24,7 @@ import type {
   SearchOptions,
   StoreBatch,
 } from './types.js'
-import { type NewItem, Writer } from './writer.js'
+import type { NewItem } from './writer.js'
 
 /**
  * Embeddings on disk. Made by `clip.openStore`; belongs to the model that opened it. Any number of processes may read,
@@ -45,12 +42,8 @@ export class Store implements AsyncDisposable {
   /** Numbers of a vector. */
   readonly embedDim: number
   readonly #loaded: Loaded
-  readonly #lock: string
-  #now: Generation
-  #known: Known | undefined
+  readonly #files: StoreFiles
   #matrix: { of: Generation; matrix: Matrix } | undefined
-  /** The log is read and written by one at a time. */
-  #last: Promise<unknown> = Promise.resolve()
   readonly #running = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
@@ -59,8 +52,7 @@ export class Store implements AsyncDisposable {
     this.folder = folder
     this.dtype = header.dtype
     this.embedDim = header.embedDim
-    this.#lock = filesOf(folder).lock
-    this.#now = new Generation(folder, header)
+    this.#files = new StoreFiles(folder, header)
   }
 
   /** @internal */
@@ -72,13 +64,14 @@ export class Store implements AsyncDisposable {
     const dtype = o.dtype === undefined ? undefined : oneOf('dtype', o.dtype, dtypes)
     loaded.calls.throwIfDisposed()
     const store = new Store(loaded, folder, await openHeader(loaded, folder, create, dtype, signal))
-    await store.#refresh(signal)
+    await store.#files.refresh(signal)
     return store
   }
 
   /** How many items it has, as far as this process knows: what others add is seen by the next search. */
   get size(): number {
-    return this.#now.log.rows - this.#now.log.replaced.size
+    const { log } = this.#files.now
+    return log.rows - log.unused.size
   }
 
   /**
@@ -102,12 +95,14 @@ export class Store implements AsyncDisposable {
       const collect = oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect'
       const inputs = inputsOf(images)
       const total = Array.isArray(inputs) ? inputs.length : undefined
-      return this.#appending(signal, (known, appendWith) => {
-        const loaded = this.#loaded
-        const append = (items: readonly NewItem[], rows: Float32Array) =>
-          appendWith(writer => writer.append(items, rows))
-        return addAll(inputs, { loaded, known, collect, signal, onProgress, total, append })
-      })
+      const loaded = this.#loaded
+      return loaded.calls.run(signal, call =>
+        this.#files.appending(signal, (known, appendWith) => {
+          const append = (items: readonly NewItem[], rows: Float32Array) =>
+            appendWith(writer => writer.append(items, rows))
+          return addAll(inputs, { loaded, call, known, collect, signal, onProgress, total, append })
+        }),
+      )
     })
   }
 
@@ -124,12 +119,12 @@ export class Store implements AsyncDisposable {
       const o = checkOptions(options, ['signal', 'onProgress'])
       const signal = checkSignal(o.signal)
       const onProgress = callback('onProgress', o.onProgress)
-      checkMergeable(this.folder, this.#now.header, source.folder, source.#now.header)
+      checkMergeable(this.folder, this.#files.now.header, source.folder, source.#files.now.header)
       return source.#run(async () => {
-        const { now, files } = await source.#openFiles(signal)
+        const { now, files } = await source.#files.open(signal)
         const { rows } = now.log
         try {
-          return await this.#appending(signal, (known, appendWith) => {
+          return await this.#files.appending(signal, (known, appendWith) => {
             const append = (items: readonly NewItem[], data: Uint8Array) =>
               appendWith(writer => writer.appendBytes(items, data))
             return mergeRows(now, files, rows, { known, signal, onProgress, append })
@@ -153,12 +148,12 @@ export class Store implements AsyncDisposable {
       const o = checkOptions(options, ['signal', 'onProgress'])
       const signal = checkSignal(o.signal)
       const onProgress = callback('onProgress', o.onProgress)
-      return this.#writing(signal, async check => {
-        const now = this.#now
-        if (now.log.replaced.size === 0) return { removed: 0, bytes: 0 }
-        const { header, result } = await writeNextGeneration(this.folder, now, check, signal, onProgress)
-        await this.#refresh(signal)
-        await removeLeftovers(this.folder, header)
+      return this.#files.writing(signal, async check => {
+        const { now } = this.#files
+        if (now.log.unused.size === 0 && !(await now.hasRest())) return { removed: 0, bytes: 0 }
+        const result = await writeNextGeneration(this.folder, now, check, signal, onProgress)
+        await this.#files.refresh(undefined)
+        await this.#files.removeLeftovers(check)
         return result
       })
     })
@@ -177,17 +172,18 @@ export class Store implements AsyncDisposable {
       const topK = integer('topK', o.topK ?? 10, 1)
       this.#loaded.calls.throwIfDisposed()
       const queries = await queryVector(this.#loaded, query, signal)
-      const { log, classes, files } = await this.#onFiles(signal, async now => ({
+      const { log, classes, files } = await this.#files.on(signal, async now => ({
         log: now.log,
         classes: await this.#open(now),
         files: await now.open(signal),
       }))
       try {
         if (!classes) return []
-        const found = await bestRows(this.#loaded, queries, classes, log.replaced, topK, signal)
+        const found = await bestRows(this.#loaded, queries, classes, log.unused, topK, signal)
         const items = await log.itemsOf(
           files.items,
           found.map(f => f.row),
+          signal,
         )
         return found.map(({ score }, i) => ({ id: items[i]!.id, score }))
       } finally {
@@ -271,100 +267,6 @@ export class Store implements AsyncDisposable {
     }
   }
 
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#last.then(work)
-    this.#last = mine.catch(() => {})
-    return mine
-  }
-
-  /** Takes note of what others added. */
-  #refresh(signal: AbortSignal | undefined): Promise<void> {
-    return this.#onFiles(signal, async () => {})
-  }
-
-  /** Runs `work` on the files as they are now; again, when another process has compacted them away meanwhile. */
-  #onFiles<T>(signal: AbortSignal | undefined, work: (now: Generation) => Promise<T>): Promise<T> {
-    return this.#exclusively(async () => {
-      await this.#follow(signal)
-      for (;;) {
-        try {
-          await this.#now.refresh(signal, item => this.#known?.note(item))
-          return await work(this.#now)
-        } catch (error) {
-          if (!(await this.#follow(signal))) throw error
-        }
-      }
-    })
-  }
-
-  /** Whether the store has other files than before. */
-  async #follow(signal: AbortSignal | undefined): Promise<boolean> {
-    const header = await readHeader(this.folder, signal)
-    const before = this.#now.header
-    if (!header || header.generation === before.generation) return false
-    checkSameStore(this.folder, before, header)
-    this.#now = new Generation(this.folder, header)
-    this.#known = undefined
-    return true
-  }
-
-  /** Runs `work` while nobody else writes, with everything noted that others have written. */
-  async #writing<T>(
-    signal: AbortSignal | undefined,
-    work: (check: () => Promise<void>) => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await withLock(this.#lock, { signal }, async lock => {
-        await this.#refresh(signal)
-        await removeLeftovers(this.folder, this.#now.header)
-        return await work(() => lock.check())
-      })
-    } catch (error) {
-      throw writeError(error, this.#lock)
-    }
-  }
-
-  /** Runs `work` while nobody else writes; what it appends is on the disk and known when that resolves. */
-  #appending<T>(
-    signal: AbortSignal | undefined,
-    work: (known: Known, append: (how: (writer: Writer) => Promise<Item[]>) => Promise<void>) => Promise<T>,
-  ): Promise<T> {
-    return this.#writing(signal, async check => {
-      const known = await this.#index(signal)
-      const { header, log, files } = this.#now
-      const writer = await this.#exclusively(() => Writer.open(header, log, files.vectors))
-      try {
-        return await work(known, how =>
-          this.#exclusively(async () => {
-            await check()
-            for (const item of await how(writer)) known.note(item)
-          }),
-        )
-      } finally {
-        await writer.close()
-      }
-    })
-  }
-
-  #openFiles(signal: AbortSignal | undefined): Promise<{ now: Generation; files: OpenFiles }> {
-    return this.#onFiles(signal, async now => ({ now, files: await now.open(signal) }))
-  }
-
-  async #index(signal: AbortSignal | undefined): Promise<Known> {
-    if (this.#known) return this.#known
-    return this.#onFiles(signal, async ({ log, files }) => {
-      const known = new Known(files.items)
-      const file = await log.open(signal)
-      try {
-        for await (const item of log.every(file, signal)) known.note(item)
-      } finally {
-        await file.close()
-      }
-      this.#known = known
-      return known
-    })
-  }
-
   async #open(now: Generation): Promise<Matrix | undefined> {
     const { rows } = now.log
     const before = this.#matrix
@@ -383,7 +285,7 @@ export class Store implements AsyncDisposable {
     body: (now: Generation, files: OpenFiles) => AsyncGenerator<T, void, void>,
   ): AsyncGenerator<T, void, void> {
     this.#throwIfClosed()
-    const { now, files } = await this.#openFiles(signal)
+    const { now, files } = await this.#files.open(signal)
     try {
       for await (const item of body(now, files)) {
         this.#throwIfClosed()

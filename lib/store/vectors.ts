@@ -4,6 +4,7 @@ import type { RegularFile } from '../regular-file.js'
 import { Slices } from '../slices.js'
 import { checkRow } from './errors.js'
 import type { StoreDtype } from './header.js'
+import type { Log } from './log.js'
 
 export const bytesOf: Record<StoreDtype, number> = { float32: 4, bfloat16: 2, int8: 1 }
 
@@ -57,20 +58,32 @@ export async function widen(
   return out
 }
 
+/** Throws ERR_CLIP_CHECKPOINT unless rows [first, first + rows) are what was written. Rows of nobody are anything. */
+export async function checkRows(
+  file: RegularFile,
+  log: Pick<Log, 'isItem' | 'crc'>,
+  rowBytes: number,
+  bytes: Buffer,
+  first: number,
+  rows: number,
+): Promise<void> {
+  const slices = new Slices()
+  for (let r = 0; r < rows; r++) {
+    if (log.isItem(first + r)) checkRow(file.path, first + r, bytes, r, rowBytes, log.crc(first + r))
+    if (slices.due()) await slices.pause(file.signal)
+  }
+}
+
 /** Rows [first, first + rows), compared with their checksums, as float32. */
 export async function readRows(
   file: RegularFile,
-  crcs: { at(row: number): number },
+  log: Pick<Log, 'isItem' | 'crc'>,
   { embedDim: dim, dtype }: { embedDim: number; dtype: StoreDtype },
   first: number,
   rows: number,
 ): Promise<Float32Array> {
   const rowBytes = dim * bytesOf[dtype]
   const bytes = await file.read(first * rowBytes, rows * rowBytes)
-  const slices = new Slices()
-  for (let r = 0; r < rows; r++) {
-    checkRow(file.path, first + r, bytes, r, rowBytes, crcs.at(first + r))
-    if (slices.due()) await slices.pause(file.signal)
-  }
+  await checkRows(file, log, rowBytes, bytes, first, rows)
   return widen(bytes, dim, dtype, file.signal)
 }

@@ -296,3 +296,17 @@ test('processes that start together all work, and one file is left', async t => 
   t.is(packed(cacheDir).length, 1)
   t.is((await run(model, { packCache: true, cacheDir })).use, 'mapped')
 })
+
+if (process.platform === 'linux')
+  test('a home where nothing can be made: one warning for all loads of the process', async t => {
+    const { model } = await fresh()
+    const code = `
+    import { load } from ${JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/index.js')).href)}
+    process.on('warning', w => console.log(w.code, w.message))
+    for (let i = 0; i < 3; i++)
+      console.log((await load(${JSON.stringify(model)}, { packCache: true })).info.packCache)`
+    const out = await child(code, { HOME: '/proc/nope', XDG_CACHE_HOME: '', CLIP_NATIVE_CACHE: '' })
+    t.is(out.code, 0)
+    t.is(out.text.match(/^failed$/gm)?.length, 3)
+    t.is(out.text.match(/^CLIP_PACK_CACHE packCache: \/proc\/nope\/.* can't be created: /gm)?.length, 1)
+  })

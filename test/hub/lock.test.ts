@@ -1,6 +1,8 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   existsSync,
+  lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -11,7 +13,9 @@ import {
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import test from 'ava'
+import { packageRoot } from '../../lib/binding.js'
 import { withLock } from '../../lib/hub/lock.js'
 
 const newLock = () => join(mkdtempSync(join(tmpdir(), 'clip-native-lock-')), 'deep', 'model.lock')
@@ -137,16 +141,80 @@ test('a takeover that was cut off does not keep the lock for ever', async t => {
   t.deepEqual(readdirSync(join(file, '..')), [])
 })
 
-const noLinks = process.platform === 'win32'
-;(noLinks ? test.skip : test)('a link to nowhere in the lock’s place is an error, not a wait', async t => {
+const posix = process.platform === 'win32' ? test.skip : test
+
+for (const [kind, said, make] of [
+  ['link to nowhere', 'a symbolic link', file => symlinkSync('/nowhere/at/all', file)],
+  ['link to a file', 'a symbolic link', file => symlinkSync('/etc/hostname', file)],
+  ['link to an endless device', 'a symbolic link', file => symlinkSync('/dev/zero', file)],
+  ['link to itself', 'a symbolic link', file => symlinkSync(file, file)],
+  ['FIFO', 'a FIFO', file => execFileSync('mkfifo', [file])],
+  ['folder', 'a directory', file => mkdirSync(file)],
+] as [string, string, (file: string) => void][])
+  for (const which of ['lock', 'guard of a takeover'] as const)
+    posix(`a ${kind} in place of the ${which} is an error, not a wait`, async t => {
+      const file = newLock()
+      await withLock(file, {}, async () => {})
+      if (which !== 'lock') writeFileSync(file, JSON.stringify({ ...(await ownOwner()), pid: deadPid() }))
+      const place = which === 'lock' ? file : `${file}.takeover`
+      make(place)
+      const error = await t.throwsAsync(
+        withLock(file, {}, async () => {}),
+        { code: 'ERR_CLIP_DOWNLOAD' },
+      )
+      t.is(error!.message, `${place}: is ${said}, not a lock file: remove it`)
+      t.false(lstatSync(place).isFile())
+    })
+
+for (const [name, content] of [
+  ['empty', ''],
+  ['an array', '[]'],
+  ['null', 'null'],
+  ['a number', '1'],
+  ['an owner without an id', '{"pid":1}'],
+  ['an owner that is no process', '{"id":"x","pid":-1,"host":"here"}'],
+  ['binary', '\xff\xfe\0'],
+  ['large', 'x'.repeat(1 << 20)],
+] as const)
+  test(`a lock that names no owner (${name}) is taken over, and until then a signal ends the wait`, async t => {
+    const file = newLock()
+    await withLock(file, {}, async () => {})
+    writeFileSync(file, content)
+    const reason = new Error('enough')
+    const control = new AbortController()
+    const onWait = () => control.abort(reason)
+    const { signal } = control
+    t.is(await t.throwsAsync(withLock(file, { signal, onWait }, async () => {})), reason)
+    await withLock(file, { poll: 5 }, lock => lock.check())
+    t.deepEqual(readdirSync(join(file, '..')), [])
+  })
+
+test('the lock of a process that lives on and touches nothing is waited for, with its name, until it is stale', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
-  symlinkSync('/nowhere/at/all', file)
-  const error = await t.throwsAsync(
-    withLock(file, {}, async () => {}),
-    { code: 'ERR_CLIP_DOWNLOAD' },
-  )
-  t.true(error!.message.includes(file))
+  writeFileSync(file, JSON.stringify({ ...(await ownOwner()), pid: 1 }))
+  // A time of modification in the future is no sign of life.
+  utimesSync(file, 4e9, 4e9)
+  const holders = new Set<string>()
+  await withLock(file, { poll: 5, stale: 100, onWait: holder => void holders.add(holder) }, async () => {})
+  t.deepEqual([...holders], ['process 1'])
+})
+
+test('a process that exits at any moment leaves a lock that says whose it was, or none', async t => {
+  const file = newLock()
+  await withLock(file, {}, async () => {})
+  const lock = pathToFileURL(join(packageRoot, 'dist/lib/hub/lock.js')).href
+  // Before, while and after the lock is made: its own steps are some milliseconds of file operations.
+  for (const wait of ['queueMicrotask', 'setImmediate', 'f => setTimeout(f, 1)', 'f => setTimeout(f, 4)']) {
+    const code = `import { withLock } from ${JSON.stringify(lock)};
+      withLock(${JSON.stringify(file)}, {}, () => new Promise(() => setInterval(() => {}, 1000)));
+      (${wait})(() => process.exit(0))`
+    t.is(spawnSync(process.execPath, ['--input-type=module', '-e', code]).status, 0)
+    if (existsSync(file)) t.true(JSON.parse(readFileSync(file, 'utf8')).pid > 0)
+    let waits = 0
+    await withLock(file, { onWait: () => void waits++ }, async () => {})
+    t.is(waits, 0)
+  }
 })
 
 test('a folder that can not be made is said so', async t => {
@@ -158,4 +226,15 @@ test('a folder that can not be made is said so', async t => {
     { code: 'ERR_CLIP_DOWNLOAD' },
   )
   t.regex(error!.message, /no folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/)
+})
+
+const linux = process.platform === 'linux' ? test : test.skip
+linux('a folder below /proc, where nothing can be made, is an error at once', async t => {
+  for (const place of ['/proc/nope/model.lock', '/proc/nope/deep/er/model.lock', '/proc/self/model.lock']) {
+    const error = await t.throwsAsync(
+      withLock(place, {}, async () => {}),
+      { code: 'ERR_CLIP_DOWNLOAD' },
+    )
+    t.true(error!.message.startsWith(place), error!.message)
+  }
 })

@@ -1,0 +1,119 @@
+/** The folder of an open store: what is in it now, whoever wrote it; reading in turn, and writing under the lock. */
+
+import { withLock } from '../hub/lock.js'
+import { lockOptions, writeError } from './errors.js'
+import { Generation, type OpenFiles, removeLeftovers, revokeHeaders } from './generation.js'
+import { checkSameStore, filesOf, type Header, readHeader } from './header.js'
+import { Known } from './known.js'
+import { Writer } from './writer.js'
+
+export class StoreFiles {
+  now: Generation
+  readonly #lock: string
+  #known: Known | undefined
+  /** The log is read and written by one at a time. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    readonly folder: string,
+    header: Header,
+  ) {
+    this.#lock = filesOf(folder).lock
+    this.now = new Generation(folder, header)
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#last.then(work)
+    this.#last = mine.catch(() => {})
+    return mine
+  }
+
+  /** Takes note of what others added. */
+  refresh(signal: AbortSignal | undefined): Promise<void> {
+    return this.on(signal, async () => {})
+  }
+
+  /** Runs `work` on the files as they are now; again, when another process has compacted them away meanwhile. */
+  on<T>(signal: AbortSignal | undefined, work: (now: Generation) => Promise<T>): Promise<T> {
+    return this.#exclusively(async () => {
+      await this.#follow(signal)
+      for (;;) {
+        try {
+          await this.now.refresh(signal, item => this.#known?.note(item))
+          return await work(this.now)
+        } catch (error) {
+          if (!(await this.#follow(signal))) throw error
+        }
+      }
+    })
+  }
+
+  open(signal: AbortSignal | undefined): Promise<{ now: Generation; files: OpenFiles }> {
+    return this.on(signal, async now => ({ now, files: await now.open(signal) }))
+  }
+
+  /** Whether the store has other files than before. */
+  async #follow(signal: AbortSignal | undefined): Promise<boolean> {
+    const header = await readHeader(this.folder, signal)
+    const before = this.now.header
+    if (!header || header.generation === before.generation) return false
+    checkSameStore(this.folder, before, header)
+    this.now = new Generation(this.folder, header)
+    this.#known = undefined
+    return true
+  }
+
+  /** Runs `work` while nobody else writes, with everything noted that others have written. */
+  async writing<T>(
+    signal: AbortSignal | undefined,
+    work: (check: () => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await withLock(this.#lock, lockOptions(this.#lock, signal), async lock => {
+        const check = () => lock.check()
+        await revokeHeaders(this.folder)
+        await this.refresh(signal)
+        await removeLeftovers(this.folder, this.now.header, check)
+        return await work(check)
+      })
+    } catch (error) {
+      throw writeError(error, this.#lock)
+    }
+  }
+
+  /** The same with a writer, whose appends take their turn; what it appends is on the disk and known afterwards. */
+  appending<T>(
+    signal: AbortSignal | undefined,
+    work: (known: Known, append: (how: (writer: Writer) => Promise<void>) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return this.writing(signal, async check => {
+      const known = await this.#index(signal)
+      const writer = await this.#exclusively(() => Writer.open(this.now, known, check))
+      try {
+        return await work(known, how => this.#exclusively(() => how(writer)))
+      } finally {
+        await writer.close()
+      }
+    })
+  }
+
+  /** Removes the files of other generations, for whoever is writing. */
+  removeLeftovers(check: () => Promise<void>): Promise<void> {
+    return removeLeftovers(this.folder, this.now.header, check)
+  }
+
+  async #index(signal: AbortSignal | undefined): Promise<Known> {
+    if (this.#known) return this.#known
+    return this.on(signal, async ({ log, files }) => {
+      const known = new Known(files.items)
+      const file = await log.open(signal)
+      try {
+        for await (const item of log.every(file, signal)) known.note(item)
+      } finally {
+        await file.close()
+      }
+      this.#known = known
+      return known
+    })
+  }
+}
