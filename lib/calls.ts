@@ -1,5 +1,6 @@
 /** The calls of one model that are under way: how many may wait, how they are cancelled, what dispose does to them. */
 
+import { onAbort } from './abort.js'
 import { fromNative, type NativeModel } from './binding.js'
 import { ClipError } from './errors.js'
 
@@ -22,11 +23,11 @@ export async function withdrawable<T>(
   signal?.throwIfAborted()
   const job = nextJob()
   const cancel = () => withdraw(job)
-  signal?.addEventListener('abort', cancel)
+  const deaf = onAbort(signal, cancel)
   try {
     return await fromNative(() => start(job), signal)
   } finally {
-    signal?.removeEventListener('abort', cancel)
+    deaf()
   }
 }
 
@@ -38,13 +39,15 @@ export class Call {
   readonly #jobs = new Set<number>()
 
   readonly #closed: () => void
+  /** Ends listening to the signal. */
+  readonly #deaf: () => void
 
   constructor(calls: Calls, model: NativeModel, signal: AbortSignal | undefined, closed: () => void) {
     this.#closed = closed
     this.signal = signal
     this.#calls = calls
     this.#model = model
-    signal?.addEventListener('abort', this.cancel)
+    this.#deaf = onAbort(signal, this.cancel)
   }
 
   /** Starts one native job; its promise settles when native code no longer needs the buffers it was given. */
@@ -67,7 +70,7 @@ export class Call {
 
   /** Gives the call's place back. Once. */
   close(): void {
-    this.signal?.removeEventListener('abort', this.cancel)
+    this.#deaf()
     this.#closed()
   }
 

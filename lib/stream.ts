@@ -1,3 +1,4 @@
+import { onAbort } from './abort.js'
 import { untilAborted } from './image/source.js'
 
 /**
@@ -34,8 +35,7 @@ export async function* inOrderAhead<A, B>(
   let ended = false
   let answer: Settled<IteratorResult<A>> | undefined
   let index = 0
-  const onAbort = () => wake()
-  signal?.addEventListener('abort', onAbort)
+  const deaf = onAbort(signal, () => wake())
   try {
     for (;;) {
       signal?.throwIfAborted()
@@ -75,7 +75,7 @@ export async function* inOrderAhead<A, B>(
       })
     }
   } finally {
-    signal?.removeEventListener('abort', onAbort)
+    deaf()
     // A source that is still thinking would keep return() waiting for as long as it thinks.
     const stopped = ended ? undefined : (async () => iterator.return?.())()
     stopped?.catch(() => {})

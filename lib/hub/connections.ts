@@ -10,6 +10,7 @@ import {
   type IncomingMessage,
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import { onAbort } from '../abort.js'
 import { ClipError } from '../errors.js'
 import { Body } from './body.js'
 import type { HubSettings } from './options.js'
@@ -89,7 +90,7 @@ export function openConnections({
       let answer: IncomingMessage | undefined
       const finish = () => {
         clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
+        deaf()
         underWay.delete(fail)
       }
       const fail = (error: Error) => {
@@ -106,7 +107,7 @@ export function openConnections({
         if (answer?.isPaused()) timer.refresh()
         else fail(new SilenceError())
       }, idleTimeout)
-      signal?.addEventListener('abort', abort)
+      const deaf = onAbort(signal, abort)
       underWay.add(fail)
       request.on('error', fail)
       request.on('close', finish)

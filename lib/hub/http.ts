@@ -3,7 +3,7 @@
  * and "say so" (ClipError).
  */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import { sleep } from '../abort.js'
 import { version } from '../binding.js'
 import { ClipError } from '../errors.js'
 import type { Body } from './body.js'
@@ -199,10 +199,7 @@ export async function retrying<T>(
           { file: bareUrl(url), cause: error },
         )
       const delay = Math.min(settings.retryDelay * 2 ** (failures - 1), 30_000) * (0.5 + Math.random() / 2)
-      await sleep(Math.max(error.wait ?? 0, delay), undefined, { signal: settings.signal }).catch(error => {
-        settings.signal?.throwIfAborted()
-        throw error
-      })
+      await sleep(Math.max(error.wait ?? 0, delay), settings.signal)
     }
   }
 }

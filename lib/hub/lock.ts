@@ -9,7 +9,7 @@ import { constants, readlinkSync } from 'node:fs'
 import { type FileHandle, link, lstat, lutimes, open, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { sleep } from '../abort.js'
 import { ClipError } from '../errors.js'
 import { makeFolder } from '../make-folder.js'
 import { kindOf } from '../regular-file.js'
@@ -225,7 +225,7 @@ async function take(file: string, owner: Owner, options: LockOptions): Promise<v
       continue
     }
     await onWait?.(holderOf(held), performance.now() - begin)
-    await sleep(poll * (0.5 + Math.random()), undefined, { signal })
+    await sleep(poll * (0.5 + Math.random()), signal)
   }
 }
 

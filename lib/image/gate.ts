@@ -12,6 +12,8 @@
  * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
  */
 
+import { onAbort } from '../abort.js'
+
 /**
  * A number of places. Whoever holds one must not wait for anything that another holder would have to free.
  */
@@ -50,15 +52,14 @@ export class Places {
 
   #turn(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => {
+      const deaf = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(admit), 1)
         reject(signal?.reason)
-      }
+      })
       const admit = () => {
-        signal?.removeEventListener('abort', onAbort)
+        deaf()
         resolve()
       }
-      signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.push(admit)
     })
   }
@@ -109,19 +110,18 @@ export class DecodeGate {
     const now = this.tryEnter(bytes)
     if (now) return Promise.resolve(now)
     return new Promise((resolve, reject) => {
-      const onAbort = () => {
+      const deaf = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
         reject(signal?.reason)
         this.#admit() // a small picture may have stood behind a large one
-      }
+      })
       const waiter: Waiter = {
         bytes,
         admit: ticket => {
-          signal?.removeEventListener('abort', onAbort)
+          deaf()
           resolve(ticket)
         },
       }
-      signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.push(waiter)
     })
   }

@@ -2,6 +2,7 @@
 
 import type { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
+import { onAbort } from '../abort.js'
 import { argumentError, ClipError } from '../errors.js'
 import { pathOfUrl } from '../file-name.js'
 import { type FileFault, RegularFile } from '../regular-file.js'
@@ -138,8 +139,7 @@ export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal): Prom
     return Promise.reject(signal.reason)
   }
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    const deaf = onAbort(signal, () => reject(signal.reason))
+    promise.then(resolve, reject).finally(deaf)
   })
 }

@@ -13,6 +13,7 @@
  * each other's half-filled windows.
  */
 
+import { onAbort } from '../abort.js'
 import { argumentError, ClipError } from '../errors.js'
 import { type DecodeOptions, type Prepared, prepareImage } from './decode.js'
 import type { DecodeGate, Ticket } from './gate.js'
@@ -120,9 +121,9 @@ export async function* decodeWindows(
 ): AsyncGenerator<ImageWindow, void, undefined> {
   const stopped = new AbortController() // the caller's abort, or its leaving the loop
   const { signal } = stopped
-  const onAbort = () => stopped.abort(options.signal?.reason)
-  if (options.signal?.aborted) onAbort()
-  options.signal?.addEventListener('abort', onAbort, { once: true })
+  const stop = () => stopped.abort(options.signal?.reason)
+  if (options.signal?.aborted) stop()
+  const deaf = onAbort(options.signal, stop)
   const source = new Source(inputs, { ...options, signal })
   let current: ImageWindow | undefined
   let next: Promise<ImageWindow | undefined> | undefined
@@ -138,7 +139,7 @@ export async function* decodeWindows(
       current.release()
     }
   } finally {
-    options.signal?.removeEventListener('abort', onAbort)
+    deaf()
     current?.release()
     stopped.abort(options.signal?.reason ?? new Error('no more pictures are wanted'))
     next?.then(

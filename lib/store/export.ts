@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { extname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { onAbort } from '../abort.js'
 import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../errors.js'
 
 /** What the thread is told. */
@@ -31,7 +32,7 @@ export async function exportStore(
   // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
   const thread = new Worker(join(__dirname, 'export-worker.js'), { workerData: job, execArgv: [] })
   const stop = () => thread.postMessage('stop')
-  signal?.addEventListener('abort', stop)
+  const deaf = onAbort(signal, stop)
   try {
     const ended = once(thread, 'exit')
     const gone = ended.then(() => {
@@ -44,6 +45,6 @@ export async function exportStore(
     if (clip) throw new ClipError(clip.code, clip.message, clip.details)
     if (error !== undefined) throw error
   } finally {
-    signal?.removeEventListener('abort', stop)
+    deaf()
   }
 }
