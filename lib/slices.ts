@@ -7,19 +7,43 @@
 /** Milliseconds of work per turn; under 1 with room for the step that runs over. */
 const budget = 0.7
 
-const waiting: (() => void)[] = []
+/** First come, first served; those in front of `first` are gone. */
+let waiting: (() => void)[] = []
+let first = 0
 let turnEnd = 0
 let scheduled = false
 
 function schedule(): void {
   scheduled = true
   setImmediate(() => {
-    scheduled = false
     turnEnd = performance.now() + budget
-    while (waiting.length > 0 && performance.now() < turnEnd) waiting.shift()!()
-    if (waiting.length > 0 && !scheduled) schedule()
+    void run()
   })
 }
+
+/**
+ * Lets those that wait go on, one after the other, until the turn's budget is spent. What awaits goes on some microtasks
+ * after it is told to, so the next is told after these: all at once would each take a step beyond the budget.
+ */
+async function run(): Promise<void> {
+  const idle = waiting.length === 0
+  while (first < waiting.length && performance.now() < turnEnd) {
+    const next = waiting[first]!
+    first++
+    next()
+    for (let i = 0; i < microtasks; i++) await undefined
+  }
+  if (first === waiting.length || first > 4096) {
+    waiting = waiting.slice(first)
+    first = 0
+  }
+  // Once more after the last: what begins in this turn has no budget of its own.
+  if (idle && waiting.length === 0) scheduled = false
+  else schedule()
+}
+
+/** From the end of a promise to the line after the `await` of an async function that awaits it, and some to spare. */
+const microtasks = 4
 
 function enqueue(turn: () => void): void {
   waiting.push(turn)
@@ -56,7 +80,7 @@ export function inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
       enqueue(turn)
     }
     begin()
-    if (waiting.length === 0 && performance.now() < turnEnd) turn()
+    if (first === waiting.length && performance.now() < turnEnd) turn()
     else enqueue(turn)
   })
 }

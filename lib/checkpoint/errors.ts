@@ -1,6 +1,7 @@
 /** The two errors of this folder, and the clock that keeps parsing off the event loop's back. */
 
 import { ClipError, type ClipErrorDetails } from '../errors.js'
+import { Slices } from '../slices.js'
 
 type Facts = Omit<ClipErrorDetails, 'file' | 'field'>
 
@@ -23,30 +24,26 @@ export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`
 }
 
-const SLICE_MS = 0.8
-
-/** Long loops ask `spent()` every few hundred steps and `await turn()` when it says so. */
+/** Long loops ask `spent()` every few hundred steps and `await turn()` when it says so. The budget is that of slices.ts. */
 export class Pace {
-  private since = performance.now()
+  private slices = new Slices()
 
   constructor(readonly signal?: AbortSignal) {
     signal?.throwIfAborted()
   }
 
   spent(): boolean {
-    return performance.now() - this.since > SLICE_MS
+    return this.slices.due()
   }
 
   /** Lets the event loop run, then starts a new slice; throws signal.reason. */
-  async turn(): Promise<void> {
-    await new Promise(resolve => setImmediate(resolve))
-    this.signal?.throwIfAborted()
-    this.since = performance.now()
+  turn(): Promise<void> {
+    return this.slices.pause(this.signal)
   }
 
   /** After another await the event loop has run: a new slice begins. */
   restart(): void {
     this.signal?.throwIfAborted()
-    this.since = performance.now()
+    this.slices = new Slices()
   }
 }
