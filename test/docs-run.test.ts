@@ -77,6 +77,7 @@ function folderFor(name: string, code: string): string {
   chmodSync(command, 0o755)
   let made = 0
   for (const [, path] of code.matchAll(/['" ]((?:[\w-]+\/)*[\w-]+\.(?:jpe?g|png))\b/g)) {
+    if (path!.startsWith('node_modules/')) continue // it is there
     const file = join(folder, path!)
     mkdirSync(dirname(file), { recursive: true })
     copyFileSync(join(pictures, icons[made++ % icons.length]!), file)
