@@ -63,7 +63,7 @@ function trainingSet(
   labels: readonly string[],
   splits: readonly string[],
 ): Set<number> | undefined {
-  if (call.task === 'zeroshot') return undefined
+  if (call.task === 'zeroshot' || call.classifier) return undefined
   const marked = splits.flatMap((split, i) => (split === 'train' ? [i] : []))
   if (marked.length === 0) return new Set(drawShots(labels, call.shots ?? 16, call.seed))
   if (call.shots === undefined) return new Set(marked)
