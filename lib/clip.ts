@@ -4,10 +4,11 @@ import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Classifier, type ClassifierOptions } from './classifier.js'
 import { readClassifier } from './classifier-file.js'
 import type { Embeddings, EmbeddingsOf } from './embeddings.js'
-import type { EncodeOptions, Loaded, Output } from './encode.js'
-import { encodeImage, preprocess } from './encode-image.js'
+import type { Loaded, Output } from './encode.js'
+import { type BackgroundOption, type EncodeImageOptions, encodeImage, preprocess } from './encode-image.js'
 import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode-text.js'
 import { argumentError } from './errors.js'
+import type { PictureSettings } from './image/decode.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { Label, LabelOf } from './labels.js'
@@ -72,16 +73,14 @@ export class Clip implements AsyncDisposable {
     tokenizer: Tokenizer | undefined
     dtype: Dtype
     maxQueue: number
-    maxPixels: number
-    orient: boolean
+    pictures: PictureSettings
   }) {
-    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient } = parts
+    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, pictures } = parts
     this.#loaded = {
       model,
       spec,
       checkpoint,
-      maxPixels,
-      orient,
+      pictures,
       ...(tokenizer ? { tokenizer } : {}),
       calls: new Calls(model, maxQueue),
       gate: new DecodeGate(model.threads),
@@ -111,7 +110,7 @@ export class Clip implements AsyncDisposable {
    */
   async preprocess(
     images: ImageInput | readonly ImageInput[],
-    options?: { signal?: AbortSignal },
+    options?: { signal?: AbortSignal } & BackgroundOption,
   ): Promise<Preprocessed> {
     return preprocess(this.#loaded, images, options)
   }
@@ -126,7 +125,7 @@ export class Clip implements AsyncDisposable {
    */
   async encodeImage<O extends Output = 'embedding'>(
     images: ImageInput | readonly ImageInput[],
-    options?: EncodeOptions<O>,
+    options?: EncodeImageOptions<O>,
   ): Promise<EmbeddingsOf<O>> {
     return encodeImage(this.#loaded, images, options)
   }

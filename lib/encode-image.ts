@@ -11,10 +11,20 @@ import {
   Rows,
 } from './encode.js'
 import { ClipError } from './errors.js'
+import { type Colour, colourOf } from './image/background.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { NativeImage } from './image/pixels.js'
 import { decodeOne, decodeWindows, type ImageWindow } from './image/windows.js'
 import { checkOptions, checkSignal } from './options.js'
+
+/** What becomes of transparent pictures. */
+export interface BackgroundOption {
+  /** What transparent pictures are laid on, as `load`'s option: '#fff', '#ffffff', 'white' or 'black'. */
+  background?: string
+}
+
+/** What encodeImage returns, and how it reads pictures. */
+export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
 
 /** The caller's pictures, and how many rows they will make. */
 export interface ImageList {
@@ -23,9 +33,15 @@ export interface ImageList {
   single: boolean
   /** Rows: a Preprocessed of n pictures makes n. */
   total: number
+  /** In place of the model's. */
+  background?: Colour
 }
 
-export function imageList(loaded: Loaded, input: ImageInput | readonly ImageInput[]): ImageList {
+export function imageList(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  background?: Colour,
+): ImageList {
   if (!loaded.spec.image)
     throw new ClipError(
       'ERR_CLIP_CONFIG',
@@ -42,14 +58,14 @@ export function imageList(loaded: Loaded, input: ImageInput | readonly ImageInpu
     total +=
       data instanceof Float32Array && Array.isArray(shape) && Number.isInteger(shape[0]) ? shape[0]! : 1
   }
-  return { inputs, single, total }
+  return { inputs, single, total, ...(background ? { background } : {}) }
 }
 
 /** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */
 async function eachWindow(
   loaded: Loaded,
   call: Call,
-  { inputs, single, total }: ImageList,
+  { inputs, single, total, background }: ImageList,
   fail: (row: number, error: ClipError) => void,
   run: (images: NativeImage[], rows: number[]) => Promise<void>,
   progress: (items: number) => void,
@@ -58,8 +74,8 @@ async function eachWindow(
     threads: loaded.model.threads,
     gate: loaded.gate,
     size: loaded.checkpoint.preprocess.size,
-    maxPixels: loaded.maxPixels,
-    orient: loaded.orient,
+    ...loaded.pictures,
+    ...(background ? { background } : {}),
     part: (width: number, height: number) => loaded.model.reachingPart(width, height),
     single,
     ...(call.signal ? { signal: call.signal } : {}),
@@ -127,20 +143,21 @@ export async function encodeImages<O extends Output = 'embedding'>(
 export async function encodeImage<O extends Output = 'embedding'>(
   loaded: Loaded,
   input: ImageInput | readonly ImageInput[],
-  options: EncodeOptions<O> | undefined,
+  options: EncodeImageOptions<O> | undefined,
 ): Promise<EmbeddingsOf<O>> {
-  const checked = checkEncode<O>(options)
-  const list = imageList(loaded, input)
+  const checked = checkEncode<O>(options, ['background'])
+  const list = imageList(loaded, input, colourOf('background', options?.background))
   return loaded.calls.run(checked.signal, call => encodeImages(loaded, call, list, checked))
 }
 
 export async function preprocess(
   loaded: Loaded,
   input: ImageInput | readonly ImageInput[],
-  options: { signal?: AbortSignal } | undefined,
+  options: ({ signal?: AbortSignal } & BackgroundOption) | undefined,
 ): Promise<Preprocessed> {
-  const signal = checkSignal(checkOptions(options, ['signal']).signal)
-  const list = imageList(loaded, input)
+  const checked = checkOptions(options, ['signal', 'background'])
+  const signal = checkSignal(checked.signal)
+  const list = imageList(loaded, input, colourOf('background', checked.background))
   const { size } = loaded.checkpoint.preprocess
   return loaded.calls.run(signal, async call => {
     const rows = new Rows(checkEncode({ signal }), list.total, 3 * size * size)

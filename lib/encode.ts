@@ -5,6 +5,7 @@ import type { Calls } from './calls.js'
 import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Embeddings, type EmbeddingsOf } from './embeddings.js'
 import type { ClipError } from './errors.js'
+import type { PictureSettings } from './image/decode.js'
 import type { DecodeGate } from './image/gate.js'
 import { callback, checkOptions, checkSignal, flag, oneOf } from './options.js'
 import { copySlices } from './slices.js'
@@ -18,8 +19,7 @@ export interface Loaded {
   tokenizer?: Tokenizer
   calls: Calls
   gate: DecodeGate
-  maxPixels: number
-  orient: boolean
+  pictures: PictureSettings
 }
 
 /**

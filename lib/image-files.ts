@@ -6,10 +6,10 @@ import { join, sep } from 'node:path'
 import { ClipError } from './errors.js'
 import { checkPath, joinBytes, nameOfPath } from './file-name.js'
 import { isImageName } from './image/extensions.js'
-import { untilAborted } from './image/source.js'
 import { callback, checkOptions, checkSignal, flag } from './options.js'
 import { kindOf, systemReason } from './regular-file.js'
 import { inSlices, Slices, type Steps } from './slices.js'
+import { untilAborted } from './waiting.js'
 
 /**
  * Why something was left out: 'name' is not that of a picture, 'place' is not where pictures are expected, 'link' leads

@@ -18,6 +18,7 @@ export type { Clip, ClipInfo } from './clip.js'
 export { type BackendInfo, type DeviceInfo, devices, type GpuInfo } from './devices.js'
 export { Embeddings, type EmbeddingsOf } from './embeddings.js'
 export type { EncodeOptions, Output } from './encode.js'
+export type { BackgroundOption, EncodeImageOptions } from './encode-image.js'
 export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
 export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
 export { type DatasetOptions, openDataset } from './eval/dataset.js'
@@ -43,6 +44,7 @@ export {
 } from './hub/index.js'
 export { isImageName } from './image/extensions.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
+export type { ByteStream } from './image/source.js'
 export {
   type ImageFilesOptions,
   imageFiles,

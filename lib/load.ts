@@ -6,6 +6,8 @@ import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
 import type { DownloadProgress } from './hub/index.js'
+import { colourOf } from './image/background.js'
+import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from './image/decode.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
 import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
@@ -28,10 +30,28 @@ export interface LoadOptions {
   maxBatchRows?: number
   /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
   maxQueue?: number
-  /** Larger pictures are refused with ERR_CLIP_IMAGE before they are decoded; default 100 million. */
+  /**
+   * Larger pictures are refused with ERR_CLIP_IMAGE before they are decoded, and so are those whose decoder would need
+   * more than 8 bytes for each of these pixels; default 100 million.
+   */
   maxPixels?: number
-  /** Turn photographs as their EXIF orientation says; default false, as OpenAI's `preprocess`. */
+  /** Turn photographs as their EXIF orientation says; default false, as OpenAI's `preprocess` (which turns TIFF alone). */
   orient?: boolean
+  /**
+   * What transparent pictures are laid on: '#fff', '#ffffff', 'white' or 'black'. Default nothing, as OpenAI's
+   * `preprocess`: what is transparent becomes black. Opaque pictures are not touched.
+   */
+  background?: string
+  /**
+   * Render SVG too, in a process of its own that is killed after `decodeTimeout`. For files that you trust: a few bytes
+   * of SVG can ask for any amount of work and memory. Default false.
+   */
+  svg?: boolean
+  /**
+   * Milliseconds that reading and decoding a picture may take, and that may pass between two pieces of a stream; then it
+   * is refused with ERR_CLIP_IMAGE. Default 30 000.
+   */
+  decodeTimeout?: number
   /** Attention heads, for checkpoints that do not say. */
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
@@ -64,6 +84,9 @@ const optionNames = [
   'maxQueue',
   'maxPixels',
   'orient',
+  'background',
+  'svg',
+  'decodeTimeout',
   'heads',
   'activation',
   'adapter',
@@ -119,6 +142,17 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
   return [...new Set(value.map((tower, i) => oneOf(`towers[${i}]`, tower, ['image', 'text'])))]
 }
 
+function checkPictures(o: Partial<LoadOptions>): PictureSettings {
+  const background = colourOf('background', o.background)
+  return {
+    maxPixels: integer('maxPixels', o.maxPixels ?? DEFAULT_MAX_PIXELS, 1),
+    orient: flag('orient', o.orient ?? false),
+    svg: flag('svg', o.svg ?? false),
+    decodeTimeout: integer('decodeTimeout', o.decodeTimeout ?? DEFAULT_DECODE_TIMEOUT, 1),
+    ...(background ? { background } : {}),
+  }
+}
+
 /**
  * Opens a checkpoint and packs its weights for this machine.
  *
@@ -139,8 +173,7 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   const towers = checkTowers(o.towers)
   const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? (runsOnCuda(device) ? 8192 : 512), 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
-  const maxPixels = integer('maxPixels', o.maxPixels ?? 100_000_000, 1)
-  const orient = flag('orient', o.orient ?? false)
+  const pictures = checkPictures(o)
   const packCache = flag('packCache', o.packCache ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
   const path = await resolveSource(source, {
@@ -183,5 +216,5 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
     job => native.cancelLoad(job),
   )
   warnOfPackCache(model.packCache)
-  return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, maxPixels, orient })
+  return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, pictures })
 }

@@ -1,5 +1,5 @@
 import { onAbort } from './abort.js'
-import { untilAborted } from './image/source.js'
+import { untilAborted } from './waiting.js'
 
 /**
  * Maps what a source yields, keeping its order, with up to `ahead` items under way. A finished item is handed out at

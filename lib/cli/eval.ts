@@ -3,6 +3,7 @@ import type { EvaluationTask } from '../eval/evaluate.js'
 import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
 import { writeOutput } from '../output-file.js'
+import { withFlags } from './flags.js'
 import { type LabelOptions, labelsOf, withLabels } from './labels.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
 import { bar, bold, columns, dim, displayWidth, inColumns, print, printable, table } from './output.js'
@@ -128,7 +129,7 @@ async function evalCommand(dataset: string, options: EvalCommand): Promise<numbe
     onProgress: bars.update,
   }).finally(bars.stop)
   for (const { name, message } of report.failed)
-    process.stderr.write(`clip-native: ${printable(name)}: ${printable(message)}\n`)
+    process.stderr.write(`clip-native: ${printable(name)}: ${printable(withFlags(message))}\n`)
   await print(
     options.json
       ? asJson(report)

@@ -10,6 +10,10 @@ export interface ModelOptions {
   dtype?: string
   threads?: string
   orient?: boolean
+  background?: string
+  maxPixels?: string
+  decodeTimeout?: string
+  svg?: boolean
   adapter?: string
   packCache?: boolean
 }
@@ -26,6 +30,13 @@ export function withModel(command: Command): Command {
     .option('--threads <count>', 'threads of one pass')
     .option('--pack-cache', 'keep the packed weights in the cache folder: quicker from the second start on')
     .option('--orient', 'turn photographs as their EXIF orientation says (OpenAI does not)')
+    .option(
+      '--background <colour>',
+      "what transparent pictures are laid on: '#fff' (default: they become black)",
+    )
+    .option('--max-pixels <count>', 'refuse larger pictures (default: 100 million)')
+    .option('--decode-timeout <ms>', 'refuse pictures that take longer to decode (default: 30000)')
+    .option('--svg', 'render SVG files: only those that you trust')
 }
 
 /** A number of the command line. What is none stays as it is: the check that follows names it. */
@@ -34,11 +45,16 @@ export const number = (text: string | undefined): number | undefined =>
 
 export function loadFor(options: ModelOptions): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
+  const { background, maxPixels, decodeTimeout, svg } = options
   return load(model, {
     ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
     ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
     ...(threads === undefined ? {} : { threads: number(threads) }),
     ...(orient ? { orient } : {}),
+    ...(background === undefined ? {} : { background }),
+    ...(maxPixels === undefined ? {} : { maxPixels: number(maxPixels) }),
+    ...(decodeTimeout === undefined ? {} : { decodeTimeout: number(decodeTimeout) }),
+    ...(svg ? { svg } : {}),
     ...(adapter === undefined ? {} : { adapter }),
     ...(packCache ? { packCache } : {}),
   })

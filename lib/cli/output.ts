@@ -1,6 +1,7 @@
 /** What the command line prints, for people and for machines. */
 
 import { ClipError } from '../errors.js'
+import { withFlags } from './flags.js'
 
 /** Colours only for a terminal whose owner has not said no (https://no-color.org). */
 export function colours(stream: { isTTY?: boolean } = process.stdout): boolean {
@@ -97,7 +98,7 @@ export function errorJson(error: unknown): Record<string, unknown> {
   const { code, file, field, expected, actual, index } = e
   return {
     code: code ?? 'ERR_CLIP_INTERNAL',
-    message: e?.message ?? String(error),
+    message: withFlags(e?.message ?? String(error)),
     file,
     field,
     expected,
@@ -113,7 +114,7 @@ export function errorJson(error: unknown): Record<string, unknown> {
 export function errorLine(error: unknown): string {
   const e = error as Error & { code?: string }
   const known = error instanceof ClipError || e?.code === 'ERR_CLIP_INPUT'
-  return known ? e.message.split('\n').map(printable).join('\n') : String(e?.stack ?? error)
+  return known ? withFlags(e.message).split('\n').map(printable).join('\n') : String(e?.stack ?? error)
 }
 
 /** Prints to stdout, waiting while the reader is slow. */

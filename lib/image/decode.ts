@@ -1,66 +1,84 @@
 /**
  * Encoded pictures become pixels in the mode in which Pillow opens the same file, because that is the mode in which
  * OpenAI's `preprocess` resizes them. Decoded by sharp (libvips) on its own threads; nothing here touches its global
- * settings. JPEG, PNG, WebP, GIF and 8-bit or 16-bit grey TIFF give the bytes that Pillow 12 gives; AVIF and HEIC
- * come from other decoders than Pillow's and differ by a few levels; SVG is rendered at its own size (Pillow can't).
+ * settings. JPEG, PNG, WebP, GIF, BMP (decoded here) and TIFF give the bytes that Pillow 12 gives; AVIF comes from
+ * another decoder than Pillow's and may differ by a few levels; SVG is rendered at its own size (Pillow can't), in a
+ * process of its own.
+ *
+ * No decoder sees a byte before the header has been read here: the format is one of those, the sides and what the decoder
+ * would need are within the limits.
  */
 
-import type { Sharp, SharpOptions } from 'sharp'
+import type { SharpOptions } from 'sharp'
 import { ClipError } from '../errors.js'
-import { type Facts, type Header, readHeader } from './header.js'
+import { inSlices } from '../slices.js'
+import { type TimeLimit, untilAborted } from '../waiting.js'
+import { type Colour, compose, warnOfTransparency } from './background.js'
+import { decodeBmp } from './formats/bmp.js'
+import { describeOther, FORMATS } from './formats/recognise.js'
+import type { Decodable, Places } from './gate.js'
+import { type Header, readHeader } from './header.js'
 import { checkPixels, type ImageInput, openInput, origin, type SharpLike } from './input.js'
+import { checkDecoder, checkScans, editedBytes } from './limits.js'
 import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels.js'
-import { imageError, type Origin } from './source.js'
+import { type DecodePlan, planDecode } from './plan.js'
+import { loadSharp } from './sharp.js'
+import { imageError, nameOf, type Origin, tooSlow } from './source.js'
+import { renderSvg, svgSize } from './svg.js'
 
 export const DEFAULT_MAX_PIXELS = 100_000_000
+export const DEFAULT_DECODE_TIMEOUT = 30_000
 
-export interface DecodeOptions {
+/** How pictures are read: what `load` was told. */
+export interface PictureSettings {
   /** Width x height above this is refused (ERR_CLIP_IMAGE) before anything is decoded. Default 100 million. */
   maxPixels?: number
   /** Turn the picture as its EXIF orientation says. Off by default: OpenAI's `preprocess` ignores it. */
   orient?: boolean
+  /** Render SVG, which nothing bounds but the time limit. Off by default. */
+  svg?: boolean
+  /** What transparent pictures are laid on. Default nothing, which makes what is transparent black. */
+  background?: Colour
+  /** Milliseconds that reading and decoding one picture may take. Default 30 000. */
+  decodeTimeout?: number
+}
+
+export interface DecodeOptions extends PictureSettings {
   /** What of a picture of that size is needed: more is not decoded where that saves something. Default all of it. */
   part?: (width: number, height: number) => PicturePart
   signal?: AbortSignal
   /** Which element of the caller's array, for messages. */
   index?: number
+  /** Where files are read: not more at a time than it has places. */
+  opening?: Places
 }
 
 /** A picture whose size is known and whose pixels are not there yet, or that needs no decoding. */
-export type Prepared =
-  | { kind: 'ready'; images: NativeImage[] }
-  | {
-      kind: 'pending'
-      /** Memory it takes while it is decoded: its pixels and the encoded bytes that we read. */
-      bytes: number
-      decode(): Promise<DecodedImage>
-    }
+export type Prepared = { kind: 'ready'; images: NativeImage[] } | PendingImage
 
-type SharpModule = (input: Uint8Array, options: SharpOptions) => Sharp
-let sharpModule: Promise<SharpModule> | undefined
+export interface PendingImage extends Decodable<DecodedImage> {
+  kind: 'pending'
+  /** Memory it takes while it is decoded: its decoder's, its pixels and the encoded bytes that we read. */
+  bytes: number
+  /** Gives the place back in which its file was read: there is room to decode it now, or it is not wanted. */
+  opened(): void
+}
 
-/** sharp, imported when the first encoded picture comes; ERR_CLIP_IMAGE with what to do when it is not installed. */
-async function loadSharp(from: Origin): Promise<SharpModule> {
-  try {
-    sharpModule ??= Promise.resolve().then(() => require('sharp') as SharpModule)
-    return await sharpModule
-  } catch (cause) {
-    sharpModule = undefined
-    throw imageError(
-      'is an encoded picture, and sharp, which decodes them, could not be loaded: run `npm install sharp`, or pass raw pixels { data, width, height, channels }',
-      from,
-      { cause, expected: 'sharp to be installed', actual: (cause as Error).message },
-    )
-  }
+interface Context {
+  from: Origin
+  limit: TimeLimit
+  maxPixels: number
+  orient: boolean
+  options: DecodeOptions
 }
 
 /** One picture to pixels or planes. A Preprocessed with several pictures is refused here: see {@link prepareImage}. */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<NativeImage> {
+  const { signal } = options
   const prepared = await prepareImage(input, options)
   if (prepared.kind === 'pending') {
-    const image = await prepared.decode()
-    options.signal?.throwIfAborted()
-    return image
+    prepared.opened()
+    return untilAborted(prepared.decode(signal), signal, prepared.limit)
   }
   const from = origin(input, options.index)
   if (prepared.images.length !== 1)
@@ -68,7 +86,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
       expected: '1 picture',
       actual: `${prepared.images.length} pictures`,
     })
-  return prepared.images[0]
+  return prepared.images[0]!
 }
 
 /**
@@ -76,50 +94,130 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
  * ImageInput, ClipError ERR_CLIP_IMAGE (file, field, index, cause) for what is no picture.
  */
 export async function prepareImage(input: ImageInput, options: DecodeOptions = {}): Promise<Prepared> {
-  const { signal, maxPixels = DEFAULT_MAX_PIXELS, orient = false } = options
+  const { signal, maxPixels = DEFAULT_MAX_PIXELS, orient = false, background } = options
+  const { decodeTimeout = DEFAULT_DECODE_TIMEOUT, opening } = options
   const from = origin(input, options.index)
-  const opened = await openInput(input, from, maxPixels, signal)
-  if (opened.kind === 'ready') return opened
-  if (opened.kind === 'sharp') return prepareSharp(opened.sharp, from, maxPixels)
+  const limit = tooSlow(decodeTimeout, from, 'was not decoded')
+  const opened = await openInput(input, from, { maxPixels, decodeTimeout, signal, opening })
+  if (opened.kind === 'ready') {
+    const images = await Promise.all(
+      opened.images.map(image => ('planes' in image ? image : finished(image, background, from, signal))),
+    )
+    return { kind: 'ready', images }
+  }
+  const context: Context = { from, limit, maxPixels, orient, options }
+  if (opened.kind === 'sharp') return prepareSharp(opened.sharp, context)
+  const { bytes, owned, close } = opened
+  try {
+    const pending = await prepareBytes(bytes, context)
+    const decode = async (stop?: AbortSignal) => finished(await pending.decode(stop), background, from, stop)
+    return {
+      ...pending,
+      kind: 'pending',
+      bytes: pending.bytes + (owned ? bytes.length : 0) + (background ? pending.bytes : 0),
+      decode,
+      opened: close,
+    }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
 
-  const sharp = await loadSharp(from)
-  const { bytes } = opened
+/** Laid on the background, where it has one and is not opaque. */
+async function finished(
+  image: DecodedImage,
+  background: Colour | undefined,
+  from: Origin,
+  signal?: AbortSignal,
+): Promise<DecodedImage> {
+  if (image.mode !== 'RGBA' && image.mode !== 'LA') return image
+  if (background) return inSlices(compose(image, background), signal)
+  warnOfTransparency(image, nameOf(from))
+  return image
+}
+
+type Pending = Omit<PendingImage, 'kind' | 'opened'>
+
+async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pending> {
+  const { from, limit, maxPixels, orient, options } = context
+  const { signal } = options
   const header = readHeader(bytes)
+  if (!header) throw unreadable(from, describeOther(bytes))
+  if (header.format === 'SVG') return prepareSvg(bytes, context)
+  if (header.size) checkDecoder(header.size, header, maxPixels, from)
+  if (header.refused !== undefined) throw unreadable(from, `${header.format}: ${header.refused}`)
+  if (header.format === 'BMP') {
+    const { width, height } = header.size!
+    const decode = (stop?: AbortSignal) =>
+      inSlices(decodeBmp(bytes), stop).catch(cause => {
+        throw stop?.aborted ? cause : unreadable(from, cause)
+      })
+    return { bytes: header.decoderBytes(width, height), limit, decode }
+  }
+  await checkScans(bytes, header, from, signal)
+  const sharp = await loadSharp(from)
+  const readable = await editedBytes(bytes, header, orient, signal)
   const settings: SharpOptions = { ignoreIcc: true, failOn: 'error', sequentialRead: true, pages: 1 }
   let { facts } = header
   if (!facts) {
     try {
-      facts = await sharp(bytes, { ...settings, limitInputPixels: false }).metadata()
+      facts = await untilAborted(
+        sharp(readable, { ...settings, limitInputPixels: false }).metadata(),
+        signal,
+        limit,
+      )
     } catch (cause) {
-      throw unreadable(from, cause)
+      throw cause instanceof ClipError || signal?.aborted ? cause : unreadable(from, cause, header)
     }
-    signal?.throwIfAborted()
   }
   const { width, height } = facts
-  if (!(width > 0 && height > 0)) throw unreadable(from, new Error('it has no size'))
-  checkPixels(width, height, maxPixels, from)
-  const plan = planDecode(facts, header)
-  const part = orient ? undefined : usefulPart(plan, width, height, options)
-  const decoded = part ?? facts
-  const owned = bytes === input || bytes.buffer === input ? 0 : bytes.length
+  if (!(width > 0 && height > 0)) throw unreadable(from, 'it has no size')
+  checkDecoder({ width, height }, header, maxPixels, from)
+  const plan = planDecode(facts, header, options.background !== undefined)
+  const turn = orient || header.format === 'TIFF'
+  const turned = turn && !(header.tiff && header.tiff.orientation === 1)
+  const part = turned ? undefined : usefulPart(plan, width, height, options)
+  const decoded = part ?? { left: 0, top: 0, width, height }
+  const seconds = Math.min(3600, Math.ceil(limit.ms / 1000))
+  const whole = header.decoderBytes(width, height)
   return {
-    kind: 'pending',
-    bytes: decoded.width * decoded.height * plan.bytesPerPixel + owned,
+    // A decoder that goes from row to row needs no more than the part; one that needs all of the picture, all of it.
+    bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
+    limit,
     async decode() {
       try {
-        let pipeline = sharp(bytes, { ...settings, limitInputPixels: maxPixels, autoOrient: orient })
+        // libvips looks at the clock too: what nobody waits for any more comes to an end.
+        let pipeline = sharp(readable, {
+          ...settings,
+          limitInputPixels: maxPixels,
+          autoOrient: turned,
+        }).timeout({ seconds })
         if (part) pipeline = pipeline.extract(part)
         const { data, info } = await plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
         // Turned, its sides are swapped; otherwise they are what the header said.
-        if (!orient && (info.width !== decoded.width || info.height !== decoded.height))
+        if (!turned && (info.width !== decoded.width || info.height !== decoded.height))
           throw new Error(`it has other sides than its header says`)
         const image = checked(data, info, plan, from)
         return part ? { ...image, width, height, part } : image
       } catch (cause) {
-        throw cause instanceof ClipError ? cause : unreadable(from, cause)
+        if (/^timeout: /.test((cause as Error).message)) throw limit.fault()
+        throw cause instanceof ClipError ? cause : unreadable(from, cause, header)
       }
     },
   }
+}
+
+/** Pixels of the part, and what the decoder holds beyond the picture's pixels. */
+function memoryOfPart(
+  part: PicturePart,
+  plan: DecodePlan,
+  header: Header,
+  width: number,
+  height: number,
+): number {
+  const beyond = Math.max(0, header.decoderBytes(width, height) - width * height * plan.bytesPerPixel)
+  return part.width * part.height * plan.bytesPerPixel + beyond
 }
 
 /** Modes of which native code takes a part. */
@@ -137,75 +235,10 @@ function usefulPart(
   return needed.width * needed.height < 0.95 * width * height ? needed : undefined
 }
 
-interface DecodePlan {
-  mode: PixelMode
-  nearest: boolean
-  bytesPerPixel: number
-  pipeline(sharp: Sharp): Sharp
-}
-
-/** The mode in which Pillow 12 opens such a file, and the sharp calls that give its bytes. */
-function planDecode(metadata: Facts, header: Header): DecodePlan {
-  const { space, depth, channels, isPalette, bitsPerSample } = metadata
-  const plan = (
-    mode: PixelMode,
-    bytesPerPixel: number,
-    pipeline: (sharp: Sharp) => Sharp,
-    nearest = false,
-  ): DecodePlan => ({ mode, nearest, bytesPerPixel, pipeline })
-
-  // Palette pictures (P): NEAREST on the colours themselves. Pillow's P -> RGB drops transparency, so a transparent
-  // pixel shows the palette's colour, which libvips keeps for PNG and loses for GIF.
-  if (header.gif) {
-    const { grey, background, frame } = header.gif
-    const { width, height } = metadata
-    const uncovered = frame && {
-      top: frame.top,
-      left: frame.left,
-      bottom: height - frame.top - frame.height,
-      right: width - frame.left - frame.width,
-    }
-    const edges = uncovered ? Object.values(uncovered) : []
-    const partial = edges.some(edge => edge > 0) && edges.every(edge => edge >= 0)
-    const filled = (s: Sharp) =>
-      partial && frame
-        ? s
-            .extract(frame)
-            .extend({ ...uncovered, background })
-            .removeAlpha()
-        : s.flatten({ background })
-    return grey
-      ? plan('L', 4, s => filled(s).extractChannel(0).raw())
-      : plan('RGB', 4, s => filled(s).raw(), true)
-  }
-  if (isPalette || header.pngColourType === 3 || header.tiffPalette)
-    return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw(), true)
-
-  if (space === 'cmyk') return plan('CMYK', 4, s => s.pipelineColourspace('cmyk').toColourspace('cmyk').raw())
-
-  // Alpha that stems from a tRNS chunk is no channel to Pillow. Grey with a real alpha channel (LA; RGBA when it has
-  // 16 bits) is read as RGBA: its three equal colours give what Pillow's La arithmetic gives.
-  const alpha = header.pngColourType === undefined ? metadata.hasAlpha : header.pngColourType >= 4
-  if (space === 'b-w' || space === 'grey16') {
-    if (alpha) return plan('RGBA', 4, s => s.toColourspace('srgb').raw({ depth: 'uchar' }))
-    if (space === 'grey16' && depth === 'ushort')
-      return plan('I;16', 2, s => s.removeAlpha().toColourspace('grey16').raw({ depth: 'ushort' }))
-    return plan(
-      'L',
-      1,
-      s => s.removeAlpha().toColourspace('b-w').raw({ depth: 'uchar' }),
-      bitsPerSample === 1,
-    )
-  }
-  // 16-bit colour: libvips and Pillow both keep the high byte.
-  if (alpha && channels >= 4) return plan('RGBA', 4, s => s.toColourspace('srgb').raw({ depth: 'uchar' }))
-  return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }))
-}
-
 const SAMPLES: Record<PixelMode, number> = { L: 1, LA: 2, RGB: 3, RGBA: 4, CMYK: 4, 'I;16': 1 }
 
 function checked(
-  data: Buffer,
+  data: Uint8Array,
   info: { width: number; height: number; channels: number },
   plan: { mode: PixelMode; nearest: boolean },
   from: Origin,
@@ -222,19 +255,25 @@ function checked(
 }
 
 /** A sharp pipeline of the caller's: its result is taken as it comes, as 8-bit sRGB or grey with straight alpha. */
-async function prepareSharp(sharp: SharpLike, from: Origin, maxPixels: number): Promise<Prepared> {
+async function prepareSharp(sharp: SharpLike, context: Context): Promise<PendingImage> {
+  const { from, limit, maxPixels, options } = context
+  const { signal, background } = options
   let size: { width?: number; height?: number }
   try {
-    size = await sharp.metadata()
+    // One that is written to by a stream waits for its end.
+    size = await untilAborted(sharp.metadata(), signal, tooSlow(limit.ms, from, 'said nothing of its size'))
   } catch (cause) {
-    throw unreadable(from, cause)
+    throw cause instanceof ClipError || signal?.aborted ? cause : unreadable(from, cause)
   }
   const { width = 0, height = 0 } = size
   checkPixels(width, height, maxPixels, from)
   return {
     kind: 'pending',
     bytes: width * height * 4,
-    async decode() {
+    limit,
+    foreign: true,
+    opened() {},
+    async decode(stop) {
       try {
         const { data, info } = await sharp
           .clone()
@@ -243,19 +282,46 @@ async function prepareSharp(sharp: SharpLike, from: Origin, maxPixels: number): 
           .toBuffer({ resolveWithObject: true })
         checkPixels(info.width, info.height, maxPixels, from)
         const mode = (['L', 'LA', 'RGB', 'RGBA'] as const)[info.channels - 1] ?? 'RGB'
-        return checked(data, info, { mode, nearest: false }, from)
+        return await finished(checked(data, info, { mode, nearest: false }, from), background, from, stop)
       } catch (cause) {
-        throw cause instanceof ClipError ? cause : unreadable(from, cause)
+        throw cause instanceof ClipError || stop?.aborted ? cause : unreadable(from, cause)
       }
     },
   }
 }
 
-function unreadable(from: Origin, cause: unknown): ClipError {
-  const said = (cause as Error).message.split('\n')[0]
-  return imageError(`is no picture that can be read: ${said}`, from, {
-    cause,
-    expected: 'a JPEG, PNG, WebP, GIF, TIFF, AVIF or SVG picture',
-    actual: said,
-  })
+/** Its size comes from the renderer, too: only that reads the file. */
+async function prepareSvg(bytes: Uint8Array, { from, limit, maxPixels, options }: Context): Promise<Pending> {
+  if (!options.svg)
+    throw imageError(
+      'is an SVG or other markup, which is not rendered unless `svg: true` is set: do so for files that you trust, since nothing bounds the work that a few bytes of SVG can ask for',
+      from,
+      { expected: FORMATS, actual: 'SVG or other markup' },
+    )
+  await loadSharp(from)
+  const wrong = (message: string) => unreadable(from, `SVG: ${message}`)
+  const { width, height } = await svgSize(bytes, { limit, signal: options.signal, wrong })
+  checkPixels(width, height, maxPixels, from)
+  return {
+    bytes: 8 * width * height,
+    limit,
+    async decode(signal) {
+      const { data, channels, ...size } = await renderSvg(bytes, { limit, signal, wrong, maxPixels })
+      const mode = channels === 4 ? 'RGBA' : 'RGB'
+      return checked(data, { ...size, channels }, { mode, nearest: false }, from)
+    },
+  }
+}
+
+/** Why this sharp can't read HEIC, which is no fault of the file. */
+const NO_HEVC =
+  'is a HEIC picture, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
+
+function unreadable(from: Origin, cause: unknown, header?: Header): ClipError {
+  const said =
+    cause instanceof Error ? cause.message.split('\n')[0]! : cause === undefined ? undefined : String(cause)
+  const actual = header?.format === 'HEIC' ? 'HEIC' : (said ?? 'bytes of no known format')
+  const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
+  if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)
+  return imageError(`is no picture that can be read: ${actual}`, from, more)
 }

@@ -5,7 +5,7 @@
  * A ticket covers a picture from before its decoding until the native job that reads its pixels has settled:
  *
  *   const ticket = await gate.enter(bytes, signal)
- *   try { const image = await decode(); await native.encodeImage(job, [image], ...) } finally { ticket.leave() }
+ *   try { const image = await gate.decode(ticket, picture, signal); await native.encodeImage(job, [image], ...) } finally { ticket.leave() }
  *
  * lib/clip.ts never does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
  * tickets back. To stay free of deadlock nobody may wait for a ticket while holding one that only a later ticket would
@@ -13,6 +13,7 @@
  */
 
 import { onAbort } from '../abort.js'
+import { type TimeLimit, untilAborted } from '../waiting.js'
 
 /**
  * A number of places. Whoever holds one must not wait for anything that another holder would have to free.
@@ -40,16 +41,6 @@ export class Places {
     }
   }
 
-  /** Runs `work` in a place. */
-  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const leave = await this.enter(signal)
-    try {
-      return await work()
-    } finally {
-      leave()
-    }
-  }
-
   #turn(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const deaf = onAbort(signal, () => {
@@ -71,6 +62,19 @@ export const DECODED_BYTES_IN_FLIGHT = 128 * 1024 * 1024
 export interface Ticket {
   /** Gives the place and the bytes back. May be called more than once. */
   leave(): void
+  /**
+   * For work that nobody waits for any more: gives the place back now, and the bytes when the work has ended, but not
+   * later than `ms` from now. Then `leave` does nothing.
+   */
+  abandon(work: Promise<unknown>, ms: number): void
+}
+
+/** A picture whose pixels are not there yet. */
+export interface Decodable<T> {
+  decode(signal?: AbortSignal): Promise<T>
+  limit: TimeLimit
+  /** Its decoder is the caller's own: it may never end, and its memory is not counted when nobody waits. */
+  foreign?: boolean
 }
 
 interface Waiter {
@@ -85,7 +89,7 @@ export class DecodeGate {
   readonly decoding: Places
   /**
    * From before a picture's file is read until there is room to decode it: a thousand calls that wait hold no thousand
-   * files in memory.
+   * files in memory. Streams need none: whoever sends them may fall silent.
    */
   readonly opening: Places
   #usedPictures = 0
@@ -132,7 +136,7 @@ export class DecodeGate {
   }
 
   #fits(bytes: number): boolean {
-    if (this.#usedPictures === 0) return true // alone: however large
+    if (this.#usedPictures === 0 && this.#usedBytes === 0) return true // alone: however large
     return this.#usedPictures < this.pictures && this.#usedBytes + bytes <= this.bytes
   }
 
@@ -140,14 +144,58 @@ export class DecodeGate {
     this.#usedPictures++
     this.#usedBytes += bytes
     let inside = true
+    const free = (pictures: number, freed: number) => {
+      this.#usedPictures -= pictures
+      this.#usedBytes -= freed
+      this.#admit()
+    }
     return {
-      leave: () => {
+      leave() {
         if (!inside) return
         inside = false
-        this.#usedPictures--
-        this.#usedBytes -= bytes
-        this.#admit()
+        free(1, bytes)
       },
+      abandon(work, ms) {
+        if (!inside) return
+        inside = false
+        free(1, 0)
+        let held = true
+        const end = () => {
+          clearTimeout(timer)
+          if (held) free(0, bytes)
+          held = false
+        }
+        const timer = setTimeout(end, ms)
+        timer.unref()
+        work.then(end, end)
+      },
+    }
+  }
+
+  /**
+   * Decodes in a place, within a time. At an abort and when the time is over the caller is told at once and the place is
+   * free for others, though the decoder may still be at it.
+   */
+  async decode<T>(ticket: Ticket, picture: Decodable<T>, signal?: AbortSignal): Promise<T> {
+    const leave = await this.decoding.enter(signal)
+    let work: Promise<T> | undefined
+    let ended = false
+    try {
+      work = picture.decode(signal)
+      work.then(
+        () => {
+          ended = true
+        },
+        () => {
+          ended = true
+        },
+      )
+      return await untilAborted(work, signal, picture.limit)
+    } catch (error) {
+      if (work && !ended) ticket.abandon(work, picture.foreign ? 0 : picture.limit.ms)
+      throw error
+    } finally {
+      leave()
     }
   }
 

@@ -1,10 +1,23 @@
 /** Everything that counts as a picture, and how it becomes encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
-import type { ReadableStream } from 'node:stream/web'
-import { argumentError, ClipError } from '../errors.js'
+import { types } from 'node:util'
+import { argumentError } from '../errors.js'
+import { untilAborted } from '../waiting.js'
+import { looksLikeBase64 } from './base64.js'
+import type { Places } from './gate.js'
 import type { NativeImage } from './pixels.js'
-import { IMAGE_FILE_BYTES, type Origin, readBlob, readDataUrl, readPath, readStream } from './source.js'
+import {
+  type ByteStream,
+  IMAGE_FILE_BYTES,
+  imageError,
+  type Origin,
+  readBlob,
+  readDataUrl,
+  readPath,
+  readStream,
+  tooSlow,
+} from './source.js'
 
 /** Pixels in memory: rows without padding, interleaved channels, sRGB, straight alpha. */
 export interface RawPixels {
@@ -44,9 +57,10 @@ export interface SharpLike {
 }
 
 /**
- * A picture: path, file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, AVIF, SVG), a Blob, a
- * readable stream of such bytes (node or web), a sharp instance, raw pixels, or what `clip.preprocess` returned.
- * Files, Blobs and streams may have at most 256 MB. http(s) URLs are refused: fetch them first, under your own rules.
+ * A picture: path, file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; SVG with
+ * `svg: true`), a Blob, a stream of such bytes (node's, the web's as `(await fetch(url)).body`, or any async iterable of
+ * them), a sharp instance, raw pixels, or what `clip.preprocess` returned. Files, Blobs and streams may have at most
+ * 256 MB. http(s) URLs are refused: fetch them first, under your own rules.
  */
 export type ImageInput =
   | string
@@ -55,13 +69,15 @@ export type ImageInput =
   | ArrayBuffer
   | Blob
   | Readable
-  | ReadableStream<Uint8Array>
+  | ByteStream
+  | AsyncIterable<Uint8Array>
   | SharpLike
   | RawPixels
   | Preprocessed
 
 export type Opened =
-  | { kind: 'encoded'; bytes: Uint8Array }
+  /** `owned`: read here, so nobody else's. `close` gives the place back in which it was read. */
+  | { kind: 'encoded'; bytes: Uint8Array; owned: boolean; close(): void }
   | { kind: 'sharp'; sharp: SharpLike }
   | { kind: 'ready'; images: NativeImage[] }
 
@@ -77,53 +93,84 @@ export const isSharp = (value: unknown): value is SharpLike =>
 export function isOneImage(value: unknown): value is ImageInput {
   if (typeof value === 'string') return true
   if (!isObject(value) || Array.isArray(value)) return false
-  if (value instanceof URL || value instanceof Uint8Array || value instanceof ArrayBuffer) return true
-  return (
-    value instanceof Blob || isSharp(value) || isStream(value) || ('data' in value && !has(value, 'next'))
-  )
+  if (isUrl(value) || types.isUint8Array(value) || types.isAnyArrayBuffer(value)) return true
+  return isBlob(value) || isSharp(value) || isStream(value) || ('data' in value && !has(value, 'next'))
 }
 
+// By what they can do, not by their class: those of another realm (jest, node:vm) are as good.
+const isUrl = (value: unknown): value is URL =>
+  value instanceof URL ||
+  (isObject(value) && typeof value.href === 'string' && typeof value.protocol === 'string')
+const isBlob = (value: Record<string, unknown>): boolean =>
+  has(value, 'arrayBuffer', 'slice') && typeof value.size === 'number'
+
 function isStream(value: Record<string, unknown>): boolean {
-  return has(value, 'pipe', 'read') || has(value, 'getReader')
+  return has(value, 'pipe', 'read') || has(value, 'getReader') || Symbol.asyncIterator in value
 }
 
 /** `image` or `images[3]`, and the file's name when there is one. */
 export function origin(input: unknown, index?: number): Origin {
   const field = index === undefined ? 'image' : `images[${index}]`
-  const named = typeof input === 'string' || input instanceof URL ? String(input) : undefined
-  return { field, index, file: named?.startsWith('data:') ? undefined : named }
+  const named = typeof input === 'string' ? input : isUrl(input) ? input.href : undefined
+  const isPath = named !== undefined && !/^\s*data:/i.test(named) && looksLikeBase64(named) === undefined
+  return { field, index, file: isPath ? named : undefined }
+}
+
+export interface OpenOptions {
+  maxPixels: number
+  /** Milliseconds that a file or a sharp instance may take, and that may pass between two pieces of a stream. */
+  decodeTimeout: number
+  signal?: AbortSignal
+  /** Where files and Blobs are read: not more at a time than it has places. */
+  opening?: Places
 }
 
 /**
  * Reads what has to be read and checks what can be checked. Decodes nothing.
  * Throws TypeError / RangeError for what is no ImageInput, ClipError ERR_CLIP_IMAGE for what can't be read.
  */
-export async function openInput(
-  input: ImageInput,
-  from: Origin,
-  maxPixels: number,
-  signal?: AbortSignal,
-): Promise<Opened> {
+export async function openInput(input: ImageInput, from: Origin, options: OpenOptions): Promise<Opened> {
+  const { maxPixels, decodeTimeout, signal, opening } = options
   signal?.throwIfAborted()
-  if (typeof input === 'string') {
-    const scheme = /^(https?|file|data):/i.exec(input)?.[1].toLowerCase()
-    if (scheme) return { kind: 'encoded', bytes: await readUrl(toUrl(input, from), from, signal) }
-    return { kind: 'encoded', bytes: await readPath(input, from, signal) }
+  const silent = tooSlow(decodeTimeout, from, 'was not read')
+  const encoded = (bytes: Uint8Array, owned: boolean, close = () => {}): Opened => ({
+    kind: 'encoded',
+    bytes,
+    owned,
+    close,
+  })
+  const read = async (work: () => Promise<Uint8Array>) => {
+    const close = await opening?.enter(signal)
+    try {
+      return encoded(await untilAborted(work(), signal, silent), true, close)
+    } catch (error) {
+      close?.()
+      throw error
+    }
   }
-  if (input instanceof URL) return { kind: 'encoded', bytes: await readUrl(input, from, signal) }
-  if (input instanceof ArrayBuffer) {
+  if (typeof input === 'string' || isUrl(input)) {
+    const scheme = isUrl(input) ? input.protocol : /^(https?|file|data):/i.exec(input)?.[0]
+    if (scheme === undefined) return read(() => readPath(input, from, signal))
+    const url = isUrl(input) ? input : toUrl(input, from)
+    if (url.protocol === 'file:') return read(() => readPath(url, from, signal))
+    return encoded(readUrl(url, from), true)
+  }
+  if (types.isAnyArrayBuffer(input)) {
     checkAttached(input, from.field)
-    return { kind: 'encoded', bytes: notEmpty(new Uint8Array(input), from) }
+    return encoded(notEmpty(new Uint8Array(input), from), false)
   }
-  if (input instanceof Uint8Array) {
+  if (types.isUint8Array(input)) {
     checkAttached(input.buffer, from.field)
-    return { kind: 'encoded', bytes: notEmpty(input, from) }
+    return encoded(notEmpty(input, from), false)
   }
-  if (input instanceof Blob) return { kind: 'encoded', bytes: await readBlob(input, from, signal) }
   if (isSharp(input)) return { kind: 'sharp', sharp: input }
   if (isObject(input)) {
-    if (isStream(input)) return { kind: 'encoded', bytes: await readStream(input as never, from, signal) }
-    if (input.data instanceof Float32Array)
+    if (isBlob(input)) return read(() => readBlob(input as unknown as Blob, from, signal))
+    if (isStream(input)) {
+      const silence = tooSlow(decodeTimeout, from, 'sent nothing')
+      return encoded(await readStream(input as never, from, silence, signal), true)
+    }
+    if (types.isFloat32Array(input.data))
       return { kind: 'ready', images: planes(input as Partial<Preprocessed>, from.field) }
     if ('data' in input)
       return { kind: 'ready', images: [rawPixels(input as Partial<RawPixels>, from, maxPixels)] }
@@ -143,8 +190,7 @@ function toUrl(text: string, from: Origin): URL {
   }
 }
 
-async function readUrl(url: URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
-  if (url.protocol === 'file:') return readPath(url, from, signal)
+function readUrl(url: URL, from: Origin): Uint8Array {
   if (url.protocol === 'data:') return readDataUrl(url, from)
   throw argumentError(
     from.field,
@@ -155,16 +201,12 @@ async function readUrl(url: URL, from: Origin, signal?: AbortSignal): Promise<Ui
 
 function notEmpty(bytes: Uint8Array, from: Origin): Uint8Array {
   if (bytes.length === 0)
-    throw new ClipError('ERR_CLIP_IMAGE', `\`${from.field}\` is empty: 0 bytes`, {
-      ...from,
-      expected: 'the bytes of a picture',
-      actual: '0 bytes',
-    })
+    throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of a picture', actual: '0 bytes' })
   if (bytes.length > IMAGE_FILE_BYTES)
-    throw new ClipError(
-      'ERR_CLIP_IMAGE',
-      `\`${from.field}\` has ${bytes.length} bytes, more than the ${IMAGE_FILE_BYTES} that an encoded picture may have`,
-      { ...from, expected: `at most ${IMAGE_FILE_BYTES} bytes`, actual: `${bytes.length} bytes` },
+    throw imageError(
+      `has ${bytes.length} bytes, more than the ${IMAGE_FILE_BYTES} that an encoded picture may have`,
+      from,
+      { expected: `at most ${IMAGE_FILE_BYTES} bytes`, actual: `${bytes.length} bytes` },
     )
   return bytes
 }
@@ -181,7 +223,7 @@ function checkAttached(buffer: ArrayBufferLike, field: string): void {
 function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): NativeImage {
   const { data, width, height, channels } = raw
   const { field } = from
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray))
+  if (!(types.isUint8Array(data) || types.isUint8ClampedArray(data)))
     throw argumentError(`${field}.data`, 'be a Uint8Array or Uint8ClampedArray', data)
   for (const [name, value] of [
     ['width', width],
@@ -235,9 +277,8 @@ function planes(given: Partial<Preprocessed>, field: string): NativeImage[] {
 /** ERR_CLIP_IMAGE when width x height is above `maxPixels`. */
 export function checkPixels(width: number, height: number, maxPixels: number, from: Origin): void {
   if (width * height <= maxPixels) return
-  throw new ClipError(
-    'ERR_CLIP_IMAGE',
-    `${from.file ?? `\`${from.field}\``} has ${width} x ${height} pixels, more than \`maxPixels\` (${maxPixels}) allows`,
-    { ...from, expected: `at most ${maxPixels} pixels`, actual: `${width} x ${height} pixels` },
-  )
+  throw imageError(`has ${width} x ${height} pixels, more than \`maxPixels\` (${maxPixels}) allows`, from, {
+    expected: `at most ${maxPixels} pixels`,
+    actual: `${width} x ${height} pixels`,
+  })
 }

@@ -1,11 +1,12 @@
 /** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
-import type { Readable } from 'node:stream'
-import type { ReadableStream } from 'node:stream/web'
-import { onAbort } from '../abort.js'
+import { types } from 'node:util'
 import { argumentError, ClipError } from '../errors.js'
 import { pathOfUrl } from '../file-name.js'
 import { type FileFault, RegularFile } from '../regular-file.js'
+import { Slices } from '../slices.js'
+import { type TimeLimit, untilAborted } from '../waiting.js'
+import { looksLikeBase64 } from './base64.js'
 
 /** Encoded bytes that a file, Blob, stream or buffer may have. */
 export const IMAGE_FILE_BYTES = 256 * 1024 * 1024
@@ -17,12 +18,22 @@ export interface Origin {
   file?: string
 }
 
+/** Of a caller's string in a message. */
+const SHOWN = 120
+
+/** A long name with its end, which tells files apart. */
+const shown = (name: string) =>
+  name.length <= SHOWN ? name : `${name.slice(0, SHOWN / 2 - 2)}...${name.slice(1 - SHOWN / 2)}`
+
+/** How messages call the picture: by its file, or by its place in the call. */
+export const nameOf = (from: Origin) => (from.file === undefined ? `\`${from.field}\`` : shown(from.file))
+
 export function imageError(
   message: string,
   from: Origin,
   more: { expected?: string; actual?: string; cause?: unknown } = {},
 ): ClipError {
-  return new ClipError('ERR_CLIP_IMAGE', `${from.file ?? `\`${from.field}\``} ${message}`, {
+  return new ClipError('ERR_CLIP_IMAGE', `${nameOf(from)} ${message}`, {
     ...from,
     ...more,
   })
@@ -38,17 +49,35 @@ function checkLength(bytes: number, from: Origin): void {
     })
 }
 
+/** What is thrown when a picture is not read or decoded in its time. */
+export const tooSlow = (ms: number, from: Origin, what: string): TimeLimit => ({
+  ms,
+  fault: () =>
+    imageError(`${what} within \`decodeTimeout\` (${ms} ms)`, from, {
+      expected: `an end within ${ms} ms`,
+      actual: 'none',
+    }),
+})
+
 /** All of a regular file; a file that grows while it is read does not grow past the size that was seen. */
 export async function readPath(path: string | URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
   let name: string | Buffer
   try {
-    name = path instanceof URL ? pathOfUrl(path) : path
+    name = typeof path === 'string' ? path : pathOfUrl(path)
     if (name.includes('\0')) throw new TypeError('a path has no null character')
   } catch {
     throw argumentError(from.field, 'be a path of this machine', String(path), 'range')
   }
   if (name === '') throw argumentError(from.field, 'be a path', name, 'range')
-  const fault: FileFault = (message, facts) => imageError(message, from, facts)
+  const fault: FileFault = (message, facts) => {
+    const kind = typeof path === 'string' ? looksLikeBase64(path) : undefined
+    if (kind === undefined) return imageError(message, pathOrigin(name, from), facts)
+    return imageError(
+      `is no path but looks like ${kind} in base64: pass Buffer.from(text, 'base64'), or the text as a data: URL ('data:image/${kind.toLowerCase()};base64,' before it)`,
+      { ...from, file: undefined },
+      { ...facts, expected: 'a path, a data: URL or bytes', actual: `${name.length} characters of base64` },
+    )
+  }
   const file = await RegularFile.open(name, fault, signal)
   try {
     checkLength(file.bytes, from)
@@ -58,7 +87,15 @@ export async function readPath(path: string | URL, from: Origin, signal?: AbortS
   }
 }
 
-export async function readBlob(blob: Blob, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
+/** A string that no file system takes for a path is not carried into errors as one. */
+const pathOrigin = (name: string | Buffer, from: Origin): Origin =>
+  name.length > 4096 && from.file !== undefined ? { ...from, file: shown(from.file) } : from
+
+export async function readBlob(
+  blob: Pick<Blob, 'size' | 'arrayBuffer'>,
+  from: Origin,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   checkLength(blob.size, from)
   try {
     const bytes = new Uint8Array(await untilAborted(blob.arrayBuffer(), signal))
@@ -88,38 +125,83 @@ export function readDataUrl(url: URL, from: Origin): Uint8Array {
   return bytes
 }
 
-/** Reads to the end; on abort or past the limit the stream is destroyed (node) or cancelled (web). */
+/** The part of a web ReadableStream that is used, whoever's types it comes with (lib.dom's, node's). */
+export interface ByteStream {
+  /** As ReadableStream's. */
+  getReader(): {
+    /** As a reader's. */
+    read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>
+    /** As a reader's. */
+    cancel(reason?: unknown): Promise<void>
+  }
+}
+
+/**
+ * Reads to the end, into one buffer that grows: what a piece costs beyond its bytes is not kept. On abort, past the limit
+ * and when nothing comes for as long as the time limit says, the stream is destroyed (node) or cancelled (web).
+ */
 export async function readStream(
-  stream: Readable | ReadableStream<Uint8Array>,
+  stream: AsyncIterable<unknown> | ByteStream,
   from: Origin,
+  limit: TimeLimit,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
   const iterator = iterate(stream, from)
+  const slices = new Slices()
+  let bytes = new Uint8Array(0)
+  let length = 0
   try {
     for (;;) {
-      const { done, value } = await untilAborted(iterator.next(), signal)
+      const { done, value } = await untilAborted(iterator.next(), signal, limit)
       if (done) break
-      if (!(value instanceof Uint8Array))
+      const piece = bytesOf(value)
+      if (!piece)
         throw argumentError(from.field, 'be a stream of bytes (no encoding, not in object mode)', value)
-      length += value.length
-      if (length > IMAGE_FILE_BYTES) checkLength(length, from)
-      chunks.push(value)
+      if (length + piece.length > IMAGE_FILE_BYTES) checkLength(length + piece.length, from)
+      if (length + piece.length > bytes.length) {
+        const room = Math.max(length + piece.length, Math.min(2 * bytes.length, IMAGE_FILE_BYTES), 16_384)
+        const larger = new Uint8Array(room)
+        larger.set(bytes.subarray(0, length))
+        bytes = larger
+      }
+      bytes.set(piece, length)
+      length += piece.length
+      // Pieces that are there already come without a turn of the event loop.
+      if (slices.due()) await slices.pause(signal)
     }
   } catch (cause) {
     stop(stream, iterator, cause)
-    if (cause instanceof ClipError || cause instanceof TypeError || signal?.aborted) throw cause
-    throw imageError(`can't be read: ${(cause as Error).message}`, from, { cause })
+    if (
+      cause instanceof ClipError ||
+      (cause as { code?: string }).code === 'ERR_CLIP_INPUT' ||
+      signal?.aborted
+    )
+      throw cause
+    throw imageError(`can't be read: ${(cause as Error)?.message ?? cause}`, from, { cause })
   }
   checkLength(length, from)
-  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length)
+  return bytes.subarray(0, length)
 }
 
-function iterate(stream: Readable | ReadableStream<Uint8Array>, from: Origin): AsyncIterator<unknown> {
+/** Bytes of whichever realm and kind. */
+function bytesOf(value: unknown): Uint8Array | undefined {
+  if (types.isUint8Array(value)) return value
+  if (types.isAnyArrayBuffer(value)) return new Uint8Array(value)
+  return undefined
+}
+
+function iterate(stream: AsyncIterable<unknown> | ByteStream, from: Origin): AsyncIterator<unknown> {
   if ('locked' in stream && stream.locked)
     throw argumentError(from.field, 'be a stream that nobody else reads', '=a locked ReadableStream')
-  return stream[Symbol.asyncIterator]()
+  if (Symbol.asyncIterator in stream) return stream[Symbol.asyncIterator]()
+  const reader = stream.getReader()
+  return {
+    next: () => reader.read() as Promise<IteratorResult<unknown>>,
+    async return() {
+      await reader.cancel()
+      return { done: true, value: undefined }
+    },
+  }
 }
 
 /** Not awaited: a source that does not answer must not keep the caller waiting. */
@@ -128,18 +210,5 @@ function stop(stream: object, iterator: AsyncIterator<unknown>, cause: unknown):
   if (typeof node.destroy === 'function') {
     node.on?.('error', () => {})
     node.destroy(cause instanceof Error ? cause : undefined)
-  } else void iterator.return?.().then(undefined, () => {})
-}
-
-/** The promise, or a rejection with `signal.reason` as soon as it aborts. */
-export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return promise
-  if (signal.aborted) {
-    promise.catch(() => {})
-    return Promise.reject(signal.reason)
-  }
-  return new Promise((resolve, reject) => {
-    const deaf = onAbort(signal, () => reject(signal.reason))
-    promise.then(resolve, reject).finally(deaf)
-  })
+  } else void (async () => iterator.return?.())().catch(() => {})
 }

@@ -15,13 +15,13 @@
 
 import { onAbort } from '../abort.js'
 import { argumentError, ClipError } from '../errors.js'
-import { type DecodeOptions, type Prepared, prepareImage } from './decode.js'
+import { untilAborted } from '../waiting.js'
+import { type DecodeOptions, type PendingImage, prepareImage } from './decode.js'
 import type { DecodeGate, Ticket } from './gate.js'
 import type { ImageInput } from './input.js'
 import type { NativeImage } from './pixels.js'
-import { untilAborted } from './source.js'
 
-export interface WindowOptions extends Omit<DecodeOptions, 'index'> {
+export interface WindowOptions extends Omit<DecodeOptions, 'index' | 'opening'> {
   /** Pictures that need decoding per window. */
   threads: number
   /** The model's gate, shared by all its calls. */
@@ -66,8 +66,8 @@ export function decodeOne(input: ImageInput, options: WindowOptions): Promise<Im
 
 async function openOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
   const { gate, signal, single } = options
-  const opened = await gate.opening.enter(signal)
   let ticket: Ticket | undefined
+  let opened = () => {}
   const window = (image: NativeImage | ClipError): ImageWindow => ({
     start: 0,
     images: [image],
@@ -75,14 +75,19 @@ async function openOne(input: ImageInput, options: WindowOptions): Promise<Image
     release: () => ticket?.leave(),
   })
   try {
-    const prepared = await prepareImage(input, single ? options : { ...options, index: 0 })
+    const prepared = await prepareImage(input, {
+      ...options,
+      opening: gate.opening,
+      ...(single ? {} : { index: 0 }),
+    })
     if (prepared.kind === 'ready') {
       checkPlanes(prepared.images, input, 0, options)
       return window(prepared.images[0]!)
     }
+    opened = prepared.opened
     ticket = gate.tryEnter(prepared.bytes) ?? (await gate.enter(prepared.bytes, signal))
     opened()
-    const image = await gate.decoding.run(prepared.decode, signal)
+    const image = await gate.decode(ticket, prepared, signal)
     signal?.throwIfAborted()
     return window(image)
   } catch (error) {
@@ -170,14 +175,14 @@ async function fill(
       if (item.image) {
         slots.push({ image: item.image, input: item.input })
       } else {
-        const { bytes, decode } = item.pending
-        const { opened } = item
+        const { pending } = item
+        const { bytes } = pending
         const ticket =
           gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
         if (!ticket) break
         tickets.push(ticket)
-        opened()
-        const image = gate.decoding.run(decode, signal).catch(asClipError)
+        pending.opened()
+        const image = gate.decode(ticket, pending, signal).catch(asClipError)
         image.catch(() => {}) // seen below, after the other pictures of this window
         slots.push({ image, input: item.input })
       }
@@ -188,7 +193,7 @@ async function fill(
     signal.throwIfAborted()
     return { start, images, inputs: slots.map(slot => slot.input), release }
   } catch (error) {
-    // Decoders that still run keep their room until they are done.
+    // Decoders that still run and that nobody waits for hand in their room themselves.
     void Promise.allSettled(slots.map(slot => slot.image)).then(release)
     throw error
   }
@@ -201,7 +206,7 @@ function asClipError(error: unknown): ClipError {
 
 type Item = { input: number } & (
   | { image: NativeImage | ClipError; pending?: undefined }
-  | { image?: undefined; pending: Extract<Prepared, { kind: 'pending' }>; opened(): void }
+  | { image?: undefined; pending: PendingImage }
 )
 
 /** The inputs one by one, headers read, Preprocessed ones taken apart; at most one waits to be taken. */
@@ -255,16 +260,15 @@ class Source {
     }
     signal.throwIfAborted()
     const input = this.#input++
-    const opened = await this.options.gate.opening.enter(signal)
-    let keep = false
     try {
       const prepared = await prepareImage(result.value, {
         ...this.options,
+        opening: this.options.gate.opening,
         ...(single ? {} : { index: input }),
       })
       if (prepared.kind === 'pending') {
-        keep = !this.#ended
-        this.#items.push({ input, pending: prepared, opened })
+        if (this.#ended) prepared.opened()
+        else this.#items.push({ input, pending: prepared })
       } else {
         checkPlanes(prepared.images, result.value, input, this.options)
         for (const image of prepared.images) this.#items.push({ input, image })
@@ -272,14 +276,12 @@ class Source {
     } catch (error) {
       if (!(error instanceof ClipError)) throw error
       this.#items.push({ input, image: error })
-    } finally {
-      if (!keep) opened()
     }
   }
 
   /** Lets a generator or stream of inputs clean up. Not awaited: it may never answer. */
   close(): void {
-    for (const item of this.#items) if (item.pending) item.opened()
+    for (const item of this.#items) item.pending?.opened()
     if (this.#ended) return
     this.#ended = true
     try {

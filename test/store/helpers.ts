@@ -34,15 +34,32 @@ export const noise = (seed: number, side = 8): RawPixels => ({
 export const items = (n: number, from = 0) =>
   Array.from({ length: n }, (_, i) => ({ id: `picture ${from + i}`, image: noise(from + i + 1) }))
 
-/** A picture file without a library: binary PPM is not read, so an SVG of three coloured bars. */
+/** A picture file without a library: a BMP of two colours, a disc on a ground. */
+function disc(seed: number): Buffer {
+  const side = 32
+  const [r, g, b] = randomBytes(seed + 1, 3)
+  const file = Buffer.alloc(54 + 3 * side * side)
+  file.write('BM')
+  file.writeUInt32LE(54, 10)
+  file.writeUInt32LE(40, 14)
+  file.writeUInt32LE(side, 18)
+  file.writeUInt32LE(side, 22)
+  file.writeUInt16LE(1, 26)
+  file.writeUInt16LE(24, 28)
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const inside = Math.hypot(x - 4 - (seed % 24), y - 16) < 3 + (seed % 11)
+      file.set(inside ? [b!, r!, g!] : [g!, b!, r!], 54 + 3 * (side * y + x))
+    }
+  return file
+}
+
 export async function writePictures(folder: string, n: number): Promise<string[]> {
   await mkdir(join(folder, 'deep', 'deeper'), { recursive: true })
   const files: string[] = []
   for (let i = 0; i < n; i++) {
-    const [a, b, c] = randomBytes(i + 1, 3)
-    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"><rect width="32" height="32" fill="rgb(${a},${b},${c})"/><circle cx="${4 + (i % 24)}" cy="16" r="${3 + (i % 11)}" fill="rgb(${c},${a},${b})"/></svg>`
-    const file = join(folder, ['', 'deep', 'deep/deeper'][i % 3]!, `${i}.svg`)
-    await writeFile(file, svg)
+    const file = join(folder, ['', 'deep', 'deep/deeper'][i % 3]!, `${i}.bmp`)
+    await writeFile(file, disc(i))
     files.push(file)
   }
   return files

@@ -1,0 +1,34 @@
+/** Errors of the library name its options; on the command line these are flags. */
+
+const FLAGS: Record<string, string> = {
+  maxPixels: '--max-pixels',
+  decodeTimeout: '--decode-timeout',
+  background: '--background',
+  orient: '--orient',
+  svg: '--svg',
+  device: '--device',
+  dtype: '--dtype',
+  threads: '--threads',
+  adapter: '--adapter',
+  packCache: '--pack-cache',
+  activation: '--activation',
+  heads: '--heads',
+  topK: '--top',
+  as: '--as',
+  threshold: '--threshold',
+  truncate: '--truncate',
+  task: '--task',
+  shots: '--shots',
+  seed: '--seed',
+  limit: '--limit',
+  labels: '--labels',
+  epochs: '--epochs',
+  batchSize: '--batch',
+  fineTune: '--fine-tune',
+}
+
+/** `maxPixels` becomes --max-pixels, `svg: true` --svg. */
+export const withFlags = (message: string): string =>
+  message.replace(/`(?:options\.)?(\w+)(?:: true)?`/g, (all, name: string) =>
+    Object.hasOwn(FLAGS, name) ? FLAGS[name]! : all,
+  )

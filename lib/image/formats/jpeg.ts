@@ -1,0 +1,86 @@
+import { type Facts, type Header, rowByRow, word } from './facts.js'
+
+/** Segments before the picture's own: a file of nothing else is no picture. */
+const MOST_SEGMENTS = 50_000
+/** Scans, each of which the decoder takes all of the picture through; encoders make ten or so. */
+const MOST_SCANS = 64
+const MOST_SCANNED_PIXELS = 4e9
+
+interface Frame {
+  facts: Facts
+  /** Samples of all channels per pixel: 3 for 4:4:4, 1.5 for 4:2:0. */
+  samplesPerPixel: number
+  progressive: boolean
+}
+
+/**
+ * Segments up to the first scan: the frame header (SOF0, 1 or 2 with 8 bits: what libjpeg decodes) and the channels of
+ * that scan. Cut short or of another kind: left to the decoder, which says what it misses.
+ */
+export function readJpeg(bytes: Uint8Array): Header {
+  const header: Header = { format: 'JPEG', decoderBytes: rowByRow(4) }
+  let frame: Frame | undefined
+  let at = 2
+  for (let segments = 0; at + 4 <= bytes.length; segments++) {
+    if (segments > MOST_SEGMENTS) return { ...header, refused: `more than ${MOST_SEGMENTS} segments` }
+    if (bytes[at] !== 0xff) return header
+    const marker = bytes[at + 1]!
+    if (marker === 0xff) {
+      at++ // any number of fill bytes
+      continue
+    }
+    if (marker === 0xda) return frame ? withScans(bytes, at, frame, header) : header
+    if (marker >= 0xc0 && marker <= 0xc2) {
+      frame = readFrame(bytes, at, marker === 0xc2)
+      if (!frame) return header
+      const { facts } = frame
+      header.facts = facts
+      header.size = { width: facts.width, height: facts.height }
+    }
+    // Other kinds of frames, or the picture's data before any: left to the decoder. C4, C8 and CC are no frames.
+    const others = marker > 0xc2 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc
+    if (others || (marker >= 0xd0 && marker <= 0xd9) || marker < 0xc0) return header
+    const length = word(bytes, at + 2)
+    if (length < 2) return header
+    at += 2 + length
+  }
+  return header
+}
+
+function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame | undefined {
+  if (at + 10 > bytes.length || bytes[at + 4] !== 8) return undefined
+  const height = word(bytes, at + 5)
+  const width = word(bytes, at + 7)
+  const channels = bytes[at + 9]! as 1 | 3 | 4
+  const space = ({ 1: 'b-w', 3: 'srgb', 4: 'cmyk' } as const)[channels]
+  // A height of 0 is said after the scan (DNL); libjpeg refuses it, in its own words.
+  if (!space || width === 0 || height === 0) return undefined
+  let [samples, most] = [0, 1]
+  for (let c = 0; c < channels; c++) {
+    const factors = bytes[at + 11 + 3 * c] ?? 0x11
+    const [h, v] = [factors >> 4 || 1, factors & 15 || 1]
+    samples += h * v
+    most = Math.max(most, h * v)
+  }
+  return {
+    facts: { width, height, space, channels, depth: 'uchar', hasAlpha: false, isPalette: false },
+    samplesPerPixel: samples / most,
+    progressive,
+  }
+}
+
+/** A progressive picture, or one with a scan for each channel, is kept as coefficients of 2 bytes until its last scan. */
+function withScans(bytes: Uint8Array, at: number, frame: Frame, header: Header): Header {
+  const { facts, progressive, samplesPerPixel } = frame
+  if (!progressive && bytes[at + 4] === facts.channels)
+    return { ...header, decoderBytes: rowByRow(facts.channels) }
+  const pixels = facts.width * facts.height
+  const rows = rowByRow(facts.channels)
+  const decoderBytes = (width: number, height: number) =>
+    2 * samplesPerPixel * width * height + rows(width, height)
+  return {
+    ...header,
+    decoderBytes,
+    scans: { from: at, most: Math.max(MOST_SCANS, Math.floor(MOST_SCANNED_PIXELS / pixels)) },
+  }
+}

@@ -1,0 +1,113 @@
+import { type Header, rowByRow, type TiffHeader, viewOf } from './facts.js'
+
+const TAG = {
+  width: 256,
+  height: 257,
+  bits: 258,
+  compression: 259,
+  photometric: 262,
+  orientation: 274,
+  samples: 277,
+  rowsPerStrip: 278,
+  tileWidth: 322,
+  tileHeight: 323,
+  extraSamples: 338,
+  sampleFormat: 339,
+}
+/** Pillow knows pictures of up to 6 samples. */
+const MOST_SAMPLES = 8
+const BYTES: Record<number, number> = { 1: 1, 2: 1, 3: 2, 4: 4, 16: 8 }
+
+/** The tags of the first directory, of classic TIFF and of BigTIFF. */
+interface Directory {
+  values(tag: number): number[]
+  /** Where the offset of the next directory stands, and what it is. */
+  nextAt: number
+  next: number
+}
+
+function readDirectory(bytes: Uint8Array): Directory | undefined {
+  const view = viewOf(bytes)
+  const little = bytes[0] === 0x49
+  const big = view.getUint16(2, little) === 43
+  const short = (at: number) => view.getUint16(at, little)
+  const long = (at: number) => view.getUint32(at, little)
+  const long8 = (at: number) => Number(view.getBigUint64(at, little))
+  const offset = big ? long8 : long
+  const [head, counted, step, inline] = big ? [16, 8, 20, 8] : [8, 2, 12, 4]
+  if (bytes.length < head) return undefined
+  const directory = offset(big ? 8 : 4)
+  if (directory + counted > bytes.length) return undefined
+  const entries = big ? long8(directory) : short(directory)
+  const nextAt = directory + counted + step * entries
+  if (nextAt + inline > bytes.length || entries > 4096) return undefined
+  const at = new Map<number, number>()
+  for (let i = 0; i < entries; i++) {
+    const entry = directory + counted + step * i
+    if (!at.has(short(entry))) at.set(short(entry), entry)
+  }
+  return {
+    values(tag) {
+      const entry = at.get(tag)
+      if (entry === undefined) return []
+      const type = short(entry + 2)
+      const count = Math.min(big ? long8(entry + 4) : long(entry + 4), MOST_SAMPLES)
+      const size = BYTES[type]
+      if (size === undefined) return []
+      const value = entry + (big ? 12 : 8)
+      // Whether the values stand in the entry is decided by how many there are, not by how many are read.
+      const all = (big ? long8(entry + 4) : long(entry + 4)) * size
+      const start = all <= inline ? value : offset(value)
+      if (start + count * size > bytes.length) return []
+      const read = { 1: (p: number) => bytes[p]!, 2: short, 4: long, 8: long8 }[size]!
+      return Array.from({ length: count }, (_, i) => read(start + i * size))
+    },
+    nextAt,
+    next: offset(nextAt),
+  }
+}
+
+/** Everything that decides in which mode Pillow opens the first picture of the file, and what its decoder needs. */
+export function readTiff(bytes: Uint8Array): Header {
+  const header: Header = { format: 'TIFF', decoderBytes: rowByRow(4) }
+  const found = readDirectory(bytes)
+  if (!found) return { ...header, refused: 'its directory is damaged' }
+  const one = (tag: number, otherwise: number) => found.values(tag)[0] ?? otherwise
+  const [width, height] = [one(TAG.width, 0), one(TAG.height, 0)]
+  const samples = one(TAG.samples, 1)
+  const given = found.values(TAG.bits)
+  const bits = Array.from({ length: Math.min(samples, MOST_SAMPLES) }, (_, i) => given[i] ?? given[0] ?? 1)
+  if (samples > MOST_SAMPLES)
+    return { ...header, refused: `it has ${samples} samples a pixel, more than ${MOST_SAMPLES}` }
+  const tiff: TiffHeader = {
+    photometric: one(TAG.photometric, 0),
+    bits,
+    sampleFormat: one(TAG.sampleFormat, 1),
+    extraSamples: found.values(TAG.extraSamples),
+    compression: one(TAG.compression, 1),
+    orientation: one(TAG.orientation, 1),
+  }
+  const stored = bits.reduce((sum, b) => sum + Math.max(8, b), 0) / 8
+  const kept =
+    tiff.photometric === 5 || bits.length > 3
+      ? 4
+      : Math.max(bits.length, tiff.photometric === 1 ? stored : 1, 3)
+  // A strip or a tile is decoded at once, however large the file says that it is.
+  const strip = Math.min(one(TAG.rowsPerStrip, height), height) * width
+  const tile = one(TAG.tileWidth, 0) * one(TAG.tileHeight, 0)
+  const across = tile > 0 ? Math.ceil(width / Math.max(1, one(TAG.tileWidth, 1))) : 1
+  const block = tile > 0 ? 2 * tile * across : strip
+  const rows = rowByRow(kept, stored)
+  const turned = tiff.orientation > 1 ? kept : 0
+  const decoderBytes = (w: number, h: number) => rows(w, h) + stored * block + turned * w * h
+  const edit = withoutOthers(bytes, found)
+  return { ...header, size: { width, height }, decoderBytes, tiff, ...(edit ? { edit } : {}) }
+}
+
+/** The decoder counts all directories of a file before it reads the first: it is told of that one alone. */
+function withoutOthers(bytes: Uint8Array, found: Directory): Header['edit'] {
+  const big = viewOf(bytes).getUint16(2, bytes[0] === 0x49) === 43
+  const patches: [number, number[]][] = []
+  if (found.next !== 0) patches.push([found.nextAt, new Array(big ? 8 : 4).fill(0)])
+  return patches.length > 0 ? { pieces: [[0, bytes.length]], patches } : undefined
+}

@@ -1,0 +1,38 @@
+import { type Header, viewOf } from './facts.js'
+
+/** Chunks up to the first picture: a few, with a profile. */
+const MOST_CHUNKS = 1000
+
+/** The canvas (VP8X) and the first frame, in whichever of both codings: the larger of each side. */
+export function readWebp(bytes: Uint8Array): Header {
+  const header: Header = { format: 'WebP', decoderBytes: (width, height) => 15 * width * height }
+  const view = viewOf(bytes)
+  let [width, height] = [0, 0]
+  const add = (w: number, h: number) => {
+    width = Math.max(width, w)
+    height = Math.max(height, h)
+  }
+  const three = (at: number) => bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16)
+  let at = 12
+  for (let chunks = 0; chunks < MOST_CHUNKS && at + 18 <= bytes.length; chunks++) {
+    const name = String.fromCharCode(...bytes.subarray(at, at + 4))
+    const length = view.getUint32(at + 4, true)
+    const data = at + 8
+    if (name === 'VP8X') add(1 + three(data + 4), 1 + three(data + 7))
+    else if (name === 'ANMF') {
+      at = data + 16 // a frame's own chunks follow its header
+      continue
+    } else if (name === 'VP8L') {
+      const bits = view.getUint32(data + 1, true)
+      add(1 + (bits & 0x3fff), 1 + ((bits >>> 14) & 0x3fff))
+      break
+    } else if (name === 'VP8 ') {
+      add(view.getUint16(data + 6, true) & 0x3fff, view.getUint16(data + 8, true) & 0x3fff)
+      break
+    }
+    at = data + length + (length & 1)
+  }
+  return width > 0 && height > 0
+    ? { ...header, size: { width, height } }
+    : { ...header, refused: 'its header is damaged' }
+}

@@ -1,0 +1,22 @@
+/** sharp, which decodes what is not decoded here: loaded when the first such picture comes. */
+
+import type { Sharp, SharpOptions } from 'sharp'
+import { imageError, type Origin } from './source.js'
+
+export type SharpModule = (input: Uint8Array, options: SharpOptions) => Sharp
+let sharpModule: Promise<SharpModule> | undefined
+
+/** ERR_CLIP_IMAGE with what to do when it is not installed. */
+export async function loadSharp(from: Origin): Promise<SharpModule> {
+  try {
+    sharpModule ??= Promise.resolve().then(() => require('sharp') as SharpModule)
+    return await sharpModule
+  } catch (cause) {
+    sharpModule = undefined
+    throw imageError(
+      'is an encoded picture, and sharp, which decodes them, could not be loaded: run `npm install sharp`, or pass raw pixels { data, width, height, channels }',
+      from,
+      { cause, expected: 'sharp to be installed', actual: (cause as Error).message },
+    )
+  }
+}
