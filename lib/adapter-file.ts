@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { badCheckpoint } from './checkpoint/errors.js'
-import type { Checkpoint, ModelSpec, TensorView } from './checkpoint/spec.js'
+import type { ModelSpec, NamedCheckpoint, TensorView } from './checkpoint/spec.js'
 import { contiguous } from './checkpoint/tensors.js'
 import { checkFingerprint } from './classifier-file.js'
 import type { Embeddings } from './embeddings.js'
@@ -49,10 +49,10 @@ export function projectionNames(model: ModelSpec): { image?: string; text?: stri
  * ERR_CLIP_MODEL_MISMATCH for one that was made with other weights. The fingerprint becomes another: embeddings do too.
  */
 export async function withAdapter(
-  checkpoint: Checkpoint,
+  checkpoint: NamedCheckpoint,
   source: string | URL,
   signal: AbortSignal | undefined,
-): Promise<Checkpoint> {
+): Promise<NamedCheckpoint> {
   const path = pathOf('adapter', source)
   const file = await TensorFile.read(path, format, mostBytes, signal)
   checkFingerprint(checkpoint.fingerprint, path, 'this adapter', file.metadata.get('fingerprint'))
@@ -67,7 +67,13 @@ export async function withAdapter(
   const hash = createHash('sha256').update(checkpoint.fingerprint).update(String(logitScale))
   const tensors = { ...model.tensors }
   for (const [tower, name] of Object.entries(projectionNames(model))) {
-    const { shape } = model.tensors[name]!
+    if (!model.tensors[name])
+      throw badCheckpoint(
+        path,
+        tower,
+        `is for a model with a projection of its ${tower} tower, which this checkpoint lacks`,
+      )
+    const { shape } = model.tensors[name]
     const { data }: Tensor = file.tensor(tower, shape)
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     const view: TensorView = {

@@ -8,7 +8,7 @@ import { ClipError, type ClipErrorCode } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
 import type { NativeCuda } from './native-cuda.js'
-import type { NativeLoadOptions } from './native-load.js'
+import type { NativeLoadOptions, WeightNames } from './native-load.js'
 import type { NativeMatrix } from './native-matrix.js'
 import type { NativeMeasure } from './native-measure.js'
 
@@ -41,6 +41,7 @@ export interface NativeModel {
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
   readonly weightBytes: number
+  readonly weightNames: WeightNames
   /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
   readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
   /** n images -> n * d floats ('tokens': n * tokens * width). */
@@ -293,6 +294,8 @@ export interface NativeBinding {
     preprocess: PreprocessSpec,
     options: NativeLoadOptions,
   ): Promise<NativeModel>
+  /** Reads all weights for their names, without packing them. Withdrawn by cancelLoad. */
+  nameWeights(job: number, spec: ModelSpec, preprocess: PreprocessSpec, threads: number): Promise<WeightNames>
   cancelLoad(job: number): void
   kernels: NativeKernels
   openMatrix(a: {
@@ -308,7 +311,7 @@ export interface NativeBinding {
 }
 
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
-export const INTERFACE = 7
+export const INTERFACE = 8
 
 /** The package's root folder: this file lies in its dist/lib. */
 export const packageRoot = join(__dirname, '..', '..')

@@ -1,6 +1,6 @@
 import type { Dtype, NativeModel } from './binding.js'
 import { Calls } from './calls.js'
-import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
+import type { ModelSpec, NamedCheckpoint } from './checkpoint/spec.js'
 import { Classifier, type ClassifierOptions } from './classifier.js'
 import { readClassifier } from './classifier-file.js'
 import type { Embeddings, EmbeddingsOf } from './embeddings.js'
@@ -27,13 +27,13 @@ import { type Tokens, tokenize } from './tokens.js'
 
 /** What a loaded model is and runs on. */
 export interface ClipInfo {
-  /** Width of the joint space. */
+  /** Width of the joint space; 0 where the checkpoint has no projection into one: then only `output: 'pooled'` and 'tokens' work. */
   embedDim: number
   /** Side of the image tower's input in pixels; undefined without that tower. */
   imageSize: number | undefined
   /** Tokens a text may have, start and end included; undefined without that tower. */
   contextLength: number | undefined
-  /** What cosines are multiplied with before the softmax: 100 for OpenAI's models. */
+  /** What cosines are multiplied with before the softmax: 100 for OpenAI's models. NaN where the checkpoint has none. */
   logitScale: number
   /** Encoders that are loaded. */
   towers: Tower[]
@@ -55,8 +55,13 @@ export interface ClipInfo {
    * says why). 'off' without it.
    */
   packCache: PackCacheUse
-  /** Names the weights: equal for equal weights. */
+  /**
+   * Names the weights by their values, and the configuration: equal wherever the same numbers come from, whatever the
+   * file, its format and dtype.
+   */
   fingerprint: string
+  /** What the checkpoint holds beside the model, which is not used: `optimizer.* (412)`, `classifier.weight`. */
+  ignored?: readonly string[]
 }
 
 /** A loaded CLIP. Made by `load`. Every method that returns a promise reports mistakes by rejecting. */
@@ -69,7 +74,7 @@ export class Clip implements AsyncDisposable {
   constructor(parts: {
     model: NativeModel
     spec: ModelSpec
-    checkpoint: Checkpoint
+    checkpoint: NamedCheckpoint
     tokenizer: Tokenizer | undefined
     dtype: Dtype
     maxQueue: number
@@ -89,7 +94,7 @@ export class Clip implements AsyncDisposable {
       embedDim: spec.embedDim,
       imageSize: spec.image?.imageSize,
       contextLength: spec.text?.contextLength,
-      logitScale: spec.logitScale,
+      logitScale: spec.logitScale ?? Number.NaN,
       towers: (['image', 'text'] as const).filter(tower => spec[tower]),
       device: model.device,
       backend: model.active,
@@ -98,6 +103,7 @@ export class Clip implements AsyncDisposable {
       weightBytes: model.weightBytes,
       packCache: model.packCache.use,
       fingerprint: checkpoint.fingerprint,
+      ...(checkpoint.ignored.length > 0 ? { ignored: Object.freeze([...checkpoint.ignored]) } : {}),
     })
   }
 

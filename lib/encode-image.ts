@@ -7,8 +7,10 @@ import {
   checkEncode,
   type EncodeOptions,
   type Loaded,
+  needProjection,
   type Output,
   Rows,
+  towerMissing,
 } from './encode.js'
 import { ClipError } from './errors.js'
 import { type Colour, colourOf } from './image/background.js'
@@ -42,14 +44,8 @@ export function imageList(
   input: ImageInput | readonly ImageInput[],
   background?: Colour,
 ): ImageList {
-  if (!loaded.spec.image)
-    throw new ClipError(
-      'ERR_CLIP_CONFIG',
-      "This model was loaded without its image tower: pass towers: ['image', 'text']",
-      {
-        field: 'towers',
-      },
-    )
+  const missing = towerMissing(loaded, 'image')
+  if (missing) throw missing
   const single = !Array.isArray(input)
   const inputs = single ? [input as ImageInput] : (input as readonly ImageInput[])
   let total = 0
@@ -115,6 +111,7 @@ export async function encodeImages<O extends Output = 'embedding'>(
   options?: CheckedEncode<O>,
 ): Promise<EmbeddingsOf<O>> {
   const checked = options ?? (checkEncode<O>({ signal: call.signal }) as CheckedEncode<O>)
+  if (checked.output === 'embedding') needProjection(loaded, 'image')
   const { spec } = loaded
   const image = spec.image!
   // A ResNet's attention pool works on a map of imageSize / 32, 32 times its width deep.

@@ -7,8 +7,10 @@ import {
   checkEncode,
   type EncodeOptions,
   type Loaded,
+  needProjection,
   type Output,
   Rows,
+  towerMissing,
 } from './encode.js'
 import { argumentError, ClipError } from './errors.js'
 import { flag, oneOf } from './options.js'
@@ -39,15 +41,9 @@ export function checkTokenize(
 }
 
 export function needTextTower(loaded: Loaded): Tokenizer {
-  if (!loaded.tokenizer)
-    throw new ClipError(
-      'ERR_CLIP_CONFIG',
-      "This model was loaded without its text tower: pass towers: ['image', 'text']",
-      {
-        field: 'towers',
-      },
-    )
-  return loaded.tokenizer
+  const missing = towerMissing(loaded, 'text')
+  if (missing) throw missing
+  return loaded.tokenizer!
 }
 
 /** Token ids of a window, flattened, each text cut after the token that pools it. */
@@ -191,6 +187,7 @@ export async function encodeTexts<O extends Output>(
   options: CheckedEncode<O>,
   tokenize: TokenizeOptions,
 ): Promise<EmbeddingsOf<O>> {
+  if (options.output === 'embedding') needProjection(loaded, 'text')
   const { spec } = loaded
   const text = spec.text!
   const width = options.output === 'embedding' ? spec.embedDim : text.width

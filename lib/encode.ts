@@ -2,9 +2,9 @@
 
 import type { NativeModel } from './binding.js'
 import type { Calls } from './calls.js'
-import type { Checkpoint, ModelSpec } from './checkpoint/spec.js'
+import type { ModelSpec, NamedCheckpoint } from './checkpoint/spec.js'
 import { Embeddings, type EmbeddingsOf } from './embeddings.js'
-import type { ClipError } from './errors.js'
+import { ClipError } from './errors.js'
 import type { PictureSettings } from './image/decode.js'
 import type { DecodeGate } from './image/gate.js'
 import { callback, checkOptions, checkSignal, flag, oneOf } from './options.js'
@@ -15,11 +15,45 @@ import type { Tokenizer } from './tokenizer/tokenizer.js'
 export interface Loaded {
   model: NativeModel
   spec: ModelSpec
-  checkpoint: Checkpoint
+  checkpoint: NamedCheckpoint
   tokenizer?: Tokenizer
   calls: Calls
   gate: DecodeGate
   pictures: PictureSettings
+}
+
+/** Why a tower can't be used, or undefined. */
+export function towerMissing({ spec, checkpoint }: Loaded, tower: 'image' | 'text'): ClipError | undefined {
+  if (spec[tower]) return undefined
+  return new ClipError(
+    'ERR_CLIP_CONFIG',
+    checkpoint.model[tower]
+      ? `This model was loaded without its ${tower} tower: pass towers: ['image', 'text']`
+      : `This checkpoint has no ${tower} tower: its weights are those of the ${tower === 'image' ? 'text' : 'image'} tower alone. Load the whole model's checkpoint`,
+    { field: 'towers' },
+  )
+}
+
+/** The joint space: without a projection into it there are no embeddings. Throws ERR_CLIP_CONFIG. */
+export function needProjection({ spec }: Loaded, tower: 'image' | 'text'): void {
+  const name = spec.image?.kind === 'modifiedResNet' && tower === 'image' ? 'pool.out.weight' : 'projection'
+  if (spec[tower] && !spec.tensors[`${tower}.${name}`])
+    throw new ClipError(
+      'ERR_CLIP_CONFIG',
+      `The ${tower} tower of this checkpoint has no projection into a joint space, so it has no embeddings: pass \`output: 'pooled'\` or \`output: 'tokens'\`, or load the checkpoint of the whole model`,
+      { field: 'output', expected: "'pooled' or 'tokens'", actual: "'embedding'" },
+    )
+}
+
+/** What cosines are multiplied with before a softmax. Throws ERR_CLIP_CONFIG where the checkpoint has none. */
+export function needLogitScale({ spec }: Loaded): number {
+  if (spec.logitScale === undefined)
+    throw new ClipError(
+      'ERR_CLIP_CONFIG',
+      "This checkpoint has no logit_scale, which probabilities and logits need: ask for `as: 'cosine'`, or add `logit_scale` to the checkpoint (OpenAI's models have Math.log(100))",
+      { field: 'logit_scale', expected: "as: 'cosine'" },
+    )
+  return spec.logitScale
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { binding, fromNative } from './binding.js'
-import type { Loaded } from './encode.js'
+import { type Loaded, needLogitScale } from './encode.js'
 import { kernelBackend, type ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
 
@@ -77,7 +77,7 @@ export class ZeroShotHead implements Head {
         classCount,
         dim,
         k,
-        logitScale: loaded.spec.logitScale,
+        logitScale: as === 'cosine' ? 1 : needLogitScale(loaded),
         as,
         threads: loaded.model.threads,
         backend: kernelBackend(loaded),

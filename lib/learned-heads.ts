@@ -1,7 +1,7 @@
 /** The two heads that examples make. How they are learned is in lib/learn/; this is how they score. */
 
 import { binding, fromNative } from './binding.js'
-import type { Loaded } from './encode.js'
+import { type Loaded, needLogitScale } from './encode.js'
 import { type Best, bestLogits, type Head, type HeadTensor } from './head.js'
 import { kernelBackend, type ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
@@ -82,7 +82,7 @@ export class TipAdapterHead implements Head {
   ): Promise<Best> {
     const { keys, owners } = this.tensors
     const [logits, affinity] = await Promise.all([
-      products(loaded, features, rows, this.classes, loaded.spec.logitScale),
+      products(loaded, features, rows, this.classes, needLogitScale(loaded)),
       products(loaded, features, rows, keys, 1),
     ])
     signal?.throwIfAborted()

@@ -2,9 +2,10 @@ import { withAdapter } from './adapter-file.js'
 import { binding, type Dtype } from './binding.js'
 import { withdrawable } from './calls.js'
 import { readCheckpoint } from './checkpoint/index.js'
-import type { Activation, Checkpoint, ModelSpec } from './checkpoint/spec.js'
+import type { Activation, Checkpoint, ModelSpec, NamedCheckpoint } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
 import { argumentError, ClipError } from './errors.js'
+import { fingerprintOf } from './fingerprint.js'
 import type { DownloadProgress } from './hub/index.js'
 import { colourOf } from './image/background.js'
 import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from './image/decode.js'
@@ -22,7 +23,7 @@ export interface LoadOptions {
   device?: 'auto' | 'cpu' | 'cuda' | 'reference'
   /** What to compute in; default float32. See `devices()` for what this machine runs. */
   dtype?: Dtype
-  /** Which encoders to load; default both. One of them takes about half the memory. */
+  /** Which encoders to load; default those that the checkpoint has. One of them takes about half the memory. */
   towers?: readonly Tower[]
   /** Threads of one pass; default: physical cores within the process's affinity and CPU quota. */
   threads?: number
@@ -56,6 +57,11 @@ export interface LoadOptions {
   heads?: number | { image?: number; text?: number }
   /** The MLP's nonlinearity, for checkpoints that do not say. */
   activation?: Activation
+  /**
+   * Where the model is in a file that holds more than one, by its path in there: 'ema', 'state_dict.student'. Without it
+   * the one that is no average of the others is taken, and an error names those that there are.
+   */
+  stateDict?: string
   /** A file that `clip.adapt(...)` saved: its projections and temperature take the place of the checkpoint's own. */
   adapter?: string | URL
   /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
@@ -89,6 +95,7 @@ const optionNames = [
   'decodeTimeout',
   'heads',
   'activation',
+  'stateDict',
   'adapter',
   'cacheDir',
   'packCache',
@@ -97,14 +104,8 @@ const optionNames = [
   'signal',
 ]
 
-/** The part of the model that these towers need: nothing else is read or packed. */
-function onlyTowers(model: ModelSpec, towers: readonly Tower[], source: string): ModelSpec {
-  for (const tower of towers)
-    if (!model[tower])
-      throw new ClipError('ERR_CLIP_CONFIG', `${source} has no ${tower} tower`, {
-        file: source,
-        field: 'towers',
-      })
+/** The part of the model that these towers need: nothing else is packed. */
+function onlyTowers(model: ModelSpec, towers: readonly Tower[]): ModelSpec {
   const { image, text, ...rest } = model
   const wanted = Object.entries(model.tensors).filter(([name]) =>
     towers.includes(name.slice(0, name.indexOf('.')) as Tower),
@@ -115,6 +116,20 @@ function onlyTowers(model: ModelSpec, towers: readonly Tower[], source: string):
     ...(text && towers.includes('text') ? { text } : {}),
     tensors: Object.fromEntries(wanted),
   }
+}
+
+/** Refuses towers that the checkpoint lacks, and pictures where it does not say how they become input. */
+function checkPresent(checkpoint: Checkpoint, towers: readonly Tower[], source: string): void {
+  for (const tower of towers)
+    if (!checkpoint.model[tower]) {
+      const other = tower === 'image' ? 'text' : 'image'
+      throw new ClipError(
+        'ERR_CLIP_CONFIG',
+        `${source} has no ${tower} tower: its weights are those of the ${other} tower alone. Load it with \`towers: ['${other}']\`, or load the whole model's checkpoint`,
+        { file: source, field: 'towers' },
+      )
+    }
+  if (towers.includes('image') && checkpoint.unknownPreprocess) throw checkpoint.unknownPreprocess
 }
 
 function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): ClipError {
@@ -185,10 +200,20 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   signal?.throwIfAborted()
   const native = binding()
   const threads = o.threads ?? native.defaultThreads()
-  const own: Checkpoint = await readCheckpoint(path, { signal, heads: o.heads, activation: o.activation })
-  const checkpoint = o.adapter === undefined ? own : await withAdapter(own, o.adapter, signal)
-  const present = (['image', 'text'] as const).filter(tower => checkpoint.model[tower])
-  const spec = onlyTowers(checkpoint.model, towers ?? present, String(source ?? path))
+  const own = await readCheckpoint(path, {
+    signal,
+    heads: o.heads,
+    activation: o.activation,
+    stateDict: o.stateDict,
+  })
+  const present = (['image', 'text'] as const).filter(tower => own.model[tower])
+  const wanted = towers ?? present
+  checkPresent(own, wanted, String(source ?? path))
+  // An adapter is one of these weights, so their name is needed before they are packed.
+  const adapted =
+    o.adapter === undefined ? undefined : await adaptedCheckpoint(own, o.adapter, threads, signal)
+  const checkpoint = adapted ?? own
+  const spec = onlyTowers(checkpoint.model, wanted)
   // Its tables and regular expressions take a while to set up: not for pictures alone.
   const tokenizer = spec.text
     ? await (require('./tokenizer/index.js') as typeof import('./tokenizer/index.js')).createTokenizer(
@@ -202,7 +227,9 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
   // On the first model of a GPU: after everything that can be wrong with the model.
   if (runsOnCuda(device))
     await (require('./cuda/check.js') as typeof import('./cuda/check.js')).checkDevice(o.cacheDir, signal)
-  const keep = packCache ? await packCacheFor(spec, checkpoint.fingerprint, o.cacheDir) : undefined
+  const others = present.filter(tower => !wanted.includes(tower))
+  const unloaded = adapted || others.length === 0 ? undefined : onlyTowers(own.model, others)
+  const keep = packCache ? await packCacheFor(spec, unloaded, o.cacheDir) : undefined
   const model = await withdrawable(
     signal,
     job =>
@@ -211,10 +238,27 @@ export async function load(source?: string | URL, options?: LoadOptions): Promis
         dtype,
         threads,
         maxBatchRows,
+        ...(unloaded ? { unloaded } : {}),
         ...(keep ? { packCache: keep } : {}),
       }),
     job => native.cancelLoad(job),
   )
   warnOfPackCache(model.packCache)
-  return new Clip({ model, spec, checkpoint, tokenizer, dtype, maxQueue, pictures })
+  const named = adapted ?? { ...own, fingerprint: fingerprintOf(own, model.weightNames) }
+  return new Clip({ model, spec, checkpoint: named, tokenizer, dtype, maxQueue, pictures })
+}
+
+async function adaptedCheckpoint(
+  own: Checkpoint,
+  adapter: string | URL,
+  threads: number,
+  signal: AbortSignal | undefined,
+): Promise<NamedCheckpoint> {
+  const native = binding()
+  const names = await withdrawable(
+    signal,
+    job => native.nameWeights(job, own.model, own.preprocess, threads),
+    job => native.cancelLoad(job),
+  )
+  return withAdapter({ ...own, fingerprint: fingerprintOf(own, names) }, adapter, signal)
 }

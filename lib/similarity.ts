@@ -2,7 +2,7 @@
 
 import { binding, fromNative } from './binding.js'
 import { Embeddings } from './embeddings.js'
-import type { Loaded } from './encode.js'
+import { type Loaded, needLogitScale } from './encode.js'
 import { encodeImage } from './encode-image.js'
 import { encodeText, type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
 import { argumentError } from './errors.js'
@@ -58,7 +58,8 @@ export async function similarity(
   const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
   const over = oneOf('over', o.over ?? 'texts', ['texts', 'images'])
   loaded.calls.throwIfDisposed()
-  const { embedDim: dim, logitScale } = loaded.spec
+  const { embedDim: dim } = loaded.spec
+  const logitScale = as === 'cosine' ? 1 : needLogitScale(loaded)
   const { as: _as, over: _over, ...encode } = o
   const [i, t] = await Promise.all([
     images instanceof Embeddings

@@ -115,7 +115,8 @@ export class TensorFile {
         )
       const tensors = new Map<string, Tensor & { offset: number }>()
       let about: Json
-      for (const tensor of table.tensors.values()) {
+      for (const found of table.found.values()) {
+        const tensor = await found.place()
         const bytes = tensor.shape.reduce((n, size) => n * size, 1) * (tensor.dtype === 'U8' ? 1 : 4)
         if (tensor.name === 'about' && tensor.dtype === 'U8' && bytes <= LARGEST_ABOUT) {
           const text = await source.text(tensor.offset, bytes, 'about')

@@ -18,9 +18,13 @@
 
 namespace clip {
 
-enum class Dtype : uint8_t { float32, float16, bfloat16, int8, uint8 };
+// float64: only in files.
+enum class Dtype : uint8_t { float32, float16, bfloat16, int8, uint8, float64 };
 constexpr size_t bytesOf(Dtype t) {
-  return t == Dtype::float32 ? 4 : t == Dtype::float16 || t == Dtype::bfloat16 ? 2 : 1;
+  return t == Dtype::float64                           ? 8
+         : t == Dtype::float32                         ? 4
+         : t == Dtype::float16 || t == Dtype::bfloat16 ? 2
+                                                       : 1;
 }
 
 // A matrix of activations: row r starts at data + r * stride bytes.

@@ -1,17 +1,29 @@
 /** Model folders and single weight files: which files of which family are there, and which of them are read. */
 
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import type { ClipError } from '../errors.js'
+import { baseModel } from '../hub/names.js'
 import { readVocabulary } from '../tokenizer/read-vocabulary.js'
-import { badCheckpoint, badConfig, type Pace } from './errors.js'
+import { badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
-import { fingerprint } from './fingerprint.js'
-import { checkEndToken, isHuggingFace, readHuggingFace } from './huggingface.js'
-import { isOpenaiLayout, isOpenaiOrigin, type OpenclipSizes, readOpenai } from './openai.js'
+import { checkEndToken, readHuggingFace } from './huggingface.js'
+import {
+  firstOf,
+  HUGGING_FACE,
+  huggingFaceWeights,
+  noWeights,
+  OPENCLIP,
+  OPENCLIP_WEIGHTS,
+  onlyWeightFile,
+  sentenceTransformersFolder,
+} from './layouts.js'
+import { isOpenaiOrigin, type OpenclipSizes, readOpenai } from './openai.js'
 import { openclipSizes } from './openclip.js'
 import { huggingFacePreprocess, openaiPreprocess, openclipPreprocess } from './processor.js'
-import { readShards } from './safetensors.js'
+import { selectModel } from './select.js'
+import { readShards } from './shards.js'
 import { type SourceFile, statPath } from './source-file.js'
-import type { Checkpoint, CheckpointOptions } from './spec.js'
+import type { Checkpoint, CheckpointOptions, ModelSpec } from './spec.js'
 import { TensorTable } from './tensors.js'
 import { readWeights } from './weights.js'
 
@@ -21,21 +33,8 @@ interface Job {
   opened: SourceFile[]
 }
 
-const HUGGING_FACE = 'config.json'
-const OPENCLIP = 'open_clip_config.json'
-const INDEX = 'model.safetensors.index.json'
-/** Weight files in the order in which the libraries look for them. */
-const OPENCLIP_WEIGHTS = [
-  'open_clip_model.safetensors',
-  'open_clip_pytorch_model.bin',
-  'open_clip_pytorch_model.pt',
-]
-const HUGGING_FACE_WEIGHTS = ['model.safetensors', INDEX, 'pytorch_model.bin']
-
-async function firstOf(folder: string, names: string[]): Promise<string | undefined> {
-  for (const name of names) if (await statPath(join(folder, name))) return name
-  return undefined
-}
+/** The size of pictures that a text tower by itself never sees. */
+const NO_PICTURES = 224
 
 export async function readFolder(folder: string, job: Job): Promise<Checkpoint> {
   const table = new TensorTable()
@@ -44,56 +43,52 @@ export async function readFolder(folder: string, job: Job): Promise<Checkpoint> 
   const openclipWeights = openclip && (await firstOf(folder, OPENCLIP_WEIGHTS))
   if (openclipWeights) {
     await readWeights(join(folder, openclipWeights), table, job.pace, job.opened)
-    return openclipCheckpoint(folder, table, job)
+    return checkpointOf(table, folder, job, OPENCLIP)
   }
   if (await firstOf(folder, [HUGGING_FACE])) {
-    const name = await firstOf(folder, HUGGING_FACE_WEIGHTS)
-    if (!name)
-      throw badCheckpoint(
-        folder,
-        HUGGING_FACE_WEIGHTS[0],
-        `has ${HUGGING_FACE}, but no ${HUGGING_FACE_WEIGHTS.join(', ')}`,
-      )
-    if (name === INDEX) await readShards(folder, INDEX, table, job.pace, job.opened)
-    else await readWeights(join(folder, name), table, job.pace, job.opened)
-    return huggingFaceCheckpoint(folder, table, job)
+    const name = await huggingFaceWeights(folder)
+    if (name) {
+      if (name.endsWith('.json')) await readShards(folder, name, table, job.pace, job.opened)
+      else await readWeights(join(folder, name), table, job.pace, job.opened)
+      return checkpointOf(table, folder, job, HUGGING_FACE)
+    }
   }
-  if (openclip)
-    throw badCheckpoint(folder, OPENCLIP_WEIGHTS[0], `has ${OPENCLIP}, but no ${OPENCLIP_WEIGHTS.join(', ')}`)
-  throw badCheckpoint(folder, undefined, `is no model folder: it has neither ${HUGGING_FACE} nor ${OPENCLIP}`)
+  const inner = await sentenceTransformersFolder(folder)
+  if (inner) return readFolder(join(folder, inner), job)
+  const config =
+    openclip ?? (await firstOf(folder, [HUGGING_FACE, 'adapter_config.json', 'model_index.json']))
+  const only = config === undefined ? await onlyWeightFile(folder) : undefined
+  if (only) return readSingleFile(join(folder, only), job)
+  throw await noWeights(folder, config === HUGGING_FACE || config === OPENCLIP ? config : undefined)
 }
 
 /** A weight file by itself. A configuration beside it is used where its tensors are of that configuration's family. */
 export async function readSingleFile(path: string, job: Job): Promise<Checkpoint> {
   const table = new TensorTable()
   await readWeights(path, table, job.pace, job.opened)
-  const folder = dirname(path)
-  if (isHuggingFace(table)) {
-    if (await firstOf(folder, [HUGGING_FACE])) return huggingFaceCheckpoint(folder, table, job)
-    throw badConfig(
-      path,
-      HUGGING_FACE,
-      `has transformers' tensors, but there is no ${HUGGING_FACE} beside it, which says how many heads it has: load the whole folder`,
-    )
-  }
-  if (!isOpenaiLayout(table)) {
-    const names = [...table.tensors.keys()].slice(0, 3).join(', ').slice(0, 300)
-    throw badCheckpoint(
-      path,
-      undefined,
-      `holds no CLIP: there are neither visual.* nor vision_model.* tensors (${names || 'none at all'})`,
-    )
-  }
-  if (!isOpenaiOrigin(table) && (await firstOf(folder, [OPENCLIP])))
-    return openclipCheckpoint(folder, table, job)
-  return finish(table, job, openaiLayout(table, job))
+  return checkpointOf(table, dirname(path), job)
 }
 
-type Parts = Omit<Checkpoint, 'fingerprint'>
-
-async function finish(table: TensorTable, job: Job, parts: Promise<Parts>): Promise<Checkpoint> {
-  const checkpoint = await parts
-  return { ...checkpoint, fingerprint: await fingerprint(table, checkpoint.model, job.pace) }
+/** `config`: what the folder was told by; a file by itself need not belong to what lies beside it. */
+async function checkpointOf(
+  table: TensorTable,
+  folder: string,
+  job: Job,
+  config?: string,
+): Promise<Checkpoint> {
+  const layout = await selectModel(table, job.pace, job.options.stateDict)
+  if (layout === 'huggingface') {
+    if (await firstOf(folder, [HUGGING_FACE])) {
+      const fields = await readJsonFile(join(folder, HUGGING_FACE), job.pace.signal)
+      const type = fields.get('model_type')
+      if (config !== undefined || (typeof type === 'string' && type.startsWith('clip')))
+        return huggingFaceCheckpoint(folder, table, job, fields)
+    }
+    return huggingFaceFile(table, job)
+  }
+  if (config !== HUGGING_FACE && !isOpenaiOrigin(table) && (await firstOf(folder, [OPENCLIP])))
+    return openclipCheckpoint(folder, table, job)
+  return openaiLayout(table, job)
 }
 
 async function openaiLayout(
@@ -101,14 +96,15 @@ async function openaiLayout(
   job: Job,
   config?: OpenclipSizes,
   preprocessFields?: Fields,
-): Promise<Parts> {
+): Promise<Checkpoint> {
   const { model, family } = await readOpenai(table, job.options, config)
-  const imageSize = model.image?.imageSize ?? 0
+  const imageSize = model.image?.imageSize ?? NO_PICTURES
   return {
     model,
     preprocess: config ? openclipPreprocess(preprocessFields, imageSize) : openaiPreprocess(imageSize),
     tokenizer: { contextLength: model.text?.contextLength ?? 0, pooling: 'argmax', family },
     family,
+    ignored: table.ignored,
   }
 }
 
@@ -118,52 +114,84 @@ async function openclipCheckpoint(folder: string, table: TensorTable, job: Job):
   if (!model) throw config.wrong('model_cfg', 'an object')
   const parts = await openaiLayout(table, job, openclipSizes(model), config.section('preprocess_cfg'))
   // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
-  const own = parts.model.text?.vocabSize !== 49408
+  const own = parts.model.text && parts.model.text.vocabSize !== 49408
   const vocabulary = own ? await vocabularyOf(folder, job.pace) : undefined
-  return finish(table, job, Promise.resolve({ ...parts, ...(vocabulary ? { vocabulary } : {}) }))
+  return { ...parts, ...(vocabulary ? { vocabulary } : {}) }
 }
 
-async function huggingFaceCheckpoint(folder: string, table: TensorTable, job: Job): Promise<Checkpoint> {
-  const config = await readJsonFile(join(folder, HUGGING_FACE), job.pace.signal)
+/** transformers' tensors without a configuration: sizes from the tensors, the rest as for OpenAI's files. */
+async function huggingFaceFile(table: TensorTable, job: Job): Promise<Checkpoint> {
+  const { model, tokenizer } = await readHuggingFace(undefined, table, job.options)
+  return {
+    model,
+    preprocess: openaiPreprocess(model.image?.imageSize ?? NO_PICTURES),
+    tokenizer,
+    family: 'huggingface',
+    ignored: table.ignored,
+  }
+}
+
+async function huggingFaceCheckpoint(
+  folder: string,
+  table: TensorTable,
+  job: Job,
+  config: Fields,
+): Promise<Checkpoint> {
   const { model, tokenizer, endId } = await readHuggingFace(config, table, job.options)
-  const preprocess = huggingFacePreprocess(
-    await processorFields(folder, job.pace),
-    model.image?.imageSize ?? 0,
-  )
-  const vocabulary = await vocabularyOf(folder, job.pace)
+  const imageSize = model.image?.imageSize ?? NO_PICTURES
+  const fields = model.image ? await processorFields(folder, job.pace) : undefined
+  const preprocess = fields ? huggingFacePreprocess(fields, imageSize) : openaiPreprocess(imageSize)
+  const vocabulary = model.text ? await vocabularyOf(folder, job.pace) : undefined
   const vocab = vocabulary?.vocab
   const vocabEnd = vocab instanceof Map ? vocab.get('<|endoftext|>') : vocab?.['<|endoftext|>']
-  checkEndToken(config, endId, vocabEnd, model.text?.vocabSize ?? 0)
-  return finish(
-    table,
-    job,
-    Promise.resolve({
-      model,
-      preprocess,
-      tokenizer,
-      ...(vocabulary ? { vocabulary } : {}),
-      family: 'huggingface',
-    }),
-  )
+  if (model.text) checkEndToken(config, endId, vocabEnd, model.text.vocabSize)
+  return {
+    model,
+    preprocess,
+    tokenizer,
+    ...(vocabulary ? { vocabulary } : {}),
+    ...(model.image && !fields ? { unknownPreprocess: noProcessor(folder, config, model.image) } : {}),
+    family: 'huggingface',
+    endId,
+    ignored: table.ignored,
+  }
 }
 
 async function vocabularyOf(folder: string, pace: Pace): Promise<Checkpoint['vocabulary']> {
-  const vocabulary = await readVocabulary(folder, pace.signal)
+  const vocabulary =
+    (await readVocabulary(folder, pace.signal)) ??
+    (await readVocabulary(siblingOf(folder, /^text_encoder/, 'tokenizer'), pace.signal))
   pace.restart()
   return vocabulary
 }
 
-async function processorFields(folder: string, pace: Pace): Promise<Fields> {
+/** In a pipeline of diffusers: what belongs to a part lies in a folder beside it. */
+function siblingOf(folder: string, part: RegExp, name: string): string {
+  const own = basename(folder)
+  return part.test(own) ? join(dirname(folder), own.replace(part, name)) : folder
+}
+
+async function processorFields(folder: string, pace: Pace): Promise<Fields | undefined> {
   // transformers 5 nests the image processor in processor_config.json; older ones write preprocessor_config.json.
-  for (const name of ['processor_config.json', 'preprocessor_config.json']) {
-    if (!(await statPath(join(folder, name)))) continue
-    const file = await readJsonFile(join(folder, name), pace.signal)
-    const fields = file.section('image_processor') ?? (name === 'preprocessor_config.json' ? file : undefined)
-    if (fields) return fields
-  }
-  throw badConfig(
+  for (const place of new Set([folder, siblingOf(folder, /^image_encoder$/, 'feature_extractor')]))
+    for (const name of ['processor_config.json', 'preprocessor_config.json']) {
+      if (!(await statPath(join(place, name)))) continue
+      const file = await readJsonFile(join(place, name), pace.signal)
+      const fields =
+        file.section('image_processor') ?? (name === 'preprocessor_config.json' ? file : undefined)
+      if (fields) return fields
+    }
+  return undefined
+}
+
+function noProcessor(folder: string, config: Fields, image: NonNullable<ModelSpec['image']>): ClipError {
+  const patch = image.kind === 'vit' ? image.patchSize : 32
+  const base = baseModel(config.get('_name_or_path'), patch, image.imageSize)
+  return badConfig(
     folder,
     'preprocessor_config.json',
-    'has neither preprocessor_config.json nor processor_config.json with `image_processor`: how pictures become the input of the model is unknown',
+    'has neither preprocessor_config.json nor processor_config.json with `image_processor`, so how pictures become the input of the model is unknown. ' +
+      `Copy preprocessor_config.json from the model that this one was trained from: cp "$(npx clip-native download ${base})/preprocessor_config.json" "${folder}"; or load only the text tower: \`towers: ['text']\``,
+    { expected: 'preprocessor_config.json' },
   )
 }

@@ -2,29 +2,52 @@
 
 import { badConfig } from './errors.js'
 import { Fields } from './fields.js'
-import { agreedActivation, agreedHeads, checkDivides, type Tower } from './options.js'
+import {
+  activationWithoutConfig,
+  agreedActivation,
+  agreedHeads,
+  checkDivides,
+  headsWithoutConfig,
+  type Tower,
+} from './options.js'
 import type { Activation, CheckpointOptions, ModelSpec, TokenizerSpec, TransformerSpec } from './spec.js'
-import { Picker, readLogitScale, type Size, type TensorTable } from './tensors.js'
+import { Picker, readLogitScale, type Size, type TensorTable, times } from './tensors.js'
+
+/** What transformers calls the classes whose weights are those of a CLIP, one tower of it, or one with another head. */
+const ARCHITECTURES = [
+  'CLIPModel',
+  'CLIPVisionModel',
+  'CLIPVisionModelWithProjection',
+  'CLIPTextModel',
+  'CLIPTextModelWithProjection',
+  'CLIPForImageClassification',
+]
+/** Of configurations that are one tower's alone. */
+const TOWER_TYPES: Record<string, Tower> = { clip_vision_model: 'image', clip_text_model: 'text' }
 
 /** Refuses the configurations of other models. */
 export function checkIsClip(config: Fields): void {
   const type = config.get('model_type')
-  if (type !== undefined && type !== 'clip') throw config.wrong('model_type', '"clip"')
+  if (
+    type !== undefined &&
+    type !== 'clip' &&
+    !(typeof type === 'string' && Object.hasOwn(TOWER_TYPES, type))
+  )
+    throw config.wrong('model_type', '"clip", "clip_vision_model" or "clip_text_model"')
   const architectures = config.get('architectures')
   if (architectures === undefined && type !== undefined) return
-  if (!Array.isArray(architectures) || !architectures.includes('CLIPModel'))
-    throw config.wrong('architectures', '["CLIPModel"]')
-}
-
-/** Does this table have transformers' names? */
-export function isHuggingFace(table: TensorTable): boolean {
-  for (const name of table.tensors.keys())
-    if (name.startsWith('text_model.') || name.startsWith('vision_model.')) return true
-  return false
+  if (
+    !Array.isArray(architectures) ||
+    !architectures.some(name => typeof name === 'string' && ARCHITECTURES.includes(name))
+  )
+    throw config.wrong('architectures', `one of ${ARCHITECTURES.join(', ')}`)
 }
 
 /** A tower's section; keys of the older `<key>_dict` win, as in transformers. */
-function towerFields(config: Fields, key: 'text_config' | 'vision_config'): Fields {
+function towerFields(config: Fields, which: Tower): Fields {
+  const type = config.get('model_type')
+  if (typeof type === 'string' && TOWER_TYPES[type] === which) return config
+  const key = which === 'image' ? 'vision_config' : 'text_config'
   const section = config.section(key)?.object ?? []
   const old = config.section(`${key}_dict`)?.object ?? []
   return new Fields(config.file, new Map([...section, ...old]), key)
@@ -51,6 +74,23 @@ interface TowerSizes {
   spec: TransformerSpec
   width: Size
   mlp: Size
+}
+
+/** Sizes as the tensors have them, for a weight file without a configuration. */
+function transformerOfTensors(picker: Picker, which: Tower, options: CheckpointOptions): TowerSizes {
+  const { table } = picker
+  const prefix = prefixOf(which)
+  const width = picker.size(
+    `${prefix}.${which === 'image' ? 'post_layernorm' : 'final_layer_norm'}.weight`,
+    0,
+    1,
+  )
+  const mlp = picker.size(`${prefix}.encoder.layers.0.mlp.fc1.weight`, 0, 2)
+  const layers = table.count(`${prefix}.encoder.layers.`)
+  const heads = headsWithoutConfig(table.where, which, width.n, false, options)
+  checkDivides(table.where, 'heads', heads, width.n)
+  const activation = activationWithoutConfig(table.where, false, options)
+  return { spec: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 }, width, mlp }
 }
 
 function transformer(
@@ -119,26 +159,38 @@ function squareOf(fields: Fields, key: string, fallback: number): Size {
   return sizeOf(new Fields(fields.file, new Map([[key, value[0]]]), fields.path), key, fallback, 1 << 14)
 }
 
-/** Everything but preprocessing and the vocabulary. */
-export async function readHuggingFace(
-  config: Fields,
-  table: TensorTable,
-  options: CheckpointOptions,
-): Promise<{ model: ModelSpec; tokenizer: TokenizerSpec; endId: number }> {
-  checkIsClip(config)
-  const picker = new Picker(table)
-  const embed = sizeOf(config, 'projection_dim', 512)
+/** imageSize and patchSize as the configuration says, or as the tensors have them. */
+function pictureSizes(picker: Picker, fields: Fields | undefined): { imageSize: Size; patch: Size } {
+  if (fields) {
+    if (fields.integer('num_channels', 3) !== 3) throw fields.wrong('num_channels', '3')
+    const imageSize = squareOf(fields, 'image_size', 224)
+    const patch = squareOf(fields, 'patch_size', 32)
+    if (imageSize.n % patch.n !== 0)
+      throw fields.wrong('image_size', `a multiple of \`patch_size\` ${patch.n}`)
+    return { imageSize, patch }
+  }
+  const patch = picker.size('vision_model.embeddings.patch_embedding.weight', 2, 4)
+  const positions = picker.size('vision_model.embeddings.position_embedding.weight', 0, 2)
+  const grid = Math.round(Math.sqrt(Math.max(0, positions.n - 1)))
+  return { imageSize: { ...times(patch, grid), from: `${grid} patches of ${patch.n}` }, patch }
+}
 
-  const vision = towerFields(config, 'vision_config')
-  const image = transformer(vision, 'image', table, options)
-  if (vision.integer('num_channels', 3) !== 3) throw vision.wrong('num_channels', '3')
-  const imageSize = squareOf(vision, 'image_size', 224)
-  const patch = squareOf(vision, 'patch_size', 32)
-  if (imageSize.n % patch.n !== 0) throw vision.wrong('image_size', `a multiple of \`patch_size\` ${patch.n}`)
+/** Takes the image tower, with its projection where there is one. */
+function takeImage(
+  picker: Picker,
+  config: Fields | undefined,
+  embed: Size | undefined,
+  options: CheckpointOptions,
+) {
+  const fields = config && towerFields(config, 'image')
+  const image = fields
+    ? transformer(fields, 'image', picker.table, options)
+    : transformerOfTensors(picker, 'image', options)
+  const { imageSize, patch } = pictureSizes(picker, fields)
   const positions: Size = {
     ...imageSize,
     n: (imageSize.n / patch.n) ** 2 + 1,
-    from: `1 + (${imageSize.n} / ${patch.n}) ** 2: image_size and patch_size in ${config.file}`,
+    from: `1 + (${imageSize.n} / ${patch.n}) ** 2: image_size and patch_size in ${config?.file ?? picker.table.where}`,
   }
   const v = 'vision_model'
   picker.take('image.class', `${v}.embeddings.class_embedding`, [image.width])
@@ -147,37 +199,85 @@ export async function readHuggingFace(
   picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // spelt so in every checkpoint
   takeBlocks(picker, 'image', image)
   picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
-  picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
+  if (embed && picker.has('visual_projection.weight'))
+    picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
+  return { kind: 'vit' as const, ...image.spec, imageSize: imageSize.n, patchSize: patch.n }
+}
 
-  const textFields = towerFields(config, 'text_config')
-  const text = transformer(textFields, 'text', table, options)
-  const context = sizeOf(textFields, 'max_position_embeddings', 77, 1 << 16)
-  const vocab = sizeOf(textFields, 'vocab_size', 49408)
+/** Takes the text tower, with its projection where there is one. */
+function takeText(
+  picker: Picker,
+  config: Fields | undefined,
+  embed: Size | undefined,
+  options: CheckpointOptions,
+) {
+  const fields = config && towerFields(config, 'text')
+  const text = fields
+    ? transformer(fields, 'text', picker.table, options)
+    : transformerOfTensors(picker, 'text', options)
   const t = 'text_model'
-  picker.take('text.token', `${t}.embeddings.token_embedding.weight`, [vocab, text.width])
-  picker.take('text.position', `${t}.embeddings.position_embedding.weight`, [context, text.width])
+  const tokens = `${t}.embeddings.token_embedding.weight`
+  const positions = `${t}.embeddings.position_embedding.weight`
+  const context = fields
+    ? sizeOf(fields, 'max_position_embeddings', 77, 1 << 16)
+    : picker.size(positions, 0, 2)
+  const vocab = fields ? sizeOf(fields, 'vocab_size', 49408) : picker.size(tokens, 0, 2)
+  picker.take('text.token', tokens, [vocab, text.width])
+  picker.take('text.position', positions, [context, text.width])
   takeBlocks(picker, 'text', text)
   picker.takeNorm('text.finalNorm', `${t}.final_layer_norm`, text.width)
-  picker.take('text.projection', 'text_projection.weight', [embed, text.width])
+  if (embed && picker.has('text_projection.weight'))
+    picker.take('text.projection', 'text_projection.weight', [embed, text.width])
+  const endId = fields?.integer('eos_token_id', 49407, 0) ?? vocab.n - 1
+  return { spec: { ...text.spec, contextLength: context.n, vocabSize: vocab.n }, endId }
+}
+
+/** The width of the joint space; undefined without a projection into one. */
+function embedSize(picker: Picker, config: Fields | undefined): Size | undefined {
+  const names = ['visual_projection.weight', 'text_projection.weight'].filter(name => picker.has(name))
+  if (names.length === 0) return undefined
+  return config ? sizeOf(config, 'projection_dim', 512) : picker.size(names[0]!, 0, 2)
+}
+
+/** Which towers the tensors are of. */
+export function huggingFaceTowers(table: TensorTable): Tower[] {
+  const names = [...table.tensors.keys()]
+  return (['image', 'text'] as const).filter(which =>
+    names.some(name => name.startsWith(`${prefixOf(which)}.`)),
+  )
+}
+
+/** Everything but preprocessing and the vocabulary. Without a configuration sizes are those of the tensors. */
+export async function readHuggingFace(
+  config: Fields | undefined,
+  table: TensorTable,
+  options: CheckpointOptions,
+): Promise<{ model: ModelSpec; tokenizer: TokenizerSpec; endId: number }> {
+  if (config) checkIsClip(config)
+  const picker = new Picker(table)
+  const embed = embedSize(picker, config)
+  const towers = huggingFaceTowers(table)
+  const image = towers.includes('image') ? takeImage(picker, config, embed, options) : undefined
+  const text = towers.includes('text') ? takeText(picker, config, embed, options) : undefined
 
   // Indices 0, 1, 2, ... that older versions saved as a buffer.
   picker.ignore(/^(text|vision)_model\.embeddings\.position_ids$/)
   const logitScale = await readLogitScale(picker)
-  picker.finish()
+  picker.finish(name => /^((vision|text)_model|visual_projection|text_projection)\.|^logit_bias$/.test(name))
 
-  const endId = textFields.integer('eos_token_id', 49407, 0)
+  const endId = text?.endId ?? 49407
   return {
     model: {
       files: table.files.map(f => f.path),
       fileBytes: table.files.map(f => f.bytes),
-      embedDim: embed.n,
-      logitScale,
-      image: { kind: 'vit', ...image.spec, imageSize: imageSize.n, patchSize: patch.n },
-      text: { ...text.spec, contextLength: context.n, vocabSize: vocab.n },
+      embedDim: embed?.n ?? 0,
+      ...(logitScale === undefined ? {} : { logitScale }),
+      ...(image ? { image } : {}),
+      ...(text ? { text: text.spec } : {}),
       tensors: picker.picked,
     },
     tokenizer: {
-      contextLength: context.n,
+      contextLength: text?.spec.contextLength ?? 0,
       // transformers: 2 is what configurations said before the real end token was written there.
       pooling: endId === 2 ? 'argmax' : 'eos',
       family: 'huggingface',

@@ -8,11 +8,11 @@ import { checkOptions } from './options.js'
 import { type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
 
-export type * from './spec.js'
+export * from './spec.js'
 
 /**
  * Reads headers and configuration of a model folder (Hugging Face, OpenCLIP) or a weight file (safetensors, OpenAI's
- * TorchScript archive, a PyTorch state dict); no weight is read but `logit_scale` and the fingerprint's samples.
+ * TorchScript archive, a PyTorch state dict); no weight is read but `logit_scale`.
  * Rejects with ERR_CLIP_CHECKPOINT (weights, vocabulary), ERR_CLIP_CONFIG (configuration), TypeError / RangeError
  * (options) or signal.reason.
  */

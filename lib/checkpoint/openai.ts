@@ -5,7 +5,14 @@
 
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
-import { agreedActivation, agreedHeads, checkDivides, optionHeads, type Tower } from './options.js'
+import {
+  activationWithoutConfig,
+  agreedActivation,
+  agreedHeads,
+  checkDivides,
+  headsWithoutConfig,
+  type Tower,
+} from './options.js'
 import type { Activation, CheckpointOptions, ModelSpec, TransformerSpec } from './spec.js'
 import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
 
@@ -28,55 +35,19 @@ export interface OpenclipSizes {
 /** OpenAI's archives carry these three beside the parameters; no other training code writes them. */
 const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']
 
-export function isOpenaiLayout(table: TensorTable): boolean {
-  for (const name of table.tensors.keys()) if (name.startsWith('visual.')) return true
-  return false
-}
-
 export function isOpenaiOrigin(table: TensorTable): boolean {
   return OPENAI_EXTRAS.every(name => table.tensors.has(name))
 }
+
+/** Everything below these names is computed, or the model is refused. */
+const TOWERS =
+  /^(positional_embedding$|text_projection(\.|$)|(visual|token_embedding|transformer|ln_final)\.)/
+const CUSTOM_TOWERS = /^(visual|text)\./
 
 interface TowerSizes {
   spec: TransformerSpec
   width: Size
   mlp: Size
-}
-
-/** ViT-H, g and bigG have 80, 88 and 104: past this width, 64 would be a guess. */
-const WIDEST_OF_64 = 1024
-
-/** width / 64 where that is a fact; otherwise ERR_CLIP_CONFIG naming the option. */
-function headsWithoutConfig(
-  table: TensorTable,
-  tower: Tower,
-  width: number,
-  origin: boolean,
-  options: CheckpointOptions,
-): number {
-  const option = optionHeads(options, tower)
-  const known = width % 64 === 0 && (origin || tower === 'text' || width <= WIDEST_OF_64)
-  if (option !== undefined && !(origin && known)) return option
-  if (known) return agreedHeads(table.where, `${tower} width / 64`, width / 64, options, tower)
-  throw badConfig(
-    table.where,
-    'heads',
-    `the number of attention heads can't be told from tensors of width ${width} (${tower} tower) without a configuration: pass \`heads: { ${tower}: n }\``,
-  )
-}
-
-function activationWithoutConfig(
-  table: TensorTable,
-  origin: boolean,
-  options: CheckpointOptions,
-): Activation {
-  if (origin) return agreedActivation(table.where, "OpenAI's archives", 'quickGelu', options)
-  if (options.activation) return options.activation
-  throw badConfig(
-    table.where,
-    'activation',
-    "GELU and QuickGELU leave no trace in the tensors, and there is no configuration: pass `activation: 'quickGelu'` (OpenAI's weights and OpenCLIP's \"-quickgelu\" models) or `activation: 'gelu'` (other OpenCLIP models)",
-  )
 }
 
 export async function readOpenai(
@@ -88,13 +59,14 @@ export async function readOpenai(
   const picker = new Picker(table)
   const activation = config
     ? agreedActivation(config.file, 'model_cfg.quick_gelu', config.activation, options)
-    : activationWithoutConfig(table, origin, options)
+    : activationWithoutConfig(table.where, origin, options)
 
   // OpenCLIP's CustomTextCLIP keeps the text tower in a module of its own.
   const t = picker.has('text.token_embedding.weight') ? 'text.' : ''
   const linearProjection = picker.has(`${t}text_projection.weight`)
   const projection = linearProjection ? `${t}text_projection.weight` : `${t}text_projection`
-  const embed = config?.embed ?? picker.size(projection, linearProjection ? 0 : 1, 2)
+  const towers = presentTowers(table, t)
+  const embed = config?.embed ?? embedSize(picker, projection, linearProjection)
 
   const sizesOf = (which: Tower, widthName: string, prefix: string): TowerSizes => {
     const section = config?.[which]
@@ -112,7 +84,7 @@ export async function readOpenai(
           options,
           which,
         )
-      : headsWithoutConfig(table, which, width.n, origin, options)
+      : headsWithoutConfig(table.where, which, width.n, origin, options)
     checkDivides(
       section?.heads.config?.file ?? table.where,
       section?.heads.config?.field ?? 'heads',
@@ -125,14 +97,15 @@ export async function readOpenai(
   const model: ModelSpec = {
     files: table.files.map(f => f.path),
     fileBytes: table.files.map(f => f.bytes),
-    embedDim: embed.n,
-    logitScale: 0,
+    embedDim: embed?.n ?? 0,
     tensors: picker.picked,
   }
 
-  if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
+  if (!towers.image) {
+    // Text alone.
+  } else if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
     model.image = resnetSizes(picker, options, origin, config)
-    takeResnet(picker, model.image, embed)
+    takeResnet(picker, model.image, embed ?? picker.size('visual.attnpool.c_proj.weight', 0, 2))
   } else {
     const image = sizesOf('image', 'visual.class_embedding', 'visual.transformer')
     const patch = config?.image.patch ?? picker.size('visual.conv1.weight', 2, 4)
@@ -166,29 +139,55 @@ export async function readOpenai(
     picker.takeNorm('image.preNorm', 'visual.ln_pre', image.width)
     takeBlocks(picker, 'image', 'visual.transformer', image)
     picker.takeNorm('image.postNorm', 'visual.ln_post', image.width)
-    picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
+    if (embed && picker.has('visual.proj'))
+      picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
   }
 
-  const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
-  const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
-  const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
-  model.text = { ...text.spec, contextLength: context.n, vocabSize: vocab.n }
-  picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])
-  picker.take('text.position', `${t}positional_embedding`, [context, text.width])
-  takeBlocks(picker, 'text', `${t}transformer`, text)
-  picker.takeNorm('text.finalNorm', `${t}ln_final`, text.width)
-  if (linearProjection) {
-    picker.take('text.projection', projection, [embed, text.width])
-    const bias = `${t}text_projection.bias`
-    if (picker.has(bias)) picker.take('text.projection.bias', bias, [embed])
-  } else picker.takeTransposed('text.projection', projection, embed, text.width)
+  if (towers.text) {
+    const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
+    const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
+    const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
+    model.text = { ...text.spec, contextLength: context.n, vocabSize: vocab.n }
+    picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])
+    picker.take('text.position', `${t}positional_embedding`, [context, text.width])
+    takeBlocks(picker, 'text', `${t}transformer`, text)
+    picker.takeNorm('text.finalNorm', `${t}ln_final`, text.width)
+    if (embed && linearProjection) {
+      picker.take('text.projection', projection, [embed, text.width])
+      const bias = `${t}text_projection.bias`
+      if (picker.has(bias)) picker.take('text.projection.bias', bias, [embed])
+    } else if (embed && picker.has(projection))
+      picker.takeTransposed('text.projection', projection, embed, text.width)
+  }
 
   // The causal mask, which older OpenCLIP versions saved as a buffer, and batch norm's training counters.
   picker.ignore(/(^|\.)(attn_mask|num_batches_tracked)$/)
-  model.logitScale = await readLogitScale(picker)
+  const logitScale = await readLogitScale(picker)
+  if (logitScale !== undefined) model.logitScale = logitScale
   await checkExtras(picker, table, model)
-  picker.finish()
+  const custom = t !== ''
+  picker.finish(name => (custom ? CUSTOM_TOWERS : TOWERS).test(name) || name === 'logit_bias')
+  if (!model.image && !picker.picked['text.projection']) model.embedDim = 0
+  if (model.image?.kind === 'vit' && !picker.picked['image.projection'] && !picker.picked['text.projection'])
+    model.embedDim = 0
   return { model, family: config ? 'openclip' : origin ? 'openai' : 'openclip' }
+}
+
+function presentTowers(table: TensorTable, t: string): Record<Tower, boolean> {
+  const names = [...table.tensors.keys()]
+  return {
+    image: names.some(name => name.startsWith('visual.')),
+    text: table.tensors.has(`${t}token_embedding.weight`) || table.tensors.has(`${t}ln_final.weight`),
+  }
+}
+
+/** The width of the joint space, of whichever projection there is; undefined without any. */
+function embedSize(picker: Picker, projection: string, linear: boolean): Size | undefined {
+  if (picker.has(projection)) return picker.size(projection, linear ? 0 : 1, 2)
+  if (picker.has('visual.proj')) return picker.size('visual.proj', 1, 2)
+  return picker.has('visual.attnpool.c_proj.weight')
+    ? picker.size('visual.attnpool.c_proj.weight', 0, 2)
+    : undefined
 }
 
 export function checkLayers(
@@ -215,7 +214,7 @@ export function checkLayers(
 async function checkExtras(picker: Picker, table: TensorTable, model: ModelSpec): Promise<void> {
   const expected = [model.image?.imageSize, model.text?.contextLength, model.text?.vocabSize]
   for (const [i, name] of OPENAI_EXTRAS.entries()) {
-    if (!picker.has(name)) continue
+    if (!picker.has(name) || expected[i] === undefined) continue
     const file = table.pathOf(picker.find(name))
     const stored = await readScalar(table, name)
     if (stored !== expected[i])

@@ -25,6 +25,9 @@ export function checkOptions(options: CheckpointOptions): void {
     check(heads.image, 'heads.image')
     check(heads.text, 'heads.text')
   } else check(heads, 'heads')
+  const { stateDict } = options
+  if (stateDict !== undefined && (typeof stateDict !== 'string' || stateDict === ''))
+    throw argumentError('stateDict', 'be the path of a state dict in the file, such as "ema"', stateDict)
   if (activation !== undefined && activation !== 'gelu' && activation !== 'quickGelu')
     throw argumentError('activation', "be 'gelu' or 'quickGelu'", activation)
 }
@@ -80,4 +83,40 @@ export function checkDivides(file: string, field: string, heads: number, width: 
     throw badConfig(file, field, `a width of ${width} can't be divided into ${heads} heads (${field})`, {
       actual: String(heads),
     })
+}
+
+/** ViT-H, g and bigG have 80, 88 and 104: past this width, 64 would be a guess. */
+const WIDEST_OF_64 = 1024
+
+/** width / 64 where that is a fact; otherwise ERR_CLIP_CONFIG naming the option. */
+export function headsWithoutConfig(
+  where: string,
+  tower: Tower,
+  width: number,
+  origin: boolean,
+  options: CheckpointOptions,
+): number {
+  const option = optionHeads(options, tower)
+  const known = width % 64 === 0 && (origin || tower === 'text' || width <= WIDEST_OF_64)
+  if (option !== undefined && !(origin && known)) return option
+  if (known) return agreedHeads(where, `${tower} width / 64`, width / 64, options, tower)
+  throw badConfig(
+    where,
+    'heads',
+    `the number of attention heads can't be told from tensors of width ${width} (${tower} tower) without a configuration: pass \`heads: { ${tower}: n }\` (\`--heads\` on the command line)`,
+  )
+}
+
+export function activationWithoutConfig(
+  where: string,
+  origin: boolean,
+  options: CheckpointOptions,
+): Activation {
+  if (origin) return agreedActivation(where, "OpenAI's archives", 'quickGelu', options)
+  if (options.activation) return options.activation
+  throw badConfig(
+    where,
+    'activation',
+    "GELU and QuickGELU leave no trace in the tensors, and there is no configuration: pass `activation: 'quickGelu'` (OpenAI's weights and OpenCLIP's \"-quickgelu\" models) or `activation: 'gelu'` (other OpenCLIP models); on the command line `--activation`",
+  )
 }

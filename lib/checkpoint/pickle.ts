@@ -1,41 +1,51 @@
 /**
- * The part of Python's pickle (protocol 2) that PyTorch writes, read as data. Nothing is ever called: the only
- * globals are tensors, ordered dictionaries, storage types, and TorchScript's module classes, which stay inert
- * records. Any other global is refused by its name, any other opcode by its number.
+ * Python's pickles, protocols 2 to 5, read as data. Nothing is ever called or imported: tensors, parameters, dictionaries
+ * and storages are known by their names; whatever else a pickle refers to or calls becomes an inert record of that name.
  */
 
 import { badCheckpoint, type Pace, quote } from './errors.js'
 
-/** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...), not yet checked. */
+/** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...) and its like, not yet checked. */
 export interface PickledTensor {
   kind: 'tensor'
   storage: PickledStorage
   offset: number
   shape: number[]
   strides: number[]
+  /** `torch.float32`, where the storage is one of bytes. */
+  dtype?: string
 }
-/** Persistent id ('storage', class, key, device, numel). */
+/** Persistent id ('storage', class, key, device, numel), in files of before PyTorch 1.6 with a view of the storage. */
 export interface PickledStorage {
   kind: 'storage'
   type: string
   key: string
   numel: number
+  /** Where a view of the storage begins, in elements. */
+  start: number
 }
 export interface PickledGlobal {
   kind: 'global'
   name: string
 }
-/** An object of a TorchScript class: its attributes. */
+/** An object of any class: what was stored in it. */
 export interface PickledRecord {
   kind: 'record'
   type: string
   state?: Pickled
+  items?: PickledDict
+}
+/** Bytes that a pickle holds; nobody here needs what they are. */
+export interface PickledBytes {
+  kind: 'bytes'
+  length: number
 }
 export type PickledDict = Map<string | number, Pickled>
 export type Pickled =
   | null
   | boolean
   | number
+  | bigint
   | string
   | Pickled[]
   | PickledDict
@@ -43,16 +53,33 @@ export type Pickled =
   | PickledStorage
   | PickledGlobal
   | PickledRecord
+  | PickledBytes
 
-const REBUILD = 'torch._utils._rebuild_tensor_v2'
-const ORDERED = 'collections.OrderedDict'
-const STORAGE = /^torch\.[A-Za-z0-9]{1,20}Storage$/
-const MODULE = /^__torch__(\.|$)/
+/** Every function of PyTorch that gives a tensor of the storage, offset, size and stride that it is called with. */
+const REBUILD = new Set([
+  'torch._utils._rebuild_tensor',
+  'torch._utils._rebuild_tensor_v2',
+  'torch._utils._rebuild_tensor_v3',
+])
+/** Their first argument is the tensor. */
+const PARAMETERS = new Set([
+  'torch._utils._rebuild_parameter',
+  'torch._utils._rebuild_parameter_with_state',
+  'torch.nn.parameter.Parameter',
+])
+/** (function, class, arguments, state): a tensor that has attributes of its own. */
+const FROM_TYPE = 'torch._tensor._rebuild_from_type_v2'
+const DICTS = new Set(['collections.OrderedDict', 'collections.defaultdict', 'collections.Counter'])
+for (const builtins of ['builtins', '__builtin__']) DICTS.add(`${builtins}.dict`)
+const STORAGE = /^torch\.(?:[a-z_]{1,20}\.)?_?[A-Za-z0-9]{1,20}Storage$/
 
 const MOST_VALUES = 600_000
 /** An empty Map takes some 200 bytes, its opcode one. */
 const MOST_DICTS = 100_000
 const DEEPEST = 1000
+const LONGEST_GLOBAL = 1000
+/** Python's integers have any length; no seed or step count needs more. */
+const LONGEST_INTEGER = 1024
 
 /** What a value is, for messages. */
 export function kindOfPickled(value: Pickled | undefined): string {
@@ -60,9 +87,11 @@ export function kindOfPickled(value: Pickled | undefined): string {
   if (value === null) return 'None'
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (value instanceof Map) return 'a dict'
-  if (typeof value === 'object') return value.kind === 'record' ? `a ${value.type}` : `a ${value.kind}`
-  return typeof value === 'string' ? quote(value) : String(value)
+  if (typeof value === 'object') return value.kind === 'record' ? nameText(value.type) : `a ${value.kind}`
+  return typeof value === 'string' ? quote(value) : String(value).slice(0, 80)
 }
+
+const nameText = (name: string): string => quote(name).slice(1, -1)
 
 export function isKind<K extends 'tensor' | 'storage' | 'global' | 'record'>(
   value: Pickled | undefined,
@@ -72,18 +101,24 @@ export function isKind<K extends 'tensor' | 'storage' | 'global' | 'record'>(
 }
 
 class Unpickler {
-  private at = 0
   private values = 0
   private dicts = 0
   private stack: Pickled[] = []
   /** The stacks below each MARK. */
   private readonly marks: Pickled[][] = []
   private readonly memo = new Map<number, Pickled>()
+  readonly storages = new Map<string, PickledStorage>()
 
   constructor(
     private readonly data: Buffer,
     private readonly file: string,
+    private at: number,
   ) {}
+
+  /** Where the next pickle of a row of them begins. */
+  get end(): number {
+    return this.at
+  }
 
   async run(pace: Pace): Promise<Pickled> {
     for (let steps = 1; ; ++steps) {
@@ -112,16 +147,37 @@ class Unpickler {
     const at = this.take(bytes)
     return this.data.toString('utf8', at, at + bytes)
   }
+  private u64(): number {
+    const value = this.data.readBigUInt64LE(this.take(8))
+    return value > BigInt(this.data.length) ? this.data.length + 1 : Number(value)
+  }
+  private bytes(length: number): void {
+    this.take(length)
+    this.push({ kind: 'bytes', length })
+  }
+  private long(bytes: number): void {
+    if (bytes > LONGEST_INTEGER) throw this.fail(`an integer of ${bytes} bytes`)
+    const at = this.take(bytes)
+    const digits = Buffer.from(this.data.subarray(at, at + bytes))
+      .reverse()
+      .toString('hex')
+    const value = BigInt.asIntN(8 * bytes, BigInt(`0x${digits || '0'}`))
+    this.push(Number.isSafeInteger(Number(value)) ? Number(value) : value)
+  }
   private line(): string {
     const end = this.data.indexOf(10, this.at)
-    if (end < 0 || end - this.at > 1000) throw this.fail('a name without end')
+    if (end < 0 || end - this.at > LONGEST_GLOBAL) throw this.fail('a name without end')
     const line = this.text(end - this.at)
     ++this.at
     return line
   }
 
+  private count(values: number): void {
+    this.values += values
+    if (this.values > MOST_VALUES) throw this.fail(`more than ${MOST_VALUES} values`)
+  }
   private push(value: Pickled): void {
-    if (++this.values > MOST_VALUES) throw this.fail(`more than ${MOST_VALUES} values`)
+    this.count(1)
     this.stack.push(value)
   }
   private dict(): PickledDict {
@@ -159,7 +215,7 @@ class Unpickler {
       case 0x80: {
         // PROTO
         const protocol = this.u8()
-        if (protocol !== 2) throw this.fail(`protocol ${protocol}; PyTorch writes 2`)
+        if (protocol < 2 || protocol > 5) throw this.fail(`protocol ${protocol}; 2 to 5 are read`)
         break
       }
       case 0x28: // MARK
@@ -185,22 +241,55 @@ class Unpickler {
       case 0x4a: // BININT
         this.push(this.data.readInt32LE(this.take(4)))
         break
-      case 0x8a: {
-        // LONG1
-        const bytes = this.u8()
-        if (bytes > 8) throw this.fail(`an integer of ${bytes} bytes`)
-        const at = this.take(bytes)
-        let value = 0n
-        for (let i = bytes - 1; i >= 0; --i) value = (value << 8n) | BigInt(this.data[at + i])
-        this.push(Number(BigInt.asIntN(8 * bytes, value)))
+      case 0x8a: // LONG1
+        this.long(this.u8())
         break
-      }
+      case 0x8b: // LONG4
+        this.long(this.data.readUInt32LE(this.take(4)))
+        break
       case 0x47: // BINFLOAT
         this.push(this.data.readDoubleBE(this.take(8)))
         break
       case 0x58: // BINUNICODE
         this.push(this.text(this.data.readUInt32LE(this.take(4))))
         break
+      case 0x8c: // SHORT_BINUNICODE
+      case 0x55: // SHORT_BINSTRING: what Python 2 wrote
+        this.push(this.text(this.u8()))
+        break
+      case 0x54: // BINSTRING
+        this.push(this.text(this.data.readUInt32LE(this.take(4))))
+        break
+      case 0x8d: // BINUNICODE8
+        this.push(this.text(this.u64()))
+        break
+      case 0x43: // SHORT_BINBYTES
+        this.bytes(this.u8())
+        break
+      case 0x42: // BINBYTES
+        this.bytes(this.data.readUInt32LE(this.take(4)))
+        break
+      case 0x8e: // BINBYTES8
+      case 0x96: // BYTEARRAY8
+        this.bytes(this.u64())
+        break
+      case 0x95: // FRAME: how much a reader may fetch at once
+        this.take(8)
+        break
+      case 0x30: // POP
+        this.pop()
+        break
+      case 0x31: // POP_MARK
+        this.popMark()
+        break
+      case 0x32: {
+        // DUP
+        const value = this.pop()
+        this.stack.push(value)
+        this.push(value)
+        break
+      }
+      case 0x8f: // EMPTY_SET
       case 0x29: // EMPTY_TUPLE
       case 0x5d: // EMPTY_LIST
         this.push([])
@@ -208,10 +297,19 @@ class Unpickler {
       case 0x7d: // EMPTY_DICT
         this.push(this.dict())
         break
+      case 0x91: // FROZENSET
+      case 0x6c: // LIST
       case 0x74: {
         // TUPLE
         const items = this.popMark()
         this.push(items)
+        break
+      }
+      case 0x64: {
+        // DICT
+        const items = this.popMark()
+        this.push(this.dict())
+        this.setItems(items)
         break
       }
       case 0x85: // TUPLE1, 2, 3
@@ -225,6 +323,7 @@ class Unpickler {
         this.append([value])
         break
       }
+      case 0x90: // ADDITEMS
       case 0x65: // APPENDS
         this.append(this.popMark())
         break
@@ -236,6 +335,9 @@ class Unpickler {
       }
       case 0x75: // SETITEMS
         this.setItems(this.popMark())
+        break
+      case 0x94: // MEMOIZE
+        this.memorise(this.memo.size)
         break
       case 0x71: // BINPUT
         this.memorise(this.u8())
@@ -250,21 +352,35 @@ class Unpickler {
         this.recall(this.data.readUInt32LE(this.take(4)))
         break
       case 0x63: // GLOBAL
-        this.global(this.line(), this.line())
+        this.push({ kind: 'global', name: `${this.line()}.${this.line()}` })
         break
-      case 0x81: // NEWOBJ
-      case 0x52: {
-        // REDUCE
-        const args = this.pop()
-        this.make(this.pop(), args, opcode === 0x81)
+      case 0x93: {
+        // STACK_GLOBAL
+        const name = this.pop()
+        const module = this.pop()
+        if (typeof name !== 'string' || typeof module !== 'string')
+          throw this.fail(`a global named ${kindOfPickled(module)}.${kindOfPickled(name)}`)
+        if (name.length + module.length > LONGEST_GLOBAL) throw this.fail('a name without end')
+        this.push({ kind: 'global', name: `${module}.${name}` })
         break
       }
+      case 0x92: // NEWOBJ_EX
+        this.pop()
+        this.make(this.pop(), this.pop())
+        break
+      case 0x81: // NEWOBJ
+      case 0x52: // REDUCE
+        this.make(this.pop(), this.pop())
+        break
       case 0x62: // BUILD
         this.build(this.pop())
         break
       case 0x51: // BINPERSID
         this.persistent(this.pop())
         break
+      case 0x97: // NEXT_BUFFER
+      case 0x98: // READONLY_BUFFER
+        throw this.fail('data outside of the pickle (opcode NEXT_BUFFER), which no file can hold')
       default:
         throw this.fail(`opcode 0x${opcode.toString(16)} is not one that PyTorch's checkpoints use`)
     }
@@ -272,39 +388,57 @@ class Unpickler {
 
   private append(items: Pickled[]): void {
     const list = this.stack[this.stack.length - 1]
+    if (isKind(list, 'record')) return
     if (!Array.isArray(list)) throw this.fail(`appends to ${kindOfPickled(list)}`)
     for (const item of items) list.push(item)
   }
 
   private setItems(items: Pickled[]): void {
-    const dict = this.stack[this.stack.length - 1]
+    const object = this.stack[this.stack.length - 1]
+    if (isKind(object, 'record')) object.items ??= this.dict()
+    const dict = isKind(object, 'record') ? object.items : object
     if (!(dict instanceof Map) || items.length % 2 !== 0)
-      throw this.fail(`sets items of ${kindOfPickled(dict)}`)
-    for (let i = 0; i < items.length; i += 2) {
-      const key = items[i]
-      if (typeof key !== 'string' && typeof key !== 'number')
-        throw this.fail(`${kindOfPickled(key)} as a key`)
-      dict.set(key, items[i + 1])
+      throw this.fail(`sets items of ${kindOfPickled(object)}`)
+    for (let i = 0; i < items.length; i += 2) this.set(dict, items[i], items[i + 1])
+  }
+
+  /** No tensor of a model has another key than a text or a number. */
+  private set(dict: PickledDict, key: Pickled | undefined, value: Pickled): void {
+    if (typeof key === 'string' || typeof key === 'number') dict.set(key, value)
+  }
+
+  /** What a call would give, as far as that is data. Nothing is called. */
+  private make(args: Pickled, what: Pickled): void {
+    const name = isKind(what, 'global') ? what.name : kindOfPickled(what)
+    const list = Array.isArray(args) ? args : []
+    this.push(this.made(name, list))
+  }
+
+  private made(name: string, args: Pickled[]): Pickled {
+    if (DICTS.has(name)) return this.dictOf(args)
+    if (REBUILD.has(name)) return this.tensor(args)
+    if (PARAMETERS.has(name) && isKind(args[0], 'tensor')) return args[0]
+    if (name === FROM_TYPE && isKind(args[0], 'global') && Array.isArray(args[2])) {
+      const inner = args[0].name
+      if (REBUILD.has(inner) || PARAMETERS.has(inner)) return this.made(inner, args[2])
     }
+    // copyreg._reconstructor(class, base, state)
+    const type = name.endsWith('._reconstructor') && isKind(args[0], 'global') ? args[0].name : name
+    return args.length > 0 ? { kind: 'record', type, state: args } : { kind: 'record', type }
   }
 
-  private global(module: string, name: string): void {
-    const full = `${module}.${name}`
-    if (full !== REBUILD && full !== ORDERED && !STORAGE.test(full) && !MODULE.test(module))
-      throw this.fail(
-        `refers to ${quote(full)}; only tensors, dictionaries and TorchScript modules are read`,
-        full,
-      )
-    this.push({ kind: 'global', name: full })
-  }
-
-  private make(what: Pickled, args: Pickled, newObject: boolean): void {
-    if (!isKind(what, 'global') || !Array.isArray(args)) throw this.fail(`calls ${kindOfPickled(what)}`)
-    if (MODULE.test(what.name) && newObject && args.length === 0)
-      this.push({ kind: 'record', type: what.name })
-    else if (what.name === ORDERED && args.length === 0) this.push(this.dict())
-    else if (what.name === REBUILD && !newObject) this.push(this.tensor(args))
-    else throw this.fail(`calls ${quote(what.name)} with ${args.length} arguments`, what.name)
+  /** OrderedDict(), OrderedDict([[key, value], ...]), Counter({...}), defaultdict(factory). */
+  private dictOf(args: Pickled[]): PickledDict {
+    const dict = this.dict()
+    for (const given of args) {
+      if (given instanceof Map || Array.isArray(given))
+        this.count(given instanceof Map ? given.size : given.length)
+      if (given instanceof Map) for (const [key, value] of given) dict.set(key, value)
+      if (Array.isArray(given))
+        for (const pair of given)
+          if (Array.isArray(pair) && pair.length === 2) this.set(dict, pair[0], pair[1])
+    }
+    return dict
   }
 
   private tensor(args: Pickled[]): PickledTensor {
@@ -314,23 +448,42 @@ class Unpickler {
       throw this.fail(
         `a tensor with offset ${kindOfPickled(offset)}, size ${kindOfPickled(shape)} and stride ${kindOfPickled(strides)}`,
       )
-    return { kind: 'tensor', storage, offset, shape, strides }
+    const dtype = args.slice(6).find(arg => isKind(arg, 'global'))
+    return {
+      kind: 'tensor',
+      storage,
+      offset: offset + storage.start,
+      shape,
+      strides,
+      ...(isKind(dtype, 'global') ? { dtype: dtype.name } : {}),
+    }
   }
 
   private build(state: Pickled): void {
     const object = this.stack[this.stack.length - 1]
+    if (object === undefined) throw this.fail('takes a value that is not there')
+    // Of a dictionary and a tensor: attributes that change no number.
     if (isKind(object, 'record')) object.state = state
-    // An OrderedDict's own attributes: the versions of a state_dict's modules.
-    else if (!(object instanceof Map)) throw this.fail(`sets attributes of ${kindOfPickled(object)}`)
   }
 
   private persistent(id: Pickled): void {
-    if (!Array.isArray(id) || id.length !== 5 || id[0] !== 'storage')
-      throw this.fail(`a persistent id that is ${kindOfPickled(id)}`)
-    const [, type, key, , numel] = id
+    if (!Array.isArray(id)) throw this.fail(`a persistent id that is ${kindOfPickled(id)}`)
+    if (id[0] !== 'storage') {
+      // ('module', class, file, source) of before PyTorch 1.6.
+      this.push(id[1] ?? null)
+      return
+    }
+    const [, type, key, , numel, view] = id
     if (!isKind(type, 'global') || !STORAGE.test(type.name) || typeof key !== 'string' || !isCount(numel))
       throw this.fail(`a storage of ${kindOfPickled(type)} with key ${kindOfPickled(key)}`)
-    this.push({ kind: 'storage', type: type.name, key, numel })
+    const start = Array.isArray(view) ? view[1] : 0
+    if (!isCount(start)) throw this.fail(`a view of a storage from ${kindOfPickled(start)} on`)
+    const known = this.storages.get(key)
+    if (known && (known.type !== type.name || known.numel !== numel))
+      throw this.fail(`two storages with the key ${quote(key)}`)
+    const storage: PickledStorage = { kind: 'storage', type: type.name, key, numel, start }
+    if (!known) this.storages.set(key, storage)
+    this.push(storage)
   }
 }
 
@@ -342,7 +495,16 @@ function isCounts(value: Pickled | undefined): value is number[] {
   return Array.isArray(value) && value.length <= 8 && value.every(isCount)
 }
 
-/** The one object in `data`. Throws ERR_CLIP_CHECKPOINT that names `file` and what was refused. */
-export function unpickle(data: Buffer, file: string, pace: Pace): Promise<Pickled> {
-  return new Unpickler(data, file).run(pace)
+export interface Unpickled {
+  value: Pickled
+  /** Where the pickle ends. */
+  end: number
+  storages: ReadonlyMap<string, PickledStorage>
+}
+
+/** The object that begins at byte `at` of `data`. Throws ERR_CLIP_CHECKPOINT that names `file` and what was refused. */
+export async function unpickle(data: Buffer, file: string, pace: Pace, at = 0): Promise<Unpickled> {
+  const unpickler = new Unpickler(data, file, at)
+  const value = await unpickler.run(pace)
+  return { value, end: unpickler.end, storages: unpickler.storages }
 }

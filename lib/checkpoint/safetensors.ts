@@ -4,12 +4,11 @@
  * dtype and shape, and follow each other without overlap or hole up to the end of the file.
  */
 
-import { basename, join } from 'node:path'
-import { HEADER_LIMITS, INDEX_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
+import { HEADER_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
 import { inSlices } from '../slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
-import { kindOfJson, readJsonFile } from './fields.js'
-import { openSource, type SourceFile } from './source-file.js'
+import { kindOfJson } from './fields.js'
+import type { SourceFile } from './source-file.js'
 import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
 
 /** Of 20 000 tensors it is 6 MB; the format allows 100 MB. */
@@ -36,7 +35,7 @@ export async function readSafetensors(
       'header',
       `safetensors header of ${length} bytes does not fit the file's ${file.bytes}: the file is cut off or of another format`,
     )
-  const index = table.addFile(file, 0, 8 + length)
+  const index = table.addFile(file)
   const header = await parseHeader(file, length, pace)
   const start = 8 + length
   const ranges: { name: string; begin: number; end: number }[] = []
@@ -48,7 +47,12 @@ export async function readSafetensors(
     }
     const { tensor, begin, end } = entry(file, name, value, index, start)
     ranges.push({ name, begin, end })
-    table.add(tensor)
+    table.add(index, {
+      name,
+      shape: tensor.shape,
+      same: String(begin),
+      place: async () => tensor,
+    })
     if ((ranges.length & 63) === 0 && pace.spent()) await pace.turn()
   }
   ranges.sort((a, b) => a.begin - b.begin || a.end - b.end)
@@ -163,62 +167,4 @@ function entry(
     begin,
     end,
   }
-}
-
-const MOST_SHARDS = 1000
-/** Of a file's name, in UTF-16 units: what file systems take, and what a message can hold. */
-const LONGEST_NAME = 255
-
-/** model.safetensors.index.json: {weight_map: {tensor: file}}, its files beside it. */
-export async function readShards(
-  folder: string,
-  indexName: string,
-  table: TensorTable,
-  pace: Pace,
-  opened: SourceFile[],
-): Promise<void> {
-  const path = join(folder, indexName)
-  const map = (await readJsonFile(path, pace.signal, INDEX_LIMITS, 16 << 20)).section('weight_map')
-  if (!map) throw badCheckpoint(path, 'weight_map', 'has no `weight_map`')
-  const shards = new Set<string>()
-  for (const [name, file] of map.object) {
-    if (
-      typeof file !== 'string' ||
-      file === '' ||
-      file.length > LONGEST_NAME ||
-      file.startsWith('.') ||
-      /[\\/:\0]/.test(file) ||
-      basename(file) !== file
-    )
-      throw badCheckpoint(
-        path,
-        `weight_map.${name}`,
-        `tensor ${quote(name)} is said to be in ${kindOfJson(file)}, which is no name of a file in this folder`,
-      )
-    shards.add(file)
-    if (shards.size > MOST_SHARDS)
-      throw badCheckpoint(path, 'weight_map', `names more than ${MOST_SHARDS} files`)
-  }
-  if (shards.size === 0) throw badCheckpoint(path, 'weight_map', '`weight_map` is empty')
-  for (const shard of shards) {
-    const file = await openSource(join(folder, shard), pace.signal)
-    opened.push(file)
-    await readSafetensors(file, table, pace)
-  }
-  for (const [name, shard] of map.object) {
-    const tensor = table.tensors.get(name)
-    if (!tensor || basename(table.pathOf(tensor)) !== shard)
-      throw badCheckpoint(
-        path,
-        `weight_map.${name}`,
-        `tensor ${quote(name)} is said to be in ${shard}, but is ${tensor ? `in ${basename(table.pathOf(tensor))}` : 'missing'}`,
-      )
-  }
-  for (const [name, tensor] of table.tensors)
-    if (!map.object.has(name))
-      throw badCheckpoint(
-        path,
-        'weight_map',
-        `tensor ${quote(name)} of ${basename(table.pathOf(tensor))} is not in \`weight_map\``,
-      )
 }

@@ -4,7 +4,9 @@
  * JavaScript. Native code checks every range again before it reads.
  */
 
-export type TensorDtype = 'F32' | 'F16' | 'BF16'
+import type { ClipError } from '../errors.js'
+
+export type TensorDtype = 'F32' | 'F16' | 'BF16' | 'F64'
 
 /** One tensor as a strided view of bytes in a file. */
 export interface TensorView {
@@ -78,16 +80,18 @@ export interface TextTransformerSpec extends TransformerSpec {
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias
- * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
+ * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models); image.projection and
+ * text.projection (towers that were saved without a joint space).
  */
 export interface ModelSpec {
   /** Absolute paths. */
   files: string[]
   /** Size of each file in bytes when its header was read; another size at mapping time is an error. */
   fileBytes: number[]
+  /** Width of the joint space; 0 where the checkpoint has no projection into one. */
   embedDim: number
-  /** exp of the stored parameter: 100 for OpenAI's models. */
-  logitScale: number
+  /** exp of the stored parameter: 100 for OpenAI's models. Absent where the checkpoint has none. */
+  logitScale?: number
   image?: VisionTransformerSpec | ModifiedResNetSpec
   text?: TextTransformerSpec
   tensors: Record<string, TensorView>
@@ -124,7 +128,17 @@ export interface Checkpoint {
   vocabulary?: { vocab: Record<string, number> | Map<string, number>; merges: string[] }
   /** 'huggingface' | 'openai' | 'openclip' | ...: for `clip.info` and messages. */
   family: string
-  /** Hex digest over headers and samples of the weights: names the model in saved classifiers. */
+  /** The end token that the configuration names. */
+  endId?: number
+  /** What the files hold beside the model, in a few words each. */
+  ignored: readonly string[]
+  /** How pictures become input is not known: what an image tower is refused with. */
+  unknownPreprocess?: ClipError
+}
+
+/** A checkpoint whose weights have been read. */
+export interface NamedCheckpoint extends Checkpoint {
+  /** 32 hexadecimal digits of the weights' values and of the configuration: equal for equal results, whatever the file. */
   fingerprint: string
 }
 
@@ -135,4 +149,14 @@ export interface CheckpointOptions {
   heads?: number | { image?: number; text?: number }
   /** For checkpoints that do not say. */
   activation?: Activation
+  /** Where the model is in a file that holds more than one: `ema`, `state_dict.student`. */
+  stateDict?: string
+}
+
+/**
+ * Whether texts are pooled at their first end token rather than at the largest id. Where the end token is the last of
+ * the vocabulary, both are one.
+ */
+export function embedsFirstEnd({ tokenizer, model, endId }: Checkpoint): boolean {
+  return tokenizer.pooling === 'eos' && endId !== undefined && endId + 1 !== model.text?.vocabSize
 }

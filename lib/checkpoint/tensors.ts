@@ -18,6 +18,17 @@ export const ITEM_BYTES: Record<string, number> = {
 
 export const MOST_DIMENSIONS = 8
 
+/** A tensor somewhere in a checkpoint, before it is known whether it is one of the model's. */
+export interface FoundTensor {
+  /** As the file has it. */
+  name: string
+  shape: number[]
+  /** Equal for tensors of one file that are the same bytes. */
+  same: string
+  /** Says where its bytes lie, after checking that they are there. */
+  place(): Promise<StoredTensor>
+}
+
 /** Row-major strides in elements. */
 export function contiguous(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length)
@@ -31,13 +42,37 @@ export function contiguous(shape: readonly number[]): number[] {
 
 export class TensorTable {
   readonly files: SourceFile[] = []
+  /** Everything that the files hold, by its name there. */
+  readonly found = new Map<string, FoundTensor>()
+  /** What the files hold beside tensors, in a few words. */
+  readonly others = new Map<string, string>()
+  /** The model's, by the names that its layout gives them: `selectModel` chooses. */
   readonly tensors = new Map<string, StoredTensor>()
-  /** [position, length] of each file's header or directory, for the fingerprint. */
-  readonly headers: [number, number][] = []
+  /** What is no part of the model, in a few words each. */
+  readonly ignored: string[] = []
+  /** What stands before the model's names in the file: `state_dict.module.` */
+  base = ''
+  private readonly fileOf = new Map<string, number>()
 
-  addFile(file: SourceFile, headerPosition: number, headerBytes: number): number {
-    this.headers.push([headerPosition, headerBytes])
+  addFile(file: SourceFile): number {
     return this.files.push(file) - 1
+  }
+
+  add(file: number, tensor: FoundTensor): void {
+    const other = this.fileOf.get(tensor.name)
+    if (other !== undefined)
+      throw badCheckpoint(
+        this.files[file].path,
+        tensor.name,
+        `tensor ${quote(tensor.name)} is also in ${this.files[other].path}`,
+      )
+    this.fileOf.set(tensor.name, file)
+    this.found.set(tensor.name, { ...tensor, same: `${file} ${tensor.same}` })
+  }
+
+  /** The file that holds a tensor of {@link found}. */
+  pathOfName(name: string): string {
+    return this.files[this.fileOf.get(name) ?? 0].path
   }
 
   pathOf(tensor: StoredTensor): string {
@@ -51,15 +86,20 @@ export class TensorTable {
       : `${this.files[0].path} and ${this.files.length - 1} more`
   }
 
-  add(tensor: StoredTensor): void {
-    const other = this.tensors.get(tensor.name)
-    if (other)
-      throw badCheckpoint(
-        this.pathOf(tensor),
-        tensor.name,
-        `tensor ${quote(tensor.name)} is also in ${this.pathOf(other)}`,
-      )
-    this.tensors.set(tensor.name, tensor)
+  /** Lists what is no part of the model: names, and of many with one beginning only that. */
+  ignore(names: readonly string[]): void {
+    const groups = new Map<string, string[]>()
+    for (const name of names) {
+      const top = name.slice(0, Math.max(0, name.indexOf('.')))
+      const group = groups.get(top || name)
+      if (group) group.push(name)
+      else groups.set(top || name, [name])
+    }
+    for (const [top, group] of groups) {
+      if (group.length > 4) this.ignored.push(`${short(top)}.* (${group.length})`)
+      else for (const name of group) this.ignored.push(short(name))
+      if (this.ignored.length >= MOST_IGNORED) return
+    }
   }
 
   /** 1 + the largest {i} of names `prefix{i}.rest`. */
@@ -87,7 +127,12 @@ export function times(a: Size, factor: number): Size {
   return factor === 1 ? a : { ...a, n: a.n * factor, from: `${factor} times ${a.from}` }
 }
 
-const WEIGHTS = new Set(['F32', 'F16', 'BF16'])
+/** Entries of a list that a person reads. */
+const MOST_IGNORED = 200
+
+const short = (name: string): string => quote(name).slice(1, -1)
+
+const WEIGHTS = new Set(['F32', 'F16', 'BF16', 'F64'])
 
 /** Takes tensors under their canonical names, checks dtype and shape, and knows what was left over. */
 export class Picker {
@@ -103,9 +148,16 @@ export class Picker {
   /** The tensor under the checkpoint's name, or ERR_CLIP_CHECKPOINT naming it and the file. */
   find(name: string): StoredTensor {
     const tensor = this.table.tensors.get(name)
-    if (!tensor) throw badCheckpoint(this.table.where, name, `tensor ${quote(name)} is missing`)
+    if (!tensor) throw this.missing(name)
     this.used.add(name)
     return tensor
+  }
+
+  private missing(name: string): Error {
+    const other = this.table.others.get(this.table.base + name)
+    return other === undefined
+      ? badCheckpoint(this.table.where, name, `tensor ${quote(name)} is missing`)
+      : badCheckpoint(this.table.where, name, `expected ${quote(name)} to be a tensor, got ${other}`)
   }
 
   /** One dimension of a tensor, as the source of a size. */
@@ -166,8 +218,8 @@ export class Picker {
       throw badCheckpoint(
         file,
         name,
-        `tensor ${quote(name)} has dtype ${tensor.dtype}; weights are F32, F16 or BF16`,
-        { expected: 'F32, F16 or BF16', actual: tensor.dtype },
+        `tensor ${quote(name)} has dtype ${tensor.dtype}; weights are F32, F16 or BF16 (F64 is rounded to F32)`,
+        { expected: 'F32, F16, BF16 or F64', actual: tensor.dtype },
       )
     if (expected !== actual) {
       const axis =
@@ -194,15 +246,23 @@ export class Picker {
     for (const name of this.table.tensors.keys()) if (pattern.test(name)) this.used.add(name)
   }
 
-  /** Refuses tensors that nobody took: something in this model would not be computed. */
-  finish(): void {
-    for (const [name, tensor] of this.table.tensors)
-      if (!this.used.has(name))
+  /**
+   * Refuses tensors of a tower that nobody took: something in this model would not be computed. Others (a classifier's
+   * head, say) are ignored and listed.
+   */
+  finish(isTowers: (name: string) => boolean): void {
+    const ignored: string[] = []
+    for (const [name, tensor] of this.table.tensors) {
+      if (this.used.has(name)) continue
+      if (isTowers(name))
         throw badCheckpoint(
           this.table.pathOf(tensor),
-          name,
-          `tensor ${quote(name)} ${shapeText(tensor.shape)} belongs to no part of CLIP that is implemented here`,
+          tensor.name,
+          `tensor ${quote(tensor.name)} ${shapeText(tensor.shape)} belongs to no part of CLIP that is implemented here${/lora_|\.base_layer\./.test(name) ? '. It is an adapter (LoRA): merge it into the weights in Python (`model.merge_and_unload()`) and save the model again' : ''}`,
         )
+      ignored.push(tensor.name)
+    }
+    this.table.ignore(ignored)
   }
 }
 
@@ -225,9 +285,8 @@ export async function readScalar(table: TensorTable, name: string): Promise<numb
     case 'F32':
     case 'BF16':
     case 'F16':
-      return weightAt(bytes, tensor.dtype, 0)
     case 'F64':
-      return bytes.readDoubleLE(0)
+      return weightAt(bytes, tensor.dtype, 0)
     case 'I32':
       return bytes.readInt32LE(0)
     case 'I64':
@@ -241,6 +300,7 @@ export async function readScalar(table: TensorTable, name: string): Promise<numb
 
 /** Element i of the bytes of a weight. */
 export function weightAt(bytes: Buffer, dtype: TensorView['dtype'], i: number): number {
+  if (dtype === 'F64') return bytes.readDoubleLE(8 * i)
   if (dtype === 'F32') return bytes.readFloatLE(4 * i)
   const bits = bytes.readUInt16LE(2 * i)
   return dtype === 'F16' ? halfToNumber(bits) : new Float32Array(new Uint32Array([bits << 16]).buffer)[0]
@@ -254,9 +314,13 @@ function halfToNumber(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-/** exp of the stored `logit_scale`, which every family keeps as a logarithm. */
-export async function readLogitScale(picker: Picker): Promise<number> {
+/**
+ * exp of the stored `logit_scale`, which every family keeps as a logarithm. A model that was trained for something else
+ * may have none: only probabilities and logits need it.
+ */
+export async function readLogitScale(picker: Picker): Promise<number | undefined> {
   const name = 'logit_scale'
+  if (!picker.has(name)) return undefined
   const tensor = picker.find(name)
   const file = picker.table.pathOf(tensor)
   if (!WEIGHTS.has(tensor.dtype))

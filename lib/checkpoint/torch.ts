@@ -1,17 +1,11 @@
-/** PyTorch's zip files: TorchScript archives (a pickled tree of modules) and state dicts, as a table of tensors. */
+/** PyTorch's files: TorchScript archives (a pickled tree of modules) and whatever torch.save wrote, as a table of tensors. */
 
 import { badCheckpoint, type Pace, quote } from './errors.js'
-import {
-  isKind,
-  kindOfPickled,
-  type Pickled,
-  type PickledDict,
-  type PickledTensor,
-  unpickle,
-} from './pickle.js'
+import { flatten } from './flatten.js'
+import { type PickledStorage, type PickledTensor, unpickle } from './pickle.js'
 import type { SourceFile } from './source-file.js'
-import { ITEM_BYTES, type TensorTable } from './tensors.js'
-import { type ZipEntry, ZipFile } from './zip.js'
+import { ITEM_BYTES, type StoredTensor, type TensorTable } from './tensors.js'
+import { LARGEST_INFLATED, type ZipEntry, ZipFile } from './zip.js'
 
 const STORAGE_DTYPE: Record<string, string> = {
   HalfStorage: 'F16',
@@ -25,12 +19,15 @@ const STORAGE_DTYPE: Record<string, string> = {
   ByteStorage: 'U8',
   BoolStorage: 'BOOL',
 }
-
-const MOST_TENSORS = 20_000
-const MOST_ATTRIBUTES = 1_000_000
-const DEEPEST = 64
-/** A parameter's name. Each is a string of its own, however often its parts are shared in the pickle. */
-const LONGEST_NAME = 1000
+/** Of tensors in storages of bytes. */
+const NAMED_DTYPE: Record<string, string> = {
+  'torch.float16': 'F16',
+  'torch.bfloat16': 'BF16',
+  'torch.float32': 'F32',
+  'torch.float64': 'F64',
+  'torch.int64': 'I64',
+  'torch.int32': 'I32',
+}
 
 /** Reads the archive's directory and data.pkl into `table`, which then owns the file. */
 export async function readTorch(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
@@ -55,148 +52,162 @@ export async function readTorch(file: SourceFile, table: TensorTable, pace: Pace
   }
   const data = await zip.read(zip.entries.get(pickles[0]) as ZipEntry)
   pace.restart()
-  const root = await unpickle(data, file.path, pace)
-  const tensors = isKind(root, 'record') ? moduleTensors(root, file) : stateDict(root, file)
-  const index = table.addFile(file, ...zip.directory)
-  await place(zip, `${top}data/`, tensors, index, table, pace)
-}
-
-/** A parameter's name is its path of attributes. */
-function moduleTensors(root: Pickled, file: SourceFile): Map<string, PickledTensor> {
-  const tensors = new Map<string, PickledTensor>()
-  let attributes = 0
-  const visit = (value: Pickled, prefix: string, depth: number) => {
-    if (!isKind(value, 'record')) return
-    // A module may hang in the tree many times, even in itself: bounds instead of a search for cycles.
-    if (!(value.state instanceof Map))
-      throw badCheckpoint(
-        file.path,
-        prefix || 'data.pkl',
-        `module ${quote(prefix || value.type)} has ${kindOfPickled(value.state)} for its attributes`,
-      )
-    attributes += value.state.size + 1
-    if (attributes > MOST_ATTRIBUTES || depth > DEEPEST)
-      throw badCheckpoint(
-        file.path,
-        prefix,
-        `its modules nest more than ${DEEPEST} deep or have more than ${MOST_ATTRIBUTES} attributes`,
-      )
-    for (const [key, child] of value.state) {
-      checkName(file, prefix, key)
-      if (isKind(child, 'tensor')) {
-        tensors.set(prefix + key, child)
-        if (tensors.size > MOST_TENSORS)
-          throw badCheckpoint(file.path, prefix, `has more than ${MOST_TENSORS} tensors`)
-      } else visit(child, `${prefix}${key}.`, depth + 1)
+  const { value } = await unpickle(data, file.path, pace)
+  const starts = new Map<string, Promise<number>>()
+  const startOf = (name: string, storage: PickledStorage): Promise<number> => {
+    const entryName = `${top}data/${storage.key}`
+    let start = starts.get(entryName)
+    if (!start) {
+      start = entryStart(zip, entryName, name, storage)
+      starts.set(entryName, start)
     }
+    return start
   }
-  visit(root, '', 0)
-  return tensors
+  await addTensors(file, table, pace, value, startOf)
 }
 
-function checkName(file: SourceFile, prefix: string, key: string | number): void {
-  const length = prefix.length + String(key).length
-  if (length > LONGEST_NAME)
-    throw badCheckpoint(
-      file.path,
-      'data.pkl',
-      `the name ${quote(prefix + String(key).slice(0, 100))} has ${length} characters, more than ${LONGEST_NAME}`,
-    )
+/** Where the bytes of a storage begin, which is an entry of the archive. */
+async function entryStart(
+  zip: ZipFile,
+  entryName: string,
+  name: string,
+  storage: PickledStorage,
+): Promise<number> {
+  const { file } = zip
+  const bad = (message: string, facts = {}) =>
+    badCheckpoint(file.path, name, `tensor ${quote(name)}: ${message}`, facts)
+  const entry = zip.entries.get(entryName)
+  if (!entry) throw bad(`the archive has no entry ${quote(entryName)}`)
+  if (!entry.stored) throw bad(`entry ${quote(entryName)} is deflated; tensors are stored`)
+  const itemBytes = storageItemBytes(storage) ?? 1
+  if (entry.bytes !== storage.numel * itemBytes)
+    throw bad(`entry ${quote(entryName)} has ${entry.bytes} bytes, not ${storage.numel} x ${itemBytes}`, {
+      expected: String(storage.numel * itemBytes),
+      actual: String(entry.bytes),
+    })
+  return zip.dataOffset(entry)
 }
 
-function stateDict(root: Pickled, file: SourceFile): Map<string, PickledTensor> {
-  let dict = root
-  if (dict instanceof Map && dict.get('state_dict') instanceof Map)
-    dict = dict.get('state_dict') as PickledDict
-  if (!(dict instanceof Map))
+/** What files of before PyTorch 1.6 begin with: the pickled integer 0x1950a86a20f9469cfc6c. */
+const MAGIC = 0x1950a86a20f9469cfc6cn
+
+/** Such a file is a row of pickles (magic number, version, system, object, keys of storages) and then the storages. */
+export async function readOldTorch(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
+  const data = await file.read(0, Math.min(LARGEST_INFLATED, file.bytes))
+  pace.restart()
+  const magic = await unpickle(data, file.path, pace)
+  if (magic.value !== MAGIC)
     throw badCheckpoint(
       file.path,
-      'data.pkl',
-      `expected a module or a dict of tensors, got ${kindOfPickled(dict)}`,
+      'header',
+      'is a pickle that torch.save did not write: load it in Python and save its state_dict with torch.save or safetensors',
     )
-  const names = [...dict.keys()].map(String)
-  // What DistributedDataParallel puts before every name.
-  const strip = names.length > 0 && names.every(name => name.startsWith('module.')) ? 'module.'.length : 0
-  const tensors = new Map<string, PickledTensor>()
-  for (const [key, value] of dict) {
-    checkName(file, '', key)
-    if (!isKind(value, 'tensor'))
+  const version = await unpickle(data, file.path, pace, magic.end)
+  const system = await unpickle(data, file.path, pace, version.end)
+  if (system.value instanceof Map && system.value.get('little_endian') === false)
+    throw badCheckpoint(file.path, 'little_endian', 'byte order "big"; only "little" is read')
+  const { value, storages, end } = await unpickle(data, file.path, pace, system.end)
+  const keys = await unpickle(data, file.path, pace, end)
+  if (!Array.isArray(keys.value))
+    throw badCheckpoint(file.path, 'header', 'has no list of storages behind its pickle')
+  const starts = new Map<string, number>()
+  let at = keys.end
+  for (const key of keys.value) {
+    const storage = typeof key === 'string' ? storages.get(key) : undefined
+    const itemBytes = storage && storageItemBytes(storage)
+    // A storage that no tensor refers to or of unknown items: what lies behind it can't be found.
+    if (!storage || !itemBytes) break
+    starts.set(storage.key, at + 8)
+    at += 8 + storage.numel * itemBytes
+  }
+  await addTensors(file, table, pace, value, async (name, storage) => {
+    const start = starts.get(storage.key)
+    const itemBytes = storageItemBytes(storage) ?? 1
+    if (start === undefined || start + storage.numel * itemBytes > file.bytes)
       throw badCheckpoint(
         file.path,
-        String(key),
-        `expected ${quote(String(key))} to be a tensor, got ${kindOfPickled(value)}`,
+        name,
+        `tensor ${quote(name)}: its storage ${quote(storage.key)} is not in the file, which is cut off or damaged`,
       )
-    tensors.set(String(key).slice(strip), value)
-    if (tensors.size > MOST_TENSORS)
-      throw badCheckpoint(file.path, 'data.pkl', `has more than ${MOST_TENSORS} tensors`)
-  }
-  return tensors
+    const stored = (await file.read(start - 8, 8)).readBigUInt64LE(0)
+    if (stored !== BigInt(storage.numel))
+      throw badCheckpoint(
+        file.path,
+        name,
+        `tensor ${quote(name)}: its storage has ${stored} elements, not ${storage.numel}`,
+        { expected: String(storage.numel), actual: String(stored) },
+      )
+    return start
+  })
 }
 
-/** Finds each tensor's bytes in the file and checks that it stays inside its storage. */
-async function place(
-  zip: ZipFile,
-  folder: string,
-  tensors: Map<string, PickledTensor>,
-  index: number,
+const storageName = ({ type }: PickledStorage): string => type.slice(type.lastIndexOf('.') + 1)
+
+/** Undefined for types that are not read; storages without a type count bytes. */
+function storageItemBytes(storage: PickledStorage): number | undefined {
+  const name = storageName(storage)
+  if (/^_?UntypedStorage$/.test(name)) return 1
+  const dtype = Object.hasOwn(STORAGE_DTYPE, name) ? STORAGE_DTYPE[name] : undefined
+  return dtype === undefined ? undefined : ITEM_BYTES[dtype]
+}
+
+function dtypeOf({ storage, dtype }: PickledTensor): string | undefined {
+  const name = storageName(storage)
+  if (Object.hasOwn(STORAGE_DTYPE, name)) return STORAGE_DTYPE[name]
+  return dtype !== undefined && Object.hasOwn(NAMED_DTYPE, dtype) ? NAMED_DTYPE[dtype] : undefined
+}
+
+/** Puts every tensor below `root` into the table; where its bytes lie is looked up for those that are used. */
+async function addTensors(
+  file: SourceFile,
   table: TensorTable,
   pace: Pace,
+  root: Parameters<typeof flatten>[0],
+  startOf: (name: string, storage: PickledStorage) => Promise<number>,
 ): Promise<void> {
-  const { file } = zip
-  const starts = new Map<string, Promise<number>>()
-  const all = [...tensors]
-  // A few local headers at once: libuv has four threads.
-  for (let from = 0; from < all.length; from += 16) {
-    await Promise.all(
-      all.slice(from, from + 16).map(async ([name, { storage, offset, shape, strides }]) => {
-        const dtype = STORAGE_DTYPE[storage.type.slice('torch.'.length)]
-        if (!dtype)
-          throw badCheckpoint(
-            file.path,
-            name,
-            `tensor ${quote(name)} is in a ${storage.type}, which is not read`,
-          )
-        const itemBytes = ITEM_BYTES[dtype]
-        const entry = zip.entries.get(folder + storage.key)
-        if (!entry)
-          throw badCheckpoint(
-            file.path,
-            name,
-            `tensor ${quote(name)}: the archive has no entry ${quote(folder + storage.key)}`,
-          )
-        if (!entry.stored)
-          throw badCheckpoint(
-            file.path,
-            name,
-            `tensor ${quote(name)}: entry ${quote(entry.name)} is deflated; tensors are stored`,
-          )
-        if (entry.bytes !== storage.numel * itemBytes)
-          throw badCheckpoint(
-            file.path,
-            name,
-            `tensor ${quote(name)}: entry ${quote(entry.name)} has ${entry.bytes} bytes, not ${storage.numel} x ${itemBytes}`,
-            {
-              expected: String(storage.numel * itemBytes),
-              actual: String(entry.bytes),
-            },
-          )
-        // The last element that the strides reach.
-        const empty = shape.includes(0)
-        const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], offset)
-        if (!empty && !(last < storage.numel))
-          throw badCheckpoint(
-            file.path,
-            name,
-            `tensor ${quote(name)} reaches element ${last} of a storage of ${storage.numel}`,
-          )
-        let start = starts.get(entry.name)
-        if (!start) {
-          start = zip.dataOffset(entry)
-          starts.set(entry.name, start)
-        }
-        table.add({ name, file: index, dtype, shape, strides, offset: (await start) + offset * itemBytes })
-      }),
-    )
-    pace.restart()
+  const { tensors, others } = flatten(root, file)
+  pace.restart()
+  const index = table.addFile(file)
+  for (const [name, kind] of others) table.others.set(name, kind)
+  let work = 0
+  for (const [name, tensor] of tensors) {
+    const { storage, offset, shape, strides } = tensor
+    table.add(index, {
+      name,
+      shape,
+      same: `${storage.key} ${offset} ${shape} ${strides}`,
+      place: () => place(file, index, name, tensor, startOf),
+    })
+    if ((++work & 127) === 0 && pace.spent()) await pace.turn()
   }
+}
+
+/** Finds the tensor's bytes in the file and checks that it stays inside its storage. */
+async function place(
+  file: SourceFile,
+  index: number,
+  name: string,
+  tensor: PickledTensor,
+  startOf: (name: string, storage: PickledStorage) => Promise<number>,
+): Promise<StoredTensor> {
+  const { storage, offset, shape, strides } = tensor
+  const dtype = dtypeOf(tensor)
+  if (!dtype)
+    throw badCheckpoint(
+      file.path,
+      name,
+      `tensor ${quote(name)} is in a ${quote(tensor.dtype ?? storage.type).slice(1, -1)}, which is not read`,
+    )
+  const itemBytes = ITEM_BYTES[dtype]
+  const elements = Math.floor((storage.numel * (storageItemBytes(storage) ?? 1)) / itemBytes)
+  // The last element that the strides reach.
+  const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], offset)
+  if (!shape.includes(0) && !(last < elements))
+    throw badCheckpoint(
+      file.path,
+      name,
+      `tensor ${quote(name)} reaches element ${last} of a storage of ${elements}`,
+    )
+  const start = await startOf(name, storage)
+  return { name, file: index, dtype, shape, strides, offset: start + offset * itemBytes }
 }

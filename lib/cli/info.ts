@@ -1,6 +1,6 @@
 import { version } from '../binding.js'
 import { loadFor, type ModelOptions } from './model.js'
-import { print, table } from './output.js'
+import { print, printable, table } from './output.js'
 
 /** What a model is: sizes, towers, what it runs on. */
 export async function info(options: ModelOptions & { json?: boolean }): Promise<number> {
@@ -14,13 +14,17 @@ export async function info(options: ModelOptions & { json?: boolean }): Promise<
     table([
       ['model', options.model ?? 'icon-clip (embedded: icons and emoji, not photographs)'],
       ['towers', info.towers.join(', ')],
-      ['joint space', `${info.embedDim} values`],
+      [
+        'joint space',
+        info.embedDim === 0 ? "none: only outputs 'pooled' and 'tokens'" : `${info.embedDim} values`,
+      ],
       ['pictures', info.imageSize === undefined ? '-' : `${info.imageSize} x ${info.imageSize} pixels`],
       ['texts', info.contextLength === undefined ? '-' : `up to ${info.contextLength} tokens`],
-      ['logit scale', info.logitScale.toFixed(4)],
+      ['logit scale', Number.isNaN(info.logitScale) ? 'none: no probabilities' : info.logitScale.toFixed(4)],
       ['runs on', `${info.device}: ${info.backend}, ${info.dtype}, threads: ${info.threads}`],
       ['packed weights', `cache: ${info.packCache}`],
       ['fingerprint', info.fingerprint],
+      ...(info.ignored ? [['not used', info.ignored.map(printable).join(', ')] as const] : []),
     ]),
   )
   return 0

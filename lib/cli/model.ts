@@ -2,7 +2,7 @@
 
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
-import { type Clip, type LoadOptions, load } from '../index.js'
+import { type Activation, type Clip, type LoadOptions, load } from '../index.js'
 
 export interface ModelOptions {
   model?: string
@@ -16,6 +16,9 @@ export interface ModelOptions {
   svg?: boolean
   adapter?: string
   packCache?: boolean
+  heads?: string
+  activation?: string
+  stateDict?: string
 }
 
 export function withModel(command: Command): Command {
@@ -25,6 +28,12 @@ export function withModel(command: Command): Command {
       'checkpoint file or folder (default: the embedded model, which knows icons and emoji)',
     )
     .option('--adapter <file>', 'projections that `adapt` trained for this model')
+    .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
+    .option(
+      '--heads <count>',
+      'attention heads of both towers (or IMAGE,TEXT), for weight files that do not say',
+    )
+    .option('--state-dict <path>', 'which model of a file that holds several, such as ema')
     .option('--device <name>', 'auto, cpu, cuda or reference')
     .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
     .option('--threads <count>', 'threads of one pass')
@@ -43,9 +52,17 @@ export function withModel(command: Command): Command {
 export const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
 
+/** "12", or "16,12": of the image tower and of the text tower. */
+function headsOf(text: string): LoadOptions['heads'] {
+  const [image, tower, ...more] = text.split(',')
+  if (tower === undefined || more.length > 0) return number(text)
+  return { image: number(image), text: number(tower) } as LoadOptions['heads']
+}
+
 export function loadFor(options: ModelOptions): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
   const { background, maxPixels, decodeTimeout, svg } = options
+  const { heads, activation, stateDict } = options
   return load(model, {
     ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
     ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
@@ -57,6 +74,9 @@ export function loadFor(options: ModelOptions): Promise<Clip> {
     ...(svg ? { svg } : {}),
     ...(adapter === undefined ? {} : { adapter }),
     ...(packCache ? { packCache } : {}),
+    ...(heads === undefined ? {} : { heads: headsOf(heads) }),
+    ...(activation === undefined ? {} : { activation: activation as Activation }),
+    ...(stateDict === undefined ? {} : { stateDict }),
   })
 }
 

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { argumentError, ClipError } from '../errors.js'
 import { type Cached, findHub, findOpenai, places } from './cache.js'
-import { availableModels, type ModelInfo, modelInfo, parseHubId, unknownName } from './names.js'
+import { availableModels, exportError, type ModelInfo, modelInfo, parseHubId, unknownName } from './names.js'
 import { type HubOptions, type HubSettings, settings } from './options.js'
 
 export type { Cached, Places } from './cache.js'
@@ -41,6 +41,8 @@ export async function resolveSource(source: string, options: HubOptions = {}): P
   const info = modelInfo(source)
   const here = await find(info, chosen)
   if (here !== undefined) return here
+  const isExport = exportError(info.name)
+  if (isExport) throw isExport
   // Only now: what talks to the network takes longer to set up than all else here.
   const { downloadModel } = require('./download-model.js') as typeof import('./download-model.js')
   return downloadModel(info, source, chosen, () => find(info, chosen))

@@ -266,3 +266,34 @@ function distance(a: string, b: string): number {
   }
   return above[b.length]
 }
+
+/** Who publishes exports of other people's models for other runtimes. */
+const exporters = /^(xenova|onnx-community|webnn|qualcomm)$/i
+
+/** The hub id of the model that an export with this name was made from, where the name says so. */
+export function originalOf(name: string): string | undefined {
+  const last = name.slice(name.lastIndexOf('/') + 1).toLowerCase()
+  return hub.find(model => {
+    const own = model.name.slice(model.name.indexOf('/') + 1).toLowerCase()
+    return last === own || last.startsWith(`${own}-onnx`) || last.startsWith(`${own}_onnx`)
+  })?.name
+}
+
+/** Refuses ids whose repositories hold ONNX files only. */
+export function exportError(id: string): ClipError | undefined {
+  if (!exporters.test(id.slice(0, id.indexOf('/')))) return undefined
+  const original = originalOf(id)
+  return new ClipError(
+    'ERR_CLIP_CONFIG',
+    `${id} holds ONNX files, made from another model for another runtime; clip-native reads the original weights. ${original ? `Use load(${JSON.stringify(original)})` : 'Use the hub id of the original, which its model card names'}`,
+    { file: id, field: 'source', actual: id, expected: original ?? 'the hub id of the original model' },
+  )
+}
+
+/** The model of our list that weights of these sizes were most likely trained from. */
+export function baseModel(said: unknown, patchSize: number, imageSize: number): string {
+  if (typeof said === 'string' && hub.some(({ name }) => name === said)) return said
+  if (patchSize === 32) return 'openai/clip-vit-base-patch32'
+  if (patchSize === 16) return 'openai/clip-vit-base-patch16'
+  return imageSize > 224 ? 'openai/clip-vit-large-patch14-336' : 'openai/clip-vit-large-patch14'
+}

@@ -7,7 +7,7 @@ import { projectionNames, writeAdapter } from '../adapter-file.js'
 import { binding } from '../binding.js'
 import { type Call, withdrawable } from '../calls.js'
 import { Embeddings } from '../embeddings.js'
-import { checkEncode, type Loaded } from '../encode.js'
+import { checkEncode, type Loaded, needLogitScale, needProjection } from '../encode.js'
 import {
   checkTokenize,
   encodeTexts,
@@ -146,6 +146,8 @@ export async function adapt(
     seed: integer('seed', o.seed ?? 1, 0),
   }
   needTextTower(loaded)
+  const logitScale = needLogitScale(loaded)
+  for (const tower of ['image', 'text'] as const) needProjection(loaded, tower)
   const { images, texts } = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
   const count = (field: string, value: unknown): number => {
     if (value instanceof Embeddings) return value.shape[0]!
@@ -178,7 +180,7 @@ export async function adapt(
           texts: textSide,
           pairs: n,
           embedDim: loaded.spec.embedDim,
-          logitScale: loaded.spec.logitScale,
+          logitScale: logitScale,
           ...training,
           threads: loaded.model.threads,
           backend: kernelBackend(loaded),

@@ -7,7 +7,7 @@ import { binding } from '../binding.js'
 import { type Call, withdrawable } from '../calls.js'
 import { Classifier } from '../classifier.js'
 import type { Embeddings } from '../embeddings.js'
-import type { Loaded } from '../encode.js'
+import { type Loaded, needLogitScale } from '../encode.js'
 import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode-text.js'
 import { argumentError } from '../errors.js'
 import type { HeadTensor } from '../head.js'
@@ -109,7 +109,7 @@ async function train(
         dim: classes.shape[1]!,
         classCount: classes.shape[0]!,
         keyCount: owners.length,
-        logitScale: loaded.spec.logitScale,
+        logitScale: needLogitScale(loaded),
         alpha,
         beta,
         epochs: f.epochs,
@@ -153,7 +153,7 @@ async function search(
   for (let from = 0; from < rows; from += tile) {
     const n = Math.min(tile, rows - from)
     const part = held.data.subarray(from * dim, (from + n) * dim)
-    const base = await products(loaded, part, n, classes, loaded.spec.logitScale)
+    const base = await products(loaded, part, n, classes, needLogitScale(loaded))
     const affinity = await products(loaded, part, n, keysOf, 1)
     for (const [b, beta] of betas.entries()) {
       const cache = new Float32Array(n * count)

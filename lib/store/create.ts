@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkFingerprint } from '../classifier-file.js'
-import type { Loaded } from '../encode.js'
+import { type Loaded, needProjection } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { withLock } from '../hub/lock.js'
 import { makeFolder } from '../make-folder.js'
@@ -29,6 +29,8 @@ export async function openHeader(
   dtype: StoreDtype | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Header> {
+  if (loaded.spec.embedDim === 0)
+    for (const tower of ['image', 'text'] as const) needProjection(loaded, tower)
   let header = await readHeader(folder, signal)
   if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
   const { header: file } = filesOf(folder)

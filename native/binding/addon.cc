@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 7;  // twin of INTERFACE in lib/binding.ts
+constexpr int kInterface = 8;  // twin of INTERFACE in lib/binding.ts
 
 constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
                                                      {"float16", Dtype::float16},
@@ -69,6 +69,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("active", Napi::Function::New(env, active, "active"));
     exports.Set("defaultThreads", Napi::Function::New(env, countThreads, "defaultThreads"));
     exports.Set("loadModel", Napi::Function::New(env, loadModel, "loadModel"));
+    exports.Set("nameWeights", Napi::Function::New(env, nameWeights, "nameWeights"));
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));

@@ -4,6 +4,7 @@
 #include "binding/job.h"
 #include "binding/surface.h"
 #include "cpu/context.h"
+#include "model/weights.h"
 
 #include <cmath>
 #include <cstring>
@@ -243,6 +244,13 @@ Napi::Value toPackCache(Napi::Env env, const Model& model) {
   return o;
 }
 
+Napi::Value toWeightNames(Napi::Env env, const WeightNames& names) {
+  const Napi::Object o = Napi::Object::New(env);
+  o.Set("image", names.image);
+  o.Set("text", names.text);
+  return o;
+}
+
 Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, {}, 0, 0});
   state->image = model->config().hasImageTower();
@@ -257,6 +265,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   property("active", Napi::String::New(env, activeName(model->backend())));
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
+  property("weightNames", toWeightNames(env, model->weightNames()));
   property("packCache", toPackCache(env, *model));
   const auto bytes = static_cast<int64_t>(model->weightBytes());
   property("weightBytes", Napi::Number::New(env, static_cast<double>(bytes)));
@@ -307,6 +316,7 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
                                                     {"int8", Dtype::int8}});
     load->options.threads = f.integer("threads", 1, kMaxThreads);
     load->options.maxBatchRows = f.integer("maxBatchRows", 1, 1 << 20);
+    if (f.has("unloaded")) load->options.unloaded = readModelConfig(f.value("unloaded"), info[2]);
     if (f.has("packCache")) {
       const Fields cache(f.value("packCache"), "options.packCache");
       load->options.packFolder = cache.string("folder");
@@ -325,6 +335,30 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
     return Environment::of(info.Env()).beginOnPool(std::move(call), [load] {
       if (load->cancel) throw Cancelled{};
       load->model = Model::load(std::move(load->config), load->options, load->cancel);
+    });
+  });
+}
+
+Napi::Value nameWeights(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const int64_t id = readJob(info);
+    struct Naming {
+      ModelConfig config;
+      int threads;
+      std::atomic<bool> cancel{false};
+      WeightNames names{};
+    };
+    const auto naming = std::make_shared<Naming>();
+    naming->config = readModelConfig(info[1], info[2]);
+    naming->threads = static_cast<int>(readInteger(info[3], "threads", 1, kMaxThreads));
+    Environment::Call call;
+    call.result = [naming](Napi::Env env) { return toWeightNames(env, naming->names); };
+    call.cancel = [naming] { naming->cancel = true; };
+    call.job = id;
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [naming] {
+      if (naming->cancel) throw Cancelled{};
+      checkConfig(naming->config);
+      naming->names = clip::nameWeights(naming->config, naming->threads, naming->cancel);
     });
   });
 }

@@ -41,8 +41,9 @@ TensorView readTensor(Napi::Value value, const std::string& path, size_t files) 
   TensorView t;
   t.name = f.string("name");
   t.file = f.integer("file", 0, static_cast<int>(files) - 1);
-  t.dtype =
-      f.choice<Dtype>("dtype", {{"F32", Dtype::float32}, {"F16", Dtype::float16}, {"BF16", Dtype::bfloat16}});
+  t.dtype = f.choice<Dtype>(
+      "dtype",
+      {{"F32", Dtype::float32}, {"F16", Dtype::float16}, {"BF16", Dtype::bfloat16}, {"F64", Dtype::float64}});
   t.shape = readSizes(f.value("shape"), f.path("shape"), 0);
   t.strides = readSizes(f.value("strides"), f.path("strides"), 0);
   if (t.shape.size() != t.strides.size())
@@ -94,8 +95,8 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
     c.fileBytes.push_back(
         static_cast<uint64_t>(readInteger(bytes.Get(i), f.path("fileBytes") + at, 0, int64_t{1} << 53)));
   }
-  c.embedDim = f.integer("embedDim", 1, kMaxDimension, config);
-  c.logitScale = static_cast<float>(f.number("logitScale"));
+  c.embedDim = f.integer("embedDim", 0, kMaxDimension, config);
+  if (f.has("logitScale")) c.logitScale = static_cast<float>(f.number("logitScale"));
   if (f.has("image")) {
     const Fields g(f.value("image"), "spec.image");
     const std::string kind = g.string("kind");

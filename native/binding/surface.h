@@ -9,12 +9,13 @@
 
 namespace clip::binding {
 
-Napi::Object makeKernels(Napi::Env env);                 // kernels.cc: NativeKernels
-Napi::Object makeMeasure(Napi::Env env);                 // measure.cc: NativeMeasure
-Napi::Object makeLearn(Napi::Env env);                   // learn.cc: NativeLearn
-Napi::Object makeCuda(Napi::Env env);                    // cuda.cc: NativeCuda
-Napi::Value loadModel(const Napi::CallbackInfo& info);   // model.cc
-Napi::Value cancelLoad(const Napi::CallbackInfo& info);  // model.cc
+Napi::Object makeKernels(Napi::Env env);                  // kernels.cc: NativeKernels
+Napi::Object makeMeasure(Napi::Env env);                  // measure.cc: NativeMeasure
+Napi::Object makeLearn(Napi::Env env);                    // learn.cc: NativeLearn
+Napi::Object makeCuda(Napi::Env env);                     // cuda.cc: NativeCuda
+Napi::Value loadModel(const Napi::CallbackInfo& info);    // model.cc
+Napi::Value cancelLoad(const Napi::CallbackInfo& info);   // model.cc
+Napi::Value nameWeights(const Napi::CallbackInfo& info);  // model.cc
 
 Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
 

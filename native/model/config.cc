@@ -69,7 +69,9 @@ void checkConfig(const ModelConfig& c) {
     fail("files", "at least one, each with its size", std::to_string(c.files.size()));
   if (!c.hasImageTower() && !c.text) fail("towers", "image, text or both", "none");
   if (c.image && c.resNet) fail("towers", "one image tower", "two");
-  within("embedDim", c.embedDim, kMaxWidth);
+  const bool joint =
+      c.resNet || c.tensors.contains("image.projection") || c.tensors.contains("text.projection");
+  if (joint || c.embedDim != 0) within("embedDim", c.embedDim, kMaxWidth);
   finite("logitScale", c.logitScale);
   if (c.image) {
     checkTransformer("image", *c.image);

@@ -15,7 +15,7 @@ namespace clip {
 struct TensorView {
   std::string name;  // as the checkpoint spells it, for messages
   int file = 0;
-  Dtype dtype = Dtype::float32;  // float32, float16 or bfloat16
+  Dtype dtype = Dtype::float32;  // float32, float16, bfloat16 or float64
   std::vector<int64_t> shape, strides;
   uint64_t offset = 0;  // bytes
 };
@@ -55,7 +55,7 @@ struct PreprocessConfig {
 struct ModelConfig {
   std::vector<std::string> files;
   std::vector<uint64_t> fileBytes;
-  int embedDim = 0;
+  int embedDim = 0;  // 0: no tower has a projection
   float logitScale = 0;
   std::optional<VisionConfig> image;  // one of these two, or neither
   std::optional<ResNetConfig> resNet;

@@ -38,6 +38,8 @@ const char* nameOf(Dtype t) {
       return "int8";
     case Dtype::uint8:
       return "uint8";
+    case Dtype::float64:
+      return "float64";
   }
   return "?";
 }
@@ -121,7 +123,7 @@ struct Model::Impl {
         options(o),
         backend(b),
         packFile(packFileOf(o, b)),
-        weights(config, b, o.dtype, o.threads,
+        weights(config, o.unloaded ? &*o.unloaded : nullptr, b, o.dtype, o.threads,
                 packFile.empty() ? std::nullopt : std::optional<PackCache>({packFile, o.packKey}), cancel),
         context(openContext(b, o.threads)),
         arena(b, *context) {
@@ -152,6 +154,15 @@ struct Model::Impl {
                   .field = "text"};
   }
 
+  void requireProjection(const LinearWeight& projection, const char* tower) const {
+    if (!projection.packed)
+      throw Error{.code = "ERR_CLIP_CONFIG",
+                  .message = std::string("The ") + tower +
+                             " tower of this checkpoint has no projection into a joint space: only its "
+                             "outputs 'pooled' and 'tokens' are there",
+                  .field = "output"};
+  }
+
   const ModelConfig config;
   const LoadOptions options;
   const Backend& backend;
@@ -175,6 +186,7 @@ const Backend& Model::backend() const { return impl_->backend; }
 const LoadOptions& Model::options() const { return impl_->options; }
 size_t Model::weightBytes() const { return impl_->weights.bytes(); }
 PackCacheUse Model::packCacheUse() const { return impl_->weights.cacheUse; }
+const WeightNames& Model::weightNames() const { return impl_->weights.names; }
 const std::string& Model::packCacheFile() const { return impl_->packFile; }
 const std::string& Model::packCacheFailure() const { return impl_->weights.cacheFailure; }
 
@@ -183,6 +195,7 @@ std::unique_ptr<Model> Model::load(ModelConfig config, const LoadOptions& option
   const Backend& backend = profiled(chooseBackend(options.device));
   checkDtype(backend, options.dtype);
   checkConfig(config);
+  if (options.unloaded) checkConfig(*options.unloaded);
   checkHeads(backend, config, options.dtype);
   if (options.dtype == Dtype::int8) checkInt8(config);
   LoadOptions o = options;
@@ -235,6 +248,9 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                          const Stopped& stopped) {
   impl_->requireImage();
   Impl& m = *impl_;
+  if (output == Output::embedding)
+    m.requireProjection(m.weights.image ? m.weights.image->projection : m.weights.resNet->projection,
+                        "image");
   const int tokens = m.config.imageTokens();
   int perPass = std::max(1, m.options.maxBatchRows / tokens);
   // A ResNet's feature maps are far larger than its tokens.
@@ -295,6 +311,7 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
   impl_->requireText();
   Impl& m = *impl_;
   const TextConfig& c = *m.config.text;
+  if (output == Output::embedding) m.requireProjection(m.weights.text->projection, "text");
   // A token or length out of range would read past a table: the caller is not trusted.
   const int32_t* token = ids;
   for (int i = 0; i < texts; i++) {

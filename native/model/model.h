@@ -4,12 +4,14 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend.h"
 #include "model/config.h"
 #include "model/image.h"
 #include "model/pack_cache.h"
+#include "model/weight_hash.h"
 
 namespace clip {
 
@@ -27,6 +29,8 @@ struct LoadOptions {
   // Where packed weights are kept, the name of the checkpoint in there and what its bytes depend on; no
   // folder: nowhere.
   std::string packFolder = {}, packName = {}, packKey = {};
+  // Towers of the checkpoint that are not wanted: they are read once, for their name.
+  std::optional<ModelConfig> unloaded = std::nullopt;
 };
 
 // Asked between blocks of a tower: true stops the pass (everybody in it has gone away).
@@ -42,7 +46,8 @@ class Model {
   const ModelConfig& config() const;
   const Backend& backend() const;
   const LoadOptions& options() const;
-  size_t weightBytes() const;  // as packed, or as they lie in the pack cache's file
+  size_t weightBytes() const;              // as packed, or as they lie in the pack cache's file
+  const WeightNames& weightNames() const;  // of all towers of the checkpoint
   PackCacheUse packCacheUse() const;
   const std::string& packCacheFile() const;     // empty: off
   const std::string& packCacheFailure() const;  // why it could not be written

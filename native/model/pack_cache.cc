@@ -24,11 +24,12 @@ constexpr size_t kPiece = size_t{1} << 20;  // of work
 
 struct Header {
   char magic[16];
-  uint64_t order;              // 1: the byte order
-  uint64_t bytes, checksum;    // of the weights
-  char float16[512];           // as WeightPacker says, zeros behind
-  char identity[kPage - 560];  // key and layout, zeros behind
-  uint64_t headerChecksum;     // of all that is above
+  uint64_t order;                               // 1: the byte order
+  uint64_t bytes, checksum;                     // of the weights
+  char float16[512];                            // as WeightPacker says, zeros behind
+  char imageName[33], textName[33], unused[6];  // WeightNames, zeros behind
+  char identity[kPage - 632];                   // key and layout, zeros behind
+  uint64_t headerChecksum;                      // of all that is above
 };
 static_assert(sizeof(Header) == kPage);
 constexpr char kMagic[16] = {'c', 'l', 'i', 'p', '-', 'n', 'a', 't', 'i', 'v', 'e', ' ', 'p', 'k', '1', '\n'};
@@ -79,14 +80,18 @@ uint64_t checksumOfPieces(const uint8_t* data, size_t bytes, int threads, const 
 
 // False if the names do not fit.
 bool fill(Header& h, const std::string& key, const std::string& layout, size_t bytes, uint64_t sum,
-          const std::string& float16) {
+          const std::string& float16, const WeightNames& names) {
   std::memset(&h, 0, sizeof(h));
   std::memcpy(h.magic, kMagic, sizeof(kMagic));
   h.order = 1;
   h.bytes = bytes;
   h.checksum = sum;
   const std::string identity = key + "\n" + layout;
-  if (identity.size() >= sizeof(h.identity) || float16.size() >= sizeof(h.float16)) return false;
+  if (identity.size() >= sizeof(h.identity) || float16.size() >= sizeof(h.float16) ||
+      names.image.size() >= sizeof(h.imageName) || names.text.size() >= sizeof(h.textName))
+    return false;
+  std::memcpy(h.imageName, names.image.data(), names.image.size());
+  std::memcpy(h.textName, names.text.data(), names.text.size());
   std::memcpy(h.float16, float16.data(), float16.size());
   std::memcpy(h.identity, identity.data(), identity.size());
   h.headerChecksum = checksum(&h, offsetof(Header, headerChecksum), 0);
@@ -96,10 +101,11 @@ bool fill(Header& h, const std::string& key, const std::string& layout, size_t b
 #if defined(CLIP_HAS_MMAP)
 class FileMapping : public PackCache::Mapping {
  public:
-  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16) {
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16,
+                                         WeightNames names) {
     void* map = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.descriptor(), 0);
     if (map == MAP_FAILED) return nullptr;
-    return std::unique_ptr<FileMapping>(new FileMapping(map, bytes, std::move(float16)));
+    return std::unique_ptr<FileMapping>(new FileMapping(map, bytes, std::move(float16), std::move(names)));
   }
   ~FileMapping() override { munmap(map_, kPage + bytes()); }
   const void* data() const override { return static_cast<const uint8_t*>(map_) + kPage; }
@@ -116,16 +122,18 @@ class FileMapping : public PackCache::Mapping {
   }
 
  private:
-  FileMapping(void* map, size_t bytes, std::string float16)
-      : Mapping(bytes - kPage, std::move(float16)), map_(map) {}
+  FileMapping(void* map, size_t bytes, std::string float16, WeightNames names)
+      : Mapping(bytes - kPage, std::move(float16), std::move(names)), map_(map) {}
   void* map_;
 };
 #else
 // Where nothing can be mapped the file is read: still quicker than packing.
 class FileMapping : public PackCache::Mapping {
  public:
-  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16) {
-    auto m = std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage, std::move(float16)));
+  static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16,
+                                         WeightNames names) {
+    auto m =
+        std::unique_ptr<FileMapping>(new FileMapping(bytes - kPage, std::move(float16), std::move(names)));
     if (!m->memory_ || !file.read(kPage, m->memory_, bytes - kPage)) return nullptr;
     return m;
   }
@@ -135,8 +143,9 @@ class FileMapping : public PackCache::Mapping {
 
  private:
   static constexpr std::align_val_t kAlignment{64};
-  FileMapping(size_t bytes, std::string float16)
-      : Mapping(bytes, std::move(float16)), memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
+  FileMapping(size_t bytes, std::string float16, WeightNames names)
+      : Mapping(bytes, std::move(float16), std::move(names)),
+        memory_(::operator new(bytes, kAlignment, std::nothrow)) {}
   void* memory_;
 };
 #endif
@@ -153,10 +162,12 @@ std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, s
   Header found, expected;
   if (!file.read(0, &found, sizeof(found))) return nullptr;
   const std::string float16(found.float16, strnlen(found.float16, sizeof(found.float16)));
-  if (!fill(expected, key_, layout, bytes, found.checksum, float16) ||
+  const WeightNames names{.image = {found.imageName, strnlen(found.imageName, sizeof(found.imageName))},
+                          .text = {found.textName, strnlen(found.textName, sizeof(found.textName))}};
+  if (!fill(expected, key_, layout, bytes, found.checksum, float16, names) ||
       std::memcmp(&found, &expected, sizeof(Header)) != 0)
     return nullptr;
-  std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes, float16);
+  std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes, float16, names);
   // Again: it may have been cut between the first look and the mapping.
   if (!map || !file.examine() || file.bytes != kPage + bytes) return nullptr;
   const uint64_t sum =
@@ -166,11 +177,12 @@ std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, s
 }
 
 std::string PackCache::write(const std::string& layout, const void* data, size_t bytes,
-                             const std::string& float16, int threads, const std::atomic<bool>& cancel) const {
+                             const std::string& float16, const WeightNames& names, int threads,
+                             const std::atomic<bool>& cancel) const {
   const auto* from = static_cast<const uint8_t*>(data);
   Header header;
   const uint64_t sum = checksumOfPieces(from, bytes, threads, cancel, [](const uint8_t*, size_t) {});
-  if (!fill(header, key_, layout, bytes, sum, float16)) return "its names are too long";
+  if (!fill(header, key_, layout, bytes, sum, float16, names)) return "its names are too long";
 
   const std::string beside = nameBeside(file_);
   SystemFile file;
@@ -197,7 +209,7 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
 }
 
 std::string packedLayout(const Backend& backend, Dtype dtype, size_t most) {
-  constexpr int kLayout = 2;
+  constexpr int kLayout = 3;
   return "layout " + std::to_string(kLayout) + ", " + activeName(backend) + ", " +
          std::to_string(backend.packRows) + " rows, dtype " + std::to_string(static_cast<int>(dtype)) + ", " +
          "at most " + std::to_string(most) + " bytes";

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "backend.h"
+#include "model/weight_hash.h"
 
 namespace clip {
 
@@ -32,13 +33,16 @@ class PackCache {
     virtual const void* data() const = 0;
     size_t bytes() const { return bytes_; }
     const std::string& float16() const { return float16_; }  // as WeightPacker says
+    const WeightNames& names() const { return names_; }
 
    protected:
-    Mapping(size_t bytes, std::string float16) : bytes_(bytes), float16_(std::move(float16)) {}
+    Mapping(size_t bytes, std::string float16, WeightNames names)
+        : bytes_(bytes), float16_(std::move(float16)), names_(std::move(names)) {}
 
    private:
     const size_t bytes_;
     const std::string float16_;
+    const WeightNames names_;
   };
 
   // nullptr if there is no such file, or none to be trusted. most: bytes that the weights can have. Throws
@@ -47,7 +51,7 @@ class PackCache {
                                 const std::atomic<bool>& cancel) const;
   // Why it could not be written; empty when it was. Throws Cancelled and leaves nothing then.
   std::string write(const std::string& layout, const void* data, size_t bytes, const std::string& float16,
-                    int threads, const std::atomic<bool>& cancel) const;
+                    const WeightNames& names, int threads, const std::atomic<bool>& cancel) const;
 
  private:
   std::string file_, key_;

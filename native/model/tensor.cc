@@ -39,6 +39,16 @@ struct F32 {
     return std::bit_cast<float>(bits);
   }
 };
+struct F64 {
+  static constexpr int64_t size = 8;
+  static float load(const uint8_t* p, uint32_t& bad) {
+    double value;
+    std::memcpy(&value, p, 8);
+    const float rounded = static_cast<float>(value);  // to the nearest; too large ones become infinities
+    bad |= !std::isfinite(rounded);
+    return rounded;
+  }
+};
 struct BF16 {
   static constexpr int64_t size = 2;
   static float load(const uint8_t* p, uint32_t& bad) {
@@ -115,16 +125,20 @@ std::string place(const TensorView& t, int64_t row, int64_t column) {
   const int64_t size = static_cast<int64_t>(bytesOf(t.dtype));
   int64_t row = firstRow, column = 0;
   bool nan = false, found = false;
+  const bool value32 = t.dtype == Dtype::float32 || t.dtype == Dtype::float64;
   const int64_t columns = columnsOf(t);
   eachLine(t, count, [&](int64_t source, int64_t stride, int64_t n, int64_t to) {
     for (int64_t i = 0; i < n && !found; i++) {
       const uint8_t* p = bytes + (source + i * stride) * size;
       uint32_t bits = 0;
-      std::memcpy(&bits, p, static_cast<size_t>(size));
-      const uint32_t exponent = t.dtype == Dtype::float32    ? 0x7f800000u
-                                : t.dtype == Dtype::bfloat16 ? 0x7f80u
-                                                             : 0x7c00u;
-      const uint32_t sign = t.dtype == Dtype::float32 ? 0x80000000u : 0x8000u;
+      if (t.dtype == Dtype::float64) {
+        uint32_t bad = 0;
+        bits = std::bit_cast<uint32_t>(F64::load(p, bad));
+      } else {
+        std::memcpy(&bits, p, static_cast<size_t>(size));
+      }
+      const uint32_t exponent = value32 ? 0x7f800000u : t.dtype == Dtype::bfloat16 ? 0x7f80u : 0x7c00u;
+      const uint32_t sign = value32 ? 0x80000000u : 0x8000u;
       if ((bits & exponent) != exponent) continue;
       found = true;
       nan = (bits & ~sign) != exponent;
@@ -180,8 +194,9 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
                 .message = "tensor " + t.name + " is said to be in file " + std::to_string(t.file) + " of " +
                            std::to_string(config.files.size()),
                 .field = t.name};
-  if (t.dtype != Dtype::float32 && t.dtype != Dtype::float16 && t.dtype != Dtype::bfloat16)
-    fail(config, t, "is neither F32 nor F16 nor BF16", "F32, F16 or BF16", "another type");
+  if (t.dtype != Dtype::float32 && t.dtype != Dtype::float16 && t.dtype != Dtype::bfloat16 &&
+      t.dtype != Dtype::float64)
+    fail(config, t, "is neither F32 nor F16, BF16 or F64", "F32, F16, BF16 or F64", "another type");
   if (t.shape != shape)
     fail(config, t, "has the shape " + text(t.shape) + ", but the architecture needs " + text(shape),
          text(shape), text(t.shape));
@@ -219,6 +234,7 @@ void readRows(const ModelConfig& config, const TensorView& t, const uint8_t* byt
               int64_t count, float* dst) {
   const bool finite = t.dtype == Dtype::float32   ? convert<F32>(t, bytes, count, dst)
                       : t.dtype == Dtype::float16 ? convert<F16>(t, bytes, count, dst)
+                      : t.dtype == Dtype::float64 ? convert<F64>(t, bytes, count, dst)
                                                   : convert<BF16>(t, bytes, count, dst);
   if (!finite) failNotFinite(config, t, bytes, firstRow, count);
 }

@@ -50,6 +50,7 @@ void WeightPacker::placeInto(const void* base, const std::string& float16) {
 
 void WeightPacker::fillInto(void* base) {
   placeInto(base, {});
+  hash_.clear();
   filling_ = true;
 }
 
@@ -75,11 +76,13 @@ const float* WeightPacker::vectors(const std::vector<std::string>& names, const 
   for (const std::string& name : names) parts.push_back(&checked(name, shape));
   const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
   void* place = take(parts.size() * each * sizeof(float));
-  if (!filling_) return static_cast<const float*>(place);
+  if (!filling_ && !naming_) return static_cast<const float*>(place);
   for (size_t i = 0; i < parts.size(); i++) {
     std::vector<float>& rows = scratch_[0];
     rows.resize(each);
     readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
+    nameWhole(names[i], rows.data(), each);
+    if (naming_) continue;
     backend_.upload(nullptr, static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
   }
   return static_cast<const float*>(place);
@@ -95,17 +98,19 @@ LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const S
   w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
   w.dtype = dtype;
   const size_t before = used_;
-  void* place = take(backend_.packedSize(dtype, w.in, w.out));
+  void* place = naming_ ? nullptr : take(backend_.packedSize(dtype, w.in, w.out));
   w.packed = place;
+  if (naming_)
+    for (size_t i = 0; i < names.size(); i++) nameRows(names[i], *parts[i]);
   if (base_ && dtype == Dtype::float32 && backend_.float16Weights) {
-    if (filling_) float16_ += packParts(parts, shape[0], w, place, Dtype::float16) ? '1' : '0';
+    if (filling_) float16_ += packParts(parts, names, shape[0], w, place, Dtype::float16) ? '1' : '0';
     w.float16 = float16Next_ < float16_.size() && float16_[float16Next_++] == '1';
     if (w.float16) {
       used_ = before;
       take(backend_.packedSize(Dtype::float16, w.in, w.out));
     }
   }
-  if (filling_ && !w.float16) packParts(parts, shape[0], w, place, dtype);
+  if (filling_ && !w.float16) packParts(parts, names, shape[0], w, place, dtype);
   if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
     std::vector<std::string> biases;
     for (const std::string& name : names) biases.push_back(name + ".bias");
@@ -123,36 +128,45 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
   w.in = static_cast<int>(columnsOf(t));
   w.out = static_cast<int>(shape[0]);
   w.dtype = dtype_;
-  void* place = take(backend_.packedSize(dtype_, w.in, w.out));
-  void* bias = take(static_cast<size_t>(w.out) * sizeof(float));
+  void* place = naming_ ? nullptr : take(backend_.packedSize(dtype_, w.in, w.out));
+  void* bias = naming_ ? nullptr : take(static_cast<size_t>(w.out) * sizeof(float));
   w.packed = place;
   w.bias = static_cast<const float*>(bias);
-  if (!filling_) return w;
+  if (!filling_ && !naming_) return w;
 
   const size_t n = static_cast<size_t>(w.out);
   std::vector<float> g(n), beta(n), mean(n), variance(n), folded(n), scale(n);
   float* const values[4] = {g.data(), beta.data(), mean.data(), variance.data()};
   for (int i = 0; i < 4; i++)
     readRows(config_, *norms[i], open(*norms[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], values[i]);
+  for (int i = 0; i < 4; i++) nameWhole(norm + fields[i], values[i], n);
   for (size_t i = 0; i < n; i++) {
     const double s = g[i] / std::sqrt(static_cast<double>(variance[i]) + 1e-5);
     scale[i] = static_cast<float>(s);
     folded[i] = static_cast<float>(beta[i] - mean[i] * s);
     if (!std::isfinite(scale[i]) || !std::isfinite(folded[i])) failNorm(config_, *norms[3], variance[i]);
   }
-  backend_.upload(nullptr, bias, folded.data(), n * sizeof(float));
+  if (!naming_) backend_.upload(nullptr, bias, folded.data(), n * sizeof(float));
 
   // The same bytes with the channel as the fastest dimension.
   TensorView rows = t;
   rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
   rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
+  if (naming_) {
+    nameRows(name, rows);
+    return w;
+  }
   const TensorSource source = open(rows);
   const int step = backend_.packRows;
+  const uint64_t seed = WeightHash::seedOf(name);
+  std::vector<WeightHash::Sum> sums(threads_);
   parallel(threads_, (w.out + step - 1) / step, [&](int chunk, int worker) {
     const int first = chunk * step, count = std::min(step, w.out - first);
     std::vector<float>& panel = scratch_[worker];
     panel.resize(static_cast<size_t>(step) * w.in);
     readRows(config_, rows, source.rows(first, count, pieces_[worker]), first, count, panel.data());
+    const size_t columns = static_cast<size_t>(w.in);
+    sums[worker].add(WeightHash::rows(seed, first, count, panel.data(), columns, columns));
     for (int r = 0; r < count; r++)
       for (int i = 0; i < w.in; i++) panel[static_cast<size_t>(r) * w.in + i] *= scale[first + r];
     backend_.pack({.dst = place,
@@ -164,15 +178,21 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
                    .rowCount = count,
                    .dtype = dtype_});
   });
+  for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
   return w;
 }
 
-bool WeightPacker::packParts(const std::vector<const TensorView*>& parts, int64_t partRows,
-                             const LinearWeight& w, void* place, Dtype stored) {
+bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
+                             const std::vector<std::string>& names, int64_t partRows, const LinearWeight& w,
+                             void* place, Dtype stored) {
   std::atomic<bool> inexact{false};
   std::vector<TensorSource> sources;
   for (const TensorView* part : parts) sources.push_back(open(*part));
   const int step = backend_.packRows;
+  const size_t columns = static_cast<size_t>(w.in);
+  std::vector<uint64_t> seeds;
+  for (const std::string& name : names) seeds.push_back(WeightHash::seedOf(name));
+  std::vector<WeightHash::Sum> sums(threads_);
   const auto packChunk = [&](int chunk, int worker) {
     if (inexact.load(std::memory_order_relaxed)) return;
     bool changed = false;
@@ -194,6 +214,7 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts, int64_
       pack.rows = reinterpret_cast<const float*>(sources[part].rows(partFirst, count, pieces_[worker]));
       pack.rowStride = static_cast<size_t>(t.strides[0]);
       checkFinite(config_, t, pack.rows, partFirst, count);
+      sums[worker].add(WeightHash::rows(seeds[part], partFirst, count, pack.rows, pack.rowStride, columns));
     } else {
       std::vector<float>& rows = scratch_[worker];
       rows.resize(static_cast<size_t>(step) * w.in);
@@ -202,6 +223,8 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts, int64_
         const int64_t n = std::min<int64_t>(count - done, partRows - from);
         readRows(config_, *parts[at], sources[at].rows(from, n, pieces_[worker]), from, n,
                  rows.data() + static_cast<size_t>(done) * w.in);
+        sums[worker].add(WeightHash::rows(seeds[at], from, n, rows.data() + static_cast<size_t>(done) * w.in,
+                                          columns, columns));
         done += static_cast<int>(n);
       }
       pack.rows = rows.data();
@@ -212,27 +235,58 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts, int64_
   packChunk(0, 0);  // alone: most matrices of other numbers show it at once
   parallel(threads_, (w.out + step - 1) / step - 1,
            [&](int chunk, int worker) { packChunk(chunk + 1, worker); });
-  return !inexact.load(std::memory_order_relaxed);
+  if (inexact.load(std::memory_order_relaxed)) return false;
+  for (const WeightHash::Sum& sum : sums) hash_.add(names[0], sum);  // all of one tower
+  return true;
+}
+
+void WeightPacker::nameWhole(const std::string& name, const float* values, size_t count) {
+  hash_.add(name, WeightHash::row(WeightHash::seedOf(name), 0, values, count));
+}
+
+void WeightPacker::nameRows(const std::string& name, const TensorView& t) {
+  const TensorSource source = open(t);
+  const size_t columns = static_cast<size_t>(columnsOf(t));
+  const uint64_t seed = WeightHash::seedOf(name);
+  const int64_t step = std::max<int64_t>(1, static_cast<int64_t>((size_t{1} << 15) / columns));
+  std::vector<WeightHash::Sum> sums(threads_);
+  parallel(threads_, static_cast<int>((t.shape[0] + step - 1) / step), [&](int chunk, int worker) {
+    const int64_t first = chunk * step, count = std::min(step, t.shape[0] - first);
+    std::vector<float>& rows = scratch_[worker];
+    rows.resize(static_cast<size_t>(step) * columns);
+    readRows(config_, t, source.rows(first, count, pieces_[worker]), first, count, rows.data());
+    sums[worker].add(WeightHash::rows(seed, first, count, rows.data(), columns, columns));
+  });
+  for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
 }
 
 const void* WeightPacker::table(const std::string& name, const Shape& shape, TextWeights& w) {
   const TensorView& t = checked(name, shape);
-  w.tokenDtype = t.dtype;
-  w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(t.dtype);
+  w.tokenDtype = t.dtype == Dtype::float64 ? Dtype::float32 : t.dtype;
+  w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(w.tokenDtype);
+  if (naming_) {
+    nameRows(name, t);
+    return nullptr;
+  }
   void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
   if (!filling_) return place;
   const TensorSource source = open(t);
   const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
+  const uint64_t seed = WeightHash::seedOf(name);
+  std::vector<WeightHash::Sum> sums(threads_);
   parallel(threads_, chunks, [&](int chunk, int worker) {
     const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
     std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as they are
     rows.resize(static_cast<size_t>(kBlockRows * shape[1]));
     const uint8_t* const bytes = source.rows(first, count, pieces_[worker]);
     readRows(config_, t, bytes, first, count, rows.data());
-    copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
+    const size_t columns = static_cast<size_t>(shape[1]);
+    sums[worker].add(WeightHash::rows(seed, first, count, rows.data(), columns, columns));
+    if (t.dtype == w.tokenDtype) copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
     backend_.upload(nullptr, static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(),
                     count * w.tokenStride);
   });
+  for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
   return place;
 }
 

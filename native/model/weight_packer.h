@@ -19,6 +19,7 @@
 #include "model/source_file.h"
 #include "model/tensor.h"
 #include "model/tensor_source.h"
+#include "model/weight_hash.h"
 #include "model/weights.h"
 
 namespace clip {
@@ -34,6 +35,9 @@ class WeightPacker {
 
   void placeInto(const void* base, const std::string& float16);  // the next round: what lies there
   void fillInto(void* base);                                     // the next round: puts it there
+  // Instead of these rounds: one that checks every tensor and reads it for its name.
+  void nameOnly() { naming_ = true; }
+  WeightNames names() const { return hash_.names(); }  // after the round that read the weights
 
  protected:
   enum class Bias : uint8_t { required, optional };
@@ -62,8 +66,11 @@ class WeightPacker {
   // Several tensors of one shape, one after the other, as float32.
   const float* vectors(const std::vector<std::string>& names, const Shape&);
   // False, and stopped early, where `stored` does not hold every weight exactly and should.
-  bool packParts(const std::vector<const TensorView*>& parts, int64_t partRows, const LinearWeight&,
-                 void* place, Dtype stored);
+  bool packParts(const std::vector<const TensorView*>& parts, const std::vector<std::string>& names,
+                 int64_t partRows, const LinearWeight&, void* place, Dtype stored);
+  // Reads a tensor for its name: by rows, or as one row.
+  void nameRows(const std::string& name, const TensorView&);
+  void nameWhole(const std::string& name, const float* values, size_t count);
   // Asked once per tensor, so it is where a load is cancelled.
   TensorSource open(const TensorView&);
   // The next `bytes` of the memory, 64-byte aligned; nullptr in the counting round.
@@ -73,7 +80,8 @@ class WeightPacker {
   const int threads_;
   const std::atomic<bool>& cancel_;
   uint8_t* base_ = nullptr;
-  bool filling_ = false;
+  bool filling_ = false, naming_ = false;
+  WeightHash hash_;
   size_t used_ = 0;
   std::string float16_;
   size_t float16Next_ = 0;  // the next matrix's

@@ -28,7 +28,8 @@ class Loader : public WeightPacker {
     w.preNorm = norm("image.preNorm", width);
     blocks("image.blocks.", c, w.blocks);
     w.postNorm = norm("image.postNorm", width);
-    w.projection = linear({"image.projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
+    if (config_.tensors.contains("image.projection"))
+      w.projection = linear({"image.projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
   }
 
   void resNet(ResNetWeights& w) {
@@ -63,7 +64,8 @@ class Loader : public WeightPacker {
     w.position = vector("text.position", {c.contextLength, c.width});
     blocks("text.blocks.", c, w.blocks);
     w.finalNorm = norm("text.finalNorm", c.width);
-    w.projection = linear({"text.projection"}, {config_.embedDim, c.width}, Bias::optional, Dtype::float32);
+    if (config_.tensors.contains("text.projection"))
+      w.projection = linear({"text.projection"}, {config_.embedDim, c.width}, Bias::optional, Dtype::float32);
   }
 
  private:
@@ -91,8 +93,28 @@ class Loader : public WeightPacker {
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype, int threads,
-                 const std::optional<PackCache>& cache, const std::atomic<bool>& cancel)
+WeightNames nameWeights(const ModelConfig& config, int threads, const std::atomic<bool>& cancel) {
+  const TrimHeap trim;
+  Loader loader(config, chooseBackend("reference"), Dtype::float32, threads, cancel);
+  loader.nameOnly();
+  // What lies where is nobody's business here.
+  if (config.image) {
+    VisionWeights w;
+    loader.vision(w);
+  }
+  if (config.resNet) {
+    ResNetWeights w;
+    loader.resNet(w);
+  }
+  if (config.text) {
+    TextWeights w;
+    loader.text(w);
+  }
+  return loader.names();
+}
+
+Weights::Weights(const ModelConfig& config, const ModelConfig* unloaded, const Backend& backend, Dtype dtype,
+                 int threads, const std::optional<PackCache>& cache, const std::atomic<bool>& cancel)
     : backend_(backend) {
   if (config.image) image.emplace();
   if (config.resNet) resNet.emplace();
@@ -113,6 +135,7 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
     walk();
     bytes_ = loader.bytes();
     cacheUse = PackCacheUse::mapped;
+    names = mapped_->names();
     if (bytes_ == mapped_->bytes()) return;
     mapped_.reset();
   }
@@ -127,8 +150,14 @@ Weights::Weights(const ModelConfig& config, const Backend& backend, Dtype dtype,
     loader.fillInto(memory_);
     walk();
     bytes_ = loader.bytes();
+    names = loader.names();
+    if (unloaded) {
+      const WeightNames others = nameWeights(*unloaded, threads, cancel);
+      if (names.image.empty()) names.image = others.image;
+      if (names.text.empty()) names.text = others.text;
+    }
     if (cache) {
-      cacheFailure = cache->write(layout, memory_, bytes_, loader.float16(), threads, cancel);
+      cacheFailure = cache->write(layout, memory_, bytes_, loader.float16(), names, threads, cancel);
       cacheUse = cacheFailure.empty() ? PackCacheUse::written : PackCacheUse::failed;
     }
   } catch (...) {

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "model/config.h"
 #include "model/pack_cache.h"
+#include "model/weight_hash.h"
 
 namespace clip {
 
@@ -42,7 +43,9 @@ struct VisionWeights {
   NormWeight preNorm;
   std::vector<BlockWeights> blocks;
   NormWeight postNorm;
-  LinearWeight projection;  // (embedDim, width); float32 whatever the model's dtype, as all projections
+  // (embedDim, width); float32 whatever the model's dtype, as all projections. packed == nullptr: there is
+  // none
+  LinearWeight projection;
 };
 
 // A convolution with its batch norm folded in: w' = w g / sqrt(variance + eps), b' = beta - mean g /
@@ -75,8 +78,9 @@ class Weights {
   // Checks every tensor's presence, shape and range before the first value is read; then converts and packs
   // with `threads` threads, or maps what an earlier load has packed: then no value of the files is read.
   // Throws Error: ERR_CLIP_CHECKPOINT (file and tensor named), ERR_CLIP_MEMORY; Cancelled.
-  Weights(const ModelConfig&, const Backend&, Dtype, int threads, const std::optional<PackCache>& cache,
-          const std::atomic<bool>& cancel);
+  // unloaded: the checkpoint's other towers, which are only read for their names, or nullptr.
+  Weights(const ModelConfig&, const ModelConfig* unloaded, const Backend&, Dtype, int threads,
+          const std::optional<PackCache>& cache, const std::atomic<bool>& cancel);
   ~Weights();
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
@@ -84,6 +88,7 @@ class Weights {
   std::optional<VisionWeights> image;
   std::optional<ResNetWeights> resNet;
   std::optional<TextWeights> text;
+  WeightNames names;
   PackCacheUse cacheUse = PackCacheUse::off;
   std::string cacheFailure;  // why the cache could not be written
 
@@ -95,5 +100,8 @@ class Weights {
   void* memory_ = nullptr;
   size_t bytes_ = 0, reserved_ = 0;
 };
+
+// The names of all towers without packing them. Throws as Weights does.
+WeightNames nameWeights(const ModelConfig&, int threads, const std::atomic<bool>& cancel);
 
 }  // namespace clip

@@ -52,7 +52,7 @@ async function refuses(
 }
 
 test('the embedded model', async t => {
-  const { model, preprocess, tokenizer, vocabulary, fingerprint } = await readCheckpoint(
+  const { model, preprocess, tokenizer, vocabulary } = await readCheckpoint(
     join(packageRoot, 'models/icon-clip'),
   )
   t.like(model.image, {
@@ -70,24 +70,11 @@ test('the embedded model', async t => {
   t.like(preprocess, { size: 72, interpolation: 'bicubic', mode: 'shortest' })
   t.deepEqual({ ...tokenizer }, { contextLength: 32, pooling: 'eos', family: 'huggingface' })
   t.is(vocabulary?.merges.length, 7680)
-  t.regex(fingerprint, /^[0-9a-f]{32}$/)
-})
-
-test('the fingerprint follows the weights and not the place', async t => {
-  const path = await changed(t, 'hf-4', 'config.json', () => undefined)
-  const { fingerprint } = await readCheckpoint(path)
-  t.is((await readCheckpoint(goldenPath('hf-4'))).fingerprint, fingerprint)
-  t.is((await readCheckpoint(join(path, 'model.safetensors'))).fingerprint, fingerprint)
-  const file = join(path, 'model.safetensors')
-  const bytes = await readFile(file)
-  bytes[bytes.length - 1] ^= 1
-  await writeFile(file, bytes)
-  t.not((await readCheckpoint(path)).fingerprint, fingerprint)
 })
 
 const huggingface: [string, unknown, RegExp][] = [
-  ['model_type', 'siglip', /to be "clip", got "siglip"/],
-  ['architectures', ['CLIPVisionModel'], /CLIPModel/],
+  ['model_type', 'siglip', /to be "clip", .* got "siglip"/],
+  ['architectures', ['SiglipModel'], /CLIPModel/],
   [
     'projection_dim',
     25,

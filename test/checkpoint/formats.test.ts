@@ -59,11 +59,20 @@ test('a weight file of a folder, and the folder, are one checkpoint', async t =>
     t.deepEqual(await read(join(goldenPath(golden), name)), await read(goldenPath(golden)), golden)
 })
 
-test("transformers' tensors without a configuration are refused: heads would be a guess", async t => {
+test("transformers' tensors without a configuration: what they leave open is asked for", async t => {
   const file = join(await scratch(t), 'model.safetensors')
   await copyFile(join(goldenPath('hf-4'), 'model.safetensors'), file)
-  const error = await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError })
-  t.like(error, { code: 'ERR_CLIP_CONFIG', file, field: 'config.json' })
+  const heads = await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError })
+  t.like(heads, { code: 'ERR_CLIP_CONFIG', file, field: 'activation' })
+  t.regex(heads?.message ?? '', /`--activation`/)
+  const activation = { activation: 'quickGelu' } as const
+  const text = await t.throwsAsync(readCheckpoint(file, activation), { instanceOf: ClipError })
+  t.like(text, { code: 'ERR_CLIP_CONFIG', file, field: 'heads' })
+  t.regex(text?.message ?? '', /`heads: \{ text: n \}` \(`--heads` on the command line\)/)
+  const { model } = await readCheckpoint(goldenPath('hf-4'))
+  const heads2 = { image: model.image!.heads, text: model.text!.heads }
+  const bare = await readCheckpoint(file, { ...activation, heads: heads2 })
+  t.deepEqual({ ...bare.model, files: [] }, { ...model, files: [] })
 })
 
 /** Adds tensors behind the others. */

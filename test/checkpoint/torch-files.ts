@@ -82,3 +82,84 @@ export function tensor(
   const storage = `(${unicode('storage')}${global('torch', type)}${unicode(key)}${unicode('cpu')}${int(numel)}tQ`
   return `${global('torch._utils', '_rebuild_tensor_v2')}(${storage}${int(offset)}${ints(shape)}${ints(strides)}\x89${global('collections', 'OrderedDict')})RtR`
 }
+
+/** A float32 or int64 tensor by its bytes. */
+export interface Stored {
+  dtype: 'F32' | 'I64'
+  shape: number[]
+  data: Buffer
+}
+
+/** The items of a dictionary (SETITEMS) whose values are these tensors, and the archive's entries with their bytes. */
+export function tensorItems(
+  tensors: ReadonlyMap<string, Stored>,
+  first = 0,
+): { items: string; entries: Entry[] } {
+  const entries: Entry[] = []
+  let items = '('
+  for (const [name, { dtype, shape, data }] of tensors) {
+    const key = String(first + entries.length)
+    const strides = shape.map((_, i) => shape.slice(i + 1).reduce((product, n) => product * n, 1))
+    const type = dtype === 'F32' ? 'FloatStorage' : 'LongStorage'
+    items += unicode(name) + tensor(type, key, data.length / (dtype === 'F32' ? 4 : 8), 0, shape, strides)
+    entries.push({ name: `m/data/${key}`, data })
+  }
+  return { items: `${items}u`, entries }
+}
+
+/** What torch.save writes of {path: state dict}; an empty path: of the state dict itself. */
+export function savedDict(tensors: ReadonlyMap<string, Stored>, path = ''): Buffer {
+  const { items, entries } = tensorItems(tensors)
+  const inner = `}${items}`
+  const outer = path
+    .split('.')
+    .filter(Boolean)
+    .reduceRight((value, key) => `}${unicode(key)}${value}s`, inner)
+  return archive(`${PROTO}${outer}.`, entries)
+}
+
+/** An archive of TorchScript whose one module has these tensors. */
+export function savedModule(tensors: ReadonlyMap<string, Stored>): Buffer {
+  const { items, entries } = tensorItems(tensors)
+  return archive(`${PROTO}${global('__torch__', 'CLIP')})\x81}${items}b.`, entries)
+}
+
+/** The tensors of a safetensors file. */
+export function readTensors(file: Buffer): Map<string, Stored> {
+  const length = Number(file.readBigUInt64LE(0))
+  const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<
+    string,
+    { dtype: 'F32' | 'I64'; shape: number[]; data_offsets: [number, number] }
+  >
+  return new Map(
+    Object.entries(header)
+      .filter(([name]) => name !== '__metadata__')
+      .map(
+        ([
+          name,
+          {
+            dtype,
+            shape,
+            data_offsets: [from, to],
+          },
+        ]) => [name, { dtype, shape, data: file.subarray(8 + length + from, 8 + length + to) }],
+      ),
+  )
+}
+
+/** A safetensors file of these tensors. */
+export function safetensors(tensors: ReadonlyMap<string, Omit<Stored, 'dtype'> & { dtype: string }>): Buffer {
+  const header: Record<string, unknown> = {}
+  let at = 0
+  for (const [name, { dtype, shape, data }] of tensors) {
+    header[name] = { dtype, shape, data_offsets: [at, at + data.length] }
+    at += data.length
+  }
+  const text = Buffer.from(JSON.stringify(header))
+  const size = Buffer.alloc(8)
+  size.writeBigUInt64LE(BigInt(text.length))
+  return Buffer.concat([size, text, ...[...tensors.values()].map(({ data }) => data)])
+}
+
+export const renamed = (tensors: ReadonlyMap<string, Stored>, rename: (name: string) => string) =>
+  new Map([...tensors].map(([name, value]) => [rename(name), value]))

@@ -1,0 +1,129 @@
+/** The tensors anywhere in an unpickled object, by their paths: `state_dict.visual.proj`, `model.visual.proj`. */
+
+import { badCheckpoint, quote } from './errors.js'
+import {
+  isKind,
+  kindOfPickled,
+  type Pickled,
+  type PickledDict,
+  type PickledRecord,
+  type PickledTensor,
+} from './pickle.js'
+import type { SourceFile } from './source-file.js'
+
+const MOST_TENSORS = 50_000
+const MOST_OTHERS = 20_000
+const MOST_ATTRIBUTES = 1_000_000
+const DEEPEST = 64
+/** A parameter's name. Each is a string of its own, however often its parts are shared in the pickle. */
+const LONGEST_NAME = 1000
+/** Of a module that was pickled as an object: where PyTorch keeps what a state_dict would list. */
+const MODULE_PARTS = new Set(['_parameters', '_buffers', '_modules'])
+
+/** A module of TorchScript, or one that was pickled as an object. */
+const isModule = ({ type, state }: PickledRecord): boolean =>
+  type.startsWith('__torch__.') || (state instanceof Map && state.has('_parameters'))
+
+const TWICE = 'two tensors of this name'
+
+export interface Flat {
+  tensors: Map<string, PickledTensor>
+  /** What is no tensor, in a few words. */
+  others: Map<string, string>
+}
+
+class Walk implements Flat {
+  readonly tensors = new Map<string, PickledTensor>()
+  readonly others = new Map<string, string>()
+  private attributes = 0
+  /** What is being visited: objects may hang in themselves. */
+  private readonly open = new Set<object>()
+
+  constructor(private readonly file: SourceFile) {}
+
+  visit(value: Pickled | undefined, path: string, depth: number): void {
+    if (isKind(value, 'tensor')) this.tensor(path, value)
+    else if (value instanceof Map || Array.isArray(value) || isKind(value, 'record')) {
+      if (isKind(value, 'record') && !isModule(value)) this.other(path, value)
+      if (depth > DEEPEST || this.open.has(value)) return
+      this.open.add(value)
+      this.children(value, path, depth)
+      this.open.delete(value)
+    } else this.other(path, value)
+  }
+
+  private children(
+    value: PickledDict | Pickled[] | Exclude<Pickled, null>,
+    path: string,
+    depth: number,
+  ): void {
+    if (value instanceof Map) {
+      this.count(value.size, path)
+      for (const [key, child] of value) this.visit(child, this.join(path, key), depth + 1)
+    } else if (Array.isArray(value)) {
+      this.count(value.length, path)
+      value.forEach((child, i) => {
+        // Of lists only what may hold tensors: a list of numbers is no news.
+        if (typeof child === 'object' && child !== null) this.visit(child, this.join(path, i), depth + 1)
+      })
+    } else if (isKind(value, 'record')) {
+      // With slots, a state is a pair of dictionaries.
+      for (const part of Array.isArray(value.state) ? value.state : [value.state])
+        this.visitState(part, path, depth)
+      if (value.items) this.children(value.items, path, depth)
+    }
+  }
+
+  private visitState(state: Pickled | undefined, path: string, depth: number): void {
+    if (isKind(state, 'tensor')) return
+    if (!(state instanceof Map)) {
+      if (Array.isArray(state)) this.children(state, path, depth)
+      return
+    }
+    this.count(state.size + 1, path)
+    const parts = [...MODULE_PARTS].filter(part => state.get(part) instanceof Map)
+    for (const part of parts) this.children(state.get(part)!, path, depth)
+    if (parts.length > 0) return // the rest of a module is no state
+    for (const [key, child] of state) this.visit(child, this.join(path, key), depth + 1)
+  }
+
+  private count(attributes: number, path: string): void {
+    this.attributes += attributes
+    if (this.attributes > MOST_ATTRIBUTES)
+      throw badCheckpoint(this.file.path, path, `its objects have more than ${MOST_ATTRIBUTES} attributes`)
+  }
+
+  private join(path: string, key: string | number): string {
+    const length = path.length + String(key).length
+    if (length > LONGEST_NAME)
+      throw badCheckpoint(
+        this.file.path,
+        'data.pkl',
+        `the name ${quote(path + String(key).slice(0, 100))} has ${length} characters, more than ${LONGEST_NAME}`,
+      )
+    return path === '' ? String(key) : `${path}.${key}`
+  }
+
+  private tensor(path: string, tensor: PickledTensor): void {
+    if (this.tensors.size >= MOST_TENSORS)
+      throw badCheckpoint(this.file.path, 'data.pkl', `has more than ${MOST_TENSORS} tensors`)
+    if (this.tensors.has(path)) this.others.set(path, TWICE)
+    else this.tensors.set(path, tensor)
+  }
+
+  private other(path: string, value: Pickled | undefined): void {
+    if (path !== '' && this.others.size < MOST_OTHERS && !this.others.has(path))
+      this.others.set(path, kindOfPickled(value))
+  }
+}
+
+/** Throws ERR_CLIP_CHECKPOINT when there is more of it than any checkpoint has. */
+export function flatten(root: Pickled, file: SourceFile): Flat {
+  const walk = new Walk(file)
+  walk.visit(root, '', 0)
+  // The attributes of modules are no news: every TorchScript archive has them.
+  if (isKind(root, 'record') && isModule(root))
+    for (const [name, kind] of walk.others) if (kind !== TWICE) walk.others.delete(name)
+  for (const [name, kind] of walk.others) if (kind === TWICE) walk.tensors.delete(name)
+  return walk
+}

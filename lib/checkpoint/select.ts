@@ -1,0 +1,252 @@
+/**
+ * Which of a file's tensors are the model: training codes put a CLIP below any name (`state_dict.module.`, `model.`,
+ * `clip_model.`), beside optimizers, averaged copies and other heads. The towers are told by the names inside them.
+ */
+
+import { badCheckpoint, type Pace, quote } from './errors.js'
+import type { Tower } from './options.js'
+import type { FoundTensor, TensorTable } from './tensors.js'
+
+export type Layout = 'huggingface' | 'openai'
+
+/** What modules that wrap others (compile, data parallelism, checkpointing) put into names; it means nothing. */
+const WRAPPERS = new Set(['_orig_mod', 'module', '_fsdp_wrapped_module', '_checkpoint_wrapped_module'])
+/** Averages of the weights over training steps, which training codes keep beside the weights. */
+const AVERAGED = /(^|_)(ema|shadow|swa|averaged|avg)(_|$)/i
+
+/** The names at the top of each tower, without the tower's own name before them. */
+const INSIDE: Record<Layout, Record<Tower, RegExp>> = {
+  huggingface: {
+    image: /^(embeddings|encoder|pre_layrnorm|post_layernorm)\./,
+    text: /^(embeddings|encoder|final_layer_norm)\./,
+  },
+  openai: {
+    image:
+      /^(class_embedding$|positional_embedding$|proj$|(conv1|conv2|conv3|bn1|bn2|bn3|ln_pre|ln_post|transformer|attnpool|layer[1-4])\.)/,
+    text: /^(positional_embedding$|text_projection(\.|$)|(token_embedding|transformer|ln_final)\.)/,
+  },
+}
+/** What the layout calls the tower. OpenAI's text tower is at the top, OpenCLIP's CustomTextCLIP's below `text`. */
+const OWN_NAME: Record<Layout, Record<Tower, string>> = {
+  huggingface: { image: 'vision_model.', text: 'text_model.' },
+  openai: { image: 'visual.', text: 'text.' },
+}
+
+/** So many are held against each other. */
+const MOST_MODELS = 8
+/** What belongs to both towers, and may stand above them where they are separate modules. */
+const SHARED = /^(logit_scale|visual_projection\.weight|text_projection(\.weight)?)$/
+
+interface FoundTower {
+  layout: Layout
+  tower: Tower
+  /** What stands before the names of INSIDE. */
+  prefix: string
+  /** What stands before OWN_NAME, or before INSIDE where the tower's own name is missing. */
+  base: string
+}
+
+interface Candidate {
+  layout: Layout
+  base: string
+  image?: FoundTower
+  text?: FoundTower
+}
+
+/** A name without its wrappers. */
+const bare = (name: string): string =>
+  /(^|\.)(_|module\.)/.test(name)
+    ? name
+        .split('.')
+        .filter(part => !WRAPPERS.has(part))
+        .join('.')
+    : name
+
+/** The file's tensors by names without wrappers; as they are where two would become one. */
+function withoutWrappers(table: TensorTable): Map<string, FoundTensor> {
+  const names = new Map<string, FoundTensor>()
+  for (const [name, tensor] of table.found) {
+    const short = bare(name)
+    const other = names.get(short)
+    if (other && other.same !== tensor.same) return table.found
+    if (!other) names.set(short, tensor)
+  }
+  return names
+}
+
+/** The tower that a tensor's name gives away. */
+function towerAt(name: string, has: (name: string) => boolean): FoundTower | undefined {
+  const found = (layout: Layout, tower: Tower, tail: string): FoundTower | undefined => {
+    if (name !== tail && !name.endsWith(`.${tail}`)) return undefined
+    const prefix = name.slice(0, name.length - tail.length)
+    const own = OWN_NAME[layout][tower]
+    const named = prefix === own || prefix.endsWith(`.${own}`)
+    return { layout, tower, prefix, base: named ? prefix.slice(0, -own.length) : prefix }
+  }
+  const own = (tower: FoundTower | undefined, ...others: string[]) =>
+    tower && (tower.prefix !== tower.base || others.some(other => has(tower.prefix + other)))
+      ? tower
+      : undefined
+  return (
+    found('huggingface', 'image', 'embeddings.patch_embedding.weight') ??
+    own(
+      found('huggingface', 'text', 'embeddings.token_embedding.weight'),
+      'embeddings.position_embedding.weight',
+    ) ??
+    own(found('openai', 'image', 'conv1.weight'), 'class_embedding', 'attnpool.positional_embedding') ??
+    own(found('openai', 'text', 'token_embedding.weight'), 'positional_embedding', 'ln_final.weight')
+  )
+}
+
+function candidates(names: ReadonlyMap<string, FoundTensor>): Candidate[] {
+  const found = new Map<string, Candidate>()
+  const has = (name: string) => names.has(name)
+  for (const name of names.keys()) {
+    const tower = towerAt(name, has)
+    if (!tower) continue
+    const key = `${tower.layout} ${tower.base}`
+    const candidate = found.get(key) ?? { layout: tower.layout, base: tower.base }
+    candidate[tower.tower] ??= tower
+    found.set(key, candidate)
+  }
+  return [...found.values()]
+}
+
+/** Whether all tensors of `other`'s towers are, byte for byte in the file, tensors of `main`'s. */
+function isAlias(main: Candidate, other: Candidate, names: ReadonlyMap<string, FoundTensor>): boolean {
+  if (main.layout !== other.layout) return false
+  for (const which of ['image', 'text'] as const) {
+    const [from, to] = [other[which]?.prefix, main[which]?.prefix]
+    if (from === undefined) continue
+    if (to === undefined) return false
+    for (const [name, tensor] of names) {
+      if (!name.startsWith(from) || !INSIDE[other.layout][which].test(name.slice(from.length))) continue
+      if (names.get(to + name.slice(from.length))?.same !== tensor.same) return false
+    }
+  }
+  return true
+}
+
+const isWhole = (candidate: Candidate) => candidate.image !== undefined && candidate.text !== undefined
+const isAveraged = ({ base }: Candidate) => base.split('.').some(part => AVERAGED.test(part))
+const nameOf = ({ base }: Candidate) => (base === '' ? '(top)' : base.slice(0, -1))
+
+function describe(candidate: Candidate): string {
+  const towers = isWhole(candidate) ? 'both towers' : candidate.image ? 'the image tower' : 'the text tower'
+  return `${quote(nameOf(candidate))} (${towers})`
+}
+
+/** The one model that is meant, or an error that names what there is and how to choose. */
+function choose(
+  all: Candidate[],
+  names: ReadonlyMap<string, FoundTensor>,
+  where: string,
+  wanted?: string,
+): Candidate {
+  if (wanted !== undefined) {
+    const inside = wanted === '(top)' ? '' : bare(wanted)
+    const path = inside === '' ? '' : `${inside}.`
+    const exact = all.filter(({ base }) => base === path)
+    const below = exact.length > 0 ? exact : all.filter(({ base }) => base.startsWith(path))
+    if (below.length === 0)
+      throw badCheckpoint(
+        where,
+        'stateDict',
+        `has no CLIP at ${quote(wanted)}, which the option \`stateDict\` names; it has ${all.map(describe).join(', ').slice(0, 400)}`,
+        { expected: all.map(nameOf).join(' or ').slice(0, 200), actual: wanted.slice(0, 80) },
+      )
+    return choose(below, names, where)
+  }
+  const weights = all.filter(candidate => !isAveraged(candidate))
+  let pool = weights.length > 0 && (weights.some(isWhole) || !all.some(isWhole)) ? weights : all
+  // Whole ones first: a wrapper may hold a tower of the model a second time under another name.
+  pool.sort((a, b) => Number(isWhole(b)) - Number(isWhole(a)))
+  if (pool.length <= MOST_MODELS)
+    pool = pool.filter((one, i) => !pool.slice(0, i).some(main => isAlias(main, one, names)))
+  const whole = pool.filter(isWhole)
+  if (whole.length === 1 && (weights.length === 0 || weights.some(isWhole))) return whole[0]!
+  if (pool.length === 1) return pool[0]!
+  const [image, text] = [pool.filter(one => one.image), pool.filter(one => one.text)]
+  // One tower here, the other there: a model whose towers are separate modules.
+  if (whole.length === 0 && image.length === 1 && text.length === 1 && image[0]!.layout === text[0]!.layout)
+    return { ...image[0]!, ...text[0]!, image: image[0]!.image!, text: text[0]!.text! }
+  throw badCheckpoint(
+    where,
+    'stateDict',
+    `holds more than one CLIP: ${pool.map(describe).join(', ').slice(0, 400)}. Say which with the option \`stateDict: ${JSON.stringify(nameOf(pool[0]!).slice(0, 80))}\` (\`--state-dict\` on the command line)`,
+    { expected: 'one CLIP', actual: pool.map(nameOf).join(', ').slice(0, 200) },
+  )
+}
+
+/** `a.b.` of `a.b.c.` and `a.b.d.`. */
+function commonParent(bases: readonly string[]): string {
+  const [first, ...others] = bases.map(base => base.split('.').slice(0, -1))
+  const same = first!.findIndex((part, i) => others.some(other => other[i] !== part))
+  const parts = same < 0 ? first! : first!.slice(0, same)
+  return parts.map(part => `${part}.`).join('')
+}
+
+/** What a tensor is called in its layout, or undefined for what is not below the model. */
+function renamed(name: string, { layout, base, image, text }: Candidate): string | undefined {
+  const bases = [base]
+  for (const tower of [image, text]) {
+    if (!tower) continue
+    if (tower.prefix === tower.base && !(layout === 'openai' && tower.tower === 'text')) {
+      const rest = name.startsWith(tower.prefix) ? name.slice(tower.prefix.length) : undefined
+      if (rest !== undefined && INSIDE[layout][tower.tower].test(rest))
+        return OWN_NAME[layout][tower.tower] + rest
+    }
+    if (!bases.includes(tower.base)) bases.push(tower.base)
+  }
+  const common = commonParent(bases)
+  if (name.startsWith(common) && SHARED.test(name.slice(common.length))) return name.slice(common.length)
+  const under = bases.filter(one => name.startsWith(one)).sort((a, b) => b.length - a.length)[0]
+  return under === undefined ? undefined : name.slice(under.length)
+}
+
+/** Why there is nothing to choose from: names the models whose weights these may be. */
+function nothing(table: TensorTable): Error {
+  const names = [...table.found.keys()]
+  const some = names.slice(0, 3).join(', ').slice(0, 300)
+  const timm = names.find(name => /(^|\.)visual\.trunk\./.test(name))
+  const lora = names.find(name => /\.lora_[AB]\.|\.lora_(up|down)\./.test(name))
+  const why = timm
+    ? `: ${quote(timm)} is of an image tower of timm, which is not implemented`
+    : lora
+      ? `: ${quote(lora)} is of an adapter (LoRA) without its model: merge it into the model in Python (\`model.merge_and_unload()\`) and save that`
+      : `: there are neither visual.* nor vision_model.* tensors, nor those of a text tower (${some || 'none at all'})`
+  return badCheckpoint(table.where, undefined, `holds no CLIP${why}`)
+}
+
+/**
+ * Chooses the model among everything that the files hold, and looks up where its tensors lie. `stateDict` is the
+ * caller's choice where a file has more than one model.
+ */
+export async function selectModel(table: TensorTable, pace: Pace, stateDict?: string): Promise<Layout> {
+  const names = withoutWrappers(table)
+  const all = candidates(names)
+  if (all.length === 0) throw nothing(table)
+  const chosen = choose(all, names, table.where, stateDict)
+  const used: [string, FoundTensor][] = []
+  const ignored: string[] = []
+  let work = 0
+  for (const [name, tensor] of names) {
+    const short = renamed(name, chosen)
+    if (short === undefined) ignored.push(tensor.name)
+    else used.push([short, tensor])
+    if ((++work & 127) === 0 && pace.spent()) await pace.turn()
+  }
+  // A few at once: libuv has four threads, and each local header of an archive is a read.
+  for (let from = 0; from < used.length; from += 16) {
+    const placed = await Promise.all(
+      used.slice(from, from + 16).map(async ([short, tensor]) => [short, await tensor.place()] as const),
+    )
+    for (const [short, tensor] of placed)
+      if (!table.tensors.has(short) || tensor.name === short) table.tensors.set(short, tensor)
+    pace.restart()
+  }
+  table.base = chosen.base
+  table.ignore(ignored)
+  table.ignore([...table.others.keys()].filter(name => !name.includes('.')))
+  return chosen.layout
+}
