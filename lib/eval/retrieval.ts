@@ -11,7 +11,7 @@ import type { RetrievalReport } from './reports.js'
 
 export async function retrieval(call: Call): Promise<RetrievalReport> {
   const { clip } = call
-  const { embedDim: dim, logitScale } = clip.info
+  const { embedDim: dim } = clip.info
   const { first, captions: all } = await picturesOf(samplesOf(call, true))
   if (first.size === 0) throw argumentError('dataset', 'have one sample or more', '=none')
   const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
@@ -42,7 +42,6 @@ export async function retrieval(call: Call): Promise<RetrievalReport> {
       classes,
       classCount: of,
       k,
-      logitScale,
       as: 'cosine' as const,
     }
     const { index } = await untilAborted(cosineTopK(arguments_), call.signal)
