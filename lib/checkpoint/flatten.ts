@@ -8,7 +8,7 @@ import {
   type PickledDict,
   type PickledRecord,
   type PickledTensor,
-} from './pickle.js'
+} from './pickled.js'
 import type { SourceFile } from './source-file.js'
 
 const MOST_TENSORS = 50_000

@@ -3,57 +3,17 @@
  * and storages are known by their names; whatever else a pickle refers to or calls becomes an inert record of that name.
  */
 
-import { badCheckpoint, type Pace, quote } from './errors.js'
-
-/** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...) and its like, not yet checked. */
-export interface PickledTensor {
-  kind: 'tensor'
-  storage: PickledStorage
-  offset: number
-  shape: number[]
-  strides: number[]
-  /** `torch.float32`, where the storage is one of bytes. */
-  dtype?: string
-}
-/** Persistent id ('storage', class, key, device, numel), in files of before PyTorch 1.6 with a view of the storage. */
-export interface PickledStorage {
-  kind: 'storage'
-  type: string
-  key: string
-  numel: number
-  /** Where a view of the storage begins, in elements. */
-  start: number
-}
-export interface PickledGlobal {
-  kind: 'global'
-  name: string
-}
-/** An object of any class: what was stored in it. */
-export interface PickledRecord {
-  kind: 'record'
-  type: string
-  state?: Pickled
-  items?: PickledDict
-}
-/** Bytes that a pickle holds; nobody here needs what they are. */
-export interface PickledBytes {
-  kind: 'bytes'
-  length: number
-}
-export type PickledDict = Map<string | number, Pickled>
-export type Pickled =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Pickled[]
-  | PickledDict
-  | PickledTensor
-  | PickledStorage
-  | PickledGlobal
-  | PickledRecord
-  | PickledBytes
+import { type Pace, quote } from './errors.js'
+import { LONGEST_GLOBAL, PickleBytes } from './pickle-bytes.js'
+import {
+  isCount,
+  isKind,
+  kindOfPickled,
+  type Pickled,
+  type PickledDict,
+  type PickledStorage,
+  tensorOf,
+} from './pickled.js'
 
 /** Every function of PyTorch that gives a tensor of the storage, offset, size and stride that it is called with. */
 const REBUILD = new Set([
@@ -77,30 +37,10 @@ const MOST_VALUES = 600_000
 /** An empty Map takes some 200 bytes, its opcode one. */
 const MOST_DICTS = 100_000
 const DEEPEST = 1000
-const LONGEST_GLOBAL = 1000
 /** Python's integers have any length; no seed or step count needs more. */
 const LONGEST_INTEGER = 1024
 
-/** What a value is, for messages. */
-export function kindOfPickled(value: Pickled | undefined): string {
-  if (value === undefined) return 'nothing'
-  if (value === null) return 'None'
-  if (Array.isArray(value)) return `a list of ${value.length}`
-  if (value instanceof Map) return 'a dict'
-  if (typeof value === 'object') return value.kind === 'record' ? nameText(value.type) : `a ${value.kind}`
-  return typeof value === 'string' ? quote(value) : String(value).slice(0, 80)
-}
-
-const nameText = (name: string): string => quote(name).slice(1, -1)
-
-export function isKind<K extends 'tensor' | 'storage' | 'global' | 'record'>(
-  value: Pickled | undefined,
-  kind: K,
-): value is Extract<Pickled, { kind: K }> {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind
-}
-
-class Unpickler {
+class Unpickler extends PickleBytes {
   private values = 0
   private dicts = 0
   private stack: Pickled[] = []
@@ -109,11 +49,9 @@ class Unpickler {
   private readonly memo = new Map<number, Pickled>()
   readonly storages = new Map<string, PickledStorage>()
 
-  constructor(
-    private readonly data: Buffer,
-    private readonly file: string,
-    private at: number,
-  ) {}
+  constructor(data: Buffer, file: string, at: number) {
+    super(data, file, at)
+  }
 
   /** Where the next pickle of a row of them begins. */
   get end(): number {
@@ -130,27 +68,6 @@ class Unpickler {
     return this.pop()
   }
 
-  private fail(message: string, field = 'data.pkl') {
-    return badCheckpoint(this.file, field, `pickle: ${message} (at byte ${this.at})`)
-  }
-
-  private take(bytes: number): number {
-    const at = this.at
-    if (bytes > this.data.length - at) throw this.fail('ends in the middle')
-    this.at += bytes
-    return at
-  }
-  private u8(): number {
-    return this.data[this.take(1)]
-  }
-  private text(bytes: number): string {
-    const at = this.take(bytes)
-    return this.data.toString('utf8', at, at + bytes)
-  }
-  private u64(): number {
-    const value = this.data.readBigUInt64LE(this.take(8))
-    return value > BigInt(this.data.length) ? this.data.length + 1 : Number(value)
-  }
   private bytes(length: number): void {
     this.take(length)
     this.push({ kind: 'bytes', length })
@@ -164,14 +81,6 @@ class Unpickler {
     const value = BigInt.asIntN(8 * bytes, BigInt(`0x${digits || '0'}`))
     this.push(Number.isSafeInteger(Number(value)) ? Number(value) : value)
   }
-  private line(): string {
-    const end = this.data.indexOf(10, this.at)
-    if (end < 0 || end - this.at > LONGEST_GLOBAL) throw this.fail('a name without end')
-    const line = this.text(end - this.at)
-    ++this.at
-    return line
-  }
-
   private count(values: number): void {
     this.values += values
     if (this.values > MOST_VALUES) throw this.fail(`more than ${MOST_VALUES} values`)
@@ -416,7 +325,7 @@ class Unpickler {
 
   private made(name: string, args: Pickled[]): Pickled {
     if (DICTS.has(name)) return this.dictOf(args)
-    if (REBUILD.has(name)) return this.tensor(args)
+    if (REBUILD.has(name)) return tensorOf(args, message => this.fail(message))
     if (PARAMETERS.has(name) && isKind(args[0], 'tensor')) return args[0]
     if (name === FROM_TYPE && isKind(args[0], 'global') && Array.isArray(args[2])) {
       const inner = args[0].name
@@ -439,24 +348,6 @@ class Unpickler {
           if (Array.isArray(pair) && pair.length === 2) this.set(dict, pair[0], pair[1])
     }
     return dict
-  }
-
-  private tensor(args: Pickled[]): PickledTensor {
-    const [storage, offset, shape, strides] = args
-    if (!isKind(storage, 'storage')) throw this.fail(`a tensor in ${kindOfPickled(storage)}`)
-    if (!isCount(offset) || !isCounts(shape) || !isCounts(strides) || shape.length !== strides.length)
-      throw this.fail(
-        `a tensor with offset ${kindOfPickled(offset)}, size ${kindOfPickled(shape)} and stride ${kindOfPickled(strides)}`,
-      )
-    const dtype = args.slice(6).find(arg => isKind(arg, 'global'))
-    return {
-      kind: 'tensor',
-      storage,
-      offset: offset + storage.start,
-      shape,
-      strides,
-      ...(isKind(dtype, 'global') ? { dtype: dtype.name } : {}),
-    }
   }
 
   private build(state: Pickled): void {
@@ -485,14 +376,6 @@ class Unpickler {
     if (!known) this.storages.set(key, storage)
     this.push(storage)
   }
-}
-
-function isCount(value: Pickled | undefined): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
-}
-
-function isCounts(value: Pickled | undefined): value is number[] {
-  return Array.isArray(value) && value.length <= 8 && value.every(isCount)
 }
 
 export interface Unpickled {

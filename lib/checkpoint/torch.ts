@@ -2,7 +2,8 @@
 
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import { flatten } from './flatten.js'
-import { type PickledStorage, type PickledTensor, unpickle } from './pickle.js'
+import { unpickle } from './pickle.js'
+import type { PickledStorage, PickledTensor } from './pickled.js'
 import type { SourceFile } from './source-file.js'
 import { ITEM_BYTES, type StoredTensor, type TensorTable } from './tensors.js'
 import { LARGEST_INFLATED, type ZipEntry, ZipFile } from './zip.js'

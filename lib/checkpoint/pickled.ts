@@ -1,0 +1,99 @@
+/** What a pickle holds, as data, and the checks of it. */
+
+import { quote } from './errors.js'
+
+/** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...) and its like, not yet checked. */
+export interface PickledTensor {
+  kind: 'tensor'
+  storage: PickledStorage
+  offset: number
+  shape: number[]
+  strides: number[]
+  /** `torch.float32`, where the storage is one of bytes. */
+  dtype?: string
+}
+/** Persistent id ('storage', class, key, device, numel), in files of before PyTorch 1.6 with a view of the storage. */
+export interface PickledStorage {
+  kind: 'storage'
+  type: string
+  key: string
+  numel: number
+  /** Where a view of the storage begins, in elements. */
+  start: number
+}
+export interface PickledGlobal {
+  kind: 'global'
+  name: string
+}
+/** An object of any class: what was stored in it. */
+export interface PickledRecord {
+  kind: 'record'
+  type: string
+  state?: Pickled
+  items?: PickledDict
+}
+/** Bytes that a pickle holds; nobody here needs what they are. */
+export interface PickledBytes {
+  kind: 'bytes'
+  length: number
+}
+export type PickledDict = Map<string | number, Pickled>
+export type Pickled =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Pickled[]
+  | PickledDict
+  | PickledTensor
+  | PickledStorage
+  | PickledGlobal
+  | PickledRecord
+  | PickledBytes
+
+/** What a value is, for messages. */
+export function kindOfPickled(value: Pickled | undefined): string {
+  if (value === undefined) return 'nothing'
+  if (value === null) return 'None'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (value instanceof Map) return 'a dict'
+  if (typeof value === 'object') return value.kind === 'record' ? nameText(value.type) : `a ${value.kind}`
+  return typeof value === 'string' ? quote(value) : String(value).slice(0, 80)
+}
+
+const nameText = (name: string): string => quote(name).slice(1, -1)
+
+export function isKind<K extends 'tensor' | 'storage' | 'global' | 'record'>(
+  value: Pickled | undefined,
+  kind: K,
+): value is Extract<Pickled, { kind: K }> {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind
+}
+
+/** The tensor of _rebuild_tensor_v2's arguments. */
+export function tensorOf(args: Pickled[], fail: (message: string) => Error): PickledTensor {
+  const [storage, offset, shape, strides] = args
+  if (!isKind(storage, 'storage')) throw fail(`a tensor in ${kindOfPickled(storage)}`)
+  if (!isCount(offset) || !isCounts(shape) || !isCounts(strides) || shape.length !== strides.length)
+    throw fail(
+      `a tensor with offset ${kindOfPickled(offset)}, size ${kindOfPickled(shape)} and stride ${kindOfPickled(strides)}`,
+    )
+  const dtype = args.slice(6).find(arg => isKind(arg, 'global'))
+  return {
+    kind: 'tensor',
+    storage,
+    offset: offset + storage.start,
+    shape,
+    strides,
+    ...(isKind(dtype, 'global') ? { dtype: dtype.name } : {}),
+  }
+}
+
+export function isCount(value: Pickled | undefined): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+export function isCounts(value: Pickled | undefined): value is number[] {
+  return Array.isArray(value) && value.length <= 8 && value.every(isCount)
+}
