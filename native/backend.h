@@ -224,7 +224,9 @@ struct Classes {
 constexpr int kQuerySteps = 16383;
 
 // y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
-// cosines themselves. Both sides are normalised inside (norm at least 1e-12).
+// cosines themselves. Both sides are normalised inside (norm at least 1e-12). Of cosines none is beyond 1 or
+// -1, whatever the sums were rounded to (on CUDA, which no score of the public API comes from, a few
+// epsilons).
 struct CosineSoftmax {
   const float* queries;  // (rows, dim), dense
   Classes classes;       // (classCount, dim)

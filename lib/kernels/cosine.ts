@@ -86,8 +86,8 @@ export interface TopK {
 
 /**
  * Scores of every class for every query: softmax over classes of logitScale · cosine(query, class), or the logits or
- * cosines themselves. Both sides are normalised inside (by a norm of at least 1e-12). Radford et al. 2021,
- * section 3.1.2.
+ * cosines themselves, which are never beyond 1 or -1. Both sides are normalised inside (by a norm of at least 1e-12).
+ * Radford et al. 2021, section 3.1.2.
  *
  * @returns out, [rows, classCount]
  */

@@ -20,6 +20,40 @@ export interface ExportEnd {
 
 const endings = ['.npy', '.arrow', '.feather', '.parquet']
 
+/** What a thread met with that is no ClipError: it could not be started, ran out of memory, or a library failed. */
+function threadError(cause: unknown): ClipError {
+  const { code, message } = (cause ?? {}) as NodeJS.ErrnoException
+  if (code === 'ERR_WORKER_INIT_FAILED')
+    return new ClipError(
+      'ERR_CLIP_MEMORY',
+      `The system starts no thread for the export (${message}): raise the limit of processes and threads, or end some`,
+      { cause },
+    )
+  if (
+    code === 'ERR_WORKER_OUT_OF_MEMORY' ||
+    (cause instanceof RangeError && /allocat|invalid .*length/i.test(message))
+  )
+    return new ClipError(
+      'ERR_CLIP_MEMORY',
+      `The thread that writes an export ran out of memory: ${message}`,
+      {
+        cause,
+      },
+    )
+  return new ClipError('ERR_CLIP_INTERNAL', `The thread that writes an export failed: ${message ?? cause}`, {
+    cause,
+  })
+}
+
+function start(job: ExportJob): Worker {
+  try {
+    // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
+    return new Worker(join(__dirname, 'export-worker.js'), { workerData: job, execArgv: [] })
+  } catch (cause) {
+    throw threadError(cause)
+  }
+}
+
 export async function exportStore(
   folder: string,
   path: string,
@@ -29,21 +63,25 @@ export async function exportStore(
     throw argumentError('file', 'end with .npy, .arrow, .feather or .parquet', path)
   signal?.throwIfAborted()
   const job: ExportJob = { folder, path }
-  // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
-  const thread = new Worker(join(__dirname, 'export-worker.js'), { workerData: job, execArgv: [] })
+  const thread = start(job)
   const stop = () => thread.postMessage('stop')
   const deaf = onAbort(signal, stop)
   try {
-    const ended = once(thread, 'exit')
+    // An 'error' of the thread rejects both.
+    const failed = (cause: unknown): never => {
+      throw threadError(cause)
+    }
+    const ended = once(thread, 'exit').catch(failed)
     const gone = ended.then(() => {
       throw new ClipError('ERR_CLIP_INTERNAL', 'The thread that writes an export ended without a word')
     })
     gone.catch(() => {}) // it ends after its word, too
-    const [{ error, clip }] = (await Promise.race([once(thread, 'message'), gone])) as [ExportEnd]
+    const message = once(thread, 'message').catch(failed)
+    const [{ error, clip }] = (await Promise.race([message, gone])) as [ExportEnd]
     await ended
     signal?.throwIfAborted()
     if (clip) throw new ClipError(clip.code, clip.message, clip.details)
-    if (error !== undefined) throw error
+    if (error !== undefined) throw threadError(error)
   } finally {
     deaf()
   }

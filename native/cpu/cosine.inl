@@ -175,10 +175,19 @@ inline void dotBlock(const float* unit, int rows, const void* data, int count, i
   for (; q < rows; q++) run(Index<1>{}, q);
 }
 
+// What cosines are multiplied with to be scores. Sums in float32 may end above the lengths' product by a few
+// epsilons: what is given as a cosine is at most 1 all the same.
+struct ScoreScale {
+  float factor, most;
+  ScoreScale(Score score, float scale)
+      : factor(score == Score::cosine ? 1.0f : scale),
+        most(score == Score::cosine ? 1.0f : __builtin_inff()) {}
+};
+
 // scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j), `count` of them, at most
 // kScoreBlock.
 inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& c, int begin, int count,
-                       int dim, float factor, float* scores, size_t stride) {
+                       int dim, ScoreScale factor, float* scores, size_t stride) {
   alignas(64) float length[kScoreBlock];
   const void* data = static_cast<const char*>(c.data) + size_t(begin) * dim * bytesOf(c.dtype);
   const float* unit = queries.unit + size_t(q0) * dim;
@@ -189,11 +198,13 @@ inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& 
     dotBlock<Bfloat16Rows>(unit, rows, data, count, dim, scores, stride, length);
   else
     dotBlock<Float32Rows>(unit, rows, data, count, dim, scores, stride, length);
+  const F most = all(factor.most), lowest = all(-factor.most);
   for (int q = 0; q < rows; q++)
     for (int j = 0; j < count; j += kLanes) {
       const int n = least(kLanes, count - j);
       float* s = scores + q * stride + j;
-      store(s, all(factor) * (load(s, n) / load(length + j, n)), n);
+      const F score = all(factor.factor) * (load(s, n) / load(length + j, n));
+      store(s, smaller(most, larger(lowest, score)), n);  // the second operand where either is NaN
     }
 }
 
@@ -222,7 +233,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   memory.fill(context, c.classes, c.queries, c.rows, c.dim);
   const int classBlocks = (c.classCount + kScoreBlock - 1) / kScoreBlock;
   const int rowBlocks = (c.rows + kQueryBlock - 1) / kQueryBlock;
-  const float factor = c.score == Score::cosine ? 1.0f : c.scale;
+  const ScoreScale factor(c.score, c.scale);
   share(context, classBlocks * rowBlocks, double(c.rows) * c.classCount * c.dim, [&](int unitOfWork, int) {
     const int q = unitOfWork / classBlocks * kQueryBlock, j = unitOfWork % classBlocks * kScoreBlock;
     scoreBlock(memory.queries, q, least(kQueryBlock, c.rows - q), c.classes, j,
@@ -253,7 +264,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
 }
 
 // One block of classes for `rows` queries from q0 on: what is among the best is pushed, sums[q] is written.
-inline void scanBlock(const CosineTopK& c, const Queries& queries, int rows, int begin, float factor,
+inline void scanBlock(const CosineTopK& c, const Queries& queries, int rows, int begin, ScoreScale factor,
                       TopK* best, TopKSum* sums) {
   alignas(64) float scores[kQueryBlock * kScoreBlock];
   float mosts[kQueryBlock], totals[kQueryBlock];
@@ -289,7 +300,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
   if (c.rows <= 0 || c.classCount <= 0) return;
   const int blocks = blocksOf(c.classCount), k = c.best[0].capacity;
   const int unit = least(least(c.rows, kQueryBlock), kHeapEntries / k < 1 ? 1 : kHeapEntries / k);
-  const float factor = c.score == Score::cosine ? 1.0f : c.scale;
+  const ScoreScale factor(c.score, c.scale);
   // Heaps of the helpers; worker 0 has the caller's.
   const size_t helpers = size_t(context.threads) - 1, entries = helpers * unit * k;
   const Bytes heapMemory(helpers * unit * sizeof(TopK)), valueMemory(entries * sizeof(float)),

@@ -174,3 +174,35 @@ eachBackend(
       }
   },
 )
+
+const [pairs, pairDim] = [200, 512]
+eachBackend(
+  'cosines',
+  [{ name: 'are never beyond 1 or -1, and what is not keeps its bits' }],
+  async (t, on) => {
+    const queries = normal(7, pairs * pairDim)
+    // The same vectors and their opposites: in float32 many of their cosines round to more than 1.
+    const classes = Float32Array.from([...queries, ...queries.map(x => -x)])
+    const a = { queries, classes, rows: pairs, classCount: 2 * pairs, dim: pairDim, logitScale: 1 }
+    const plain = new Float32Array(2 * pairs ** 2)
+    const cosines = new Float32Array(2 * pairs ** 2)
+    await on.run('cosineSoftmax', { ...a, as: 'logit', out: plain })
+    await on.run('cosineSoftmax', { ...a, as: 'cosine', out: cosines })
+    // The reference adds in double precision.
+    if (on.backend !== 'reference') t.true(plain.some(x => x > 1) && plain.some(x => x < -1))
+    sameBytes(
+      t,
+      cosines,
+      plain.map(x => Math.min(1, Math.max(-1, x))),
+      'cosines',
+    )
+    const k = 2 * pairs
+    const value = new Float32Array(pairs * k)
+    const index = new Int32Array(pairs * k)
+    await on.run('cosineTopK', { ...a, as: 'cosine', k, index, value })
+    for (let r = 0; r < pairs; r++) {
+      const best = [...cosines.subarray(r * k, (r + 1) * k)].sort((x, y) => y - x)
+      sameBytes(t, value.subarray(r * k, (r + 1) * k), Float32Array.from(best), `the best of query ${r}`)
+    }
+  },
+)

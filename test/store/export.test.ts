@@ -5,10 +5,10 @@ import { mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Worker } from 'node:worker_threads'
+import type { Worker, WorkerOptions } from 'node:worker_threads'
 import test from 'ava'
 import { parquetReadObjects } from 'hyparquet'
-import { toLanceDB } from '../../lib/index.js'
+import { ClipError, toLanceDB } from '../../lib/index.js'
 import { optionalPeer } from '../../lib/store/errors.js'
 import { all, embedder, items, noise, scratch } from './helpers.js'
 
@@ -188,4 +188,42 @@ test('unknown endings, folders that are not there, packages that are not install
     message: /npm install a-package-that-is-not-there@1\.2\.3$/,
   })
   await t.throwsAsync(toLanceDB(store, ''), { instanceOf: TypeError })
+})
+
+test.serial('a thread that can not be started, or runs out of memory, is a typed error', async t => {
+  const { store } = await filled(3)
+  const { default: threads } = await import('node:worker_threads')
+  const { Worker: real } = threads
+  const refuse = (failure: Error) => {
+    // As Node 20 to 26 do where the system has no thread left (a limit of processes, a container's pids).
+    threads.Worker = class {
+      constructor() {
+        throw failure
+      }
+    } as unknown as typeof Worker
+  }
+  try {
+    const noThread = Object.assign(new Error('EAGAIN'), { code: 'ERR_WORKER_INIT_FAILED' })
+    refuse(noThread)
+    const error = await t.throwsAsync(store.export(join(folder, 'refused.npy')), { instanceOf: ClipError })
+    t.like(error, { code: 'ERR_CLIP_MEMORY', cause: noThread })
+    t.regex(error!.message, /starts no thread .*EAGAIN.*limit of processes and threads/)
+    // A thread with almost no heap: V8 ends it.
+    threads.Worker = class extends real {
+      constructor(file: string | URL, options: WorkerOptions) {
+        super(file, {
+          ...options,
+          resourceLimits: { maxOldGenerationSizeMb: 1, maxYoungGenerationSizeMb: 1 },
+        })
+      }
+    }
+    await t.throwsAsync(store.export(join(folder, 'small.npy')), {
+      code: 'ERR_CLIP_MEMORY',
+      message: /out of memory/,
+    })
+  } finally {
+    threads.Worker = real
+  }
+  await store.export(join(folder, 'again.npy'))
+  t.false(existsSync(join(folder, 'refused.npy')))
 })
