@@ -4,13 +4,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addonError } from './addon-error.js'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
-import { ClipError, type ClipErrorCode } from './errors.js'
+import { ClipError, type ClipErrorCode, printable } from './errors.js'
 import type { NativeImage, PicturePart } from './image/pixels.js'
 import type { NativeLearn } from './learn/native.js'
 import type { NativeCuda } from './native-cuda.js'
 import type { NativeLoadOptions, WeightNames } from './native-load.js'
 import type { NativeMatrix } from './native-matrix.js'
 import type { NativeMeasure } from './native-measure.js'
+import { fromCaller } from './stack.js'
 
 export type { OpTimes } from './native-measure.js'
 export type { NativeLoadOptions, NativeMatrix, NativeMeasure }
@@ -365,11 +366,13 @@ export async function fromNative<T>(start: () => Promise<T>, signal?: AbortSigna
     if (typeof e.code !== 'string' || !e.code.startsWith('ERR_CLIP_')) throw error
     // Errors of arguments are TypeErrors everywhere, with a stack of JavaScript.
     if (e.code === 'ERR_CLIP_INPUT')
-      throw Object.assign(new TypeError(e.message, { cause: e }), {
-        code: e.code,
-        field: e.field,
-        ...(e.index === undefined ? {} : { index: e.index }),
-      })
+      throw fromCaller(
+        Object.assign(new TypeError(printable(e.message)), {
+          code: e.code,
+          field: e.field,
+          ...(e.index === undefined ? {} : { index: e.index }),
+        }),
+      )
     throw new ClipError(e.code, e.message, {
       file: e.file,
       field: e.field,

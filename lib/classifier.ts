@@ -2,7 +2,7 @@
 
 import type { Call } from './calls.js'
 import { writeClassifier } from './classifier-file.js'
-import { Embeddings } from './embeddings.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from './embeddings.js'
 import { checkEncode, type Loaded } from './encode.js'
 import { encodeImages, type ImageList, imageList } from './encode-image.js'
 import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
@@ -14,7 +14,9 @@ import { callback, checkOptions, checkSignal, integer, oneOf } from './options.j
 import { classEmbeddings, type Template } from './prompts.js'
 import type { ScoreKind } from './similarity.js'
 import { Slices } from './slices.js'
+import { traceMethods } from './stack.js'
 import { inOrderAhead } from './stream.js'
+import { isIterable } from './values.js'
 
 /** A label that a classifier gives to a picture, and its score. */
 export interface Prediction<T extends string = string> {
@@ -165,15 +167,15 @@ export class Classifier<T extends string = string> {
     options?: ClassifyOptions,
   ): Promise<Prediction<T>[] | Prediction<T>[][]> {
     const checked = this.#check(options)
-    if (images instanceof Embeddings) {
+    if (isEmbeddings(images)) {
       const { output, width } = this.#head.features
-      if (images.shape.length !== 2 || images.shape[1] !== width)
-        throw argumentError(
-          'images',
-          `be rows of ${width} values (output: '${output}')`,
-          `=shape [${images.shape.join(', ')}]`,
-        )
-      return this.#loaded.calls.run(checked.signal, call => this.#predict(call, images, checked))
+      const rows = checkEmbeddings(
+        'images',
+        images,
+        `be rows of ${width} values (output: '${output}')`,
+        width,
+      )
+      return this.#loaded.calls.run(checked.signal, call => this.#predict(call, rows, checked))
     }
     const list = imageList(this.#loaded, images)
     const all = await this.#loaded.calls.run(checked.signal, call => this.#score(call, list, checked))
@@ -189,12 +191,7 @@ export class Classifier<T extends string = string> {
     options?: ClassifyOptions,
   ): AsyncGenerator<StreamItem<T>, void, void> {
     const checked = this.#check(options)
-    if (
-      source === null ||
-      typeof source !== 'object' ||
-      !(Symbol.asyncIterator in source || Symbol.iterator in source)
-    )
-      throw argumentError('source', 'be an iterable of pictures', source)
+    if (!isIterable(source)) throw argumentError('source', 'be an iterable of pictures', source)
     const call = this.#loaded.calls.enter(checked.signal)
     try {
       yield* inOrderAhead(source, 2 * this.#loaded.model.threads, checked.signal, (image, index) =>
@@ -280,3 +277,4 @@ export class Classifier<T extends string = string> {
     return all
   }
 }
+traceMethods(Classifier)

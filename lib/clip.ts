@@ -17,13 +17,15 @@ import type { Examples } from './learn/examples.js'
 import type { LinearProbeOptions } from './learn/linear-probe.js'
 import type { TipAdapterOptions } from './learn/tip-adapter.js'
 import type { Tower } from './load.js'
-import { checkOptions, checkSignal } from './options.js'
+import { checkOptions, checkSignal, listOf } from './options.js'
 import type { PackCacheUse } from './pack-cache.js'
 import { type SimilarityOptions, similarity } from './similarity.js'
+import { traceMethods } from './stack.js'
 import type { Store } from './store/store.js'
 import type { OpenStoreOptions } from './store/types.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 import { type Tokens, tokenize } from './tokens.js'
+import { isArray, isTypedArray } from './values.js'
 
 /** What a loaded model is and runs on. */
 export interface ClipInfo {
@@ -265,9 +267,12 @@ export class Clip implements AsyncDisposable {
 
   /** The text of token ids; special tokens are spelt out. Throws RangeError for an id of no piece. */
   detokenize(ids: ArrayLike<number>): string {
-    if (ids === null || typeof ids !== 'object' || typeof ids.length !== 'number')
-      throw argumentError('ids', 'be an array of token ids', ids)
-    return needTextTower(this.#loaded).decode(ids)
+    const typed = isTypedArray(ids)
+    if (!typed && !isArray(ids)) throw argumentError('ids', 'be an array of token ids', ids)
+    const list = typed
+      ? [...Uint8Array.prototype.values.call(ids)]
+      : (listOf('ids', 'be an array of token ids', ids) as number[])
+    return needTextTower(this.#loaded).decode(list)
   }
 
   /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. Idempotent. */
@@ -280,3 +285,4 @@ export class Clip implements AsyncDisposable {
     await this.dispose()
   }
 }
+traceMethods(Clip)

@@ -1,4 +1,6 @@
-import { argumentError, type ClipError } from './errors.js'
+import { argumentError, type ClipError, describeShape, got } from './errors.js'
+import { fields } from './options.js'
+import { isArray, isFloat32Array, isObject } from './values.js'
 
 /**
  * A matrix of float32 results, row-major in one block of memory. Rows are views, not copies.
@@ -41,3 +43,39 @@ export class Embeddings<Shape extends readonly number[] = readonly [n: number, d
 export type EmbeddingsOf<O extends 'embedding' | 'pooled' | 'tokens'> = O extends 'tokens'
   ? Embeddings<readonly [n: number, tokens: number, width: number]>
   : Embeddings
+
+/**
+ * Whether a caller means embeddings: an {@link Embeddings} of this or another realm, or what is left of one that went
+ * between threads. What `clip.preprocess` returns has four sizes, and is none.
+ */
+export function isEmbeddings(value: unknown): value is Embeddings {
+  if (!isObject(value)) return false
+  try {
+    if (value instanceof Embeddings) return true
+    return isFloat32Array(value.data) && isArray(value.shape) && value.shape.length !== 4
+  } catch {
+    return false // a Proxy that can't be looked at
+  }
+}
+
+/**
+ * A caller's embeddings, checked: (n, width) with as many values as that, or (1, width) with `rows` 1. `width` undefined
+ * takes any. The result is a copy of the object, not of its data.
+ */
+export function checkEmbeddings(
+  field: string,
+  value: Embeddings,
+  expected: string,
+  width: number | undefined,
+  rows?: number,
+): Embeddings {
+  const { data, shape } = fields(field, value, ['data', 'shape'])
+  if (!isFloat32Array(data)) throw argumentError(`${field}.data`, 'be a Float32Array', data)
+  const [n, d] = isArray(shape) && shape.length === 2 ? (shape as readonly [number, number]) : [-1, -1]
+  const fits = [n, d].every(size => Number.isSafeInteger(size) && size >= 0)
+  if (!fits || (width !== undefined && d !== width) || (rows !== undefined && n !== rows))
+    throw argumentError(field, expected, got(`shape ${describeShape(shape)}`))
+  if (data.length !== n * d)
+    throw argumentError(`${field}.data`, `have ${n * d} values (${n} x ${d})`, got(data.length), 'range')
+  return new Embeddings(data, [n, d] as const)
+}

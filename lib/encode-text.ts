@@ -13,7 +13,7 @@ import {
   towerMissing,
 } from './encode.js'
 import { argumentError, ClipError } from './errors.js'
-import { flag, oneOf } from './options.js'
+import { fields, flag, listOf, oneOf } from './options.js'
 import { Slices } from './slices.js'
 import type { RefusedText, TokenizeOptions, Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -69,10 +69,9 @@ function pooledAt(ids: readonly number[], pooling: 'argmax' | 'eos', endId: numb
 }
 
 export function checkTexts(input: string | readonly string[]): { texts: readonly string[]; single: boolean } {
-  const single = typeof input === 'string'
-  if (!single && !Array.isArray(input))
-    throw argumentError('texts', 'be a string or an array of strings', input)
-  return { texts: single ? [input] : (input as readonly string[]), single }
+  if (typeof input === 'string') return { texts: [input], single: true }
+  const texts = listOf('texts', 'be a string or an array of strings', input)
+  return { texts: texts as string[], single: false }
 }
 
 /** How messages call a text of the caller's. */
@@ -250,7 +249,7 @@ export async function encodeText<O extends Output>(
   options: EncodeTextOptions<O> | undefined,
 ): Promise<EmbeddingsOf<O>> {
   const checked = checkEncode<O>(options, tokenizeOptionNames)
-  const tokenize = checkTokenize(options ?? {})
+  const tokenize = checkTokenize(fields('options', options ?? {}, tokenizeOptionNames))
   const { texts, single } = checkTexts(input)
   needTextTower(loaded)
   return loaded.calls.run(checked.signal, call => encodeTexts(loaded, call, texts, single, checked, tokenize))

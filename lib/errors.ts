@@ -1,6 +1,16 @@
+import { types } from 'node:util'
+import { MOST, printable, shorten, wordsFor } from './describe.js'
+import { fromCaller } from './stack.js'
+
+export { describe, describeShape, got, printable, quote, shorten } from './describe.js'
+
 /** Every code a {@link ClipError} (or a TypeError / RangeError about an argument) of this package can carry. */
 export type ClipErrorCode =
-  /** A caller's mistake: a wrong type, shape, range or option (TypeError or RangeError, not ClipError). */
+  /**
+   * A caller's mistake: an argument of a wrong type, shape or range is a TypeError or RangeError with this code; what
+   * only the disk could tell (no such store, a file that can't be written) is a ClipError with it. {@link isClipError}
+   * is true for both.
+   */
   | 'ERR_CLIP_INPUT'
   /** A picture that can't be read: no picture, too large, truncated, unreadable path. */
   | 'ERR_CLIP_IMAGE'
@@ -35,7 +45,7 @@ export type ClipErrorCode =
 
 /** What a {@link ClipError} tells beyond its message. */
 export interface ClipErrorDetails {
-  /** The file that is at fault, as it was given. */
+  /** The file that is at fault, as it was given; a path of more than 120 characters is shortened in the middle. */
   file?: string
   /** The field, tensor or option that is at fault. */
   field?: string
@@ -49,11 +59,24 @@ export interface ClipErrorDetails {
   cause?: unknown
 }
 
-/** The one error class of this package. Aborts are not ClipErrors: they reject with `signal.reason`. */
+/** An error below ours, which may say a path once more: the same with the path as short and printable as in ours. */
+function shortCause(cause: unknown, tooLong: readonly string[]): unknown {
+  if (!types.isNativeError(cause)) return cause
+  const { message, code, errno, syscall, path } = cause as NodeJS.ErrnoException
+  const long = typeof path === 'string' && path.length > MOST ? [path, ...tooLong] : tooLong
+  const short = printable(long.reduce((text, one) => text.replaceAll(one, shorten(one)), message))
+  if (short === message && long.length === 0) return cause
+  return Object.assign(new Error(short), { code, errno, syscall })
+}
+
+/**
+ * The error class of this package for everything but wrong arguments, which are TypeErrors and RangeErrors:
+ * {@link isClipError} knows them all. Aborts are not ClipErrors: they reject with `signal.reason`.
+ */
 export class ClipError extends Error {
   /** Which kind of failure: the same in every version. */
   readonly code: ClipErrorCode
-  /** The file that is at fault, as it was given. */
+  /** The file that is at fault, as it was given; a path of more than 120 characters is shortened in the middle. */
   readonly file?: string
   /** The field, tensor or option that is at fault. */
   readonly field?: string
@@ -66,36 +89,45 @@ export class ClipError extends Error {
 
   /** Made by this package; a program only needs it for tests of its own. */
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    const { file, field, expected, actual, index, cause } = details
+    // What is too long is so in the message, too.
+    const long = [file, field, actual].filter(text => text !== undefined && text.length > MOST) as string[]
+    const short = long.reduce((text, one) => text.replaceAll(one, shorten(one)), message)
+    super(printable(short), cause === undefined ? undefined : { cause: shortCause(cause, long) })
     this.name = 'ClipError'
     this.code = code
-    if (details.file !== undefined) this.file = details.file
-    if (details.field !== undefined) this.field = details.field
-    if (details.expected !== undefined) this.expected = details.expected
-    if (details.actual !== undefined) this.actual = details.actual
-    if (details.index !== undefined) this.index = details.index
+    if (file !== undefined) this.file = shorten(file)
+    if (field !== undefined) this.field = shorten(printable(field))
+    if (expected !== undefined) this.expected = printable(expected)
+    if (actual !== undefined) this.actual = shorten(printable(actual))
+    if (index !== undefined) this.index = index
+    fromCaller(this)
   }
 }
 
-/** What a caller passed, in a few words, for the end of a sentence: `"abc"`, `3`, `an array of 4`, `null`. */
-export function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (typeof value === 'string')
-    return value.length > 60 ? `${JSON.stringify(value.slice(0, 57))}...` : JSON.stringify(value)
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
-    return String(value)
-  if (typeof value === 'function') return 'a function'
-  if (typeof value === 'symbol') return 'a symbol'
-  if (Array.isArray(value)) return `an array of ${value.length}`
-  if (ArrayBuffer.isView(value))
-    return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`
-  const name = (value as object).constructor?.name
-  return name && name !== 'Object' ? `a ${name}` : 'an object'
+/** What an error of an argument tells beyond its message: a TypeError or RangeError with these. */
+export interface ClipArgumentError extends Error {
+  /** The one code of wrong arguments. */
+  readonly code: 'ERR_CLIP_INPUT'
+  /** The argument or option that is wrong: `images[2].data`. */
+  readonly field?: string
+}
+
+/**
+ * Whether an error is of this package: a {@link ClipError}, or the TypeError or RangeError of a wrong argument. True
+ * as well for errors of another copy of the package or of another realm (jest, `node:vm`), where `instanceof` fails.
+ * Aborts are `signal.reason`, and so are not.
+ */
+export function isClipError(error: unknown): error is ClipError | ClipArgumentError {
+  if (!types.isNativeError(error) || types.isProxy(error)) return false
+  const code: unknown = Object.getOwnPropertyDescriptor(error, 'code')?.value
+  return typeof code === 'string' && code.startsWith('ERR_CLIP_')
 }
 
 /**
  * A caller's mistake, in the one sentence shape: Expected `images[2].data` to have 150528 bytes (224 x 224 x 3),
- * got 1000. A value of the right type but out of range is a RangeError, anything else a TypeError.
+ * got 1000. A value of the right type but out of range is a RangeError, anything else a TypeError. `actual` is the
+ * value, which is described, or words of ours about it: `got('none')`.
  */
 export function argumentError(
   field: string,
@@ -103,7 +135,8 @@ export function argumentError(
   actual: unknown,
   kind: 'type' | 'range' = 'type',
 ): TypeError & { code: 'ERR_CLIP_INPUT'; field: string } {
-  const message = `Expected \`${field}\` to ${expected}, got ${typeof actual === 'string' && actual.startsWith('=') ? actual.slice(1) : describe(actual)}`
+  const short = shorten(printable(field))
+  const message = `Expected \`${short}\` to ${printable(expected)}, got ${wordsFor(actual)}`
   const error = kind === 'range' ? new RangeError(message) : new TypeError(message)
-  return Object.assign(error, { code: 'ERR_CLIP_INPUT' as const, field })
+  return fromCaller(Object.assign(error, { code: 'ERR_CLIP_INPUT' as const, field: short }))
 }

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer'
 import { sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { argumentError } from './errors.js'
+import { isUrl } from './values.js'
 
 /** Letters, digits and - . _ ~ / stay as they are in a URL. */
 const isPlain = (byte: number) =>
@@ -66,7 +67,7 @@ export function joinBytes(folder: Buffer, name: Uint8Array): Buffer {
  */
 export function checkPath(field: string, value: unknown): string | Buffer {
   const expected = 'be a path or a file: URL'
-  const text = value instanceof URL ? value.href : value
+  const text = isUrl(value) ? value.href : value
   if (typeof text !== 'string' || text === '') throw argumentError(field, expected, value)
   if (/^file:/i.test(text)) {
     try {
@@ -75,7 +76,7 @@ export function checkPath(field: string, value: unknown): string | Buffer {
       throw argumentError(field, 'be a file: URL of this machine, without encoded slashes', text)
     }
   }
-  if (value instanceof URL || /^([a-z][a-z0-9+.-]*:\/\/|data:)/i.test(text))
+  if (isUrl(value) || /^([a-z][a-z0-9+.-]*:\/\/|data:)/i.test(text))
     throw argumentError(field, `${expected} (nothing is downloaded: fetch it first)`, text)
   if (text.includes('\0')) throw argumentError(field, 'be a path without NUL characters', text)
   return text

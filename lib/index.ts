@@ -20,7 +20,13 @@ export { Embeddings, type EmbeddingsOf } from './embeddings.js'
 export type { EncodeOptions, Output } from './encode.js'
 export type { BackgroundOption, EncodeImageOptions } from './encode-image.js'
 export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
-export { ClipError, type ClipErrorCode, type ClipErrorDetails } from './errors.js'
+export {
+  type ClipArgumentError,
+  ClipError,
+  type ClipErrorCode,
+  type ClipErrorDetails,
+  isClipError,
+} from './errors.js'
 export { type DatasetOptions, openDataset } from './eval/dataset.js'
 export { type EvaluateOptions, type EvaluationTask, evaluate } from './eval/evaluate.js'
 export type {

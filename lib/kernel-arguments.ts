@@ -1,6 +1,14 @@
 /** Checks of the kernels' arguments: whatever is wrong is a TypeError or RangeError with ERR_CLIP_INPUT. */
 
-import { argumentError } from './errors.js'
+import { argumentError, got } from './errors.js'
+import {
+  isFloat32Array,
+  isInt8Array,
+  isObject,
+  isUint8Array,
+  isUint8ClampedArray,
+  isUint16Array,
+} from './values.js'
 
 /** Factors of an array's length and what each counts. */
 export type Shape = [size: number, of: string][]
@@ -10,8 +18,17 @@ export const elements = (shape: Shape): number => shape.reduce((n, [size]) => n 
 const spelt = (shape: Shape): string =>
   shape.length < 2 ? '' : ` (${shape.map(([size, of]) => (of ? `${size} ${of}` : size)).join(' x ')})`
 
-export function object(a: unknown): void {
-  if (typeof a !== 'object' || a === null) throw argumentError('arguments[0]', 'be an object', a)
+/** What a kernel was given, each property read once. */
+export function object<T extends object>(a: T): T {
+  if (!isObject(a)) throw argumentError('arguments[0]', 'be an object', a)
+  const read: Record<string, unknown> = {}
+  try {
+    for (const name in a) read[name] = a[name]
+    Object.keys(a)
+  } catch {
+    throw argumentError('arguments[0]', 'have properties that can be read', a)
+  }
+  return read as T
 }
 
 export function number(field: string, value: unknown): number {
@@ -40,13 +57,13 @@ export function sized(field: string, array: ArrayLike<number>, shape: Shape, uni
 }
 
 export function floats(field: string, value: unknown, shape: Shape): Float32Array {
-  if (!(value instanceof Float32Array)) throw argumentError(field, 'be a Float32Array', value)
+  if (!isFloat32Array(value)) throw argumentError(field, 'be a Float32Array', value)
   sized(field, value, shape, 'floats')
   return value
 }
 
 export function bytes(field: string, value: unknown, shape: Shape): Uint8Array {
-  if (!(value instanceof Uint8Array || value instanceof Uint8ClampedArray))
+  if (!(isUint8Array(value) || isUint8ClampedArray(value)))
     throw argumentError(field, 'be a Uint8Array', value)
   sized(field, value, shape, 'bytes')
   return new Uint8Array(value.buffer, value.byteOffset, value.length)
@@ -56,6 +73,7 @@ export function bytes(field: string, value: unknown, shape: Shape): Uint8Array {
 export type Narrow = 'float32' | 'bfloat16' | 'int8'
 export type Numbers = Float32Array | Uint16Array | Int8Array
 const arrays = { float32: Float32Array, bfloat16: Uint16Array, int8: Int8Array } as const
+const is = { float32: isFloat32Array, bfloat16: isUint16Array, int8: isInt8Array } as const
 
 /** Numbers of one of some dtypes, which the array's class tells. */
 export function numbers(
@@ -64,7 +82,7 @@ export function numbers(
   shape: Shape,
   dtypes: Narrow[],
 ): { array: Numbers; dtype: Narrow } {
-  const dtype = dtypes.find(d => value instanceof arrays[d])
+  const dtype = dtypes.find(d => is[d](value))
   if (!dtype) {
     const kinds = dtypes.map(d => (d === 'float32' ? 'a Float32Array' : `a ${arrays[d].name} of ${d}`))
     throw argumentError(field, `be ${kinds.join(' or ')}`, value)
@@ -75,8 +93,8 @@ export function numbers(
 
 /** What the caller's output array asks for. */
 export function outputDtype(field: string, value: unknown): 'float32' | 'bfloat16' {
-  if (value === undefined || value instanceof Float32Array) return 'float32'
-  if (value instanceof Uint16Array) return 'bfloat16'
+  if (value === undefined || isFloat32Array(value)) return 'float32'
+  if (isUint16Array(value)) return 'bfloat16'
   throw argumentError(field, 'be a Float32Array or a Uint16Array of bfloat16', value)
 }
 
@@ -130,5 +148,5 @@ export function apart(
       input.byteOffset < out.byteOffset + out.byteLength &&
       out.byteOffset < input.byteOffset + input.byteLength
     )
-      throw argumentError(field, `share no memory with \`${name}\``, '=an array that does')
+      throw argumentError(field, `share no memory with \`${name}\``, got('an array that does'))
 }

@@ -1,8 +1,9 @@
 /** Labels as callers write them, and the prompts that each stands for. */
 
 import { argumentError } from './errors.js'
-import { checkOptions } from './options.js'
+import { checkOptions, listOf } from './options.js'
 import { checkTemplates, type PromptClass, type Template } from './prompts.js'
+import { isArray, isObject } from './values.js'
 
 /** A class with more to say than its name. */
 export interface DescribedLabel<T extends string = string> {
@@ -31,20 +32,21 @@ export interface LabelledClass extends PromptClass {
 }
 
 function checkNames(field: string, value: unknown, expected: string): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  const bad = list.find(name => typeof name !== 'string')
-  if (list.length === 0 || bad !== undefined) throw argumentError(field, expected, bad ?? value)
+  const list = isArray(value) ? listOf(field, expected, value) : [value]
+  const bad = list.findIndex(name => typeof name !== 'string')
+  if (list.length === 0 || bad >= 0)
+    throw argumentError(field, expected, list.length === 0 ? value : list[bad])
   return list as readonly string[]
 }
 
 /** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
 export function checkLabels(labels: unknown, templates: unknown): LabelledClass[] {
-  if (!Array.isArray(labels) || labels.length === 0)
-    throw argumentError('labels', 'be an array of one label or more', labels)
+  const list = listOf('labels', 'be an array of one label or more', labels)
+  if (list.length === 0) throw argumentError('labels', 'be an array of one label or more', labels)
   const shared = checkTemplates(templates ?? '{}')
-  return labels.map((label: unknown, i) => {
+  return list.map((label, i) => {
     const field = `labels[${i}]`
-    if (label === null || typeof label !== 'object' || Array.isArray(label)) {
+    if (!isObject(label) || isArray(label)) {
       const names = checkNames(
         field,
         label,
@@ -52,7 +54,7 @@ export function checkLabels(labels: unknown, templates: unknown): LabelledClass[
       )
       return { label: names[0]!, names, templates: shared, field: 'templates' }
     }
-    const own = checkOptions(label as DescribedLabel, ['label', 'names', 'templates'], field)
+    const own = checkOptions(label as unknown as DescribedLabel, ['label', 'names', 'templates'], field)
     if (typeof own.label !== 'string') throw argumentError(`${field}.label`, 'be a string', own.label)
     const names = checkNames(`${field}.names`, own.names ?? own.label, 'be a string or an array of strings')
     if (own.templates === undefined) return { label: own.label, names, templates: shared, field: 'templates' }

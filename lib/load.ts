@@ -12,6 +12,7 @@ import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
 import { packCacheFor, warnOfPackCache } from './pack-cache.js'
 import { resolveSource } from './source.js'
+import { traced } from './stack.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** An encoder: of pictures or of texts. */
@@ -180,7 +181,11 @@ function checkPictures(o: Partial<LoadOptions>): PictureSettings {
  * ERR_CLIP_DTYPE, ERR_CLIP_CUDA (a GPU that fails, or computes other numbers than the reference), ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
  * options that can't be; with `signal.reason`.
  */
-export async function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
+export function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
+  return traced(load, () => open(source, options))
+}
+
+async function open(source: string | URL | undefined, options: LoadOptions | undefined): Promise<Clip> {
   const o = checkOptions(options, optionNames)
   const signal = checkSignal(o.signal)
   const device = oneOf('device', o.device ?? 'auto', ['auto', 'cpu', 'cuda', 'reference'])

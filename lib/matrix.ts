@@ -2,7 +2,7 @@
 
 import { binding, fromNative, type NativeMatrix } from './binding.js'
 import { withdrawable } from './calls.js'
-import { argumentError, ClipError } from './errors.js'
+import { argumentError, ClipError, got } from './errors.js'
 import { count, word } from './kernel-arguments.js'
 import { checkOptions, pathOf } from './options.js'
 
@@ -43,7 +43,7 @@ export class Matrix {
 
   /** @internal */
   constructor(key: symbol, file: string, options: Required<MatrixOptions>, native: NativeMatrix) {
-    if (key !== door) throw argumentError('Matrix', 'be made by openMatrix', '=`new Matrix`')
+    if (key !== door) throw argumentError('Matrix', 'be made by openMatrix', got('`new Matrix`'))
     this.file = file
     this.rows = options.rows
     this.dim = options.dim
@@ -91,6 +91,10 @@ export async function openMatrix(file: string | URL, options: MatrixOptions): Pr
   const native = await fromNative(() => binding().openMatrix({ file: path, ...all }))
   return new Matrix(door, path, all, native)
 }
+
+/** Whether a value is a matrix of this package; looks at nothing in it. */
+export const isMatrix = (value: unknown): value is Matrix =>
+  typeof value === 'object' && value !== null && opened.has(value as Matrix)
 
 /** For cosineTopK, which has checked everything. */
 export async function topKOfMatrix(

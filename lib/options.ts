@@ -1,7 +1,8 @@
 /** Checks of what callers pass: one sentence shape, misspelt names included. Every failure is a TypeError or RangeError. */
 
 import { fileURLToPath } from 'node:url'
-import { argumentError } from './errors.js'
+import { argumentError, got, quote } from './errors.js'
+import { isArray, isObject, isSignal, isUrl } from './values.js'
 
 /** Number of single-character edits between two words; what "did you mean" is made of. */
 function editDistance(a: string, b: string): number {
@@ -37,17 +38,58 @@ export function checkOptions<T extends object>(
   field = 'options',
 ): Partial<T> {
   if (value === undefined) return {}
-  if (value === null || typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value))
+  if (!isObject(value) || isArray(value) || ArrayBuffer.isView(value))
     throw argumentError(field, 'be an object', value)
+  const read = fields(field, value, names)
   for (const key of Object.keys(value)) {
     if (names.includes(key)) continue
     const near = suggestion(key, names)
     const expected = near
       ? `have known names (did you mean \`${near}\`?)`
       : `have known names (${names.join(', ')})`
-    throw argumentError(field, expected, `=\`${key}\``)
+    throw argumentError(field, expected, got(`\`${quote(key, 80).slice(1, -1)}\``))
   }
-  return value
+  return read
+}
+
+/** Some properties of a caller's object, each read once: undefined where it has none. */
+export function fields<T extends object>(field: string, value: T, names: readonly string[]): Partial<T> {
+  const read: Record<string, unknown> = {}
+  try {
+    for (const name of names) {
+      const one = (value as Record<string, unknown>)[name]
+      if (one !== undefined) read[name] = one
+    }
+    Object.keys(value)
+  } catch {
+    throw argumentError(field, 'have properties that can be read', value)
+  }
+  return read as Partial<T>
+}
+
+/** Longer arrays are looked at one by one, because they may be of nothing but holes. */
+const mostAtOnce = 2 ** 22
+
+/**
+ * A copy of a caller's array, as it is now: what he does to his later, in onProgress say, changes nothing. Holes are
+ * undefined. An array that can't be read is a TypeError.
+ */
+export function listOf(field: string, expected: string, value: unknown): unknown[] {
+  if (!isArray(value)) throw argumentError(field, expected, value)
+  try {
+    const { length } = value
+    if (length <= mostAtOnce)
+      return value[Symbol.iterator] === Array.prototype[Symbol.iterator]
+        ? [...value]
+        : Array.from({ length }, (_, i) => value[i])
+    const list: unknown[] = []
+    for (let i = 0; i < length && value[i] !== undefined; i++) list.push(value[i])
+    // A hole: with it the list is wrong whatever follows.
+    if (list.length < length) list.push(undefined)
+    return list
+  } catch {
+    throw argumentError(field, 'be an array that can be read', value)
+  }
 }
 
 export function integer(field: string, value: unknown, least: number, most = 2 ** 31 - 1): number {
@@ -78,8 +120,7 @@ export function callback<F>(field: string, value: F | undefined): F | undefined 
 /** A usable signal; one that is already aborted throws its reason, before any work. */
 export function checkSignal(value: AbortSignal | undefined, field = 'signal'): AbortSignal | undefined {
   if (value === undefined) return undefined
-  if (value === null || typeof value !== 'object' || typeof value.throwIfAborted !== 'function')
-    throw argumentError(field, 'be an AbortSignal', value)
+  if (!isSignal(value)) throw argumentError(field, 'be an AbortSignal', value)
   value.throwIfAborted()
   return value
 }
@@ -88,12 +129,12 @@ export function checkSignal(value: AbortSignal | undefined, field = 'signal'): A
 export function pathOf(field: string, file: unknown): string {
   let path = file
   try {
-    if (file instanceof URL && file.protocol === 'file:') path = fileURLToPath(file)
+    if (isUrl(file) && file.protocol === 'file:') path = fileURLToPath(file.href)
   } catch {
     throw argumentError(field, 'be a path or a file: URL of this machine', (file as URL).href)
   }
   if (typeof path !== 'string' || path === '')
-    throw argumentError(field, 'be a path or a file: URL', file instanceof URL ? file.href : file)
+    throw argumentError(field, 'be a path or a file: URL', isUrl(file) ? file.href : file)
   if (path.includes('\0')) throw argumentError(field, 'be a path without NUL characters', path)
   return path
 }

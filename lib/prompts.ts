@@ -12,7 +12,9 @@ import {
   tokenWindow,
 } from './encode-text.js'
 import { argumentError } from './errors.js'
+import { listOf } from './options.js'
 import { Slices } from './slices.js'
+import { isArray } from './values.js'
 
 /** A text with `{}` where the label goes, or a function of the label. */
 export type Template = string | ((label: string) => string)
@@ -33,10 +35,11 @@ interface Prompt {
 }
 
 export function checkTemplates(value: unknown, name = 'templates'): readonly Template[] {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const many = isArray(value)
+  const list = many ? listOf(name, 'be templates', value) : [value]
   if (list.length === 0) throw argumentError(name, 'have one template or more', value)
   list.forEach((template, i) => {
-    const field = Array.isArray(value) ? `${name}[${i}]` : name
+    const field = many ? `${name}[${i}]` : name
     if (typeof template === 'function') return
     if (typeof template !== 'string')
       throw argumentError(field, 'be a string with {} in it, or a function', template)

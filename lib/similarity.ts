@@ -1,11 +1,10 @@
 /** How alike pictures and texts are: cosineSoftmax over two sets of embeddings. */
 
 import { binding, fromNative } from './binding.js'
-import { Embeddings } from './embeddings.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from './embeddings.js'
 import { type Loaded, needLogitScale } from './encode.js'
 import { encodeImage } from './encode-image.js'
 import { encodeText, type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
-import { argumentError } from './errors.js'
 import type { ImageInput } from './image/input.js'
 import { checkOptions, checkSignal, oneOf } from './options.js'
 import { Slices } from './slices.js'
@@ -26,12 +25,6 @@ export interface SimilarityOptions extends TokenizeOptions {
 /** The kernels of the backend that the model runs on; a model on a GPU scores on the CPU. */
 export function kernelBackend(loaded: Loaded): string | undefined {
   return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
-}
-
-function checkEmbeddings(field: string, value: Embeddings, dim: number): Embeddings {
-  if (value.shape.length !== 2 || value.shape[1] !== dim)
-    throw argumentError(field, `be embeddings of ${dim} values each`, `=shape [${value.shape.join(', ')}]`)
-  return value
 }
 
 /** (rows, cols) -> (cols, rows), in slices. */
@@ -61,11 +54,12 @@ export async function similarity(
   const { embedDim: dim } = loaded.spec
   const logitScale = as === 'cosine' ? 1 : needLogitScale(loaded)
   const { as: _as, over: _over, ...encode } = o
+  const expected = `be embeddings of ${dim} values each`
   const [i, t] = await Promise.all([
-    images instanceof Embeddings
-      ? checkEmbeddings('images', images, dim)
+    isEmbeddings(images)
+      ? checkEmbeddings('images', images, expected, dim)
       : encodeImage(loaded, images, { signal }),
-    texts instanceof Embeddings ? checkEmbeddings('texts', texts, dim) : encodeText(loaded, texts, encode),
+    isEmbeddings(texts) ? checkEmbeddings('texts', texts, expected, dim) : encodeText(loaded, texts, encode),
   ])
   const n = i.shape[0]!
   const m = t.shape[0]!

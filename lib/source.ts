@@ -1,10 +1,11 @@
 /** From what `load` is given to a path of files on disk. */
 
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { packageRoot } from './binding.js'
-import { argumentError, ClipError } from './errors.js'
+import { argumentError } from './errors.js'
 import { type HubOptions, resolveSource as resolveName } from './hub/index.js'
+import { pathOf } from './options.js'
+import { isUrl } from './values.js'
 
 /** The model that ships in the package: it knows icons and emoji, not photographs. */
 export const embeddedModel = join(packageRoot, 'models', 'icon-clip')
@@ -18,26 +19,17 @@ export async function resolveSource(
   options: Pick<HubOptions, 'cacheDir' | 'offline' | 'onProgress' | 'signal'>,
 ): Promise<string> {
   if (source === undefined) return embeddedModel
-  if (typeof source !== 'string' && !(source instanceof URL))
+  if (typeof source !== 'string' && !isUrl(source))
     throw argumentError('source', 'be a path, a file: URL or the name of a model', source)
   if (source === '') throw argumentError('source', 'be a path, a file: URL or the name of a model', source)
-  const text = String(source)
+  const text = isUrl(source) ? source.href : source
   if (/^https?:/i.test(text))
     throw argumentError(
       'source',
       'be a path, a file: URL or the name of a model (http addresses are not opened: fetch the file first)',
       text,
     )
-  if (/^file:/i.test(text)) {
-    try {
-      return fileURLToPath(text)
-    } catch (cause) {
-      throw new ClipError('ERR_CLIP_CHECKPOINT', `${text}: ${(cause as Error).message}`, {
-        file: text,
-        cause,
-      })
-    }
-  }
-  if (source instanceof URL) throw argumentError('source', 'be a file: URL', text)
+  if (/^file:/i.test(text)) return pathOf('source', URL.canParse(text) ? new URL(text) : source)
+  if (isUrl(source)) throw argumentError('source', 'be a file: URL', text)
   return resolveName(text, options)
 }

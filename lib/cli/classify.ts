@@ -1,4 +1,4 @@
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import type { Classifier, ClassifyOptions, Clip } from '../index.js'
 import { type LabelOptions, labelsOf } from './labels.js'
 import { loadFor, type ModelOptions, number, progress } from './model.js'
@@ -56,7 +56,7 @@ function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptio
 /** Exit code: 1 when a picture could not be read. */
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
   if (images.length === 0 && options.save === undefined)
-    throw argumentError('image', 'be one picture or more (or none with --save)', '=none')
+    throw argumentError('image', 'be one picture or more (or none with --save)', got('none'))
   const how = classifyOptions(options)
   await using clip = await loadFor(options)
   const classifier = await classifierFor(clip, options)

@@ -1,4 +1,4 @@
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import type { Clip, Embeddings } from '../index.js'
 import { npyHeader } from '../npy.js'
 import { writeOutput } from '../output-file.js'
@@ -81,14 +81,14 @@ export async function embed(images: string[], options: EmbedCommand): Promise<nu
   const { store } = options
   if (store !== undefined) {
     const other = options.text ? '--text' : options.out !== undefined ? '--out' : undefined
-    if (other) throw argumentError('--store', `be given without ${other}`, `=both`)
+    if (other) throw argumentError('--store', `be given without ${other}`, got('both'))
     return embedStore(images, { ...options, store })
   }
   const items: Item[] = [
     ...images.map(value => ({ kind: 'image' as const, value })),
     ...(options.text ?? []).map(value => ({ kind: 'text' as const, value })),
   ]
-  if (items.length === 0) throw argumentError('embed', 'have pictures or --text', '=neither')
+  if (items.length === 0) throw argumentError('embed', 'have pictures or --text', got('neither'))
   return untilInterrupted(async signal => {
     await using clip = await loadFor(options)
     const { out } = options

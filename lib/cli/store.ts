@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError, got } from '../errors.js'
 import { checkPath, nameOfPath } from '../file-name.js'
 import { imageFiles, type LeftOut } from '../image-files.js'
 import type { Store, StoreDtype, StoreQuery } from '../index.js'
@@ -44,7 +44,7 @@ async function rootOf(input: string): Promise<Root> {
  * read, 130 after Ctrl-C.
  */
 export async function embedStore(inputs: string[], options: EmbedStoreCommand): Promise<number> {
-  if (inputs.length === 0) throw argumentError('embed --store', 'have folders or pictures', '=none')
+  if (inputs.length === 0) throw argumentError('embed --store', 'have folders or pictures', got('none'))
   return untilInterrupted(async signal => {
     const roots: Root[] = []
     for (const input of inputs) roots.push(await rootOf(input))
@@ -134,7 +134,7 @@ interface SearchCommand extends ModelOptions {
 async function search(path: string, text: string | undefined, options: SearchCommand): Promise<number> {
   const { image } = options
   if (text === undefined && image === undefined)
-    throw argumentError('search', 'have words, --image or both', '=neither')
+    throw argumentError('search', 'have words, --image or both', got('neither'))
   const weight = options.weight === undefined ? undefined : Number(options.weight)
   const query: StoreQuery = {
     ...(text === undefined ? {} : { text }),

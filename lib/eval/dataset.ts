@@ -5,9 +5,10 @@ import { argumentError } from '../errors.js'
 import { checkPath, nameOfPath } from '../file-name.js'
 import { extensionOf } from '../image/extensions.js'
 import { isOneImage } from '../image/input.js'
-import { checkOptions, flag } from '../options.js'
+import { checkOptions, fields, flag, listOf } from '../options.js'
 import { systemReason } from '../regular-file.js'
 import { Slices } from '../slices.js'
+import { has, isArray, isObject, isUrl } from '../values.js'
 import { webDataset } from './archive.js'
 import { classFolders } from './class-folders.js'
 import { csv } from './csv.js'
@@ -28,7 +29,7 @@ export const datasetOptionNames = ['followLinks', 'classNames']
 
 export function checkDatasetOptions({ followLinks, classNames }: DatasetOptions): DatasetOptions {
   if (classNames !== undefined && classNames !== 'numbers') {
-    if (!Array.isArray(classNames))
+    if (!isArray(classNames))
       throw argumentError('classNames', "be an array of names, or 'numbers'", classNames)
     for (let i = 0; i < classNames.length; i++)
       if (typeof classNames[i] !== 'string' || classNames[i] === '')
@@ -107,18 +108,18 @@ export async function openDataset(source: string | URL, options?: DatasetOptions
 /** A sample as its data set gave it, checked: what is none is the caller's mistake. */
 export function checkSample(sample: unknown, field: string): Sample {
   const expected = 'be { image, label }'
-  if (sample === null || typeof sample !== 'object') throw argumentError(field, expected, sample)
-  const { image, label, captions } = sample as Partial<Sample>
+  if (!isObject(sample)) throw argumentError(field, expected, sample)
+  const { image, label, captions } = fields(field, sample as Partial<Sample>, ['image', 'label', 'captions'])
   if (typeof label !== 'string') throw argumentError(`${field}.label`, 'be a string', label)
   const { shape } = (image ?? {}) as { shape?: unknown }
-  if (!isOneImage(image) || (Array.isArray(shape) && shape[0] !== 1))
+  if (!isOneImage(image) || (isArray(shape) && shape[0] !== 1))
     throw argumentError(`${field}.image`, 'be one picture', image)
   if (
     captions !== undefined &&
-    !(Array.isArray(captions) && captions.length > 0 && [...captions].every(c => typeof c === 'string'))
+    !(isArray(captions) && captions.length > 0 && [...captions].every(c => typeof c === 'string'))
   )
     throw argumentError(`${field}.captions`, 'be an array of one string or more', captions)
-  return sample as Sample
+  return sample as unknown as Sample
 }
 
 /** What the caller gave, as a data set: samples in an array are one too, as they are at the call. */
@@ -127,8 +128,8 @@ export async function datasetOf(
   options: DatasetOptions,
   signal?: AbortSignal,
 ): Promise<Dataset> {
-  if (Array.isArray(source)) {
-    const list: Sample[] = [...source]
+  if (isArray(source)) {
+    const list = listOf('dataset', 'be an array of samples', source) as Sample[]
     const slices = new Slices()
     for (let i = 0; i < list.length; i++) {
       checkSample(list[i], `dataset[${i}]`)
@@ -142,12 +143,18 @@ export async function datasetOf(
     }
     return named(dataset, options)
   }
-  if (source !== null && typeof source === 'object' && !(source instanceof URL)) {
+  if (isObject(source) && !isUrl(source)) {
     const dataset = source as Partial<Dataset>
-    if (typeof dataset.samples !== 'function')
+    if (!has(dataset, 'samples'))
       throw argumentError('dataset', 'be a path, an array of samples or { name, samples }', source)
-    const { name = 'the data set' } = dataset
-    return named({ name: String(name), samples: (...given) => dataset.samples!(...given) }, options)
+    const { name } = fields('dataset', dataset, ['name'])
+    return named(
+      {
+        name: typeof name === 'string' ? name : 'the data set',
+        samples: (...given) => dataset.samples!(...given),
+      },
+      options,
+    )
   }
   return openPath(source, options)
 }

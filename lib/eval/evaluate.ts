@@ -1,13 +1,15 @@
 /** How well a model does on labelled pictures: from names alone, from a few examples, and as a search in both directions. */
 
-import { Classifier } from '../classifier.js'
+import type { Classifier } from '../classifier.js'
 import type { Clip } from '../clip.js'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError, got, quote } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
 import type { Label } from '../labels.js'
 import { LeftOutList } from '../left-out.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
 import type { Template } from '../prompts.js'
+import { traced } from '../stack.js'
+import { has, isObject, isUint8Array } from '../values.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
@@ -106,7 +108,7 @@ async function classifierFor(
 }
 
 const kept = (image: ImageInput): ImageInput =>
-  image instanceof Uint8Array && image.byteLength > mostKept ? '' : image
+  isUint8Array(image) && image.byteLength > mostKept ? '' : image
 
 async function classification(call: Call): Promise<ClassificationReport> {
   const truths: string[] = []
@@ -115,15 +117,15 @@ async function classification(call: Call): Promise<ClassificationReport> {
     truths.push(sample.label)
     splits.push(sample.split ?? '')
   }
-  if (truths.length === 0) throw argumentError('dataset', 'have one sample or more', '=none')
+  if (truths.length === 0) throw argumentError('dataset', 'have one sample or more', got('none'))
   const names: Label[] = [...(call.classifier?.labels ?? call.labels ?? new Set(truths))]
   const known = new Set(names.map(labelName))
   const stranger = truths.findIndex(label => !known.has(label))
   if (stranger >= 0)
     throw argumentError(
       call.classifier ? 'classifier' : 'labels',
-      `have the data set's ${JSON.stringify(truths[stranger])}`,
-      '=labels without it',
+      `have the data set's ${quote(truths[stranger]!)}`,
+      got('labels without it'),
     )
   const chosen = trainingSet(call, truths, splits)
   const hasSplit = splits.includes('test')
@@ -157,7 +159,7 @@ async function classification(call: Call): Promise<ClassificationReport> {
     // A label without an example is one that a probe can't know: its pictures are wrong answers.
     const truth = index.get(sample.label)
     if (truth === undefined)
-      throw argumentError('shots', `leave an example of ${JSON.stringify(sample.label)}`, '=none')
+      throw argumentError('shots', `leave an example of ${quote(sample.label)}`, got('none'))
     metrics.add({ truth, best: item.predictions.map(p => p.index), confidence: first!.score })
     if (first!.index === truth) continue
     if (mistakes.length === mostMistakes && first!.score <= mistakes.at(-1)!.probability) continue
@@ -200,10 +202,9 @@ const taskOf = { 'zero-shot': 'zeroshot', 'linear-probe': 'probe', 'tip-adapter'
 
 function checkClip(value: unknown): Clip {
   const expected = 'be a model that load() opened'
-  if (value instanceof Classifier)
+  if (has(value, 'classify', 'stream'))
     throw argumentError('clip', `${expected} (a classifier is given as the option \`classifier\`)`, value)
-  const clip = value as Partial<Clip> | null | undefined
-  if (typeof clip?.encodeImage !== 'function' || typeof clip.classifier !== 'function' || !clip.info)
+  if (!has(value, 'encodeImage', 'classifier') || !isObject((value as Clip).info))
     throw argumentError('clip', expected, value)
   return value as Clip
 }
@@ -212,7 +213,7 @@ function checkClip(value: unknown): Clip {
 function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | undefined {
   const { classifier } = o
   if (classifier === undefined) return undefined
-  if (!(classifier instanceof Classifier))
+  if (!has(classifier, 'classify', 'stream'))
     throw argumentError('classifier', 'be a classifier that this model made or loaded', classifier)
   for (const name of ['task', 'labels', 'templates', 'shots', 'C'] as const)
     if (o[name] !== undefined) throw argumentError(name, 'be left out beside `classifier`', o[name])
@@ -242,10 +243,18 @@ const copied = <T>(value: T): T => (Array.isArray(value) ? ([...value] as T) : v
  * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single pictures that can't are in `failed`),
  * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.
  */
-export async function evaluate(
+export function evaluate(
   clip: Clip,
   dataset: string | URL | Dataset | readonly Sample[],
   options?: EvaluateOptions,
+): Promise<Evaluation> {
+  return traced(evaluate, () => measure(clip, dataset, options))
+}
+
+async function measure(
+  clip: Clip,
+  dataset: string | URL | Dataset | readonly Sample[],
+  options: EvaluateOptions | undefined,
 ): Promise<Evaluation> {
   checkClip(clip)
   const o = checkOptions(options, [

@@ -5,6 +5,7 @@ import { Embeddings } from '../embeddings.js'
 import { ClipError } from '../errors.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
 import { untilAbortedEach } from '../stream.js'
+import { isArrayBuffer } from '../values.js'
 import type { Sample } from './samples.js'
 
 /** Pictures that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
@@ -12,7 +13,7 @@ export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
 
 /** Bytes that a picture holds in memory before it is decoded. */
 export function heldBytes(image: ImageInput): number {
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return image.byteLength
+  if (isArrayBuffer(image) || ArrayBuffer.isView(image)) return image.byteLength
   const { data } = image as Partial<RawPixels>
   return ArrayBuffer.isView(data) ? data.byteLength : 0
 }

@@ -4,6 +4,7 @@ import { createHash, subtle } from 'node:crypto'
 import { resolve } from 'node:path'
 import { checkPath, nameOfPath } from '../file-name.js'
 import type { ImageInput } from '../image/input.js'
+import { isArrayBuffer, isUint8Array, isUrl } from '../values.js'
 import type { Sample } from './samples.js'
 
 /** Bytes that are hashed at once; more go to a thread. */
@@ -19,7 +20,7 @@ async function hashOf(bytes: Uint8Array): Promise<string> {
 
 /** A file is known by its path, bytes by themselves and their name, anything else by being the same object. */
 async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput> {
-  if (typeof image === 'string' || image instanceof URL) {
+  if (typeof image === 'string' || isUrl(image)) {
     const text = String(image)
     if (/^(https?|data):/i.test(text)) return text
     try {
@@ -29,8 +30,8 @@ async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput>
       return text // no path of this machine: encoding it says so
     }
   }
-  if (image instanceof ArrayBuffer) return `bytes ${await hashOf(new Uint8Array(image))} ${name}`
-  if (image instanceof Uint8Array) return `bytes ${await hashOf(image)} ${name}`
+  if (isArrayBuffer(image)) return `bytes ${await hashOf(new Uint8Array(image))} ${name}`
+  if (isUint8Array(image)) return `bytes ${await hashOf(image)} ${name}`
   return image
 }
 

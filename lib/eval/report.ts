@@ -5,6 +5,7 @@ import { open } from 'node:fs/promises'
 import { checkPath } from '../file-name.js'
 import type { ImageInput } from '../image/input.js'
 import type { AllLeftOut } from '../left-out.js'
+import { isUint8Array } from '../values.js'
 import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
@@ -48,7 +49,7 @@ async function openFile(image: string) {
 /** A small picture that browsers show as it is; otherwise undefined. */
 async function dataUrl(image: ImageInput): Promise<string | undefined> {
   let bytes: Uint8Array | undefined
-  if (image instanceof Uint8Array) bytes = image
+  if (isUint8Array(image)) bytes = image
   else if (typeof image === 'string' && image !== '') {
     const file = await openFile(image)
     try {

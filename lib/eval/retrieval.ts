@@ -1,6 +1,6 @@
 /** Pictures that look for their texts, and texts that look for their pictures. */
 
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import { cosineTopK } from '../kernels/cosine.js'
 import { untilAborted } from '../waiting.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
@@ -13,7 +13,7 @@ export async function retrieval(call: Call): Promise<RetrievalReport> {
   const { clip } = call
   const { embedDim: dim } = clip.info
   const { first, captions: all } = await picturesOf(samplesOf(call, true))
-  if (first.size === 0) throw argumentError('dataset', 'have one sample or more', '=none')
+  if (first.size === 0) throw argumentError('dataset', 'have one sample or more', got('none'))
   const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
     output: 'embedding',
     count: first.size,

@@ -1,8 +1,20 @@
 /** Everything that counts as a picture, and how it becomes encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
-import { types } from 'node:util'
-import { argumentError } from '../errors.js'
+import { argumentError, describeShape, got } from '../errors.js'
+import { fields } from '../options.js'
+import {
+  has,
+  holds,
+  isArray,
+  isArrayBuffer,
+  isBlob,
+  isFloat32Array,
+  isObject,
+  isUint8Array,
+  isUint8ClampedArray,
+  isUrl,
+} from '../values.js'
 import { untilAborted } from '../waiting.js'
 import { looksLikeBase64 } from './base64.js'
 import type { Places } from './gate.js'
@@ -81,31 +93,19 @@ export type Opened =
   | { kind: 'sharp'; sharp: SharpLike }
   | { kind: 'ready'; images: NativeImage[] }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null
-const has = (value: Record<string, unknown>, ...methods: string[]) =>
-  methods.every(method => typeof value[method] === 'function')
-
 export const isSharp = (value: unknown): value is SharpLike =>
-  isObject(value) && has(value, 'clone', 'metadata', 'toColourspace', 'raw', 'toBuffer')
+  has(value, 'clone', 'metadata', 'toColourspace', 'raw', 'toBuffer')
 
 /** One picture that is given as one, as against an array or iterable of pictures. */
 export function isOneImage(value: unknown): value is ImageInput {
   if (typeof value === 'string') return true
-  if (!isObject(value) || Array.isArray(value)) return false
-  if (isUrl(value) || types.isUint8Array(value) || types.isAnyArrayBuffer(value)) return true
-  return isBlob(value) || isSharp(value) || isStream(value) || ('data' in value && !has(value, 'next'))
+  if (!isObject(value) || isArray(value)) return false
+  if (isUrl(value) || isUint8Array(value) || isUint8ClampedArray(value) || isArrayBuffer(value)) return true
+  return isBlob(value) || isSharp(value) || isStream(value) || (holds(value, 'data') && !has(value, 'next'))
 }
 
-// By what they can do, not by their class: those of another realm (jest, node:vm) are as good.
-const isUrl = (value: unknown): value is URL =>
-  value instanceof URL ||
-  (isObject(value) && typeof value.href === 'string' && typeof value.protocol === 'string')
-const isBlob = (value: Record<string, unknown>): boolean =>
-  has(value, 'arrayBuffer', 'slice') && typeof value.size === 'number'
-
-function isStream(value: Record<string, unknown>): boolean {
-  return has(value, 'pipe', 'read') || has(value, 'getReader') || Symbol.asyncIterator in value
+function isStream(value: object): boolean {
+  return has(value, 'pipe', 'read') || has(value, 'getReader') || holds(value, Symbol.asyncIterator)
 }
 
 /** `image` or `images[3]`, and the file's name when there is one. */
@@ -155,25 +155,27 @@ export async function openInput(input: ImageInput, from: Origin, options: OpenOp
     if (url.protocol === 'file:') return read(() => readPath(url, from, signal))
     return encoded(readUrl(url, from), true)
   }
-  if (types.isAnyArrayBuffer(input)) {
+  if (isArrayBuffer(input)) {
     checkAttached(input, from.field)
     return encoded(notEmpty(new Uint8Array(input), from), false)
   }
-  if (types.isUint8Array(input)) {
+  if (isUint8Array(input) || isUint8ClampedArray(input)) {
     checkAttached(input.buffer, from.field)
-    return encoded(notEmpty(input, from), false)
+    const { buffer, byteOffset, byteLength } = input
+    return encoded(notEmpty(new Uint8Array(buffer, byteOffset, byteLength), from), false)
   }
   if (isSharp(input)) return { kind: 'sharp', sharp: input }
   if (isObject(input)) {
-    if (isBlob(input)) return read(() => readBlob(input as unknown as Blob, from, signal))
+    if (isBlob(input)) return read(() => readBlob(input, from, signal))
     if (isStream(input)) {
       const silence = tooSlow(decodeTimeout, from, 'sent nothing')
       return encoded(await readStream(input as never, from, silence, signal), true)
     }
-    if (types.isFloat32Array(input.data))
-      return { kind: 'ready', images: planes(input as Partial<Preprocessed>, from.field) }
-    if ('data' in input)
-      return { kind: 'ready', images: [rawPixels(input as Partial<RawPixels>, from, maxPixels)] }
+    const raw: Record<string, unknown> = fields(from.field, input as Record<string, unknown>, rawNames)
+    if (isFloat32Array(raw.data))
+      return { kind: 'ready', images: planes(raw as Partial<Preprocessed>, from.field) }
+    if (holds(input, 'data'))
+      return { kind: 'ready', images: [rawPixels(raw as Partial<RawPixels>, from, maxPixels)] }
   }
   throw argumentError(
     from.field,
@@ -216,14 +218,14 @@ function checkAttached(buffer: ArrayBufferLike, field: string): void {
   try {
     new Uint8Array(buffer)
   } catch {
-    throw argumentError(field, 'have its bytes', '=a detached ArrayBuffer (it was transferred)')
+    throw argumentError(field, 'have its bytes', got('a detached ArrayBuffer (it was transferred)'))
   }
 }
 
 function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): NativeImage {
   const { data, width, height, channels } = raw
   const { field } = from
-  if (!(types.isUint8Array(data) || types.isUint8ClampedArray(data)))
+  if (!(isUint8Array(data) || isUint8ClampedArray(data)))
     throw argumentError(`${field}.data`, 'be a Uint8Array or Uint8ClampedArray', data)
   for (const [name, value] of [
     ['width', width],
@@ -233,7 +235,8 @@ function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): Na
     if (!Number.isSafeInteger(value) || value < 1)
       throw argumentError(`${field}.${name}`, 'be a positive whole number of pixels', value, 'range')
   }
-  const mode = channels && MODES[channels]
+  if (typeof channels !== 'number') throw argumentError(`${field}.channels`, 'be 1, 2, 3 or 4', channels)
+  const mode = MODES[channels]
   if (!mode) throw argumentError(`${field}.channels`, 'be 1, 2, 3 or 4', channels, 'range')
   const [w, h] = [width as number, height as number]
   checkPixels(w, h, maxPixels, from)
@@ -243,32 +246,34 @@ function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): Na
     throw argumentError(
       `${field}.data`,
       `have ${bytes} bytes (${w} x ${h} x ${channels})`,
-      `=${data.length}`,
+      got(data.length),
       'range',
     )
   return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), width: w, height: h, mode }
 }
+/** What pixels in memory and preprocessed pictures consist of. */
+const rawNames = ['data', 'width', 'height', 'channels', 'shape']
 const MODES = { 1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA' } as const
 
 function planes(given: Partial<Preprocessed>, field: string): NativeImage[] {
   const data = given.data as Float32Array
   const shape = given.shape
   checkAttached(data.buffer, `${field}.data`)
-  if (!Array.isArray(shape) || shape.length !== 4 || shape[1] !== 3 || shape[2] !== shape[3])
+  if (!isArray(shape) || shape.length !== 4 || shape[1] !== 3 || shape[2] !== shape[3])
     throw argumentError(
       `${field}.shape`,
       'be [n, 3, size, size]',
-      Array.isArray(shape) ? `=[${shape}]` : shape,
+      isArray(shape) ? got(describeShape(shape)) : shape,
     )
   const [n, , size] = shape as number[]
   if (!Number.isSafeInteger(n) || n < 0 || !Number.isSafeInteger(size) || size < 1)
-    throw argumentError(`${field}.shape`, 'have whole, positive numbers', `=[${shape}]`, 'range')
+    throw argumentError(`${field}.shape`, 'have whole, positive numbers', got(describeShape(shape)), 'range')
   const one = 3 * size * size
   if (data.length !== n * one)
     throw argumentError(
       `${field}.data`,
       `have ${n * one} values (${shape.join(' x ')})`,
-      `=${data.length}`,
+      got(data.length),
       'range',
     )
   return Array.from({ length: n }, (_, i) => ({ planes: data.subarray(i * one, (i + 1) * one) }))

@@ -1,7 +1,7 @@
 /** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
 import { types } from 'node:util'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError, got, isClipError } from '../errors.js'
 import { pathOfUrl } from '../file-name.js'
 import { type FileFault, RegularFile } from '../regular-file.js'
 import { Slices } from '../slices.js'
@@ -63,10 +63,15 @@ export const tooSlow = (ms: number, from: Origin, what: string): TimeLimit => ({
 export async function readPath(path: string | URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
   let name: string | Buffer
   try {
-    name = typeof path === 'string' ? path : pathOfUrl(path)
+    name = typeof path === 'string' ? path : pathOfUrl(path.href)
     if (name.includes('\0')) throw new TypeError('a path has no null character')
   } catch {
-    throw argumentError(from.field, 'be a path of this machine', String(path), 'range')
+    throw argumentError(
+      from.field,
+      'be a path of this machine',
+      typeof path === 'string' ? path : path.href,
+      'range',
+    )
   }
   if (name === '') throw argumentError(from.field, 'be a path', name, 'range')
   const fault: FileFault = (message, facts) => {
@@ -171,12 +176,7 @@ export async function readStream(
     }
   } catch (cause) {
     stop(stream, iterator, cause)
-    if (
-      cause instanceof ClipError ||
-      (cause as { code?: string }).code === 'ERR_CLIP_INPUT' ||
-      signal?.aborted
-    )
-      throw cause
+    if (isClipError(cause) || signal?.aborted) throw cause
     throw imageError(`can't be read: ${(cause as Error)?.message ?? cause}`, from, { cause })
   }
   checkLength(length, from)
@@ -192,7 +192,7 @@ function bytesOf(value: unknown): Uint8Array | undefined {
 
 function iterate(stream: AsyncIterable<unknown> | ByteStream, from: Origin): AsyncIterator<unknown> {
   if ('locked' in stream && stream.locked)
-    throw argumentError(from.field, 'be a stream that nobody else reads', '=a locked ReadableStream')
+    throw argumentError(from.field, 'be a stream that nobody else reads', got('a locked ReadableStream'))
   if (Symbol.asyncIterator in stream) return stream[Symbol.asyncIterator]()
   const reader = stream.getReader()
   return {

@@ -14,7 +14,7 @@
  */
 
 import { onAbort } from '../abort.js'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError, describeShape, got } from '../errors.js'
 import { untilAborted } from '../waiting.js'
 import { type DecodeOptions, type PendingImage, prepareImage } from './decode.js'
 import type { DecodeGate, Ticket } from './gate.js'
@@ -111,7 +111,7 @@ function checkPlanes(
       throw argumentError(
         `${single ? 'image' : `images[${index}]`}.shape`,
         `be [n, 3, ${size}, ${size}], as this model's pictures are`,
-        `=[${(input as unknown as { shape: number[] }).shape}]`,
+        got(describeShape((input as { shape?: unknown }).shape)),
         'range',
       )
 }

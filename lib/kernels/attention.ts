@@ -49,7 +49,7 @@ async function runAttention<T extends Float32Array | Uint16Array>(
   a: AttentionArguments<T>,
   mask: 'full' | 'causal',
 ): Promise<T> {
-  object(a)
+  a = object(a)
   const sequences = count('sequences', a.sequences)
   const length = count('length', a.length)
   const heads = count('heads', a.heads, 4096)

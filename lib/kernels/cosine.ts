@@ -14,8 +14,9 @@ import {
   sized,
   word,
 } from '../kernel-arguments.js'
-import { Matrix, topKOfMatrix } from '../matrix.js'
+import { isMatrix, type Matrix, topKOfMatrix } from '../matrix.js'
 import { checkSignal } from '../options.js'
+import { isFloat32Array, isInt32Array } from '../values.js'
 import { type KernelOptions, options, run } from './run.js'
 
 /** Which score a cosine kernel gives. */
@@ -111,8 +112,8 @@ export async function cosineSoftmax(a: CosineSoftmaxArguments): Promise<Float32A
  * @returns index and value, [rows, k] each
  */
 export async function cosineTopK(a: CosineTopKArguments | MatrixTopKArguments): Promise<TopK> {
-  object(a)
-  if (a.classes instanceof Matrix) return fileTopK(a as MatrixTopKArguments, a.classes)
+  a = object(a)
+  if (isMatrix(a.classes)) return fileTopK(a as MatrixTopKArguments, a.classes)
   const scores = scoreArguments(a as CosineTopKArguments)
   const k = count('k', a.k, scores.classCount)
   const out = topKOutput(a.out, scores.rows, k, inputsOf(scores))
@@ -122,7 +123,7 @@ export async function cosineTopK(a: CosineTopKArguments | MatrixTopKArguments): 
 
 async function fileTopK(a: MatrixTopKArguments, matrix: Matrix): Promise<TopK> {
   const signal = checkSignal(a.signal)
-  const held = a.queries instanceof Float32Array ? Math.max(1, Math.ceil(a.queries.length / matrix.dim)) : 1
+  const held = isFloat32Array(a.queries) ? Math.max(1, Math.ceil(a.queries.length / matrix.dim)) : 1
   const rows = count('rows', a.rows ?? held)
   const shape: Shape = [
     [rows, 'rows'],
@@ -150,7 +151,7 @@ function topKOutput(
   const value = output('out.value', given?.value, shape, inputs)
   if (given?.index === undefined) return { index: new Int32Array(rows * k), value }
   const { index } = given
-  if (!(index instanceof Int32Array)) throw argumentError('out.index', 'be an Int32Array', index)
+  if (!isInt32Array(index)) throw argumentError('out.index', 'be an Int32Array', index)
   sized('out.index', index, shape, 'integers')
   apart('out.index', index, { ...inputs, 'out.value': value })
   return { index, value }
@@ -168,7 +169,7 @@ const inputsOf = (scores: ReturnType<typeof scoreArguments>) => ({
 })
 
 function scoreArguments(a: Omit<CosineSoftmaxArguments, 'out'>) {
-  object(a)
+  a = object(a)
   const rows = count('rows', a.rows)
   const classCount = count('classCount', a.classCount)
   const dim = count('dim', a.dim)

@@ -45,7 +45,7 @@ export interface InfoNceResult {
  * @returns the loss, and float32 gradients, [rows, dim] each, unless `gradients: false`
  */
 export async function infoNCE(a: InfoNceArguments): Promise<InfoNceResult> {
-  object(a)
+  a = object(a)
   const rows = count('rows', a.rows)
   const dim = count('dim', a.dim)
   const shape: Shape = [

@@ -72,7 +72,7 @@ export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float
 export async function linear<T extends Float32Array | Uint16Array = Float32Array>(
   a: LinearArguments<T>,
 ): Promise<T> {
-  object(a)
+  a = object(a)
   const rows = count('rows', a.rows)
   const inFeatures = count('inFeatures', a.inFeatures)
   const outFeatures = count('outFeatures', a.outFeatures)
@@ -123,7 +123,7 @@ export async function linear<T extends Float32Array | Uint16Array = Float32Array
 export async function layerNorm<T extends Float32Array | Uint16Array = Float32Array>(
   a: LayerNormArguments<T>,
 ): Promise<T> {
-  object(a)
+  a = object(a)
   const rows = count('rows', a.rows)
   const cols = count('cols', a.cols)
   const epsilon = number('epsilon', a.epsilon ?? 1e-5)

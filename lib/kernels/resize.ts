@@ -28,7 +28,7 @@ export interface ResizeArguments extends KernelOptions {
  * @returns out, [outHeight, outWidth, channels]
  */
 export async function resizeBicubic(a: ResizeArguments): Promise<Uint8Array> {
-  object(a)
+  a = object(a)
   const side = 1 << 20
   const width = count('width', a.width, side)
   const height = count('height', a.height, side)

@@ -24,6 +24,8 @@ export function run<K extends keyof NativeKernels>(
 export function options(a: KernelOptions): { threads: number; backend: string | undefined } {
   if (a.backend !== undefined && typeof a.backend !== 'string')
     throw argumentError('backend', 'be a string', a.backend)
+  if (a.backend !== undefined && !/^[\w+-]{1,64}$/.test(a.backend))
+    throw argumentError('backend', 'be the name of a backend', a.backend, 'range')
   const threads = a.threads === undefined ? binding().defaultThreads() : count('threads', a.threads, 256)
   return { threads: Math.min(threads, 256), backend: a.backend }
 }

@@ -6,7 +6,7 @@
 import { projectionNames, writeAdapter } from '../adapter-file.js'
 import { binding } from '../binding.js'
 import { type Call, withdrawable } from '../calls.js'
-import { Embeddings } from '../embeddings.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from '../embeddings.js'
 import { checkEncode, type Loaded, needLogitScale, needProjection } from '../encode.js'
 import {
   checkTokenize,
@@ -15,10 +15,11 @@ import {
   type TokenizeOptions,
   tokenizeOptionNames,
 } from '../encode-text.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
-import { callback, checkOptions, checkSignal, integer } from '../options.js'
+import { callback, checkOptions, checkSignal, integer, listOf } from '../options.js'
 import { kernelBackend } from '../similarity.js'
+import { traceMethods } from '../stack.js'
 import { featuresOf, pooledWidth } from './examples.js'
 import type { NativeSide } from './native.js'
 import { readTensor } from './read-tensor.js'
@@ -77,6 +78,7 @@ export class Adapter {
     await this.#save(file)
   }
 }
+traceMethods(Adapter)
 
 function rate(field: string, value: number | undefined, preset: number, least: number): number {
   if (value === undefined) return preset
@@ -108,15 +110,8 @@ async function textFeatures(
   tokenize: TokenizeOptions,
 ): Promise<Embeddings> {
   const width = loaded.spec.text!.width
-  if (texts instanceof Embeddings) {
-    if (texts.shape.length !== 2 || texts.shape[1] !== width)
-      throw argumentError(
-        'pairs.texts',
-        `be rows of ${width} values (output: 'pooled')`,
-        `=shape [${texts.shape.join(', ')}]`,
-      )
-    return texts
-  }
+  if (isEmbeddings(texts))
+    return checkEmbeddings('pairs.texts', texts, `be rows of ${width} values (output: 'pooled')`, width)
   const checked = checkEncode({ output: 'pooled' as const, ...(call.signal ? { signal: call.signal } : {}) })
   return (await encodeTexts(loaded, call, texts, false, checked, checkTokenize(tokenize))) as Embeddings
 }
@@ -148,26 +143,24 @@ export async function adapt(
   needTextTower(loaded)
   const logitScale = needLogitScale(loaded)
   for (const tower of ['image', 'text'] as const) needProjection(loaded, tower)
-  const { images, texts } = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
-  const count = (field: string, value: unknown): number => {
-    if (value instanceof Embeddings) return value.shape[0]!
-    if (Array.isArray(value)) return value.length
-    throw argumentError(field, 'be an array, or pooled features', value)
-  }
-  const n = count('pairs.images', images)
-  if (count('pairs.texts', texts) !== n)
-    throw argumentError(
-      'pairs.texts',
-      `have ${n} elements, one for each image`,
-      `=${count('pairs.texts', texts)}`,
-    )
-  if (n < 2) throw argumentError('pairs.images', 'have two pictures or more', `=${n}`)
+  const given = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
+  const listed = <T>(field: string, value: unknown) =>
+    isEmbeddings(value)
+      ? checkEmbeddings(field, value, 'be rows of one width', undefined)
+      : (listOf(field, 'be an array, or pooled features', value) as T[])
+  const images = listed<ImageInput>('pairs.images', given.images)
+  const texts = listed<string>('pairs.texts', given.texts)
+  const count = (value: Embeddings | unknown[]) => (isEmbeddings(value) ? value.shape[0] : value.length)
+  const n = count(images)
+  if (count(texts) !== n)
+    throw argumentError('pairs.texts', `have ${n} elements, one for each image`, got(count(texts)))
+  if (n < 2) throw argumentError('pairs.images', 'have two pictures or more', got(n))
 
   return loaded.calls.run(signal, async call => {
     const width = pooledWidth(loaded)
     const [imageFeatures, pooledTexts] = [
-      await featuresOf(loaded, call, 'pairs', images!, 'pooled', false, width, onProgress),
-      await textFeatures(loaded, call, texts!, o),
+      await featuresOf(loaded, call, 'pairs', images, 'pooled', false, width, onProgress),
+      await textFeatures(loaded, call, texts, o),
     ]
     const names = projectionNames(loaded.spec)
     const imageSide = await side(loaded, imageFeatures, names.image!, signal)
@@ -188,7 +181,7 @@ export async function adapt(
       job => binding().learn.cancel(job),
     )
     if (!Number.isFinite(result.loss))
-      throw argumentError('pairs', 'have finite features', '=a loss that is no number')
+      throw argumentError('pairs', 'have finite features', got('a loss that is no number'))
     const matrix = (s: NativeSide) => new Embeddings(s.projection, [loaded.spec.embedDim, s.width] as const)
     const projections = { image: matrix(imageSide), text: matrix(textSide) }
     return new Adapter(result.logitScale, result.loss, projections, (adapter, file) =>

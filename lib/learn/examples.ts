@@ -1,12 +1,12 @@
 /** Labelled pictures to learn from, checked and encoded. */
 
 import type { Call } from '../calls.js'
-import { Embeddings } from '../embeddings.js'
+import { checkEmbeddings, type Embeddings, isEmbeddings } from '../embeddings.js'
 import { checkEncode, type Loaded } from '../encode.js'
 import { encodeImages, imageList } from '../encode-image.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
-import { checkOptions } from '../options.js'
+import { checkOptions, listOf } from '../options.js'
 
 /** Labelled pictures: `labels[i]` says what `images[i]` shows. */
 export interface Examples<T extends string = string> {
@@ -24,17 +24,17 @@ export interface CheckedExamples {
 export function checkExamples(field: string, value: unknown): CheckedExamples {
   const { images, labels } = checkOptions(value as Examples, ['images', 'labels'], field) as Partial<Examples>
   if (value === undefined) throw argumentError(field, 'be { images, labels }', value)
-  if (!(images instanceof Embeddings) && !Array.isArray(images))
-    throw argumentError(`${field}.images`, 'be an array of pictures, or embeddings of them', images)
-  const n = images instanceof Embeddings ? images.shape[0]! : images.length
-  if (!Array.isArray(labels)) throw argumentError(`${field}.labels`, 'be an array of strings', labels)
-  if (labels.length !== n)
-    throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, `=${labels.length}`)
-  const bad = labels.findIndex(label => typeof label !== 'string')
-  if (bad >= 0) throw argumentError(`${field}.labels[${bad}]`, 'be a string', labels[bad])
-  if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', '=none')
-  // As they are now: the caller may change the arrays while this runs.
-  return { images: images instanceof Embeddings ? images : [...images], labels: [...labels] }
+  const pictures = isEmbeddings(images)
+    ? checkEmbeddings(`${field}.images`, images, 'be rows of one width', undefined)
+    : listOf(`${field}.images`, 'be an array of pictures, or embeddings of them', images)
+  const words = listOf(`${field}.labels`, 'be an array of strings', labels)
+  const n = isEmbeddings(pictures) ? pictures.shape[0] : pictures.length
+  if (words.length !== n)
+    throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, got(words.length))
+  const bad = words.findIndex(label => typeof label !== 'string')
+  if (bad >= 0) throw argumentError(`${field}.labels[${bad}]`, 'be a string', words[bad])
+  if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', got('none'))
+  return { images: pictures as CheckedExamples['images'], labels: words as string[] }
 }
 
 /** Distinct labels in the order of their first example. */
@@ -63,14 +63,9 @@ export async function featuresOf(
   width: number | undefined,
   onProgress?: (progress: { done: number; total: number }) => void,
 ): Promise<Embeddings> {
-  if (images instanceof Embeddings) {
-    if (images.shape.length !== 2 || (width !== undefined && images.shape[1] !== width))
-      throw argumentError(
-        `${field}.images`,
-        `be rows of ${width ?? 'one width'} values (output: '${output}')`,
-        `=shape [${images.shape.join(', ')}]`,
-      )
-    return images
+  if (isEmbeddings(images)) {
+    const expected = `be rows of ${width ?? 'one width'} values (output: '${output}')`
+    return checkEmbeddings(`${field}.images`, images, expected, width)
   }
   const signal = call.signal
   const checked = checkEncode({

@@ -8,7 +8,7 @@ import { type Call, withdrawable } from '../calls.js'
 import { Classifier } from '../classifier.js'
 import type { Embeddings } from '../embeddings.js'
 import type { Loaded } from '../encode.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got, quote } from '../errors.js'
 import { LinearProbeHead } from '../learned-heads.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../options.js'
 import { kernelBackend } from '../similarity.js'
@@ -135,13 +135,13 @@ export async function linearProbe<T extends string>(
   const train = checkExamples('examples', examples)
   const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
   if (validation && C !== undefined)
-    throw argumentError('validation', 'be left out where C is given', '=both')
+    throw argumentError('validation', 'be left out where C is given', got('both'))
   const classes = classesOf(train.labels) as T[]
   if (classes.length < 2)
     throw argumentError(
       'examples.labels',
       'have two different labels or more',
-      `=only ${JSON.stringify(classes[0])}`,
+      got(`only ${quote(String(classes[0]))}`),
     )
   const labels = owners('examples.labels', train.labels, classes)
   const expected = validation && owners('validation.labels', validation.labels, classes)
@@ -198,7 +198,7 @@ export async function linearProbe<T extends string>(
       onProgress?.({ done: 1, total: 1, stage: 'fit' })
     }
     if (!Number.isFinite(chosen.settings.loss as number))
-      throw argumentError('examples.images', 'have finite features', '=NaN or infinity')
+      throw argumentError('examples.images', 'have finite features', got('NaN or infinity'))
     if (!chosen.settings.converged)
       process.emitWarning(
         `The linear probe has not converged after ${chosen.settings.iterations} iterations: raise maxIterations or lower C`,

@@ -5,11 +5,12 @@ import { abortable, unlessAborted } from '../abortable.js'
 import type { Call } from '../calls.js'
 import { checkEncode, type Loaded } from '../encode.js'
 import { encodeImages, imageList } from '../encode-image.js'
-import { argumentError, type ClipError } from '../errors.js'
+import { argumentError, type ClipError, describeShape, got } from '../errors.js'
 import { checkPath, nameOfPath } from '../file-name.js'
 import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
-import { checkOptions } from '../options.js'
+import { checkOptions, fields, listOf } from '../options.js'
 import { Slices } from '../slices.js'
+import { holds, isArray, isIterable, isObject, isUrl } from '../values.js'
 import type { Known } from './known.js'
 import { longestId } from './log.js'
 import type { NewItem } from './writer.js'
@@ -55,14 +56,14 @@ interface Waiting {
 function checkId(id: unknown, field: string): string {
   if (typeof id !== 'string' || id === '') throw argumentError(field, 'be a string that is not empty', id)
   if (id.length > longestId)
-    throw argumentError(field, `have at most ${longestId} characters`, `=${id.length}`, 'range')
+    throw argumentError(field, `have at most ${longestId} characters`, got(id.length), 'range')
   if (/\p{Surrogate}/u.test(id)) throw argumentError(field, 'be well-formed Unicode', id)
   return id
 }
 
 /** The path of a picture that is a file, for its size and time. */
 function pathOf(image: ImageInput, field: string): string | Buffer | undefined {
-  if (image instanceof URL) return image.protocol === 'file:' ? checkPath(field, image) : undefined
+  if (isUrl(image)) return image.protocol === 'file:' ? checkPath(field, image) : undefined
   if (typeof image !== 'string') return undefined
   if (/^file:/i.test(image) && URL.canParse(image)) return checkPath(field, image)
   return /^(https?|data):/i.test(image) ? undefined : image
@@ -73,27 +74,24 @@ const idOf = (path: string | Buffer) => (typeof path === 'string' ? path : nameO
 
 function checkInput(input: StoreInput, index: number): { id: string; image: ImageInput } {
   const field = `images[${index}]`
-  if (typeof input === 'string' || input instanceof URL)
+  if (typeof input === 'string' || isUrl(input))
     return { id: checkId(idOf(pathOf(input, field) ?? String(input)), field), image: input }
-  if (input === null || typeof input !== 'object' || !('id' in input))
+  if (!isObject(input) || !holds(input, 'id'))
     throw argumentError(field, 'be a path, a file: URL or { id, image }', input)
   const { id, image } = checkOptions(input, ['id', 'image'], field)
   if (!isOneImage(image)) throw argumentError(`${field}.image`, 'be one picture', image)
-  const { shape } = image as Partial<Preprocessed>
-  if (Array.isArray(shape) && shape[0] !== 1)
-    throw argumentError(`${field}.image`, 'be one picture', `=${shape[0]}`)
+  const { shape } = isObject(image) ? fields(`${field}.image`, image as Partial<Preprocessed>, ['shape']) : {}
+  if (isArray(shape) && shape[0] !== 1)
+    throw argumentError(`${field}.image`, 'be one picture', got(describeShape(shape)))
   return { id: checkId(id, `${field}.id`), image: image as ImageInput }
 }
 
 /** What `add` was given, as something to go through. */
 export function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<StoreInput> {
-  const one = typeof images === 'string' || images instanceof URL
-  if (one) return [images]
-  if (images !== null && typeof images === 'object') {
-    if (Symbol.iterator in images || Symbol.asyncIterator in images)
-      return images as Iterable<StoreInput> | AsyncIterable<StoreInput>
-    if ('id' in images) return [images as StoreInput]
-  }
+  if (typeof images === 'string' || isUrl(images)) return [images]
+  if (isArray(images)) return listOf('images', 'be an array', images) as StoreInput[]
+  if (isIterable(images)) return images as Iterable<StoreInput> | AsyncIterable<StoreInput>
+  if (isObject(images) && holds(images, 'id')) return [images as unknown as StoreInput]
   throw argumentError('images', 'be paths or { id, image }, one, an array or an iterable of them', images)
 }
 

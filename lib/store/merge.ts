@@ -1,7 +1,7 @@
 /** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
 
 import { checkFingerprint } from '../classifier-file.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import { Slices } from '../slices.js'
 import { checkRow } from './errors.js'
 import { batchRows, type Generation, type OpenFiles } from './generation.js'
@@ -31,7 +31,7 @@ export interface MergeCall {
 export function checkMergeable(folder: string, into: Header, source: string, from: Header): void {
   if (source === folder) throw argumentError('source', 'be another store', source, 'range')
   if (from.dtype !== into.dtype)
-    throw argumentError('source', `have the dtype '${into.dtype}'`, `=${from.dtype}`, 'range')
+    throw argumentError('source', `have the dtype '${into.dtype}'`, got(from.dtype), 'range')
   checkFingerprint(into.fingerprint, source, 'this store', from.fingerprint)
 }
 

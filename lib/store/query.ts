@@ -1,16 +1,17 @@
 /** What a store is searched with: words, a picture, both, or an embedding that is at hand. */
 
-import { Embeddings } from '../embeddings.js'
+import { checkEmbeddings, type Embeddings, isEmbeddings } from '../embeddings.js'
 import type { Loaded } from '../encode.js'
 import { encodeImage } from '../encode-image.js'
 import { encodeText } from '../encode-text.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import { type ImageInput, isOneImage } from '../image/input.js'
 import { cosineTopK } from '../kernels/cosine.js'
 import type { Matrix } from '../matrix.js'
 import { checkOptions } from '../options.js'
 import { kernelBackend } from '../similarity.js'
 import { Slices } from '../slices.js'
+import { isArray, isObject } from '../values.js'
 import type { Rows } from './numbers.js'
 
 /** Words, a picture, or both in one query. */
@@ -57,22 +58,15 @@ export async function queryVector(
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
   const { embedDim } = loaded.spec
-  if (query instanceof Embeddings) {
-    if (query.shape.length !== 2 || query.shape[0] !== 1 || query.shape[1] !== embedDim)
-      throw argumentError(
-        'query',
-        `be one embedding of ${embedDim} values`,
-        `=shape [${query.shape.join(', ')}]`,
-      )
-    return query.data
-  }
+  if (isEmbeddings(query))
+    return checkEmbeddings('query', query, `be one embedding of ${embedDim} values`, embedDim, 1).data
   if (typeof query === 'string') return (await encodeText(loaded, query, { signal })).data
   if (isOneImage(query)) return (await encodeImage(loaded, query as ImageInput, { signal })).data
-  if (query === null || typeof query !== 'object' || Array.isArray(query))
+  if (!isObject(query) || isArray(query))
     throw argumentError('query', 'be words, a picture, an embedding or { text, image }', query)
   const { text, image, weight = 0.5 } = checkOptions(query as BothQuery, ['text', 'image', 'weight'], 'query')
   if (text === undefined && image === undefined)
-    throw argumentError('query', 'have `text`, `image` or both', '=neither')
+    throw argumentError('query', 'have `text`, `image` or both', got('neither'))
   if (typeof weight !== 'number') throw argumentError('query.weight', 'be a number from 0 to 1', weight)
   if (!(weight >= 0 && weight <= 1))
     throw argumentError('query.weight', 'be a number from 0 to 1', weight, 'range')

@@ -5,6 +5,8 @@ import type { Loaded } from '../encode.js'
 import { argumentError, ClipError } from '../errors.js'
 import { type Matrix, openMatrix } from '../matrix.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
+import { traceMethods } from '../stack.js'
+import { isObject } from '../values.js'
 import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
 import { openHeader } from './create.js'
@@ -115,7 +117,7 @@ export class Store implements AsyncDisposable {
    */
   merge(source: Store, options?: MergeOptions): Promise<MergeResult> {
     return this.#run(async () => {
-      if (!(source instanceof Store)) throw argumentError('source', 'be a store', source)
+      if (!isObject(source) || !(#files in source)) throw argumentError('source', 'be a store', source)
       const o = checkOptions(options, ['signal', 'onProgress'])
       const signal = checkSignal(o.signal)
       const onProgress = callback('onProgress', o.onProgress)
@@ -296,3 +298,4 @@ export class Store implements AsyncDisposable {
     }
   }
 }
+traceMethods(Store)

@@ -1,0 +1,106 @@
+/** Values of callers and of files in the words of an error: short, printable, and never a reason to throw. */
+
+import { types } from 'node:util'
+import { isArray } from './values.js'
+
+/** The most characters of one value that an error may carry. */
+export const MOST = 120
+
+/** Characters that move a terminal's cursor, end a line or turn the direction of writing. */
+const unprintable =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
+
+const escapes: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+/** The text on one line of a terminal: control characters, line ends, marks of direction and lone surrogates escaped. */
+export function printable(text: string): string {
+  return text.replace(
+    unprintable,
+    character => escapes[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** At most `most` characters of a text: its beginning and its end, which is where paths differ. */
+export function shorten(text: string, most = MOST): string {
+  if (text.length <= most) return text
+  const end = Math.floor((most - 1) / 2)
+  return `${text.slice(0, most - 1 - end)}…${text.slice(text.length - end)}`
+}
+
+/** A text in quotation marks: its beginning, escaped. */
+export function quote(text: string, most = 60): string {
+  const short = text.length > most ? `${text.slice(0, most - 3)}...` : text
+  const escaped = printable(JSON.stringify(short))
+  // Escapes are six characters for one.
+  return escaped.length > MOST ? `${escaped.slice(0, MOST - 4)}..."` : escaped
+}
+
+/** Words that are said as they are, where an error says what it got. */
+class Words {
+  readonly #text: string
+  constructor(text: string) {
+    this.#text = text
+  }
+  /** The words, if `value` is some: told by what only this class can make. */
+  static of(value: unknown): string | undefined {
+    return typeof value === 'object' && value !== null && #text in value ? value.#text : undefined
+  }
+}
+/** What an error says of what it got: words of ours as they are, any other value described. */
+export const wordsFor = (actual: unknown): string => Words.of(actual) ?? describe(actual)
+
+/** What an error got, in words of ours instead of the value's description: `got('none')`. */
+export const got = (text: string | number): Words => new Words(shorten(printable(String(text))))
+
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype)
+const intrinsic = (name: string | symbol) =>
+  Object.getOwnPropertyDescriptor(typedArray, name)!.get as (this: unknown) => unknown
+const nameOfTypedArray = intrinsic(Symbol.toStringTag)
+const lengthOfTypedArray = intrinsic('length')
+
+/** The name of the class that made an object; no getter and no trap of the object is called. */
+function className(value: object): string | undefined {
+  for (let at: object | null = value, depth = 0; at && depth < 4; at = Object.getPrototypeOf(at), depth++) {
+    if (types.isProxy(at)) return undefined
+    const made = Object.getOwnPropertyDescriptor(at, 'constructor')?.value
+    if (typeof made !== 'function' || types.isProxy(made)) continue
+    const name = Object.getOwnPropertyDescriptor(made, 'name')?.value
+    return typeof name === 'string' && name !== '' && name !== 'Object' ? name : undefined
+  }
+  return undefined
+}
+
+/** What a caller passed, in a few words, for the end of a sentence: `"abc"`, `3`, `an array of 4`, `null`. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return quote(value)
+    case 'bigint':
+      return shorten(String(value), 60)
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return String(value)
+    case 'function':
+      return 'a function'
+    case 'symbol':
+      return 'a symbol'
+  }
+  if (value === null) return 'null'
+  if (types.isProxy(value)) return 'a Proxy'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (types.isTypedArray(value))
+    return `a ${nameOfTypedArray.call(value)} of ${lengthOfTypedArray.call(value)}`
+  if (types.isAnyArrayBuffer(value))
+    return types.isArrayBuffer(value) ? 'an ArrayBuffer' : 'a SharedArrayBuffer'
+  const name = className(value as object)
+  return name ? `a ${quote(name, 40).slice(1, -1)}` : 'an object'
+}
+
+/** A shape as a caller gave it: `[2, 3]`, whatever is in it. */
+export function describeShape(shape: unknown): string {
+  if (!isArray(shape)) return describe(shape)
+  const sizes = shape.slice(0, 8).map(size => (typeof size === 'number' ? String(size) : describe(size)))
+  return shorten(`[${sizes.join(', ')}${shape.length > 8 ? ', ...' : ''}]`, 100)
+}
