@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { MOST, printable, shorten, wordsFor } from './describe.js'
+import { printable, shorten, wordsFor } from './describe.js'
 import { fromCaller } from './stack.js'
 
 export { describe, describeShape, got, printable, quote, shorten } from './describe.js'
@@ -59,13 +59,18 @@ export interface ClipErrorDetails {
   cause?: unknown
 }
 
+/** A caller's text as errors carry it. */
+const shown = (text: string): string => shorten(printable(text))
+/** A message of ours: line by line. */
+const lines = (message: string): string => message.split('\n').map(printable).join('\n')
+
 /** An error below ours, which may say a path once more: the same with the path as short and printable as in ours. */
-function shortCause(cause: unknown, tooLong: readonly string[]): unknown {
+function shortCause(cause: unknown, values: readonly string[]): unknown {
   if (!types.isNativeError(cause)) return cause
   const { message, code, errno, syscall, path } = cause as NodeJS.ErrnoException
-  const long = typeof path === 'string' && path.length > MOST ? [path, ...tooLong] : tooLong
-  const short = printable(long.reduce((text, one) => text.replaceAll(one, shorten(one)), message))
-  if (short === message && long.length === 0) return cause
+  const all = typeof path === 'string' && shown(path) !== path ? [path, ...values] : values
+  const short = lines(all.reduce((text, one) => text.replaceAll(one, shown(one)), message))
+  if (short === message && all.length === 0) return cause
   return Object.assign(new Error(short), { code, errno, syscall })
 }
 
@@ -90,16 +95,18 @@ export class ClipError extends Error {
   /** Made by this package; a program only needs it for tests of its own. */
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
     const { file, field, expected, actual, index, cause } = details
-    // What is too long is so in the message, too.
-    const long = [file, field, actual].filter(text => text !== undefined && text.length > MOST) as string[]
-    const short = long.reduce((text, one) => text.replaceAll(one, shorten(one)), message)
-    super(printable(short), cause === undefined ? undefined : { cause: shortCause(cause, long) })
+    // What is too long or has control characters is so in the message, too. Line ends of the message itself stay.
+    const values = [file, field, actual].filter(
+      text => text !== undefined && shown(text) !== text,
+    ) as string[]
+    const short = values.reduce((text, one) => text.replaceAll(one, shown(one)), message)
+    super(lines(short), cause === undefined ? undefined : { cause: shortCause(cause, values) })
     this.name = 'ClipError'
     this.code = code
     if (file !== undefined) this.file = shorten(file)
-    if (field !== undefined) this.field = shorten(printable(field))
+    if (field !== undefined) this.field = shown(field)
     if (expected !== undefined) this.expected = printable(expected)
-    if (actual !== undefined) this.actual = shorten(printable(actual))
+    if (actual !== undefined) this.actual = shown(actual)
     if (index !== undefined) this.index = index
     fromCaller(this)
   }
@@ -135,7 +142,7 @@ export function argumentError(
   actual: unknown,
   kind: 'type' | 'range' = 'type',
 ): TypeError & { code: 'ERR_CLIP_INPUT'; field: string } {
-  const short = shorten(printable(field))
+  const short = shown(field)
   const message = `Expected \`${short}\` to ${printable(expected)}, got ${wordsFor(actual)}`
   const error = kind === 'range' ? new RangeError(message) : new TypeError(message)
   return fromCaller(Object.assign(error, { code: 'ERR_CLIP_INPUT' as const, field: short }))
