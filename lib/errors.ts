@@ -96,9 +96,8 @@ export class ClipError extends Error {
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
     const { file, field, expected, actual, index, cause } = details
     // What is too long or has control characters is so in the message, too. Line ends of the message itself stay.
-    const values = [file, field, actual].filter(
-      text => text !== undefined && shown(text) !== text,
-    ) as string[]
+    // What it is (`actual`) are words of ours around a value that is short.
+    const values = [file, field].filter(text => text !== undefined && shown(text) !== text) as string[]
     const short = values.reduce((text, one) => text.replaceAll(one, shown(one)), message)
     super(lines(short), cause === undefined ? undefined : { cause: shortCause(cause, values) })
     this.name = 'ClipError'
@@ -106,7 +105,7 @@ export class ClipError extends Error {
     if (file !== undefined) this.file = shorten(file)
     if (field !== undefined) this.field = shown(field)
     if (expected !== undefined) this.expected = printable(expected)
-    if (actual !== undefined) this.actual = shown(actual)
+    if (actual !== undefined) this.actual = shorten(printable(actual), 400)
     if (index !== undefined) this.index = index
     fromCaller(this)
   }
