@@ -137,7 +137,7 @@ function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): 
   return new ClipError(
     'ERR_CLIP_CONFIG',
     `${path}: the text tower has ${expected} token embeddings, but the vocabulary has ${tokenizer.vocabSize} entries. ` +
-      'A model with a vocabulary of its own needs vocab.json and merges.txt, or tokenizer.json, beside its weights',
+      'A model with a vocabulary of its own needs vocab.json and merges.txt, or tokenizer.json, beside its weights; for added tokens its embeddings must have been enlarged as well (`resize_token_embeddings`)',
     {
       file: path,
       field: 'vocab_size',

@@ -5,6 +5,7 @@
  */
 
 import type { ClipError } from '../errors.js'
+import type { AddedToken } from '../tokenizer/added-tokens.js'
 
 export type TensorDtype = 'F32' | 'F16' | 'BF16' | 'F64'
 
@@ -125,7 +126,11 @@ export interface Checkpoint {
   preprocess: PreprocessSpec
   tokenizer: TokenizerSpec
   /** Vocabulary and merges, parsed; undefined = OpenAI's built-in 49408-entry vocabulary. */
-  vocabulary?: { vocab: Record<string, number> | Map<string, number>; merges: string[] }
+  vocabulary?: {
+    vocab: Record<string, number> | Map<string, number>
+    merges: string[]
+    added?: AddedToken[]
+  }
   /** 'huggingface' | 'openai' | 'openclip' | ...: for `clip.info` and messages. */
   family: string
   /** The end token that the configuration names. */

@@ -3,6 +3,7 @@
 import type { TokenizerSpec } from '../checkpoint/spec.js'
 import { argumentError, ClipError } from '../errors.js'
 import { atOnce, inSlices, type Steps } from '../slices.js'
+import type { AddedTokens } from './added-tokens.js'
 import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
 import { prepareEntities } from './html.js'
@@ -43,6 +44,27 @@ const cachedWords = 8192
 const cachedLength = 64
 /** Words per step. */
 const perStep = 32
+
+/**
+ * The text around its start and end tokens, and these. Hugging Face finds them in the text as it came; what looks like
+ * one after lower-casing is words.
+ */
+function* edgeTokens(text: string): Steps<string[]> {
+  const special = /<\|(?:startoftext|endoftext)\|>/y
+  const parts: string[] = []
+  let done = 0
+  for (let at = text.indexOf('<|'); at >= 0; at = text.indexOf('<|', at + 1)) {
+    special.lastIndex = at
+    const token = special.exec(text)?.[0]
+    if (token !== undefined) {
+      parts.push(text.slice(done, at), token)
+      done = at + token.length
+    }
+    yield
+  }
+  parts.push(text.slice(done))
+  return parts
+}
 
 class BpeTokenizer implements Tokenizer {
   readonly vocabSize: number
@@ -95,6 +117,10 @@ class BpeTokenizer implements Tokenizer {
           ids[i],
           'range',
         )
+      if (this.#tables.addedIds.has(ids[i]!)) {
+        bytes.push(...Buffer.from(spelling, 'utf8'))
+        continue
+      }
       for (const symbol of spelling) {
         const byte = symbolToByte.get(symbol)
         if (byte !== undefined) bytes.push(byte)
@@ -146,6 +172,11 @@ class BpeTokenizer implements Tokenizer {
     if (text.length > mostCharacters)
       throw new RefusedText(`have at most ${mostCharacters} characters`, `${text.length}`)
     const parse = options.specialTokens === 'parse'
+    const { added } = this.#tables
+    if (added) {
+      yield* this.#encodeWithAdded(text, added, options.cleaning === 'huggingface', parse, add)
+      return
+    }
     if (options.cleaning !== 'huggingface') {
       yield* this.#encodeWords(openaiWords(yield* cleanOpenai(text), parse), parse, add)
       return
@@ -154,21 +185,39 @@ class BpeTokenizer implements Tokenizer {
       yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(text), false), false, add)
       return
     }
-    // Hugging Face finds special tokens in the text as it came; what looks like one after lower-casing is words.
-    const special = /<\|(?:startoftext|endoftext)\|>/y
-    let done = 0
-    for (let at = text.indexOf('<|'); at >= 0; at = text.indexOf('<|', at + 1)) {
-      special.lastIndex = at
-      const token = special.exec(text)?.[0]
-      if (token !== undefined) {
-        const part = yield* cleanHuggingface(text.slice(done, at))
-        yield* this.#encodeWords(huggingfaceWords(part, true), false, add)
-        add(Int32Array.of(this.#specialId(token)!))
-        done = at + token.length
-      }
-      yield
+    for (const part of yield* edgeTokens(text)) {
+      const id = this.#specialId(part)
+      if (id !== undefined) add(Int32Array.of(id))
+      else yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(part), true), false, add)
     }
-    yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(text.slice(done)), true), false, add)
+  }
+
+  /** Added tokens are found in the text as it came, the normalised ones in the cleaned text; what is left is words. */
+  *#encodeWithAdded(
+    text: string,
+    added: AddedTokens,
+    huggingface: boolean,
+    parse: boolean,
+    add: (ids: Int32Array) => void,
+  ): Steps<void> {
+    for (const part of yield* added.split(text)) {
+      if (typeof part !== 'string') {
+        add(Int32Array.of(part.id))
+        continue
+      }
+      for (const piece of parse && huggingface ? yield* edgeTokens(part) : [part]) {
+        const id = parse && huggingface ? this.#specialId(piece) : undefined
+        if (id !== undefined) {
+          add(Int32Array.of(id))
+          continue
+        }
+        const cleaned = yield* huggingface ? cleanHuggingface(piece) : cleanOpenai(piece)
+        for (const found of yield* added.splitCleaned(cleaned))
+          if (typeof found !== 'string') add(Int32Array.of(found.id))
+          else if (huggingface) yield* this.#encodeWords(huggingfaceWords(found, parse), false, add)
+          else yield* this.#encodeWords(openaiWords(found, parse), parse, add)
+      }
+    }
   }
 
   #specialId(word: string): number | undefined {

@@ -5,6 +5,8 @@ import { ClipError } from '../errors.js'
 import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../json.js'
 import { type FileFault, RegularFile, statPath } from '../regular-file.js'
 import { inSlices, type Steps } from '../slices.js'
+import type { AddedToken } from './added-tokens.js'
+import { addAll, ofAddedTokens, ofTokenizerConfig, ofTokenizerJson } from './read-added-tokens.js'
 import type { Vocabulary } from './vocabulary.js'
 
 /** A vocabulary of 49408 pieces is 2 MB as tokenizer.json, in its most verbose form 4 MB. */
@@ -12,12 +14,15 @@ const maxBytes = 16 << 20
 /** Of merges.txt; CLIP's has 48 894 that are used. */
 const maxMerges = 200_000
 const perStep = 64
+/** Where a tokenizer.json has its added tokens, if it has any. */
+const headLength = 4096
 
 /** Where the vocabulary lies: a model folder, or its files. */
 export type VocabularySource = string | { vocab: string; merges: string } | { tokenizer: string }
 
 /**
- * Reads and checks a vocabulary. In a folder, vocab.json with merges.txt comes before tokenizer.json.
+ * Reads and checks a vocabulary. In a folder, vocab.json with merges.txt comes before tokenizer.json; added tokens are taken
+ * from whichever file has some.
  * @returns undefined when the folder has none of these files.
  * @throws ClipError ERR_CLIP_CHECKPOINT that names file and field; `signal.reason`.
  */
@@ -32,10 +37,56 @@ export async function readVocabulary(
   }
   const vocab = join(source, 'vocab.json')
   const vocabText = await readText(vocab, signal, true)
-  if (vocabText !== undefined) return vocabAndMerges(vocab, join(source, 'merges.txt'), vocabText, signal)
+  if (vocabText !== undefined) {
+    const read = await vocabAndMerges(vocab, join(source, 'merges.txt'), vocabText, signal)
+    const added = addAll(read.vocab, await addedBeside(source, signal))
+    return added.length > 0 ? { ...read, added } : read
+  }
   const tokenizer = join(source, 'tokenizer.json')
   const text = await readText(tokenizer, signal, true)
   return text === undefined ? undefined : tokenizerJson(tokenizer, text, signal)
+}
+
+/** The added tokens of a folder with vocab.json: each file that may tell of some. */
+async function addedBeside(folder: string, signal: AbortSignal | undefined) {
+  const sources: { file: string; tokens: AddedToken[] }[] = []
+  const config = join(folder, 'tokenizer_config.json')
+  const configText = await readText(config, signal, true)
+  if (configText !== undefined) {
+    const decoder = (await parsed(config, configText, signal)).get('added_tokens_decoder')
+    sources.push({ file: config, tokens: ofTokenizerConfig(config, decoder) })
+  }
+  const tokenizer = join(folder, 'tokenizer.json')
+  const listed = await inSlices(addedTokensText(await readText(tokenizer, signal, true)), signal)
+  if (listed !== undefined) {
+    const value = (await parsed(tokenizer, `{"added_tokens":${listed}}`, signal)).get('added_tokens')
+    sources.push({ file: tokenizer, tokens: ofTokenizerJson(tokenizer, value) })
+  }
+  const plain = join(folder, 'added_tokens.json')
+  const plainText = await readText(plain, signal, true)
+  if (plainText !== undefined)
+    sources.push({ file: plain, tokens: ofAddedTokens(plain, await parsed(plain, plainText, signal)) })
+  return sources
+}
+
+/** Of a tokenizer.json its list of added tokens, which stands before the vocabulary: that is read from vocab.json. */
+function* addedTokensText(text: string | undefined): Steps<string | undefined> {
+  const key = text === undefined ? null : /"added_tokens"\s*:\s*\[/.exec(text.slice(0, headLength))
+  if (!text || !key) return undefined
+  const start = key.index + key[0].length - 1
+  const string = /"(?:[^"\\]|\\.)*"/y
+  for (let at = start, depth = 0; at < text.length; at++) {
+    if (at % 1024 === 0) yield
+    const c = text[at]!
+    if (c === '"') {
+      string.lastIndex = at
+      const whole = string.exec(text)
+      if (!whole) return undefined
+      at += whole[0].length - 1
+    } else if (c === '[' || c === '{') depth++
+    else if ((c === ']' || c === '}') && --depth === 0) return text.slice(start, at + 1)
+  }
+  return undefined
 }
 
 function fault(file: string, field: string, expected: string, actual: string, cause?: unknown): ClipError {
@@ -121,7 +172,7 @@ async function vocabAndMerges(
   mergesFile: string,
   vocabText: string,
   signal: AbortSignal | undefined,
-): Promise<Vocabulary> {
+): Promise<Vocabulary & { vocab: Map<string, number> }> {
   const mergesText = await readText(mergesFile, signal)
   const vocab = await inSlices(pieces(vocabFile, 'vocab', await parsed(vocabFile, vocabText, signal)), signal)
   const merges = await inSlices(mergeLines(mergesFile, mergesText), signal)
@@ -169,17 +220,9 @@ async function tokenizerJson(
   if (!Array.isArray(rules)) throw fault(file, 'model.merges', 'an array', kind(rules))
   const vocab = await inSlices(pieces(file, 'model.vocab', given), signal)
   const merges = await inSlices(mergeItems(file, rules), signal)
-  const added = root.get('added_tokens') ?? []
-  if (!Array.isArray(added)) throw fault(file, 'added_tokens', 'an array', kind(added))
-  for (const [i, token] of added.entries()) {
-    const [content, id] = isObject(token) ? [token.get('content'), token.get('id')] : [token, undefined]
-    if (!isObject(token) || typeof content !== 'string')
-      throw fault(file, `added_tokens[${i}].content`, 'a string', kind(content))
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
-      throw fault(file, `added_tokens[${i}].id`, 'a whole number from 0', kind(id))
-    vocab.set(content, id)
-  }
-  return { vocab, merges, file }
+  const tokens = ofTokenizerJson(file, root.get('added_tokens'))
+  const added = addAll(vocab, [{ file, tokens }])
+  return { vocab, merges, file, ...(added.length > 0 ? { added } : {}) }
 }
 
 function* mergeItems(file: string, items: Json[]): Steps<string[]> {

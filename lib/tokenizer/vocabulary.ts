@@ -7,6 +7,7 @@ import { gunzip } from 'node:zlib'
 import { packageRoot } from '../binding.js'
 import { ClipError } from '../errors.js'
 import { inSlices, type Steps } from '../slices.js'
+import { type AddedToken, AddedTokens } from './added-tokens.js'
 import { bytesInVocabularyOrder, byteToSymbol } from './byte-symbols.js'
 import { PairTable } from './pair-table.js'
 
@@ -16,6 +17,8 @@ export interface Vocabulary {
   vocab: Record<string, number> | Map<string, number>
   /** "left right", the most frequent first. */
   merges: string[]
+  /** Tokens that are found in texts before anything else. */
+  added?: AddedToken[]
   /** The file to name in messages. */
   file?: string
 }
@@ -29,6 +32,9 @@ export interface Tables {
   pieces: (string | undefined)[]
   startId: number
   endId: number
+  added?: AddedTokens
+  /** Ids of added tokens: their pieces are texts, not symbols. */
+  addedIds: ReadonlySet<number>
 }
 
 const perStep = 64
@@ -116,7 +122,16 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
       )
     if (rank % perStep === 0) yield
   }
-  return { byteIds, pairs, pieces, startId, endId }
+  const added = vocabulary.added ?? []
+  return {
+    byteIds,
+    pairs,
+    pieces,
+    startId,
+    endId,
+    addedIds: new Set(added.map(token => token.id)),
+    ...(added.length > 0 ? { added: new AddedTokens(added) } : {}),
+  }
 }
 
 /** OpenAI's vocabulary from its merges alone: 256 bytes, 256 bytes at a word's end, the merges, two special tokens. */

@@ -1,0 +1,113 @@
+/**
+ * Tokens that were added to a vocabulary (textual inversion, special tokens), found in texts as Hugging Face's tokenizers
+ * find them: leftmost, of those the longest, before the text is split into words.
+ */
+
+import { atOnce, type Steps } from '../slices.js'
+import { cleanHuggingface } from './clean.js'
+
+/** As tokenizer.json and tokenizer_config.json describe one. */
+export interface AddedToken {
+  content: string
+  id: number
+  /** Only where no letter, mark, digit or underscore touches it. */
+  singleWord: boolean
+  /** Takes the spaces before it along, and those behind it. */
+  lstrip: boolean
+  rstrip: boolean
+  /** Looked for in the cleaned text (in lower case) instead of the text as it came. */
+  normalized: boolean
+}
+
+interface Node {
+  next: Map<number, Node>
+  token?: AddedToken
+}
+
+/** A part of a text, or the token that was found there. */
+export type Part = string | AddedToken
+
+/** Rust's `\w`. */
+const word = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u
+const isSpace = (unit: string): boolean => /\p{White_Space}/u.test(unit)
+const perStep = 256
+
+export class AddedTokens {
+  readonly #raw: Node = { next: new Map() }
+  readonly #normalized: Node = { next: new Map() }
+
+  constructor(tokens: readonly AddedToken[]) {
+    for (const token of tokens)
+      if (token.normalized) insert(this.#normalized, atOnce(cleanHuggingface(token.content)), token)
+      else insert(this.#raw, token.content, token)
+  }
+
+  /** The text as it came, around the tokens that are looked for there. */
+  split(text: string): Steps<Part[]> {
+    return split(text, this.#raw)
+  }
+
+  /** The cleaned text around the others. */
+  splitCleaned(text: string): Steps<Part[]> {
+    return split(text, this.#normalized)
+  }
+}
+
+/** Of two tokens that are spelt alike the first is found. */
+function insert(root: Node, spelling: string, token: AddedToken): void {
+  if (spelling === '') return
+  let node = root
+  for (let i = 0; i < spelling.length; i++) {
+    const unit = spelling.charCodeAt(i)
+    let next = node.next.get(unit)
+    if (!next) {
+      next = { next: new Map() }
+      node.next.set(unit, next)
+    }
+    node = next
+  }
+  node.token ??= token
+}
+
+function longestAt(text: string, at: number, root: Node): { token: AddedToken; end: number } | undefined {
+  let node: Node | undefined = root
+  let found: { token: AddedToken; end: number } | undefined
+  for (let i = at; i < text.length; i++) {
+    node = node.next.get(text.charCodeAt(i))
+    if (!node) break
+    if (node.token) found = { token: node.token, end: i + 1 }
+  }
+  return found
+}
+
+const before = (text: string, at: number): string =>
+  at === 0 ? '' : String.fromCodePoint(text.codePointAt(at - (isLow(text, at - 1) && at > 1 ? 2 : 1))!)
+const after = (text: string, at: number): string =>
+  at === text.length ? '' : String.fromCodePoint(text.codePointAt(at)!)
+const isLow = (text: string, at: number): boolean => (text.charCodeAt(at) & 0xfc00) === 0xdc00
+
+function* split(text: string, root: Node): Steps<Part[]> {
+  if (root.next.size === 0) return [text]
+  const parts: Part[] = []
+  let done = 0
+  let work = 0
+  for (let at = 0; at < text.length; ) {
+    if (++work % perStep === 0) yield
+    const found = longestAt(text, at, root)
+    if (!found) {
+      at++
+      continue
+    }
+    let [start, end] = [at, found.end]
+    at = end
+    const { token } = found
+    if (token.singleWord && (word.test(before(text, start)) || word.test(after(text, end)))) continue
+    if (token.lstrip) while (start > done && isSpace(text[start - 1]!)) if (--start % perStep === 0) yield
+    if (token.rstrip) while (end < text.length && isSpace(text[end]!)) if (++end % perStep === 0) yield
+    if (done < start) parts.push(text.slice(done, start))
+    parts.push(token)
+    done = end
+  }
+  if (done < text.length) parts.push(text.slice(done))
+  return parts
+}
