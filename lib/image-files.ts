@@ -209,7 +209,7 @@ export class Walk {
     if (!isFolder && !stats.isFile()) return this.leaveOut(path, 'special', 'is a link to what is not a file')
     const inside = await this.#inside(target)
     if (inside === undefined && !this.#followLinks)
-      return this.leaveOut(path, 'link', 'is a link out of the folder (followLinks: true follows it)')
+      return this.leaveOut(path, 'link', 'is a link out of the folder (`followLinks: true` follows it)')
     if (inside !== undefined && this.#isWalked(inside, isFolder) && (isFolder || isImageName(inside)))
       return this.leaveOut(path, 'counted', `is a link to what is counted where it lies: ${inside || '.'}`)
     return !isFolder && this.#isMet(path, stats) ? undefined : { path, name, isFolder, byLink: true }

@@ -7,6 +7,7 @@ import { version } from '../binding.js'
 import { argumentError } from '../errors.js'
 import type { Clip } from '../index.js'
 import { embeddedModel } from '../source.js'
+import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions } from './model.js'
 import { bold, dim, print } from './output.js'
 
@@ -71,13 +72,21 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
 
 const ms = (x: number) => `${x.toPrecision(3)} ms`
 
+interface BenchCommand extends ModelOptions {
+  seconds?: string
+}
+
 /** Exit code 0. */
-export async function bench(options: ModelOptions & { seconds?: string; json?: boolean }): Promise<number> {
+export async function bench(options: BenchCommand): Promise<number> {
   const seconds = Number(options.seconds ?? 1)
   if (!(seconds > 0 && seconds <= 600))
     throw argumentError('--seconds', 'be a number above 0, at most 600', options.seconds)
+  return untilInterrupted(signal => measure(options, seconds, signal))
+}
+
+async function measure(options: BenchCommand, seconds: number, signal: AbortSignal): Promise<number> {
   const from = performance.now()
-  await using clip = await loadFor(options)
+  await using clip = await loadFor(options, { signal })
   const opening = performance.now() - from
   const facts = {
     version,
@@ -99,6 +108,7 @@ export async function bench(options: ModelOptions & { seconds?: string; json?: b
     await print(`${'opened in'.padEnd(30)} ${ms(opening)}`)
   }
   await figures(clip, seconds, async f => {
+    signal.throwIfAborted()
     await print(
       options.json
         ? JSON.stringify(f)

@@ -1,5 +1,6 @@
 import { argumentError, got } from '../errors.js'
 import type { Classifier, ClassifyOptions, Clip } from '../index.js'
+import { untilInterrupted } from './interrupt.js'
 import { type LabelOptions, labelsOf } from './labels.js'
 import { loadFor, type ModelOptions, number, progress } from './model.js'
 import { bold, chart, dim, errorJson, errorLine, print, printable, scores } from './output.js'
@@ -14,12 +15,12 @@ export interface ClassifyCommand extends ModelOptions, LabelOptions {
 }
 
 /** The classifier of a file, or of the labels, which are encoded here: with a bar, since that may be long. */
-async function classifierFor(clip: Clip, options: ClassifyCommand): Promise<Classifier> {
+async function classifierFor(clip: Clip, options: ClassifyCommand, signal: AbortSignal): Promise<Classifier> {
   const { labels, templates } = await labelsOf(options)
   if (options.classifier !== undefined) {
     if (labels || templates)
       throw argumentError('--classifier', 'stand alone: its labels are in the file', options.classifier)
-    return clip.loadClassifier(options.classifier)
+    return clip.loadClassifier(options.classifier, { signal })
   }
   if (!labels)
     throw argumentError(
@@ -31,6 +32,7 @@ async function classifierFor(clip: Clip, options: ClassifyCommand): Promise<Clas
   return clip
     .classifier(labels, {
       ...(templates ? { templates } : {}),
+      signal,
       onProgress({ done, total }) {
         // What is done in one window needs no bar.
         if (done === total && !bar) return
@@ -57,9 +59,15 @@ function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptio
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
   if (images.length === 0 && options.save === undefined)
     throw argumentError('image', 'be one picture or more (or none with --save)', got('none'))
-  const how = classifyOptions(options)
-  await using clip = await loadFor(options)
-  const classifier = await classifierFor(clip, options)
+  return untilInterrupted(signal => classifyAll(images, options, signal))
+}
+
+async function classifyAll(images: string[], options: ClassifyCommand, signal: AbortSignal): Promise<number> {
+  const how = { ...classifyOptions(options), signal }
+  // Off a terminal, a line on stderr is a picture that failed: scripts count them.
+  const note = images.length > 0 && process.stderr.isTTY
+  await using clip = await loadFor(options, { signal, note })
+  const classifier = await classifierFor(clip, options, signal)
   if (options.save !== undefined) await classifier.save(options.save)
   const bar = progress(images.length, 'pictures')
   let failed = 0
@@ -90,7 +98,5 @@ export async function classify(images: string[], options: ClassifyCommand): Prom
   } finally {
     bar.stop()
   }
-  if (!options.json && options.model === undefined && process.stdout.isTTY && images.length > 0)
-    await print(dim('\nThe embedded model knows icons and emoji, not photographs: --model takes another.'))
   return failed > 0 ? 1 : 0
 }

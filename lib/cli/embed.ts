@@ -90,7 +90,7 @@ export async function embed(images: string[], options: EmbedCommand): Promise<nu
   ]
   if (items.length === 0) throw argumentError('embed', 'have pictures or --text', got('neither'))
   return untilInterrupted(async signal => {
-    await using clip = await loadFor(options)
+    await using clip = await loadFor(options, { signal, note: images.length > 0 })
     const { out } = options
     if (out === undefined) return await run(clip, items, { ...options, json: true }, printLines, signal)
     return await writeOutput(out, async file => {

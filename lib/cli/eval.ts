@@ -1,15 +1,26 @@
 import type { Command } from 'commander'
+import { argumentError } from '../errors.js'
 import type { EvaluationTask } from '../eval/evaluate.js'
 import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
 import { writeOutput } from '../output-file.js'
 import { withFlags } from './flags.js'
-import { type LabelOptions, labelsOf, withLabels } from './labels.js'
+import { untilInterrupted } from './interrupt.js'
+import {
+  type DatasetCommand,
+  datasetOptions,
+  type LabelOptions,
+  labelsOf,
+  withDataset,
+  withLabels,
+} from './labels.js'
+import { tellLeftOut } from './left-out.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
 import { bar, bold, columns, dim, displayWidth, inColumns, print, printable, table } from './output.js'
 
-interface EvalCommand extends ModelOptions, LabelOptions {
-  task: string
+interface EvalCommand extends ModelOptions, LabelOptions, DatasetCommand {
+  task?: string
+  classifier?: string
   shots?: string
   seed?: string
   limit?: string
@@ -113,16 +124,26 @@ function stages() {
   }
 }
 
-/** Exit code: 1 when a picture could not be read. */
-async function evalCommand(dataset: string, options: EvalCommand): Promise<number> {
+/** Exit code: 1 when a picture or a folder could not be read, 130 after Ctrl-C. */
+function evalCommand(dataset: string, options: EvalCommand): Promise<number> {
+  return untilInterrupted(signal => measure(dataset, options, signal))
+}
+
+async function measure(dataset: string, options: EvalCommand, signal: AbortSignal): Promise<number> {
   const { evaluate } = await import('../eval/evaluate.js')
-  const chosen = await labelsOf(options)
-  await using clip = await loadFor(options)
+  const chosen = { ...(await labelsOf(options)), ...(await datasetOptions(options)) }
+  const { task, classifier: file } = options
+  if (file !== undefined && (task ?? options.shots ?? chosen.labels ?? chosen.templates) !== undefined)
+    throw argumentError('--classifier', 'stand alone: its labels and what it learned are in the file', file)
+  await using clip = await loadFor(options, { signal, note: true })
+  const classifier = file === undefined ? undefined : await clip.loadClassifier(file, { signal })
   const bars = stages()
   const [shots, seed, limit] = [number(options.shots), number(options.seed), number(options.limit)]
   const report = await evaluate(clip, dataset, {
-    task: options.task as EvaluationTask,
+    ...(task === undefined ? {} : { task: task as EvaluationTask }),
+    ...(classifier ? { classifier } : {}),
     ...chosen,
+    signal,
     ...(shots === undefined ? {} : { shots }),
     ...(seed === undefined ? {} : { seed }),
     ...(limit === undefined ? {} : { limit }),
@@ -130,6 +151,7 @@ async function evalCommand(dataset: string, options: EvalCommand): Promise<numbe
   }).finally(bars.stop)
   for (const { name, message } of report.failed)
     process.stderr.write(`clip-native: ${printable(name)}: ${printable(withFlags(message))}\n`)
+  if (!options.json) tellLeftOut(report.leftOut)
   await print(
     options.json
       ? asJson(report)
@@ -142,22 +164,32 @@ async function evalCommand(dataset: string, options: EvalCommand): Promise<numbe
     const page = Buffer.from(await htmlReport(report))
     await writeOutput(options.report, file => file.write(page))
   }
-  return report.failed.length > 0 ? 1 : 0
+  const isLoss = report.leftOut?.files.some(({ reason }) => reason === 'unreadable')
+  return report.failed.length > 0 || isLoss ? 1 : 0
 }
 
 export function registerEval(root: Command, finish: (code: number) => void): void {
   withModel(
-    withLabels(
-      root
-        .command('eval')
-        .description('measure a model on labelled pictures')
-        .argument('<dataset>', 'a folder with a folder per class, a CSV (file,label), or a WebDataset tar')
-        .option('--task <name>', 'zeroshot, fewshot (Tip-Adapter), probe or retrieval', 'zeroshot')
-        .option('--shots <count>', 'examples of each class to learn from')
-        .option('--seed <number>', 'of the drawing of examples', '1')
-        .option('--limit <count>', 'only the first so many pictures')
-        .option('--report <file.html>', 'write a page with plots as well')
-        .option('--json', 'print the result as JSON'),
+    withDataset(
+      withLabels(
+        root
+          .command('eval')
+          .description('measure a model on labelled pictures')
+          .argument(
+            '<dataset>',
+            'a folder with a folder per class, a CSV or TSV (file,label), or a WebDataset tar',
+          )
+          .option('--task <name>', 'zeroshot (default), fewshot (Tip-Adapter), probe or retrieval')
+          .option(
+            '--classifier <file>',
+            'what `learn` or `classify --save` wrote, in place of --task and --labels',
+          )
+          .option('--shots <count>', 'examples of each class to learn from')
+          .option('--seed <number>', 'of the drawing of examples', '1')
+          .option('--limit <count>', 'only the first so many pictures')
+          .option('--report <file.html>', 'write a page with plots as well')
+          .option('--json', 'print the result as JSON'),
+      ),
     ),
   ).action(async (dataset, options) => finish(await evalCommand(dataset, options)))
 }

@@ -25,6 +25,9 @@ const FLAGS: Record<string, string> = {
   epochs: '--epochs',
   batchSize: '--batch',
   fineTune: '--fine-tune',
+  followLinks: '--follow-links',
+  classNames: '--class-names',
+  classifier: '--classifier',
 }
 
 /** `maxPixels` becomes --max-pixels, `svg: true` --svg. */

@@ -4,6 +4,9 @@ import { leastMicroseconds } from '../cuda/roofline.js'
 import type { SelfCheck } from '../cuda/selfcheck.js'
 import { argumentError } from '../errors.js'
 import { writeOutput } from '../output-file.js'
+import { resolveSource } from '../source.js'
+import { downloadBar } from './download-bar.js'
+import { untilInterrupted } from './interrupt.js'
 import { print } from './output.js'
 
 const cell = (text: string) => text.replaceAll('|', '\\|')
@@ -120,24 +123,42 @@ export function report(r: SelfCheck): string {
   return `${parts.filter(Boolean).join('\n\n')}\n`
 }
 
-/** Exit code: 1 when a kernel or a tower differs. */
-export async function gpuSelfcheck(options: {
+interface SelfCheckCommand {
   model?: string
   onnx?: string
   out?: string
   seconds?: string
   batches?: string
   json?: boolean
-}): Promise<number> {
+}
+
+/** Exit code: 1 when a kernel or a tower differs. */
+export async function gpuSelfcheck(options: SelfCheckCommand): Promise<number> {
   const seconds = Number(options.seconds ?? 1)
   if (!(seconds >= 0 && seconds <= 600))
     throw argumentError('--seconds', 'be a number from 0 to 600', options.seconds)
   const batches = (options.batches ?? '1,8,64').split(',').map(Number)
   if (!batches.every(n => Number.isInteger(n) && n >= 1 && n <= 4096))
     throw argumentError('--batches', 'be integers from 1 to 4096, separated by commas', options.batches)
+  return untilInterrupted(signal => check(options, seconds, batches, signal))
+}
+
+/** Where the model lies; one that has a name may have to be downloaded. */
+async function modelPath(model: string, signal: AbortSignal): Promise<string> {
+  const shown = downloadBar()
+  return resolveSource(model, { signal, onProgress: shown.update }).finally(shown.stop)
+}
+
+async function check(
+  options: SelfCheckCommand,
+  seconds: number,
+  batches: number[],
+  signal: AbortSignal,
+): Promise<number> {
   const { selfCheck } = await import('../cuda/selfcheck.js')
   const result = await selfCheck({
-    ...(options.model === undefined ? {} : { model: options.model }),
+    signal,
+    ...(options.model === undefined ? {} : { model: await modelPath(options.model, signal) }),
     ...(options.onnx === undefined ? {} : { onnx: options.onnx }),
     seconds,
     batches,

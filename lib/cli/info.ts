@@ -1,10 +1,15 @@
 import { version } from '../binding.js'
+import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions } from './model.js'
 import { print, printable, table } from './output.js'
 
 /** What a model is: sizes, towers, what it runs on. */
 export async function info(options: ModelOptions & { json?: boolean }): Promise<number> {
-  await using clip = await loadFor(options)
+  return untilInterrupted(signal => tell(options, signal))
+}
+
+async function tell(options: ModelOptions & { json?: boolean }, signal: AbortSignal): Promise<number> {
+  await using clip = await loadFor(options, { signal })
   const { info } = clip
   if (options.json) {
     await print(JSON.stringify({ version, model: options.model ?? 'icon-clip', ...info }))

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
+import type { DatasetOptions } from '../eval/dataset.js'
 import { type Label, type PromptSetName, promptSet, templates } from '../index.js'
 import { oneOf } from '../options.js'
 
@@ -28,7 +29,32 @@ export function withLabels(command: Command): Command {
     )
 }
 
-async function fileLabels(file: string): Promise<Label[]> {
+/** How a command reads a data set. */
+export interface DatasetCommand {
+  followLinks?: boolean
+  classNames?: string
+}
+
+export function withDataset(command: Command): Command {
+  return command
+    .option('--follow-links', 'follow links that lead out of the folder')
+    .option(
+      '--class-names <file>',
+      "the classes' names, one a line, where labels are numbers; `numbers`: the numbers are the names",
+    )
+}
+
+export async function datasetOptions({ followLinks, classNames }: DatasetCommand): Promise<DatasetOptions> {
+  return {
+    ...(followLinks ? { followLinks } : {}),
+    ...(classNames === undefined
+      ? {}
+      : { classNames: classNames === 'numbers' ? classNames : await lines(classNames) }),
+  }
+}
+
+/** The lines of a file, without the end of the last. */
+async function lines(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8').catch(cause => {
     throw new ClipError('ERR_CLIP_INPUT', `${file}: can't be read (${cause.code ?? cause.message})`, {
       file,
@@ -37,7 +63,13 @@ async function fileLabels(file: string): Promise<Label[]> {
   })
   return text
     .replace(/^\ufeff/, '')
+    .replace(/\s+$/, '')
     .split(/\r?\n/)
+    .map(line => line.trim())
+}
+
+async function fileLabels(file: string): Promise<Label[]> {
+  return (await lines(file))
     .map(line =>
       line
         .split('\t')

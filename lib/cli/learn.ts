@@ -1,21 +1,34 @@
 import type { Command } from 'commander'
 import { argumentError, ClipError } from '../errors.js'
+import { unnamed } from '../eval/call.js'
 import { openDataset } from '../eval/dataset.js'
 import { featuresOfSamples, refuse } from '../eval/features.js'
-import type { Clip, Sample } from '../index.js'
+import { only, picturesOf } from '../eval/pictures.js'
+import { type Clip, Embeddings, type Sample } from '../index.js'
+import { LeftOutList } from '../left-out.js'
 import { oneOf } from '../options.js'
-import { type LabelOptions, labelsOf, withLabels } from './labels.js'
+import { copySlices } from '../slices.js'
+import { untilInterrupted } from './interrupt.js'
+import {
+  type DatasetCommand,
+  datasetOptions,
+  type LabelOptions,
+  labelsOf,
+  withDataset,
+  withLabels,
+} from './labels.js'
+import { tellLeftOut } from './left-out.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
 import { print, table } from './output.js'
 
-interface LearnCommand extends ModelOptions, LabelOptions {
+interface LearnCommand extends ModelOptions, LabelOptions, DatasetCommand {
   method: string
   out: string
   fineTune?: boolean
   json?: boolean
 }
 
-interface AdaptCommand extends ModelOptions {
+interface AdaptCommand extends ModelOptions, DatasetCommand {
   out: string
   epochs?: string
   batch?: string
@@ -25,40 +38,56 @@ interface AdaptCommand extends ModelOptions {
 
 interface Training {
   count: number
-  samples: AsyncIterable<Sample>
+  /** Every time from the first. */
+  samples(): AsyncIterable<Sample>
+  leftOut: LeftOutList
+  signal: AbortSignal
 }
 
 /** Pictures that a data set marks as 'train'; all where it marks none. Read twice: to count, and to encode. */
-async function trainingSamples(path: string): Promise<Training> {
-  const dataset = await openDataset(path)
+async function trainingSamples(
+  path: string,
+  options: DatasetCommand,
+  signal: AbortSignal,
+  isNamed: (sample: Sample) => boolean,
+): Promise<Training> {
+  const dataset = await openDataset(path, await datasetOptions(options))
+  const leftOut = new LeftOutList()
   let all = 0
   let marked = 0
-  for await (const { split } of dataset.samples()) {
+  for await (const sample of dataset.samples(signal, leftOut.add)) {
+    if (!isNamed(sample)) throw unnamed(path, sample.name, sample.label)
     all++
-    if (split === 'train') marked++
+    if (sample.split === 'train') marked++
   }
   if (all === 0) throw new ClipError('ERR_CLIP_INPUT', `${path}: has no rows`, { file: path })
-  async function* chosen() {
-    for await (const sample of dataset.samples()) if (marked === 0 || sample.split === 'train') yield sample
+  async function* samples() {
+    for await (const sample of dataset.samples(signal))
+      if (marked === 0 || sample.split === 'train') yield sample
   }
-  return { count: marked || all, samples: chosen() }
+  return { count: marked || all, samples, leftOut, signal }
 }
 
 /** What a method learns on, window by window: an archive of any size is never in memory as a whole. */
-function features(
+async function features(
   clip: Clip,
-  training: Training,
+  { signal }: Training,
+  samples: AsyncIterable<Sample>,
+  count: number,
   output: 'embedding' | 'pooled',
-  update: (n: number) => void,
 ) {
-  return featuresOfSamples(clip, training.samples, {
+  const bar = progress(count, output === 'pooled' ? 'pictures' : 'examples', true)
+  return featuresOfSamples(clip, samples, {
     output,
-    count: training.count,
-    signal: undefined,
+    count,
+    signal,
     failed: refuse,
-    progress: update,
-  })
+    progress: bar.update,
+  }).finally(bar.stop)
 }
+
+/** Exit code: 1 when a folder of the data set could not be read. */
+const codeOf = ({ leftOut }: Training) => (leftOut.unreadable > 0 ? 1 : 0)
 
 /** Settings that are 1 or 0. */
 const yesNo = new Set(['converged', 'fineTuned'])
@@ -75,7 +104,7 @@ const settingsText = (settings: Readonly<Record<string, number | string>>): (rea
         : value,
   ])
 
-async function learn(path: string, options: LearnCommand): Promise<number> {
+async function learn(path: string, options: LearnCommand, signal: AbortSignal): Promise<number> {
   const method = oneOf('--method', options.method, ['probe', 'tip'])
   if (method === 'probe' && options.fineTune)
     throw argumentError('--fine-tune', 'be left out for a probe, which has no keys', true)
@@ -86,93 +115,118 @@ async function learn(path: string, options: LearnCommand): Promise<number> {
       'be left out for a probe, which learns from pictures alone',
       options.labels,
     )
-  const training = await trainingSamples(path)
-  await using clip = await loadFor(options)
-  const bar = progress(training.count, 'examples', true)
-  const { images, labels } = await features(
-    clip,
-    training,
-    method === 'probe' ? 'pooled' : 'embedding',
-    bar.update,
-  ).finally(bar.stop)
+  const training = await trainingSamples(
+    path,
+    options,
+    signal,
+    sample => !sample.numbered || chosen.labels !== undefined,
+  )
+  await using clip = await loadFor(options, { signal, note: true })
+  const output = method === 'probe' ? 'pooled' : 'embedding'
+  const { images, labels } = await features(clip, training, training.samples(), training.count, output)
   const given = { images, labels }
   const classifier =
     method === 'probe'
-      ? await clip.linearProbe(given)
-      : await clip.tipAdapter(given, { ...chosen, fineTune: options.fineTune ?? false })
+      ? await clip.linearProbe(given, { signal })
+      : await clip.tipAdapter(given, { ...chosen, fineTune: options.fineTune ?? false, signal })
+  signal.throwIfAborted()
   await classifier.save(options.out)
-  const facts = { kind: classifier.kind, examples: given.labels.length, labels: classifier.labels.length }
+  const facts = { kind: classifier.kind, examples: labels.length, labels: classifier.labels.length }
+  const { settings } = classifier
+  const { leftOut } = training
+  if (!options.json) tellLeftOut(leftOut)
   await print(
     options.json
-      ? JSON.stringify({ ...facts, settings: classifier.settings, out: options.out })
+      ? JSON.stringify({ ...facts, settings, out: options.out, leftOut })
       : table([
           ['learned', facts.kind],
           ['from', `${facts.examples} pictures of ${facts.labels} labels`],
-          ...settingsText(classifier.settings),
+          ...settingsText(settings),
           ['written', options.out],
         ]),
   )
-  return 0
+  return codeOf(training)
 }
 
-async function adapt(path: string, options: AdaptCommand): Promise<number> {
-  const training = await trainingSamples(path)
-  await using clip = await loadFor(options)
-  const bar = progress(training.count, 'pictures', true)
+/** Pictures and their captions as pairs: a picture with several is encoded once, and stands in as many pairs. */
+async function pairsOf(clip: Clip, training: Training): Promise<{ images: Embeddings; texts: string[] }> {
+  const { first, captions } = await picturesOf(training.samples())
+  const { images } = await features(clip, training, only(training.samples(), first), first.size, 'pooled')
+  const texts = captions.flat()
+  if (texts.length === captions.length) return { images, texts }
+  const width = images.shape[1]
+  const data = new Float32Array(texts.length * width)
+  let pair = 0
+  for (const [picture, own] of captions.entries())
+    for (const _ of own) await copySlices(data, images.row(picture), width * pair++)
+  return { images: new Embeddings(data, [texts.length, width] as const), texts }
+}
+
+async function adapt(path: string, options: AdaptCommand, signal: AbortSignal): Promise<number> {
+  const isNamed = (sample: Sample) => !sample.numbered || sample.captions !== undefined
+  const training = await trainingSamples(path, options, signal, isNamed)
+  await using clip = await loadFor(options, { signal, note: true })
   const [epochs, batchSize, seed] = [number(options.epochs), number(options.batch), number(options.seed)]
-  const { images, labels: texts } = await features(clip, training, 'pooled', bar.update).finally(bar.stop)
-  const adapter = await clip.adapt(
-    { images, texts },
-    {
-      ...(epochs === undefined ? {} : { epochs }),
-      ...(batchSize === undefined ? {} : { batchSize }),
-      ...(seed === undefined ? {} : { seed }),
-    },
-  )
+  const pairs = await pairsOf(clip, training)
+  const adapter = await clip.adapt(pairs, {
+    signal,
+    ...(epochs === undefined ? {} : { epochs }),
+    ...(batchSize === undefined ? {} : { batchSize }),
+    ...(seed === undefined ? {} : { seed }),
+  })
+  signal.throwIfAborted()
   await adapter.save(options.out)
   const facts = {
-    pairs: texts.length,
+    pairs: pairs.texts.length,
     loss: adapter.loss,
     logitScale: adapter.logitScale,
     out: options.out,
   }
+  const { leftOut } = training
+  if (!options.json) tellLeftOut(leftOut)
   await print(
     options.json
-      ? JSON.stringify(facts)
+      ? JSON.stringify({ ...facts, leftOut })
       : table([
           ['pairs', String(facts.pairs)],
           ...settingsText({ loss: facts.loss, 'logit scale': facts.logitScale }),
           ['written', `${options.out}: use it with --adapter`],
         ]),
   )
-  return 0
+  return codeOf(training)
 }
 
 export function registerLearn(root: Command, finish: (code: number) => void): void {
   withModel(
-    withLabels(
+    withDataset(
+      withLabels(
+        root
+          .command('learn')
+          .description('learn a classifier from labelled pictures, for classify --classifier')
+          .argument(
+            '<examples>',
+            "a folder with a folder per class, a CSV (file,label[,split]: 'train' is used) or a WebDataset tar",
+          )
+          .requiredOption('--out <file>', 'where to write the classifier')
+          .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter: names and examples)', 'probe')
+          .option('--fine-tune', 'of tip: train its keys')
+          .option('--json', 'print JSON'),
+      ),
+    ),
+  ).action(async (examples, options) =>
+    finish(await untilInterrupted(signal => learn(examples, options, signal))),
+  )
+  withModel(
+    withDataset(
       root
-        .command('learn')
-        .description('learn a classifier from labelled pictures, for classify --classifier')
-        .argument(
-          '<examples>',
-          "a folder with a folder per class, a CSV (file,label[,split]: 'train' is used) or a WebDataset tar",
-        )
-        .requiredOption('--out <file>', 'where to write the classifier')
-        .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter: names and examples)', 'probe')
-        .option('--fine-tune', 'of tip: train its keys')
+        .command('adapt')
+        .description('train the projections on pairs of pictures and texts, for --adapter')
+        .argument('<pairs>', 'a CSV (file,text) or a WebDataset tar (.jpg and .txt)')
+        .requiredOption('--out <file>', 'where to write the adapter')
+        .option('--epochs <count>', 'times that all pairs go by', '20')
+        .option('--batch <count>', 'pairs that are told from each other at a time', '256')
+        .option('--seed <number>', 'of the order of pairs', '1')
         .option('--json', 'print JSON'),
     ),
-  ).action(async (examples, options) => finish(await learn(examples, options)))
-  withModel(
-    root
-      .command('adapt')
-      .description('train the projections on pairs of pictures and texts, for --adapter')
-      .argument('<pairs>', 'a CSV (file,text) or a WebDataset tar (.jpg and .txt)')
-      .requiredOption('--out <file>', 'where to write the adapter')
-      .option('--epochs <count>', 'times that all pairs go by', '20')
-      .option('--batch <count>', 'pairs that are told from each other at a time', '256')
-      .option('--seed <number>', 'of the order of pairs', '1')
-      .option('--json', 'print JSON'),
-  ).action(async (pairs, options) => finish(await adapt(pairs, options)))
+  ).action(async (pairs, options) => finish(await untilInterrupted(signal => adapt(pairs, options, signal))))
 }

@@ -2,7 +2,10 @@
 
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
+
 import { type Activation, type Clip, type LoadOptions, load } from '../index.js'
+
+import { downloadBar } from './download-bar.js'
 
 export interface ModelOptions {
   model?: string
@@ -19,6 +22,7 @@ export interface ModelOptions {
   heads?: string
   activation?: string
   stateDict?: string
+  json?: boolean
 }
 
 export function withModel(command: Command): Command {
@@ -59,25 +63,50 @@ function headsOf(text: string): LoadOptions['heads'] {
   return { image: number(image), text: number(tower) } as LoadOptions['heads']
 }
 
-export function loadFor(options: ModelOptions): Promise<Clip> {
+let isNoted = false
+
+/** The embedded model is for trying things out: whoever gives it photographs is told, once. */
+function noteEmbedded({ model, json }: ModelOptions): void {
+  if (model !== undefined || json || isNoted) return
+  isNoted = true
+  process.stderr.write('The embedded model knows icons and emoji, not photographs: --model takes another.\n')
+}
+
+/** How a command loads its model. */
+interface Loading {
+  signal?: AbortSignal
+  /** Say what the embedded model knows, where it is the one: for commands whose results depend on it. */
+  note?: boolean
+}
+
+/** The model that the options name; a download shows as that of `download` does. */
+export async function loadFor(options: ModelOptions, { signal, note }: Loading = {}): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
   const { background, maxPixels, decodeTimeout, svg } = options
   const { heads, activation, stateDict } = options
-  return load(model, {
-    ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
-    ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
-    ...(threads === undefined ? {} : { threads: number(threads) }),
-    ...(orient ? { orient } : {}),
-    ...(background === undefined ? {} : { background }),
-    ...(maxPixels === undefined ? {} : { maxPixels: number(maxPixels) }),
-    ...(decodeTimeout === undefined ? {} : { decodeTimeout: number(decodeTimeout) }),
-    ...(svg ? { svg } : {}),
-    ...(adapter === undefined ? {} : { adapter }),
-    ...(packCache ? { packCache } : {}),
-    ...(heads === undefined ? {} : { heads: headsOf(heads) }),
-    ...(activation === undefined ? {} : { activation: activation as Activation }),
-    ...(stateDict === undefined ? {} : { stateDict }),
-  })
+  if (note) noteEmbedded(options)
+  const shown = downloadBar()
+  try {
+    return await load(model, {
+      ...(device === undefined ? {} : { device: device as LoadOptions['device'] }),
+      ...(dtype === undefined ? {} : { dtype: dtype as LoadOptions['dtype'] }),
+      ...(threads === undefined ? {} : { threads: number(threads) }),
+      ...(orient ? { orient } : {}),
+      ...(background === undefined ? {} : { background }),
+      ...(maxPixels === undefined ? {} : { maxPixels: number(maxPixels) }),
+      ...(decodeTimeout === undefined ? {} : { decodeTimeout: number(decodeTimeout) }),
+      ...(svg ? { svg } : {}),
+      ...(adapter === undefined ? {} : { adapter }),
+      ...(packCache ? { packCache } : {}),
+      ...(heads === undefined ? {} : { heads: headsOf(heads) }),
+      ...(activation === undefined ? {} : { activation: activation as Activation }),
+      ...(stateDict === undefined ? {} : { stateDict }),
+      ...(signal ? { signal } : {}),
+      onProgress: shown.update,
+    })
+  } finally {
+    shown.stop()
+  }
 }
 
 /** A progress bar on stderr, for people whose stdout goes elsewhere, or has nothing before the end; otherwise nothing. */

@@ -57,7 +57,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
     }
     let total = 0
     for await (const _ of files(leftOut.add)) total++
-    await using clip = await loadFor(options)
+    await using clip = await loadFor(options, { signal, note: true })
     const dtype = options.storeDtype as StoreDtype | undefined
     await using store = await clip.openStore(options.store, {
       create: true,
@@ -116,9 +116,10 @@ function withStore(
   path: string,
   options: ModelOptions,
   run: (store: Store, signal: AbortSignal) => Promise<number>,
+  note = false,
 ): Promise<number> {
   return untilInterrupted(async signal => {
-    await using clip = await loadFor(options)
+    await using clip = await loadFor(options, { signal, note })
     await using store = await clip.openStore(path, { signal })
     return await run(store, signal)
   })
@@ -141,14 +142,19 @@ async function search(path: string, text: string | undefined, options: SearchCom
     ...(image === undefined ? {} : { image }),
     ...(weight === undefined ? {} : { weight }),
   }
-  return withStore(path, options, async (store, signal) => {
-    const topK = number(options.top)
-    const matches = await store.search(query, { signal, ...(topK === undefined ? {} : { topK }) })
-    for (const { id, score } of matches)
-      await print(options.json ? JSON.stringify({ id, score }) : `${score.toFixed(4)}  ${printable(id)}`)
-    if (matches.length === 0 && !options.json) process.stderr.write(`${printable(path)} is empty\n`)
-    return 0
-  })
+  return withStore(
+    path,
+    options,
+    async (store, signal) => {
+      const topK = number(options.top)
+      const matches = await store.search(query, { signal, ...(topK === undefined ? {} : { topK }) })
+      for (const { id, score } of matches)
+        await print(options.json ? JSON.stringify({ id, score }) : `${score.toFixed(4)}  ${printable(id)}`)
+      if (matches.length === 0 && !options.json) process.stderr.write(`${printable(path)} is empty\n`)
+      return 0
+    },
+    true,
+  )
 }
 
 interface DuplicatesCommand extends ModelOptions {

@@ -51,7 +51,7 @@ export async function* classFolders(
     if (reason === 'link' && (await isFolder(path)))
       throw datasetFault(
         rootName,
-        `class folder ${path} is a link out of the data set, which is followed only with followLinks: true (--follow-links)`,
+        `class folder ${path} is a link out of the data set, which is followed only with \`followLinks: true\``,
       )
   let classes = 0
   for (const entry of entries) {

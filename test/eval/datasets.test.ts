@@ -131,7 +131,7 @@ test('links in a folder of classes: cycles end, pictures count once, a class tha
   await folderOf('outside-class', ['e.png', 'back -> ../linked'])
   await symlink('../outside-class', join(root, 'bird'))
   const refused = await refusal(samplesOf(root))
-  t.regex(refused.message, /class folder .*bird is a link out of the data set.*followLinks: true/)
+  t.regex(refused.message, /class folder .*bird is a link out of the data set.*`followLinks: true`/)
   await rm(join(root, 'dog/root'))
   const followed = await samplesOf(root, { followLinks: true })
   t.deepEqual(followed.names, ['bird/e.png', 'cat/c.png', 'cat/hidden.png', 'dog/a.png', 'dog/b.png'])
@@ -236,7 +236,7 @@ test('class numbers of a tar become names by a list, and are refused as names un
     t.is(error.code, 'ERR_CLIP_INPUT')
     t.regex(
       error.message,
-      /the class of 0 is the number 1, which is no name: give `classNames`.*--class-names/,
+      /the class of 0 is the number 1, which is no name: give the names with `classNames`/,
     )
   }
   const named = (await evaluate(clip, tar, { classNames: ['cat', 'dog'] })) as ClassificationReport
