@@ -1,13 +1,15 @@
 /** Waiting for what can't be cancelled, no longer than until a signal is aborted. */
 
+import { onAbort } from './abort.js'
+
 /** Settles as the promise does, or rejects with the signal's reason as soon as that is aborted. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise
   return new Promise<T>((resolve, reject) => {
     const stop = () => reject(signal.reason)
     if (signal.aborted) stop()
-    else signal.addEventListener('abort', stop, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+    const deaf = onAbort(signal, stop)
+    promise.then(resolve, reject).finally(deaf)
   })
 }
 

@@ -9,11 +9,11 @@ import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
 import { argumentError } from './errors.js'
 import { type Best, type Head, type HeadKind, ZeroShotHead } from './head.js'
 import type { ImageInput } from './image/input.js'
-import { checkLabels, type Label, type LabelOf } from './labels.js'
+import { checkLabels, type Label, type LabelledClass, type LabelOf } from './labels.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from './options.js'
 import { classEmbeddings, type Template } from './prompts.js'
 import type { ScoreKind } from './similarity.js'
-import { Slices } from './slices.js'
+import { inSlices, Slices, type Steps } from './slices.js'
 import { traceMethods } from './stack.js'
 import { inOrderAhead } from './stream.js'
 import { isIterable } from './values.js'
@@ -86,6 +86,30 @@ interface CheckedClassify {
 /** Where a classifier's labels come from, as its file tells: names and templates, or what it was taught with. */
 export type Origin = Readonly<Record<string, unknown>>
 
+function* labelsOf(classes: readonly LabelledClass[]): Steps<string[]> {
+  const labels: string[] = []
+  for (const { label } of classes) if (labels.push(label) % 1024 === 0) yield
+  return labels
+}
+
+/** Templates that are functions are not kept. */
+function* originOf(classes: readonly LabelledClass[]): Steps<Origin> {
+  const words = function* (templates: readonly Template[]): Steps<(string | null)[]> {
+    const kept: (string | null)[] = []
+    for (const template of templates)
+      if (kept.push(typeof template === 'string' ? template : null) % 1024 === 0) yield
+    return kept
+  }
+  let shared: readonly Template[] = []
+  const own = []
+  for (const { names, templates, field } of classes) {
+    if (field === 'templates') shared = templates
+    own.push(field === 'templates' ? { names } : { names, templates: yield* words(templates) })
+    if (own.length % 256 === 0) yield
+  }
+  return { templates: yield* words(shared), classes: own }
+}
+
 /** Labels ready to classify with. Made by `clip.classifier`, by what learns from examples, or read from a file; lives as long as its model. */
 export class Classifier<T extends string = string> {
   /** The labels, in the order in which `Prediction.index` counts them. */
@@ -125,23 +149,11 @@ export class Classifier<T extends string = string> {
     const o = checkOptions(options, ['templates', 'signal', 'onProgress', ...tokenizeOptionNames])
     const signal = checkSignal(o.signal)
     callback('onProgress', o.onProgress)
-    const classes = checkLabels(labels, o.templates)
+    const classes = await inSlices(checkLabels(labels, o.templates), signal)
     const embeddings = await classEmbeddings(loaded, classes, { ...o, signal })
-    const words = (templates: readonly Template[]) =>
-      templates.map(template => (typeof template === 'string' ? template : null))
-    const shared = classes.find(c => c.field === 'templates')?.templates ?? []
-    const origin = {
-      templates: words(shared),
-      classes: classes.map(({ names, templates }) =>
-        templates === shared ? { names } : { names, templates: words(templates) },
-      ),
-    }
-    return new Classifier(
-      loaded,
-      classes.map(c => c.label) as LabelOf<L>[],
-      new ZeroShotHead(embeddings),
-      origin,
-    )
+    const origin = await inSlices(originOf(classes), signal)
+    const names = await inSlices(labelsOf(classes), signal)
+    return new Classifier(loaded, names as LabelOf<L>[], new ZeroShotHead(embeddings), origin)
   }
 
   /**
@@ -268,9 +280,11 @@ export class Classifier<T extends string = string> {
     const all: Prediction<T>[][] = []
     for (let r = 0; r < rows; r++) {
       const one: Prediction<T>[] = []
-      for (let j = r * k; j < (r + 1) * k; j++)
+      for (let j = r * k; j < (r + 1) * k; j++) {
         if (!(value[j]! < threshold))
           one.push({ label: this.labels[index[j]!]!, score: value[j]!, index: index[j]! })
+        if (j % 256 === 255 && slices.due()) await slices.pause(call.signal)
+      }
       all.push(one)
       if (slices.due()) await slices.pause(call.signal)
     }

@@ -6,7 +6,7 @@
 import { binding, fromNative } from './binding.js'
 import { type Loaded, needLogitScale } from './encode.js'
 import { kernelBackend, type ScoreKind } from './similarity.js'
-import { Slices } from './slices.js'
+import { inSlices, type Steps } from './slices.js'
 
 /** How a classifier scores: from class names, or learned from examples. */
 export type HeadKind = 'zero-shot' | 'linear-probe' | 'tip-adapter'
@@ -102,29 +102,96 @@ export async function bestLogits(
 ): Promise<Best> {
   const index = new Int32Array(rows * k)
   const value = new Float32Array(rows * k)
-  const slices = new Slices()
-  for (let r = 0; r < rows; r++) {
-    const row = logits.subarray(r * classes, (r + 1) * classes)
-    const chosen = index.subarray(r * k, (r + 1) * k)
-    let count = 0
-    let top = Number.NEGATIVE_INFINITY
-    for (let c = 0; c < classes; c++) {
-      const logit = row[c]!
-      if (!(logit <= top)) top = logit
-      if (count === k && !before(logit, row[chosen[k - 1]!]!)) continue
-      let at = count === k ? k - 1 : count++
-      for (; at > 0 && before(logit, row[chosen[at - 1]!]!); at--) chosen[at] = chosen[at - 1]!
-      chosen[at] = c
-    }
-    let sum = 0
-    if (as === 'probability') for (const logit of row) sum += Math.exp(logit - top)
-    for (let j = 0; j < k; j++) {
-      const logit = row[chosen[j]!]!
-      value[r * k + j] = as === 'logit' ? logit : Math.exp(logit - top) / sum
-    }
-    if (slices.due()) await slices.pause(signal)
-  }
+  await inSlices(
+    (function* () {
+      for (let r = 0; r < rows; r++) {
+        const row = logits.subarray(r * classes, (r + 1) * classes)
+        yield* bestOfRow(row, as, index.subarray(r * k, (r + 1) * k), value.subarray(r * k, (r + 1) * k))
+        yield
+      }
+    })(),
+    signal,
+  )
   return { index, value }
+}
+
+/** Numbers that are looked at between two pauses. */
+const perStep = 4096
+
+function* bestOfRow(
+  row: Float32Array,
+  as: 'probability' | 'logit',
+  chosen: Int32Array,
+  value: Float32Array,
+): Steps<void> {
+  yield* chosen.length > insertedAtMost ? selectByHeap(row, chosen) : selectByInsertion(row, chosen)
+  let top = Number.NEGATIVE_INFINITY
+  let sum = 0
+  if (as === 'probability') {
+    for (let c = 0; c < row.length; c++) {
+      if (!(row[c]! <= top)) top = row[c]!
+      if (c % perStep === perStep - 1) yield
+    }
+    for (let c = 0; c < row.length; c++) {
+      sum += Math.exp(row[c]! - top)
+      if (c % perStep === perStep - 1) yield
+    }
+  }
+  for (let j = 0; j < chosen.length; j++) {
+    const logit = row[chosen[j]!]!
+    value[j] = as === 'logit' ? logit : Math.exp(logit - top) / sum
+    if (j % perStep === perStep - 1) yield
+  }
+}
+
+/** So many are kept in order by moving them; of more, the heap is faster. */
+const insertedAtMost = 16
+
+function* selectByInsertion(row: Float32Array, chosen: Int32Array): Steps<void> {
+  const k = chosen.length
+  let count = 0
+  for (let c = 0; c < row.length; c++) {
+    if (c % perStep === perStep - 1) yield
+    const logit = row[c]!
+    if (count === k && !before(logit, row[chosen[k - 1]!]!)) continue
+    let at = count === k ? k - 1 : count++
+    for (; at > 0 && before(logit, row[chosen[at - 1]!]!); at--) chosen[at] = chosen[at - 1]!
+    chosen[at] = c
+  }
+}
+
+/** The same order: a heap whose root is the last of those chosen, taken apart from the end. */
+function* selectByHeap(row: Float32Array, chosen: Int32Array): Steps<void> {
+  const after = (a: number, b: number): boolean =>
+    before(row[b]!, row[a]!) || (!before(row[a]!, row[b]!) && a > b)
+  const sift = (item: number, size: number): void => {
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= size) break
+      if (child + 1 < size && after(chosen[child + 1]!, chosen[child]!)) child++
+      if (!after(chosen[child]!, item)) break
+      chosen[at] = chosen[child]!
+      at = child
+    }
+    chosen[at] = item
+  }
+  let work = 0
+  for (let c = 0; c < row.length; c++) {
+    if (++work % 512 === 0) yield
+    if (c < chosen.length) {
+      let at = c
+      for (; at > 0 && after(c, chosen[(at - 1) >> 1]!); at = (at - 1) >> 1)
+        chosen[at] = chosen[(at - 1) >> 1]!
+      chosen[at] = c
+    } else if (after(chosen[0]!, c)) sift(c, chosen.length)
+  }
+  for (let size = chosen.length - 1; size > 0; size--) {
+    if (++work % 512 === 0) yield
+    const last = chosen[size]!
+    chosen[size] = chosen[0]!
+    sift(last, size)
+  }
 }
 
 /** Best first; NaN counts as best, as in cosineTopK (and torch.topk). */

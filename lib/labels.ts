@@ -3,6 +3,7 @@
 import { argumentError } from './errors.js'
 import { checkOptions, listOf } from './options.js'
 import { checkTemplates, type PromptClass, type Template } from './prompts.js'
+import type { Steps } from './slices.js'
 import { isArray, isObject } from './values.js'
 
 /** A class with more to say than its name. */
@@ -39,26 +40,31 @@ function checkNames(field: string, value: unknown, expected: string): readonly s
   return list as readonly string[]
 }
 
+function* checkLabel(label: unknown, field: string, shared: readonly Template[]): Steps<LabelledClass> {
+  if (!isObject(label) || isArray(label)) {
+    const names = checkNames(field, label, 'be a string, an array of strings, or { label, names, templates }')
+    return { label: names[0]!, names, templates: shared, field: 'templates' }
+  }
+  const own = checkOptions(label as unknown as DescribedLabel, ['label', 'names', 'templates'], field)
+  if (typeof own.label !== 'string') throw argumentError(`${field}.label`, 'be a string', own.label)
+  const names = checkNames(`${field}.names`, own.names ?? own.label, 'be a string or an array of strings')
+  if (own.templates === undefined) return { label: own.label, names, templates: shared, field: 'templates' }
+  const at = `${field}.templates`
+  return { label: own.label, names, templates: yield* checkTemplates(own.templates, at), field: at }
+}
+
 /** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
-export function checkLabels(labels: unknown, templates: unknown): LabelledClass[] {
+export function checkLabels(labels: unknown, templates: unknown): Steps<LabelledClass[]> {
   const list = listOf('labels', 'be an array of one label or more', labels)
   if (list.length === 0) throw argumentError('labels', 'be an array of one label or more', labels)
   const shared = checkTemplates(templates ?? '{}')
-  return list.map((label, i) => {
-    const field = `labels[${i}]`
-    if (!isObject(label) || isArray(label)) {
-      const names = checkNames(
-        field,
-        label,
-        'be a string, an array of strings, or { label, names, templates }',
-      )
-      return { label: names[0]!, names, templates: shared, field: 'templates' }
+  return (function* () {
+    const checked = yield* shared
+    const classes: LabelledClass[] = []
+    for (const [i, label] of list.entries()) {
+      classes.push(yield* checkLabel(label, `labels[${i}]`, checked))
+      if (i % 64 === 63) yield
     }
-    const own = checkOptions(label as unknown as DescribedLabel, ['label', 'names', 'templates'], field)
-    if (typeof own.label !== 'string') throw argumentError(`${field}.label`, 'be a string', own.label)
-    const names = checkNames(`${field}.names`, own.names ?? own.label, 'be a string or an array of strings')
-    if (own.templates === undefined) return { label: own.label, names, templates: shared, field: 'templates' }
-    const at = `${field}.templates`
-    return { label: own.label, names, templates: checkTemplates(own.templates, at), field: at }
-  })
+    return classes
+  })()
 }

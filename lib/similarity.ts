@@ -27,14 +27,15 @@ export function kernelBackend(loaded: Loaded): string | undefined {
   return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
 }
 
-/** (rows, cols) -> (cols, rows), in slices. */
+/** (rows, cols) -> (cols, rows), in slices: square by square, because either side is in steps of its whole width. */
 async function transpose(data: Float32Array, rows: number, cols: number, signal?: AbortSignal) {
+  const side = 32
   const out = new Float32Array(data.length)
   const slices = new Slices()
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < cols; c += 4096) {
-      const end = Math.min(c + 4096, cols)
-      for (let j = c; j < end; j++) out[j * rows + r] = data[r * cols + j]!
+  for (let c = 0; c < cols; c += side)
+    for (let r = 0; r < rows; r += side) {
+      for (let j = c; j < Math.min(c + side, cols); j++)
+        for (let i = r; i < Math.min(r + side, rows); i++) out[j * rows + i] = data[i * cols + j]!
       if (slices.due()) await slices.pause(signal)
     }
   return out

@@ -7,6 +7,7 @@ import { encodeImages, imageList } from '../encode-image.js'
 import { argumentError, got } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
 import { checkOptions, listOf } from '../options.js'
+import type { Steps } from '../slices.js'
 
 /** Labelled pictures: `labels[i]` says what `images[i]` shows. */
 export interface Examples<T extends string = string> {
@@ -31,25 +32,41 @@ export function checkExamples(field: string, value: unknown): CheckedExamples {
   const n = isEmbeddings(pictures) ? pictures.shape[0] : pictures.length
   if (words.length !== n)
     throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, got(words.length))
-  const bad = words.findIndex(label => typeof label !== 'string')
-  if (bad >= 0) throw argumentError(`${field}.labels[${bad}]`, 'be a string', words[bad])
   if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', got('none'))
   return { images: pictures as CheckedExamples['images'], labels: words as string[] }
 }
 
-/** Distinct labels in the order of their first example. */
-export function classesOf(labels: readonly string[]): string[] {
-  return [...new Set(labels)]
+/** Distinct labels in the order of their first example. Every one is looked at. */
+export function* classesOf(field: string, labels: readonly unknown[]): Steps<string[]> {
+  const classes = new Set<string>()
+  for (const [i, label] of labels.entries()) {
+    if (typeof label !== 'string') throw argumentError(`${field}[${i}]`, 'be a string', label)
+    classes.add(label)
+    if (i % 256 === 255) yield
+  }
+  return [...classes]
 }
 
 /** The class of each label; one that is no class is the caller's mistake. */
-export function owners(field: string, labels: readonly string[], classes: readonly string[]): Int32Array {
-  const index = new Map(classes.map((label, i) => [label, i]))
-  return Int32Array.from(labels, (label, i) => {
+export function* owners(
+  field: string,
+  labels: readonly string[],
+  classes: readonly string[],
+): Steps<Int32Array> {
+  const index = new Map<string, number>()
+  for (const [i, label] of classes.entries()) {
+    index.set(label, i)
+    if (i % 256 === 255) yield
+  }
+  const list = new Int32Array(labels.length)
+  for (const [i, label] of labels.entries()) {
+    if (typeof label !== 'string') throw argumentError(`${field}[${i}]`, 'be a string', label)
     const owner = index.get(label)
     if (owner === undefined) throw argumentError(`${field}[${i}]`, 'be one of the labels to learn', label)
-    return owner
-  })
+    list[i] = owner
+    if (i % 256 === 255) yield
+  }
+  return list
 }
 
 /** What the head reads of each picture: (n, width). */

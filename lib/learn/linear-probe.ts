@@ -12,6 +12,7 @@ import { argumentError, got, quote } from '../errors.js'
 import { LinearProbeHead } from '../learned-heads.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../options.js'
 import { kernelBackend } from '../similarity.js'
+import { inSlices } from '../slices.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners, pooledWidth } from './examples.js'
 
 /**
@@ -136,15 +137,16 @@ export async function linearProbe<T extends string>(
   const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
   if (validation && C !== undefined)
     throw argumentError('validation', 'be left out where C is given', got('both'))
-  const classes = classesOf(train.labels) as T[]
+  const classes = (await inSlices(classesOf('examples.labels', train.labels), signal)) as T[]
   if (classes.length < 2)
     throw argumentError(
       'examples.labels',
       'have two different labels or more',
       got(`only ${quote(String(classes[0]))}`),
     )
-  const labels = owners('examples.labels', train.labels, classes)
-  const expected = validation && owners('validation.labels', validation.labels, classes)
+  const labels = await inSlices(owners('examples.labels', train.labels, classes), signal)
+  const expected =
+    validation && (await inSlices(owners('validation.labels', validation.labels, classes), signal))
   const width = output === 'pooled' ? pooledWidth(loaded) : loaded.spec.embedDim
 
   return loaded.calls.run(signal, async call => {

@@ -16,7 +16,7 @@ import { addCache, products, TipAdapterHead } from '../learned-heads.js'
 import { callback, checkOptions, checkSignal, integer } from '../options.js'
 import { classEmbeddings, type Template } from '../prompts.js'
 import { kernelBackend } from '../similarity.js'
-import { Slices } from '../slices.js'
+import { inSlices, Slices } from '../slices.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /** How the keys are trained; the defaults are the published ones. */
@@ -144,7 +144,7 @@ async function search(
 ): Promise<{ alpha: number; beta: number; accuracy: number }> {
   const [rows, dim] = held.shape
   const count = classes.shape[0]!
-  const ownersAsFloats = Float32Array.from(owners)
+  const ownersAsFloats = new Float32Array(owners)
   const keysOf: HeadTensor = { data: keys, shape: [owners.length, dim] }
   const [betas, alphas] = [grid(0.1, 7, 20), grid(0.1, 3, 20)]
   const right = new Float64Array(betas.length * alphas.length)
@@ -207,10 +207,17 @@ export async function tipAdapter<T extends string>(
   const beta = positive('beta', o.beta, 5.5)
   const given = checkExamples('examples', examples)
   const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
-  const labelled = checkLabels(o.labels ?? classesOf(given.labels), o.templates)
+  const labelled = await inSlices(
+    checkLabels(
+      o.labels ?? (await inSlices(classesOf('examples.labels', given.labels), signal)),
+      o.templates,
+    ),
+    signal,
+  )
   const labels = labelled.map(c => c.label)
-  const own = owners('examples.labels', given.labels, labels)
-  const expected = validation && owners('validation.labels', validation.labels, labels)
+  const own = await inSlices(owners('examples.labels', given.labels, labels), signal)
+  const expected =
+    validation && (await inSlices(owners('validation.labels', validation.labels, labels), signal))
   const classes = await classEmbeddings(loaded, labelled, { ...checkTokenize(o), signal })
 
   return loaded.calls.run(signal, async call => {
@@ -232,7 +239,7 @@ export async function tipAdapter<T extends string>(
     const head = new TipAdapterHead(
       classes,
       { data: cache.keys, shape: [own.length, dim] },
-      { data: Float32Array.from(own), shape: [own.length] },
+      { data: new Float32Array(own), shape: [own.length] },
       settings,
     )
     return new Classifier(loaded, labels, head, { method: 'tip-adapter', examples: own.length })

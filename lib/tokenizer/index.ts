@@ -15,6 +15,7 @@ import {
   RefusedText,
   type TokenizeOptions,
   type Tokenizer,
+  tooManyCharacters,
 } from './tokenizer.js'
 import { buildTables, openaiTables, type Tables, type Vocabulary } from './vocabulary.js'
 import { huggingfaceWords, openaiWords, type Words } from './words.js'
@@ -169,8 +170,7 @@ class BpeTokenizer implements Tokenizer {
   }
 
   *#encodeText(text: string, options: TokenizeOptions, add: (ids: Int32Array) => void): Steps<void> {
-    if (text.length > mostCharacters)
-      throw new RefusedText(`have at most ${mostCharacters} characters`, `${text.length}`)
+    if (text.length > mostCharacters) throw tooManyCharacters(text.length)
     const parse = options.specialTokens === 'parse'
     const { added } = this.#tables
     if (added) {

@@ -34,6 +34,9 @@ export class RefusedText extends Error {
   }
 }
 
+export const tooManyCharacters = (actual: number): RefusedText =>
+  new RefusedText(`have at most ${mostCharacters} characters`, `${actual}`)
+
 export interface Tokenizer {
   readonly vocabSize: number
   readonly contextLength: number

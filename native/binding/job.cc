@@ -5,6 +5,13 @@
 #include "cpu/threads.h"
 
 namespace clip::binding {
+namespace {
+
+// What waits for an answer goes on with some tens of microseconds of JavaScript: many answers at once, as a
+// pass over hundreds of texts has them, or answers to calls that are made meanwhile, would be one long turn.
+constexpr int kAnswersInTurn = 32;
+
+}  // namespace
 
 void Mailbox::reserve(size_t letters) {
   std::lock_guard lock(mutex_);
@@ -59,6 +66,18 @@ Environment::Environment(Napi::Env env) : env_(env) {
   napi_unref_threadsafe_function(env, wake_);  // referenced only while a call is pending
   try {
     mailbox_ = std::make_shared<Mailbox>(wake_);
+    const Napi::Value immediate = env.Global().Get("setImmediate");
+    if (immediate.IsFunction()) {
+      setImmediate_ = Napi::Persistent(immediate.As<Napi::Function>());
+      resume_ = Napi::Persistent(Napi::Function::New(env, [this](const Napi::CallbackInfo&) {
+        resting_ = false;
+        leftInTurn_ = kAnswersInTurn;
+        deliver();
+      }));
+      // Nothing else ends them: an environment outlives its references.
+      setImmediate_.SuppressDestruct();
+      resume_.SuppressDestruct();
+    }
     env.AddCleanupHook([](Environment* self) { self->end(); }, this);
   } catch (...) {
     napi_release_threadsafe_function(wake_, napi_tsfn_abort);
@@ -158,10 +177,34 @@ void Environment::watch(const std::shared_ptr<Queue>& queue) {
 void Environment::wake(napi_env env, napi_value, void* context, void*) {
   if (!env) return;  // the environment is ending
   auto* self = static_cast<Environment*>(context);
-  for (Mailbox::Letter& letter : self->mailbox_->collect()) {
-    const Napi::HandleScope scope(self->env_);
-    self->settle(letter.ticket, std::move(letter.failure));
+  if (!self->resting_) self->deliver();
+}
+
+void Environment::deliver() {
+  for (;;) {
+    if (!letters_ || delivered_ == letters_->size()) {
+      letters_ = &mailbox_->collect();
+      delivered_ = 0;
+      if (letters_->empty()) return;
+    }
+    if (leftInTurn_ == 0) {
+      if (rest()) return;
+      leftInTurn_ = kAnswersInTurn;
+    }
+    --leftInTurn_;
+    Mailbox::Letter& letter = (*letters_)[delivered_++];
+    const Napi::HandleScope scope(env_);
+    settle(letter.ticket, std::move(letter.failure));
   }
+}
+
+bool Environment::rest() {
+  const Napi::HandleScope scope(env_);
+  if (setImmediate_.IsEmpty()) return false;
+  const napi_value resume = resume_.Value();
+  resting_ =
+      napi_call_function(env_, env_.Undefined(), setImmediate_.Value(), 1, &resume, nullptr) == napi_ok;
+  return resting_;
 }
 
 namespace {

@@ -105,7 +105,12 @@ class Environment {
   const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
 
  private:
+  // Called when a letter has come: once for many.
   static void wake(napi_env env, napi_value, void* context, void*);
+  // Answers as many calls as one turn of the event loop may take; the others when it has turned.
+  void deliver();
+  // Calls deliver() again in the next turn. False: this environment has no way to.
+  bool rest();
   void settle(Ticket ticket, std::exception_ptr failure);
   void withdraw(Ticket ticket);
   void end();
@@ -117,6 +122,11 @@ class Environment {
   std::map<Key, Ticket> byKey_;
   std::vector<std::weak_ptr<Queue>> queues_;
   Ticket next_ = 1;
+  std::vector<Mailbox::Letter>* letters_ = nullptr;  // those that were collected
+  size_t delivered_ = 0;                             // of these
+  int leftInTurn_ = 0;
+  bool resting_ = false;
+  Napi::FunctionReference setImmediate_, resume_;
 };
 
 }  // namespace clip::binding

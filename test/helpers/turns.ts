@@ -44,9 +44,11 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
   observer.disconnect()
   let longest = 0
   for (const { start, end, computed } of turns) {
-    let own = computed
+    let collecting = 0
     for (const { startTime, duration } of collections)
-      if (startTime >= start && startTime < end) own -= duration
+      if (startTime >= start && startTime < end) collecting += duration
+    // Collections are told in time of the clock, and the thread had its share of that.
+    const own = computed * Math.max(0, 1 - collecting / (end - start))
     longest = Math.max(longest, own)
   }
   return longest
