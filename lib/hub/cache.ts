@@ -8,6 +8,7 @@ import { createReadStream } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { chooseVariant } from '../checkpoint/layouts.js'
 import { ClipError } from '../errors.js'
 import type { ModelInfo } from './names.js'
 import type { HubSettings } from './options.js'
@@ -122,37 +123,76 @@ export const refFile = (repo: string, revision: string) => join(repo, 'refs', en
 
 export const isCommit = (text: string) => /^[0-9a-f]{40}$/.test(text)
 
+/** Where sentence-transformers keeps a CLIP inside a repository. */
+const innerFolder = /^\d{1,2}_CLIPModel$/
+
+/** Whether a path of a repository may be one that loading reads: at its top level, or in such a folder. */
+export function mayBeRead(path: string): boolean {
+  const parts = path.split('/')
+  return parts.length === 1
+    ? isPlainName(path)
+    : parts.length === 2 && innerFolder.test(parts[0]!) && isPlainName(parts[1])
+}
+
+export interface Chosen {
+  weights: string
+  /** The configuration first, the weights last. */
+  files: string[]
+  /** What the names of all of these begin with. */
+  folder: string
+}
+
 /**
- * The files of a hub repository that loading reads, out of the names at its top level, or undefined when none of the
+ * The files of a hub repository that loading reads, out of the names that `mayBeRead`, or undefined when none of the
  * layouts is there. OpenCLIP's pair comes first: a repository that has it may keep an image-only model beside it under
  * Hugging Face's names. The shards of an index are not in it.
  */
-export function chooseFiles(names: ReadonlySet<string>): { weights: string; files: string[] } | undefined {
+export function chooseFiles(names: ReadonlySet<string>): Chosen | undefined {
   const layouts = [
     ['open_clip_config.json', 'open_clip_model.safetensors'],
     ['config.json', 'model.safetensors'],
     ['config.json', 'model.safetensors.index.json'],
     ['open_clip_config.json', 'open_clip_pytorch_model.bin'],
     ['config.json', 'pytorch_model.bin'],
+    ['config.json', 'pytorch_model.bin.index.json'],
   ]
+  const variant = names.has('config.json') ? chooseVariant('the repository', [...names].sort()) : undefined
+  if (variant) layouts.push(['config.json', variant])
   const found = layouts.find(layout => layout.every(name => names.has(name)))
-  if (!found) return undefined
-  const [config, weights] = found
+  if (!found) return chooseInside(names)
+  const [config, weights] = found as [string, string]
   // The same content twice: one of the two is enough.
   const vocabulary =
-    names.has('vocab.json') && names.has('merges.txt') ? ['vocab.json', 'merges.txt'] : ['tokenizer.json']
+    names.has('vocab.json') && names.has('merges.txt')
+      ? ['vocab.json', 'merges.txt', 'added_tokens.json', 'tokenizer_config.json']
+      : ['tokenizer.json']
   const processor = config === 'config.json' ? ['processor_config.json', 'preprocessor_config.json'] : []
   return {
     weights,
     files: [config, ...[...processor, ...vocabulary].filter(name => names.has(name)), weights],
+    folder: '',
   }
 }
+
+function chooseInside(names: ReadonlySet<string>): Chosen | undefined {
+  const path = [...names].find(name => name.includes('/'))
+  if (path === undefined) return undefined
+  const folder = path.slice(0, path.indexOf('/') + 1)
+  const inside = new Set([...names].filter(n => n.startsWith(folder)).map(n => n.slice(folder.length)))
+  const chosen = chooseFiles(inside)
+  return (
+    chosen && { weights: folder + chosen.weights, files: chosen.files.map(name => folder + name), folder }
+  )
+}
+
+/** Whether a weight file's name is that of an index of several. */
+export const isIndex = (name: string): boolean => /\.index(\.[\w-]+)?\.json$/.test(name)
 
 /** A name that a server or an index may give a file of ours: one path component, no tricks. */
 export const isPlainName = (name: unknown): name is string =>
   typeof name === 'string' && /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/.test(name) && !name.includes('..')
 
-/** The shard files that a model.safetensors.index.json names, each once. Throws ERR_CLIP_CHECKPOINT naming `file`. */
+/** The shard files that an index (model.safetensors.index.json and its like) names, each once. Throws ERR_CLIP_CHECKPOINT naming `file`. */
 export function shardsOf(index: string, file: string): string[] {
   let names: unknown[]
   try {
@@ -167,10 +207,10 @@ export function shardsOf(index: string, file: string): string[] {
     })
   }
   for (const name of names)
-    if (!isPlainName(name) || !name.endsWith('.safetensors'))
+    if (!isPlainName(name) || !/\.(safetensors|bin)$/.test(name))
       throw new ClipError(
         'ERR_CLIP_CHECKPOINT',
-        `${file}: weight_map names ${JSON.stringify(name)?.slice(0, 100)}, expected the plain name of a .safetensors file`,
+        `${file}: weight_map names ${JSON.stringify(name)?.slice(0, 100)}, expected the plain name of a .safetensors or .bin file`,
         { file, field: 'weight_map', expected: 'a plain file name', actual: String(name).slice(0, 100) },
       )
   if (names.length === 0 || names.length > 1000)
@@ -181,25 +221,38 @@ export function shardsOf(index: string, file: string): string[] {
   return names as string[]
 }
 
-/** Total size of a folder's model when all that loading reads is there; dangling links are not. */
-async function completeSize(folder: string): Promise<number | undefined> {
+/** Names at the top level of a folder and in sentence-transformers' folder in it. */
+async function namesIn(folder: string): Promise<Set<string>> {
+  const names = await readdir(folder)
+  const inner = names.find(name => innerFolder.test(name))
+  const inside = inner === undefined ? [] : await readdir(join(folder, inner))
+  return new Set([...names, ...inside.map(name => `${inner}/${name}`)])
+}
+
+/**
+ * Total size of a folder's model when all that loading reads is there; dangling links are not. `shared`: others put
+ * files there as they need them, so a model may be there in part.
+ */
+async function completeSize(folder: string, shared: boolean): Promise<number | undefined> {
   try {
-    const names = new Set(await readdir(folder))
+    const names = await namesIn(folder)
     const chosen = chooseFiles(names)
     if (!chosen) return undefined
-    const { weights, files } = chosen
-    if (files[0] === 'config.json') {
+    const { weights, files, folder: inner } = chosen
+    if (files[0] === `${inner}config.json`) {
       // timm keeps a config.json of its own kind, without a model_type, beside image-only weights.
-      const config = JSON.parse(await readSmall(join(folder, 'config.json'))) as {
-        model_type?: unknown
-      }
+      const config = JSON.parse(await readSmall(join(folder, files[0]))) as { model_type?: unknown }
       if (typeof config?.model_type !== 'string') return undefined
       // Whoever used only a part of it in Python has only a part of it here.
       const hasProcessor = files.some(name => name.endsWith('processor_config.json'))
-      if (!hasProcessor || names.has('vocab.json') !== names.has('merges.txt')) return undefined
+      const needsProcessor = config.model_type !== 'clip_text_model'
+      if (shared && needsProcessor && !hasProcessor) return undefined
+      if (names.has(`${inner}vocab.json`) !== names.has(`${inner}merges.txt`)) return undefined
     }
-    if (weights.endsWith('.index.json'))
-      files.push(...shardsOf(await readSmall(join(folder, weights)), join(folder, weights)))
+    if (isIndex(weights)) {
+      const shards = shardsOf(await readSmall(join(folder, weights)), join(folder, weights))
+      files.push(...shards.map(name => inner + name))
+    }
     let total = 0
     for (const name of files) {
       const bytes = await fileSize(join(folder, name))
@@ -217,6 +270,7 @@ async function snapshot(
   ref: string,
   revision: string,
   commits: string,
+  shared: boolean,
 ): Promise<{ path: string; bytes: number } | undefined> {
   const commit = isCommit(revision)
     ? revision
@@ -226,7 +280,7 @@ async function snapshot(
       )
   if (!isCommit(commit)) return undefined
   const path = join(repo, commits, commit)
-  const bytes = await completeSize(path)
+  const bytes = await completeSize(path, shared)
   return bytes === undefined ? undefined : { path, bytes }
 }
 
@@ -239,9 +293,15 @@ export async function ownIds(where: Places): Promise<string[]> {
 /** A hub repository in Python's cache or in ours, at the commit that `revision` last meant there. */
 export async function findHub(where: Places, id: string, revision: string): Promise<Cached | undefined> {
   const python = join(where.huggingface, `models--${id.replace('/', '--')}`)
-  const theirs = await snapshot(python, join(python, 'refs', ...revision.split('/')), revision, 'snapshots')
+  const theirs = await snapshot(
+    python,
+    join(python, 'refs', ...revision.split('/')),
+    revision,
+    'snapshots',
+    true,
+  )
   if (theirs) return { ...theirs, place: 'huggingface' }
   const repo = ownRepo(where, id)
-  const ours = await snapshot(repo, refFile(repo, revision), revision, 'snapshots')
+  const ours = await snapshot(repo, refFile(repo, revision), revision, 'snapshots', false)
   return ours && { ...ours, place: 'own' }
 }

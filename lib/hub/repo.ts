@@ -9,7 +9,8 @@ import {
   chooseFiles,
   fileSize,
   isCommit,
-  isPlainName,
+  isIndex,
+  mayBeRead,
   ownRepo,
   type Places,
   readSmall,
@@ -19,11 +20,14 @@ import {
 import { downloadFile, type RemoteFile } from './download.js'
 import { fileError } from './file-error.js'
 import { bareUrl, getJson, type Http } from './http.js'
+import { originalOf } from './names.js'
 import type { HubSettings } from './options.js'
 import type { Reporter } from './progress.js'
 
 interface Listing {
   commit: string
+  /** Whether any file is an export for ONNX. */
+  hasOnnx: boolean
   files: Map<string, Omit<RemoteFile, 'url'>>
 }
 
@@ -50,13 +54,16 @@ export function readListing(answer: unknown, url: string): Listing {
   if (!Array.isArray(siblings))
     throw bad('siblings', 'the answer has no list of files: is this endpoint a hub?')
   const files: Listing['files'] = new Map()
+  let hasOnnx = false
   for (const [i, sibling] of siblings.entries()) {
     const { rfilename, size: bytes, blobId, lfs } = (sibling ?? {}) as Record<string, unknown>
     if (typeof rfilename !== 'string' || !isInside(rfilename)) {
       const shown = JSON.stringify(rfilename)?.slice(0, 100) ?? 'nothing'
       throw bad(`siblings[${i}].rfilename`, `the server names a file ${shown}, which is refused`, shown)
     }
-    if (!isPlainName(rfilename)) continue // folders and hidden files: nothing there is ours
+    if (/(^|\/)onnx\/|\.onnx$/.test(rfilename)) hasOnnx = true
+    if (!mayBeRead(rfilename)) continue // other folders and hidden files: nothing there is ours
+
     const large = (lfs ?? undefined) as Record<string, unknown> | undefined
     const sha256 = hex(large?.sha256 ?? large?.oid, 64)
     files.set(rfilename, {
@@ -67,7 +74,14 @@ export function readListing(answer: unknown, url: string): Listing {
       authorized: true,
     })
   }
-  return { commit: sha, files }
+  return { commit: sha, files, hasOnnx }
+}
+
+const originalText = (id: string): string => {
+  const original = originalOf(id)
+  return original
+    ? `load(${JSON.stringify(original)})`
+    : "use the original's hub id, which the model card names"
 }
 
 async function writeRef(file: string, commit: string): Promise<void> {
@@ -93,12 +107,12 @@ export async function downloadRepo(
   check: () => Promise<void>,
 ): Promise<string> {
   const api = `${settings.endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`
-  const { commit, files } = readListing(await getJson(http, api, settings), api)
+  const { commit, files, hasOnnx } = readListing(await getJson(http, api, settings), api)
   const chosen = chooseFiles(new Set(files.keys()))
   if (!chosen)
     throw new ClipError(
       'ERR_CLIP_DOWNLOAD',
-      `${id}@${revision} has no CLIP weights that clip-native opens: expected config.json with model.safetensors (or its index, or pytorch_model.bin), or open_clip_config.json with open_clip_model.safetensors (or open_clip_pytorch_model.bin); it has ${[...files.keys()].slice(0, 20).join(', ') || 'no files'}`,
+      `${id}@${revision} has no CLIP weights that clip-native opens: expected config.json with model.safetensors (or its index, or pytorch_model.bin), or open_clip_config.json with open_clip_model.safetensors (or open_clip_pytorch_model.bin); it has ${[...files.keys()].slice(0, 20).join(', ') || 'no files'}${hasOnnx ? `. Its ONNX files are an export of another model, whose original weights are needed: ${originalText(id)}` : ''}`,
       { file: id, expected: 'config.json and model.safetensors' },
     )
   const repo = ownRepo(where, id)
@@ -119,14 +133,14 @@ export async function downloadRepo(
     reporter.end((await fileSize(target)) ?? 0)
   }
   const { weights } = chosen
-  const isSharded = weights.endsWith('.index.json')
+  const isSharded = isIndex(weights)
   const sizes = (names: string[]) =>
     names.reduce((sum, name) => sum + (files.get(name)?.bytes ?? Number.NaN), 0)
   if (!isSharded) reporter.expect(sizes(chosen.files))
   for (const name of chosen.files) await fetchOne(name)
   if (isSharded) {
     const index = join(folder, weights)
-    const shards = shardsOf(await readSmall(index), index)
+    const shards = shardsOf(await readSmall(index), index).map(name => chosen.folder + name)
     for (const shard of shards)
       if (!files.has(shard))
         throw new ClipError(

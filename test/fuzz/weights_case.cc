@@ -57,7 +57,8 @@ void mutateTensor(Choices& c, ModelConfig& m) {
       break;
     }
     case 6:
-      t.dtype = c.pick({Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8, Dtype::uint8});
+      t.dtype = c.pick(
+          {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::float64, Dtype::int8, Dtype::uint8});
       break;
     case 7:
       t.file = c.pick({-1, 1, 2, INT_MAX, INT_MIN});

@@ -163,7 +163,10 @@ export function damageLines(original: Buffer, dice: Dice): Buffer {
   return dice.oneIn(5) ? damageBytes(text, dice) : text
 }
 
-const OPCODES = Buffer.from('\x80(.NKMJ\x8aGX)]}t\x85\x86\x87aesuqrhjc\x81RbQ\x88\x89', 'latin1')
+const OPCODES = Buffer.from(
+  '\x80(.NKMJ\x8aGX)]}t\x85\x86\x87aesuqrhjc\x81RbQ\x88\x89\x8b\x8c\x8dBC\x8e\x96\x95012\x8f\x90\x91\x92\x93\x94\x97ldTU',
+  'latin1',
+)
 
 /** Damage to the pickle in [from, to): opcodes for opcodes as often as bytes for bytes. */
 export function damagePickle(original: Buffer, dice: Dice, from: number, to: number): Buffer {

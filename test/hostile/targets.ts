@@ -2,9 +2,10 @@
 
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { packageRoot } from '../../lib/binding.js'
 import { type ClipErrorCode, load } from '../../lib/index.js'
-import { goldenPath } from '../checkpoint/goldens.js'
+import { goldenFolder, goldenPath } from '../checkpoint/goldens.js'
 import { type Dice, damageBytes, damageJson, damageLines, damagePickle, repairPng } from './mutate.js'
 
 /** One case, ready to run. */
@@ -40,16 +41,27 @@ const locals: Damage = (data, dice) => {
 const zip: Damage = (data, dice) =>
   dice.pick<Damage>([directory, directory, locals, (all, d) => damageBytes(all, d)])(data, dice)
 const pickle: Damage = (data, dice) => {
-  const from = data.indexOf('\x80\x02', data.indexOf('/data.pkl'), 'latin1')
+  const start = data.indexOf('/data.pkl')
+  const from = Math.min(
+    ...['\x80\x02', '\x80\x04', '\x80\x05']
+      .map(proto => data.indexOf(proto, start, 'latin1'))
+      .filter(at => at >= 0),
+  )
   return damagePickle(data, dice, from, data.indexOf('PK', from, 'latin1'))
 }
+/** Of files of before PyTorch 1.6: the pickles come first. */
+const oldPickle: Damage = (data, dice) => damagePickle(data, dice, 0, 9000)
 
 /**
  * Loads, and when that works, encodes a text and a picture. The tiny checkpoints of OpenAI and OpenCLIP have no
  * vocabulary of their size: only their image tower can be used, though all of the file is read.
  */
-async function use(path: string, vocabulary: boolean): Promise<void> {
-  const clip = await load(path, { threads: 1, towers: vocabulary ? ['image', 'text'] : ['image'] })
+async function use(path: string, vocabulary: boolean, trained: boolean): Promise<void> {
+  const clip = await load(path, {
+    threads: 1,
+    towers: vocabulary ? ['image', 'text'] : ['image'],
+    ...(trained ? ({ activation: 'quickGelu', heads: 1 } as const) : {}),
+  })
   try {
     if (clip.info.towers.includes('image'))
       await clip.encodeImage({ data: new Uint8Array(12), width: 2, height: 2, channels: 3 })
@@ -68,20 +80,31 @@ function checkpoints(victims: Victim[]): Target {
         const path = file ? own : join(folder, `${i}.pt`)
         if (file) await cp(source, own, { recursive: true })
         const victim = file ? join(own, file) : path
-        const original = await readFile(file ? join(source, file) : source)
+        const trained = golden.startsWith('trained/')
+        const original = trained
+          ? gunzipSync(await readFile(join(goldenFolder, `${golden}.pt.gz`)))
+          : await readFile(file ? join(source, file) : source)
         const vocabulary = golden.startsWith('hf-')
         await writeFile(victim, original)
-        await use(path, vocabulary)
-        return { path, victim, original, damage, vocabulary, label: file ? `${golden}/${file}` : golden }
+        await use(path, vocabulary, trained)
+        return {
+          path,
+          victim,
+          original,
+          damage,
+          vocabulary,
+          trained,
+          label: file ? `${golden}/${file}` : golden,
+        }
       }),
     )
     return async (seed, dice) => {
-      const { path, victim, original, damage, vocabulary, label } = places[seed % places.length]!
+      const { path, victim, original, damage, vocabulary, trained, label } = places[seed % places.length]!
       const damaged = damage(original, dice)
       await writeFile(victim, damaged)
       return {
         what: label,
-        act: () => use(path, vocabulary),
+        act: () => use(path, vocabulary, trained),
         codes: ['ERR_CLIP_CHECKPOINT', 'ERR_CLIP_CONFIG'],
         bytes: 2 * damaged.length + (64 << 20),
       }
@@ -126,6 +149,11 @@ export const targets: Record<string, Target> = {
     { golden: 'openai-vit', damage: pickle },
     { golden: 'openai-resnet', damage: pickle },
     { golden: 'openclip-104-bin', file: 'open_clip_pytorch_model.bin', damage: pickle },
+    { golden: 'trained/protocol-4', damage: pickle },
+    { golden: 'trained/lightning', damage: pickle },
+    { golden: 'trained/module-object', damage: pickle },
+    { golden: 'trained/old-protocol-2', damage: oldPickle },
+    { golden: 'trained/old-protocol-4', damage: oldPickle },
   ]),
   json: checkpoints([
     { golden: 'hf-4', file: 'config.json', damage: damageJson },
