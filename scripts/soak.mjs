@@ -61,7 +61,7 @@ async function work({ seed, threads, folder }) {
     const clip = await load(undefined, {
       threads: threads ?? 1 + below(2),
       maxQueue: 64,
-      decodeTimeout: 400,
+      decodeTimeout: 10_000,
     })
     const store = await clip.openStore(join(folder, `${threadId}.store`), { create: true })
     return { clip, store, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
@@ -97,6 +97,13 @@ async function work({ seed, threads, folder }) {
         this._read = () => {}
       },
     })
+  /** A call that would only end when `decodeTimeout` is over: nearly all of these are aborted before. */
+  const stalls = call => Object.assign(call, { stalls: true })
+  const items = () =>
+    Array.from({ length: 1 + below(5) }, () => ({
+      id: String(added++ % 5000),
+      image: pixels[below(pixels.length)],
+    }))
   const whole = () => Readable.from([dog.subarray(0, 1000), dog.subarray(1000)])
   const refused = async (promise, code) => {
     try {
@@ -145,7 +152,10 @@ async function work({ seed, threads, folder }) {
       const got = await clip.encodeImage(whole(), { signal })
       same(files[0], got.row(0))
     },
-    signal => refused(clip.encodeImage(stalled(), { signal }), 'ERR_CLIP_IMAGE'),
+    stalls(signal => refused(clip.encodeImage(stalled(), { signal }), 'ERR_CLIP_IMAGE')),
+    stalls(signal =>
+      store.add([...items(), { id: 'stalled', image: stalled() }], { errors: 'collect', signal }),
+    ),
     signal => refused(clip.encodeImage(vectors[below(vectors.length)], { signal }), 'ERR_CLIP_IMAGE'),
     signal => refused(clip.encodeImage(dog.subarray(0, 9000), { signal }), 'ERR_CLIP_IMAGE'),
     async signal => {
@@ -154,20 +164,19 @@ async function work({ seed, threads, folder }) {
       same(`slow text ${i}`, got.row(0))
     },
     async signal => {
-      const items = Array.from({ length: 1 + below(5) }, () => ({
-        id: String(added++ % 5000),
-        image: random() < 0.1 ? stalled() : pixels[below(pixels.length)],
-      }))
-      await store.add(items, { errors: 'collect', signal })
+      await store.add(items(), { errors: 'collect', signal })
     },
   ]
   async function call() {
     counts.calls++
     const reason = new Error('withdrawn')
     const controller = new AbortController()
-    const timer = random() < 0.25 ? setTimeout(() => controller.abort(reason), random() * 15) : undefined
+    const run = calls[below(calls.length)]
+    const patience = run.stalls ? (random() < 0.98 ? 200 : 60_000) : random() < 0.25 ? 15 : undefined
+    const timer =
+      patience === undefined ? undefined : setTimeout(() => controller.abort(reason), random() * patience)
     try {
-      if ((await calls[below(calls.length)](controller.signal)) === 'refused') counts.refused++
+      if ((await run(controller.signal)) === 'refused') counts.refused++
       else counts.results++
     } catch (error) {
       if (error === reason) counts.aborted++

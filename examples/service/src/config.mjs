@@ -53,6 +53,8 @@ export const defaults = {
   startMs: 3_000,
   /** For a request to arrive, body included. */
   receiveMs: 10_000,
+  /** For the decoding of a picture. */
+  decodeMs: 10_000,
   /** From then to its answer. */
   workMs: 30_000,
   /** Classifiers of per-request labels that are kept, and their bytes. */

@@ -1,5 +1,6 @@
 /** Whole requests that are wrong: every one is refused, and told why. */
 
+import { gzipSync } from 'node:zlib'
 import { formOf, labels, send, sendForm, sendJson, sendRaw } from '../../test/service.mjs'
 import { bad400, image422, query, refusal } from './checks.mjs'
 
@@ -40,17 +41,34 @@ export const badRequests = {
     },
   ],
   'markup as picture': [
+    2,
+    async ({ service, random, agent }) => {
+      const svg =
+        '<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000"><filter id="f"><feMorphology radius="500"/></filter><rect width="2000" height="2000" filter="url(#f)"/></svg>'
+      const body = [svg, `${' '.repeat(300)}${svg}`, `<!-- -->\n${svg}`, gzipSync(svg)][random(4)]
+      return [await sendRaw(service, '/embed', Buffer.from(body), 'image/svg+xml', { agent }), image422]
+    },
+  ],
+  'text that is made to be slow': [
+    2,
+    async ({ service, random, agent }) => {
+      const text = [
+        `\u0295\u03a3${'\u0301'.repeat(290)}`,
+        `${'&amp;'.repeat(20)}${'amp;'.repeat(40)}`,
+        '\ud83d'.repeat(300),
+        '\uff41'.repeat(300),
+      ][random(4)]
+      const answer = await sendJson(service, '/embed', { texts: Array(32).fill(text) }, { agent })
+      return [answer, a => (a.status === 200 ? '' : refusal([422, 'ERR_CLIP_TEXT_TOO_LONG'])(a))]
+    },
+  ],
+  'template that multiplies its label': [
     1,
-    async ({ service, agent }) => [
-      await sendRaw(
-        service,
-        '/embed',
-        Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'),
-        'image/svg+xml',
-        { agent },
-      ),
-      image422,
-    ],
+    async ({ service, pick, agent }) => {
+      const image = pick().bytes.toString('base64')
+      const body = { image, labels: ['\u0295\u03a3'.repeat(149)], templates: ['{}'.repeat(149)] }
+      return [await sendJson(service, '/classify', body, { agent }), bad400]
+    },
   ],
   'wrong content type': [
     3,
