@@ -29,7 +29,7 @@ async function write(name: string, data: ArrayBufferView): Promise<string> {
 
 const backends = binding()
   .backends()
-  .filter(b => b.available)
+  .filter(b => b.available && b.device !== 'cuda')
   .map(b => b.name)
 
 for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
