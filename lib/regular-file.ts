@@ -117,7 +117,7 @@ export class RegularFile {
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | noLinks
     const handle = await open(path, flags).catch(failed)
     try {
-      const now = await handle.stat()
+      const now = await handle.stat().catch(failed)
       checkRegular(now, fault)
       return new RegularFile(
         typeof path === 'string' ? path : nameOfPath(path),
@@ -148,6 +148,7 @@ export class RegularFile {
         got = (await this.handle.read(buffer, done, Math.min(length - done, PIECE), position + done))
           .bytesRead
       } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === 'EINTR') continue // by a signal: nothing was read
         throw systemFault(this.fault, cause, 'read', this.path)
       }
       if (got === 0)

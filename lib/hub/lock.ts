@@ -64,6 +64,8 @@ const where = (() => {
 /** Milliseconds after which a lock without an owner, or a takeover, was left by a crash. */
 const soon = 2000
 const largest = 4096
+/** Locks of this process that the file system did not let it give back: the next one who wants them takes them. */
+const unreleased = new Set<string>()
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code
 
@@ -219,7 +221,12 @@ async function take(file: string, owner: Owner, options: LockOptions): Promise<v
       continue
     }
     misses = 0
-    if (isGone(held.owner) || locks.milliseconds(held) > (held.owner ? stale : Math.min(stale, soon))) {
+    const own = unreleased.has(held.owner?.id ?? '')
+    if (
+      own ||
+      isGone(held.owner) ||
+      locks.milliseconds(held) > (held.owner ? stale : Math.min(stale, soon))
+    ) {
       await takeAway(file, held, guards)
       await sleep(Math.random() * 10)
       continue
@@ -263,6 +270,8 @@ export async function withLock<T>(
     })
   } finally {
     clearInterval(timer)
-    if (await isOurs()) await remove(file).catch(() => {})
+    const held = await read(file).catch(() => 'unknown' as const)
+    if (held === 'unknown') unreleased.add(owner.id)
+    else if (held?.owner?.id === owner.id) await remove(file).catch(() => unreleased.add(owner.id))
   }
 }
