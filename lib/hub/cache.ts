@@ -78,7 +78,8 @@ export async function sha256Of(path: string, signal?: AbortSignal): Promise<stri
 export async function readSmall(path: string): Promise<string> {
   const limit = 16 * 2 ** 20
   const bytes = await fileSize(path)
-  if (bytes !== undefined && bytes > limit)
+  if (bytes === undefined) throw new ClipError('ERR_CLIP_CHECKPOINT', `${path} is not a file`, { file: path })
+  if (bytes > limit)
     throw new ClipError('ERR_CLIP_CHECKPOINT', `${path} has ${bytes} bytes, expected at most ${limit}`, {
       file: path,
     })
@@ -274,7 +275,7 @@ async function snapshot(
 ): Promise<{ path: string; bytes: number } | undefined> {
   const commit = isCommit(revision)
     ? revision
-    : await readFile(ref, 'utf8').then(
+    : await readSmall(ref).then(
         text => text.trim(),
         () => '',
       )

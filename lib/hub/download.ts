@@ -5,11 +5,11 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { ClipError } from '../errors.js'
 import { makeFolder } from '../make-folder.js'
-import { fileSize } from './cache.js'
+import { fileSize, readSmall } from './cache.js'
 import { fileError, formatBytes } from './file-error.js'
 import { bareUrl, type Http, pieces, type Reply, retrying, TransientError } from './http.js'
 import type { HubSettings } from './options.js'
@@ -65,7 +65,7 @@ class Digest {
 
 async function readState(file: string): Promise<PartState | undefined> {
   try {
-    const state = JSON.parse(await readFile(file, 'utf8')) as PartState | null
+    const state = JSON.parse(await readSmall(file)) as PartState | null
     return typeof state?.url === 'string' ? state : undefined
   } catch {
     return undefined

@@ -74,6 +74,7 @@ export async function* nearDuplicates(
         if (tiles.unused.has(q + i)) continue
         for (let j = Math.max(0, q + i + 1 - c); j < m; j++) {
           if (!(row[j]! >= threshold) || tiles.unused.has(c + j)) continue
+          if (slices.due()) await slices.pause(signal)
           first ??= await tiles.ids(q, n)
           second ??= await tiles.ids(c, m)
           yield { a: first[i]!, b: second[j]!, score: row[j]! }

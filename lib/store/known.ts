@@ -41,10 +41,10 @@ export class Known {
     if (before !== item.replaces)
       throw damaged(
         this.file,
-        `line ${item.row + 1}`,
+        `row ${item.row}`,
         before === undefined
-          ? `line ${item.row + 1} replaces row ${item.replaces}, which is another item's`
-          : `line ${item.row + 1} has the id of row ${before} and does not replace it`,
+          ? `row ${item.row} replaces row ${item.replaces}, which is another item's`
+          : `row ${item.row} has the id of row ${before} and does not replace it`,
         {
           expected: before === undefined ? 'nothing to replace' : `replaces ${before}`,
           actual: `${item.replaces}`,

@@ -274,25 +274,15 @@ export class Log {
     return item
   }
 
-  /** The items of these rows. */
-  async itemsOf(
-    file: RegularFile,
-    rows: readonly number[],
-    signal: AbortSignal | undefined,
-  ): Promise<Item[]> {
-    const found: Item[] = []
-    const slices = new Slices()
-    for (const row of rows) {
-      const from = this.#starts.at(row)
-      let next = row + 1
-      while (next < this.rows && !this.isItem(next)) next++
-      const to = next < this.rows ? this.#starts.at(next) : this.bytes
-      const line = await file.read(from, Math.min(to - from, longestLine))
-      const end = line.indexOf(newline)
-      found.push(this.#parse(line.subarray(0, end < 0 ? 0 : end), row))
-      if (slices.due()) await slices.pause(signal)
-    }
-    return found
+  /** The item of a row. */
+  async item(file: RegularFile, row: number): Promise<Item> {
+    const from = this.#starts.at(row)
+    let next = row + 1
+    while (next < this.rows && !this.isItem(next)) next++
+    const to = next < this.rows ? this.#starts.at(next) : this.bytes
+    const line = await file.read(from, Math.min(to - from, longestLine))
+    const end = line.indexOf(newline)
+    return this.#parse(line.subarray(0, end < 0 ? 0 : end), row)
   }
 }
 

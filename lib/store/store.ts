@@ -182,12 +182,9 @@ export class Store implements AsyncDisposable {
       try {
         if (!classes) return []
         const found = await bestRows(this.#loaded, queries, classes, log.unused, topK, signal)
-        const items = await log.itemsOf(
-          files.items,
-          found.map(f => f.row),
-          signal,
-        )
-        return found.map(({ score }, i) => ({ id: items[i]!.id, score }))
+        const matches: Match[] = []
+        for (const { row, score } of found) matches.push({ id: (await log.item(files.items, row)).id, score })
+        return matches
       } finally {
         await files.close()
       }

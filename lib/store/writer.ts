@@ -78,7 +78,6 @@ export class Writer {
     const { log, rowBytes } = this.now
     for (let i = 0; i < attempts; i++) {
       await this.check()
-      await this.checkFiles()
       const next = log.rows
       const first = await this.appendVectors(data, next)
       const written = items.map((item, i): Item => {

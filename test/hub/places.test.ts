@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
@@ -207,3 +208,21 @@ test('a cache folder that can’t be: a file in its place', async t => {
   })
   t.is(server.requests.length, 0)
 })
+
+if (process.platform === 'linux')
+  test('a cache folder that can’t be: below /proc, with or without HOME there; and a pipe in the cache', async t => {
+    const server = await hub(t, tinyRepo())
+    const { env, cache } = sandbox({ HF_ENDPOINT: server.url })
+    const nowhere = { ...env, HOME: '/proc/nope', XDG_CACHE_HOME: '', CLIP_NATIVE_CACHE: '' }
+    for (const options of [{ env, cacheDir: '/proc/nope' }, { env: nowhere }])
+      for (const name of [id, 'ViT-B/32'])
+        await t.throwsAsync(resolveSource(name, { ...fast, ...options }), {
+          code: 'ERR_CLIP_DOWNLOAD',
+          message: /^\/proc\/nope.*can't be made.*CLIP_NATIVE_CACHE/,
+        })
+    // What is no file is passed over, never opened.
+    const refs = join(cache, 'hub', id.replace('/', '--'), 'refs')
+    mkdirSync(refs, { recursive: true })
+    execFileSync('mkfifo', [join(refs, 'main')])
+    t.is(await findCached(id, { env }), undefined)
+  })

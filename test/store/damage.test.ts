@@ -147,7 +147,7 @@ test('damage is an error that names the file and the field', async t => {
     await append({ id: 'picture 1', crc: crc32(Buffer.alloc(rowBytes)) })(path)
   })
   await using store = await clip.openStore(twice)
-  t.like(await t.throwsAsync(store.add(items(1))), { code: 'ERR_CLIP_CHECKPOINT', field: 'line 151' })
+  t.like(await t.throwsAsync(store.add(items(1))), { code: 'ERR_CLIP_CHECKPOINT', field: 'row 150' })
 })
 
 test('vectors cut while the store is open', async t => {

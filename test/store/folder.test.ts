@@ -21,6 +21,7 @@ import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import { packageRoot } from '../../lib/binding.js'
 import { ClipError } from '../../lib/index.js'
+import { nightly } from '../helpers/nightly.js'
 import { items } from './helpers.js'
 import { contentOf, Ledger, smallestModel } from './written.js'
 
@@ -335,4 +336,48 @@ posix('a process that is stopped while it adds, and goes on when another has its
   const content = await contentOf(again)
   for (const id of ids) t.true(content.has(id), id)
   t.log(`${ids.size} acknowledged, ${content.size} there, ${text.split('refused').length - 1} refused`)
+})
+
+nightly('a process that is stopped for 30 s loses its lock, and its place in the log', async t => {
+  if (process.platform === 'win32') return t.pass()
+  t.timeout(120_000)
+  const path = join(folder, `slept-${made++}`)
+  // One long call, in whose middle the process sleeps.
+  const process_ = child(
+    path,
+    `const inputs = async function* () {
+       for (let i = 0; i < 2000; i++) yield { id: 'child ' + i, image: noise(i) }
+     }
+     await store.add(inputs(), { onProgress: p => console.log(p.done) }).then(
+       () => console.log('all'),
+       error => console.log(error.code))`,
+  )
+  let text = ''
+  process_.stdout.setEncoding('utf8').on('data', piece => {
+    text += piece
+  })
+  const ended = once(process_, 'exit')
+  await once(process_.stdout, 'data')
+  process_.kill('SIGSTOP')
+  const warnings: string[] = []
+  const warn = (warning: Error) => warnings.push(warning.message)
+  process.on('warning', warn)
+  const ledger = new Ledger()
+  const mine = items(70, 3000)
+  {
+    await using store = await clip.openStore(path)
+    await ledger.add(store, clip, mine)
+  }
+  process.off('warning', warn)
+  t.regex(warnings.join(), new RegExp(`is held by process ${process_.pid}: waiting`))
+  process_.kill('SIGCONT')
+  t.deepEqual(await ended, [0, null])
+  const lines = text.trim().split('\n')
+  t.is(lines.at(-1), 'ERR_CLIP_INPUT')
+  await using again = await clip.openStore(path)
+  const content = await contentOf(again)
+  const told = Number(lines.at(-2))
+  for (let i = 0; i < told; i++) t.true(content.has(`child ${i}`))
+  for (const { id } of mine) t.is(content.get(id), ledger.vectors.get(id))
+  t.log(`${told} and ${mine.length} acknowledged, ${content.size} there`)
 })
