@@ -174,6 +174,6 @@ export async function preprocess(
       async (images, at) => rows.add(at, await call.submit((model, job) => model.preprocess(job, images))),
       () => {},
     )
-    return { data: rows.finish().data, shape: [list.total, 3, size, size] }
+    return { data: (await rows.finish()).data, shape: [list.total, 3, size, size] }
   })
 }

@@ -128,6 +128,7 @@ export async function tokenWindow(
   let used = 0
   for (let i = 0; i < encoded.length; i++) {
     const one = encoded[i]!
+    if (slices.due()) await slices.pause(signal)
     if (one.refused || (one.truncated && !options.truncate)) {
       fail(
         i,
@@ -142,7 +143,6 @@ export async function tokenWindow(
     used += length
     lengths[rows.length] = length
     rows.push(i)
-    if (i % 64 === 63 && slices.due()) await slices.pause(signal)
   }
   return { rows, ids: ids.subarray(0, used), lengths: lengths.subarray(0, rows.length), items: texts.length }
 }

@@ -8,7 +8,7 @@ import { ClipError } from './errors.js'
 import type { PictureSettings } from './image/decode.js'
 import type { DecodeGate } from './image/gate.js'
 import { callback, checkOptions, checkSignal, flag, oneOf } from './options.js'
-import { copySlices } from './slices.js'
+import { copySlices, Slices } from './slices.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** Everything a loaded model consists of: what the rooms behind `Clip` work on. */
@@ -160,12 +160,16 @@ export class Rows<O extends Output> {
     this.#options.onProgress?.({ done: this.#done, total: this.#total })
   }
 
-  finish(): EmbeddingsOf<O> {
+  async finish(): Promise<EmbeddingsOf<O>> {
     const data = this.#array()
     const n = this.#total
-    this.#errors?.forEach((error, i) => {
-      if (error) data.fill(Number.NaN, (i * data.length) / n, ((i + 1) * data.length) / n)
-    })
+    if (this.#errors) {
+      const slices = new Slices()
+      for (const [i, error] of this.#errors.entries()) {
+        if (error) data.fill(Number.NaN, (i * data.length) / n, ((i + 1) * data.length) / n)
+        if (slices.due()) await slices.pause(this.#options.signal)
+      }
+    }
     const perRow = n ? data.length / n : 0
     const shape =
       this.#options.output === 'tokens'

@@ -25,6 +25,8 @@ export const INDEX_LIMITS: JsonLimits = { depth: 4, values: 20_100, objects: 100
 /** CLIP's own tokenizer.json has 196 000 values when its merges are pairs. */
 export const VOCABULARY_LIMITS: JsonLimits = { depth: 32, values: 220_000, objects: 10_000 }
 
+/** Some tens of microseconds; a string may be longer, and is one step. */
+const CHARACTERS_PER_STEP = 16_384
 const LONGEST_STRING = 1 << 18
 const LONGEST_NUMBER = 64
 
@@ -63,7 +65,12 @@ class Parser {
 
   *run(): Steps<Json> {
     let steps = 0
-    while (!this.step()) if ((++steps & 127) === 0) yield
+    let from = 0
+    while (!this.step())
+      if ((++steps & 127) === 0 || this.at - from > CHARACTERS_PER_STEP) {
+        from = this.at
+        yield
+      }
     return this.root as Json
   }
 

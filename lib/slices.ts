@@ -93,6 +93,30 @@ export function atOnce<T>(steps: Steps<T>): T {
   }
 }
 
+/** items.sort(compare) in steps: parts are sorted by the engine and merged, equal items keeping their order. */
+export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Steps<T[]> {
+  const part = 256
+  let runs: T[][] = []
+  for (let from = 0; from < items.length; from += part) {
+    runs.push(items.slice(from, from + part).sort(compare))
+    yield
+  }
+  while (runs.length > 1) {
+    const merged: T[][] = []
+    for (let i = 0; i < runs.length; i += 2) {
+      const [left, right = []] = [runs[i]!, runs[i + 1]]
+      const both: T[] = []
+      for (let l = 0, r = 0; l < left.length || r < right.length; ) {
+        const first = r === right.length || (l < left.length && compare(left[l]!, right[r]!) <= 0)
+        if (both.push(first ? left[l++]! : right[r++]!) % 512 === 0) yield
+      }
+      merged.push(both)
+    }
+    runs = merged
+  }
+  return runs[0] ?? []
+}
+
 /** The same for loops: `if (slices.due()) await slices.pause(signal)` ends a slice when the turn's budget is spent. */
 export class Slices {
   constructor() {

@@ -5,7 +5,7 @@
  */
 
 import { HEADER_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
-import { inSlices } from '../slices.js'
+import { inSlices, sorted } from '../slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson } from './fields.js'
 import type { SourceFile } from './source-file.js'
@@ -55,10 +55,13 @@ export async function readSafetensors(
     })
     if ((ranges.length & 63) === 0 && pace.spent()) await pace.turn()
   }
-  ranges.sort((a, b) => a.begin - b.begin || a.end - b.end)
+  const inOrder = await inSlices(
+    sorted(ranges, (a, b) => a.begin - b.begin || a.end - b.end),
+    pace.signal,
+  )
   let at = 0
   let before = ''
-  for (const { name, begin, end } of ranges) {
+  for (const { name, begin, end } of inOrder) {
     if (begin < at)
       throw badCheckpoint(
         file.path,

@@ -63,13 +63,14 @@ const bare = (name: string): string =>
     : name
 
 /** The file's tensors by names without wrappers; as they are where two would become one. */
-function withoutWrappers(table: TensorTable): Map<string, FoundTensor> {
+async function withoutWrappers(table: TensorTable, pace: Pace): Promise<Map<string, FoundTensor>> {
   const names = new Map<string, FoundTensor>()
   for (const [name, tensor] of table.found) {
     const short = bare(name)
     const other = names.get(short)
     if (other && other.same !== tensor.same) return table.found
     if (!other) names.set(short, tensor)
+    if ((names.size & 63) === 0 && pace.spent()) await pace.turn()
   }
   return names
 }
@@ -98,10 +99,12 @@ function towerAt(name: string, has: (name: string) => boolean): FoundTower | und
   )
 }
 
-function candidates(names: ReadonlyMap<string, FoundTensor>): Candidate[] {
+async function candidates(names: ReadonlyMap<string, FoundTensor>, pace: Pace): Promise<Candidate[]> {
   const found = new Map<string, Candidate>()
   const has = (name: string) => names.has(name)
+  let work = 0
   for (const name of names.keys()) {
+    if ((++work & 63) === 0 && pace.spent()) await pace.turn()
     const tower = towerAt(name, has)
     if (!tower) continue
     const key = `${tower.layout} ${tower.base}`
@@ -223,8 +226,8 @@ function nothing(table: TensorTable): Error {
  * caller's choice where a file has more than one model.
  */
 export async function selectModel(table: TensorTable, pace: Pace, stateDict?: string): Promise<Layout> {
-  const names = withoutWrappers(table)
-  const all = candidates(names)
+  const names = await withoutWrappers(table, pace)
+  const all = await candidates(names, pace)
   if (all.length === 0) throw nothing(table)
   const chosen = choose(all, names, table.where, stateDict)
   const used: [string, FoundTensor][] = []
