@@ -1,6 +1,6 @@
 /** Why the addon could not be loaded, and what to do: nothing there, a file of another system, or a loader that refused. */
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ClipError } from './errors.js'
 
@@ -47,9 +47,27 @@ function prebuilt(root: string): string[] {
   }
 }
 
+/** Whether our code no longer lies in its package, or what loads it is not Node: a bundler put it into a file of its own. */
+function isBundled(root: string, file: string | undefined, cause: Error): boolean {
+  if (file !== undefined && existsSync(file))
+    // Node says this of a file that is not there; a bundler's require() of every file that it did not bundle.
+    return (cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' || /too dynamic/.test(cause.message)
+  try {
+    return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name !== 'clip-native'
+  } catch {
+    return true
+  }
+}
+
 /** ERR_CLIP_BACKEND: `file` undefined when the search in `root` found none. */
 export function addonError(root: string, file: string | undefined, cause: Error): ClipError {
   const said = cause.message.split('\n', 1)[0]
+  if (!process.env.CLIP_NATIVE_ADDON && isBundled(root, file, cause))
+    return new ClipError(
+      'ERR_CLIP_BACKEND',
+      "clip-native was bundled, which leaves its addon and its model behind: mark it as external (Next.js: serverExternalPackages: ['clip-native']; esbuild: --external:clip-native; webpack: externals; Vite: ssr.external) and install it where the bundle runs",
+      { cause, expected: 'the package clip-native', actual: `a bundle in ${__filename}` },
+    )
   if (file === undefined || !existsSync(file)) {
     const others = file === undefined ? prebuilt(root) : []
     const searched =

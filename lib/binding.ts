@@ -1,6 +1,5 @@
 /** The whole native surface as one type, the loader, and the check that lib and .node are of one build. */
 
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addonError } from './addon-error.js'
 import type { ModelSpec, PreprocessSpec } from './checkpoint/spec.js'
@@ -314,10 +313,15 @@ export interface NativeBinding {
 /** Raised with every change of the surface above; native/binding/addon.cc has the same number. */
 export const INTERFACE = 8
 
-/** The package's root folder: this file lies in its dist/lib. */
+/**
+ * The package's root folder: this file lies in its dist/lib. Paths of what else is in the package are written with
+ * __dirname and a literal where they are used, because that is what tracers of files (Next.js, @vercel/nft) understand.
+ */
 export const packageRoot = join(__dirname, '..', '..')
+/** For those tracers, which don't see what node-gyp-build finds in it. */
+export const prebuiltAddons = join(__dirname, '../../prebuilds')
 /** The version of this package. */
-export const version: string = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version
+export const version: string = (require('../../package.json') as { version: string }).version
 
 let loaded: NativeBinding | undefined
 

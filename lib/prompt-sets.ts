@@ -2,7 +2,6 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { packageRoot } from './binding.js'
 import { ClipError } from './errors.js'
 import { type Json, type JsonObject, parseJson } from './json.js'
 import { oneOf } from './options.js'
@@ -50,7 +49,7 @@ export interface PromptSet {
   templates: readonly string[]
 }
 
-const file = join(packageRoot, 'models', 'prompts', 'prompts.json')
+const file = join(__dirname, '../../models/prompts/prompts.json')
 const limits = { depth: 5, values: 20_000, objects: 100 }
 
 let sets: Promise<JsonObject> | undefined

@@ -1,14 +1,13 @@
 /** From what `load` is given to a path of files on disk. */
 
 import { join } from 'node:path'
-import { packageRoot } from './binding.js'
 import { argumentError } from './errors.js'
 import { type HubOptions, resolveSource as resolveName } from './hub/index.js'
 import { pathOf } from './options.js'
 import { isUrl } from './values.js'
 
 /** The model that ships in the package: it knows icons and emoji, not photographs. */
-export const embeddedModel = join(packageRoot, 'models', 'icon-clip')
+export const embeddedModel = join(__dirname, '../../models/icon-clip')
 
 /**
  * Absolute path of a checkpoint file or folder; a model that has a name and is not on this machine is downloaded.

@@ -4,7 +4,6 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { packageRoot } from '../binding.js'
 import { ClipError } from '../errors.js'
 import { inSlices, type Steps } from '../slices.js'
 import { type AddedToken, AddedTokens } from './added-tokens.js'
@@ -154,7 +153,7 @@ function* vocabularyOfMerges(text: string): Steps<Vocabulary> {
   return { vocab, merges, file: openaiFile }
 }
 
-const openaiFile = join(packageRoot, 'models', 'openai-bpe', 'merges.txt.gz')
+const openaiFile = join(__dirname, '../../../models/openai-bpe/merges.txt.gz')
 let openai: Promise<Tables> | undefined
 
 /** OpenAI's vocabulary from the package's file. */

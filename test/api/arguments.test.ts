@@ -25,7 +25,7 @@ const mistakes: [
   [
     'unknown option',
     () => clip.preprocess(picture, loose({ quality: 3 })),
-    'Expected `options` to have known names (signal), got `quality`',
+    'Expected `options` to have known names (signal, background), got `quality`',
     'TypeError',
   ],
   [

@@ -81,4 +81,5 @@ export const rowByRow =
 
 export const word = (bytes: Uint8Array, at: number) => (bytes[at]! << 8) | bytes[at + 1]!
 
-export const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+export const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
