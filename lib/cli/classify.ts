@@ -1,9 +1,9 @@
-import { argumentError, got } from '../errors.js'
+import { argumentError, got, printable } from '../errors.js'
 import type { Classifier, ClassifyOptions, Clip } from '../index.js'
 import { untilInterrupted } from './interrupt.js'
 import { type LabelOptions, labelsOf } from './labels.js'
 import { loadFor, type ModelOptions, number, progress } from './model.js'
-import { bold, chart, dim, errorJson, errorLine, print, printable, scores } from './output.js'
+import { bold, chart, dim, errorJson, errorLine, print, scores } from './output.js'
 
 export interface ClassifyCommand extends ModelOptions, LabelOptions {
   classifier?: string

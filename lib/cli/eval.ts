@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { argumentError } from '../errors.js'
+import { argumentError, printable } from '../errors.js'
 import type { EvaluationTask } from '../eval/evaluate.js'
 import { percent } from '../eval/plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
@@ -16,7 +16,7 @@ import {
 } from './labels.js'
 import { tellLeftOut } from './left-out.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
-import { bar, bold, columns, dim, displayWidth, inColumns, print, printable, table } from './output.js'
+import { bar, bold, columns, dim, displayWidth, inColumns, print, table } from './output.js'
 
 interface EvalCommand extends ModelOptions, LabelOptions, DatasetCommand {
   task?: string

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
-import { argumentError, ClipError, got } from '../errors.js'
+import { argumentError, ClipError, got, printable } from '../errors.js'
 import { checkPath, nameOfPath } from '../file-name.js'
 import { imageFiles, type LeftOut } from '../image-files.js'
 import type { Store, StoreDtype, StoreQuery } from '../index.js'
@@ -13,7 +13,7 @@ import { systemReason } from '../regular-file.js'
 import { untilInterrupted } from './interrupt.js'
 import { tellLeftOut } from './left-out.js'
 import { loadFor, type ModelOptions, number, progress, withModel } from './model.js'
-import { bold, dim, errorJson, errorLine, print, printable } from './output.js'
+import { bold, dim, errorJson, errorLine, print } from './output.js'
 
 export interface EmbedStoreCommand extends ModelOptions {
   store: string

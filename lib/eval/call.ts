@@ -2,11 +2,12 @@
 
 import type { Classifier } from '../classifier.js'
 import type { Clip } from '../clip.js'
-import { ClipError } from '../errors.js'
+import { argumentError, ClipError } from '../errors.js'
 import type { Label } from '../labels.js'
 import type { LeftOutList } from '../left-out.js'
 import type { Template } from '../prompts.js'
 import { untilAbortedEach } from '../stream.js'
+import { isIterable } from '../values.js'
 import { checkSample } from './dataset.js'
 import type { EvaluationTask } from './evaluate.js'
 import type { Evaluated } from './reports.js'
@@ -52,6 +53,7 @@ export function unnamed(dataset: string, name: string | undefined, label: string
 export async function* samplesOf(call: Call, notes = false): AsyncGenerator<Sample> {
   let index = 0
   const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})
+  if (!isIterable(all)) throw argumentError('dataset.samples', 'return an iterable of samples', all)
   for await (const sample of untilAbortedEach(all, call.signal)) {
     needName(call, checkSample(sample, `dataset[${index}]`))
     yield sample

@@ -6,10 +6,10 @@ import { argumentError, ClipError, got, quote } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
 import type { Label } from '../labels.js'
 import { LeftOutList } from '../left-out.js'
-import { callback, checkOptions, checkSignal, integer, oneOf } from '../options.js'
+import { callback, checkOptions, checkSignal, integer, listOf, oneOf } from '../options.js'
 import type { Template } from '../prompts.js'
 import { traced } from '../stack.js'
-import { has, isObject, isUint8Array } from '../values.js'
+import { has, isArray, isObject, isUint8Array } from '../values.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
@@ -56,8 +56,9 @@ const mostMistakes = 24
 /** Bytes of a picture that a mistake may keep in memory. */
 const mostKept = 32 * 1024
 
-const labelName = (label: Label): string =>
-  typeof label === 'string' ? label : Array.isArray(label) ? label[0]! : (label as { label: string }).label
+/** Undefined for what is no label: the classifier says so. */
+const labelName = (label: Label | undefined): string | undefined =>
+  typeof label === 'string' ? label : isArray(label) ? (label[0] as string) : label?.label
 
 /** Which samples are learned from, by number; undefined where the task learns nothing. */
 function trainingSet(
@@ -227,7 +228,8 @@ function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | 
   return classifier
 }
 
-const copied = <T>(value: T): T => (Array.isArray(value) ? ([...value] as T) : value)
+const copied = <T>(field: string, value: T): T =>
+  isArray(value) ? (listOf(field, 'be an array', value) as T) : value
 
 /**
  * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
@@ -266,15 +268,16 @@ async function measure(
   const task = classifier ? taskOf[classifier.kind] : oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
   if (o.labels !== undefined && task === 'retrieval')
     throw argumentError('labels', "be left out for 'retrieval', whose texts are the data set's", o.labels)
-  if (o.labels !== undefined && !Array.isArray(o.labels))
-    throw argumentError('labels', 'be an array of one label or more', o.labels)
   const call: Omit<Call, 'dataset'> = {
     clip,
     task,
     classifier,
     // As they are now: the caller may change the arrays while this runs.
-    labels: copied(o.labels),
-    templates: copied(o.templates),
+    labels:
+      o.labels === undefined
+        ? undefined
+        : (listOf('labels', 'be an array of one label or more', o.labels) as Label[]),
+    templates: copied('templates', o.templates),
     shots: o.shots === undefined ? undefined : integer('shots', o.shots, 1),
     seed: integer('seed', o.seed ?? 1, 0),
     C: o.C,

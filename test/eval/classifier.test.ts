@@ -69,6 +69,9 @@ test('a classifier in the wrong place, of another model or without a label of th
     [{ classifier, templates: '{}' }, /`templates` to be left out/],
     [{ classifier, shots: 1 }, /`shots` to be left out/],
     [{ classifier, C: 1 }, /`C` to be left out/],
+    [{ labels: 'one' }, /`labels` to be an array/],
+    [{ labels: [undefined, null, 5] }, /`labels/],
+    [{ labels: [{}] }, /`labels/],
   ] as const) {
     const error = await refusal(evaluate(clip, held, options as never))
     t.is(error.code, 'ERR_CLIP_INPUT')

@@ -313,6 +313,18 @@ test('arrays and data sets of the caller: odd samples are the caller’s mistake
   }
 })
 
+test('a data set whose samples are nothing to go through, arrays that can’t be read', async t => {
+  const { proxy, revoke } = Proxy.revocable([], {})
+  revoke()
+  for (const given of [proxy, { samples: () => 5 }, { name: 'x', samples: async () => [] }, [proxy]]) {
+    const error = await refusal(evaluate(clip, given as never))
+    t.is(error.code, 'ERR_CLIP_INPUT')
+    t.regex(error.message, /^Expected `dataset/)
+  }
+  const error = await refusal(evaluate(clip, [{ image: dog, label: 'dog' }], { labels: proxy as never }))
+  t.is(error.code, 'ERR_CLIP_INPUT')
+})
+
 test('an array may grow while it is measured: the samples are those of the call', async t => {
   const samples: Sample[] = [dog, bicycle, dog, bicycle].map((image, i) => ({
     image,

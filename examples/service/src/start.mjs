@@ -21,6 +21,8 @@ await mkdir(config.data, { recursive: true })
 const store = join(config.data, `pictures-${clip.info.fingerprint.slice(0, 16)}.store`)
 const pictures = await Pictures.open(clip, config.pictures, store, console)
 const app = await createApp({ clip, pictures, config })
+if (config.model === '')
+  console.warn('The embedded model knows icons and emoji, not photographs: MODEL takes another.')
 await app.listen({ host: config.host, port: config.port })
 console.log(`http://${config.host}:${app.server.address().port}`)
 
