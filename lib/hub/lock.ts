@@ -106,6 +106,8 @@ async function create(file: string, owner: Owner): Promise<boolean> {
     try {
       await link(beside, file)
     } catch (error) {
+      // Taken for a leftover by somebody who got the lock meanwhile.
+      if (codeOf(error) === 'ENOENT') return false
       if (!oneName.has(codeOf(error) ?? '')) throw error
       await writeNew(file, owner)
     }

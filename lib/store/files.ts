@@ -3,7 +3,7 @@
 import { withLock } from '../hub/lock.js'
 import { lockOptions, writeError } from './errors.js'
 import { Generation, type OpenFiles, removeLeftovers, revokeHeaders } from './generation.js'
-import { checkSameStore, filesOf, type Header, readHeader } from './header.js'
+import { checkSameStore, filesOf, type Header, headerOfSame, readHeader } from './header.js'
 import { Known } from './known.js'
 import { Writer } from './writer.js'
 
@@ -72,6 +72,7 @@ export class StoreFiles {
       return await withLock(this.#lock, lockOptions(this.#lock, signal), async lock => {
         const check = () => lock.check()
         await revokeHeaders(this.folder)
+        await headerOfSame(this.folder, this.now.header, signal)
         await this.refresh(signal)
         await removeLeftovers(this.folder, this.now.header, check)
         return await work(check)

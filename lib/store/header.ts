@@ -104,10 +104,15 @@ export async function headerOfSame(folder: string, before: Header, signal?: Abor
     return now
   }
   const { header } = filesOf(folder)
-  throw damaged(header, 'format', 'was removed while the store was open: what is added now would be lost', {
-    expected: 'store.json',
-    actual: 'nothing',
-  })
+  throw damaged(
+    header,
+    'format',
+    'was removed while the store was open: nothing can be written to it any more',
+    {
+      expected: 'store.json',
+      actual: 'nothing',
+    },
+  )
 }
 
 /** What a writer is told that was stopped, lost its lock, and goes on. */

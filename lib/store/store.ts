@@ -84,6 +84,9 @@ export class Store implements AsyncDisposable {
    * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
    * store it waits.
    *
+   * For `maxQueue` it is one call from its beginning to its end: ERR_CLIP_BUSY rejects it before anything is added, or not
+   * at all.
+   *
    * Rejects as encodeImage does, and with ERR_CLIP_INPUT naming the file when the store can't be written.
    */
   add(

@@ -113,6 +113,7 @@ export class Writer {
   async fence(): Promise<void> {
     const { log, rowBytes, files } = this.now
     const next = log.rows
+    await this.checkFiles()
     const { size } = await this.vectors.stat()
     try {
       await writeAll(this.vectors, Buffer.alloc(Math.max(0, (next + 1) * rowBytes - size)))

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -237,4 +238,16 @@ linux('a folder below /proc, where nothing can be made, is an error at once', as
     )
     t.true(error!.message.startsWith(place), error!.message)
   }
+})
+
+test('what a waiter writes before it takes the lock may be swept away: it tries again', async t => {
+  const file = newLock()
+  await withLock(file, {}, async () => {})
+  const folder = join(file, '..')
+  const sweep = setInterval(() => {
+    for (const name of readdirSync(folder))
+      if (/\.[0-9a-f-]{36}$/.test(name)) rmSync(join(folder, name), { force: true })
+  })
+  t.is(await contend(file, 30), 1)
+  clearInterval(sweep)
 })

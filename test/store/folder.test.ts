@@ -167,7 +167,14 @@ test('a store that is removed or replaced while it is open takes nothing more', 
       await using store = await clip.openStore(path)
       await store.add(items(6))
       let changed = when === 'between calls'
-      if (changed) await change(path)
+      if (changed) {
+        await change(path)
+        // Not even what is there may be said to be there.
+        if (file === 'store.json') {
+          await t.throwsAsync(store.add(items(3)), { instanceOf: ClipError }, `${file}, known`)
+          await t.throwsAsync(store.compact(), { instanceOf: ClipError }, `${file}, compaction`)
+        }
+      }
       const inputs = async function* () {
         for (const item of items(80, 100)) {
           yield item
