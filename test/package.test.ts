@@ -115,35 +115,36 @@ test('every file that package.json names exists', t => {
   t.regex(readFileSync(join(packageRoot, manifest.bin['clip-native']), 'utf8'), /^#!\/usr\/bin\/env node\n/)
 })
 
-test('the types hold in a strict project, library declarations checked', t => {
-  const folder = mkdtempSync(join(tmpdir(), 'clip-native-types-'))
-  try {
-    mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true })
-    symlinkSync(packageRoot, join(folder, 'node_modules', 'clip-native'), 'dir')
-    symlinkSync(
-      join(packageRoot, 'node_modules', '@types', 'node'),
-      join(folder, 'node_modules', '@types', 'node'),
-      'dir',
-    )
-    writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
-    writeFileSync(join(folder, 'use.ts'), readFileSync(join(packageRoot, 'test', 'types', 'use.ts.txt')))
-    const compilerOptions = {
-      target: 'ES2022',
-      lib: ['ES2022'],
-      module: 'NodeNext',
-      moduleResolution: 'NodeNext',
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      skipLibCheck: false,
-      noEmit: true,
-      types: ['node'],
+for (const lib of [['ES2022'], ['ES2022', 'DOM'], ['ES2022', 'DOM', 'DOM.AsyncIterable']])
+  test(`the types hold in a strict project with ${lib.join(' and ')}, library declarations checked`, t => {
+    const folder = mkdtempSync(join(tmpdir(), 'clip-native-types-'))
+    try {
+      mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true })
+      symlinkSync(packageRoot, join(folder, 'node_modules', 'clip-native'), 'dir')
+      symlinkSync(
+        join(packageRoot, 'node_modules', '@types', 'node'),
+        join(folder, 'node_modules', '@types', 'node'),
+        'dir',
+      )
+      writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+      writeFileSync(join(folder, 'use.ts'), readFileSync(join(packageRoot, 'test', 'types', 'use.ts.txt')))
+      const compilerOptions = {
+        target: 'ES2022',
+        lib,
+        module: 'NodeNext',
+        moduleResolution: 'NodeNext',
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        noEmit: true,
+        types: ['node'],
+      }
+      writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }))
+      const tsc = join(packageRoot, 'node_modules', 'typescript', 'bin', 'tsc')
+      const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' })
+      t.is(stdout, '')
+      t.is(status, 0)
+    } finally {
+      rmSync(folder, { recursive: true })
     }
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }))
-    const tsc = join(packageRoot, 'node_modules', 'typescript', 'bin', 'tsc')
-    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' })
-    t.is(stdout, '')
-    t.is(status, 0)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
+  })

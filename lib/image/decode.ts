@@ -22,6 +22,7 @@ import { checkPixels, type ImageInput, openInput, origin, type SharpLike } from 
 import { checkDecoder, checkScans, editedBytes } from './limits.js'
 import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels.js'
 import { type DecodePlan, planDecode } from './plan.js'
+import { regroup } from './samples.js'
 import { loadSharp } from './sharp.js'
 import { imageError, nameOf, type Origin, tooSlow } from './source.js'
 import { renderSvg, svgSize } from './svg.js'
@@ -185,7 +186,7 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
     // A decoder that goes from row to row needs no more than the part; one that needs all of the picture, all of it.
     bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
     limit,
-    async decode() {
+    async decode(stop) {
       try {
         // libvips looks at the clock too: what nobody waits for any more comes to an end.
         let pipeline = sharp(readable, {
@@ -194,7 +195,10 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
           autoOrient: turned,
         }).timeout({ seconds })
         if (part) pipeline = pipeline.extract(part)
-        const { data, info } = await plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
+        const { data: given, info } = await plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
+        const { regroup: how } = plan
+        const data = how ? await inSlices(regroup(given, info.width * info.height, how), stop) : given
+        if (how) info.channels = how.keep as 3 | 4
         // Turned, its sides are swapped; otherwise they are what the header said.
         if (!turned && (info.width !== decoded.width || info.height !== decoded.height))
           throw new Error(`it has other sides than its header says`)
@@ -202,7 +206,7 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
         return part ? { ...image, width, height, part } : image
       } catch (cause) {
         if (/^timeout: /.test((cause as Error).message)) throw limit.fault()
-        throw cause instanceof ClipError ? cause : unreadable(from, cause, header)
+        throw cause instanceof ClipError || stop?.aborted ? cause : unreadable(from, cause, header)
       }
     },
   }
@@ -319,7 +323,11 @@ const NO_HEVC =
 
 function unreadable(from: Origin, cause: unknown, header?: Header): ClipError {
   const said =
-    cause instanceof Error ? cause.message.split('\n')[0]! : cause === undefined ? undefined : String(cause)
+    cause instanceof Error
+      ? cause.message.split('\n')[0]!.slice(0, 200)
+      : cause === undefined
+        ? undefined
+        : String(cause)
   const actual = header?.format === 'HEIC' ? 'HEIC' : (said ?? 'bytes of no known format')
   const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
   if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)

@@ -161,6 +161,7 @@ export async function openInput(input: ImageInput, from: Origin, options: OpenOp
   }
   if (isUint8Array(input) || isUint8ClampedArray(input)) {
     checkAttached(input.buffer, from.field)
+    // sharp knows its own realm's bytes alone.
     const { buffer, byteOffset, byteLength } = input
     return encoded(notEmpty(new Uint8Array(buffer, byteOffset, byteLength), from), false)
   }

@@ -75,7 +75,7 @@ export async function editedBytes(
   orient: boolean,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const edit = header.edit ?? (orient ? undefined : header.unturn)
+  const edit = (orient ? undefined : header.unturn) ?? header.edit
   return edit ? apply(edit, bytes, signal) : bytes
 }
 

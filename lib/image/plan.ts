@@ -1,13 +1,17 @@
 /** How sharp is asked for the pixels that Pillow gives. */
 
 import type { Sharp } from 'sharp'
+import type { TiffHeader } from './formats/facts.js'
 import type { Facts, Header } from './header.js'
 import type { PixelMode } from './pixels.js'
+import type { Regroup } from './samples.js'
 
 export interface DecodePlan {
   mode: PixelMode
   nearest: boolean
   bytesPerPixel: number
+  /** What of the samples that sharp gives is the picture, where that is not all of it. */
+  regroup?: Regroup
   pipeline(sharp: Sharp): Sharp
 }
 
@@ -23,6 +27,9 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
     pipeline: (sharp: Sharp) => Sharp,
     nearest = false,
   ): DecodePlan => ({ mode, nearest, bytesPerPixel, pipeline })
+
+  const tiff = header.tiff && planTiff(header.tiff)
+  if (tiff) return tiff
 
   const transparent = header.transparentColours || header.gif?.transparent
   if (composed && transparent && depth === 'uchar')
@@ -74,4 +81,42 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
   // 16-bit colour: libvips and Pillow both keep the high byte.
   if (alpha && channels >= 4) return plan('RGBA', 4, s => s.toColourspace('srgb').raw({ depth: 'uchar' }))
   return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }))
+}
+
+/** Pictures with more samples than colours, and CMYK of 16 bits; undefined for the ordinary ones. */
+function planTiff({ photometric, bits, extraSamples }: TiffHeader): DecodePlan | undefined {
+  const samples = bits.length
+  const wide = bits[0] === 16
+  // An unspecified sample (0) is no alpha; a fourth one of which nothing is said is.
+  const first = extraSamples[0] ?? (samples === 4 ? 2 : 0)
+  if (photometric <= 1 && samples > 1 && extraSamples[0] === 0 && !wide)
+    return {
+      mode: 'L',
+      nearest: false,
+      bytesPerPixel: 1,
+      pipeline: s => s.toColourspace('b-w').extractChannel(0).raw({ depth: 'uchar' }),
+    }
+  if (photometric === 2 && samples > 3 && (first < 2 || samples > 4)) {
+    const alpha = first !== 0
+    return {
+      mode: alpha ? 'RGBA' : 'RGB',
+      nearest: false,
+      bytesPerPixel: samples,
+      pipeline: s => s.toColourspace('srgb').raw({ depth: 'uchar' }),
+      regroup: { keep: alpha ? 4 : 3, premultiplied: first === 1 },
+    }
+  }
+  if (photometric === 5 && (samples > 4 || (wide && samples === 4)))
+    return {
+      mode: 'CMYK',
+      nearest: false,
+      bytesPerPixel: wide ? 8 : samples,
+      pipeline: s =>
+        s
+          .pipelineColourspace('cmyk')
+          .toColourspace('cmyk')
+          .raw({ depth: wide ? 'ushort' : 'uchar' }),
+      regroup: { keep: 4, wide },
+    }
+  return undefined
 }

@@ -1,6 +1,7 @@
 /** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
 import { types } from 'node:util'
+import { onAbort } from '../abort.js'
 import { argumentError, ClipError, got, isClipError } from '../errors.js'
 import { pathOfUrl } from '../file-name.js'
 import { type FileFault, RegularFile } from '../regular-file.js'
@@ -155,9 +156,21 @@ export async function readStream(
   const slices = new Slices()
   let bytes = new Uint8Array(0)
   let length = 0
+  // One timer and one listener for all pieces, of which there may be as many as bytes.
+  let fail: (error: unknown) => void = () => {}
+  const timer = setTimeout(() => fail(limit.fault()), limit.ms)
+  const deaf = onAbort(signal, () => fail(signal!.reason))
+  const next = () => {
+    signal?.throwIfAborted()
+    timer.refresh()
+    return new Promise<IteratorResult<unknown>>((resolve, reject) => {
+      fail = reject
+      Promise.resolve(iterator.next()).then(resolve, reject)
+    })
+  }
   try {
     for (;;) {
-      const { done, value } = await untilAborted(iterator.next(), signal, limit)
+      const { done, value } = await next()
       if (done) break
       const piece = bytesOf(value)
       if (!piece)
@@ -178,6 +191,9 @@ export async function readStream(
     stop(stream, iterator, cause)
     if (isClipError(cause) || signal?.aborted) throw cause
     throw imageError(`can't be read: ${(cause as Error)?.message ?? cause}`, from, { cause })
+  } finally {
+    clearTimeout(timer)
+    deaf()
   }
   checkLength(length, from)
   return bytes.subarray(0, length)

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pathToFileURL } from 'node:url'
+import { runInNewContext } from 'node:vm'
 import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import sharp from 'sharp'
@@ -14,6 +15,7 @@ import { ClipError } from '../../lib/errors.js'
 import { type DecodeOptions, decodeImage } from '../../lib/image/decode.js'
 import { type ImageInput, isOneImage } from '../../lib/image/input.js'
 import type { DecodedImage, PlanesImage } from '../../lib/image/pixels.js'
+import { growth } from '../hostile/memory.js'
 
 const file = join(packageRoot, 'test', 'golden', 'image', 'files', 'png-rgb.png')
 const bytes = new Uint8Array(readFileSync(file))
@@ -273,4 +275,94 @@ test('an aborted signal rejects with its reason', async t => {
     const error = await t.throwsAsync(decodeImage(make(), { signal: AbortSignal.abort(reason) }))
     t.is(error, reason)
   }
+})
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
+const base64: Record<string, [text: () => string, format: string]> = {
+  PNG: [() => text(bytes), 'PNG'],
+  'JPEG, which begins as a path does': [
+    () => text(readFileSync(join(packageRoot, 'test/golden/image/files/jpeg-420.jpg'))),
+    'JPEG',
+  ],
+  WebP: [() => text(readFileSync(join(packageRoot, 'test/golden/image/files/webp-lossy.webp'))), 'WebP'],
+  GIF: [() => text(readFileSync(join(packageRoot, 'test/golden/image/files/gif-p.gif'))), 'GIF'],
+  BMP: [() => text(readFileSync(join(packageRoot, 'test/golden/image/variants/bmp-24.bmp'))), 'BMP'],
+  AVIF: [() => text(readFileSync(join(packageRoot, 'test/golden/image/variants/avif-turn-1.avif'))), 'AVIF'],
+  TIFF: [() => text(readFileSync(join(packageRoot, 'test/golden/image/files/tiff-l.tif'))), 'TIFF'],
+  SVG: [() => text(Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg">${' '.repeat(50)}</svg>`)), 'SVG'],
+  'in the letters of URLs': [() => Buffer.from(bytes).toString('base64url'), 'PNG'],
+  'in lines of 76': [() => text(bytes).replace(/.{76}/g, '$&\n'), 'PNG'],
+  'with half of a data: URL before it': [() => `image/png;base64,${text(bytes)}`, 'PNG'],
+  'of five million characters': [() => text(bytes) + 'A'.repeat(5_000_000), 'PNG'],
+}
+for (const [name, [make, format]] of Object.entries(base64))
+  test(`base64 without data: is recognised: ${name}`, async t => {
+    for (const index of [undefined, 2]) {
+      const error = (await t.throwsAsync(decodeImage(make(), { index }))) as ClipError
+      t.is(error.code, 'ERR_CLIP_IMAGE')
+      t.regex(
+        error.message,
+        new RegExp(`looks like ${format} in base64: pass Buffer\\.from\\(text, 'base64'\\)`),
+      )
+      t.is(error.file, undefined)
+      for (const value of [error.message, error.expected, error.actual]) t.true((value ?? '').length < 300)
+    }
+  })
+
+test('what no file system takes for a path is not carried into the error', async t => {
+  for (const long of [
+    'x'.repeat(5_000_000),
+    `${'folder/'.repeat(100_000)}cat.jpg`,
+    `data:${'y'.repeat(100_000)}`,
+  ]) {
+    const error = (await t.throwsAsync(decodeImage(long))) as ClipError
+    t.true(error.message.length < 400, `${error.message.length}`)
+    t.true((error.file ?? '').length <= 120)
+  }
+})
+
+const pieces = (size: number) =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size))
+const streams: Record<string, () => ImageInput> = {
+  'pieces of one byte': () => Readable.from(pieces(1)),
+  'an async generator of Uint8Arrays': async function* () {
+    yield* pieces(100)
+  } as () => ImageInput,
+  'an async iterable that is no generator': () => ({
+    [Symbol.asyncIterator]: () => pieces(300)[Symbol.iterator]() as unknown as AsyncIterator<Uint8Array>,
+  }),
+  'a web stream without an async iterator': () => {
+    const stream = new Blob([arrayBuffer()]).stream()
+    return { getReader: () => stream.getReader() }
+  },
+  "a Response's body": () => new Response(arrayBuffer()).body!,
+  'pieces of another realm': () =>
+    Readable.from(pieces(200).map(piece => runInNewContext('Uint8Array.from(list)', { list: [...piece] }))),
+  'pieces that are ArrayBuffers': () => Readable.from(pieces(200).map(piece => piece.buffer)) as ImageInput,
+}
+for (const [name, make] of Object.entries(streams))
+  test(`stream: ${name}`, async t => {
+    t.true(isOneImage(make()))
+    t.deepEqual(await decoded(make()), await decoded(bytes))
+  })
+
+test('bytes, Blobs, URLs and pixels of another realm are as good', async t => {
+  const list = [...bytes]
+  t.deepEqual(await decoded(runInNewContext('Uint8Array.from(list)', { list })), await decoded(bytes))
+  t.deepEqual(await decoded(runInNewContext('Uint8Array.from(list).buffer', { list })), await decoded(bytes))
+  const data = runInNewContext('Uint8Array.from([1, 2, 3])')
+  t.deepEqual([...(await decoded({ data, width: 1, height: 1, channels: 3 })).data], [1, 2, 3])
+  const planes = runInNewContext('new Float32Array(48)')
+  t.is(((await decodeImage({ data: planes, shape: [1, 3, 4, 4] })) as PlanesImage).planes.length, 48)
+})
+
+test.serial('a stream in pieces of one byte takes what its bytes take', async t => {
+  async function* many() {
+    const piece = new Uint8Array(1)
+    for (let i = 0; i < 1_000_000; i++) yield piece
+  }
+  const grown = await growth(async () => {
+    t.is(((await t.throwsAsync(decodeImage(many()))) as ClipError).code, 'ERR_CLIP_IMAGE')
+  })
+  t.true(grown < 64e6, `${grown} bytes`) // 257 bytes for each were 257 MB
 })

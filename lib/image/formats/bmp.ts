@@ -133,10 +133,10 @@ function readPalette(
   }
   const count = Math.floor(given.length / padding)
   if (count > 256) return `its palette has ${colours} colours`
-  // Indices behind the end of the palette are levels of grey.
+  // Indices behind the end of the palette are black.
   plan.palette = Uint8Array.from({ length: 768 }, (_, i) => {
     const index = Math.floor(i / 3)
-    return index < count ? given[padding * index + 2 - (i % 3)]! : index
+    return index < count ? given[padding * index + 2 - (i % 3)]! : 0
   })
   return undefined
 }

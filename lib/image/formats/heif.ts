@@ -8,8 +8,10 @@ import { type Edit, type Header, viewOf } from './facts.js'
 import type { Format } from './recognise.js'
 
 const MOST_BOXES = 20_000
-/** Boxes that turn or crop a picture, which Pillow leaves to the caller. */
-const TURNS = new Set(['irot', 'imir', 'clap'])
+/** Boxes that turn a picture, which Pillow leaves to the caller. */
+const TURNS = new Set(['irot', 'imir'])
+/** A turn by 0, to put in the place of another box: the numbers of all boxes stay as they are. */
+const NO_TURN = [...Buffer.from('irot\0', 'latin1')]
 
 interface Box {
   type: string
@@ -91,13 +93,16 @@ function* locations(bytes: Uint8Array, { start, end }: Box): Generator<Extent, v
 export function readHeif(bytes: Uint8Array, format: Format): Header {
   const header: Header = { format, decoderBytes: () => 0 }
   try {
-    return { ...header, ...readBoxes(bytes) }
+    return { ...header, ...readBoxes(bytes, format) }
   } catch {
     return { ...header, refused: 'its header is damaged' }
   }
 }
 
-function readBoxes(bytes: Uint8Array): Pick<Header, 'size' | 'decoderBytes' | 'unturn' | 'refused'> {
+function readBoxes(
+  bytes: Uint8Array,
+  format: Format,
+): Pick<Header, 'size' | 'decoderBytes' | 'edit' | 'unturn' | 'refused'> {
   const boxes = new Boxes(bytes)
   const view = viewOf(bytes)
   let [width, height] = [0, 0]
@@ -110,7 +115,8 @@ function readBoxes(bytes: Uint8Array): Pick<Header, 'size' | 'decoderBytes' | 'u
       height = size.height
     }
   }
-  const patches: NonNullable<Edit['patches']> = []
+  const turns: NonNullable<Edit['patches']> = []
+  const crops: NonNullable<Edit['patches']> = []
   for (const top of boxes.within(0, bytes.length)) {
     if (top.type !== 'meta') continue
     for (const box of boxes.within(top.start + 4, top.end)) {
@@ -128,16 +134,20 @@ function readBoxes(bytes: Uint8Array): Pick<Header, 'size' | 'decoderBytes' | 'u
             add({ width: view.getUint32(start + 4), height: view.getUint32(start + 8) })
           // Bits 6 and 5 of av1C's third byte: 10 or 12 bits a sample.
           if (type === 'av1C' && start + 3 <= end && bytes[start + 2]! & 0x60) deep = true
-          // A turn by 0 in its place: the numbers of the other properties stay as they are.
-          if (TURNS.has(type) && start < end) patches.push([start - 4, [0x69, 0x72, 0x6f, 0x74, 0]])
+          if (TURNS.has(type) && start < end) turns.push([start - 4, NO_TURN])
+          // Pillow shows what a clean aperture leaves out.
+          if (type === 'clap' && start < end) crops.push([start - 4, NO_TURN])
         }
       }
     }
   }
-  const perPixel = deep ? 30 : 20
+  const edits = (name: 'edit' | 'unturn', patches: NonNullable<Edit['patches']>) =>
+    patches.length > 0 ? { [name]: { pieces: [[0, bytes.length]], patches } satisfies Edit } : {}
+  const perPixel = format === 'HEIC' ? 10 : deep ? 30 : 20
   return {
     decoderBytes: (w, h) => perPixel * w * h,
     ...(width > 0 && height > 0 ? { size: { width, height } } : { refused: 'its header says no size' }),
-    ...(patches.length > 0 ? { unturn: { pieces: [[0, bytes.length]], patches } } : {}),
+    ...edits('edit', crops),
+    ...edits('unturn', turns.length > 0 ? [...turns, ...crops] : []),
   }
 }

@@ -21,6 +21,8 @@ const BYTES: Record<number, number> = { 1: 1, 2: 1, 3: 2, 4: 4, 16: 8 }
 /** The tags of the first directory, of classic TIFF and of BigTIFF. */
 interface Directory {
   values(tag: number): number[]
+  /** Where the first value of a tag stands, as 2 bytes; undefined where it is none of 2 bytes. */
+  placeOf(tag: number): number | undefined
   /** Where the offset of the next directory stands, and what it is. */
   nextAt: number
   next: number
@@ -46,21 +48,29 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
     const entry = directory + counted + step * i
     if (!at.has(short(entry))) at.set(short(entry), entry)
   }
+  /** Where values stand, of which size, and how many of them are wanted here. */
+  const find = (tag: number) => {
+    const entry = at.get(tag)
+    if (entry === undefined) return undefined
+    const size = BYTES[short(entry + 2)]
+    if (size === undefined) return undefined
+    const all = big ? long8(entry + 4) : long(entry + 4)
+    const count = Math.min(all, MOST_SAMPLES)
+    const value = entry + (big ? 12 : 8)
+    const start = all * size <= inline ? value : offset(value)
+    return start + count * size > bytes.length ? undefined : { start, size, count }
+  }
   return {
     values(tag) {
-      const entry = at.get(tag)
-      if (entry === undefined) return []
-      const type = short(entry + 2)
-      const count = Math.min(big ? long8(entry + 4) : long(entry + 4), MOST_SAMPLES)
-      const size = BYTES[type]
-      if (size === undefined) return []
-      const value = entry + (big ? 12 : 8)
-      // Whether the values stand in the entry is decided by how many there are, not by how many are read.
-      const all = (big ? long8(entry + 4) : long(entry + 4)) * size
-      const start = all <= inline ? value : offset(value)
-      if (start + count * size > bytes.length) return []
+      const found = find(tag)
+      if (!found) return []
+      const { start, size, count } = found
       const read = { 1: (p: number) => bytes[p]!, 2: short, 4: long, 8: long8 }[size]!
       return Array.from({ length: count }, (_, i) => read(start + i * size))
+    },
+    placeOf(tag) {
+      const found = find(tag)
+      return found?.size === 2 && found.count > 0 ? found.start : undefined
     },
     nextAt,
     next: offset(nextAt),
@@ -100,14 +110,45 @@ export function readTiff(bytes: Uint8Array): Header {
   const rows = rowByRow(kept, stored)
   const turned = tiff.orientation > 1 ? kept : 0
   const decoderBytes = (w: number, h: number) => rows(w, h) + stored * block + turned * w * h
-  const edit = withoutOthers(bytes, found)
-  return { ...header, size: { width, height }, decoderBytes, tiff, ...(edit ? { edit } : {}) }
+  const refused = unreadable(tiff)
+  const edit = editOf(bytes, found, tiff)
+  return {
+    ...header,
+    size: { width, height },
+    decoderBytes,
+    tiff,
+    ...(refused === undefined ? {} : { refused }),
+    ...(edit ? { edit } : {}),
+  }
 }
 
-/** The decoder counts all directories of a file before it reads the first: it is told of that one alone. */
-function withoutOthers(bytes: Uint8Array, found: Directory): Header['edit'] {
-  const big = viewOf(bytes).getUint16(2, bytes[0] === 0x49) === 43
+/** Measurements rather than levels: what Pillow makes of them is black and white at best. */
+function unreadable({ bits, sampleFormat, photometric }: TiffHeader): string | undefined {
+  const levels =
+    sampleFormat === 1 || (sampleFormat === 2 && bits[0] === 8 && photometric === 1) || sampleFormat === 4
+  if (levels && bits[0]! <= 16) return undefined
+  const kind =
+    sampleFormat === 3 ? 'floating-point numbers' : sampleFormat === 2 ? 'signed numbers' : 'numbers'
+  return `its samples are ${kind} of ${bits[0]} bits: scale them to 8 or 16 bits without a sign first`
+}
+
+/**
+ * The decoder counts all directories of a file before it reads the first: it is told of that one alone. It would undo a
+ * multiplication with alpha in another arithmetic than Pillow's, and fail over an orientation that there is not.
+ */
+function editOf(bytes: Uint8Array, found: Directory, tiff: TiffHeader): Header['edit'] {
+  const little = bytes[0] === 0x49
   const patches: [number, number[]][] = []
-  if (found.next !== 0) patches.push([found.nextAt, new Array(big ? 8 : 4).fill(0)])
+  const put = (tag: number, value: number) => {
+    const place = found.placeOf(tag)
+    if (place !== undefined) patches.push([place, little ? [value, 0] : [0, value]])
+  }
+  if (found.next !== 0) {
+    const big = viewOf(bytes).getUint16(2, little) === 43
+    patches.push([found.nextAt, new Array(big ? 8 : 4).fill(0)])
+  }
+  if (tiff.extraSamples[0] === 1) put(TAG.extraSamples, 2)
+  if (tiff.orientation < 1 || tiff.orientation > 8) put(TAG.orientation, 1)
+  if (tiff.sampleFormat === 2) put(TAG.sampleFormat, 1)
   return patches.length > 0 ? { pieces: [[0, bytes.length]], patches } : undefined
 }

@@ -1,0 +1,36 @@
+/** Samples as a decoder gives them become those of a mode: the first so many of each pixel, in bytes. */
+
+import type { Steps } from '../slices.js'
+
+export interface Regroup {
+  /** Samples of a pixel that are kept. */
+  keep: number
+  /** Samples of 16 bits, of which Pillow takes the high byte. */
+  wide?: boolean
+  /** Colours that were multiplied with the alpha that follows them, which Pillow undoes in bytes. */
+  premultiplied?: boolean
+}
+
+/** Pixels of a piece of work between two looks at the clock. */
+const PIECE = 8192
+
+export function* regroup(data: Uint8Array, pixels: number, how: Regroup): Steps<Uint8Array> {
+  const { keep, wide, premultiplied } = how
+  const source = wide ? new Uint16Array(data.buffer, data.byteOffset, data.byteLength >> 1) : data
+  const shift = wide ? 8 : 0
+  const given = source.length / pixels
+  const out = new Uint8Array(keep * pixels)
+  for (let start = 0; start < pixels; start += PIECE) {
+    const end = Math.min(pixels, start + PIECE)
+    for (let i = start; i < end; i++) {
+      for (let c = 0; c < keep; c++) out[keep * i + c] = source[given * i + c]! >> shift
+      if (!premultiplied) continue
+      const alpha = out[keep * i + keep - 1]!
+      for (let c = 0; c < keep - 1; c++)
+        out[keep * i + c] = alpha === 0 ? 0 : Math.min(255, Math.floor((out[keep * i + c]! * 255) / alpha))
+      if (alpha === 0) out[keep * i + keep - 1] = 0
+    }
+    yield
+  }
+  return out
+}
