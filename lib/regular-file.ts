@@ -86,6 +86,22 @@ function checkRegular(stats: Stats, fault: FileFault): void {
 const PIECE = 16 * 1024 * 1024
 const TEXT_PIECE = 128 * 1024
 
+/** How many bytes were read, 0 at the end. Node does not repeat a read that a signal interrupted. */
+export async function readSome(
+  handle: FileHandle,
+  buffer: Buffer,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  for (;;)
+    try {
+      return (await handle.read(buffer, offset, length, position)).bytesRead
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EINTR') throw error
+    }
+}
+
 /** An open regular file, read by position. Whoever opens it closes it. */
 export class RegularFile {
   private constructor(
@@ -145,10 +161,8 @@ export class RegularFile {
     for (let done = 0; done < length; ) {
       let got: number
       try {
-        got = (await this.handle.read(buffer, done, Math.min(length - done, PIECE), position + done))
-          .bytesRead
+        got = await readSome(this.handle, buffer, done, Math.min(length - done, PIECE), position + done)
       } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code === 'EINTR') continue // by a signal: nothing was read
         throw systemFault(this.fault, cause, 'read', this.path)
       }
       if (got === 0)

@@ -12,7 +12,7 @@ import { dirname } from 'node:path'
 import { sleep } from '../abort.js'
 import { ClipError } from '../errors.js'
 import { makeFolder } from '../make-folder.js'
-import { kindOf } from '../regular-file.js'
+import { kindOf, readSome } from '../regular-file.js'
 import { fileError } from './file-error.js'
 
 export interface LockOptions {
@@ -141,8 +141,11 @@ async function read(file: string): Promise<Held | undefined> {
     handle = await open(file, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
     const stats = await handle.stat()
     if (!stats.isFile()) throw noLock(file, kindOf(stats))
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(largest), 0, largest, 0)
-    const text = buffer.toString('utf8', 0, bytesRead)
+    const buffer = Buffer.alloc(largest)
+    let bytes = 0
+    for (let more = -1; more !== 0 && bytes < largest; bytes += more)
+      more = await readSome(handle, buffer, bytes, largest - bytes, bytes)
+    const text = buffer.toString('utf8', 0, bytes)
     return { owner: parseOwner(text), state: `${stats.ino} ${stats.mtimeMs} ${stats.size} ${text}` }
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined

@@ -7,6 +7,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { ClipError } from '../errors.js'
+import { readSome } from '../regular-file.js'
 import { damaged, writeError } from './errors.js'
 import type { Generation } from './generation.js'
 import { headerOfSame, syncFolder, takenOver } from './header.js'
@@ -30,9 +31,9 @@ async function readAll(handle: FileHandle, position: number, length: number): Pr
   const buffer = Buffer.allocUnsafeSlow(length)
   let done = 0
   while (done < length) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, position + done)
-    if (bytesRead === 0) break
-    done += bytesRead
+    const got = await readSome(handle, buffer, done, length - done, position + done)
+    if (got === 0) break
+    done += got
   }
   return buffer.subarray(0, done)
 }
