@@ -160,10 +160,15 @@ export class Walk {
   async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
     // A stack of its own: folders may lie as deep as the system allows.
     const stack: Found[] = [{ path: folder, name: '', isFolder: true, byLink }]
+    const slices = new Slices()
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
       this.#signal?.throwIfAborted()
-      if (at.isFolder) stack.push(...((await this.entries(at.path, at.byLink)) ?? []).reverse())
-      else yield at.path
+      if (slices.due()) await slices.pause(this.#signal)
+      if (!at.isFolder) yield at.path
+      else {
+        const inside = (await this.entries(at.path, at.byLink)) ?? []
+        for (let i = inside.length; i-- > 0; ) stack.push(inside[i]!)
+      }
     }
   }
 
