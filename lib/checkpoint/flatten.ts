@@ -1,5 +1,6 @@
 /** The tensors anywhere in an unpickled object, by their paths: `state_dict.visual.proj`, `model.visual.proj`. */
 
+import type { Steps } from '../slices.js'
 import { badCheckpoint, quote } from './errors.js'
 import {
   isKind,
@@ -36,55 +37,59 @@ class Walk implements Flat {
   readonly tensors = new Map<string, PickledTensor>()
   readonly others = new Map<string, string>()
   private attributes = 0
+  private visited = 0
   /** What is being visited: objects may hang in themselves. */
   private readonly open = new Set<object>()
 
   constructor(private readonly file: SourceFile) {}
 
-  visit(value: Pickled | undefined, path: string, depth: number): void {
+  *visit(value: Pickled | undefined, path: string, depth: number): Steps<void> {
+    if (++this.visited % 256 === 0) yield
     if (isKind(value, 'tensor')) this.tensor(path, value)
     else if (value instanceof Map || Array.isArray(value) || isKind(value, 'record')) {
       if (isKind(value, 'record') && !isModule(value)) this.other(path, value)
       if (depth > DEEPEST || this.open.has(value)) return
       this.open.add(value)
-      this.children(value, path, depth)
+      yield* this.children(value, path, depth)
       this.open.delete(value)
     } else this.other(path, value)
   }
 
-  private children(
+  private *children(
     value: PickledDict | Pickled[] | Exclude<Pickled, null>,
     path: string,
     depth: number,
-  ): void {
+  ): Steps<void> {
     if (value instanceof Map) {
       this.count(value.size, path)
-      for (const [key, child] of value) this.visit(child, this.join(path, key), depth + 1)
+      for (const [key, child] of value) yield* this.visit(child, this.join(path, key), depth + 1)
     } else if (Array.isArray(value)) {
       this.count(value.length, path)
-      value.forEach((child, i) => {
+      for (const [i, child] of value.entries()) {
         // Of lists only what may hold tensors: a list of numbers is no news.
-        if (typeof child === 'object' && child !== null) this.visit(child, this.join(path, i), depth + 1)
-      })
+        if (typeof child === 'object' && child !== null)
+          yield* this.visit(child, this.join(path, i), depth + 1)
+        else if (i % 1024 === 1023) yield
+      }
     } else if (isKind(value, 'record')) {
       // With slots, a state is a pair of dictionaries.
       for (const part of Array.isArray(value.state) ? value.state : [value.state])
-        this.visitState(part, path, depth)
-      if (value.items) this.children(value.items, path, depth)
+        yield* this.visitState(part, path, depth)
+      if (value.items) yield* this.children(value.items, path, depth)
     }
   }
 
-  private visitState(state: Pickled | undefined, path: string, depth: number): void {
+  private *visitState(state: Pickled | undefined, path: string, depth: number): Steps<void> {
     if (isKind(state, 'tensor')) return
     if (!(state instanceof Map)) {
-      if (Array.isArray(state)) this.children(state, path, depth)
+      if (Array.isArray(state)) yield* this.children(state, path, depth)
       return
     }
     this.count(state.size + 1, path)
     const parts = [...MODULE_PARTS].filter(part => state.get(part) instanceof Map)
-    for (const part of parts) this.children(state.get(part)!, path, depth)
+    for (const part of parts) yield* this.children(state.get(part)!, path, depth)
     if (parts.length > 0) return // the rest of a module is no state
-    for (const [key, child] of state) this.visit(child, this.join(path, key), depth + 1)
+    for (const [key, child] of state) yield* this.visit(child, this.join(path, key), depth + 1)
   }
 
   private count(attributes: number, path: string): void {
@@ -118,9 +123,9 @@ class Walk implements Flat {
 }
 
 /** Throws ERR_CLIP_CHECKPOINT when there is more of it than any checkpoint has. */
-export function flatten(root: Pickled, file: SourceFile): Flat {
+export function* flatten(root: Pickled, file: SourceFile): Steps<Flat> {
   const walk = new Walk(file)
-  walk.visit(root, '', 0)
+  yield* walk.visit(root, '', 0)
   // The attributes of modules are no news: every TorchScript archive has them.
   if (isKind(root, 'record') && isModule(root))
     for (const [name, kind] of walk.others) if (kind !== TWICE) walk.others.delete(name)

@@ -3,6 +3,7 @@
  * `clip_model.`), beside optimizers, averaged copies and other heads. The towers are told by the names inside them.
  */
 
+import { inSlices, type Steps } from '../slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import type { Tower } from './options.js'
 import type { FoundTensor, TensorTable } from './tensors.js'
@@ -34,6 +35,8 @@ const OWN_NAME: Record<Layout, Record<Tower, string>> = {
 
 /** So many are held against each other. */
 const MOST_MODELS = 8
+/** Names per step. */
+const PER_STEP = 128
 /** What belongs to both towers, and may stand above them where they are separate modules. */
 const SHARED = /^(logit_scale|visual_projection\.weight|text_projection(\.weight)?)$/
 
@@ -63,9 +66,10 @@ const bare = (name: string): string =>
     : name
 
 /** The file's tensors by names without wrappers; as they are where two would become one. */
-async function withoutWrappers(table: TensorTable, pace: Pace): Promise<Map<string, FoundTensor>> {
+function* withoutWrappers(table: TensorTable): Steps<Map<string, FoundTensor>> {
   const names = new Map<string, FoundTensor>()
   for (const [name, tensor] of table.found) {
+    if (names.size % PER_STEP === PER_STEP - 1) yield
     const short = bare(name)
     const other = names.get(short)
     if (other && other.same !== tensor.same) return table.found
@@ -99,12 +103,12 @@ function towerAt(name: string, has: (name: string) => boolean): FoundTower | und
   )
 }
 
-async function candidates(names: ReadonlyMap<string, FoundTensor>, pace: Pace): Promise<Candidate[]> {
+function* candidates(names: ReadonlyMap<string, FoundTensor>): Steps<Candidate[]> {
   const found = new Map<string, Candidate>()
   const has = (name: string) => names.has(name)
   let work = 0
   for (const name of names.keys()) {
-    if ((++work & 63) === 0 && pace.spent()) await pace.turn()
+    if (++work % PER_STEP === 0) yield
     const tower = towerAt(name, has)
     if (!tower) continue
     const key = `${tower.layout} ${tower.base}`
@@ -116,13 +120,19 @@ async function candidates(names: ReadonlyMap<string, FoundTensor>, pace: Pace): 
 }
 
 /** Whether all tensors of `other`'s towers are, byte for byte in the file, tensors of `main`'s. */
-function isAlias(main: Candidate, other: Candidate, names: ReadonlyMap<string, FoundTensor>): boolean {
+function* isAlias(
+  main: Candidate,
+  other: Candidate,
+  names: ReadonlyMap<string, FoundTensor>,
+): Steps<boolean> {
   if (main.layout !== other.layout) return false
   for (const which of ['image', 'text'] as const) {
     const [from, to] = [other[which]?.prefix, main[which]?.prefix]
     if (from === undefined) continue
     if (to === undefined) return false
+    let work = 0
     for (const [name, tensor] of names) {
+      if (++work % PER_STEP === 0) yield
       if (!name.startsWith(from) || !INSIDE[other.layout][which].test(name.slice(from.length))) continue
       if (names.get(to + name.slice(from.length))?.same !== tensor.same) return false
     }
@@ -140,12 +150,12 @@ function describe(candidate: Candidate): string {
 }
 
 /** The one model that is meant, or an error that names what there is and how to choose. */
-function choose(
+function* choose(
   all: Candidate[],
   names: ReadonlyMap<string, FoundTensor>,
   where: string,
   wanted?: string,
-): Candidate {
+): Steps<Candidate> {
   if (wanted !== undefined) {
     const inside = wanted === '(top)' ? '' : bare(wanted)
     const path = inside === '' ? '' : `${inside}.`
@@ -158,14 +168,21 @@ function choose(
         `has no CLIP at ${quote(wanted)}, which the option \`stateDict\` names; it has ${all.map(describe).join(', ').slice(0, 400)}`,
         { expected: all.map(nameOf).join(' or ').slice(0, 200), actual: wanted.slice(0, 80) },
       )
-    return choose(below, names, where)
+    return yield* choose(below, names, where)
   }
   const weights = all.filter(candidate => !isAveraged(candidate))
   let pool = weights.length > 0 && (weights.some(isWhole) || !all.some(isWhole)) ? weights : all
   // Whole ones first: a wrapper may hold a tower of the model a second time under another name.
   pool.sort((a, b) => Number(isWhole(b)) - Number(isWhole(a)))
-  if (pool.length <= MOST_MODELS)
-    pool = pool.filter((one, i) => !pool.slice(0, i).some(main => isAlias(main, one, names)))
+  if (pool.length <= MOST_MODELS) {
+    const different: Candidate[] = []
+    for (const one of pool) {
+      let isCopy = false
+      for (const main of different) isCopy ||= yield* isAlias(main, one, names)
+      if (!isCopy) different.push(one)
+    }
+    pool = different
+  }
   const whole = pool.filter(isWhole)
   if (whole.length === 1 && (weights.length === 0 || weights.some(isWhole))) return whole[0]!
   if (pool.length === 1) return pool[0]!
@@ -226,10 +243,11 @@ function nothing(table: TensorTable): Error {
  * caller's choice where a file has more than one model.
  */
 export async function selectModel(table: TensorTable, pace: Pace, stateDict?: string): Promise<Layout> {
-  const names = await withoutWrappers(table, pace)
-  const all = await candidates(names, pace)
+  const names = await inSlices(withoutWrappers(table), pace.signal)
+  const all = await inSlices(candidates(names), pace.signal)
   if (all.length === 0) throw nothing(table)
-  const chosen = choose(all, names, table.where, stateDict)
+  const chosen = await inSlices(choose(all, names, table.where, stateDict), pace.signal)
+  pace.restart()
   const used: [string, FoundTensor][] = []
   const ignored: string[] = []
   let work = 0

@@ -1,9 +1,10 @@
 /** PyTorch's files: TorchScript archives (a pickled tree of modules) and whatever torch.save wrote, as a table of tensors. */
 
+import { inSlices } from '../slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import { flatten } from './flatten.js'
 import { unpickle } from './pickle.js'
-import type { PickledStorage, PickledTensor } from './pickled.js'
+import type { Pickled, PickledStorage, PickledTensor } from './pickled.js'
 import type { SourceFile } from './source-file.js'
 import { ITEM_BYTES, type StoredTensor, type TensorTable } from './tensors.js'
 import { LARGEST_INFLATED, type ZipEntry, ZipFile } from './zip.js'
@@ -163,10 +164,10 @@ async function addTensors(
   file: SourceFile,
   table: TensorTable,
   pace: Pace,
-  root: Parameters<typeof flatten>[0],
+  root: Pickled,
   startOf: (name: string, storage: PickledStorage) => Promise<number>,
 ): Promise<void> {
-  const { tensors, others } = flatten(root, file)
+  const { tensors, others } = await inSlices(flatten(root, file), pace.signal)
   pace.restart()
   const index = table.addFile(file)
   for (const [name, kind] of others) table.others.set(name, kind)

@@ -81,6 +81,7 @@ export const actions: Record<string, Action> = {
   'load float32': { run: loading({}) },
   'load bfloat16': { run: loading({ dtype: 'bfloat16' }) },
   'load int8': { run: loading({ dtype: 'int8' }) },
+  'load of one tower': { run: loading({ towers: ['image'] }) },
   'load with packCache, first': {
     async run(stage) {
       await rm(file(stage, 'cache'), { recursive: true, force: true })
