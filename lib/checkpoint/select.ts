@@ -36,7 +36,7 @@ const OWN_NAME: Record<Layout, Record<Tower, string>> = {
 /** So many are held against each other. */
 const MOST_MODELS = 8
 /** Names per step. */
-const PER_STEP = 128
+const PER_STEP = 64
 /** What belongs to both towers, and may stand above them where they are separate modules. */
 const SHARED = /^(logit_scale|visual_projection\.weight|text_projection(\.weight)?)$/
 
@@ -74,7 +74,6 @@ function* withoutWrappers(table: TensorTable): Steps<Map<string, FoundTensor>> {
     const other = names.get(short)
     if (other && other.same !== tensor.same) return table.found
     if (!other) names.set(short, tensor)
-    if ((names.size & 63) === 0 && pace.spent()) await pace.turn()
   }
   return names
 }

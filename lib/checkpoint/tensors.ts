@@ -141,8 +141,11 @@ export class Picker {
 
   constructor(readonly table: TensorTable) {}
 
+  /** Whether there is such a tensor. What has its name and is none (a quantised one, say) is refused. */
   has(name: string): boolean {
-    return this.table.tensors.has(name)
+    if (this.table.tensors.has(name)) return true
+    if (this.table.others.has(this.table.base + name)) throw this.missing(name)
+    return false
   }
 
   /** The tensor under the checkpoint's name, or ERR_CLIP_CHECKPOINT naming it and the file. */

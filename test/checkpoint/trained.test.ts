@@ -200,15 +200,15 @@ test('a call beside the weights is not made', async t => {
 })
 
 test('a value that should be a tensor is named', async t => {
-  const { items, entries } = tensorItems(
-    new Map([...plain].filter(([name]) => name !== 'visual.ln_pre.bias')),
-  )
   const call = `${global('torch._utils', '_rebuild_qtensor')})R`
-  const error = await refused(
-    await written(archive(`${PROTO}}${items}${unicode('visual.ln_pre.bias')}${call}s.`, entries)),
-  )
-  t.like(error, { code: 'ERR_CLIP_CHECKPOINT', field: 'visual.ln_pre.bias' })
-  t.regex(error.message, /to be a tensor, got torch\._utils\._rebuild_qtensor/)
+  for (const missing of ['visual.ln_pre.bias', 'visual.proj', 'logit_scale']) {
+    const { items, entries } = tensorItems(new Map([...plain].filter(([name]) => name !== missing)))
+    const error = await refused(
+      await written(archive(`${PROTO}}${items}${unicode(missing)}${call}s.`, entries)),
+    )
+    t.like(error, { code: 'ERR_CLIP_CHECKPOINT', field: missing })
+    t.regex(error.message, /to be a tensor, got torch\._utils\._rebuild_qtensor/)
+  }
 })
 
 test('without logit_scale everything works but probabilities and logits', async t => {
