@@ -32,8 +32,8 @@ export interface NativeBackend {
 
 /**
  * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` withdraws it (its promise then
- * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers up to 1 MiB are copied, larger
- * ones are referenced until the promise settles.
+ * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers are referenced until the promise
+ * settles; their memory stays even if the caller transfers them.
  */
 export interface NativeModel {
   readonly backend: string

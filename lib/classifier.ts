@@ -6,7 +6,7 @@ import { checkEmbeddings, Embeddings, isEmbeddings } from './embeddings.js'
 import { checkEncode, type Loaded } from './encode.js'
 import { encodeImages, type ImageList, imageList } from './encode-image.js'
 import { type TokenizeOptions, tokenizeOptionNames } from './encode-text.js'
-import { argumentError } from './errors.js'
+import { argumentError, got } from './errors.js'
 import { type Best, type Head, type HeadKind, ZeroShotHead } from './head.js'
 import type { ImageInput } from './image/input.js'
 import { checkLabels, type Label, type LabelledClass, type LabelOf } from './labels.js'
@@ -253,6 +253,12 @@ export class Classifier<T extends string = string> {
     const value = new Float32Array(rows * k)
     for (let from = 0; from < rows; from += rowsPerWindow) {
       const n = Math.min(rowsPerWindow, rows - from)
+      if (features.length !== rows * width)
+        throw argumentError(
+          'images',
+          'keep their memory until the call settles',
+          got('an array that was transferred'),
+        )
       const window = features.subarray(from * width, (from + n) * width)
       const best = await this.#head.best(this.#loaded, window, n, k, as, call.signal)
       index.set(best.index, from * k)

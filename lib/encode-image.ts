@@ -14,11 +14,12 @@ import {
 } from './encode.js'
 import { ClipError } from './errors.js'
 import { type Colour, colourOf } from './image/background.js'
+import { takeGiven } from './image/given.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { NativeImage } from './image/pixels.js'
 import { decodeOne, decodeWindows, type ImageWindow } from './image/windows.js'
-import { checkOptions, checkSignal, fields, listOf } from './options.js'
-import { holds, isArray, isFloat32Array, isObject } from './values.js'
+import { checkOptions, checkSignal, listOf } from './options.js'
+import { isArray } from './values.js'
 
 /** What becomes of transparent pictures. */
 export interface BackgroundOption {
@@ -48,21 +49,9 @@ export function imageList(
   const missing = towerMissing(loaded, 'image')
   if (missing) throw missing
   const single = !isArray(input)
-  const inputs = single ? [input as ImageInput] : (listOf('images', 'be an array', input) as ImageInput[])
-  let total = 0
-  for (const one of inputs) total += rowsOf(one)
+  const given = single ? [input as ImageInput] : (listOf('images', 'be an array', input) as ImageInput[])
+  const { inputs, total } = takeGiven(given, single, loaded.checkpoint.preprocess.size)
   return { inputs, single, total, ...(background ? { background } : {}) }
-}
-
-/** Rows that an input will make. What is no Preprocessed, or a wrong one, counts as one: it is refused when it is opened. */
-function rowsOf(input: unknown): number {
-  if (!isObject(input) || !holds(input, 'shape')) return 1
-  const { data, shape } = fields('images', input, ['data', 'shape'])
-  if (!isFloat32Array(data) || !isArray(shape)) return 1
-  if (!shape.every(size => typeof size === 'number')) return 1
-  const [n, ...sizes] = shape as number[]
-  if (n === 0 && data.length === 0) return 0
-  return data.length > 0 && n! * sizes.reduce((product, size) => product * size, 1) === data.length ? n! : 1
 }
 
 /** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */

@@ -50,8 +50,24 @@ export function word<T extends string>(field: string, value: T, words: T[]): T {
   return value
 }
 
+/** Whether the memory of an array is somebody else's now. */
+function isDetached(array: ArrayLike<number>): boolean {
+  try {
+    new Uint8Array((array as Uint8Array).buffer)
+    return false
+  } catch {
+    return true
+  }
+}
+
 export function sized(field: string, array: ArrayLike<number>, shape: Shape, unit: string): void {
   const expected = elements(shape)
+  if (array.length === 0 && expected > 0 && isDetached(array))
+    throw argumentError(
+      field,
+      `have ${expected} ${unit}${spelt(shape)}`,
+      got('an array that was transferred'),
+    )
   if (array.length !== expected)
     throw argumentError(field, `have ${expected} ${unit}${spelt(shape)}`, array.length, 'range')
 }

@@ -4,8 +4,8 @@
  * All matrices are dense and row-major, float32 unless said otherwise; bfloat16 is a Uint16Array of the upper halves of
  * float32. Every function is asynchronous, checks every argument, and rejects (never throws) with a TypeError or
  * RangeError with code ERR_CLIP_INPUT for a caller's mistake, or a `ClipError` with ERR_CLIP_BACKEND (a backend
- * this machine does not have) or ERR_CLIP_MEMORY. Arrays are read where they are: leave them alone, and don't transfer
- * them, until the promise settles.
+ * this machine does not have) or ERR_CLIP_MEMORY. Arrays are read where they are: do not
+ * change them until the promise settles.
  *
  * @module
  */

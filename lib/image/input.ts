@@ -18,6 +18,7 @@ import {
 import { untilAborted } from '../waiting.js'
 import { looksLikeBase64 } from './base64.js'
 import type { Places } from './gate.js'
+import { isCopy } from './given.js'
 import type { NativeImage } from './pixels.js'
 import {
   type ByteStream,
@@ -250,7 +251,8 @@ function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): Na
       got(data.length),
       'range',
     )
-  return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), width: w, height: h, mode }
+  const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  return { data: pixels, width: w, height: h, mode, ...(isCopy(pixels) ? { ours: true } : {}) }
 }
 /** What pixels in memory and preprocessed pictures consist of. */
 const rawNames = ['data', 'width', 'height', 'channels', 'shape']

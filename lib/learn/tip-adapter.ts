@@ -6,10 +6,10 @@
 import { binding } from '../binding.js'
 import { type Call, withdrawable } from '../calls.js'
 import { Classifier } from '../classifier.js'
-import type { Embeddings } from '../embeddings.js'
+import { Embeddings } from '../embeddings.js'
 import { type Loaded, needLogitScale } from '../encode.js'
 import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode-text.js'
-import { argumentError } from '../errors.js'
+import { argumentError, got } from '../errors.js'
 import type { HeadTensor } from '../head.js'
 import { checkLabels, type Label } from '../labels.js'
 import { addCache, products, TipAdapterHead } from '../learned-heads.js'
@@ -77,6 +77,29 @@ function checkFineTune(value: TipAdapterOptions['fineTune']): Required<FineTune>
     weightDecay: decay,
     seed: integer('fineTune.seed', f.seed ?? 1, 0),
   }
+}
+
+/** What the caller gave as embeddings, copied: it becomes the classifier's, and the caller may transfer his. */
+async function ownCopy(
+  field: string,
+  given: Embeddings,
+  signal: AbortSignal | undefined,
+): Promise<Embeddings> {
+  const { data, shape } = given
+  const count = shape[0] * shape[1]
+  const check = () => {
+    if (data.length !== count)
+      throw argumentError(`${field}.images`, `have ${count} values (${shape.join(' x ')})`, got(data.length))
+  }
+  check()
+  const copy = new Float32Array(count)
+  const slices = new Slices()
+  for (let from = 0; from < count; from += 65536) {
+    check()
+    copy.set(data.subarray(from, from + 65536), from)
+    if (slices.due()) await slices.pause(signal)
+  }
+  return new Embeddings(copy, shape)
 }
 
 interface Cache {
@@ -222,8 +245,10 @@ export async function tipAdapter<T extends string>(
 
   return loaded.calls.run(signal, async call => {
     const dim = loaded.spec.embedDim
-    const encode = (field: string, images: typeof given.images, told?: typeof onProgress) =>
-      featuresOf(loaded, call, field, images, 'embedding', true, dim, told)
+    const encode = async (field: string, images: typeof given.images, told?: typeof onProgress) => {
+      const features = await featuresOf(loaded, call, field, images, 'embedding', true, dim, told)
+      return features.data === (images as Embeddings).data ? ownCopy(field, features, signal) : features
+    }
     const features = await encode('examples', given.images, onProgress)
     const cache: Cache = { classes, keys: features.data, owners: own }
     if (fineTune) cache.keys = await train(loaded, call, cache, features.data, fineTune, alpha, beta)

@@ -126,13 +126,18 @@ void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_typ
   bool ok = value.IsTypedArray();
   napi_typedarray_type got{};
   size_t n = 0;
+  napi_value buffer = nullptr;
   if (ok) {
-    napi_value buffer;
     size_t offset;
     ok = napi_get_typedarray_info(value.Env(), value, &got, &n, data, &buffer, &offset) == napi_ok &&
          (got == type || (type == napi_uint8_array && got == napi_uint8_clamped_array));
   }
   if (!ok) wrong(field, std::string("be a ") + nameOf(type), describe(value));
+  bool detached = false;
+  if (n == 0 && length != 0 && napi_is_detached_arraybuffer(value.Env(), buffer, &detached) == napi_ok &&
+      detached)
+    wrong(field, length == anyLength ? "have its memory" : "have " + std::to_string(length) + " elements",
+          std::string("a ") + nameOf(got) + " that was transferred");
   if (length != anyLength && n != length)
     wrong(field, "have " + std::to_string(length) + " elements", std::to_string(n));
   *actual = n;

@@ -26,7 +26,7 @@ Napi::Value cosineSoftmax(Call& c) {
   const Score score = c.choice<Score>("as", kScores);
   const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const Classes classes = readClasses(c, count, dim);
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(count)});
+  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(count)});
   return c.run([=](const Backend& b, Context& context) {
     b.cosineSoftmax(context, {.queries = queries,
                               .classes = classes,
@@ -46,8 +46,8 @@ Napi::Value cosineTopK(Call& c) {
   const Score score = c.choice<Score>("as", kScores);
   const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const Classes classes = readClasses(c, count, dim);
-  auto* index = c.array<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.array<float>("value", {rowsOf(rows), rowsOf(k)});
+  auto* index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)});
+  auto* value = c.output<float>("value", {rowsOf(rows), rowsOf(k)});
   return c.run([=](const Backend& b, Context& context) {
     std::vector<TopK> best;
     best.reserve(rowsOf(rows));

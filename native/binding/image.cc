@@ -11,8 +11,7 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
     const size_t side = static_cast<size_t>(size);
     const auto planes = f.typed<float>("planes", 3 * side * side);
     image.width = image.height = size;
-    image.planes =
-        static_cast<const float*>(hold(planes.data, planes.length * sizeof(float), planes.array, false));
+    image.planes = static_cast<const float*>(hold({planes.array, f.path("planes"), false}));
     return image;
   }
   image.width = f.integer("width");
@@ -39,7 +38,7 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
   if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
     wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");
   const bool ours = f.has("ours") && f.boolean("ours");
-  image.data = static_cast<const uint8_t*>(hold(data.data, bytes, data.array, ours));
+  image.data = static_cast<const uint8_t*>(hold({data.array, f.path("data"), ours}));
   return image;
 }
 

@@ -58,7 +58,8 @@ void Mailbox::awaitIdle() {
   idle_.wait(lock, [this] { return inside_ == 0; });
 }
 
-Environment::Environment(Napi::Env env) : env_(env) {
+Environment::Environment(Napi::Env env)
+    : env_(env), arrayBuffer_(Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>())) {
   const napi_value name = Napi::String::New(env, "clip-native");
   if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, wake,
                                       &wake_) != napi_ok)
@@ -98,7 +99,7 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
   Pending& entry = at->second;
   napi_value promise;
   try {
-    for (const Napi::Value& v : call.keep) entry.keep.push_back(Napi::Reference<Napi::Value>::New(v, 1));
+    entry.keep = std::move(call.keep);
     for (const Napi::Value& v : call.spend) entry.spend.push_back(Napi::Reference<Napi::Value>::New(v, 1));
     if (!call.filled.IsEmpty()) entry.filled = Napi::Reference<Napi::Value>::New(call.filled, 1);
     entry.result = std::move(call.result);
@@ -156,6 +157,19 @@ Napi::Value Environment::beginOnPool(Call call, std::function<void()> body) {
     submit(*task);
     task.release();
   });
+}
+
+Napi::Float32Array Environment::newFloats(size_t count) {
+  size_t bytes;
+  napi_value size, buffer;
+  if (__builtin_mul_overflow(count, sizeof(float), &bytes)) throw std::bad_alloc();
+  if (napi_create_double(env_, static_cast<double>(bytes), &size) != napi_ok ||
+      napi_new_instance(env_, arrayBuffer_.Value(), 1, &size, &buffer) != napi_ok) {
+    napi_value ignored;
+    napi_get_and_clear_last_exception(env_, &ignored);
+    throw std::bad_alloc();
+  }
+  return Napi::Float32Array::New(env_, count, Napi::ArrayBuffer(env_, buffer), 0);
 }
 
 void Environment::cancel(const void* owner, int64_t job) {
@@ -242,6 +256,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
     Napi::Value value = env_.Undefined();
     if (!failure) {
       try {
+        for (const Loan& loan : entry.keep) loan.giveBack();
         if (!entry.filled.IsEmpty()) value = entry.filled.Value();
         if (entry.result) value = entry.result(env_);
       } catch (...) {
@@ -274,6 +289,7 @@ void Environment::end() {
   mailbox_->awaitIdle();
   byKey_.clear();
   pending_.clear();
+  arrayBuffer_.Reset();
   napi_release_threadsafe_function(wake_, napi_tsfn_abort);
 }
 

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "binding/error.h"
+#include "binding/loan.h"
 #include "queue.h"
 
 namespace clip::binding {
@@ -66,8 +66,8 @@ class Environment {
 
   struct Pending {
     napi_deferred deferred = nullptr;                 // nullptr once settled
-    std::vector<Napi::Reference<Napi::Value>> keep;   // buffers that the pool reads or writes
-    std::vector<Napi::Reference<Napi::Value>> spend;  // the same, of ours: detached afterwards
+    std::vector<Loan> keep;                           // arrays that the pool reads or writes
+    std::vector<Napi::Reference<Napi::Value>> spend;  // those of ours: detached afterwards
     Napi::Reference<Napi::Value> filled;
     std::function<Napi::Value(Napi::Env)> result;
     std::function<void()> cancel;
@@ -82,7 +82,7 @@ class Environment {
   // an answer needs is taken here: settling works when there is none left.
   // `result` is called on this thread when the work is done without failure.
   struct Call {
-    std::vector<Napi::Value> keep = {};
+    std::vector<Loan> keep = {};
     // Typed arrays that are nobody else's: their memory is given back when the pool is done, not at some
     // later garbage collection. (Megabytes per picture otherwise drive the collector: pauses of several
     // milliseconds.)
@@ -97,6 +97,9 @@ class Environment {
   Napi::Value begin(Call call, const std::function<void(Ticket)>& start);
   // Runs `body` on the pool as the work of a call.
   Napi::Value beginOnPool(Call call, std::function<void()> body);
+
+  // A result of this environment. std::bad_alloc where Node's own function would end the process.
+  Napi::Float32Array newFloats(size_t count);
 
   // Rejects at once with ERR_CLIP_ABORTED; buffers stay referenced until the pool is done with them.
   void cancel(const void* owner, int64_t job);
@@ -116,6 +119,7 @@ class Environment {
   void end();
 
   Napi::Env env_;
+  Napi::FunctionReference arrayBuffer_;  // the constructor, which throws when there is no memory
   napi_threadsafe_function wake_ = nullptr;
   std::shared_ptr<Mailbox> mailbox_;
   std::map<Ticket, Pending> pending_;

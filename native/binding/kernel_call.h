@@ -4,6 +4,7 @@
 
 #include "binding/convert.h"
 #include "binding/job.h"
+#include "binding/loan.h"
 #include "cpu/context.h"
 #include "held.h"
 
@@ -23,18 +24,21 @@ class Call : public Fields {
   }
 
   template <class T>
-  T* array(const char* key, std::initializer_list<size_t> shape) {
-    const Elements<T> e = typed<T>(key, product(shape));
-    keep_.push_back(e.array);
-    return e.data;
+  const T* array(const char* key, std::initializer_list<size_t> shape) {
+    return lend<T>(key, typed<T>(key, product(shape)), Loan::Use::read);
+  }
+  // What the op writes.
+  template <class T>
+  T* output(const char* key, std::initializer_list<size_t> shape) {
+    return lend<T>(key, typed<T>(key, product(shape)), Loan::Use::write);
   }
   template <class T>
   Elements<T> arrayOfRows(const char* key, int cols) {
-    const Elements<T> e = typed<T>(key);
+    Elements<T> e = typed<T>(key);
     if (e.length == 0 || e.length % cols)
       wrong(path(key), "have a multiple of " + std::to_string(cols) + " elements, at least one row",
             std::to_string(e.length));
-    keep_.push_back(e.array);
+    e.data = lend<T>(key, e, Loan::Use::read);
     return e;
   }
 
@@ -46,22 +50,25 @@ class Call : public Fields {
   }
 
   // A dense matrix: Float32Array, Uint16Array of bfloat16, or Uint8Array with `scale` and `zero` of its rows.
-  Activations matrix(const char* key, int rows, int cols, Dtype dtype) {
+  Activations matrix(const char* key, int rows, int cols, Dtype dtype, Loan::Use use = Loan::Use::read) {
     const size_t n = rowsOf(rows), width = rowsOf(cols);
     Activations a{.stride = width * bytesOf(dtype), .dtype = dtype};
     if (dtype == Dtype::float32) {
-      a.data = array<float>(key, {n, width});
+      a.data = lend<float>(key, typed<float>(key, product({n, width})), use);
     } else if (dtype == Dtype::bfloat16) {
-      a.data = array<uint16_t>(key, {n, width});
+      a.data = lend<uint16_t>(key, typed<uint16_t>(key, product({n, width})), use);
     } else {
-      a.data = array<uint8_t>(key, {n, width});
-      a.rowScale = array<float>("scale", {n});
-      a.rowZero = array<int32_t>("zero", {n});
+      a.data = lend<uint8_t>(key, typed<uint8_t>(key, product({n, width})), use);
+      a.rowScale = lend<float>("scale", typed<float>("scale", n), use);
+      a.rowZero = lend<int32_t>("zero", typed<int32_t>("zero", n), use);
     }
     return a;
   }
+  Activations outputMatrix(const char* key, int rows, int cols, Dtype dtype) {
+    return matrix(key, rows, cols, dtype, Loan::Use::write);
+  }
 
-  void keep(Napi::Value array) { keep_.push_back(array); }
+  void keep(Loan loan) { loans_.push_back(std::move(loan)); }
 
   // The call can be withdrawn by (owner, job); `cancel` is told.
   void cancellable(const void* owner, int64_t job, std::function<void()> cancel) {
@@ -71,7 +78,7 @@ class Call : public Fields {
   // Runs body(backend, context) on the pool. It must hold no JavaScript value.
   Napi::Value run(std::function<void(const Backend&, Context&)> body) {
     Environment::Call call;
-    call.keep = std::move(keep_);
+    call.keep = std::move(loans_);
     call.owner = owner_, call.job = job_, call.cancel = std::move(cancel_);
     call.result = [name = backend_->name](Napi::Env env) -> Napi::Value {
       return Napi::String::New(env, name);
@@ -85,10 +92,16 @@ class Call : public Fields {
   }
 
  private:
+  template <class T>
+  T* lend(const char* key, const Elements<T>& e, Loan::Use use) {
+    loans_.emplace_back(e.array, path(key), use);
+    return loans_.back().as<T>();
+  }
+
   Napi::Env env_;
   const Backend* backend_ = nullptr;
   int threads_ = 1;
-  std::vector<Napi::Value> keep_;
+  std::vector<Loan> loans_;
   const void* owner_ = nullptr;
   int64_t job_ = -1;
   std::function<void()> cancel_;

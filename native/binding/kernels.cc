@@ -37,7 +37,8 @@ Napi::Value attention(Call& c) {
   const Dtype outDtype = c.has("outDtype") ? c.dtype("outDtype") : dtype;
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
   const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
-  const Activations v = c.matrix("v", rows, cols, dtype), out = c.matrix("out", queries, cols, outDtype);
+  const Activations v = c.matrix("v", rows, cols, dtype),
+                    out = c.outputMatrix("out", queries, cols, outDtype);
   return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
     const auto pointer = [](const std::vector<int32_t>& list) {
       return list.empty() ? nullptr : list.data();
@@ -72,7 +73,7 @@ Napi::Value linear(Call& c) {
   const float* bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : nullptr;
   const float* residual =
       c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : nullptr;
-  const Activations y = c.matrix("out", rows, out, outDtype);
+  const Activations y = c.outputMatrix("out", rows, out, outDtype);
   const bool float16 = c.has("float16Weights") && c.boolean("float16Weights");
   if (float16 && dtype != Dtype::float32) wrong("float16Weights", "come with dtype 'float32'", "another");
   return c.run([=](const Backend& b, Context& context) {
@@ -103,7 +104,7 @@ Napi::Value layerNorm(Call& c) {
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
   const auto* weight = c.array<float>("weight", {rowsOf(cols)});
   const auto* bias = c.array<float>("bias", {rowsOf(cols)});
-  const Activations y = c.matrix("out", rows, cols, c.dtype("outDtype"));
+  const Activations y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
   return c.run([=](const Backend& b, Context& context) {
     b.layerNorm(context, {.x = dense(x, cols),
                           .weight = weight,
@@ -122,9 +123,9 @@ Napi::Value infoNce(Call& c) {
   const auto* images = c.array<float>("images", {n, d});
   const auto* texts = c.array<float>("texts", {n, d});
   const bool gradients = c.has("imagesGradient");
-  auto* ofImages = gradients ? c.array<float>("imagesGradient", {n, d}) : nullptr;
-  auto* ofTexts = gradients ? c.array<float>("textsGradient", {n, d}) : nullptr;
-  double* const values = c.array<double>("values", {2});  // loss, d loss / d scale
+  auto* ofImages = gradients ? c.output<float>("imagesGradient", {n, d}) : nullptr;
+  auto* ofTexts = gradients ? c.output<float>("textsGradient", {n, d}) : nullptr;
+  double* const values = c.output<double>("values", {2});  // loss, d loss / d scale
   return c.run([=](const Backend& b, Context& context) {
     b.infoNce(context, {.images = images,
                         .texts = texts,
@@ -149,7 +150,7 @@ Napi::Value resize(Call& c) {
   const Filter filter = c.choice<Filter>(
       "filter", {{"nearest", Filter::nearest}, {"bilinear", Filter::bilinear}, {"bicubic", Filter::bicubic}});
   const auto* src = c.array<uint8_t>("src", {rowsOf(width), rowsOf(height), rowsOf(channels)});
-  auto* out = c.array<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)});
+  auto* out = c.output<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)});
   return c.run([=](const Backend& b, Context& context) {
     b.resize(context, {.src = src,
                        .width = width,

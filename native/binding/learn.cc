@@ -13,6 +13,24 @@
 namespace clip::binding {
 namespace {
 
+// The arrays of one call.
+struct Lent {
+  std::vector<Loan> loans;
+
+  const float* read(const Fields& f, const char* key, std::initializer_list<size_t> shape) {
+    return lend(f, key, shape, Loan::Use::read);
+  }
+  float* write(const Fields& f, const char* key, std::initializer_list<size_t> shape) {
+    return lend(f, key, shape, Loan::Use::write);
+  }
+
+ private:
+  float* lend(const Fields& f, const char* key, std::initializer_list<size_t> shape, Loan::Use use) {
+    loans.emplace_back(f.typed<float>(key, product(shape)).array, f.path(key), use);
+    return loans.back().as<float>();
+  }
+};
+
 Napi::Value logistic(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {
     const int64_t job = readInteger(info[0], "job", 0, INT32_MAX);
@@ -28,26 +46,25 @@ Napi::Value logistic(const Napi::CallbackInfo& info) {
     const int rows = f.integer("rows"), width = f.integer("width"), classes = f.integer("classes", 2);
     const size_t n = static_cast<size_t>(rows), d = static_cast<size_t>(width),
                  k = static_cast<size_t>(classes);
-    const Elements<float> features = f.typed<float>("features", product({n, d}));
-    const Elements<float> weights = f.typed<float>("weights", product({k, d})),
-                          bias = f.typed<float>("bias", k);
+    Lent lent;
+    const float* features = lent.read(f, "features", {n, d});
+    fit->weights = lent.write(f, "weights", {k, d});
+    fit->bias = lent.write(f, "bias", {k});
     fit->labels = f.indices("labels", n, 0, classes - 1);
     const double c = f.number("c");
     if (!(c > 0)) wrong("c", "be more than 0", std::to_string(c));
-    fit->problem = {.features = features.data,
+    fit->problem = {.features = features,
                     .labels = fit->labels.data(),
                     .rows = rows,
                     .width = width,
                     .classes = classes,
                     .c = c,
                     .maxIterations = f.integer("maxIterations")};
-    fit->weights = weights.data;
-    fit->bias = bias.data;
     const int threads = f.integer("threads", 1, kMaxThreads);
     const Backend& backend = chosenBackend(f);
 
     Environment::Call call;
-    call.keep = {features.array, weights.array, bias.array};
+    call.keep = std::move(lent.loans);
     call.job = job;
     call.cancel = [fit] { fit->cancel = true; };
     call.result = [fit](Napi::Env env) -> Napi::Value {
@@ -87,8 +104,8 @@ learn::Training readTraining(const Fields& f) {
 
 // Starts a training: `work` is told to go on or not, `result` says how it ended.
 template <class State>
-Napi::Value train(const Napi::CallbackInfo& info, const std::shared_ptr<State>& state,
-                  std::vector<Napi::Value> keep, std::function<void(const std::function<bool()>&)> work) {
+Napi::Value train(const Napi::CallbackInfo& info, const std::shared_ptr<State>& state, std::vector<Loan> keep,
+                  std::function<void(const std::function<bool()>&)> work) {
   Environment::Call call;
   call.keep = std::move(keep);
   call.job = readInteger(info[0], "job", 0, INT32_MAX);
@@ -112,14 +129,15 @@ Napi::Value tipAdapter(const Napi::CallbackInfo& info) {
     const int rows = f.integer("rows"), dim = f.integer("dim"), classes = f.integer("classCount"),
               count = f.integer("keyCount");
     const size_t d = static_cast<size_t>(dim);
-    const auto features = f.typed<float>("features", product({static_cast<size_t>(rows), d}));
-    const auto weights = f.typed<float>("classes", product({static_cast<size_t>(classes), d}));
-    const auto keys = f.typed<float>("keys", product({static_cast<size_t>(count), d}));
+    Lent lent;
+    const float* features = lent.read(f, "features", {static_cast<size_t>(rows), d});
+    const float* weights = lent.read(f, "classes", {static_cast<size_t>(classes), d});
+    float* keys = lent.write(f, "keys", {static_cast<size_t>(count), d});
     state->labels = f.indices("labels", rows, 0, classes - 1);
     state->owners = f.indices("owners", count, 0, classes - 1);
-    const learn::TipAdapter problem{.features = features.data,
+    const learn::TipAdapter problem{.features = features,
                                     .labels = state->labels.data(),
-                                    .classes = weights.data,
+                                    .classes = weights,
                                     .owners = state->owners.data(),
                                     .rows = rows,
                                     .dim = dim,
@@ -131,10 +149,9 @@ Napi::Value tipAdapter(const Napi::CallbackInfo& info) {
     const learn::Training training = readTraining(f);
     const int threads = f.integer("threads", 1, kMaxThreads);
     const Backend& backend = chosenBackend(f);
-    return train(info, state, {features.array, weights.array, keys.array},
-                 [=, &backend](const std::function<bool()>& keepGoing) {
-                   state->loss = learn::fineTune(problem, training, backend, threads, keys.data, keepGoing);
-                 });
+    return train(info, state, std::move(lent.loans), [=, &backend](const std::function<bool()>& keepGoing) {
+      state->loss = learn::fineTune(problem, training, backend, threads, keys, keepGoing);
+    });
   });
 }
 
@@ -153,23 +170,15 @@ Napi::Value contrastive(const Napi::CallbackInfo& info) {
     };
     const auto state = std::make_shared<State>();
     const int pairs = f.integer("pairs", 2), dim = f.integer("embedDim");
-    std::vector<Napi::Value> keep;
+    Lent lent;
     const auto side = [&](const char* key) {
       const Fields g(f.value(key), key);
       const int width = g.integer("width");
       const size_t w = static_cast<size_t>(width);
-      const auto features = g.typed<float>("features", product({static_cast<size_t>(pairs), w}));
-      const auto projection = g.typed<float>("projection", product({static_cast<size_t>(dim), w}));
-      keep.push_back(features.array);
-      keep.push_back(projection.array);
-      const float* bias = nullptr;
-      if (g.has("bias")) {
-        const auto values = g.typed<float>("bias", static_cast<size_t>(dim));
-        keep.push_back(values.array);
-        bias = values.data;
-      }
-      return learn::Side{
-          .features = features.data, .width = width, .projection = projection.data, .bias = bias};
+      const float* features = lent.read(g, "features", {static_cast<size_t>(pairs), w});
+      float* projection = lent.write(g, "projection", {static_cast<size_t>(dim), w});
+      const float* bias = g.has("bias") ? lent.read(g, "bias", {static_cast<size_t>(dim)}) : nullptr;
+      return learn::Side{.features = features, .width = width, .projection = projection, .bias = bias};
     };
     const learn::Contrastive problem{
         .images = side("images"), .texts = side("texts"), .pairs = pairs, .embedDim = dim};
@@ -179,7 +188,7 @@ Napi::Value contrastive(const Napi::CallbackInfo& info) {
     if (training.batch < 2) wrong("batch", "be 2 or more", std::to_string(training.batch));
     const int threads = f.integer("threads", 1, kMaxThreads);
     const Backend& backend = chosenBackend(f);
-    return train(info, state, std::move(keep), [=, &backend](const std::function<bool()>& keepGoing) {
+    return train(info, state, std::move(lent.loans), [=, &backend](const std::function<bool()>& keepGoing) {
       state->result = learn::adapt(problem, scale, training, backend, threads, keepGoing);
     });
   });

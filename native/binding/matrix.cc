@@ -21,8 +21,8 @@ Napi::Value topK(Call& c, const File& file) {
       .scale = static_cast<float>(c.number("logitScale")),
       .score = c.choice<Score>("as", kScores),
   };
-  auto* index = c.array<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.array<float>("value", {rowsOf(rows), rowsOf(k)});
+  auto* index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)});
+  auto* value = c.output<float>("value", {rowsOf(rows), rowsOf(k)});
   const auto cancelled = std::make_shared<std::atomic<bool>>(false);
   c.cancellable(file.get(), job, [cancelled] { cancelled->store(true); });
   return c.run([=](const Backend& b, Context& context) {

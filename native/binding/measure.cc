@@ -93,9 +93,10 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   if (!backend.runs(dtype) || (float16 && !backend.float16Weights))
     throw Error{"ERR_CLIP_DTYPE", std::string(backend.name) + " does not run this dtype", {}, "dtype"};
   Environment::Call call;
-  call.keep.push_back(times.array);
+  call.keep.emplace_back(times.array, "times", Loan::Use::write);
+  float* const to = call.keep.back().as<float>();
   call.result = [name = backend.name](Napi::Env env) -> Napi::Value { return Napi::String::New(env, name); };
-  return Environment::of(info.Env()).beginOnPool(std::move(call), [=, &backend] {
+  return Environment::of(info.Env()).beginOnPool(std::move(call), [=, count = times.length, &backend] {
     const std::unique_ptr<Context, void (*)(Context*)> context(backend.open(threads), backend.close.f);
     if (!context) throw std::bad_alloc();
     std::vector<float> weight(size_t(in) * out), bias(out, 0.1f), scale(rows, 0.01f);
@@ -130,7 +131,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                     .rowCount = out,
                     .dtype = stored});
     }
-    for (size_t i = 0; i < times.length; ++i) {
+    for (size_t i = 0; i < count; ++i) {
       endIfStopped();
       const auto from = std::chrono::steady_clock::now();
       backend.linear(*context, {.x = {x.data(), stride, dtype, scale.data(), zero.data()},
@@ -143,8 +144,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                                 .out = out,
                                 .nonlinearity = Nonlinearity::none,
                                 .float16Weights = stored == Dtype::float16});
-      times.data[i] =
-          std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
+      to[i] = std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
     }
   });
 }

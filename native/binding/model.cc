@@ -12,9 +12,6 @@
 namespace clip::binding {
 namespace {
 
-// Larger buffers are referenced until the pool is done with them: the copies of eight preprocessed pictures
-// were 5 MB of fresh pages per call, 14 ms of system time on the JavaScript thread.
-constexpr size_t kCopyLimit = size_t{256} << 10;
 constexpr int64_t kMaxJob = int64_t{1} << 53;
 
 constexpr std::initializer_list<std::pair<const char*, Output>> kOutputs = {
@@ -39,7 +36,7 @@ struct ModelState {
 using State = std::shared_ptr<ModelState>;
 
 Napi::Value toFloats(Napi::Env env, const float* data, size_t count) {
-  Napi::Float32Array array = Napi::Float32Array::New(env, count);
+  Napi::Float32Array array = Environment::of(env).newFloats(count);
   if (count) std::memcpy(array.Data(), data, count * sizeof(float));
   return array;
 }
@@ -47,22 +44,13 @@ Napi::Value toFloats(Napi::Env env, const float* data, size_t count) {
 // A queue job together with what keeps its inputs alive.
 struct Input {
   std::shared_ptr<Queue::Job> job = std::make_shared<Queue::Job>();
-  std::shared_ptr<std::vector<std::unique_ptr<uint8_t[]>>> copies =
-      std::make_shared<std::vector<std::unique_ptr<uint8_t[]>>>();
-  std::vector<Napi::Value> keep, spend;
+  std::vector<Loan> keep;
+  std::vector<Napi::Value> spend;
 
-  const void* hold(const void* data, size_t bytes, Napi::Value array, bool ours) {
-    if (ours) {
-      spend.push_back(array);
-      return data;
-    }
-    if (bytes > kCopyLimit) {
-      keep.push_back(array);
-      return data;
-    }
-    copies->emplace_back(new uint8_t[bytes]);
-    std::memcpy(copies->back().get(), data, bytes);
-    return copies->back().get();
+  const void* hold(const HeldInput& in) {
+    if (in.ours) spend.push_back(in.array);
+    keep.emplace_back(in.array, in.field, in.ours ? Loan::Use::own : Loan::Use::read);
+    return keep.back().as<void>();
   }
 };
 
@@ -82,8 +70,7 @@ Napi::Value enqueue(const State& state, int64_t id, Input input, Napi::Value fil
   call.owner = queue.get();
   call.job = id;
   return environment.begin(std::move(call), [&](Environment::Ticket ticket) {
-    // The copies live as long as the job; nothing of JavaScript is in here.
-    job->done = [mailbox = environment.mailbox(), ticket, copies = input.copies](std::exception_ptr failure) {
+    job->done = [mailbox = environment.mailbox(), ticket](std::exception_ptr failure) {
       mailbox->post(ticket, std::move(failure));
     };
     queue->push(job);
@@ -97,9 +84,7 @@ void readImages(const State& state, Napi::Value value, Input& input) {
   for (uint32_t i = 0; i < array.Length(); ++i) {
     try {
       images.push_back(readImage(array.Get(i), "images[" + std::to_string(i) + "]", state->size,
-                                 [&input](const void* data, size_t bytes, Napi::Value owner, bool ours) {
-                                   return input.hold(data, bytes, owner, ours);
-                                 }));
+                                 [&input](const HeldInput& in) { return input.hold(in); }));
     } catch (Error& e) {
       e.index = static_cast<int>(i);
       throw;
@@ -161,9 +146,10 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
     if (kind == Queue::Kind::image) return enqueue(state, id, std::move(input));
     // Planes are large (600 KB for 224 pixels): the pool writes them where JavaScript will find them, and the
     // JavaScript thread need not touch them.
-    Napi::Float32Array planes = Napi::Float32Array::New(
-        info.Env(), product({input.job->images.size(), 3, static_cast<size_t>(state->size),
-                             static_cast<size_t>(state->size)}));
+    Napi::Float32Array planes =
+        Environment::of(info.Env())
+            .newFloats(product({input.job->images.size(), 3, static_cast<size_t>(state->size),
+                                static_cast<size_t>(state->size)}));
     input.job->planes = planes.Data();
     return enqueue(state, id, std::move(input), planes);
   });

@@ -23,9 +23,14 @@ Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);
 
-// image.cc: a NativeImage. `hold` is told which bytes the image points to and answers where they will lie;
-// `ours`: the pixels were decoded by lib and nobody else has them.
-using Hold = std::function<const void*(const void* data, size_t bytes, Napi::Value owner, bool ours)>;
+// image.cc: a NativeImage. `hold` is told which array the image points to and answers where its bytes will
+// lie.
+struct HeldInput {
+  Napi::Value array;
+  std::string field;
+  bool ours;  // decoded or copied by lib: nobody else has it
+};
+using Hold = std::function<const void*(const HeldInput&)>;
 Image readImage(Napi::Value value, const std::string& field, int size, const Hold& hold);
 
 }  // namespace clip::binding

@@ -12,7 +12,7 @@ Napi::Value embed(Call& c) {
   const auto table = c.arrayOfRows<float>("table", cols), positions = c.arrayOfRows<float>("positions", cols);
   auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length / cols) - 1);
   auto position = c.indices("position", rows, 0, static_cast<int64_t>(positions.length / cols) - 1);
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
+  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
   return c.run([=, from = table.data, at = positions.data, ids = std::move(ids),
                 position = std::move(position)](const Backend& b, Context& context) {
     b.embed(context, {.table = from,
@@ -30,7 +30,7 @@ Napi::Value embed(Call& c) {
 Napi::Value convert(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  const Activations y = c.matrix("out", rows, cols, c.dtype("outDtype"));
+  const Activations y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
   return c.run([=](const Backend& b, Context& context) {
     b.convert(context, {.x = dense(x, cols), .y = y, .rows = rows, .cols = cols});
   });
@@ -40,7 +40,7 @@ Napi::Value gather(Call& c) {
   const int count = c.integer("count"), cols = c.integer("cols");
   const auto x = c.arrayOfRows<float>("x", cols);
   auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length / cols) - 1);
-  auto* out = c.array<float>("out", {rowsOf(count), rowsOf(cols)});
+  auto* out = c.output<float>("out", {rowsOf(count), rowsOf(cols)});
   return c.run([=, from = x.data, row = std::move(row)](const Backend& b, Context& context) {
     b.gather(
         context,
@@ -51,7 +51,7 @@ Napi::Value gather(Call& c) {
 Napi::Value normalise(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  auto* out = c.array<float>("out", {rowsOf(rows), rowsOf(cols)});
+  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
   return c.run([=](const Backend& b, Context& context) {
     b.normalise(context, {.x = dense(x, cols), .y = dense(out, cols), .rows = rows, .cols = cols});
   });
@@ -72,7 +72,7 @@ Napi::Value patches(Call& c) {
   const int rows = checkedRows(c, "images", images, static_cast<int>(grid * grid));
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const Activations y = c.matrix("out", rows, static_cast<int>(cols), outDtype);
+  const Activations y = c.outputMatrix("out", rows, static_cast<int>(cols), outDtype);
   return c.run([=](const Backend& b, Context& context) {
     b.patches(context, {.pixels = pixels,
                         .value = value,
@@ -87,13 +87,14 @@ Napi::Value patches(Call& c) {
 // resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
 Napi::Value preprocess(Call& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
-  const Image image = readImage(c.value("image"), "image", config.size,
-                                [&c](const void* data, size_t, Napi::Value owner, bool) {
-                                  c.keep(owner);
-                                  return data;
-                                });
+  const Image image = readImage(c.value("image"), "image", config.size, [&c](const HeldInput& in) {
+    Loan loan(in.array, in.field, Loan::Use::read);
+    const void* data = loan.as<void>();
+    c.keep(std::move(loan));
+    return data;
+  });
   const size_t side = rowsOf(config.size), pixels = side * side;
-  auto* out = c.array<float>("out", {3, pixels});
+  auto* out = c.output<float>("out", {3, pixels});
   return c.run([=](const Backend& b, Context& context) {
     if (image.planes) {
       std::memcpy(out, image.planes, 3 * pixels * sizeof(float));
@@ -138,7 +139,7 @@ Napi::Value conv(Call& c) {
   const size_t outRows = product({rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth())});
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  op.y = c.matrix("out", static_cast<int>(outRows), out, outDtype);
+  op.y = c.outputMatrix("out", static_cast<int>(outRows), out, outDtype);
   return c.run([op, x, weight, columns, pixels](const Backend& b, Context& context) {
     const PackedWeight w(b, weight, static_cast<int>(columns), op.out, op.dtype);
     // int8 quantises windows itself.
@@ -163,7 +164,7 @@ Napi::Value pool(Call& c) {
       product({rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth)});
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const Activations y = c.matrix("out", static_cast<int>(outRows), channels, outDtype);
+  const Activations y = c.outputMatrix("out", static_cast<int>(outRows), channels, outDtype);
   return c.run([=](const Backend& b, Context& context) {
     b.pool(context, {.x = dense(x, channels),
                      .y = y,
