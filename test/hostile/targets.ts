@@ -117,7 +117,14 @@ const MAX_PIXELS = 4_000_000
 const images: Target = async () => {
   const clip = await load(undefined, { threads: 1, maxPixels: MAX_PIXELS })
   const folder = join(packageRoot, 'test/golden/image/files')
-  const files = (await readdir(folder)).filter(name => /\.(png|jpg|webp|gif|tif)$/.test(name)).sort()
+  const variants = ['8', '24', '4-top', 'rle8', 'rle4', 'bits-565-40', 'bits-bgra-56', '8-os2'].map(
+    name => `../variants/bmp-${name}.bmp`,
+  )
+  const others = ['tiff-turn-6.tif', 'tiff-rgb5-px.tif', 'tiff-big-le.tif', 'avif-turn-6.avif'].map(
+    name => `../variants/${name}`,
+  )
+  const plain = (await readdir(folder)).filter(name => /\.(png|jpg|webp|gif|tif)$/.test(name)).sort()
+  const files = [...plain, ...variants, ...others]
   const originals = await Promise.all(files.map(name => readFile(join(folder, name))))
   for (const original of originals) await clip.preprocess(original)
   return async (seed, dice) => {
