@@ -148,6 +148,12 @@ function describe(candidate: Candidate): string {
   return `${quote(nameOf(candidate))} (${towers})`
 }
 
+/** The first few of them, for a message. */
+function listed(all: readonly Candidate[]): string {
+  const more = all.length - 4
+  return all.slice(0, 4).map(describe).join(', ') + (more > 0 ? ` and ${more} more` : '')
+}
+
 /** The one model that is meant, or an error that names what there is and how to choose. */
 function* choose(
   all: Candidate[],
@@ -164,7 +170,7 @@ function* choose(
       throw badCheckpoint(
         where,
         'stateDict',
-        `has no CLIP at ${quote(wanted)}, which the option \`stateDict\` names; it has ${all.map(describe).join(', ').slice(0, 400)}`,
+        `has no CLIP at ${quote(wanted)}, which the option \`stateDict\` names; it has ${listed(all)}`,
         { expected: all.map(nameOf).join(' or ').slice(0, 200), actual: wanted.slice(0, 80) },
       )
     return yield* choose(below, names, where)
@@ -192,7 +198,7 @@ function* choose(
   throw badCheckpoint(
     where,
     'stateDict',
-    `holds more than one CLIP: ${pool.map(describe).join(', ').slice(0, 400)}. Say which with the option \`stateDict: ${JSON.stringify(nameOf(pool[0]!).slice(0, 80))}\` (\`--state-dict\` on the command line)`,
+    `holds more than one CLIP: ${listed(pool)}. Say which with the option \`stateDict: ${JSON.stringify(nameOf(pool[0]!).slice(0, 80))}\` (\`--state-dict\` on the command line)`,
     { expected: 'one CLIP', actual: pool.map(nameOf).join(', ').slice(0, 200) },
   )
 }
