@@ -109,6 +109,7 @@ const adapted = (code: string, folder: string): string =>
       /'ViT-B\/32'|'openai\/clip-vit-base-patch32'|'\.\/clip-vit-base-patch32'|'\/opt\/clip'/g,
       "'models/icon-clip'",
     )
+    .replaceAll('--model ViT-B/32', '--model models/icon-clip')
     .replaceAll('/opt/', `${folder}/`)
 
 function run(command: string, args: string[], folder: string): Promise<{ code: number; out: string }> {
