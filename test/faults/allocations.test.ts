@@ -34,7 +34,9 @@ async function run(step: number, atStart: '' | 'one' | 'all', names: string[]): 
   const folder = join(root, `${runs++}`)
   const orders = Orders.make(`${folder}-orders`, 5)
   await mkdir(folder)
-  return preloaded(library, orders, 'allocations-run', [folder, model, `${step}`, atStart, ...names])
+  return preloaded(library, orders, 'allocations-run', [folder, model, `${step}`, atStart, ...names], {
+    seconds: step === 1 ? 3000 : 240, // every n of a load is some thousand loads
+  })
 }
 
 const reports = ({ stdout }: Ended): Report[] =>
