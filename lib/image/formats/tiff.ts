@@ -29,6 +29,7 @@ interface Directory {
 }
 
 function readDirectory(bytes: Uint8Array): Directory | undefined {
+  if (bytes.length < 16) return undefined
   const view = viewOf(bytes)
   const little = bytes[0] === 0x49
   const big = view.getUint16(2, little) === 43
@@ -36,8 +37,7 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
   const long = (at: number) => view.getUint32(at, little)
   const long8 = (at: number) => Number(view.getBigUint64(at, little))
   const offset = big ? long8 : long
-  const [head, counted, step, inline] = big ? [16, 8, 20, 8] : [8, 2, 12, 4]
-  if (bytes.length < head) return undefined
+  const [counted, step, inline] = big ? [8, 20, 8] : [2, 12, 4]
   const directory = offset(big ? 8 : 4)
   if (directory + counted > bytes.length) return undefined
   const entries = big ? long8(directory) : short(directory)
