@@ -6,7 +6,8 @@
 //   linear.h      clip_linear_*
 //   conv.h        clip_conv_*
 //   rows.h        clip_layer_norm, clip_normalise, clip_convert, clip_embed, clip_gather, clip_patches,
-//   clip_pool cosine.h      clip_cosine_*, clip_softmax_rows, clip_info_nce*
+//                 clip_pool
+//   cosine.h      clip_cosine_*, clip_softmax_rows, clip_info_nce*
 #include "attention.h"
 #include "conv.h"
 #include "cosine.h"

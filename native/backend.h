@@ -6,12 +6,12 @@
 //
 // Rules that hold for every op of every backend:
 //  * shapes are checked once, when a model or a request is built: ops neither allocate results nor check,
-//  and throw only when the machine fails them (no memory, a lost GPU);
+//    and throw only when the machine fails them (no memory, a lost GPU);
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
 //    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
 //  * NaN in gives NaN out;
 //  * an op enters this table together with its plain-loop entry in reference.cc and an entry in every
-//  backend.
+//    backend.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -6,8 +6,7 @@
 // Who may do what when:
 //  * push, cancel, dispose, close and counters may be called from any thread;
 //  * `done` of a job is called exactly once, without a lock held, on a pool thread or inside push / cancel /
-//  dispose;
-//    only close() drops waiting jobs without a word, because then nobody is there to listen;
+//    dispose; only close() drops waiting jobs without a word, because then nobody is there to listen;
 //  * only push and dispose take memory: what the pool calls works when there is none left;
 //  * the inputs that a job points to are not read any more once `done` was called or close() has returned.
 #include <atomic>

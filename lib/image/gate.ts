@@ -7,7 +7,7 @@
  *   const ticket = await gate.enter(bytes, signal)
  *   try { const image = await gate.decode(ticket, picture, signal); await native.encodeImage(job, [image], ...) } finally { ticket.leave() }
  *
- * lib/clip.ts never does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
+ * Nobody does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
  * tickets back. To stay free of deadlock nobody may wait for a ticket while holding one that only a later ticket would
  * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
  */

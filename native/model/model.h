@@ -38,7 +38,7 @@ using Stopped = std::function<bool()>;
 
 class Model {
  public:
-  // Maps the files, checks every range, packs into the backend's layout, unmaps. Runs on a pool thread.
+  // Reads the files piece by piece, checks every range, packs into the backend's layout. Runs on a pool thread.
   // Throws Error (file, field, expected, actual); Cancelled when `cancel` became true.
   static std::unique_ptr<Model> load(ModelConfig, const LoadOptions&, const std::atomic<bool>& cancel);
   ~Model();

@@ -14,8 +14,8 @@
 // Environment, read at each call, so that one process can go through many faults:
 //   CLIP_STANDIN_REPORT=file     misuse and leaks are added to it, a line each; without it to stderr
 //   CLIP_STANDIN_LOG=file        every call is added to it, one name a line, and "kernel NAME" as each one
-//   runs CLIP_STANDIN_FAIL=list       faults, separated by commas: FUNCTION:N=CODE lets the Nth call from now
-//   on of
+//                                runs
+//   CLIP_STANDIN_FAIL=list       faults, separated by commas: FUNCTION:N=CODE lets the Nth call from now on of
 //                                FUNCTION return CODE (CUDA_ERROR_...), FUNCTION:N+=CODE also all later ones.
 //                                FUNCTION may also be `allocation` (cuMemAlloc and cuMemHostAlloc counted
 //                                together) and `kernel`: the Nth kernel that runs fails, which is seen by
