@@ -10,6 +10,8 @@
 //   managers  npm, pnpm, Yarn 1 and 4 install, with their scripts on: no compiler and no build tool is called
 //   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user
 //   bundlers  esbuild, webpack and Vite's SSR build with the package as external
+//   runners   jest 29 and 30, vitest's pools, ts-node, tsx, and what @vercel/nft traces
+//   next      Next.js with webpack and Turbopack, output: 'standalone'
 //   build     without prebuilds: what the error says, and that `npx clip-native build` mends it (minutes; no network)
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
@@ -18,6 +20,7 @@ import { testBuild } from './package/build.mjs'
 import { testBundlers } from './package/bundlers.mjs'
 import { testHosts } from './package/hosts.mjs'
 import { testBare, testManagers, testTypes } from './package/installs.mjs'
+import { testNext, testRunners } from './package/runners.mjs'
 import { checks, folder, root, work } from './package/support.mjs'
 import { testPack } from './package/tarball.mjs'
 
@@ -28,6 +31,8 @@ const steps = {
   managers: testManagers,
   hosts: testHosts,
   bundlers: testBundlers,
+  runners: testRunners,
+  next: testNext,
   build: testBuild,
 }
 const given = process.argv.slice(2)
@@ -36,7 +41,8 @@ for (const name of given)
     console.error(`Expected any of ${Object.keys(steps).join(', ')}, got ${name}.`)
     process.exit(2)
   }
-for (const arch of ['x64', 'arm64'])
+// One platform is enough to try a step: CLIP_PACKAGE_ARCHS=x64.
+for (const arch of (process.env.CLIP_PACKAGE_ARCHS ?? 'x64,arm64').split(','))
   if (!existsSync(join(root, 'prebuilds', `linux-${arch}`))) {
     console.error(`There is no prebuilds/linux-${arch}: run node scripts/prebuild.mjs first.`)
     process.exit(2)

@@ -8,6 +8,7 @@ import {
   npmInstall,
   pathOf,
   project,
+  readJson,
   root,
   run,
   size,
@@ -85,32 +86,60 @@ export async function runSmoke(program, args, at, { expected = /passed/, ...opti
   return `${lines.at(-1)}; ${first}`
 }
 
+const compilers = { 5.0: '5.0.4', 5.4: '5.4.5', 5.9: '5.9.3' }
+/** [module, moduleResolution, the project's type] */
+const resolutions = [
+  ['CommonJS', 'Node10', 'commonjs'],
+  ['Node16', 'Node16', 'commonjs'],
+  ['Node16', 'Node16', 'module'],
+  ['NodeNext', 'NodeNext', 'commonjs'],
+  ['NodeNext', 'NodeNext', 'module'],
+  ['ESNext', 'Bundler', 'module'],
+]
+
 export async function testTypes({ tarball, folder }) {
-  const typescript = join(root, 'node_modules/typescript/bin/tsc')
   const { devDependencies: of } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   for (const [name, flags] of [
     ['with sharp', []],
     ['without sharp', ['--omit=optional']],
-  ])
-    for (const resolution of ['NodeNext', 'Bundler'])
-      await check(`a strict project compiles, ${name}, ${resolution}`, async () => {
-        const at = project(join(folder, `${name.replace(' ', '-')}-${resolution}`))
-        await npmInstall(at, [tarball, `@types/node@${of['@types/node']}`], { flags })
-        cpSync(join(root, 'test/types/use.ts.txt'), join(at, 'use.ts'))
-        const compilerOptions = {
-          target: 'ES2022',
-          lib: ['ES2022'],
-          module: resolution === 'Bundler' ? 'ESNext' : 'NodeNext',
-          moduleResolution: resolution,
-          strict: true,
-          exactOptionalPropertyTypes: true,
-          skipLibCheck: false,
-          noEmit: true,
-          types: ['node'],
-        }
-        writeJson(join(at, 'tsconfig.json'), { compilerOptions, files: ['use.ts'] })
-        await run(process.execPath, [typescript, '-p', at], { cwd: at })
-      })
+  ]) {
+    const at = project(join(folder, name.replace(' ', '-')))
+    const types = `@types/node@${of['@types/node']}`
+    const versions = Object.entries(compilers).map(
+      ([short, version]) => `ts${short}@npm:typescript@${version}`,
+    )
+    if (
+      !(await check(`npm installs it, ${name}`, () =>
+        npmInstall(at, [tarball, types, ...versions], { flags }).then(() => ''),
+      ))
+    )
+      continue
+    cpSync(join(root, 'test/types/use.ts.txt'), join(at, 'use.ts'))
+    writeFileSync(
+      join(at, 'kernels.ts'),
+      "import { linear } from 'clip-native/kernels'\nexport const f: typeof linear = linear\n",
+    )
+    for (const short of Object.keys(compilers))
+      for (const [module, moduleResolution, type] of resolutions)
+        await check(`TypeScript ${short}, ${moduleResolution}, ${type}, ${name}`, async () => {
+          writeJson(join(at, 'package.json'), { ...readJson(join(at, 'package.json')), type })
+          const compilerOptions = {
+            target: 'ES2022',
+            lib: ['ES2022'],
+            module,
+            moduleResolution,
+            strict: true,
+            exactOptionalPropertyTypes: true,
+            skipLibCheck: false,
+            noEmit: true,
+            types: ['node'],
+          }
+          writeJson(join(at, 'tsconfig.json'), { compilerOptions, files: ['use.ts', 'kernels.ts'] })
+          await run(process.execPath, [join(at, 'node_modules', `ts${short}`, 'bin/tsc'), '-p', at], {
+            cwd: at,
+          })
+        })
+  }
 }
 
 export async function testManagers({ tarball, folder }) {

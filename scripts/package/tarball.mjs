@@ -36,7 +36,7 @@ export async function testPack({ tarball, manifest }) {
   })
   await check('are the types wrong', async () => {
     const at = await tool(['@arethetypeswrong/cli@0.18.5'])
-    const flags = ['--profile', 'esm-only', '--no-emoji', '--no-color', '--format', 'ascii']
+    const flags = ['--no-emoji', '--no-color', '--format', 'ascii']
     await run(join(at, 'node_modules/.bin/attw'), [tarball, ...flags], { cwd: at })
   })
 }
