@@ -41,7 +41,7 @@ export function takeGiven(
     const data = property(one, 'data')
     if (isFloat32Array(data)) {
       const shape = property(one, 'shape')
-      if (!isArray(shape) || shape.length !== 4) continue
+      if (!isArray(shape) || shape.length !== 4 || !shape.every(one => typeof one === 'number')) continue
       const [n, channels, height, width] = shape as number[]
       if (channels !== 3 || height !== width || n * 3 * height * width !== data.length) continue
       if (height !== size)
