@@ -1,28 +1,30 @@
 /** Kernels in float64 and plain loops: what the reference backend is compared with, which is nobody's oracle of itself. */
 
-/** The error function, to about 15 digits: its series, and for large x the continued fraction of its complement. */
-function erf(x: number): number {
-  const a = Math.abs(x)
-  if (a > 6) return Math.sign(x)
-  if (a < 3) {
+/**
+ * The complement of the error function, to more digits than a float32 has, small values included: one minus the series
+ * of erf, and its continued fraction from 3 on.
+ */
+function erfc(x: number): number {
+  if (x < 0) return 2 - erfc(-x)
+  if (x < 3) {
     let term = x
     let sum = x
     for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
       term *= (-x * x) / n
       sum += term / (2 * n + 1)
     }
-    return (2 / Math.sqrt(Math.PI)) * sum
+    return 1 - (2 / Math.sqrt(Math.PI)) * sum
   }
   let fraction = 0
-  for (let n = 60; n > 0; n--) fraction = n / 2 / (a + fraction)
-  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + fraction))
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (x + fraction)
+  return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction)
 }
 
 const activations = {
   none: (v: number) => v,
   relu: (v: number) => v, // comes after the residual
   quickGelu: (v: number) => v / (1 + Math.exp(-1.702 * v)),
-  gelu: (v: number) => 0.5 * v * (1 + erf(v / Math.SQRT2)),
+  gelu: (v: number) => 0.5 * v * erfc(-v / Math.SQRT2),
 }
 
 interface Linear {
