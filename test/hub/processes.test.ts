@@ -50,7 +50,7 @@ test('two processes want the same model at once: one download, both get it', asy
   ])
   const folder = join(cache, 'hub', 'someone--tiny-clip', 'snapshots', commit)
   for (const { exit, last } of results) {
-    t.is(exit, 0)
+    t.is(exit, 0, JSON.stringify(last))
     t.is(last?.path, folder)
   }
   t.true(both > 0, 'one of them waited')
