@@ -205,12 +205,15 @@ async function takeAway(file: string, dead: Held, guards: Watch): Promise<void> 
 const holderOf = ({ owner }: Held) =>
   owner ? `process ${owner.pid}${owner.host === where ? '' : ` of ${owner.host.trim()}`}` : 'nobody known'
 
+/** Milliseconds for which a lock may be given back again and again just before we look, and taken just before we do. */
+const LONGEST_MISS = 10_000
+
 async function take(file: string, owner: Owner, options: LockOptions): Promise<void> {
   const { signal, onWait, stale = 30_000, poll = 200 } = options
   const locks = new Watch()
   const guards = new Watch()
   const begin = performance.now()
-  let misses = 0
+  let missing: number | undefined // since when it could be neither read nor created
   await makeFolder(dirname(file))
   for (;;) {
     signal?.throwIfAborted()
@@ -218,14 +221,15 @@ async function take(file: string, owner: Owner, options: LockOptions): Promise<v
     if (!held) {
       if (await create(file, owner)) return
       // Given back between two looks; but on an odd file system it may be there and not there for ever.
-      if (++misses > 200)
+      missing ??= performance.now()
+      if (performance.now() - missing > LONGEST_MISS)
         throw new ClipError('ERR_CLIP_DOWNLOAD', `${file}: can be neither created nor read: remove it`, {
           file,
         })
       await sleep(Math.random() * 10)
       continue
     }
-    misses = 0
+    missing = undefined
     const own = unreleased.has(held.owner?.id ?? '')
     if (
       own ||

@@ -247,7 +247,7 @@ test('what a waiter writes before it takes the lock may be swept away: it tries 
   const sweep = setInterval(() => {
     for (const name of readdirSync(folder))
       if (/\.[0-9a-f-]{36}$/.test(name)) rmSync(join(folder, name), { force: true })
-  })
+  }, 20)
   t.is(await contend(file, 30), 1)
   clearInterval(sweep)
 })
