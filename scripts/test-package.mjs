@@ -9,7 +9,7 @@
 //   types     a strict project, library declarations checked, with and without sharp
 //   managers  npm, pnpm, Yarn 1 and 4 install, with their scripts on: no compiler and no build tool is called
 //   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user
-//   bundlers  esbuild, webpack and Vite's SSR build with the package as external
+//   bundlers  esbuild, webpack and Vite's SSR build with the package as external; what it says where it was inlined
 //   runners   jest 29 and 30, vitest's pools, ts-node, tsx, and what @vercel/nft traces
 //   next      Next.js with webpack and Turbopack, output: 'standalone'
 //   build     without prebuilds: what the error says, and that `npx clip-native build` mends it (minutes; no network)
@@ -50,6 +50,8 @@ for (const arch of (process.env.CLIP_PACKAGE_ARCHS ?? 'x64,arm64').split(','))
 
 mkdirSync(work, { recursive: true })
 for (const name of readdirSync(work)) if (name.endsWith('.tgz')) rmSync(join(work, name))
+// Nothing is packed that today's sources don't write.
+rmSync(join(root, 'dist/lib'), { recursive: true, force: true })
 const lib = spawnSync('npm', ['run', '--silent', 'build:lib'], { cwd: root, stdio: 'inherit' })
 if (lib.status !== 0) process.exit(1)
 const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', work], {

@@ -1,6 +1,6 @@
 // A program that uses the package, bundled with the package as external (it loads its addon and its model from its own
-// folder, so it can't be inlined), and run.
-import { writeFileSync } from 'node:fs'
+// folder, so it can't be inlined), and run. Where it was inlined all the same, the error says what to do.
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, expect, npmInstall, project, run } from './support.mjs'
 
@@ -9,6 +9,11 @@ const clip = await load()
 const { shape } = await clip.encodeText(['a dog', 'a cat'])
 await clip.dispose()
 console.log(version, shape.join('x'))
+`
+
+/** sharp aside, whose own addon no bundler takes. */
+const inlined = `import { load } from 'clip-native'
+load().then(() => console.log('loaded'), ({ code, message }) => console.log(code, message))
 `
 
 export async function testBundlers({ tarball, folder }) {
@@ -58,5 +63,32 @@ export async function testBundlers({ tarball, folder }) {
     writeFileSync(join(at, 'vite.config.mjs'), config)
     await run(bin('vite'), ['build'], { cwd: at })
     return works('vite/main.js')
+  })
+  writeFileSync(join(at, 'inlined.js'), inlined)
+  mkdirSync(join(folder, 'elsewhere'))
+  /** Beside node_modules, where what is left out would be found, and where there are none. */
+  const refuses = async file => {
+    const moved = join(folder, 'elsewhere', file)
+    cpSync(join(at, file), moved)
+    for (const bundle of [join(at, file), moved]) {
+      const output = await run(process.execPath, [bundle], { cwd: at })
+      expect(/^ERR_CLIP_BACKEND clip-native was bundled.*mark it as external/.test(output), output)
+    }
+  }
+  await check('inlined by esbuild, it says to mark it as external', async () => {
+    const flags = ['--bundle', '--platform=node', '--external:sharp', '--outfile=inlined-esbuild.cjs']
+    await run(bin('esbuild'), ['inlined.js', ...flags], { cwd: at })
+    await refuses('inlined-esbuild.cjs')
+  })
+  await check('inlined by webpack, it says to mark it as external', async () => {
+    const config = `export default {
+  mode: 'production', target: 'node20', entry: './inlined.js',
+  externals: { sharp: 'commonjs sharp' },
+  output: { path: import.meta.dirname, filename: 'inlined-webpack.cjs' },
+}
+`
+    writeFileSync(join(at, 'inlined.config.mjs'), config)
+    await run(bin('webpack'), ['--config', 'inlined.config.mjs'], { cwd: at })
+    await refuses('inlined-webpack.cjs')
   })
 }

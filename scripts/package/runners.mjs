@@ -111,7 +111,7 @@ void main()
 }
 
 export async function testNext({ tarball, folder }) {
-  const at = project(join(folder, 'project'), { type: 'commonjs' })
+  const at = project(join(folder, 'project'), { type: undefined })
   const installed = await check('npm installs it and Next.js', async () => {
     await npmInstall(at, [tarball, 'next@16', 'react@19', 'react-dom@19'])
   })
