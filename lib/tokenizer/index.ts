@@ -7,6 +7,7 @@ import type { AddedTokens } from './added-tokens.js'
 import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
 import { prepareEntities } from './html.js'
+import { longList } from './long-list.js'
 import { merge } from './merge.js'
 import { afterPair, piece } from './pieces.js'
 import {
@@ -267,7 +268,7 @@ class BpeTokenizer implements Tokenizer {
   /** A symbol for each byte of the word in UTF-8, the last of them at the word's end. */
   *#bytesOf(word: string): Steps<Int32Array> {
     const { byteIds } = this.#tables
-    const symbols = new Int32Array(3 * word.length)
+    const symbols = longList(3 * word.length)
     let count = 0
     let last = 0
     for (let from = 0; from < word.length; ) {

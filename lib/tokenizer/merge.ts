@@ -1,6 +1,7 @@
 /** The BPE merge loop: the pair of lowest rank first, all its places from left to right, until no pair has a rank. */
 
 import type { Steps } from '../slices.js'
+import { longList } from './long-list.js'
 import type { PairTable } from './pair-table.js'
 
 /** Up to this many symbols a plain scan per merge is faster than a heap. */
@@ -46,8 +47,8 @@ class Heap {
   #size = 0
 
   constructor(most: number) {
-    this.#rank = new Int32Array(most)
-    this.#position = new Int32Array(most)
+    this.#rank = longList(most)
+    this.#position = longList(most)
   }
 
   get size(): number {
@@ -107,8 +108,8 @@ class Heap {
 /** The same result in n log n, for words of any length: a linked list and a heap of the pairs that have a rank. */
 function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
   const count = symbols.length
-  const next = new Int32Array(count)
-  const previous = new Int32Array(count)
+  const next = longList(count)
+  const previous = longList(count)
   // A merge takes one entry out or more, and puts two in at most.
   const heap = new Heap(2 * count)
   const offer = (left: number): void => {
@@ -127,7 +128,7 @@ function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
     if (i % perStep === 0) yield
   }
   // Pairs that a pass makes wait for its end, as in the original, where one pass replaces every place of one pair.
-  const made = new Int32Array(2 * count)
+  const made = longList(2 * count)
   let work = 0
   while (heap.size > 0) {
     const rank = heap.topRank

@@ -5,6 +5,7 @@
 
 import { atOnce, type Steps } from '../slices.js'
 import { strictLength, strictValue } from './html.js'
+import { longList } from './long-list.js'
 import { isBad } from './mojibake.js'
 import { combines } from './normalize.js'
 import { piece } from './pieces.js'
@@ -25,8 +26,8 @@ class Chain {
   /** Every replacement is shorter by two characters or more and makes two at most, so twice the room is enough. */
   constructor(length: number) {
     this.code = new Uint16Array(2 * length + 8)
-    this.next = new Int32Array(2 * length + 8)
-    this.previous = new Int32Array(2 * length + 8)
+    this.next = longList(2 * length + 8)
+    this.previous = longList(2 * length + 8)
   }
 
   insert(code: number, left: number): number {
