@@ -9,6 +9,7 @@ import type { Json } from './json.js'
 import { pooledWidth } from './learn/examples.js'
 import { LinearProbeHead, TipAdapterHead } from './learned-heads.js'
 import { pathOf } from './options.js'
+import { inSlices, type Steps } from './slices.js'
 import { TensorFile, writeTensorFile } from './tensor-file.js'
 
 const format = 'clip-native/classifier'
@@ -91,10 +92,31 @@ function numbers(file: TensorFile, names: readonly string[]): Record<string, num
   )
 }
 
-function toPlain(value: Json): unknown {
-  if (Array.isArray(value)) return value.map(toPlain)
-  if (value instanceof Map) return Object.fromEntries([...value].map(([k, v]) => [k, toPlain(v)]))
-  return value
+/** What JSON says, as objects and arrays of our own; a member of any name, `__proto__` too, is a property. */
+function* toPlain(value: Json): Steps<unknown> {
+  if (Array.isArray(value)) {
+    const list: unknown[] = []
+    for (const one of value) {
+      const isPlain = typeof one !== 'object' || one === null
+      if (list.push(isPlain ? one : yield* toPlain(one)) % 64 === 0) yield
+    }
+    return list
+  }
+  if (!(value instanceof Map)) return value
+  const members: [string, unknown][] = []
+  for (const [name, one] of value) if (members.push([name, yield* toPlain(one)]) % 64 === 0) yield
+  return Object.fromEntries(members)
+}
+
+/** The labels of a file, or undefined where they are not an array of one string or more. */
+function* labelsOf(value: Json | undefined): Steps<string[] | undefined> {
+  if (!Array.isArray(value) || value.length === 0) return undefined
+  const labels: string[] = []
+  for (const label of value) {
+    if (typeof label !== 'string') return undefined
+    if (labels.push(label) % 1024 === 0) yield
+  }
+  return labels
 }
 
 /** Rejects with ERR_CLIP_CHECKPOINT for a damaged or foreign file, ERR_CLIP_MODEL_MISMATCH for another model's. */
@@ -108,9 +130,8 @@ export async function readClassifier(
   const fail = (field: string, message: string) => badCheckpoint(path, field, message)
   if (!(file.about instanceof Map)) throw fail('about', 'expected `about` to be an object')
   checkFingerprint(loaded.checkpoint.fingerprint, path, 'this classifier', file.metadata.get('fingerprint'))
-  const labels = file.about.get('labels')
-  if (!Array.isArray(labels) || labels.length === 0 || !labels.every(label => typeof label === 'string'))
-    throw fail('about.labels', 'expected `labels` to be an array of one string or more')
+  const labels = await inSlices(labelsOf(file.about.get('labels')), signal)
+  if (!labels) throw fail('about.labels', 'expected `labels` to be an array of one string or more')
   const kind = file.metadata.get('kind') ?? ''
   if (!Object.hasOwn(readers, kind))
     throw fail(
@@ -120,8 +141,8 @@ export async function readClassifier(
   const head = readers[kind]!(file, loaded, labels.length)
   const origin = file.about.get('origin')
   return {
-    labels: labels as string[],
+    labels,
     head,
-    origin: origin instanceof Map ? (toPlain(origin) as Origin) : {},
+    origin: origin instanceof Map ? ((await inSlices(toPlain(origin), signal)) as Origin) : {},
   }
 }

@@ -8,7 +8,7 @@ import { checkPath, joinBytes, nameOfPath } from './file-name.js'
 import { isImageName } from './image/extensions.js'
 import { callback, checkOptions, checkSignal, flag } from './options.js'
 import { kindOf, systemReason } from './regular-file.js'
-import { inSlices, Slices, type Steps } from './slices.js'
+import { inSlices, Slices, sorted } from './slices.js'
 import { untilAborted } from './waiting.js'
 
 /**
@@ -51,29 +51,6 @@ export interface Found {
 const passable = new Set(['EACCES', 'EPERM', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'])
 
 const identity = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`
-
-/** Sorts in slices of the event loop's time: a folder may have a million names. */
-function* sorted<T>(list: T[], before: (a: T, b: T) => number): Steps<T[]> {
-  const run = 512
-  let from: T[] = []
-  for (let i = 0; i < list.length; i += run) {
-    from.push(...list.slice(i, i + run).sort(before))
-    yield
-  }
-  for (let width = run; width < list.length; width *= 2) {
-    const to: T[] = []
-    for (let start = 0; start < from.length; start += 2 * width) {
-      let [a, b] = [start, start + width]
-      const [endA, endB] = [Math.min(b, from.length), Math.min(b + width, from.length)]
-      while (a < endA || b < endB) {
-        to.push(b >= endB || (a < endA && before(from[a]!, from[b]!) <= 0) ? from[a++]! : from[b++]!)
-        if (to.length % run === 0) yield
-      }
-    }
-    from = to
-  }
-  return from
-}
 
 /** By the codes of the letters, so that no machine's language changes the order. */
 const byCode = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
@@ -121,7 +98,7 @@ export class Walk {
         if (this.#isMet(folder, stats)) return undefined
       }
       const all: Dirent<Buffer>[] = []
-      const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 512 })
+      const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 128 })
       const dir = await this.#wait(open).catch(cause => {
         open.then(late => late.close()).catch(() => {}) // an abort did not wait for it
         throw cause
@@ -167,7 +144,10 @@ export class Walk {
       if (!at.isFolder) yield at.path
       else {
         const inside = (await this.entries(at.path, at.byLink)) ?? []
-        for (let i = inside.length; i-- > 0; ) stack.push(inside[i]!)
+        for (let i = inside.length; i-- > 0; ) {
+          stack.push(inside[i]!)
+          if (i % 1024 === 0 && slices.due()) await slices.pause(this.#signal)
+        }
       }
     }
   }

@@ -232,3 +232,46 @@ class Parser {
 export function parseJson(text: string, limits: JsonLimits): Steps<Json> {
   return new Parser(text, limits).run()
 }
+
+/**
+ * JSON.stringify(value) as UTF-8 in steps, in blocks that follow each other. For data of strings, numbers, booleans,
+ * null, arrays and plain objects, which is what we write.
+ */
+export function* writeJson(value: unknown): Steps<Uint8Array[]> {
+  const encoder = new TextEncoder()
+  const blocks: Uint8Array[] = []
+  let parts: string[] = []
+  let characters = 0
+  const add = (part: string): boolean => {
+    parts.push(part)
+    characters += part.length
+    if (parts.length < 256 && characters < 16384) return false
+    blocks.push(encoder.encode(parts.join('')))
+    parts = []
+    characters = 0
+    return true
+  }
+  const write = function* (one: unknown): Steps<void> {
+    if (typeof one !== 'object' || one === null) {
+      // As in an array: what JSON has no word for is null.
+      if (add(JSON.stringify(one) ?? 'null')) yield
+      return
+    }
+    const isList = Array.isArray(one)
+    add(isList ? '[' : '{')
+    let isFirst = true
+    for (const [name, member] of isList ? one.entries() : Object.entries(one)) {
+      if (!isList && (member === undefined || typeof member === 'function')) continue
+      if (!isFirst) add(',')
+      isFirst = false
+      if (!isList) add(`${JSON.stringify(name)}:`)
+      if (typeof member === 'string') {
+        if (add(JSON.stringify(member))) yield
+      } else yield* write(member)
+    }
+    add(isList ? ']' : '}')
+  }
+  yield* write(value)
+  if (parts.length > 0) blocks.push(encoder.encode(parts.join('')))
+  return blocks
+}

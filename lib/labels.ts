@@ -3,7 +3,7 @@
 import { argumentError } from './errors.js'
 import { checkOptions, listOf } from './options.js'
 import { checkTemplates, type PromptClass, type Template } from './prompts.js'
-import type { Steps } from './slices.js'
+import { type Steps, startTurn } from './slices.js'
 import { isArray, isObject } from './values.js'
 
 /** A class with more to say than its name. */
@@ -55,6 +55,8 @@ function* checkLabel(label: unknown, field: string, shared: readonly Template[])
 
 /** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
 export function checkLabels(labels: unknown, templates: unknown): Steps<LabelledClass[]> {
+  // The copy of a long list is part of what this turn has time for.
+  startTurn()
   const list = listOf('labels', 'be an array of one label or more', labels)
   if (list.length === 0) throw argumentError('labels', 'be an array of one label or more', labels)
   const shared = checkTemplates(templates ?? '{}')

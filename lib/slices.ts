@@ -50,8 +50,11 @@ function enqueue(turn: () => void): void {
   if (!scheduled) schedule()
 }
 
-/** The first work since the loop last turned starts the turn's budget. */
-function begin(): void {
+/**
+ * The first work since the loop last turned starts the turn's budget. For callers who do something long at once (copy an
+ * array) and go on in slices.
+ */
+export function startTurn(): void {
   if (scheduled) return
   turnEnd = performance.now() + budget
   schedule()
@@ -79,7 +82,7 @@ export function inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
       }
       enqueue(turn)
     }
-    begin()
+    startTurn()
     if (first === waiting.length && performance.now() < turnEnd) turn()
     else enqueue(turn)
   })
@@ -95,7 +98,7 @@ export function atOnce<T>(steps: Steps<T>): T {
 
 /** items.sort(compare) in steps: parts are sorted by the engine and merged, equal items keeping their order. */
 export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Steps<T[]> {
-  const part = 256
+  const part = 64
   let runs: T[][] = []
   for (let from = 0; from < items.length; from += part) {
     runs.push(items.slice(from, from + part).sort(compare))
@@ -108,7 +111,7 @@ export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number)
       const both: T[] = []
       for (let l = 0, r = 0; l < left.length || r < right.length; ) {
         const first = r === right.length || (l < left.length && compare(left[l]!, right[r]!) <= 0)
-        if (both.push(first ? left[l++]! : right[r++]!) % 512 === 0) yield
+        if (both.push(first ? left[l++]! : right[r++]!) % 128 === 0) yield
       }
       merged.push(both)
     }
@@ -120,7 +123,7 @@ export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number)
 /** The same for loops: `if (slices.due()) await slices.pause(signal)` ends a slice when the turn's budget is spent. */
 export class Slices {
   constructor() {
-    begin()
+    startTurn()
   }
 
   due(): boolean {
@@ -134,8 +137,12 @@ export class Slices {
   }
 }
 
-/** target.set(source, at) in pieces of 256 KiB. */
-export async function copySlices(target: Float32Array, source: Float32Array, at: number): Promise<void> {
+/** target.set(source, at) in pieces of 256 KiB at most. */
+export async function copySlices<T extends Float32Array | Uint8Array>(
+  target: T,
+  source: T,
+  at: number,
+): Promise<void> {
   const piece = 65536
   const slices = new Slices()
   for (let i = 0; i < source.length; i += piece) {

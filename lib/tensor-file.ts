@@ -8,9 +8,9 @@ import { readSafetensors } from './checkpoint/safetensors.js'
 import { openSource } from './checkpoint/source-file.js'
 import { TensorTable } from './checkpoint/tensors.js'
 import { ClipError } from './errors.js'
-import { type Json, JsonError, parseJson } from './json.js'
+import { type Json, JsonError, parseJson, writeJson } from './json.js'
 import { writeOutput } from './output-file.js'
-import { inSlices } from './slices.js'
+import { copySlices, inSlices } from './slices.js'
 
 export interface Tensor {
   data: Float32Array
@@ -35,12 +35,14 @@ export async function writeTensorFile(
   about: unknown,
   tensors: Readonly<Record<string, Tensor>>,
 ): Promise<void> {
-  const text = new TextEncoder().encode(JSON.stringify(about))
-  if (text.byteLength > LARGEST_ABOUT)
+  const text = await inSlices(writeJson(about))
+  let length = 0
+  for (const block of text) length += block.byteLength
+  if (length > LARGEST_ABOUT)
     throw new ClipError(
       'ERR_CLIP_INPUT',
-      `${file}: its labels and templates take ${text.byteLength} bytes, more than the ${LARGEST_ABOUT} that are read back`,
-      { file, field: 'about', expected: String(LARGEST_ABOUT), actual: String(text.byteLength) },
+      `${file}: its labels and templates take ${length} bytes, more than the ${LARGEST_ABOUT} that are read back`,
+      { file, field: 'about', expected: String(LARGEST_ABOUT), actual: String(length) },
     )
   const header: Record<string, unknown> = { __metadata__: { format, version: '1', ...metadata } }
   let at = 0
@@ -48,7 +50,7 @@ export async function writeTensorFile(
     header[name] = { dtype: 'F32', shape, data_offsets: [at, at + data.byteLength] }
     at += data.byteLength
   }
-  header.about = { dtype: 'U8', shape: [text.byteLength], data_offsets: [at, at + text.byteLength] }
+  header.about = { dtype: 'U8', shape: [length], data_offsets: [at, at + length] }
   const json = new TextEncoder().encode(JSON.stringify(header))
   // Padded so that the data is aligned, as the format asks for.
   const head = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, 0x20)
@@ -57,7 +59,7 @@ export async function writeTensorFile(
   await writeOutput(file, async output => {
     await output.write(head)
     for (const { data } of Object.values(tensors)) await output.write(bytesOf(data))
-    await output.write(text)
+    for (const block of text) await output.write(block)
   })
 }
 
@@ -129,7 +131,7 @@ export class TensorFile {
         } else if (tensor.dtype === 'F32') {
           const read = await source.read(tensor.offset, bytes)
           const data = new Float32Array(bytes / 4)
-          bytesOf(data).set(read)
+          await copySlices(bytesOf(data), read, 0)
           tensors.set(tensor.name, { data, shape: tensor.shape, offset: tensor.offset })
         } else
           throw badCheckpoint(

@@ -230,11 +230,18 @@ function renamed(name: string, { layout, base, image, text }: Candidate): string
 }
 
 /** Why there is nothing to choose from: names the models whose weights these may be. */
-function nothing(table: TensorTable): Error {
-  const names = [...table.found.keys()]
-  const some = names.slice(0, 3).join(', ').slice(0, 300)
-  const timm = names.find(name => /(^|\.)visual\.trunk\./.test(name))
-  const lora = names.find(name => /\.lora_[AB]\.|\.lora_(up|down)\./.test(name))
+function* nothing(table: TensorTable): Steps<Error> {
+  const first: string[] = []
+  let timm: string | undefined
+  let lora: string | undefined
+  let work = 0
+  for (const name of table.found.keys()) {
+    if (++work % PER_STEP === 0) yield
+    if (first.length < 3) first.push(name)
+    if (/(^|\.)visual\.trunk\./.test(name)) timm ??= name
+    else if (/\.lora_[AB]\.|\.lora_(up|down)\./.test(name)) lora ??= name
+  }
+  const some = first.join(', ').slice(0, 300)
   const why = timm
     ? `: ${quote(timm)} is of an image tower of timm, which is not implemented`
     : lora
@@ -250,7 +257,7 @@ function nothing(table: TensorTable): Error {
 export async function selectModel(table: TensorTable, pace: Pace, stateDict?: string): Promise<Layout> {
   const names = await inSlices(withoutWrappers(table), pace.signal)
   const all = await inSlices(candidates(names), pace.signal)
-  if (all.length === 0) throw nothing(table)
+  if (all.length === 0) throw await inSlices(nothing(table), pace.signal)
   const chosen = await inSlices(choose(all, names, table.where, stateDict), pace.signal)
   pace.restart()
   const used: [string, FoundTensor][] = []

@@ -5,6 +5,7 @@
 
 import { promisify } from 'node:util'
 import { inflateRaw } from 'node:zlib'
+import { inSlices, type Steps, sorted } from '../slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import type { SourceFile } from './source-file.js'
 
@@ -25,6 +26,8 @@ const CENTRAL = 0x02014b50
 const LOCAL = 0x04034b50
 const LARGEST_DIRECTORY = 16 << 20
 const MOST_ENTRIES = 100_000
+/** Entries per step of work. */
+const PER_STEP = 256
 /** What one deflated entry may grow to. */
 export const LARGEST_INFLATED = 16 << 20
 
@@ -58,7 +61,8 @@ export class ZipFile {
       entries.set(entry.name, entry)
       if ((i & 127) === 127 && pace.spent()) await pace.turn()
     }
-    refuseOverlaps(file, entries, position)
+    await inSlices(refuseOverlaps(file, entries, position), pace.signal)
+    pace.restart()
     return new ZipFile(file, entries, [position, bytes])
   }
 
@@ -195,9 +199,11 @@ function zip64Sizes(file: SourceFile, directory: Buffer, from: number, to: numbe
 }
 
 /** Entries that share bytes are how small archives inflate to anything, and no PyTorch writes them. */
-function refuseOverlaps(file: SourceFile, entries: Map<string, ZipEntry>, directoryAt: number): void {
-  const byOffset = [...entries.values()].sort((a, b) => a.header - b.header)
-  byOffset.forEach((entry, i) => {
+function* refuseOverlaps(file: SourceFile, entries: Map<string, ZipEntry>, directoryAt: number): Steps<void> {
+  const all: ZipEntry[] = []
+  for (const entry of entries.values()) if (all.push(entry) % PER_STEP === 0) yield
+  const byOffset = yield* sorted(all, (a, b) => a.header - b.header)
+  for (const [i, entry] of byOffset.entries()) {
     const next = byOffset[i + 1]
     const end = entry.header + 30 + Buffer.byteLength(entry.name) + entry.packed
     if (end > (next?.header ?? directoryAt))
@@ -206,5 +212,6 @@ function refuseOverlaps(file: SourceFile, entries: Map<string, ZipEntry>, direct
         `entry ${quote(entry.name)} overlaps ${next ? quote(next.name) : 'the directory'}`,
         entry.name,
       )
-  })
+    if (i % PER_STEP === 0) yield
+  }
 }
