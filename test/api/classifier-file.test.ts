@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import { type Clip, type ClipError, load, templates } from '../../lib/index.js'
+import { writeJson } from '../../lib/json.js'
+import { atOnce } from '../../lib/slices.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { bits, expected, pictures } from './helpers.js'
 
@@ -201,4 +203,19 @@ test('damaged and foreign files are refused by name; a folder that is not there 
   t.is(error.code, 'ERR_CLIP_INPUT' as never)
   t.regex(error.message, /there is no folder/)
   await t.throwsAsync(classifier.save(3 as never), { instanceOf: TypeError, message: /`file` to be a path/ })
+})
+
+test('JSON that is written in steps is that of JSON.stringify', t => {
+  const values: unknown[] = [
+    'a "quoted" \\ line\n\u2028 \ud800 \u{1f600}',
+    [1, -0, 1.5e300, Number.NaN, null, true, undefined],
+    { a: undefined, b: [], c: {}, '__proto__ "x"': [[['x']]], 1: 'first' },
+    JSON.parse('{"__proto__":{"a":1}}'),
+    Array.from({ length: 3000 }, (_, i) =>
+      i % 3 ? `label ${i} \u00e9` : { names: [`${i}`], templates: null },
+    ),
+    ['x'.repeat(100_000), 'y'],
+  ]
+  for (const value of values)
+    t.is(Buffer.concat(atOnce(writeJson(value))).toString('utf8'), JSON.stringify(value))
 })
