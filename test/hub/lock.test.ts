@@ -248,6 +248,6 @@ test('what a waiter writes before it takes the lock may be swept away: it tries 
     for (const name of readdirSync(folder))
       if (/\.[0-9a-f-]{36}$/.test(name)) rmSync(join(folder, name), { force: true })
   }, 20)
+  t.teardown(() => clearInterval(sweep))
   t.is(await contend(file, 30), 1)
-  clearInterval(sweep)
 })
