@@ -98,28 +98,7 @@ void readTexts(const State& state, Napi::Value ids, Napi::Value lengths, Queue::
   // Copied first, checked then: JavaScript can't change the copies.
   job.ids.assign(id.data, id.data + id.length);
   job.lengths.assign(length.data, length.data + length.length);
-  size_t total = 0;
-  for (size_t i = 0; i < job.lengths.size(); ++i) {
-    const int32_t n = job.lengths[i];
-    if (n < 1 || n > state->text->contextLength)
-      throw Error{"ERR_CLIP_INPUT",
-                  "Expected `lengths[" + std::to_string(i) + "]` to be an integer from 1 to " +
-                      std::to_string(state->text->contextLength) + ", got " + std::to_string(n),
-                  {},
-                  "lengths",
-                  "1 to " + std::to_string(state->text->contextLength),
-                  std::to_string(n),
-                  static_cast<int>(i)};
-    total += static_cast<size_t>(n);
-  }
-  if (total != job.ids.size())
-    wrong("ids", "have " + std::to_string(total) + " elements (the sum of lengths)",
-          std::to_string(job.ids.size()));
-  for (size_t i = 0; i < job.ids.size(); ++i)
-    if (job.ids[i] < 0 || job.ids[i] >= state->text->vocabSize)
-      wrong("ids[" + std::to_string(i) + "]",
-            "be a token id from 0 to " + std::to_string(state->text->vocabSize - 1),
-            std::to_string(job.ids[i]));
+  checkTexts(*state->text, job.ids, job.lengths);
 }
 
 int64_t readJob(const Napi::CallbackInfo& info) { return readInteger(info[0], "job", 0, kMaxJob); }

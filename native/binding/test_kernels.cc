@@ -87,6 +87,7 @@ Napi::Value patches(Call& c) {
 // resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
 Napi::Value preprocess(Call& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
+  checkPreprocess(config);
   const Image image = readImage(c.value("image"), "image", config.size, [&c](const HeldInput& in) {
     Loan loan(in.array, in.field, Loan::Use::read);
     const void* data = loan.as<void>();

@@ -72,5 +72,10 @@ struct ModelConfig {
 // The caller is not trusted: throws ERR_CLIP_CONFIG naming the field unless every dimension is positive,
 // heads divide the width, and sizes are small enough that no product of theirs overflows.
 void checkConfig(const ModelConfig&);
+void checkPreprocess(const PreprocessConfig&);
+
+// The same for texts, before they are queued with those of others: throws ERR_CLIP_INPUT unless every length
+// and every token id is one of this tower's, for they would read past a table.
+void checkTexts(const TextConfig&, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths);
 
 }  // namespace clip

@@ -154,6 +154,7 @@ void encodeTokens(Model& m, Choices& c) {
   if (!bad) floats = m.textFloats(output, lengths.data(), texts);
   Result out(floats);
   const End end = guarded([&] {
+    checkTexts(t, ids, lengths);
     m.encodeTexts(ids.data(), lengths.data(), texts, output, c.oneIn(2), out.data(), [] { return false; });
   });
   out.check();
