@@ -18,7 +18,7 @@ load().then(() => console.log('loaded'), ({ code, message }) => console.log(code
 
 export async function testBundlers({ tarball, folder }) {
   const at = project(join(folder, 'project'))
-  const tools = ['esbuild@0.28.2', 'webpack@5.112.2', 'webpack-cli@6.0.1', 'vite@7.1.12']
+  const tools = ['esbuild@0.28.2', 'webpack@5.112.2', 'webpack-cli@6.0.1', 'vite@8.4.0']
   const installed = await check('npm installs it and the bundlers', () =>
     npmInstall(at, [tarball, ...tools]).then(() => ''),
   )

@@ -41,13 +41,13 @@ const names = 'ClipError, Embeddings, isClipError, load'
 export async function testRunners({ tarball, folder }) {
   const at = project(join(folder, 'project'), { type: 'commonjs' })
   const tools = [
-    'jest@30',
-    'jest29@npm:jest@29',
-    'vitest@3',
-    'jsdom@26',
-    'tsx@4',
-    'ts-node@10',
-    '@vercel/nft@1',
+    'jest@30.5.2',
+    'jest29@npm:jest@29.7.0',
+    'vitest@4.1.12',
+    'jsdom@26.1.0',
+    'tsx@4.23.15',
+    'ts-node@10.9.2',
+    '@vercel/nft@1.11.5',
   ]
   const installed = await check('npm installs it and the runners', async () => {
     await npmInstall(at, [tarball, ...tools, 'typescript@5.9.3', '@types/node@20.19.9'])
@@ -113,7 +113,7 @@ void main()
 export async function testNext({ tarball, folder }) {
   const at = project(join(folder, 'project'), { type: undefined })
   const installed = await check('npm installs it and Next.js', async () => {
-    await npmInstall(at, [tarball, 'next@16', 'react@19', 'react-dom@19'])
+    await npmInstall(at, [tarball, 'next@16.4.6', 'react@19.3.1', 'react-dom@19.3.1'])
   })
   if (!installed) return
   const route = join(at, 'app/api/clip')
