@@ -1,6 +1,6 @@
 /**
- * Who wants to know of a signal's abort: one listener on each signal for the whole package, however many calls share it.
- * A listener for each call would make Node.js warn of a leak from the eleventh on.
+ * Waiting that an AbortSignal or a time limit ends. There is one listener on each signal for the whole package, however
+ * many calls share the signal: with a listener for each call, Node.js would warn of a leak from the eleventh call on.
  */
 
 interface Watch {
@@ -57,4 +57,47 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       reject(signal!.reason)
     })
   })
+}
+
+/** How long something may take, and what is thrown when it took longer. */
+export interface TimeLimit {
+  ms: number
+  fault(): Error
+}
+
+/** The promise, or a rejection with `signal.reason` as soon as it aborts, or with the limit's error after its time. */
+export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal, limit?: TimeLimit): Promise<T> {
+  if (!signal && !limit) return promise
+  if (signal?.aborted) {
+    promise.catch(() => {})
+    return Promise.reject(signal.reason)
+  }
+  return new Promise((resolve, reject) => {
+    const deaf = onAbort(signal, () => reject(signal!.reason))
+    const timer = limit && setTimeout(() => reject(limit.fault()), limit.ms)
+    promise.then(resolve, reject).finally(() => {
+      deaf()
+      clearTimeout(timer)
+    })
+  })
+}
+
+/** The same items; waiting for the next one ends when the signal is aborted. */
+export async function* abortable<T>(
+  source: AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, void, void> {
+  const iterator = source[Symbol.asyncIterator]()
+  let ended = false
+  try {
+    for (;;) {
+      const next = await untilAborted(Promise.resolve(iterator.next()), signal)
+      ended = next.done === true
+      if (ended) return
+      yield next.value
+    }
+  } finally {
+    // Not awaited: a source that does not answer does not end either.
+    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => {})
+  }
 }

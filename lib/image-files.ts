@@ -3,13 +3,13 @@
 import type { BigIntStats, Dirent } from 'node:fs'
 import { opendir, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
+import { untilAborted } from './abort.js'
 import { ClipError } from './errors.js'
 import { checkPath, joinBytes, nameOfPath } from './file-name.js'
 import { isImageName } from './image/extensions.js'
 import { callback, checkOptions, checkSignal, flag } from './options.js'
 import { kindOf, systemReason } from './regular-file.js'
 import { inSlices, Slices, sorted } from './slices.js'
-import { untilAborted } from './waiting.js'
 
 /**
  * Why something was left out: 'name' is not that of a picture, 'place' is not where pictures are expected, 'link' leads

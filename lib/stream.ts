@@ -1,5 +1,4 @@
-import { onAbort } from './abort.js'
-import { untilAborted } from './waiting.js'
+import { onAbort, untilAborted } from './abort.js'
 
 /**
  * Maps what a source yields, keeping its order, with up to `ahead` items under way. A finished item is handed out at

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot, version } from '../lib/binding.js'
-import { bar, chart, displayWidth, inColumns } from '../lib/cli/output.js'
-import { load } from '../lib/index.js'
+import { bar, chart, displayWidth, errorLine, inColumns, scores, table } from '../lib/cli/output.js'
+import { ClipError, load } from '../lib/index.js'
 import { expected, pictures } from './api/helpers.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
@@ -185,8 +185,19 @@ test('bars and columns: eighths, wide characters, cut labels, no control charact
   t.is(displayWidth('e\u0301'), 1)
   t.is(inColumns('elephant', 5), 'elep…')
   t.is(inColumns('犬', 4), '犬  ')
-  const text = chart([{ label: 'a\u001b[31mb', score: 1 }], 40)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is what is tested
-  t.notRegex(text, /\u001b/)
-  t.true(displayWidth(text) <= 40)
+  t.true(displayWidth(chart([{ label: 'a'.repeat(60), score: 1 }], 40)) <= 40)
+})
+
+test('every command escapes what would steer the terminal, in the same way', t => {
+  const hostile = 'a\u001b[31mb\u202ec\n'
+  const escaped = 'a\\u001b[31mb\\u202ec\\n'
+  for (const [name, text] of Object.entries({
+    chart: chart([{ label: hostile, score: 1 }], 80),
+    scores: scores([{ label: hostile, score: 1 }], 80),
+    table: table([['model', hostile]]),
+    errorLine: errorLine(new ClipError('ERR_CLIP_CHECKPOINT', `${hostile}: is damaged`, { file: hostile })),
+  })) {
+    t.true(text.includes(escaped), `${name}: ${JSON.stringify(text)}`)
+    t.false(text.includes('\u001b') || text.includes('\u202e'), name)
+  }
 })

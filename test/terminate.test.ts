@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { linear } from '../lib/kernels.js'
 import { child, lib } from './helpers/child.js'
+import { isNightly } from './helpers/nightly.js'
 import { emulated } from './helpers/patience.js'
 
 /** Runs in another thread or process: `job` starts something there that nobody waits for. */
@@ -128,8 +129,7 @@ test.after.always(async () => {
 })
 
 // One after the other: they take memory.
-const whenQuick = (quick?: boolean) =>
-  (quick && !emulated) || process.env.CLIP_NIGHTLY === '1' ? test.serial : test.serial.skip
+const whenQuick = (quick?: boolean) => ((quick && !emulated) || isNightly ? test.serial : test.serial.skip)
 
 for (const { name, quick, job } of jobs)
   whenQuick(quick)(`a worker that is terminated stops ${name}`, async t => {

@@ -13,18 +13,18 @@ import { parseJson, VOCABULARY_LIMITS } from '../lib/json.js'
 import { inSlices } from '../lib/slices.js'
 import { createTokenizer } from '../lib/tokenizer/index.js'
 import { zip } from './checkpoint/torch-files.js'
+import { isNightly } from './helpers/nightly.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 import { disturbance, longestTurn, longestTurnOf } from './helpers/turns.js'
 
-const nightly = process.env.CLIP_NIGHTLY === '1'
 /**
  * Milliseconds that a turn may compute. Of the nightly inputs, 200 000 combining marks in the wrong order were seen to
  * take 4.2, and 300 000 labels 2.1.
  */
-const bound = nightly ? 5 : 2
+const bound = isNightly ? 5 : 2
 const runs = 6
 /** Characters of a text. */
-const size = nightly ? 200_000 : 30_000
+const size = isNightly ? 200_000 : 30_000
 
 const times = (part: string, characters = size): string =>
   part.repeat(Math.ceil(characters / part.length)).slice(0, characters)
@@ -90,19 +90,19 @@ const embeddings = (rows: number, width = 16): Embeddings => {
 
 /** A call that is ended after a while, when its first turns are over: they are what counts. */
 const forAWhile = (call: (signal: AbortSignal) => Promise<unknown>) => async (): Promise<void> => {
-  await call(AbortSignal.timeout(nightly ? 5000 : 700)).catch(error => {
+  await call(AbortSignal.timeout(isNightly ? 5000 : 700)).catch(error => {
     if (error?.name !== 'TimeoutError') throw error
   })
 }
 
 test.serial('labels, templates and scores: no list holds a turn', async t => {
   await using clip = await tiny()
-  const many = Array.from({ length: nightly ? 300_000 : 100_000 }, (_, i) => `label ${i}`)
+  const many = Array.from({ length: isNightly ? 300_000 : 100_000 }, (_, i) => `label ${i}`)
   const described = many.map(label => ({ label, names: [label, `${label}s`] }))
   const templates = Array.from({ length: 20_000 }, (_, i) => `a {} ${i}`)
   const alike = templates.map((_, i) => `{} ${i}`)
   const classifier = await clip.classifier(many.slice(0, 2000))
-  const large = await clip.classifier(described.slice(0, nightly ? 100_000 : 20_000))
+  const large = await clip.classifier(described.slice(0, isNightly ? 100_000 : 20_000))
   const saved = join(await mkdtemp(join(tmpdir(), 'clip-turns-')), 'classifier.safetensors')
   const [row, rows, half] = [embeddings(1), embeddings(300), embeddings(1500)]
   const probe = await clip.linearProbe(
@@ -187,7 +187,7 @@ test.serial('files: no JSON and no header of a checkpoint holds a turn', async t
   const file = join(folder, 'model.safetensors')
   await writeFile(file, Buffer.concat([length, json, Buffer.alloc(4 * 5000)]))
   const model = await writeTinyModel(join(folder, 'tiny'))
-  const names = Array.from({ length: nightly ? 100_000 : 20_000 }, (_, i) => `${(i * 7919) % 100_003}.jpg`)
+  const names = Array.from({ length: isNightly ? 100_000 : 20_000 }, (_, i) => `${(i * 7919) % 100_003}.jpg`)
   const pictures = join(folder, 'pictures')
   await mkdir(pictures)
   for (const name of names) closeSync(openSync(join(pictures, name), 'w'))

@@ -3,10 +3,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { binding, type NativeBinding, version } from '../binding.js'
-import { ClipError } from '../errors.js'
+import { ClipError, printable } from '../errors.js'
 import { type DeviceInfo, devices, type Embeddings, load } from '../index.js'
 import { embeddedModel } from '../source.js'
-import { bold, errorJson, errorLine, green, print, printable, table } from './output.js'
+import { bold, errorJson, errorLine, green, print, table } from './output.js'
 
 /** Largest difference of a value of a normalised float32 embedding from PyTorch's. */
 const tolerance = 1e-5

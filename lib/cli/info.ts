@@ -1,7 +1,7 @@
 import { version } from '../binding.js'
 import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions } from './model.js'
-import { print, printable, table } from './output.js'
+import { print, table } from './output.js'
 
 /** What a model is: sizes, towers, what it runs on. */
 export async function info(options: ModelOptions & { json?: boolean }): Promise<number> {
@@ -29,7 +29,7 @@ async function tell(options: ModelOptions & { json?: boolean }, signal: AbortSig
       ['runs on', `${info.device}: ${info.backend}, ${info.dtype}, threads: ${info.threads}`],
       ['packed weights', `cache: ${info.packCache}`],
       ['fingerprint', info.fingerprint],
-      ...(info.ignored ? [['not used', info.ignored.map(printable).join(', ')] as const] : []),
+      ...(info.ignored ? [['not used', info.ignored.join(', ')] as const] : []),
     ]),
   )
   return 0

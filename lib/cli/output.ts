@@ -1,6 +1,6 @@
 /** What the command line prints, for people and for machines. */
 
-import { ClipError } from '../errors.js'
+import { ClipError, printable } from '../errors.js'
 import { withFlags } from './flags.js'
 
 /** Colours only for a terminal whose owner has not said no (https://no-color.org). */
@@ -18,12 +18,6 @@ export function columns(): number {
   const env = Number(process.env.COLUMNS)
   const width = process.stdout.columns || (Number.isInteger(env) && env > 0 ? env : 80)
   return Math.max(20, Math.min(100, width))
-}
-
-/** Text of others (names of files, labels) without what would steer the terminal. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
 }
 
 /** Columns that a text takes: wide East Asian characters and emoji take two, combining marks none. */
@@ -86,10 +80,10 @@ export function scores(predictions: readonly { label: string; score: number }[],
     .join('\n')
 }
 
-/** Two columns: names and values. */
+/** Two columns: names and values, which may be texts of others. */
 export function table(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length))
-  return rows.map(([name, value]) => `${bold(name.padEnd(width))}  ${value}`).join('\n')
+  return rows.map(([name, value]) => `${bold(name.padEnd(width))}  ${printable(value)}`).join('\n')
 }
 
 /** A failure as data, for --json. */

@@ -1,8 +1,8 @@
 /** Pictures that look for their texts, and texts that look for their pictures. */
 
+import { untilAborted } from '../abort.js'
 import { argumentError, got } from '../errors.js'
 import { cosineTopK } from '../kernels/cosine.js'
-import { untilAborted } from '../waiting.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { featuresOfSamples } from './features.js'
 import { recall } from './metrics.js'

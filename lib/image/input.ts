@@ -1,6 +1,7 @@
 /** Everything that counts as a picture, and how it becomes encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
+import { untilAborted } from '../abort.js'
 import { argumentError, describeShape, got } from '../errors.js'
 import { fields } from '../options.js'
 import {
@@ -15,7 +16,6 @@ import {
   isUint8ClampedArray,
   isUrl,
 } from '../values.js'
-import { untilAborted } from '../waiting.js'
 import { looksLikeBase64 } from './base64.js'
 import type { Places } from './gate.js'
 import { isCopy } from './given.js'

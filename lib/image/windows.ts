@@ -13,9 +13,8 @@
  * each other's half-filled windows.
  */
 
-import { onAbort } from '../abort.js'
+import { onAbort, untilAborted } from '../abort.js'
 import { argumentError, ClipError, describeShape, got } from '../errors.js'
-import { untilAborted } from '../waiting.js'
 import { type DecodeOptions, type PendingImage, prepareImage } from './decode.js'
 import type { DecodeGate, Ticket } from './gate.js'
 import type { ImageInput } from './input.js'

@@ -1,7 +1,7 @@
 /** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
-import { abortable, unlessAborted } from '../abortable.js'
+import { abortable, untilAborted } from '../abort.js'
 import type { Call } from '../calls.js'
 import { checkEncode, type Loaded } from '../encode.js'
 import { encodeImages, imageList } from '../encode-image.js'
@@ -164,7 +164,7 @@ export async function addAll(
     const path = pathOf(image, `images[${index - 1}]`)
     // Before the picture is read: if it changes in between, the next call sees that it has.
     const stats =
-      path === undefined ? undefined : await unlessAborted(stat(path), signal).catch(() => undefined)
+      path === undefined ? undefined : await untilAborted(stat(path), signal).catch(() => undefined)
     signal?.throwIfAborted()
     const stamp = stats?.isFile() ? { size: stats.size, mtimeMs: stats.mtimeMs } : undefined
     if (inBatch.has(id) || known.isCurrent(id, stamp, path !== undefined)) {

@@ -2,13 +2,14 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { isNightly } from '../helpers/nightly.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { build, type Ended, missing, Orders, preloaded } from './preload.js'
 import { systemActions } from './system-actions.js'
 
 const here = missing ? test.skip : test.serial
 // One after the other: each takes a processor.
-const everyNight = !missing && process.env.CLIP_NIGHTLY === '1' ? test.serial : test.serial.skip
+const everyNight = !missing && isNightly ? test.serial : test.serial.skip
 const why = missing ? ` (${missing})` : ''
 
 // What fails lies below `root`; what the test itself needs to read does not.
