@@ -1,11 +1,10 @@
 #pragma once
 // clip_linear_*: backend.h, Linear.
 //
-//   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice
-//   of
+//   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice of
 //                                                                   the inputs: few rows, so that every
 //                                                                   multiprocessor streams weights
-//   clip_linear_{bfloat16,float16}_square  (Linear)                 blocks of 128 x 128
+//   clip_linear_{bfloat16,float16}_square  (Linear)                 blocks of 128 rows x 128 outputs
 //   clip_linear_float32                    (Linear)
 //
 // Both families of 16-bit kernels add 16 inputs at a time with the same instruction, from zero again at every

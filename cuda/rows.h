@@ -2,8 +2,7 @@
 // Kernels that go row by row, a warp or a thread's stride per row. Their meaning is in backend.h; all take
 // the op's own struct.
 //
-//   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then the variance about it, in
-//                                  float32
+//   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then variance about it, in float32
 //   clip_normalise   (Normalise)
 //   clip_convert     (Convert)     y float32, bfloat16 or float16
 //   clip_embed       (Embed)       table float32, bfloat16 or float16

@@ -10,7 +10,7 @@
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
 //    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
 //  * NaN in gives NaN out;
-//  * an op enters this table together with its plain-loop entry in reference.cc and an entry in every
+//  * an op enters this table together with its plain-loop entry in reference.cc and with one in every
 //    backend.
 #include <cstddef>
 #include <cstdint>
@@ -63,10 +63,11 @@ enum class Nonlinearity : uint8_t {
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
 // x is of the dtype that w was packed in, or float32 with w packed in float16 (float16Weights). float32,
-// bfloat16 and float16 sum in float32. int8 weights have one symmetric scale per output: scale[o] = max(max
-// |w[o]| / 127, 1e-30), byte = clamp(round(w / scale), -127, 127) with the quotient as w * (1 / scale), and x
-// · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes), the sums exact in 32
-// bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN and bytes 0.
+// bfloat16 and float16 sum in float32. int8 weights have one symmetric scale per output:
+//   scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w * (1 / scale[o])), -127, 127),
+//   x · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes),
+// the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN
+// and bytes 0.
 constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
   Activations x;
@@ -79,8 +80,8 @@ struct Linear {
   bool float16Weights = false;  // w was packed in float16, x is float32: the sums of the same float32 weights
 };
 
-// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; biased variance, as
-// PyTorch.
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; the variance is biased, as
+// PyTorch's is.
 struct LayerNorm {
   Activations x;  // float32
   const float *weight, *bias;
@@ -102,17 +103,18 @@ enum class Mask : uint8_t {
   tree,    // row r sees itself and its ancestors: parent[r], parent[parent[r]], ... up to a root (parent -1)
 };
 
-// out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see.
-// Rows of all sequences are packed one after the other. Query i is row i of q
-// and of out, and stands at row queryRow[i] of k and v; with queryRow == nullptr there is one query per row
-// (queries == rows). Columns of head h are h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row
-// are summed from the root down, so a trie gives the bits of the plain causal computation.
+// out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see. Rows of all
+// sequences are packed one after the other. Query i is row i of q and of out, and stands at row queryRow[i] of k
+// and v; with queryRow == nullptr there is one query per row (queries == rows). Columns of head h are
+// h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row are summed from the root down, so a trie gives
+// the bits of the plain causal computation.
 //
 // q, k and v are all float32 or all bfloat16; out is float32 or bfloat16. Of float32 and bfloat16 alike:
-// s[j] = q[i] · k[j] / sqrt(dim), products exact where they are of bfloat16, sums in float32; e[j] = exp(s[j]
-// - max s) in float32; out[i] = sum of e[j] v[j] / sum of e[j], both sums in float32, the division last.
-// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of
-// a mean add up to 1 and equal values give themselves.
+//   s[j] = q[i] · k[j] / sqrt(dim)                    products exact where they are of bfloat16, sums in float32
+//   e[j] = exp(s[j] - max s)                          in float32
+//   out[i] = (sum of e[j] v[j]) / (sum of e[j])       both sums in float32, the division last
+// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of a
+// mean add up to 1 and the mean of equal values is that value.
 struct Attention {
   Activations q, k, v, out;
   int rows, queries;
@@ -170,8 +172,8 @@ struct Patches {
   const float* value;     // (3, 256)
   const float* planes;    // (n, 3, size, size) already normalised, used when pixels == nullptr
   Activations y;          // float32 or bfloat16
-  int images, size,
-      patch;  // size is a multiple of patch or the rest is cut off at the right and bottom, as conv does
+  // Where size is no multiple of patch, the rest at the right and bottom is cut off, as a convolution does.
+  int images, size, patch;
 };
 
 // y = max(0, convolution of x + bias): x and y are pictures of rows, one row of channels per pixel (NHWC).
@@ -317,8 +319,8 @@ struct Backend {
   const char* borrowed;  // ops whose entry is another backend's, "op: backend, ..."; "" for none
   Entry<bool(std::string* why)> available;  // false and why not, in words
   Entry<bool(Dtype)> runs;                  // which dtypes a model can be loaded with
-  Entry<double(Dtype)> epsilon;  // unit round-off of a stored number (int8: of its float32 ends): the tests'
-                                 // only tolerance
+  // Unit round-off of a stored number (int8: of its float32 ends): the only tolerance of the tests.
+  Entry<double(Dtype)> epsilon;
   // Throws, naming `field`, where attention has no kernel for heads of `dim` numbers in models of that dtype.
   Entry<void(Dtype, int dim, const char* field)> requireHead;
 
@@ -363,18 +365,18 @@ struct Backend {
 };
 
 // backend.cc
-const Backend* const*
-backends();  // every backend of this build in priority order, reference last, then nullptr
+// Every backend of this build in order of priority, reference last, then nullptr.
+const Backend* const* backends();
 // The best CPU backend here: what computes on plain memory whatever the models run on. Obeys the variables
 // that chooseBackend does, but for a CLIP_NATIVE_BACKEND that is no CPU's.
 const Backend& hostBackend();
 // By name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is none.
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
-// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, saying why
-// not.
+// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, which says why
+// a device is not available.
 const Backend& chooseBackend(const std::string& device);
-std::string activeName(
-    const Backend&);  // with the features that its entries use on this CPU: "avx512+vnni+bf16"
+// Its name with the features that its entries use on this CPU: "avx512+vnni+bf16".
+std::string activeName(const Backend&);
 
 }  // namespace clip

@@ -16,8 +16,7 @@
 //
 //   ladder, one Zen 5 core of a shared machine, avx512, microseconds, least of many. Two runs: A compared the
 //   first two lines of each dtype, B the last two. The same code differed by up to 1.7 times between A and B,
-//   so compare within a letter only. Before: float32 throughout, the keys of each path of a tree
-//   alone.
+//   so compare within a letter only. Before: float32 throughout, the keys of each path of a tree alone.
 //                                         ViT-B/32   ViT-L/14   336 px   1000 labels   text
 //                                          50 x 12   257 x 16  577 x 16   3991 x 8    77 x 8
 //   float32: before                    A       69       2300    10751       11230        68
@@ -30,8 +29,8 @@
 //     softmax in three turns           B       39        950     4874        4206        38   kept
 //   online softmax: not needed, the scores of a tile fit the first-level cache
 //   lists of a tree (1000 labels, 14 queries a tile): 21 keys and 14 queries on average, where a list for
-//   each path had 1 to 5 queries; leaves that ask alone (the last block), A: 7355 -> 3946, bfloat16 5722
-//   -> 3859
+//     each path had 1 to 5 queries; leaves that ask alone (the last block), A: 7355 -> 3946,
+//     bfloat16 5722 -> 3859
 //   int8 models asking in bfloat16: 770 of 778 held-out answers, in float32 773, 99 % is 771: dropped
 
 // A step of packed keys or values: 4 bytes.

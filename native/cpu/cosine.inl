@@ -7,12 +7,14 @@
 // (cosine_int8.inl).
 //
 //   ladder, 100 000 x 512 float32, one query, Zen 5, 4 KB pages, rows 16 bytes off a line as JavaScript's arrays
-//   are, ms at 1 and 2 threads beside memchr's 5.2 and 3.3
-//   one row at a time, four chains, its norm beside it     9.1  4.7   the hardware's streams end with a page
-//   prefetch of the line 2, 4, 6, 8 KB ahead               6.2, 6.5, 6.1, 5.9  3.6, 3.7, 3.6, 3.5   8 KB kept
-//   prefetch to the second level, 4 KB ahead               8.5  4.2
-//   the row read again for its norm, as g++ likes it      10.4  5.8   dropped: inRegister
-//   two or four rows at a time, sharing the query's loads 12.1, 9.5 (against 10.6 for one)   dropped
+//   are; ms beside memchr's 5.2 at 1 thread and 3.3 at 2
+//                                                          1 thread            2 threads
+//   one row at a time, four chains, its norm beside it     9.1                 4.7     the hardware's streams end
+//                                                                                      with a page
+//   prefetch of the line 2, 4, 6, 8 KB ahead               6.2, 6.5, 6.1, 5.9  3.6, 3.7, 3.6, 3.5   8 KB: kept
+//   prefetch to the second level, 4 KB ahead               8.5                 4.2     dropped
+//   the row read again for its norm, as g++ likes it       10.4                5.8     dropped: inRegister
+//   two, four rows at a time, sharing the query's loads    12.1, 9.5 (against 10.6 for one)   dropped
 //   two streams, from both halves of the matrix            6.2 (against 5.9)   dropped
 
 constexpr int kScoreBlock = 64;  // classes whose scores are kept between the dot products and the softmax

@@ -19,11 +19,11 @@
 //   an epilogue per nonlinearity and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
 //   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
 //   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
-//   float16 weights of float32 numbers: 10 rows 131 -> 86, 36 -> 27, 140 -> 110, 139 -> 106 us; kept. 50 rows
-//   widened once per panel or by each tile: both as float32, within the noise of 5; once kept, for CPUs whose
-//   conversions take the ports of the products
-//   blocks of 208 rows for 168, 8 pictures of 50 rows, by turns: float32 -1.4 %, bfloat16 -0.7, int8 -1.5
-//   (3 of 3, 3 of 3, 5 of 6 pairs); RN50 0   kept
+//   float16 weights of float32 numbers: 10 rows 131 -> 86, 36 -> 27, 140 -> 110, 139 -> 106 us   kept
+//     50 rows, widened once per panel or by each tile: both as float32, within the noise of 5. Once: kept, for
+//     CPUs whose conversions take the ports of the products
+//   blocks of 208 rows for 168, 8 images of 50 rows, by turns: float32 -1.4 %, bfloat16 -0.7, int8 -1.5
+//     (3 of 3, 3 of 3, 5 of 6 pairs); RN50 0                             kept
 //   10 rows are bound by memory: float32 34 to 37 GB/s of 33 to 38
 
 constexpr int kRowBlock = 208;

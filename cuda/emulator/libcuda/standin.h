@@ -13,8 +13,7 @@
 //
 // Environment, read at each call, so that one process can go through many faults:
 //   CLIP_STANDIN_REPORT=file     misuse and leaks are added to it, a line each; without it to stderr
-//   CLIP_STANDIN_LOG=file        every call is added to it, one name a line, and "kernel NAME" as each one
-//                                runs
+//   CLIP_STANDIN_LOG=file        every call is added to it, one name a line, and "kernel NAME" when one runs
 //   CLIP_STANDIN_FAIL=list       faults, separated by commas: FUNCTION:N=CODE lets the Nth call from now on of
 //                                FUNCTION return CODE (CUDA_ERROR_...), FUNCTION:N+=CODE also all later ones.
 //                                FUNCTION may also be `allocation` (cuMemAlloc and cuMemHostAlloc counted
@@ -29,9 +28,8 @@
 //                                compiled if its version is not newer
 //   CLIP_STANDIN_MEMORY=bytes    of each device
 //   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX that the addon carries is what runs, in
-//   the
-//                                interpreter: it sees every access outside of device and pinned memory, the
-//                                host's own memory included
+//                                the interpreter: it sees every access outside of device and pinned memory,
+//                                the host's own memory included
 //   CLIP_STANDIN_EAGER=1         what is queued runs at once: the most helpful driver
 //   CLIP_STANDIN_UNCHECKED=1     shared memory is not checked for races: faster
 #include <csetjmp>
@@ -144,8 +142,7 @@ size_t usedBytes(CUcontext);
 // Runs with device memory within reach; an access outside is CUDA_ERROR_ILLEGAL_ADDRESS.
 CUresult onDevice(const char* what, const Operation&);
 void checkSlack(const char* after);
-// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the
-// kernel.
+// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the kernel.
 class WithinReach {
  public:
   WithinReach();
