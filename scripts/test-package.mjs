@@ -50,16 +50,12 @@ for (const arch of (process.env.CLIP_PACKAGE_ARCHS ?? 'x64,arm64').split(','))
 
 mkdirSync(work, { recursive: true })
 for (const name of readdirSync(work)) if (name.endsWith('.tgz')) rmSync(join(work, name))
-// Nothing is packed that today's sources don't write.
-rmSync(join(root, 'dist/lib'), { recursive: true, force: true })
-const lib = spawnSync('npm', ['run', '--silent', 'build:lib'], { cwd: root, stdio: 'inherit' })
-if (lib.status !== 0) process.exit(1)
 const packed = spawnSync('npm', ['pack', '--json', '--pack-destination', work], {
   cwd: root,
   encoding: 'utf8',
 })
 if (packed.status !== 0) {
-  console.error(packed.stderr)
+  console.error(packed.stdout, packed.stderr)
   process.exit(1)
 }
 const [manifest] = JSON.parse(packed.stdout)

@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import test from 'ava'
 import { packageRoot, version } from '../lib/binding.js'
 
@@ -69,16 +69,17 @@ test('no script runs at installation', t => {
   t.false(manifest.gypfile)
 })
 
+/** What npm would pack. Here dist/lib has more than that: scripts/prepack.mjs has not run. */
+const packed: { unpackedSize: number; files: { path: string; size: number }[] } = JSON.parse(
+  execFileSync(
+    process.platform === 'win32' ? 'npm.cmd' : 'npm',
+    ['pack', '--dry-run', '--json', '--ignore-scripts'],
+    { cwd: packageRoot, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+  ),
+)[0]
+
 test('the package holds what it needs and nothing of the tests', t => {
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const list = JSON.parse(
-    execFileSync(npm, ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-      cwd: packageRoot,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }),
-  )
-  const files: string[] = list[0].files.map((f: { path: string }) => f.path)
+  const files = packed.files.map(f => f.path)
   for (const needed of [
     'LICENSE',
     'THIRD_PARTY_NOTICES',
@@ -93,12 +94,29 @@ test('the package holds what it needs and nothing of the tests', t => {
   ])
     t.true(files.includes(needed), needed)
   t.deepEqual(
-    files.filter(f => /^(dist\/test|dist\/bench|test|bench|scripts)\/|binding\.gyp$/.test(f)),
+    files.filter(f =>
+      /(^|\/)(test|scripts|node_modules)\/|^(dist\/)?bench\/(?!results)|binding\.gyp$/.test(f),
+    ),
     ['scripts/require-tools.mjs'],
   )
   // 8 MB without the embedded model. Both prebuilt addons take 4.5 MB of it; here there may be none.
-  const model = list[0].files.find((f: { path: string }) => f.path.endsWith('model.safetensors')).size
-  t.true(list[0].unpackedSize - model < 8e6, String(list[0].unpackedSize))
+  const model = packed.files.find(f => f.path.endsWith('model.safetensors'))!.size
+  t.true(packed.unpackedSize - model < 8e6, String(packed.unpackedSize))
+})
+
+test('pages of the package link to files of the package', t => {
+  const files = new Set(packed.files.map(f => f.path))
+  const pages = [...files].filter(file => file.endsWith('.md'))
+  t.true(pages.includes('README.md') && pages.includes('docs/README.md') && pages.length > 15)
+  const dead = pages.flatMap(page => {
+    const text = readFileSync(join(packageRoot, page), 'utf8').replaceAll(/^```.*?^```/gms, '')
+    return [...text.matchAll(/\]\(([^)\s]+)\)|\b(?:src|href)="([^"]+)"/g)]
+      .map(([, link, source]) => (link ?? source)!)
+      .filter(link => !/^(https?:|mailto:|#)/.test(link))
+      .filter(link => !files.has(posix.join(posix.dirname(page), link.replace(/#.*/, ''))))
+      .map(link => `${page}: ${link}`)
+  })
+  t.deepEqual(dead, [])
 })
 
 test('every file that package.json names exists', t => {

@@ -30,7 +30,11 @@ nightly('two runs, byte for byte', async t => {
   t.timeout(patience * 180_000)
   const [one, two] = [await run('one', 1), await run('two', 2)]
   t.deepEqual([...one.keys()].sort(), [
-    ...['ensemble-gain.svg', 'paper-shape.md', 'prompt-gain.svg', 'shots-fewshot.svg'],
+    'ensemble-gain.svg',
+    ...[1, 2, 3, 4, 5].map(n => `fewshot-${n}.png`),
+    'paper-shape.md',
+    'prompt-gain.svg',
+    'shots-fewshot.svg',
   ])
   t.deepEqual(two, one)
   t.regex(one.get('paper-shape.md')!, /185 of the 185 have palettes/)

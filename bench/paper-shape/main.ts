@@ -6,8 +6,8 @@
  *   npm run paper-shape [-- --out FOLDER --only fewshot,flat-color-icons --threads N]
  */
 
-import { mkdir, writeFile } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
+import { copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { extname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { packageRoot, version } from '../../lib/binding.js'
 import { load } from '../../lib/index.js'
@@ -207,12 +207,15 @@ for (const { name, title } of tasks) {
     pairs.set(pair, [...(pairs.get(pair) ?? []), i])
   })
   const most = [...pairs].sort((a, b) => b[1].length - a[1].length || (a[0] < b[0] ? -1 : 1)).slice(0, 5)
-  const rows = most.map(([pair, list]) => {
+  const rows: string[][] = []
+  for (const [pair, list] of most) {
     const [label, predicted] = pair.split('\t')
-    const file = set.pictures[list[0]!]!.file
-    const path = `../test/data/${file.slice(join(packageRoot, 'test', 'data').length + 1)}`
-    return [`![${basename(file)}](${path})`, label!, predicted!, String(list.length)]
-  })
+    const { file } = set.pictures[list[0]!]!
+    // Beside the page, which is part of the package; test/data is not.
+    const example = `${name}-${rows.length + 1}${extname(file)}`
+    await copyFile(file, join(out, example))
+    rows.push([`![${label}](paper-shape/${example})`, label!, predicted!, String(list.length)])
+  }
   failures.push(`### ${title[0]!.toUpperCase()}${title.slice(1)}
 
 ${table(['example', 'shows', 'called', 'pictures'], rows)}
@@ -248,7 +251,7 @@ await writeFile(
 
 Made by \`npm run paper-shape\` (bench/paper-shape/) with clip-native ${version}: embedded model ${clip.info.fingerprint}, ${clip.info.dtype}. Do not edit by hand.
 
-The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the pictures in [test/data](../test/data/SOURCES.md). It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
+The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the pictures in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
 
 How it is measured: pictures are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same pictures converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer pictures to draw from than the number of shots is left out of that row, pictures and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of pictures, pooled over classes, each picture with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these pictures.
 
