@@ -147,7 +147,7 @@ function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): 
   )
 }
 
-/** As native code chooses (native/backend.cc): a GPU is only ever asked for by name. */
+/** As native code chooses (native/registry.cc): a GPU is only ever asked for by name. */
 const runsOnCuda = (device: string) =>
   device === 'cuda' || (device === 'auto' && process.env.CLIP_NATIVE_BACKEND === 'cuda')
 

@@ -2,7 +2,7 @@
 // THE contract between the model and the machine. Read this file first.
 //
 // native/model/ describes CLIP as calls of these operations and never asks which backend it runs on;
-// reference.cc, cpu/*.cc and cuda/ each fill one `Backend` table and never look into model/.
+// reference/, cpu/ and cuda/ each fill one `Backend` table and never look into model/.
 //
 // Rules that hold for every op of every backend:
 //  * shapes are checked once, when a model or a request is built: ops neither allocate results nor check,
@@ -10,7 +10,7 @@
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
 //    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
 //  * NaN in gives NaN out;
-//  * an op enters this table together with its plain-loop entry in reference.cc and with one in every
+//  * an op enters this table together with its plain-loop entry in reference/ and with one in every
 //    backend.
 #include <cstddef>
 #include <cstdint>
@@ -364,7 +364,7 @@ struct Backend {
   Entry<void(Context&, const InfoNce&)> infoNce;
 };
 
-// backend.cc
+// registry.cc
 // Every backend of this build in order of priority, reference last, then nullptr.
 const Backend* const* backends();
 // The best CPU backend here: what computes on plain memory whatever the models run on. Obeys the variables

@@ -19,9 +19,9 @@
 #include <mutex>
 #include <vector>
 
-#include "cpu/threads.h"
 #include "error.h"
 #include "model/model.h"
+#include "pool/threads.h"
 
 namespace clip {
 

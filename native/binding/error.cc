@@ -2,8 +2,6 @@
 
 #include <new>
 
-#include "model/model.h"
-
 namespace clip::binding {
 namespace {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cpu/threads.h"
+#include "pool/threads.h"
 
 namespace clip::binding {
 namespace {

@@ -2,11 +2,11 @@
 // What every kernel of NativeKernels does with its arguments before and after the op itself.
 #include <algorithm>
 
+#include "backend_buffer.h"
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/loan.h"
-#include "cpu/context.h"
-#include "held.h"
+#include "pool/context.h"
 
 namespace clip::binding {
 
@@ -123,10 +123,10 @@ inline int checkedRows(const Call& c, const char* key, int a, int b) {
 }
 
 // A weight (out, in) as this backend's kernels read it.
-class PackedWeight : public Held {
+class PackedWeight : public BackendBuffer {
  public:
   PackedWeight(const Backend& b, const float* weight, int in, int out, Dtype dtype)
-      : Held(b, b.packedSize(dtype, in, out)) {
+      : BackendBuffer(b, b.packedSize(dtype, in, out)) {
     // In pieces of some milliseconds, so that it can be stopped.
     const int piece = b.packRows * std::max(1, (1 << 22) / in / b.packRows);
     for (int first = 0; first < out; first += piece) {
@@ -144,10 +144,10 @@ class PackedWeight : public Held {
 };
 
 // A dense float32 matrix in another dtype, as an op of this backend reads it.
-class Converted : public Held {
+class Converted : public BackendBuffer {
  public:
   Converted(const Backend& b, Context& context, const float* x, int rows, int cols, Dtype dtype)
-      : Held(b, rowsOf(rows) * bytesPerRow(cols, dtype)),
+      : BackendBuffer(b, rowsOf(rows) * bytesPerRow(cols, dtype)),
         rows_{.data = data(),
               .stride = stride(cols, dtype),
               .dtype = dtype,

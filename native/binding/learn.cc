@@ -5,10 +5,10 @@
 
 #include "binding/kernel_call.h"
 #include "binding/surface.h"
-#include "cpu/context.h"
 #include "learn/contrastive.h"
 #include "learn/logistic.h"
 #include "learn/tip_adapter.h"
+#include "pool/context.h"
 
 namespace clip::binding {
 namespace {

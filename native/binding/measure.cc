@@ -15,8 +15,8 @@
 #include "binding/job.h"
 #include "binding/kernel_call.h"
 #include "binding/surface.h"
-#include "cpu/context.h"
 #include "cpu/peak.h"
+#include "pool/context.h"
 #include "profile.h"
 
 namespace clip::binding {
@@ -104,7 +104,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     uint32_t state = 1;
     for (float& w : weight) w = float((state = state * 1664525u + 1013904223u) >> 8) / (1 << 24) - 0.5f;
     const size_t stride = lineStride(in * bytesOf(dtype)), outStride = lineStride(out * sizeof(float));
-    Held x(backend, stride * rows), y(backend, outStride * rows);
+    BackendBuffer x(backend, stride * rows), y(backend, outStride * rows);
     for (int r = 0; r < rows; ++r) {
       auto* row = static_cast<std::byte*>(x.data()) + r * stride;
       for (int i = 0; i < in; ++i) {
@@ -118,10 +118,10 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
         if (dtype == Dtype::int8) std::memcpy(row + i, &byte, 1);
       }
     }
-    std::vector<std::unique_ptr<Held>> packed;
+    std::vector<std::unique_ptr<BackendBuffer>> packed;
     for (int i = 0; i < copies; ++i) {
       endIfStopped();
-      packed.push_back(std::make_unique<Held>(backend, backend.packedSize(stored, in, out)));
+      packed.push_back(std::make_unique<BackendBuffer>(backend, backend.packedSize(stored, in, out)));
       backend.pack({.dst = packed.back()->data(),
                     .rows = weight.data(),
                     .rowStride = size_t(in),

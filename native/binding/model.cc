@@ -3,8 +3,8 @@
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
-#include "cpu/context.h"
 #include "model/weights.h"
+#include "pool/context.h"
 
 #include <cmath>
 #include <cstring>

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
+#include "pool/context.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512vl,avx512vnni"))), \

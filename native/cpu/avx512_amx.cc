@@ -15,9 +15,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
+#include "pool/context.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                       \

@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "cpu/attention_plan.h"
-#include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
+#include "pool/context.h"
 #include "resample.h"
 #include "top_k.h"
 

@@ -16,9 +16,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "cpu/context.h"
 #include "cpu/tables.h"
 #include "half.h"
+#include "pool/context.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)

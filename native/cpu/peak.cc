@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/context.h"
 #include "cpu/features.h"
-#include "cpu/threads.h"
+#include "pool/context.h"
+#include "pool/threads.h"
 
 namespace clip {
 namespace {

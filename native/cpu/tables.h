@@ -1,5 +1,5 @@
 #pragma once
-// The CPU tables of this build, for backend.cc.
+// The CPU tables of this build, for registry.cc.
 #include "backend.h"
 #include "cpu/features.h"
 

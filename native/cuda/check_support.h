@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "context.h"
-#include "reference.h"
+#include "reference/reference.h"
 
 namespace clip::cuda::check {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "learn/products.h"
-#include "model/parallel.h"
+#include "pool/parallel.h"
 
 namespace clip::learn {
 namespace {
@@ -222,7 +222,7 @@ class OnBackend : Problem {
  private:
   const Products products_;
   std::vector<float> centred_;
-  const Held features_, weight_;
+  const BackendBuffer features_, weight_;
   std::vector<float> z_, zT_, w_, bias_;
   Vector loss_;
 };

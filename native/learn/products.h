@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backend.h"
-#include "held.h"
+#include "backend_buffer.h"
 
 namespace clip::learn {
 
@@ -55,7 +55,7 @@ class Products {
 
   // The same with w (out, in) as it is.
   void byRows(const float* x, const float* w, const float* bias, float* y, int rows, int in, int out) const {
-    const Held packed(backend_, backend_.packedSize(Dtype::float32, in, out));
+    const BackendBuffer packed(backend_, backend_.packedSize(Dtype::float32, in, out));
     pack(packed.data(), w, in, out);
     multiply(x, packed.data(), bias, y, rows, in, out);
   }

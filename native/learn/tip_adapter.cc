@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "learn/products.h"
-#include "model/parallel.h"
+#include "pool/parallel.h"
 
 namespace clip::learn {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "error.h"
-#include "model/image_arithmetic.h"
+#include "model/resize_modes.h"
 
 namespace clip {
 namespace {

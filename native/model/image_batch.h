@@ -3,7 +3,7 @@
 // caller's.
 #include <vector>
 
-#include "model/tower.h"
+#include "model/pass.h"
 
 namespace clip {
 

@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "error.h"
-#include "model/model.h"
-#include "model/parallel.h"
+#include "pool/parallel.h"
 #if defined(__linux__)
 #include <fcntl.h>
 #endif

@@ -9,11 +9,11 @@
 
 #include "error.h"
 #include "model/modified_resnet.h"
-#include "model/parallel.h"
 #include "model/text_transformer.h"
 #include "model/transformer.h"
 #include "model/vision_transformer.h"
 #include "model/weights.h"
+#include "pool/parallel.h"
 #include "profile.h"
 
 namespace clip {

@@ -2,39 +2,17 @@
 // A loaded CLIP: packed weights and the two towers, as the queue runs them. Knows the Backend table, never
 // which one.
 #include <atomic>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "backend.h"
 #include "model/config.h"
 #include "model/image.h"
 #include "model/pack_cache.h"
+#include "model/request.h"
 #include "model/weight_hash.h"
 
 namespace clip {
-
-enum class Output : uint8_t {
-  embedding,  // joint space (embedDim)
-  pooled,     // the pooled token after its last layer norm, before the projection (width)
-  tokens,     // every token after the last layer norm (tokens, width)
-};
-
-struct LoadOptions {
-  std::string device = "auto";
-  Dtype dtype = Dtype::float32;
-  int threads = 1;
-  int maxBatchRows = 512;
-  // Where packed weights are kept, the name of the checkpoint in there and what its bytes depend on; no
-  // folder: nowhere.
-  std::string packFolder = {}, packName = {}, packKey = {};
-  // Towers of the checkpoint that are not wanted: they are read once, for their name.
-  std::optional<ModelConfig> unloaded = std::nullopt;
-};
-
-// Asked between blocks of a tower: true stops the pass (everybody in it has gone away).
-using Stopped = std::function<bool()>;
 
 class Model {
  public:

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "error.h"
-#include "model/model.h"
-#include "model/parallel.h"
 #include "model/system_file.h"
+#include "pool/parallel.h"
 
 #if defined(CLIP_HAS_MMAP)
 #include <sys/mman.h>

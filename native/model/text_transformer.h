@@ -1,7 +1,7 @@
 #pragma once
 // CLIP's text tower: a causal transformer whose end token is the text.
+#include "model/pass.h"
 #include "model/token_trie.h"
-#include "model/tower.h"
 
 namespace clip {
 

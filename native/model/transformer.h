@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "model/arena.h"
-#include "model/model.h"
 #include "model/ops.h"
+#include "model/request.h"
 
 namespace clip {
 

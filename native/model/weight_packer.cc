@@ -4,8 +4,7 @@
 #include <cmath>
 
 #include "error.h"
-#include "model/model.h"
-#include "model/parallel.h"
+#include "pool/parallel.h"
 
 namespace clip {
 namespace {

@@ -1,12 +1,12 @@
-// clip_attention_* against reference.cc.
+// clip_attention_* against native/reference/.
 #include "attention.h"
 
 #include <cmath>
 
-#include "kernel_runs.h"
 #include "cases.h"
 #include "device.h"
 #include "emulator/state.h"
+#include "kernel_runs.h"
 #include "matrices.h"
 
 namespace {
@@ -102,7 +102,7 @@ struct Run {
   device::Memory first_, parent_, queryRow_;
 };
 
-// The same computation by reference.cc, in float32 from the rounded inputs.
+// The same computation by native/reference/, in float32 from the rounded inputs.
 Values reference(const Shape& s, const Inputs& in, Values& q, Values& k, Values& v) {
   Values out(q.rows - (s.queryRow.empty() ? s.padding : 0), q.cols);
   referenceBackend.attention(device::referenceContext(),

@@ -1,4 +1,4 @@
-// clip_conv_* against reference_linear.cc.
+// clip_conv_* against native/reference/linear.cc.
 #include "conv.h"
 
 #include <algorithm>

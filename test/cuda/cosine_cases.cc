@@ -1,4 +1,4 @@
-// clip_cosine_*, clip_softmax_rows and clip_info_nce* against reference.cc; infoNCE against its equation.
+// clip_cosine_*, clip_softmax_rows and clip_info_nce* against native/reference/; infoNCE against its equation.
 #include "cosine.h"
 
 #include <algorithm>

@@ -1,15 +1,15 @@
-// clip_linear_* against reference_linear.cc.
+// clip_linear_* against native/reference/linear.cc.
 #include "linear.h"
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
-#include "kernel_runs.h"
 #include "cases.h"
 #include "device.h"
 #include "emulator/memory_map.h"
 #include "emulator/state.h"
+#include "kernel_runs.h"
 #include "matrices.h"
 
 namespace {

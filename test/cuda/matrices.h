@@ -6,7 +6,7 @@
 #include "cases.h"
 #include "device.h"
 #include "linear.h"
-#include "reference.h"
+#include "reference/reference.h"
 
 namespace device {
 

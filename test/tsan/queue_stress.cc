@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "choices.h"
-#include "cpu/threads.h"
 #include "error.h"
+#include "pool/threads.h"
 #include "queue.h"
 #include "tiny_model.h"
 

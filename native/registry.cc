@@ -11,7 +11,7 @@
 #include "cuda/table.h"
 #endif
 #include "error.h"
-#include "reference.h"
+#include "reference/reference.h"
 
 namespace clip {
 namespace {

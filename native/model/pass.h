@@ -1,7 +1,7 @@
 #pragma once
 // What a tower needs to run one pass, and what it gives.
 #include "model/arena.h"
-#include "model/model.h"
+#include "model/request.h"
 #include "model/weights.h"
 
 namespace clip {

@@ -5,7 +5,7 @@
 #include <new>
 
 #include "backend.h"
-#include "cpu/threads.h"
+#include "pool/threads.h"
 
 namespace clip {
 

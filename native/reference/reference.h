@@ -1,8 +1,8 @@
 #pragma once
 // The reference backend's table, and the pieces of it that live in other files.
 #include "backend.h"
-#include "cpu/threads.h"
 #include "half.h"
+#include "pool/threads.h"
 
 namespace clip {
 
@@ -10,7 +10,7 @@ extern const Backend referenceBackend;
 
 namespace reference {
 
-// reference_linear.cc
+// linear.cc
 size_t packedSize(Dtype, int in, int out);
 void pack(const Pack&);
 void linear(Context&, const Linear&);
@@ -19,13 +19,13 @@ void convert(Context&, const Convert&);
 // x (cols) as row r of y, in y's dtype
 void writeRow(const Activations& y, int r, const float* x, int cols);
 
-// reference_cosine.cc
+// cosine.cc
 void normalise(Context&, const Normalise&);
 void cosineSoftmax(Context&, const CosineSoftmax&);
 void cosineTopK(Context&, const CosineTopK&);
 
-void resize(Context&, const Resize&);    // reference_resize.cc
-void infoNce(Context&, const InfoNce&);  // reference_info_nce.cc
+void resize(Context&, const Resize&);    // resize.cc
+void infoNce(Context&, const InfoNce&);  // info_nce.cc
 
 inline const void* rowOf(const Activations& a, int r) {
   return static_cast<const char*>(a.data) + static_cast<size_t>(r) * a.stride;

@@ -4,7 +4,7 @@
 #include <exception>
 #include <mutex>
 
-#include "cpu/threads.h"
+#include "pool/threads.h"
 
 namespace clip {
 

@@ -4,8 +4,8 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/context.h"
-#include "reference.h"
+#include "pool/context.h"
+#include "reference/reference.h"
 
 namespace clip {
 namespace reference {

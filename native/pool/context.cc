@@ -1,4 +1,4 @@
-#include "cpu/context.h"
+#include "pool/context.h"
 
 #include <algorithm>
 #include <cstdint>

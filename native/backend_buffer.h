@@ -6,15 +6,16 @@
 
 namespace clip {
 
-class Held {
+class BackendBuffer {
  public:
   // std::bad_alloc when there is none
-  Held(const Backend& backend, size_t bytes) : backend_(backend), bytes_(bytes), data_(backend.alloc(bytes)) {
+  BackendBuffer(const Backend& backend, size_t bytes)
+      : backend_(backend), bytes_(bytes), data_(backend.alloc(bytes)) {
     if (!data_) throw std::bad_alloc();
   }
-  ~Held() { backend_.free(data_, bytes_); }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
+  ~BackendBuffer() { backend_.free(data_, bytes_); }
+  BackendBuffer(const BackendBuffer&) = delete;
+  BackendBuffer& operator=(const BackendBuffer&) = delete;
   void* data() const { return data_; }
 
  private:

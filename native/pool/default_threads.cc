@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/context.h"
-#include "cpu/threads.h"
+#include "pool/context.h"
+#include "pool/threads.h"
 #ifdef __linux__
 #include <sched.h>
 #elif defined(__APPLE__)

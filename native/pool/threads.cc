@@ -1,4 +1,4 @@
-#include "cpu/threads.h"
+#include "pool/threads.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,10 +10,10 @@
 #include <thread>
 #include <utility>
 
-#include "cpu/context.h"
 #include "error.h"
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
+#include "pool/context.h"
+#if defined(_M_X64) && !defined(__GNUC__)
+#include <intrin.h>
 #endif
 #ifndef _WIN32
 #include <csignal>
@@ -31,7 +31,9 @@ constexpr uint64_t kMaxChunks = (1u << 24) - 1;  // 24 bits of Region::state
 thread_local const std::atomic<bool>* stopFlag = nullptr;
 
 inline void relax() {
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(_M_X64)
   _mm_pause();
 #elif defined(__aarch64__) && !defined(_MSC_VER)
   asm volatile("yield");

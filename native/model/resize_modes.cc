@@ -1,4 +1,4 @@
-#include "model/image_arithmetic.h"
+#include "model/resize_modes.h"
 
 #include <algorithm>
 #include <cstring>

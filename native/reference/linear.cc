@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/context.h"
-#include "reference.h"
+#include "pool/context.h"
+#include "reference/reference.h"
 
 namespace clip::reference {
 namespace {

@@ -1,5 +1,5 @@
 // The two passes of Pillow's 8-bit resize in plain loops (libImaging/Resample.c).
-#include "reference.h"
+#include "reference/reference.h"
 #include "resample.h"
 
 namespace clip {

@@ -1,15 +1,14 @@
 // The specification: every op in plain loops with double accumulators, one comment per equation. The other
 // backends are tested against this file, and this file against golden values of the original implementations.
-// Work is split over rows only. Linear and conv are in reference_linear.cc, the cosines in
-// reference_cosine.cc.
+// Work is split over rows only. Linear and conv are in linear.cc, the cosines in cosine.cc.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
-#include "cpu/context.h"
-#include "reference.h"
+#include "pool/context.h"
+#include "reference/reference.h"
 #include "resample.h"
 
 namespace clip {

@@ -1,0 +1,60 @@
+/**
+ * The floors of the house, written down once. A room is a folder, or a file that lies at the root beside the folders. A
+ * room uses itself and the rooms on the floors below its own: never a neighbour on the same floor, never one above.
+ * `test/architecture.test.ts` compares this with what the files include and import.
+ */
+
+/** From the ground floor up. Each floor: its rooms, and what each of them is for. */
+export type Floors = readonly Readonly<Record<string, string>>[]
+
+export const native: Floors = [
+  { error: 'How native code reports a failure.' },
+  { backend: 'The contract between the model and the machine: the ops, and the table that a backend fills.' },
+  {
+    half: 'float16 and bfloat16 as bits.',
+    resample: "The coefficients of Pillow's resize.",
+    top_k: 'The best classes of a query, and their ranking.',
+    profile: 'What each op of a model costs, for benchmarks.',
+    backend_buffer: 'Memory of a backend for the length of a call.',
+  },
+  { pool: 'The threads of the process, and the context in which a CPU runs an op.' },
+  {
+    reference: 'The specification: every op in plain loops.',
+    cpu: 'The ops in the vector instructions of x64 and arm64.',
+  },
+  { cuda: "The ops on NVIDIA's GPUs, which are compared with the reference before they are first used." },
+  { registry: 'The backends of this build, and the choice of one for this machine.' },
+  {
+    model: 'Checkpoints, weights, images and the two towers, as calls of ops.',
+    learn: 'Training of classifiers and adapters on features, as calls of ops.',
+  },
+  { queue: 'Calls wait here for a model and are run together.' },
+  {
+    binding:
+      'The native surface: checks and converts what JavaScript gives, queues one job, settles its promise.',
+  },
+]
+
+/** The room of a file that lies under `root`: 'native/cpu/avx2.cc' and 'native/cpu/a/b.h' are in cpu, native/queue.cc in queue. */
+export const roomOf = (root: string, file: string): string =>
+  file.slice(root.length + 1).replace(/(\/|\.[^/]*$).*/, '')
+
+/** What breaks the floors: uses that do not go down, rooms that are not written down, and rooms that no file is in. */
+export function breachesOf(
+  root: string,
+  floors: Floors,
+  files: readonly string[],
+  uses: readonly (readonly [user: string, used: string])[],
+): string[] {
+  const floorOf = new Map(floors.flatMap((rooms, floor) => Object.keys(rooms).map(room => [room, floor])))
+  const rooms = new Set(files.map(file => roomOf(root, file)))
+  const breaches = [
+    ...[...rooms].filter(room => !floorOf.has(room)).map(room => `${root}: ${room} is on no floor`),
+    ...[...floorOf.keys()].filter(room => !rooms.has(room)).map(room => `${root}: ${room} is empty`),
+  ]
+  for (const [user, used] of uses) {
+    const [from, to] = [user, used].map(file => roomOf(root, file)) as [string, string]
+    if (from !== to && !(floorOf.get(to)! < floorOf.get(from)!)) breaches.push(`${user} uses ${used}`)
+  }
+  return breaches
+}
