@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { model } from './cases.js'
 import { onnxFile } from './peers/onnx-clip.js'
 import { randomModel } from './random-model.js'

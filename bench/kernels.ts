@@ -1,8 +1,8 @@
 /** The kernels one by one, at the shapes of the real models: time, rate, and percent of the peak measured here. */
 
-import { binding } from '../lib/binding.js'
 import { devices } from '../lib/index.js'
 import * as kernels from '../lib/kernels.js'
+import { binding } from '../lib/native/addon.js'
 import { linears, model, resizes, tokens, topK } from './cases.js'
 import { agree, figures, measure, type Result, type Task } from './suite.js'
 

@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { binding, packageRoot, version } from '../lib/binding.js'
+import { packageRoot, version } from '../lib/base/package.js'
+import { binding } from '../lib/native/addon.js'
 
 export interface Machine {
   date: string

@@ -7,7 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { binding } from '../lib/binding.js'
+import { binding } from '../lib/native/addon.js'
 import { dtypesHere, type KernelOptions, kernelTasks, peakOf } from './kernels.js'
 import { loadNow, machine, machineLine } from './machine.js'
 import { endToEndTasks, loopTasks, startTasks, towerTasks } from './model.js'

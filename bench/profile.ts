@@ -4,8 +4,9 @@
  * weights at the streaming rate, both measured in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
  */
 
-import { binding, type OpTimes } from '../lib/binding.js'
 import { load } from '../lib/index.js'
+import { binding } from '../lib/native/addon.js'
+import type { OpTimes } from '../lib/native/surface.js'
 import { model } from './cases.js'
 import { dtypesHere, type KernelOptions, peakOf } from './kernels.js'
 import { randomModel } from './random-model.js'

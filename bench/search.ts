@@ -6,8 +6,8 @@
 import { randomFillSync } from 'node:crypto'
 import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { binding } from '../lib/binding.js'
 import { cosineTopK, openMatrix } from '../lib/kernels.js'
+import { binding } from '../lib/native/addon.js'
 import { cacheFolder } from './random-model.js'
 import { columns, duration, median } from './stats.js'
 

@@ -1,31 +1,33 @@
-import type { Dtype, NativeModel } from './binding.js'
-import { Calls } from './calls.js'
-import type { ModelSpec, NamedCheckpoint } from './checkpoint/spec.js'
-import { Classifier, type ClassifierOptions } from './classifier.js'
-import { readClassifier } from './classifier-file.js'
-import type { Embeddings, EmbeddingsOf } from './embeddings.js'
-import type { Loaded, Output } from './encode.js'
-import { type BackgroundOption, type EncodeImageOptions, encodeImage, preprocess } from './encode-image.js'
-import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode-text.js'
-import { argumentError } from './errors.js'
+import type { Dtype } from './base/dtypes.js'
+import { argumentError } from './base/errors.js'
+import { checkOptions, checkSignal, listOf } from './base/options.js'
+import { traceMethods } from './base/stack.js'
+import { isArray, isTypedArray } from './base/values.js'
+import type { PackCacheUse } from './checkpoint/pack-cache.js'
+import type { NamedCheckpoint } from './checkpoint/spec.js'
+import { Classifier, type ClassifierOptions } from './classifier/classifier.js'
+import { readClassifier } from './classifier/file.js'
+import type { Label, LabelOf } from './classifier/labels.js'
+import { type SimilarityOptions, similarity } from './classifier/similarity.js'
+import { Calls } from './encode/admission.js'
+import type { Embeddings, EmbeddingsOf } from './encode/embeddings.js'
+import { type BackgroundOption, type EncodeImageOptions, encodeImage, preprocess } from './encode/image.js'
+import type { Loaded } from './encode/loaded-model.js'
+import type { Output } from './encode/result.js'
+import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode/text.js'
+import { type Tokens, tokenize } from './encode/tokenize.js'
 import type { PictureSettings } from './image/decode.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
-import type { Label, LabelOf } from './labels.js'
 import type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
 import type { Examples } from './learn/examples.js'
 import type { LinearProbeOptions } from './learn/linear-probe.js'
 import type { TipAdapterOptions } from './learn/tip-adapter.js'
-import type { Tower } from './load.js'
-import { checkOptions, checkSignal, listOf } from './options.js'
-import type { PackCacheUse } from './pack-cache.js'
-import { type SimilarityOptions, similarity } from './similarity.js'
-import { traceMethods } from './stack.js'
+import type { ModelSpec, Tower } from './native/spec.js'
+import type { NativeModel } from './native/surface.js'
 import type { Store } from './store/store.js'
 import type { OpenStoreOptions } from './store/types.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
-import { type Tokens, tokenize } from './tokens.js'
-import { isArray, isTypedArray } from './values.js'
 
 /** What a loaded model is and runs on. */
 export interface ClipInfo {
@@ -187,8 +189,8 @@ export class Clip implements AsyncDisposable {
   async loadClassifier(file: string | URL, options?: { signal?: AbortSignal }): Promise<Classifier> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
     this.#loaded.calls.throwIfDisposed()
-    const { labels, head, origin } = await readClassifier(this.#loaded, file, signal)
-    return new Classifier(this.#loaded, labels, head, origin)
+    const { labels, scorer, origin } = await readClassifier(this.#loaded, file, signal)
+    return new Classifier(this.#loaded, labels, scorer, origin)
   }
 
   /**

@@ -1,4 +1,5 @@
-import { binding, type Dtype } from './binding.js'
+import type { Dtype } from './base/dtypes.js'
+import { binding } from './native/addon.js'
 
 /** One implementation of a device, and whether this machine can run it. */
 export interface BackendInfo {

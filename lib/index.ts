@@ -4,31 +4,37 @@
  * @module
  */
 
-export type { Dtype } from './binding.js'
-export { version } from './binding.js'
-export type { Activation } from './checkpoint/spec.js'
-export type {
-  Classifier,
-  ClassifierOptions,
-  ClassifyOptions,
-  Prediction,
-  StreamItem,
-} from './classifier.js'
-export type { Clip, ClipInfo } from './clip.js'
-export { type BackendInfo, type DeviceInfo, devices, type GpuInfo } from './devices.js'
-export { Embeddings, type EmbeddingsOf } from './embeddings.js'
-export type { EncodeOptions, Output } from './encode.js'
-export type { BackgroundOption, EncodeImageOptions } from './encode-image.js'
-export type { EncodeTextOptions, TokenizeOptions } from './encode-text.js'
+export type { Dtype } from './base/dtypes.js'
 export {
   type ClipArgumentError,
   ClipError,
   type ClipErrorCode,
   type ClipErrorDetails,
   isClipError,
-} from './errors.js'
+} from './base/errors.js'
+export { version } from './base/package.js'
+export type {
+  Classifier,
+  ClassifierOptions,
+  ClassifyOptions,
+  Prediction,
+  StreamItem,
+} from './classifier/classifier.js'
+export type { DescribedLabel, Label, LabelOf } from './classifier/labels.js'
+export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from './classifier/prompt-sets.js'
+export type { Template } from './classifier/prompts.js'
+export type { ClassifierKind } from './classifier/scorers.js'
+export type { SimilarityOptions } from './classifier/similarity.js'
+export { templates } from './classifier/templates.generated.js'
+export type { Clip, ClipInfo } from './clip.js'
+export { type BackendInfo, type DeviceInfo, devices, type GpuInfo } from './devices.js'
+export { Embeddings, type EmbeddingsOf } from './encode/embeddings.js'
+export type { BackgroundOption, EncodeImageOptions } from './encode/image.js'
+export type { EncodeOptions, Output } from './encode/result.js'
+export type { EncodeTextOptions, TokenizeOptions } from './encode/text.js'
+export type { Tokens } from './encode/tokenize.js'
 export { type DatasetOptions, openDataset } from './eval/dataset.js'
-export { type EvaluateOptions, type EvaluationTask, evaluate } from './eval/evaluate.js'
+export { type EvaluateOptions, evaluate } from './eval/evaluate.js'
 export type {
   Calibration,
   CalibrationBin,
@@ -38,9 +44,14 @@ export type {
   Recall,
 } from './eval/metrics.js'
 export { htmlReport } from './eval/report.js'
-export type { ClassificationReport, Evaluation, Mistake, RetrievalReport } from './eval/reports.js'
+export type {
+  ClassificationReport,
+  Evaluation,
+  EvaluationTask,
+  Mistake,
+  RetrievalReport,
+} from './eval/reports.js'
 export type { Dataset, Sample } from './eval/samples.js'
-export type { HeadKind } from './head.js'
 export {
   availableModels,
   type DownloadProgress,
@@ -49,25 +60,23 @@ export {
   modelInfo,
 } from './hub/index.js'
 export { isImageName } from './image/extensions.js'
-export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
-export type { ByteStream } from './image/source.js'
 export {
   type ImageFilesOptions,
   imageFiles,
   type LeftOut,
   type LeftOutReason,
-} from './image-files.js'
-export type { DescribedLabel, Label, LabelOf } from './labels.js'
+} from './image/files.js'
+export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
+export type { AllLeftOut } from './image/left-out.js'
+export type { ByteStream } from './image/source.js'
 export type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
 export type { Examples } from './learn/examples.js'
 export type { LinearProbeOptions } from './learn/linear-probe.js'
 export type { FineTune, TipAdapterOptions } from './learn/tip-adapter.js'
-export type { AllLeftOut } from './left-out.js'
-export { type LoadOptions, load, type Tower } from './load.js'
-export { type PromptSet, type PromptSetName, promptSet, promptSetNames } from './prompt-sets.js'
-export type { Template } from './prompts.js'
-export type { ScoreKind, SimilarityOptions } from './similarity.js'
-export type { AddProgress, AddResult, StoreInput } from './store/add.js'
+export { type LoadOptions, load } from './load.js'
+export type { Activation, Tower } from './native/spec.js'
+export type { ScoreKind } from './native/surface.js'
+export type { AddResult, StoreInput } from './store/add.js'
 export type { CompactResult } from './store/compact.js'
 export type { NearDuplicate } from './store/duplicates.js'
 export type { StoreDtype } from './store/header.js'
@@ -77,6 +86,7 @@ export type { BothQuery, StoreQuery } from './store/query.js'
 export type { Store } from './store/store.js'
 export type {
   AddOptions,
+  AddProgress,
   CompactOptions,
   Match,
   MergeOptions,
@@ -85,5 +95,3 @@ export type {
   SearchOptions,
   StoreBatch,
 } from './store/types.js'
-export { templates } from './templates.generated.js'
-export type { Tokens } from './tokens.js'

@@ -22,6 +22,6 @@ export {
 } from './kernels/cosine.js'
 export { type InfoNceArguments, type InfoNceResult, infoNCE } from './kernels/info-nce.js'
 export { type LayerNormArguments, type LinearArguments, layerNorm, linear } from './kernels/linear.js'
+export { Matrix, type MatrixOptions, openMatrix } from './kernels/matrix.js'
 export { type ResizeArguments, resizeBicubic } from './kernels/resize.js'
 export type { KernelOptions } from './kernels/run.js'
-export { Matrix, type MatrixOptions, openMatrix } from './matrix.js'

@@ -1,22 +1,21 @@
-import { withAdapter } from './adapter-file.js'
-import { binding, type Dtype } from './binding.js'
-import { withdrawable } from './calls.js'
+import type { Dtype } from './base/dtypes.js'
+import { argumentError, ClipError } from './base/errors.js'
+import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './base/options.js'
+import { traced } from './base/stack.js'
+import { fingerprintOf } from './checkpoint/fingerprint.js'
 import { readCheckpoint } from './checkpoint/index.js'
-import type { Activation, Checkpoint, ModelSpec, NamedCheckpoint } from './checkpoint/spec.js'
+import { packCacheFor, warnOfPackCache } from './checkpoint/pack-cache.js'
+import type { Checkpoint, NamedCheckpoint } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
-import { argumentError, ClipError } from './errors.js'
-import { fingerprintOf } from './fingerprint.js'
 import type { DownloadProgress } from './hub/index.js'
+import { resolveSource } from './hub/resolve-model.js'
 import { colourOf } from './image/background.js'
 import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from './image/decode.js'
-import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './options.js'
-import { packCacheFor, warnOfPackCache } from './pack-cache.js'
-import { resolveSource } from './source.js'
-import { traced } from './stack.js'
+import { withAdapter } from './learn/adapter-file.js'
+import { binding } from './native/addon.js'
+import { cancellable } from './native/jobs.js'
+import type { Activation, ModelSpec, Tower } from './native/spec.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
-
-/** An encoder: of pictures or of texts. */
-export type Tower = 'image' | 'text'
 
 /** Where a model comes from, where it runs and in what. */
 export interface LoadOptions {
@@ -231,11 +230,14 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
     throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
   // On the first model of a GPU: after everything that can be wrong with the model.
   if (runsOnCuda(device))
-    await (require('./cuda/check.js') as typeof import('./cuda/check.js')).checkDevice(o.cacheDir, signal)
+    await (require('./native/gpu-check.js') as typeof import('./native/gpu-check.js')).checkDevice(
+      o.cacheDir,
+      signal,
+    )
   const others = present.filter(tower => !wanted.includes(tower))
   const unloaded = adapted || others.length === 0 ? undefined : onlyTowers(own.model, others)
   const keep = packCache ? await packCacheFor(spec, unloaded, o.cacheDir) : undefined
-  const model = await withdrawable(
+  const model = await cancellable(
     signal,
     job =>
       native.loadModel(job, spec, checkpoint.preprocess, {
@@ -260,7 +262,7 @@ async function adaptedCheckpoint(
   signal: AbortSignal | undefined,
 ): Promise<NamedCheckpoint> {
   const native = binding()
-  const names = await withdrawable(
+  const names = await cancellable(
     signal,
     job => native.nameWeights(job, own.model, own.preprocess, threads),
     job => native.cancelLoad(job),

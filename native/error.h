@@ -7,7 +7,7 @@
 namespace clip {
 
 struct Error {
-  std::string code;     // "ERR_CLIP_CHECKPOINT": the list is in lib/errors.ts
+  std::string code;     // "ERR_CLIP_CHECKPOINT": the list is in lib/base/errors.ts
   std::string message;  // one sentence that names the file, the field and the expected value
   std::string file = {};
   std::string field = {};

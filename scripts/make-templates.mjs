@@ -1,4 +1,4 @@
-// Writes lib/templates.generated.ts from scripts/data/templates.json: node scripts/make-templates.mjs
+// Writes lib/classifier/templates.generated.ts from scripts/data/templates.json: node scripts/make-templates.mjs
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const { imagenet80, imagenet7 } = JSON.parse(
@@ -6,7 +6,7 @@ const { imagenet80, imagenet7 } = JSON.parse(
 )
 const list = templates => `[\n${templates.map(t => `    ${JSON.stringify(t)},\n`).join('')}  ]`
 writeFileSync(
-  new URL('../lib/templates.generated.ts', import.meta.url),
+  new URL('../lib/classifier/templates.generated.ts', import.meta.url),
   `// Made by scripts/make-templates.mjs from scripts/data/templates.json. Prompts: openai/CLIP, MIT, Copyright (c) 2021 OpenAI.
 
 /** Sets of prompt templates; \`{}\` is where the label goes. */

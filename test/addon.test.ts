@@ -6,7 +6,8 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { INTERFACE, packageRoot, version } from '../lib/binding.js'
+import { packageRoot, version } from '../lib/base/package.js'
+import { INTERFACE } from '../lib/native/addon.js'
 
 const addon =
   process.env.CLIP_NATIVE_ADDON ||
@@ -32,7 +33,7 @@ interface Outcome {
 }
 
 const opening = (folder: string) => `
-    const { binding } = await import(${JSON.stringify(join(folder, 'dist/lib/binding.js'))})
+    const { binding } = await import(${JSON.stringify(join(folder, 'dist/lib/native/surface.js'))})
     try { console.log(JSON.stringify({ version: binding().version })) }
     catch (e) { console.log(JSON.stringify({ ...e, message: e.message })) }`
 
@@ -100,7 +101,9 @@ test('lib and addon of different builds refuse each other, and both files are na
     t.is(file, addon)
     t.true(message!.includes(`${addon} is of clip-native ${version} (interface ${INTERFACE})`), message)
     t.true(
-      message!.includes(`${join(folder, 'dist/lib/binding.js')} is of 99.1.2 (interface ${INTERFACE})`),
+      message!.includes(
+        `${join(folder, 'dist/lib/native/surface.js')} is of 99.1.2 (interface ${INTERFACE})`,
+      ),
       message,
     )
     t.is(expected, `99.1.2/${INTERFACE}`)

@@ -1,9 +1,9 @@
-/** The house's one way, lib -> lib/binding.ts -> native/binding -> queue, model -> backend.h <- backends, as a test. */
+/** The house's one way, lib -> lib/native/surface.ts -> native/binding -> queue, model -> backend.h <- backends, as a test. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix, relative } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { breachesOf, type Floors, native as nativeFloors } from './architecture/floors.js'
 
 interface Source {
@@ -126,14 +126,16 @@ test('instruction sets are chosen by target regions, not by flags of files', t =
   t.notRegex(cmake, /-m(avx|fma|arch|cpu|tune)|\/arch:/)
 })
 
-test('lib reaches native code only through lib/binding.ts', t => {
+test('lib reaches native code only through lib/native/surface.ts', t => {
   const breaches = imports.filter(
     ([file, what]) =>
-      file !== 'lib/binding.ts' && /node-gyp-build|\.node$|(^|\/)(native|build|prebuilds)\//.test(what),
+      file !== 'lib/native/surface.ts' &&
+      /node-gyp-build|\.node$|(^|\/)(native|build|prebuilds)\//.test(what),
   )
   t.deepEqual(breaches, [])
   const openers = lib.filter(
-    ({ file, lines }) => file !== 'lib/binding.ts' && /process\.dlopen|node-gyp-build/.test(lines.join('\n')),
+    ({ file, lines }) =>
+      file !== 'lib/native/surface.ts' && /process\.dlopen|node-gyp-build/.test(lines.join('\n')),
   )
   t.deepEqual(
     openers.map(source => source.file),

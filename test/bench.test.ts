@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { binding, packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
+import { binding } from '../lib/native/addon.js'
 
 const exec = promisify(execFile)
 const url = (path: string) => JSON.stringify(pathToFileURL(join(packageRoot, 'dist', path)).href)

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 
 const addon =
   process.env.CLIP_NATIVE_ADDON ??

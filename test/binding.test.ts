@@ -1,8 +1,9 @@
 /** The native surface distrusts lib, and the public kernels distrust everybody. */
 
 import test, { type ExecutionContext } from 'ava'
-import { binding, type NativeModel } from '../lib/binding.js'
 import { attention, cosineSoftmax, cosineTopK, layerNorm, linear, resizeBicubic } from '../lib/kernels.js'
+import { binding } from '../lib/native/addon.js'
+import type { NativeModel } from '../lib/native/surface.js'
 
 const f = (n: number) => new Float32Array(n)
 

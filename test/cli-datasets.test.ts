@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import test from 'ava'
 import { pack } from 'tar-stream'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { pictures } from './api/helpers.js'
 import { answerHub, bytes, sandbox, serve, tinyRepo } from './hub/server.js'
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { load, templates } from '../lib/index.js'
 import { pictures } from './api/helpers.js'
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import sharp from 'sharp'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { load } from '../lib/index.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')

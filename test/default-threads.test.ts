@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { binding, packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { load } from '../lib/index.js'
+import { binding } from '../lib/native/addon.js'
 import { red } from './api/helpers.js'
 
 const exec = promisify(execFile)
@@ -21,7 +22,7 @@ function taskset(): boolean {
   }
 }
 
-const url = JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/binding.js')).href)
+const url = JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/native/surface.js')).href)
 const script = `const { binding } = await import(${url}); console.log(binding().defaultThreads())`
 
 /** A control group of half a processor, or why there can't be one. */

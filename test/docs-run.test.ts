@@ -20,7 +20,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { patience } from './helpers/patience.js'
 
 const scratch = mkdtempSync(join(tmpdir(), 'clip-pages-'))

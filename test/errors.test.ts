@@ -2,7 +2,7 @@
 
 import { createContext, runInContext } from 'node:vm'
 import test from 'ava'
-import { argumentError, describe, got } from '../lib/errors.js'
+import { argumentError, describe, got } from '../lib/base/errors.js'
 import {
   ClipError,
   devices,

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 
 const folder = join(packageRoot, 'examples')
 

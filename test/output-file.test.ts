@@ -6,11 +6,11 @@ import { chmod, lstat, readFile, readlink, stat, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../lib/binding.js'
+import { ClipError } from '../lib/base/errors.js'
+import { writeOutput } from '../lib/base/output-file.js'
+import { packageRoot } from '../lib/base/package.js'
 import { errorLine } from '../lib/cli/output.js'
-import { ClipError } from '../lib/errors.js'
 import { load } from '../lib/index.js'
-import { writeOutput } from '../lib/output-file.js'
 import { pictures } from './api/helpers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'clip-output-'))

@@ -12,7 +12,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import test from 'ava'
-import { packageRoot, version } from '../lib/binding.js'
+import { packageRoot, version } from '../lib/base/package.js'
 
 const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
 

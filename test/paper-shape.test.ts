@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { cardFigures } from '../bench/paper-shape/card.js'
-import { packageRoot } from '../lib/binding.js'
+import { packageRoot } from '../lib/base/package.js'
 import { nightly } from './helpers/nightly.js'
 import { patience } from './helpers/patience.js'
 

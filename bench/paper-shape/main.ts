@@ -9,7 +9,7 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packageRoot, version } from '../../lib/binding.js'
+import { packageRoot, version } from '../../lib/base/package.js'
 import { load } from '../../lib/index.js'
 import { cardFigures } from './card.js'
 import {

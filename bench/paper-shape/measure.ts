@@ -2,7 +2,7 @@
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { drawShots, seededRandom } from '../../lib/eval/metrics.js'
 import { type Clip, Embeddings, openDataset } from '../../lib/index.js'
 

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { load, templates } from '../../lib/index.js'
 import { model } from '../cases.js'
 import { randomModel } from '../random-model.js'

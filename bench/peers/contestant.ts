@@ -6,7 +6,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { type Clip, load } from '../../lib/index.js'
 import type { OnnxDtype } from './onnx-clip.js'
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js'

@@ -1,7 +1,7 @@
 /** The two errors of this folder, and the clock that keeps parsing off the event loop's back. */
 
-import { ClipError, type ClipErrorDetails } from '../errors.js'
-import { Slices } from '../slices.js'
+import { ClipError, type ClipErrorDetails } from '../base/errors.js'
+import { Slices } from '../base/slices.js'
 
 type Facts = Omit<ClipErrorDetails, 'file' | 'field'>
 

@@ -1,8 +1,15 @@
 /** JSON files of a model folder, and typed access to their fields with errors that name file and field. */
 
 import { basename } from 'node:path'
-import { CONFIG_LIMITS, type Json, JsonError, type JsonLimits, type JsonObject, parseJson } from '../json.js'
-import { inSlices } from '../slices.js'
+import {
+  CONFIG_LIMITS,
+  type Json,
+  JsonError,
+  type JsonLimits,
+  type JsonObject,
+  parseJson,
+} from '../base/json.js'
+import { inSlices } from '../base/slices.js'
 import { badConfig } from './errors.js'
 import { openSource } from './source-file.js'
 

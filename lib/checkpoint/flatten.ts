@@ -1,6 +1,6 @@
 /** The tensors anywhere in an unpickled object, by their paths: `state_dict.visual.proj`, `model.visual.proj`. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { badCheckpoint, quote } from './errors.js'
 import {
   isKind,

@@ -1,8 +1,9 @@
 /** Model folders and single weight files: which files of which family are there, and which of them are read. */
 
 import { basename, dirname, join } from 'node:path'
-import type { ClipError } from '../errors.js'
-import { baseModel } from '../hub/names.js'
+import type { ClipError } from '../base/errors.js'
+import { baseModel } from '../base/known-models.js'
+import type { ModelSpec } from '../native/spec.js'
 import { readVocabulary } from '../tokenizer/read-vocabulary.js'
 import { badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
@@ -23,7 +24,7 @@ import { huggingFacePreprocess, openaiPreprocess, openclipPreprocess } from './p
 import { selectModel } from './select.js'
 import { readShards } from './shards.js'
 import { type SourceFile, statPath } from './source-file.js'
-import type { Checkpoint, CheckpointOptions, ModelSpec } from './spec.js'
+import type { Checkpoint, CheckpointOptions } from './spec.js'
 import { TensorTable } from './tensors.js'
 import { readWeights } from './weights.js'
 

@@ -1,5 +1,7 @@
 /** CLIPModel as transformers saves it: config.json, and tensors named text_model.*, vision_model.*. */
 
+import type { Activation, ModelSpec, TransformerSpec } from '../native/spec.js'
+import type { TokenizerSpec } from '../tokenizer/spec.js'
 import { badConfig } from './errors.js'
 import { Fields } from './fields.js'
 import {
@@ -10,7 +12,7 @@ import {
   headsWithoutConfig,
   type Tower,
 } from './options.js'
-import type { Activation, CheckpointOptions, ModelSpec, TokenizerSpec, TransformerSpec } from './spec.js'
+import type { CheckpointOptions } from './spec.js'
 import { Picker, readLogitScale, type Size, type TensorTable, times } from './tensors.js'
 
 /** What transformers calls the classes whose weights are those of a CLIP, one tower of it, or one with another head. */

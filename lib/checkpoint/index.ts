@@ -1,7 +1,7 @@
 /** From a path to everything `load` needs to know. Formats are told by content; the file's name decides nothing. */
 
 import { resolve } from 'node:path'
-import { kindOf } from '../regular-file.js'
+import { kindOf } from '../base/regular-file.js'
 import { badCheckpoint, Pace } from './errors.js'
 import { readFolder, readSingleFile } from './folder.js'
 import { checkOptions } from './options.js'

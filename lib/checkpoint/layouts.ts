@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { originalOf } from '../hub/names.js'
+import { originalOf } from '../base/known-models.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { statPath } from './source-file.js'
 

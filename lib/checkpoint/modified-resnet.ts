@@ -1,9 +1,10 @@
 /** OpenAI's ModifiedResNet: three-convolution stem, bottlenecks with anti-aliasing pools, attention pooling. */
 
+import type { ModifiedResNetSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import type { OpenclipSizes } from './openai.js'
 import { agreedHeads, checkDivides, optionHeads } from './options.js'
-import type { CheckpointOptions, ModifiedResNetSpec } from './spec.js'
+import type { CheckpointOptions } from './spec.js'
 import { type Picker, type Size, times } from './tensors.js'
 
 /** A bottleneck's output over its planes. */

@@ -3,6 +3,7 @@
  * or from OpenCLIP's configuration, which is then held against the tensors.
  */
 
+import type { Activation, ModelSpec, TransformerSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
 import {
@@ -13,7 +14,7 @@ import {
   headsWithoutConfig,
   type Tower,
 } from './options.js'
-import type { Activation, CheckpointOptions, ModelSpec, TransformerSpec } from './spec.js'
+import type { CheckpointOptions } from './spec.js'
 import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
 
 /** What OpenCLIP's configuration says; everything may be absent with a bare weight file. */

@@ -1,6 +1,6 @@
 /** open_clip_config.json: {model_cfg, preprocess_cfg}. Every key is known, or refused by its name. */
 
-import type { Json } from '../json.js'
+import type { Json } from '../base/json.js'
 import { badConfig } from './errors.js'
 import { Fields, kindOfJson } from './fields.js'
 import type { OpenclipSizes } from './openai.js'

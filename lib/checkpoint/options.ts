@@ -1,8 +1,9 @@
 /** What `load`'s options `heads` and `activation` may say, and when: only where the checkpoint itself is silent. */
 
-import { argumentError } from '../errors.js'
+import { argumentError } from '../base/errors.js'
+import type { Activation } from '../native/spec.js'
 import { badConfig } from './errors.js'
-import type { Activation, CheckpointOptions } from './spec.js'
+import type { CheckpointOptions } from './spec.js'
 
 export type Tower = 'image' | 'text'
 

@@ -1,9 +1,9 @@
 /** Preprocessing as transformers and OpenCLIP configure it. */
 
-import type { Json } from '../json.js'
+import type { Json } from '../base/json.js'
+import type { PreprocessSpec } from '../native/spec.js'
 import { badConfig } from './errors.js'
 import { type Fields, kindOfJson } from './fields.js'
-import type { PreprocessSpec } from './spec.js'
 
 export const OPENAI_MEAN: [number, number, number] = [0.48145466, 0.4578275, 0.40821073]
 export const OPENAI_STD: [number, number, number] = [0.26862954, 0.26130258, 0.27577711]

@@ -4,8 +4,8 @@
  * dtype and shape, and follow each other without overlap or hole up to the end of the file.
  */
 
-import { HEADER_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../json.js'
-import { inSlices, sorted } from '../slices.js'
+import { HEADER_LIMITS, type Json, JsonError, type JsonObject, parseJson } from '../base/json.js'
+import { inSlices, sorted } from '../base/slices.js'
 import { badCheckpoint, type Pace, quote, shapeText } from './errors.js'
 import { kindOfJson } from './fields.js'
 import type { SourceFile } from './source-file.js'

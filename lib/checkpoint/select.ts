@@ -3,7 +3,7 @@
  * `clip_model.`), beside optimizers, averaged copies and other heads. The towers are told by the names inside them.
  */
 
-import { inSlices, type Steps } from '../slices.js'
+import { inSlices, type Steps } from '../base/slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import type { Tower } from './options.js'
 import type { FoundTensor, TensorTable } from './tensors.js'

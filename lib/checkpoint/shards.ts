@@ -1,7 +1,7 @@
 /** A model in several weight files: model.safetensors.index.json and pytorch_model.bin.index.json. */
 
 import { basename, join } from 'node:path'
-import { INDEX_LIMITS } from '../json.js'
+import { INDEX_LIMITS } from '../base/json.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import { kindOfJson, readJsonFile } from './fields.js'
 import type { SourceFile } from './source-file.js'

@@ -1,7 +1,7 @@
 /** The files of a checkpoint: headers and samples are read here, never a whole weight file. */
 
 import type { Stats } from 'node:fs'
-import { type FileFault, RegularFile, statPath as statAny } from '../regular-file.js'
+import { type FileFault, RegularFile, statPath as statAny } from '../base/regular-file.js'
 import { badCheckpoint } from './errors.js'
 
 export type SourceFile = RegularFile

@@ -1,9 +1,9 @@
 /** The tensors of a checkpoint's files by their own names, and how a reader picks those of a CLIP out of them. */
 
 import { basename } from 'node:path'
+import type { TensorView } from '../native/spec.js'
 import { badCheckpoint, badConfig, quote, shapeText } from './errors.js'
 import type { SourceFile } from './source-file.js'
-import type { TensorView } from './spec.js'
 
 /** A tensor as a file has it; `dtype` may be one that no weight can have (I64 position ids). */
 export interface StoredTensor extends Omit<TensorView, 'dtype'> {

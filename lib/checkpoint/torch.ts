@@ -1,6 +1,6 @@
 /** PyTorch's files: TorchScript archives (a pickled tree of modules) and whatever torch.save wrote, as a table of tensors. */
 
-import { inSlices } from '../slices.js'
+import { inSlices } from '../base/slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import { flatten } from './flatten.js'
 import { unpickle } from './pickle.js'

@@ -5,7 +5,7 @@
 
 import { promisify } from 'node:util'
 import { inflateRaw } from 'node:zlib'
-import { inSlices, type Steps, sorted } from '../slices.js'
+import { inSlices, type Steps, sorted } from '../base/slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
 import type { SourceFile } from './source-file.js'
 

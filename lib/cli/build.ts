@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { packageRoot } from '../binding.js'
-import { ClipError } from '../errors.js'
+import { ClipError } from '../base/errors.js'
+import { packageRoot } from '../base/package.js'
 import { print } from './output.js'
 
 /** Exit status of a Node program, or the signal that ended it. All that it says goes to stderr. */

@@ -1,4 +1,4 @@
-import { argumentError, got, printable } from '../errors.js'
+import { argumentError, got, printable } from '../base/errors.js'
 import type { Classifier, ClassifyOptions, Clip } from '../index.js'
 import { untilInterrupted } from './interrupt.js'
 import { type LabelOptions, labelsOf } from './labels.js'

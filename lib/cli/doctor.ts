@@ -2,10 +2,12 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { binding, type NativeBinding, version } from '../binding.js'
-import { ClipError, printable } from '../errors.js'
+import { ClipError, printable } from '../base/errors.js'
+import { version } from '../base/package.js'
+import { embeddedModel } from '../hub/resolve-model.js'
 import { type DeviceInfo, devices, type Embeddings, load } from '../index.js'
-import { embeddedModel } from '../source.js'
+import { binding } from '../native/addon.js'
+import type { NativeBinding } from '../native/surface.js'
 import { bold, errorJson, errorLine, green, print, table } from './output.js'
 
 /** Largest difference of a value of a normalised float32 embedding from PyTorch's. */

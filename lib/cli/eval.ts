@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
-import { argumentError, printable } from '../errors.js'
-import type { EvaluationTask } from '../eval/evaluate.js'
+import { argumentError, printable } from '../base/errors.js'
+import { writeOutput } from '../base/output-file.js'
 import { percent } from '../eval/plots.js'
-import type { ClassificationReport, Evaluation, RetrievalReport } from '../eval/reports.js'
-import { writeOutput } from '../output-file.js'
+import type { ClassificationReport, Evaluation, EvaluationTask, RetrievalReport } from '../eval/reports.js'
 import { withFlags } from './flags.js'
 import { untilInterrupted } from './interrupt.js'
 import {

@@ -1,4 +1,4 @@
-import { version } from '../binding.js'
+import { version } from '../base/package.js'
 import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions } from './model.js'
 import { print, table } from './output.js'

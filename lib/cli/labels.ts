@@ -2,10 +2,10 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { oneOf } from '../base/options.js'
 import type { DatasetOptions } from '../eval/dataset.js'
 import { type Label, type PromptSetName, promptSet, templates } from '../index.js'
-import { oneOf } from '../options.js'
 
 export interface LabelOptions {
   labels?: string

@@ -1,13 +1,13 @@
 import type { Command } from 'commander'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { oneOf } from '../base/options.js'
+import { copySlices } from '../base/slices.js'
 import { unnamed } from '../eval/call.js'
 import { openDataset } from '../eval/dataset.js'
 import { featuresOfSamples, refuse } from '../eval/features.js'
 import { only, picturesOf } from '../eval/pictures.js'
+import { LeftOutList } from '../image/left-out.js'
 import { type Clip, Embeddings, type Sample } from '../index.js'
-import { LeftOutList } from '../left-out.js'
-import { oneOf } from '../options.js'
-import { copySlices } from '../slices.js'
 import { untilInterrupted } from './interrupt.js'
 import {
   type DatasetCommand,

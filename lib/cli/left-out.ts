@@ -1,8 +1,8 @@
 /** What was left out of folders and archives, for people: every kind is counted, the first of each are named. */
 
-import { printable } from '../errors.js'
-import type { LeftOutReason } from '../image-files.js'
-import type { AllLeftOut } from '../left-out.js'
+import { printable } from '../base/errors.js'
+import type { LeftOutReason } from '../image/files.js'
+import type { AllLeftOut } from '../image/left-out.js'
 
 const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
   name: ['file that is not named as a picture is', 'files that are not named as pictures are'],

@@ -2,7 +2,7 @@
 /** The command line. Exit codes: 0 done, 1 something failed, 2 wrong usage. */
 
 import { Command, CommanderError } from 'commander'
-import { version } from '../binding.js'
+import { version } from '../base/package.js'
 import { bench } from './bench.js'
 import { build } from './build.js'
 import { classify } from './classify.js'
@@ -10,7 +10,7 @@ import { doctor } from './doctor.js'
 import { registerDownload } from './download.js'
 import { embed } from './embed.js'
 import { registerEval } from './eval.js'
-import { gpuSelfcheck } from './gpu-selfcheck.js'
+import { gpuSelfcheck } from './gpu/command.js'
 import { info } from './info.js'
 import { withLabels } from './labels.js'
 import { registerLearn } from './learn.js'

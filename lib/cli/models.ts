@@ -2,7 +2,8 @@
 
 import { homedir } from 'node:os'
 import type { Command } from 'commander'
-import { ownIds, places } from '../hub/cache.js'
+import { cacheFolders } from '../base/cache-folders.js'
+import { ownIds } from '../hub/cache.js'
 import { formatBytes } from '../hub/file-error.js'
 import { type Cached, findCached, knownModels, type ModelInfo, modelInfo } from '../hub/index.js'
 import { settings } from '../hub/options.js'
@@ -14,7 +15,7 @@ interface Listed extends ModelInfo {
 /** Everything of our list, then what else is in our cache. */
 async function list(cacheDir: string | undefined): Promise<Listed[]> {
   const known = knownModels()
-  const others = (await ownIds(places(settings({ cacheDir })))).flatMap(id => {
+  const others = (await ownIds(cacheFolders(settings({ cacheDir })))).flatMap(id => {
     if (known.some(({ name }) => name === id)) return []
     try {
       return [modelInfo(id)]

@@ -1,6 +1,6 @@
 /** What the command line prints, for people and for machines. */
 
-import { ClipError, printable } from '../errors.js'
+import { ClipError, printable } from '../base/errors.js'
 import { withFlags } from './flags.js'
 
 /** Colours only for a terminal whose owner has not said no (https://no-color.org). */

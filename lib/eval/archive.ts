@@ -3,10 +3,10 @@
 import { on } from 'node:events'
 import { createReadStream } from 'node:fs'
 import type { ReadEntry } from 'tar'
-import { untilAborted } from '../abort.js'
-import { ClipError } from '../errors.js'
+import { untilAborted } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
 import { extensionOf, pictureExtensions } from '../image/extensions.js'
-import type { LeftOutReason } from '../image-files.js'
+import type { LeftOutReason } from '../image/files.js'
 import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
 /** What tar writers call a plain file. */

@@ -1,16 +1,15 @@
 /** One evaluation under way: its checked options, and the samples as all of its parts read them. */
 
-import type { Classifier } from '../classifier.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { isIterable } from '../base/values.js'
+import type { Classifier } from '../classifier/classifier.js'
+import type { Label } from '../classifier/labels.js'
+import type { Template } from '../classifier/prompts.js'
+import { untilAbortedEach } from '../classifier/stream.js'
 import type { Clip } from '../clip.js'
-import { argumentError, ClipError } from '../errors.js'
-import type { Label } from '../labels.js'
-import type { LeftOutList } from '../left-out.js'
-import type { Template } from '../prompts.js'
-import { untilAbortedEach } from '../stream.js'
-import { isIterable } from '../values.js'
+import type { LeftOutList } from '../image/left-out.js'
 import { checkSample } from './dataset.js'
-import type { EvaluationTask } from './evaluate.js'
-import type { Evaluated } from './reports.js'
+import type { Evaluated, EvaluationTask } from './reports.js'
 import type { Dataset, Sample } from './samples.js'
 
 export interface Call {

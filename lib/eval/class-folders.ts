@@ -2,8 +2,8 @@
 
 import { isUtf8 } from 'node:buffer'
 import { stat } from 'node:fs/promises'
-import { checkPath, nameOfPath, percentEncoded } from '../file-name.js'
-import { type LeftOut, rootOf, Walk } from '../image-files.js'
+import { checkPath, nameOfPath, percentEncoded } from '../base/file-name.js'
+import { type LeftOut, rootOf, Walk } from '../image/files.js'
 import { datasetFault, type Reading, type Sample } from './samples.js'
 
 const isFolder = (path: string) =>

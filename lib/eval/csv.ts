@@ -2,8 +2,8 @@
 
 import { createReadStream } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { ClipError } from '../errors.js'
-import { RegularFile } from '../regular-file.js'
+import { ClipError } from '../base/errors.js'
+import { RegularFile } from '../base/regular-file.js'
 import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
 /** Bytes that may be read without a row coming out. */

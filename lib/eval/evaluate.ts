@@ -1,26 +1,23 @@
 /** How well a model does on labelled pictures: from names alone, from a few examples, and as a search in both directions. */
 
-import type { Classifier } from '../classifier.js'
+import { argumentError, ClipError, got, quote } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, integer, listOf, oneOf } from '../base/options.js'
+import { traced } from '../base/stack.js'
+import { has, isArray, isObject, isUint8Array } from '../base/values.js'
+import type { Classifier } from '../classifier/classifier.js'
+import type { Label } from '../classifier/labels.js'
+import type { Template } from '../classifier/prompts.js'
 import type { Clip } from '../clip.js'
-import { argumentError, ClipError, got, quote } from '../errors.js'
 import type { ImageInput } from '../image/input.js'
-import type { Label } from '../labels.js'
-import { LeftOutList } from '../left-out.js'
-import { callback, checkOptions, checkSignal, integer, listOf, oneOf } from '../options.js'
-import type { Template } from '../prompts.js'
-import { traced } from '../stack.js'
-import { has, isArray, isObject, isUint8Array } from '../values.js'
+import { LeftOutList } from '../image/left-out.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
 import { ClassificationMetrics, drawShots } from './metrics.js'
 import { only } from './pictures.js'
-import type { ClassificationReport, Evaluation, Mistake } from './reports.js'
+import type { ClassificationReport, Evaluation, EvaluationTask, Mistake } from './reports.js'
 import { retrieval } from './retrieval.js'
 import type { Dataset, Sample } from './samples.js'
-
-/** What is measured: see `task` of {@link EvaluateOptions}. */
-export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
 export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
 

@@ -1,11 +1,11 @@
 /** Features of a data set's pictures, with no more of its pictures in memory than a window. */
 
+import { ClipError } from '../base/errors.js'
+import { isArrayBuffer } from '../base/values.js'
+import { untilAbortedEach } from '../classifier/stream.js'
 import type { Clip } from '../clip.js'
-import { Embeddings } from '../embeddings.js'
-import { ClipError } from '../errors.js'
+import { Embeddings } from '../encode/embeddings.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
-import { untilAbortedEach } from '../stream.js'
-import { isArrayBuffer } from '../values.js'
 import type { Sample } from './samples.js'
 
 /** Pictures that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */

@@ -2,9 +2,9 @@
 
 import { createHash, subtle } from 'node:crypto'
 import { resolve } from 'node:path'
-import { checkPath, nameOfPath } from '../file-name.js'
+import { checkPath, nameOfPath } from '../base/file-name.js'
+import { isArrayBuffer, isUint8Array, isUrl } from '../base/values.js'
 import type { ImageInput } from '../image/input.js'
-import { isArrayBuffer, isUint8Array, isUrl } from '../values.js'
 import type { Sample } from './samples.js'
 
 /** Bytes that are hashed at once; more go to a thread. */

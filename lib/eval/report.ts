@@ -2,10 +2,10 @@
 
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { checkPath } from '../file-name.js'
+import { checkPath } from '../base/file-name.js'
+import { isUint8Array } from '../base/values.js'
 import type { ImageInput } from '../image/input.js'
-import type { AllLeftOut } from '../left-out.js'
-import { isUint8Array } from '../values.js'
+import type { AllLeftOut } from '../image/left-out.js'
 import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 

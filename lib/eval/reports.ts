@@ -1,9 +1,12 @@
 /** What an evaluation tells. */
 
-import type { Classifier } from '../classifier.js'
+import type { Classifier } from '../classifier/classifier.js'
 import type { ImageInput } from '../image/input.js'
-import type { AllLeftOut } from '../left-out.js'
+import type { AllLeftOut } from '../image/left-out.js'
 import type { Classification, Recall } from './metrics.js'
+
+/** What is measured: see `task` of `evaluate`. */
+export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
 /** A picture that was put under a wrong label. */
 export interface Mistake {

@@ -1,7 +1,7 @@
 /** Pictures that look for their texts, and texts that look for their pictures. */
 
-import { untilAborted } from '../abort.js'
-import { argumentError, got } from '../errors.js'
+import { untilAborted } from '../base/abort.js'
+import { argumentError, got } from '../base/errors.js'
 import { cosineTopK } from '../kernels/cosine.js'
 import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { featuresOfSamples } from './features.js'

@@ -1,8 +1,8 @@
 /** What data sets consist of, and the errors of their readers. */
 
-import { ClipError } from '../errors.js'
+import { ClipError } from '../base/errors.js'
+import type { LeftOut } from '../image/files.js'
 import type { ImageInput } from '../image/input.js'
-import type { LeftOut } from '../image-files.js'
 
 /** A picture and what it shows. */
 export interface Sample {

@@ -1,57 +1,23 @@
 /**
- * Where models lie: Python's places, which are only read, and our own cache folder. Nothing here touches the network
+ * Where models lie: Python's folders, which are only read, and our own cache folder. Nothing here touches the network
  * or writes.
  */
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
+import type { CacheFolders } from '../base/cache-folders.js'
+import { ClipError } from '../base/errors.js'
+import type { ModelInfo } from '../base/known-models.js'
 import { chooseVariant } from '../checkpoint/layouts.js'
-import { ClipError } from '../errors.js'
-import type { ModelInfo } from './names.js'
-import type { HubSettings } from './options.js'
-
-/** The three folders that are searched, in this order. */
-export interface Places {
-  /** Where OpenAI's and OpenCLIP's Python packages put OpenAI's files. */
-  openai: string
-  /** The hub cache of huggingface_hub. */
-  huggingface: string
-  /** Ours: the only one that is written. */
-  own: string
-}
 
 /** A model that is here. */
 export interface Cached {
   path: string
-  place: keyof Places
+  place: keyof CacheFolders
   /** Of the files that loading reads. */
   bytes: number
-}
-
-const home = (env: NodeJS.ProcessEnv, platform: NodeJS.Platform) =>
-  (platform === 'win32' ? env.USERPROFILE : env.HOME) || homedir()
-
-/** Both Python packages use ~/.cache on every platform; ours follows the platform. */
-export function places(
-  { cacheDir, env }: Pick<HubSettings, 'cacheDir' | 'env'>,
-  platform = process.platform,
-): Places {
-  const user = home(env, platform)
-  const untilde = (path: string) => (/^~(?=$|[\\/])/.test(path) ? join(user, path.slice(1)) : path)
-  const unixCache = untilde(env.XDG_CACHE_HOME || join(user, '.cache'))
-  const hfHome = untilde(env.HF_HOME || join(unixCache, 'huggingface'))
-  let own = cacheDir ?? env.CLIP_NATIVE_CACHE
-  if (!own && platform === 'darwin') own = join(user, 'Library', 'Caches', 'clip-native')
-  if (!own && platform === 'win32')
-    own = join(env.LOCALAPPDATA || join(user, 'AppData', 'Local'), 'clip-native', 'Cache')
-  return {
-    openai: join(user, '.cache', 'clip'),
-    huggingface: untilde(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(hfHome, 'hub')),
-    own: resolve(untilde(own || join(unixCache, 'clip-native'))),
-  }
 }
 
 /** Bytes of a regular file (links are followed), or undefined. */
@@ -86,14 +52,14 @@ export async function readSmall(path: string): Promise<string> {
   return readFile(path, 'utf8')
 }
 
-export const ownOpenaiFile = (where: Places, info: ModelInfo) => join(where.own, 'openai', info.file!)
+export const ownOpenaiFile = (where: CacheFolders, info: ModelInfo) => join(where.own, 'openai', info.file!)
 
 /**
  * OpenAI's file in Python's folder or in ours. Python writes in place, so a file of another size is half a download:
  * it counts only if its hash is right all the same.
  */
 export async function findOpenai(
-  where: Places,
+  where: CacheFolders,
   info: ModelInfo,
   signal?: AbortSignal,
 ): Promise<Cached | undefined> {
@@ -117,7 +83,7 @@ export async function findOpenai(
 }
 
 /** Folder of a hub repository in our cache; it holds refs/ and one folder per commit. */
-export const ownRepo = (where: Places, id: string) => join(where.own, 'hub', id.replace('/', '--'))
+export const ownRepo = (where: CacheFolders, id: string) => join(where.own, 'hub', id.replace('/', '--'))
 
 /** A revision may contain slashes: one file name per revision. */
 export const refFile = (repo: string, revision: string) => join(repo, 'refs', encodeURIComponent(revision))
@@ -286,13 +252,17 @@ async function snapshot(
 }
 
 /** Hub ids in our own cache, whole or not. */
-export async function ownIds(where: Places): Promise<string[]> {
+export async function ownIds(where: CacheFolders): Promise<string[]> {
   const folders = await readdir(join(where.own, 'hub')).catch(() => [])
   return folders.map(folder => folder.replace('--', '/')).sort()
 }
 
 /** A hub repository in Python's cache or in ours, at the commit that `revision` last meant there. */
-export async function findHub(where: Places, id: string, revision: string): Promise<Cached | undefined> {
+export async function findHub(
+  where: CacheFolders,
+  id: string,
+  revision: string,
+): Promise<Cached | undefined> {
   const python = join(where.huggingface, `models--${id.replace('/', '--')}`)
   const theirs = await snapshot(
     python,

@@ -10,8 +10,8 @@ import {
   type IncomingMessage,
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { onAbort } from '../abort.js'
-import { ClipError } from '../errors.js'
+import { onAbort } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
 import { Body } from './body.js'
 import type { HubSettings } from './options.js'
 

@@ -1,12 +1,13 @@
 /** One model from its server into our folder: under a lock, so that processes that want the same one share one download. */
 
 import { basename, join } from 'node:path'
-import { ClipError } from '../errors.js'
-import { fileSize, ownOpenaiFile, ownRepo, places } from './cache.js'
+import { cacheFolders } from '../base/cache-folders.js'
+import { ClipError } from '../base/errors.js'
+import { type ModelInfo, OPENAI_ENDPOINT } from '../base/known-models.js'
+import { fileSize, ownOpenaiFile, ownRepo } from './cache.js'
 import { downloadFile } from './download.js'
 import { type Http, openHttp } from './http.js'
 import { type Lock, withLock } from './lock.js'
-import { type ModelInfo, OPENAI_ENDPOINT } from './names.js'
 import type { HubSettings } from './options.js'
 import { Reporter } from './progress.js'
 import { downloadRepo } from './repo.js'
@@ -18,7 +19,7 @@ export async function downloadModel(
   chosen: HubSettings,
   find: () => Promise<string | undefined>,
 ): Promise<string> {
-  const where = places(chosen)
+  const where = cacheFolders(chosen)
   const isOpenai = info.family === 'openai'
   const endpoint = chosen.openaiEndpoint ?? OPENAI_ENDPOINT
   const url = isOpenai ? `${endpoint}/${info.sha256}/${info.file}` : `${chosen.endpoint}/${info.name}`

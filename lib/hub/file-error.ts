@@ -1,6 +1,6 @@
 /** What the disk refuses, said so that a person can act on it. */
 
-import { ClipError } from '../errors.js'
+import { ClipError } from '../base/errors.js'
 
 /** Whole numbers of bytes for people: 353976522 is "354 MB". */
 export function formatBytes(bytes: number): string {

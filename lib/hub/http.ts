@@ -3,9 +3,9 @@
  * and "say so" (ClipError).
  */
 
-import { sleep } from '../abort.js'
-import { version } from '../binding.js'
-import { ClipError } from '../errors.js'
+import { sleep } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
+import { version } from '../base/package.js'
 import type { Body } from './body.js'
 import { type Answer, openConnections, ProxyError } from './connections.js'
 import type { HubSettings } from './options.js'

@@ -2,14 +2,29 @@
 
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { argumentError, ClipError } from '../errors.js'
-import { type Cached, findHub, findOpenai, places } from './cache.js'
-import { availableModels, exportError, type ModelInfo, modelInfo, parseHubId, unknownName } from './names.js'
+import { cacheFolders } from '../base/cache-folders.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import {
+  availableModels,
+  exportError,
+  type ModelInfo,
+  modelInfo,
+  parseHubId,
+  unknownName,
+} from '../base/known-models.js'
+import { type Cached, findHub, findOpenai } from './cache.js'
 import { type HubOptions, type HubSettings, settings } from './options.js'
 
-export type { Cached, Places } from './cache.js'
-export { places } from './cache.js'
-export { availableModels, knownModels, type ModelFamily, type ModelInfo, modelInfo } from './names.js'
+export type { CacheFolders } from '../base/cache-folders.js'
+export { cacheFolders } from '../base/cache-folders.js'
+export {
+  availableModels,
+  knownModels,
+  type ModelFamily,
+  type ModelInfo,
+  modelInfo,
+} from '../base/known-models.js'
+export type { Cached } from './cache.js'
 export type { DownloadProgress, HubOptions } from './options.js'
 
 const looksLikePath = (text: string) =>
@@ -56,7 +71,7 @@ export async function findCached(name: string, options: HubOptions = {}): Promis
 }
 
 function look(info: ModelInfo, chosen: HubSettings): Promise<Cached | undefined> {
-  const where = places(chosen)
+  const where = cacheFolders(chosen)
   return info.family === 'openai'
     ? findOpenai(where, info, chosen.signal)
     : findHub(where, info.name, info.revision ?? 'main')

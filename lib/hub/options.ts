@@ -1,6 +1,7 @@
 /** What looking up and downloading take, checked once at the door. */
 
-import { argumentError } from '../errors.js'
+import { argumentError } from '../base/errors.js'
+import { text } from '../base/options.js'
 
 /** One report of `load(..., { onProgress })`. */
 export interface DownloadProgress {
@@ -61,13 +62,6 @@ export interface HubSettings {
 }
 
 const isOn = (value: string | undefined) => /^(1|on|yes|true)$/i.test(value?.trim() ?? '')
-
-function text(field: string, value: unknown): string | undefined {
-  if (value === undefined) return undefined
-  if (typeof value !== 'string' || value === '' || value.includes('\0'))
-    throw argumentError(field, 'be a string with something in it', value)
-  return value
-}
 
 function number(field: string, value: unknown, standard: number, least: number): number {
   if (value === undefined) return standard

@@ -3,8 +3,10 @@
 import { randomUUID } from 'node:crypto'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { ClipError } from '../errors.js'
-import { makeFolder } from '../make-folder.js'
+import type { CacheFolders } from '../base/cache-folders.js'
+import { ClipError } from '../base/errors.js'
+import { originalOf } from '../base/known-models.js'
+import { makeFolder } from '../base/make-folder.js'
 import {
   chooseFiles,
   fileSize,
@@ -12,7 +14,6 @@ import {
   isIndex,
   mayBeRead,
   ownRepo,
-  type Places,
   readSmall,
   refFile,
   shardsOf,
@@ -20,7 +21,6 @@ import {
 import { downloadFile, type RemoteFile } from './download.js'
 import { fileError } from './file-error.js'
 import { bareUrl, getJson, type Http } from './http.js'
-import { originalOf } from './names.js'
 import type { HubSettings } from './options.js'
 import type { Reporter } from './progress.js'
 
@@ -99,7 +99,7 @@ async function writeRef(file: string, commit: string): Promise<void> {
 /** Fetches the repository into our cache; the caller holds its lock. Returns the folder. */
 export async function downloadRepo(
   http: Http,
-  where: Places,
+  where: CacheFolders,
   id: string,
   revision: string,
   settings: HubSettings,

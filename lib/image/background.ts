@@ -4,8 +4,8 @@
  * `Image.alpha_composite(Image.new('RGBA', image.size, colour), image.convert('RGBA')).convert('RGB')`.
  */
 
-import { argumentError } from '../errors.js'
-import type { Steps } from '../slices.js'
+import { argumentError } from '../base/errors.js'
+import type { Steps } from '../base/slices.js'
 import type { DecodedImage } from './pixels.js'
 
 /** Red, green and blue, 0 to 255. */

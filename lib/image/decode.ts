@@ -10,9 +10,9 @@
  */
 
 import type { SharpOptions } from 'sharp'
-import { type TimeLimit, untilAborted } from '../abort.js'
-import { ClipError } from '../errors.js'
-import { inSlices } from '../slices.js'
+import { type TimeLimit, untilAborted } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
+import { inSlices } from '../base/slices.js'
 import { type Colour, compose, warnOfTransparency } from './background.js'
 import { decodeBmp } from './formats/bmp.js'
 import { describeOther, FORMATS } from './formats/recognise.js'

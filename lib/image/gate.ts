@@ -12,7 +12,7 @@
  * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
  */
 
-import { onAbort, type TimeLimit, untilAborted } from '../abort.js'
+import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
 
 /**
  * A number of places. Whoever holds one must not wait for anything that another holder would have to free.

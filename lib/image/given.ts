@@ -1,18 +1,14 @@
 /** The caller's pictures as they are when the call begins: what may change later is copied, what makes several rows is counted. */
 
-import { argumentError, describeShape, got } from '../errors.js'
-import { isArray, isFloat32Array, isUint8Array, isUint8ClampedArray } from '../values.js'
+import { argumentError, describeShape, got } from '../base/errors.js'
+import { isArray, isFloat32Array, isUint8Array, isUint8ClampedArray } from '../base/values.js'
 import type { ImageInput } from './input.js'
+import { copyOf } from './pixels.js'
 
 /** Raw pixels of a picture up to this size are copied at once; docs/calls.md says so. */
 const COPIED_PICTURE = 1 << 20
 /** So many bytes of the raw pixels of one call at most. */
 const COPIED_CALL = 16 << 20
-
-const copies = new WeakSet<ArrayBufferLike>()
-
-/** Whether these pixels are a copy of ours, which nobody else has. */
-export const isCopy = (data: Uint8Array | Uint8ClampedArray): boolean => copies.has(data.buffer)
 
 /** A property of a caller's object, whose getter may throw. */
 function property(value: object, name: string): unknown {
@@ -59,11 +55,8 @@ export function takeGiven(
       const bytes = data.byteLength
       if (typeof width !== 'number' || bytes === 0 || bytes > COPIED_PICTURE || copied + bytes > COPIED_CALL)
         continue
-      const copy = new Uint8Array(bytes)
-      copy.set(data)
-      copies.add(copy.buffer)
       copied += bytes
-      inputs[i] = { data: copy, width, height: height as number, channels: channels as 3 }
+      inputs[i] = { data: copyOf(data), width, height: height as number, channels: channels as 3 }
     }
   }
   return { inputs, total }

@@ -1,9 +1,9 @@
 /** Everything that counts as a picture, and how it becomes encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
-import { untilAborted } from '../abort.js'
-import { argumentError, describeShape, got } from '../errors.js'
-import { fields } from '../options.js'
+import { untilAborted } from '../base/abort.js'
+import { argumentError, describeShape, got } from '../base/errors.js'
+import { fields } from '../base/options.js'
 import {
   has,
   holds,
@@ -15,11 +15,10 @@ import {
   isUint8Array,
   isUint8ClampedArray,
   isUrl,
-} from '../values.js'
+} from '../base/values.js'
 import { looksLikeBase64 } from './base64.js'
 import type { Places } from './gate.js'
-import { isCopy } from './given.js'
-import type { NativeImage } from './pixels.js'
+import { isCopy, type NativeImage } from './pixels.js'
 import {
   type ByteStream,
   IMAGE_FILE_BYTES,

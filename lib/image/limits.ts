@@ -1,6 +1,6 @@
 /** What a decoder may be asked for, and what it is given. */
 
-import { Slices } from '../slices.js'
+import { Slices } from '../base/slices.js'
 import type { Edit, Header } from './formats/facts.js'
 import { checkPixels } from './input.js'
 import { imageError, type Origin } from './source.js'

@@ -31,3 +31,16 @@ export interface PlanesImage {
 }
 
 export type NativeImage = DecodedImage | PlanesImage
+
+const copies = new WeakSet<ArrayBufferLike>()
+
+/** A copy of a caller's pixels. */
+export function copyOf(data: Uint8Array | Uint8ClampedArray): Uint8Array {
+  const copy = new Uint8Array(data.byteLength)
+  copy.set(data)
+  copies.add(copy.buffer)
+  return copy
+}
+
+/** Whether these pixels are a copy of ours, which nobody else has. */
+export const isCopy = (data: Uint8Array | Uint8ClampedArray): boolean => copies.has(data.buffer)

@@ -1,6 +1,6 @@
 /** Samples as a decoder gives them become those of a mode: the first so many of each pixel, in bytes. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 
 export interface Regroup {
   /** Samples of a pixel that are kept. */

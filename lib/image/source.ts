@@ -1,11 +1,11 @@
 /** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
 import { types } from 'node:util'
-import { onAbort, type TimeLimit, untilAborted } from '../abort.js'
-import { argumentError, ClipError, got, isClipError } from '../errors.js'
-import { pathOfUrl } from '../file-name.js'
-import { type FileFault, RegularFile } from '../regular-file.js'
-import { Slices } from '../slices.js'
+import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
+import { argumentError, ClipError, got, isClipError } from '../base/errors.js'
+import { pathOfUrl } from '../base/file-name.js'
+import { type FileFault, RegularFile } from '../base/regular-file.js'
+import { Slices } from '../base/slices.js'
 import { looksLikeBase64 } from './base64.js'
 
 /** Encoded bytes that a file, Blob, stream or buffer may have. */

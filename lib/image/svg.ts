@@ -6,7 +6,7 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
-import { type TimeLimit, untilAborted } from '../abort.js'
+import { type TimeLimit, untilAborted } from '../base/abort.js'
 import { Places } from './gate.js'
 
 /** What the process is asked, one thing at a time. */

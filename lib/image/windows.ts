@@ -13,8 +13,8 @@
  * each other's half-filled windows.
  */
 
-import { onAbort, untilAborted } from '../abort.js'
-import { argumentError, ClipError, describeShape, got } from '../errors.js'
+import { onAbort, untilAborted } from '../base/abort.js'
+import { argumentError, ClipError, describeShape, got } from '../base/errors.js'
 import { type DecodeOptions, type PendingImage, prepareImage } from './decode.js'
 import type { DecodeGate, Ticket } from './gate.js'
 import type { ImageInput } from './input.js'

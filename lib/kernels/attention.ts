@@ -1,6 +1,6 @@
 /** Attention as public kernels. */
 
-import { count, numbers, object, outputLike, type Shape } from '../kernel-arguments.js'
+import { count, numbers, object, outputLike, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
 /** All of q, k, v and out are float32, or all are bfloat16 (the upper halves of float32, as a Uint16Array). */

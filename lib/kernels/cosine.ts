@@ -1,6 +1,8 @@
 /** Queries against a matrix of classes, as public kernels. */
 
-import { argumentError } from '../errors.js'
+import { argumentError } from '../base/errors.js'
+import { checkSignal } from '../base/options.js'
+import { isFloat32Array, isInt32Array } from '../base/values.js'
 import {
   apart,
   count,
@@ -13,10 +15,8 @@ import {
   type Shape,
   sized,
   word,
-} from '../kernel-arguments.js'
-import { isMatrix, type Matrix, topKOfMatrix } from '../matrix.js'
-import { checkSignal } from '../options.js'
-import { isFloat32Array, isInt32Array } from '../values.js'
+} from './arguments.js'
+import { isMatrix, type Matrix, topKOfMatrix } from './matrix.js'
 import { type KernelOptions, options, run } from './run.js'
 
 /** Which score a cosine kernel gives. */

@@ -1,7 +1,7 @@
 /** The contrastive loss of CLIP's training, as a public kernel. */
 
-import { argumentError } from '../errors.js'
-import { count, floats, number, object, output, type Shape } from '../kernel-arguments.js'
+import { argumentError } from '../base/errors.js'
+import { count, floats, number, object, output, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
 /** What {@link infoNCE} takes. */

@@ -1,6 +1,6 @@
 /** linear and layerNorm as public kernels. */
 
-import { argumentError } from '../errors.js'
+import { argumentError } from '../base/errors.js'
 import {
   apart,
   count,
@@ -11,7 +11,7 @@ import {
   outputLike,
   type Shape,
   word,
-} from '../kernel-arguments.js'
+} from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
 /** What {@link linear} takes. */

@@ -1,6 +1,6 @@
 /** Pillow's resize as a public kernel. */
 
-import { apart, bytes, count, elements, object, room, type Shape } from '../kernel-arguments.js'
+import { apart, bytes, count, elements, object, room, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
 export interface ResizeArguments extends KernelOptions {

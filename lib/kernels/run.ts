@@ -1,8 +1,9 @@
 /** What every kernel takes, and how it is run. */
 
-import { binding, fromNative, type NativeKernels } from '../binding.js'
-import { argumentError } from '../errors.js'
-import { count } from '../kernel-arguments.js'
+import { argumentError } from '../base/errors.js'
+import { binding, fromNative } from '../native/addon.js'
+import type { NativeKernels } from '../native/surface.js'
+import { count } from './arguments.js'
 
 /** What every kernel takes. */
 export interface KernelOptions {

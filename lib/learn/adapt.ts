@@ -3,25 +3,32 @@
  * them frozen; the objective is the paper's (Radford et al., 2021, figure 3), the temperature clipped at 100 (2.5).
  */
 
-import { projectionNames, writeAdapter } from '../adapter-file.js'
-import { binding } from '../binding.js'
-import { type Call, withdrawable } from '../calls.js'
-import { checkEmbeddings, Embeddings, isEmbeddings } from '../embeddings.js'
-import { checkEncode, type Loaded, needLogitScale, needProjection } from '../encode.js'
+import { argumentError, got } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, integer, listOf } from '../base/options.js'
+import { traceMethods } from '../base/stack.js'
+import type { Call } from '../encode/admission.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import {
+  kernelBackend,
+  type Loaded,
+  needLogitScale,
+  needProjection,
+  pooledWidth,
+} from '../encode/loaded-model.js'
+import { checkEncode } from '../encode/result.js'
 import {
   checkTokenize,
   encodeTexts,
   needTextTower,
   type TokenizeOptions,
   tokenizeOptionNames,
-} from '../encode-text.js'
-import { argumentError, got } from '../errors.js'
+} from '../encode/text.js'
 import type { ImageInput } from '../image/input.js'
-import { callback, checkOptions, checkSignal, integer, listOf } from '../options.js'
-import { kernelBackend } from '../similarity.js'
-import { traceMethods } from '../stack.js'
-import { featuresOf, pooledWidth } from './examples.js'
-import type { NativeSide } from './native.js'
+import { binding } from '../native/addon.js'
+import { cancellable } from '../native/jobs.js'
+import type { NativeSide } from '../native/surface.js'
+import { projectionNames, writeAdapter } from './adapter-file.js'
+import { featuresOf } from './examples.js'
 import { readTensor } from './read-tensor.js'
 
 /** Pictures and what belongs to them: `texts[i]` to `images[i]`. */
@@ -165,7 +172,7 @@ export async function adapt(
     const names = projectionNames(loaded.spec)
     const imageSide = await side(loaded, imageFeatures, names.image!, signal)
     const textSide = await side(loaded, pooledTexts, names.text!, signal)
-    const result = await withdrawable(
+    const result = await cancellable(
       signal,
       job =>
         binding().learn.contrastive(job, {

@@ -1,13 +1,14 @@
 /** Labelled pictures to learn from, checked and encoded. */
 
-import type { Call } from '../calls.js'
-import { checkEmbeddings, type Embeddings, isEmbeddings } from '../embeddings.js'
-import { checkEncode, type Loaded } from '../encode.js'
-import { encodeImages, imageList } from '../encode-image.js'
-import { argumentError, got } from '../errors.js'
+import { argumentError, got } from '../base/errors.js'
+import { checkOptions, listOf } from '../base/options.js'
+import type { Steps } from '../base/slices.js'
+import type { Call } from '../encode/admission.js'
+import { checkEmbeddings, type Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import { encodeImages, imageList } from '../encode/image.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { checkEncode } from '../encode/result.js'
 import type { ImageInput } from '../image/input.js'
-import { checkOptions, listOf } from '../options.js'
-import type { Steps } from '../slices.js'
 
 /** Labelled pictures: `labels[i]` says what `images[i]` shows. */
 export interface Examples<T extends string = string> {
@@ -69,7 +70,7 @@ export function* owners(
   return list
 }
 
-/** What the head reads of each picture: (n, width). */
+/** What the scorer reads of each picture: (n, width). */
 export async function featuresOf(
   loaded: Loaded,
   call: Call,
@@ -92,11 +93,4 @@ export async function featuresOf(
     ...(onProgress ? { onProgress } : {}),
   })
   return (await encodeImages(loaded, call, imageList(loaded, images), checked)) as Embeddings
-}
-
-/** Width of what the image tower pools: of a ViT its width, of a ResNet 32 times that. */
-export function pooledWidth(loaded: Loaded): number | undefined {
-  const image = loaded.spec.image
-  if (!image) return undefined
-  return image.kind === 'vit' ? image.width : 32 * image.width
 }

@@ -3,17 +3,18 @@
  * appendix A.3), solved by L-BFGS to scikit-learn's optimum.
  */
 
-import { binding } from '../binding.js'
-import { type Call, withdrawable } from '../calls.js'
-import { Classifier } from '../classifier.js'
-import type { Embeddings } from '../embeddings.js'
-import type { Loaded } from '../encode.js'
-import { argumentError, got, quote } from '../errors.js'
-import { LinearProbeHead } from '../learned-heads.js'
-import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../options.js'
-import { kernelBackend } from '../similarity.js'
-import { inSlices } from '../slices.js'
-import { checkExamples, classesOf, type Examples, featuresOf, owners, pooledWidth } from './examples.js'
+import { argumentError, got, quote } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../base/options.js'
+import { inSlices } from '../base/slices.js'
+import { Classifier } from '../classifier/classifier.js'
+import { LinearProbeScorer } from '../classifier/scorers.js'
+import type { Call } from '../encode/admission.js'
+import type { Embeddings } from '../encode/embeddings.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { kernelBackend, pooledWidth } from '../encode/loaded-model.js'
+import { binding } from '../native/addon.js'
+import { cancellable } from '../native/jobs.js'
+import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /**
  * Memory of a fit: the features (4 bytes a number), two and a half times as much beside them, and 8 bytes for each picture
@@ -61,7 +62,7 @@ async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: 
   const [rows, width] = p.features.shape as readonly [number, number]
   const weights = start ? start.weights.slice() : new Float32Array(p.classes * width)
   const bias = start ? start.bias.slice() : new Float32Array(p.classes)
-  const report = await withdrawable(
+  const report = await cancellable(
     call.signal,
     job =>
       binding().learn.logistic(job, {
@@ -164,15 +165,15 @@ export async function linearProbe<T extends string>(
       )
     const features = await encode('examples', train, 0)
     const problem: Problem = { features, labels, classes: classes.length, maxIterations }
-    const head = (f: Fit, c: number, more: Record<string, number> = {}) =>
-      new LinearProbeHead(
+    const scorer = (f: Fit, c: number, more: Record<string, number> = {}) =>
+      new LinearProbeScorer(
         { data: f.weights, shape: [classes.length, features.shape[1]!] },
         { data: f.bias, shape: [classes.length] },
         output,
         normalize,
         { C: c, loss: f.loss, iterations: f.iterations, converged: Number(f.converged), ...more },
       )
-    let chosen: LinearProbeHead
+    let chosen: LinearProbeScorer
     if (validation) {
       const held = await encode('validation', validation, train.labels.length)
       let done = 0
@@ -190,13 +191,13 @@ export async function linearProbe<T extends string>(
         fits.set(c, one)
         onProgress?.({ done: ++done, total: mostFits, stage: 'fit' })
         const rows = held.shape[0]
-        const { index } = await head(one, c).best(loaded, held.data, rows, 1, 'logit', call.signal)
+        const { index } = await scorer(one, c).best(loaded, held.data, rows, 1, 'logit', call.signal)
         return index.reduce((right, at, i) => right + Number(at === expected![i]), 0) / rows
       })
-      chosen = head(fits.get(found.c)!, found.c, { validationAccuracy: found.score })
+      chosen = scorer(fits.get(found.c)!, found.c, { validationAccuracy: found.score })
     } else {
       const c = C ?? 0.316
-      chosen = head(await solve(loaded, call, problem, c), c)
+      chosen = scorer(await solve(loaded, call, problem, c), c)
       onProgress?.({ done: 1, total: 1, stage: 'fit' })
     }
     if (!Number.isFinite(chosen.settings.loss as number))

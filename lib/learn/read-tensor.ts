@@ -2,8 +2,8 @@
 
 import { badCheckpoint } from '../checkpoint/errors.js'
 import { openSource } from '../checkpoint/source-file.js'
-import type { ModelSpec } from '../checkpoint/spec.js'
 import { ITEM_BYTES, weightAt } from '../checkpoint/tensors.js'
+import type { ModelSpec } from '../native/spec.js'
 
 /** At most this much of a file is read: a projection is a few megabytes. */
 const most = 1 << 28

@@ -3,20 +3,20 @@
  * with its keys fine-tuned (Tip-Adapter-F).
  */
 
-import { binding } from '../binding.js'
-import { type Call, withdrawable } from '../calls.js'
-import { Classifier } from '../classifier.js'
-import { Embeddings } from '../embeddings.js'
-import { type Loaded, needLogitScale } from '../encode.js'
-import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode-text.js'
-import { argumentError, got } from '../errors.js'
-import type { HeadTensor } from '../head.js'
-import { checkLabels, type Label } from '../labels.js'
-import { addCache, products, TipAdapterHead } from '../learned-heads.js'
-import { callback, checkOptions, checkSignal, integer } from '../options.js'
-import { classEmbeddings, type Template } from '../prompts.js'
-import { kernelBackend } from '../similarity.js'
-import { inSlices, Slices } from '../slices.js'
+import { argumentError, got } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, integer } from '../base/options.js'
+import { inSlices, Slices } from '../base/slices.js'
+import { Classifier } from '../classifier/classifier.js'
+import { checkLabels, type Label } from '../classifier/labels.js'
+import { classEmbeddings, type Template } from '../classifier/prompts.js'
+import type { ScorerTensor } from '../classifier/scorers.js'
+import { addCache, products, TipAdapterScorer } from '../classifier/scorers.js'
+import type { Call } from '../encode/admission.js'
+import { Embeddings } from '../encode/embeddings.js'
+import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
+import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
+import { binding } from '../native/addon.js'
+import { cancellable } from '../native/jobs.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /** How the keys are trained; the defaults are the published ones. */
@@ -103,7 +103,7 @@ async function ownCopy(
 }
 
 interface Cache {
-  classes: HeadTensor
+  classes: ScorerTensor
   keys: Float32Array
   owners: Int32Array
 }
@@ -119,7 +119,7 @@ async function train(
   beta: number,
 ): Promise<Float32Array> {
   const trained = keys.slice()
-  await withdrawable(
+  await cancellable(
     call.signal,
     job =>
       binding().learn.tipAdapter(job, {
@@ -168,7 +168,7 @@ async function search(
   const [rows, dim] = held.shape
   const count = classes.shape[0]!
   const ownersAsFloats = new Float32Array(owners)
-  const keysOf: HeadTensor = { data: keys, shape: [owners.length, dim] }
+  const keysOf: ScorerTensor = { data: keys, shape: [owners.length, dim] }
   const [betas, alphas] = [grid(0.1, 7, 20), grid(0.1, 3, 20)]
   const right = new Float64Array(betas.length * alphas.length)
   const slices = new Slices()
@@ -261,12 +261,12 @@ export async function tipAdapter<T extends string>(
       fineTuned: Number(fineTune !== undefined),
       ...(found ? { validationAccuracy: found.accuracy } : {}),
     }
-    const head = new TipAdapterHead(
+    const scorer = new TipAdapterScorer(
       classes,
       { data: cache.keys, shape: [own.length, dim] },
       { data: new Float32Array(own), shape: [own.length] },
       settings,
     )
-    return new Classifier(loaded, labels, head, { method: 'tip-adapter', examples: own.length })
+    return new Classifier(loaded, labels, scorer, { method: 'tip-adapter', examples: own.length })
   })
 }

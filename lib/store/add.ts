@@ -1,36 +1,24 @@
 /** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
-import { abortable, untilAborted } from '../abort.js'
-import type { Call } from '../calls.js'
-import { checkEncode, type Loaded } from '../encode.js'
-import { encodeImages, imageList } from '../encode-image.js'
-import { argumentError, type ClipError, describeShape, got } from '../errors.js'
-import { checkPath, nameOfPath } from '../file-name.js'
+import { abortable, untilAborted } from '../base/abort.js'
+import { argumentError, type ClipError, describeShape, got } from '../base/errors.js'
+import { checkPath, nameOfPath } from '../base/file-name.js'
+import { checkOptions, fields, listOf } from '../base/options.js'
+import { Slices } from '../base/slices.js'
+import { holds, isArray, isIterable, isObject, isUrl } from '../base/values.js'
+import type { Call } from '../encode/admission.js'
+import { encodeImages, imageList } from '../encode/image.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { checkEncode } from '../encode/result.js'
 import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
-import { checkOptions, fields, listOf } from '../options.js'
-import { Slices } from '../slices.js'
-import { holds, isArray, isIterable, isObject, isUrl } from '../values.js'
 import type { Known } from './known.js'
 import { longestId } from './log.js'
+import type { AddProgress } from './types.js'
 import type { NewItem } from './writer.js'
 
 /** A path (its id is the path as given), a file: URL, or a picture with an id of your own. */
 export type StoreInput = string | URL | { id: string; image: ImageInput }
-
-/** How far an `add` is. */
-export interface AddProgress {
-  /** Inputs that are dealt with: added and on the disk, skipped or failed. */
-  done: number
-  /** Undefined when the inputs come from an iterable of unknown length. */
-  total: number | undefined
-  /** Embedded and on the disk, new or again. */
-  added: number
-  /** There already. */
-  skipped: number
-  /** With `errors: 'collect'`: could not be embedded. */
-  failed: number
-}
 
 /** What an `add` did. */
 export interface AddResult {

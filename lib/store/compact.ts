@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
-import { Slices } from '../slices.js'
+import { Slices } from '../base/slices.js'
 import { checkRow, writeError } from './errors.js'
 import { batchRows, type Generation } from './generation.js'
 import { filesOf, type Header, syncFolder, writeHeader } from './header.js'

@@ -2,12 +2,12 @@
 
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { checkFingerprint } from '../classifier-file.js'
-import { type Loaded, needProjection } from '../encode.js'
-import { argumentError, ClipError } from '../errors.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { makeFolder } from '../base/make-folder.js'
+import { kindOf, statPath } from '../base/regular-file.js'
+import { checkFingerprint } from '../checkpoint/fingerprint.js'
+import { type Loaded, needProjection } from '../encode/loaded-model.js'
 import { withLock } from '../hub/lock.js'
-import { makeFolder } from '../make-folder.js'
-import { kindOf, statPath } from '../regular-file.js'
 import { damaged, faultOf, lockOptions, writeError } from './errors.js'
 import { revokeHeaders } from './generation.js'
 import {

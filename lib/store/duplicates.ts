@@ -1,9 +1,9 @@
 /** Near duplicates: every pair of rows, exactly, in tiles of rows against rows. */
 
-import { binding, fromNative } from '../binding.js'
-import type { Loaded } from '../encode.js'
-import { kernelBackend } from '../similarity.js'
-import { Slices } from '../slices.js'
+import { Slices } from '../base/slices.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { kernelBackend } from '../encode/loaded-model.js'
+import { binding, fromNative } from '../native/addon.js'
 import type { Rows } from './numbers.js'
 
 /** Two items of a store that are nearly the same. */

@@ -1,10 +1,10 @@
 /** The errors of a store: what is damaged in it, and what its folder refuses. */
 
 import { crc32 } from 'node:zlib'
-import { ClipError, type ClipErrorDetails } from '../errors.js'
+import { ClipError, type ClipErrorDetails } from '../base/errors.js'
+import { cannotWrite } from '../base/output-file.js'
+import type { FileFault } from '../base/regular-file.js'
 import type { LockOptions } from '../hub/lock.js'
-import { cannotWrite } from '../output-file.js'
-import type { FileFault } from '../regular-file.js'
 
 /** A file of a store that can't be used: ERR_CLIP_CHECKPOINT, `file: message`. */
 export function damaged(

@@ -6,13 +6,13 @@
 import { extname } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import { ClipError } from '../errors.js'
-import { npyHeader } from '../npy.js'
-import { writeOutput } from '../output-file.js'
+import { ClipError } from '../base/errors.js'
+import { writeOutput } from '../base/output-file.js'
 import { optionalPeer } from './errors.js'
 import type { ExportEnd, ExportJob } from './export.js'
 import { Generation, type OpenFiles } from './generation.js'
 import { readHeader } from './header.js'
+import { npyHeader } from './npy.js'
 import type { StoreBatch } from './types.js'
 
 type Batches = AsyncGenerator<StoreBatch, void, void>

@@ -3,8 +3,8 @@
 import { once } from 'node:events'
 import { extname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { onAbort } from '../abort.js'
-import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../errors.js'
+import { onAbort } from '../base/abort.js'
+import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../base/errors.js'
 
 /** What the thread is told. */
 export interface ExportJob {

@@ -5,8 +5,8 @@
 
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Embeddings } from '../embeddings.js'
-import { RegularFile, statPath } from '../regular-file.js'
+import { RegularFile, statPath } from '../base/regular-file.js'
+import { Embeddings } from '../encode/embeddings.js'
 import type { Tiles } from './duplicates.js'
 import { damaged, faultOf } from './errors.js'
 import { filesOf, type Header, headerPart, lockPart, rowsFile, syncFolder } from './header.js'

@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ClipError } from '../errors.js'
-import { RegularFile, statPath } from '../regular-file.js'
+import { ClipError } from '../base/errors.js'
+import { RegularFile, statPath } from '../base/regular-file.js'
 import { damaged, faultOf } from './errors.js'
 import { openToAppend } from './own-file.js'
 

@@ -1,7 +1,7 @@
 /** From a store to a table of LanceDB, for those who outgrow exact search. */
 
-import { argumentError, ClipError } from '../errors.js'
-import { checkOptions, checkSignal } from '../options.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { checkOptions, checkSignal } from '../base/options.js'
 import { optionalPeer } from './errors.js'
 import type { Store } from './store.js'
 

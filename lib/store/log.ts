@@ -17,8 +17,8 @@
  */
 
 import { crc32 } from 'node:zlib'
-import { RegularFile } from '../regular-file.js'
-import { Slices } from '../slices.js'
+import { RegularFile } from '../base/regular-file.js'
+import { Slices } from '../base/slices.js'
 import { damaged, faultOf } from './errors.js'
 import { Numbers, Rows } from './numbers.js'
 

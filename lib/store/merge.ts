@@ -1,8 +1,8 @@
 /** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
 
-import { checkFingerprint } from '../classifier-file.js'
-import { argumentError, got } from '../errors.js'
-import { Slices } from '../slices.js'
+import { argumentError, got } from '../base/errors.js'
+import { Slices } from '../base/slices.js'
+import { checkFingerprint } from '../checkpoint/fingerprint.js'
 import { checkRow } from './errors.js'
 import { batchRows, type Generation, type OpenFiles } from './generation.js'
 import type { Header } from './header.js'

@@ -5,7 +5,7 @@
 
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open } from 'node:fs/promises'
-import { kindOf } from '../regular-file.js'
+import { kindOf } from '../base/regular-file.js'
 import { damaged } from './errors.js'
 
 const notAFile = (path: string, actual: string) =>

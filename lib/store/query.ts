@@ -1,17 +1,17 @@
 /** What a store is searched with: words, a picture, both, or an embedding that is at hand. */
 
-import { checkEmbeddings, type Embeddings, isEmbeddings } from '../embeddings.js'
-import type { Loaded } from '../encode.js'
-import { encodeImage } from '../encode-image.js'
-import { encodeText } from '../encode-text.js'
-import { argumentError, got } from '../errors.js'
+import { argumentError, got } from '../base/errors.js'
+import { checkOptions } from '../base/options.js'
+import { Slices } from '../base/slices.js'
+import { isArray, isObject } from '../base/values.js'
+import { checkEmbeddings, type Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import { encodeImage } from '../encode/image.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { kernelBackend } from '../encode/loaded-model.js'
+import { encodeText } from '../encode/text.js'
 import { type ImageInput, isOneImage } from '../image/input.js'
 import { cosineTopK } from '../kernels/cosine.js'
-import type { Matrix } from '../matrix.js'
-import { checkOptions } from '../options.js'
-import { kernelBackend } from '../similarity.js'
-import { Slices } from '../slices.js'
-import { isArray, isObject } from '../values.js'
+import type { Matrix } from '../kernels/matrix.js'
 import type { Rows } from './numbers.js'
 
 /** Words, a picture, or both in one query. */

@@ -1,12 +1,12 @@
 /** A folder of embeddings on disk: pictures go in, words or pictures find them. */
 
 import { resolve } from 'node:path'
-import type { Loaded } from '../encode.js'
-import { argumentError, ClipError } from '../errors.js'
-import { type Matrix, openMatrix } from '../matrix.js'
-import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../options.js'
-import { traceMethods } from '../stack.js'
-import { isObject } from '../values.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../base/options.js'
+import { traceMethods } from '../base/stack.js'
+import { isObject } from '../base/values.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { type Matrix, openMatrix } from '../kernels/matrix.js'
 import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
 import { type CompactResult, writeNextGeneration } from './compact.js'
 import { openHeader } from './create.js'

@@ -1,7 +1,6 @@
 /** What the methods of a store take and give. */
 
-import type { Embeddings } from '../embeddings.js'
-import type { AddProgress } from './add.js'
+import type { Embeddings } from '../encode/embeddings.js'
 import type { StoreDtype } from './header.js'
 
 /** How a store is opened. */
@@ -77,4 +76,18 @@ export interface StoreBatch {
   ids: string[]
   /** (ids.length, embedDim) float32; of length 1 up to the store's dtype. */
   embeddings: Embeddings
+}
+
+/** How far an `add` is. */
+export interface AddProgress {
+  /** Inputs that are dealt with: added and on the disk, skipped or failed. */
+  done: number
+  /** Undefined when the inputs come from an iterable of unknown length. */
+  total: number | undefined
+  /** Embedded and on the disk, new or again. */
+  added: number
+  /** There already. */
+  skipped: number
+  /** With `errors: 'collect'`: could not be embedded. */
+  failed: number
 }

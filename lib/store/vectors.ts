@@ -1,7 +1,7 @@
 /** vectors.bin: rows one after the other, little-endian, without a header. */
 
-import type { RegularFile } from '../regular-file.js'
-import { Slices } from '../slices.js'
+import type { RegularFile } from '../base/regular-file.js'
+import { Slices } from '../base/slices.js'
 import { checkRow } from './errors.js'
 import type { StoreDtype } from './header.js'
 import type { Log } from './log.js'

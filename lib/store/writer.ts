@@ -6,8 +6,8 @@
 
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { ClipError } from '../errors.js'
-import { readSome } from '../regular-file.js'
+import { ClipError } from '../base/errors.js'
+import { readSome } from '../base/regular-file.js'
 import { damaged, writeError } from './errors.js'
 import type { Generation } from './generation.js'
 import { headerOfSame, syncFolder, takenOver } from './header.js'

@@ -3,7 +3,7 @@
  * find them: leftmost, of those the longest, before the text is split into words.
  */
 
-import { atOnce, type Steps } from '../slices.js'
+import { atOnce, type Steps } from '../base/slices.js'
 import { cleanHuggingface } from './clean.js'
 
 /** As tokenizer.json and tokenizer_config.json describe one. */

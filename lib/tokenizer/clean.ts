@@ -1,6 +1,6 @@
 /** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normaliser. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { fixText } from './ftfy.js'
 import { unescapeHtml } from './html.js'
 import { lower } from './lower.js'

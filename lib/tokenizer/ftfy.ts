@@ -1,6 +1,6 @@
 /** ftfy 6.3.1's fix_text with its default configuration: what OpenAI's tokenizer does to a text first. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { unescapeStrict } from './html.js'
 import { fixC1, fixEncoding } from './mojibake.js'
 import { unescapeNested } from './nested-references.js'

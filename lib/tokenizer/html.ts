@@ -1,6 +1,6 @@
 /** HTML references: Python's html.unescape, which OpenAI's cleaning calls twice, and ftfy's stricter reading. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { Joined, piece, replacePieces } from './pieces.js'
 import {
   entities,

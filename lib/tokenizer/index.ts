@@ -1,8 +1,7 @@
 /** CLIP's tokenizer: cleaning, splitting into words, byte-level BPE. */
 
-import type { TokenizerSpec } from '../checkpoint/spec.js'
-import { argumentError, ClipError } from '../errors.js'
-import { atOnce, inSlices, type Steps } from '../slices.js'
+import { argumentError, ClipError } from '../base/errors.js'
+import { atOnce, inSlices, type Steps } from '../base/slices.js'
 import type { AddedTokens } from './added-tokens.js'
 import { symbolToByte } from './byte-symbols.js'
 import { cleanHuggingface, cleanOpenai } from './clean.js'
@@ -10,6 +9,7 @@ import { prepareEntities } from './html.js'
 import { longList } from './long-list.js'
 import { merge } from './merge.js'
 import { afterPair, piece } from './pieces.js'
+import type { TokenizerSpec } from './spec.js'
 import {
   type Encoded,
   mostCharacters,

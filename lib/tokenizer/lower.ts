@@ -1,6 +1,6 @@
 /** str.lower() of Python 3.11, in steps. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { Joined, mapPieces, piece } from './pieces.js'
 
 const ignorable = /^\p{Case_Ignorable}$/u

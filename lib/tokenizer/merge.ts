@@ -1,6 +1,6 @@
 /** The BPE merge loop: the pair of lowest rank first, all its places from left to right, until no pair has a rank. */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { longList } from './long-list.js'
 import type { PairTable } from './pair-table.js'
 

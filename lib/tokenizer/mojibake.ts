@@ -3,7 +3,7 @@
  * Bytes are kept as strings of U+0000 to U+00FF, so that patterns over bytes are patterns over strings.
  */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { everyPiece, Joined, mapPieces, piece, replacePieces, somePiece } from './pieces.js'
 import { badness, encodings, utf8Detector, windows1252 } from './text-tables.generated.js'
 

@@ -3,7 +3,7 @@
  * takes time that grows with the square of the text. Here the same passes look only at what the one before changed.
  */
 
-import { atOnce, type Steps } from '../slices.js'
+import { atOnce, type Steps } from '../base/slices.js'
 import { strictLength, strictValue } from './html.js'
 import { longList } from './long-list.js'
 import { isBad } from './mojibake.js'

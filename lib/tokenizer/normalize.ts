@@ -3,7 +3,7 @@
  * by insertion, in time that grows with its square.
  */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 import { piece } from './pieces.js'
 
 /**

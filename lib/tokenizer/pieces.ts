@@ -3,7 +3,7 @@
  * between. What comes out is what the expression would make of the whole text.
  */
 
-import type { Steps } from '../slices.js'
+import type { Steps } from '../base/slices.js'
 
 /** Characters (UTF-16) that are worked on between two pauses. */
 export const piece = 1024

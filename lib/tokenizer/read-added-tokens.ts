@@ -1,7 +1,7 @@
 /** What a model folder says about added tokens: tokenizer.json, tokenizer_config.json and added_tokens.json. */
 
-import { ClipError } from '../errors.js'
-import type { Json } from '../json.js'
+import { ClipError } from '../base/errors.js'
+import type { Json } from '../base/json.js'
 import type { AddedToken } from './added-tokens.js'
 
 const longest = 256

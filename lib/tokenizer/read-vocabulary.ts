@@ -1,10 +1,10 @@
 /** Reads the vocabulary of a model folder: vocab.json and merges.txt, or the tokenizer.json of transformers 5. */
 
 import { basename, join } from 'node:path'
-import { ClipError } from '../errors.js'
-import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../json.js'
-import { type FileFault, RegularFile, statPath } from '../regular-file.js'
-import { inSlices, type Steps } from '../slices.js'
+import { ClipError } from '../base/errors.js'
+import { type Json, JsonError, type JsonObject, parseJson, VOCABULARY_LIMITS } from '../base/json.js'
+import { type FileFault, RegularFile, statPath } from '../base/regular-file.js'
+import { inSlices, type Steps } from '../base/slices.js'
 import type { AddedToken } from './added-tokens.js'
 import { addAll, ofAddedTokens, ofTokenizerConfig, ofTokenizerJson } from './read-added-tokens.js'
 import type { Vocabulary } from './vocabulary.js'

@@ -1,5 +1,5 @@
 #pragma once
-// What addon.cc puts together: NativeBinding of lib/binding.ts.
+// What addon.cc puts together: NativeBinding of lib/native/surface.ts.
 #include "binding/error.h"
 
 #include <functional>

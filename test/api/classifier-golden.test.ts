@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
+import { ClassMeans } from '../../lib/classifier/prompts.js'
 import { load, templates } from '../../lib/index.js'
-import { ClassMeans } from '../../lib/prompts.js'
 
 const folder = join(packageRoot, 'test/golden/classifier')
 const golden = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as {

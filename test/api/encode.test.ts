@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import sharp from 'sharp'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { ClipError, Embeddings, type EncodeOptions, type ImageInput, load } from '../../lib/index.js'
 import { bits, pictures, red } from './helpers.js'
 

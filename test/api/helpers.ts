@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 
 export const examples = join(packageRoot, 'models', 'icon-clip', 'examples')
 /** The nine pictures of the demonstration. */

@@ -1,6 +1,7 @@
 import test from 'ava'
-import { binding, type NativeModel } from '../../lib/binding.js'
 import { type ClipError, type LoadOptions, load } from '../../lib/index.js'
+import { binding } from '../../lib/native/addon.js'
+import type { NativeModel } from '../../lib/native/surface.js'
 import { bits, pictures } from './helpers.js'
 
 const many = (n: number) => Array.from({ length: n }, (_, i) => pictures[i % pictures.length]!)

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { load, promptSet, promptSetNames, templates } from '../../lib/index.js'
 
 const file = JSON.parse(await readFile(join(packageRoot, 'models/prompts/prompts.json'), 'utf8'))

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
-import { onAbort, sleep } from '../../lib/abort.js'
+import { onAbort, sleep } from '../../lib/base/abort.js'
 import { type Clip, load } from '../../lib/index.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 

@@ -7,8 +7,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { ClipError } from '../../lib/base/errors.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
-import { ClipError } from '../../lib/errors.js'
 import {
   countParameters,
   type OpenclipConfig,

@@ -2,9 +2,9 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { ClipError, type ClipErrorCode } from '../../lib/base/errors.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { type CheckpointOptions, readCheckpoint } from '../../lib/checkpoint/index.js'
-import { ClipError, type ClipErrorCode } from '../../lib/errors.js'
 import { goldenPath } from './goldens.js'
 
 type Tree = { [key: string]: Tree | unknown }

@@ -6,9 +6,9 @@
  *   CLIP_NATIVE_BACKEND=avx2 node dist/test/checkpoint/embed-goldens.js [device]
  */
 
-import { binding } from '../../lib/binding.js'
-import { nextJob } from '../../lib/calls.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
+import { binding } from '../../lib/native/addon.js'
+import { nextJob } from '../../lib/native/jobs.js'
 import { goldenPath, goldenPixels, goldens } from './goldens.js'
 
 export interface GoldenEmbeddings {

@@ -4,8 +4,8 @@ import { copyFile, cp, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { ClipError } from '../../lib/base/errors.js'
 import { type CheckpointOptions, readCheckpoint } from '../../lib/checkpoint/index.js'
-import { ClipError } from '../../lib/errors.js'
 import { goldenPath } from './goldens.js'
 
 async function scratch(t: ExecutionContext, golden?: string): Promise<string> {

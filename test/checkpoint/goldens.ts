@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
-import type { Activation } from '../../lib/checkpoint/index.js'
+import { packageRoot } from '../../lib/base/package.js'
+import type { Activation } from '../../lib/native/spec.js'
 
 export const goldenFolder = join(packageRoot, 'test/golden/checkpoint')
 

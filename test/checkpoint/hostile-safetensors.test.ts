@@ -3,10 +3,10 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { binding, fromNative } from '../../lib/binding.js'
-import { nextJob } from '../../lib/calls.js'
+import { ClipError, type ClipErrorCode } from '../../lib/base/errors.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
-import { ClipError, type ClipErrorCode } from '../../lib/errors.js'
+import { binding, fromNative } from '../../lib/native/addon.js'
+import { nextJob } from '../../lib/native/jobs.js'
 import { goldenPath } from './goldens.js'
 
 type Entry = { dtype: string; shape: number[]; data_offsets: number[] }

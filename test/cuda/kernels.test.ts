@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { all, build, buildPtx, missing, missingPtx, runGroup, sanitize } from './program.js'
 
 test.before(t => t.timeout(30 * 60_000, 'the test program is built'))

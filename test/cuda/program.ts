@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 
 /** With the sanitizers. */
 export const sanitize = process.env.CLIP_CUDA_SANITIZE === '1'

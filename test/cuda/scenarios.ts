@@ -7,9 +7,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Dtype } from '../../lib/binding.js'
+import type { Dtype } from '../../lib/base/dtypes.js'
+import { embeddedModel } from '../../lib/hub/resolve-model.js'
 import { type Clip, devices, type Embeddings, load } from '../../lib/index.js'
-import { embeddedModel } from '../../lib/source.js'
 import { randomBytes } from '../helpers/random.js'
 
 export interface Failure {

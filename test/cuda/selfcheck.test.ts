@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { Graph } from '../../bench/peers/onnx-file.js'
-import { packageRoot } from '../../lib/binding.js'
-import { report } from '../../lib/cli/gpu-selfcheck.js'
+import { packageRoot } from '../../lib/base/package.js'
+import { report } from '../../lib/cli/gpu/command.js'
+import { compareWithOnnxRuntime } from '../../lib/cli/gpu/onnxruntime.js'
+import { gpuOf, leastMicroseconds } from '../../lib/cli/gpu/roofline.js'
+import type { SelfCheck } from '../../lib/cli/gpu/selfcheck.js'
 import type { Clip } from '../../lib/clip.js'
-import { compareWithOnnxRuntime } from '../../lib/cuda/onnxruntime.js'
-import { gpuOf, leastMicroseconds } from '../../lib/cuda/roofline.js'
-import type { SelfCheck } from '../../lib/cuda/selfcheck.js'
 
 const work = mkdtempSync(join(tmpdir(), 'clip-native-selfcheck-'))
 test.after.always(() => rmSync(work, { recursive: true, force: true }))

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import test from 'ava'
 import { pack } from 'tar-stream'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import {
   type ClassificationReport,
   type ClipError,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { type ClassificationReport, evaluate, htmlReport, load } from '../../lib/index.js'
 
 const chromium = spawnSync('chromium', ['--version'], { stdio: 'ignore' }).status === 0

@@ -5,7 +5,7 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { patience } from '../helpers/patience.js'
 
 /** The compiler of the addon, or the system's. */

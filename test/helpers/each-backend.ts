@@ -1,7 +1,8 @@
 /** One test body, every backend of this build. */
 
 import test, { type ExecutionContext } from 'ava'
-import { binding, type NativeKernels } from '../../lib/binding.js'
+import { binding } from '../../lib/native/addon.js'
+import type { NativeKernels } from '../../lib/native/surface.js'
 import { attention, layerNorm, linear } from './plain.js'
 
 export interface Running {

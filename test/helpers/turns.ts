@@ -1,8 +1,8 @@
 /** How long the turns of the event loop are while something is at work: what everybody else in the process waits for. */
 
 import { PerformanceObserver } from 'node:perf_hooks'
-import { binding } from '../../lib/binding.js'
-import { inSlices, type Steps } from '../../lib/slices.js'
+import { inSlices, type Steps } from '../../lib/base/slices.js'
+import { binding } from '../../lib/native/addon.js'
 
 interface Turn {
   start: number

@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { patience } from '../helpers/patience.js'
 import type { Report } from './run.js'
 import { targets } from './targets.js'

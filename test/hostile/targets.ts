@@ -3,7 +3,7 @@
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { type ClipErrorCode, load } from '../../lib/index.js'
 import { goldenFolder, goldenPath } from '../checkpoint/goldens.js'
 import { type Dice, damageBytes, damageJson, damageLines, damagePickle, repairPng } from './mutate.js'

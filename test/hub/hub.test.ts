@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { type DownloadProgress, findCached, resolveSource } from '../../lib/hub/index.js'
 import { fast, hub, id, tree } from './repo.js'

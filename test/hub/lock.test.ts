@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { withLock } from '../../lib/hub/lock.js'
 
 const newLock = () => join(mkdtempSync(join(tmpdir(), 'clip-native-lock-')), 'deep', 'model.lock')

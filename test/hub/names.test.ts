@@ -1,5 +1,11 @@
 import test from 'ava'
-import { availableModels, knownModels, modelInfo, parseHubId, suggestions } from '../../lib/hub/names.js'
+import {
+  availableModels,
+  knownModels,
+  modelInfo,
+  parseHubId,
+  suggestions,
+} from '../../lib/base/known-models.js'
 
 test("availableModels lists OpenAI's nine in their order, a fresh array each time", t => {
   const names = availableModels()

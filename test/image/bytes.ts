@@ -1,9 +1,9 @@
 /** What pictures become, as bytes: for comparison with Pillow's. */
 
 import { createHash } from 'node:crypto'
-import { binding } from '../../lib/binding.js'
-import type { PreprocessSpec } from '../../lib/checkpoint/spec.js'
 import type { NativeImage } from '../../lib/image/pixels.js'
+import { binding } from '../../lib/native/addon.js'
+import type { PreprocessSpec } from '../../lib/native/spec.js'
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 export const CHANNELS = { L: 1, LA: 2, RGB: 3, RGBA: 4, CMYK: 4, 'I;16': 1, 'I;16 dark': 1 } as const

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import test from 'ava'
 import sharp from 'sharp'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { DecodeGate } from '../../lib/image/gate.js'
 import { type ClipError, evaluate, type ImageInput, load } from '../../lib/index.js'
 

@@ -4,12 +4,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import sharp from 'sharp'
-import { binding, packageRoot } from '../../lib/binding.js'
-import type { PreprocessSpec } from '../../lib/checkpoint/spec.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { decodeImage } from '../../lib/image/decode.js'
 import { readHeader } from '../../lib/image/header.js'
 import type { DecodedImage, NativeImage, PicturePart } from '../../lib/image/pixels.js'
 import { load } from '../../lib/index.js'
+import { binding } from '../../lib/native/addon.js'
+import type { PreprocessSpec } from '../../lib/native/spec.js'
 
 const folder = join(packageRoot, 'test', 'golden', 'image', 'files')
 const files = readdirSync(folder)

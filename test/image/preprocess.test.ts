@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { binding, packageRoot } from '../../lib/binding.js'
-import type { PreprocessSpec } from '../../lib/checkpoint/spec.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { decodeImage } from '../../lib/image/decode.js'
 import type { DecodedImage, NativeImage } from '../../lib/image/pixels.js'
+import { binding } from '../../lib/native/addon.js'
+import type { PreprocessSpec } from '../../lib/native/spec.js'
 import { rss } from '../hostile/memory.js'
 import { bytesOf, CHANNELS, pattern, sha256 } from './bytes.js'
 

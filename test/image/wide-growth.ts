@@ -7,9 +7,9 @@
  * Prints a WideGrowth as JSON.
  */
 
-import { binding } from '../../lib/binding.js'
-import type { PreprocessSpec } from '../../lib/checkpoint/spec.js'
 import type { NativeImage } from '../../lib/image/pixels.js'
+import { binding } from '../../lib/native/addon.js'
+import type { PreprocessSpec } from '../../lib/native/spec.js'
 import { growth, measurable } from '../hostile/memory.js'
 
 export interface WideGrowth {

@@ -6,7 +6,8 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
-import { binding, packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
+import { binding } from '../../lib/native/addon.js'
 import { child, lib } from '../helpers/child.js'
 
 const ava = join(packageRoot, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')

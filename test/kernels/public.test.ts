@@ -1,7 +1,6 @@
 /** The public kernels in their narrow dtypes, and what they say about a caller's mistakes with them. */
 
 import test from 'ava'
-import { binding } from '../../lib/binding.js'
 import {
   attention,
   causalAttention,
@@ -10,6 +9,7 @@ import {
   layerNorm,
   linear,
 } from '../../lib/kernels.js'
+import { binding } from '../../lib/native/addon.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
 import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { binding, fromNative, packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { devices } from '../../lib/index.js'
+import { binding, fromNative } from '../../lib/native/addon.js'
 import { generator } from '../helpers/random.js'
 
 interface Case {

@@ -8,8 +8,8 @@
  * alpha and beta chosen on as many others. Prints { measured, grownBytes, inputBytes } as JSON.
  */
 
-import { binding } from '../../lib/binding.js'
 import { type Clip, Embeddings, evaluate, load } from '../../lib/index.js'
+import { binding } from '../../lib/native/addon.js'
 import { generator } from '../helpers/random.js'
 import { growth, measurable } from '../hostile/memory.js'
 

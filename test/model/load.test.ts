@@ -5,9 +5,9 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import type { NativeModel } from '../../lib/binding.js'
-import type { ModelSpec, TensorView, VisionTransformerSpec } from '../../lib/checkpoint/spec.js'
-import { ClipError, type ClipErrorCode } from '../../lib/errors.js'
+import { ClipError, type ClipErrorCode } from '../../lib/base/errors.js'
+import type { ModelSpec, TensorView, VisionTransformerSpec } from '../../lib/native/spec.js'
+import type { NativeModel } from '../../lib/native/surface.js'
 import { encodeIds, loadNative, readEmbedded } from './native-model.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'clip-native-load-'))

@@ -1,16 +1,13 @@
 /** The embedded model through the native surface, for tests that need token ids and counters. */
 
 import { join } from 'node:path'
-import {
-  binding,
-  fromNative,
-  type NativeLoadOptions,
-  type NativeModel,
-  packageRoot,
-} from '../../lib/binding.js'
-import { nextJob } from '../../lib/calls.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
-import type { Checkpoint, ModelSpec, PreprocessSpec } from '../../lib/checkpoint/spec.js'
+import type { Checkpoint } from '../../lib/checkpoint/spec.js'
+import { binding, fromNative } from '../../lib/native/addon.js'
+import { nextJob } from '../../lib/native/jobs.js'
+import type { ModelSpec, PreprocessSpec } from '../../lib/native/spec.js'
+import type { NativeLoadOptions, NativeModel } from '../../lib/native/surface.js'
 
 export const embeddedFolder = join(packageRoot, 'models', 'icon-clip')
 

@@ -8,7 +8,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { load, templates } from '../../lib/index.js'
 import { growth, measurable } from '../hostile/memory.js'
 

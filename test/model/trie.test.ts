@@ -1,7 +1,7 @@
 /** All texts of a call form one trie: fewer rows, the same bits. */
 
 import test from 'ava'
-import type { NativeModel } from '../../lib/binding.js'
+import type { NativeModel } from '../../lib/native/surface.js'
 import { rowsOf } from './golden.js'
 import { encodeIds, loadNative, random, readEmbedded } from './native-model.js'
 

@@ -8,7 +8,8 @@
 
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type Dtype, packageRoot } from '../../lib/binding.js'
+import type { Dtype } from '../../lib/base/dtypes.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { type Embeddings, load } from '../../lib/index.js'
 import { base64, readGolden } from './golden.js'
 

@@ -19,7 +19,7 @@ import {
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { ClipError } from '../../lib/index.js'
 import { nightly } from '../helpers/nightly.js'
 import { items } from './helpers.js'

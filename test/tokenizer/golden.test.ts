@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { createTokenizer, readVocabulary } from '../../lib/tokenizer/index.js'
 
 const golden = (name: string): [text: string, ids: number[]][] =>

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/binding.js'
+import { packageRoot } from '../../lib/base/package.js'
 import { createTokenizer, readVocabulary } from '../../lib/tokenizer/index.js'
 import { processorMs } from '../processor-time.js'
 

@@ -3,7 +3,7 @@
  * palette of two colours that are black and white makes a picture of single bits whatever the header says.
  */
 
-import type { Steps } from '../../slices.js'
+import type { Steps } from '../../base/slices.js'
 import type { DecodedImage } from '../pixels.js'
 import { type Header, viewOf } from './facts.js'
 

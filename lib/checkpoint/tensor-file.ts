@@ -1,0 +1,196 @@
+/**
+ * Small safetensors files of ours (classifiers, adapters): float32 tensors, a `__metadata__` that says what the file is,
+ * and one U8 tensor `about` with JSON for what is too long for a header.
+ */
+
+import { ClipError } from '../base/errors.js'
+import { type Json, JsonError, parseJson, writeJson } from '../base/json.js'
+import { writeOutput } from '../base/output-file.js'
+import { copySlices, inSlices } from '../base/slices.js'
+import { badCheckpoint, Pace, quote, shapeText } from './errors.js'
+import { readSafetensors } from './safetensors.js'
+import { openSource } from './source-file.js'
+import { TensorTable } from './tensors.js'
+
+export interface Tensor {
+  data: Float32Array
+  shape: readonly number[]
+}
+
+/** 200 000 labels of 40 characters. */
+const LARGEST_ABOUT = 16 << 20
+const ABOUT_LIMITS = { depth: 8, values: 1_000_000, objects: 400_000 }
+
+const bytesOf = (data: Float32Array | Uint8Array) =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+
+/**
+ * Writes `file` whole or not at all. `format` names what it is: "clip-native/classifier".
+ * Rejects with ClipError ERR_CLIP_INPUT naming the file when it can't be written.
+ */
+export async function writeTensorFile(
+  file: string,
+  format: string,
+  metadata: Readonly<Record<string, string>>,
+  about: unknown,
+  tensors: Readonly<Record<string, Tensor>>,
+): Promise<void> {
+  const text = await inSlices(writeJson(about))
+  let length = 0
+  for (const block of text) length += block.byteLength
+  if (length > LARGEST_ABOUT)
+    throw new ClipError(
+      'ERR_CLIP_INPUT',
+      `${file}: its labels and templates take ${length} bytes, more than the ${LARGEST_ABOUT} that are read back`,
+      { file, field: 'about', expected: String(LARGEST_ABOUT), actual: String(length) },
+    )
+  const header: Record<string, unknown> = { __metadata__: { format, version: '1', ...metadata } }
+  let at = 0
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    header[name] = { dtype: 'F32', shape, data_offsets: [at, at + data.byteLength] }
+    at += data.byteLength
+  }
+  header.about = { dtype: 'U8', shape: [length], data_offsets: [at, at + length] }
+  const json = new TextEncoder().encode(JSON.stringify(header))
+  // Padded so that the data is aligned, as the format asks for.
+  const head = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, 0x20)
+  head.writeBigUInt64LE(BigInt(head.byteLength - 8), 0)
+  head.set(json, 8)
+  await writeOutput(file, async output => {
+    await output.write(head)
+    for (const { data } of Object.values(tensors)) await output.write(bytesOf(data))
+    for (const block of text) await output.write(block)
+  })
+}
+
+/** A file that {@link writeTensorFile} wrote, read and checked. */
+export class TensorFile {
+  private constructor(
+    readonly file: string,
+    readonly metadata: ReadonlyMap<string, string>,
+    readonly about: Json,
+    readonly bytes: number,
+    private readonly tensors: ReadonlyMap<string, Tensor & { offset: number }>,
+  ) {}
+
+  /**
+   * Reads the whole file. Rejects with ClipError ERR_CLIP_CHECKPOINT naming file and field for what is not a safetensors
+   * file, is of another format or version, or is damaged. At most `mostBytes` are read.
+   */
+  static async read(
+    file: string,
+    format: string,
+    mostBytes: number,
+    signal?: AbortSignal,
+  ): Promise<TensorFile> {
+    const source = await openSource(file, signal)
+    try {
+      if (source.bytes > mostBytes)
+        throw badCheckpoint(
+          file,
+          undefined,
+          `is ${source.bytes} bytes, more than the ${mostBytes} that are read`,
+          {
+            expected: String(mostBytes),
+            actual: String(source.bytes),
+          },
+        )
+      const table = new TensorTable()
+      const metadata = await readSafetensors(source, table, new Pace(signal))
+      const is = metadata.get('format')
+      if (is !== format)
+        throw badCheckpoint(
+          file,
+          '__metadata__.format',
+          `is ${is ? quote(is) : 'a safetensors file without a format'}, not ${quote(format)}`,
+          {
+            expected: format,
+            actual: String(is),
+          },
+        )
+      if (metadata.get('version') !== '1')
+        throw badCheckpoint(
+          file,
+          '__metadata__.version',
+          `has version ${quote(String(metadata.get('version')))} of its format; this clip-native reads version "1"`,
+          { expected: '1', actual: String(metadata.get('version')) },
+        )
+      const tensors = new Map<string, Tensor & { offset: number }>()
+      let about: Json
+      for (const found of table.found.values()) {
+        const tensor = await found.place()
+        const bytes = tensor.shape.reduce((n, size) => n * size, 1) * (tensor.dtype === 'U8' ? 1 : 4)
+        if (tensor.name === 'about' && tensor.dtype === 'U8' && bytes <= LARGEST_ABOUT) {
+          const text = await source.text(tensor.offset, bytes, 'about')
+          try {
+            about = await inSlices(parseJson(text, ABOUT_LIMITS), signal)
+          } catch (cause) {
+            if (!(cause instanceof JsonError)) throw cause
+            throw badCheckpoint(file, 'about', `\`about\` is not JSON: ${cause.message}`, { cause })
+          }
+        } else if (tensor.dtype === 'F32') {
+          const read = await source.read(tensor.offset, bytes)
+          const data = new Float32Array(bytes / 4)
+          await copySlices(bytesOf(data), read, 0)
+          tensors.set(tensor.name, { data, shape: tensor.shape, offset: tensor.offset })
+        } else
+          throw badCheckpoint(
+            file,
+            tensor.name,
+            `tensor ${quote(tensor.name)} is ${tensor.dtype} ${shapeText(tensor.shape)}, which such a file does not have`,
+          )
+      }
+      if (about! === undefined) throw badCheckpoint(file, 'about', 'has no tensor `about`')
+      return new TensorFile(file, metadata, about, source.bytes, tensors)
+    } finally {
+      await source.close()
+    }
+  }
+
+  /** A tensor of this shape (-1: any size of 1 or more), or ERR_CLIP_CHECKPOINT. */
+  tensor(name: string, shape: readonly number[]): Tensor {
+    const tensor = this.tensors.get(name)
+    if (!tensor) throw badCheckpoint(this.file, name, `tensor ${quote(name)} is missing`)
+    const fits =
+      tensor.shape.length === shape.length &&
+      tensor.shape.every((n, i) => (shape[i] === -1 ? n >= 1 : n === shape[i]))
+    const wanted = `[${shape.map(n => (n === -1 ? 'any' : n)).join(', ')}]`
+    if (!fits)
+      throw badCheckpoint(
+        this.file,
+        name,
+        `expected tensor ${quote(name)} to be ${wanted}, got ${shapeText(tensor.shape)}`,
+        { expected: wanted, actual: shapeText(tensor.shape) },
+      )
+    return tensor
+  }
+
+  /** Where a tensor's bytes lie in the file. */
+  offsetOf(name: string): number {
+    return this.tensors.get(name)!.offset
+  }
+
+  /** A number of the metadata, finite, or ERR_CLIP_CHECKPOINT. */
+  number(name: string): number {
+    const text = this.metadata.get(name)
+    const value = text === undefined || text.trim() === '' ? Number.NaN : Number(text)
+    if (!Number.isFinite(value))
+      throw badCheckpoint(
+        this.file,
+        `__metadata__.${name}`,
+        `expected \`${name}\` to be a number, got ${text === undefined ? 'nothing' : quote(text)}`,
+      )
+    return value
+  }
+
+  /** A word of the metadata, or ERR_CLIP_CHECKPOINT. */
+  word<const T extends string>(name: string, choices: readonly T[]): T {
+    const value = this.metadata.get(name)
+    if (choices.includes(value as T)) return value as T
+    throw badCheckpoint(
+      this.file,
+      `__metadata__.${name}`,
+      `expected \`${name}\` to be one of ${choices.join(', ')}, got ${value === undefined ? 'nothing' : quote(value)}`,
+    )
+  }
+}

@@ -1,0 +1,298 @@
+/** Classification: labels encoded or learned once, pictures scored against them. */
+
+import { argumentError, got } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, integer, oneOf } from '../base/options.js'
+import { inSlices, Slices, type Steps } from '../base/slices.js'
+import { traceMethods } from '../base/stack.js'
+import { isIterable } from '../base/values.js'
+import type { Call } from '../encode/admission.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import { encodeImages, type ImageList, imageList } from '../encode/image.js'
+import type { Loaded } from '../encode/loaded-model.js'
+import { checkEncode } from '../encode/result.js'
+import { type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
+import type { ImageInput } from '../image/input.js'
+import type { ScoreKind } from '../native/surface.js'
+import { type Origin, writeClassifier } from './file.js'
+import { checkLabels, type Label, type LabelledClass, type LabelOf } from './labels.js'
+import { classEmbeddings, type Template } from './prompts.js'
+import { type Best, type ClassifierKind, type Scorer, ZeroShotScorer } from './scorers.js'
+import { inOrderAhead } from './stream.js'
+
+/** A label that a classifier gives to a picture, and its score. */
+export interface Prediction<T extends string = string> {
+  /** The label, as it was given. */
+  label: T
+  /** Probability over all labels, unless `as` says otherwise. */
+  score: number
+  /** Which label, from 0. */
+  index: number
+}
+
+export interface ClassifierOptions extends TokenizeOptions {
+  /** Texts with `{}` for the label, or functions of it; default the label as it is. See `templates`. */
+  templates?: Template | readonly Template[]
+  /** Withdraws the call: it rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** Called with how many texts (labels x templates) are encoded. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+/** What a classification returns, and when it is withdrawn. */
+export interface ClassifyOptions {
+  /** How many labels to return, the best first; default 5 (with `threshold`: all), at most all. */
+  topK?: number
+  /** What the score is; default 'probability' over all labels, whatever topK. A learned classifier has no 'cosine'. */
+  as?: ScoreKind
+  /**
+   * Only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels don't compete, so
+   * a picture may have several; where the threshold lies depends on model and prompts, so choose it on examples.
+   */
+  threshold?: number
+  /** Withdraws the call: it rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/** One picture of a stream: its predictions, or why there are none. */
+export type StreamItem<T extends string> =
+  | {
+      /** Which picture, from 0. */
+      index: number
+      /** The picture, as the source gave it. */
+      image: ImageInput
+      /** Best first. */
+      predictions: Prediction<T>[]
+      error?: undefined
+    }
+  | {
+      /** Which picture, from 0. */
+      index: number
+      /** The picture, as the source gave it. */
+      image: ImageInput
+      predictions?: undefined
+      /** Why there are none. */
+      error: Error & { code: string }
+    }
+
+/** Rows that are scored at a time. */
+const rowsPerWindow = 1024
+
+interface CheckedClassify {
+  k: number
+  as: ScoreKind
+  threshold: number | undefined
+  signal: AbortSignal | undefined
+}
+
+function* labelsOf(classes: readonly LabelledClass[]): Steps<string[]> {
+  const labels: string[] = []
+  for (const { label } of classes) if (labels.push(label) % 1024 === 0) yield
+  return labels
+}
+
+/** Templates that are functions are not kept. */
+function* originOf(classes: readonly LabelledClass[]): Steps<Origin> {
+  const words = function* (templates: readonly Template[]): Steps<(string | null)[]> {
+    const kept: (string | null)[] = []
+    for (const template of templates)
+      if (kept.push(typeof template === 'string' ? template : null) % 1024 === 0) yield
+    return kept
+  }
+  let shared: readonly Template[] = []
+  const own = []
+  for (const { names, templates, field } of classes) {
+    if (field === 'templates') shared = templates
+    own.push(field === 'templates' ? { names } : { names, templates: yield* words(templates) })
+    if (own.length % 256 === 0) yield
+  }
+  return { templates: yield* words(shared), classes: own }
+}
+
+/** Labels ready to classify with. Made by `clip.classifier`, by what learns from examples, or read from a file; lives as long as its model. */
+export class Classifier<T extends string = string> {
+  /** The labels, in the order in which `Prediction.index` counts them. */
+  readonly labels: readonly T[]
+  /** 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
+  readonly kind: ClassifierKind
+  /** (labels, width): what pictures are compared with: class embeddings of length 1, or the weights of a linear probe. */
+  readonly embeddings: Embeddings
+  /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */
+  readonly settings: Readonly<Record<string, number | string>>
+  readonly #loaded: Loaded
+  readonly #scorer: Scorer
+  readonly #origin: Origin
+
+  /** @internal */
+  constructor(loaded: Loaded, labels: readonly T[], scorer: Scorer, origin: Origin) {
+    this.#loaded = loaded
+    this.#scorer = scorer
+    this.#origin = origin
+    this.kind = scorer.kind
+    this.settings = Object.freeze({ ...scorer.settings })
+    this.labels = Object.freeze([...labels])
+    this.embeddings = new Embeddings(scorer.classes.data, scorer.classes.shape as readonly [number, number])
+  }
+
+  /** Of the model that it belongs to: see `clip.info.fingerprint`. @internal */
+  get fingerprint(): string {
+    return this.#loaded.checkpoint.fingerprint
+  }
+
+  /** @internal */
+  static async create<L extends Label>(
+    loaded: Loaded,
+    labels: readonly L[],
+    options: ClassifierOptions | undefined,
+  ): Promise<Classifier<LabelOf<L>>> {
+    const o = checkOptions(options, ['templates', 'signal', 'onProgress', ...tokenizeOptionNames])
+    const signal = checkSignal(o.signal)
+    callback('onProgress', o.onProgress)
+    const classes = await inSlices(checkLabels(labels, o.templates), signal)
+    const embeddings = await classEmbeddings(loaded, classes, { ...o, signal })
+    const origin = await inSlices(originOf(classes), signal)
+    const names = await inSlices(labelsOf(classes), signal)
+    return new Classifier(loaded, names as LabelOf<L>[], new ZeroShotScorer(embeddings), origin)
+  }
+
+  /**
+   * Writes labels and what was encoded or learned to one small safetensors file, for `clip.loadClassifier` with the same
+   * model: whole or not at all. Templates that are functions are not kept, only what they made.
+   * Rejects with ClipError ERR_CLIP_INPUT when the file can't be written.
+   */
+  async save(file: string | URL): Promise<void> {
+    await writeClassifier(this.#loaded, file, this.labels, this.#scorer, this.#origin)
+  }
+
+  /**
+   * The labels that fit best, best first: an array for one picture, an array of arrays for an array of pictures.
+   * Rejects as encodeImage does; a picture that can't be read rejects the call (`stream` reports it by itself).
+   *
+   * Pictures that are encoded already can be given as what encodeImage made of them: embeddings of length 1, or for a
+   * linear probe what it learned on (by default `output: 'pooled'`).
+   */
+  classify(images: readonly ImageInput[] | Embeddings, options?: ClassifyOptions): Promise<Prediction<T>[][]>
+  classify(image: ImageInput, options?: ClassifyOptions): Promise<Prediction<T>[]>
+  async classify(
+    images: ImageInput | readonly ImageInput[] | Embeddings,
+    options?: ClassifyOptions,
+  ): Promise<Prediction<T>[] | Prediction<T>[][]> {
+    const checked = this.#check(options)
+    if (isEmbeddings(images)) {
+      const { output, width } = this.#scorer.features
+      const rows = checkEmbeddings(
+        'images',
+        images,
+        `be rows of ${width} values (output: '${output}')`,
+        width,
+      )
+      return this.#loaded.calls.run(checked.signal, call => this.#predict(call, rows, checked))
+    }
+    const list = imageList(this.#loaded, images)
+    const all = await this.#loaded.calls.run(checked.signal, call => this.#score(call, list, checked))
+    return list.single && all.length === 1 ? all[0]! : all
+  }
+
+  /**
+   * Classifies pictures as they come, in their order, at most 2 x threads of them ahead of the reader. A picture that
+   * can't be read is an item with `error`; the stream goes on. Leaving the loop stops the source.
+   */
+  async *stream(
+    source: AsyncIterable<ImageInput> | Iterable<ImageInput>,
+    options?: ClassifyOptions,
+  ): AsyncGenerator<StreamItem<T>, void, void> {
+    const checked = this.#check(options)
+    if (!isIterable(source)) throw argumentError('source', 'be an iterable of pictures', source)
+    const call = this.#loaded.calls.enter(checked.signal)
+    try {
+      yield* inOrderAhead(source, 2 * this.#loaded.model.threads, checked.signal, (image, index) =>
+        this.#item(call, image, index, checked),
+      )
+    } finally {
+      call.cancel()
+      call.close()
+    }
+  }
+
+  async #item(
+    call: Call,
+    image: ImageInput,
+    index: number,
+    checked: CheckedClassify,
+  ): Promise<StreamItem<T>> {
+    try {
+      const [predictions] = await this.#score(call, imageList(this.#loaded, image), checked)
+      return { index, image, predictions: predictions! }
+    } catch (thrown) {
+      const error = thrown as Error & { code?: string }
+      // About this picture: an item. Anything else (abort, dispose, memory) ends the stream.
+      if (error?.code !== 'ERR_CLIP_IMAGE' && error?.code !== 'ERR_CLIP_INPUT') throw thrown
+      return { index, image, error: error as Error & { code: string } }
+    }
+  }
+
+  #check(options: ClassifyOptions | undefined): CheckedClassify {
+    const o = checkOptions(options, ['topK', 'as', 'threshold', 'signal'])
+    const signal = checkSignal(o.signal)
+    const { threshold } = o
+    if (threshold !== undefined && (typeof threshold !== 'number' || Number.isNaN(threshold)))
+      throw argumentError('threshold', 'be a number', threshold)
+    const topK = integer('topK', o.topK ?? (threshold === undefined ? 5 : this.labels.length), 1)
+    const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
+    if (as === 'cosine' && this.kind !== 'zero-shot')
+      throw argumentError('as', `be 'probability' or 'logit' for a ${this.kind}, which has no cosines`, as)
+    return { k: Math.min(topK, this.labels.length), as, threshold, signal }
+  }
+
+  /** In windows of rows, because a scorer may need memory for each row and label. */
+  async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
+    if (rows <= rowsPerWindow) return this.#scorer.best(this.#loaded, features, rows, k, as, call.signal)
+    const { width } = this.#scorer.features
+    const index = new Int32Array(rows * k)
+    const value = new Float32Array(rows * k)
+    for (let from = 0; from < rows; from += rowsPerWindow) {
+      const n = Math.min(rowsPerWindow, rows - from)
+      if (features.length !== rows * width)
+        throw argumentError(
+          'images',
+          'keep their memory until the call settles',
+          got('an array that was transferred'),
+        )
+      const window = features.subarray(from * width, (from + n) * width)
+      const best = await this.#scorer.best(this.#loaded, window, n, k, as, call.signal)
+      index.set(best.index, from * k)
+      value.set(best.value, from * k)
+    }
+    return { index, value }
+  }
+
+  async #score(call: Call, list: ImageList, how: CheckedClassify): Promise<Prediction<T>[][]> {
+    const { output, normalize } = this.#scorer.features
+    const checked = checkEncode({ output, normalize, ...(call.signal ? { signal: call.signal } : {}) })
+    return this.#predict(call, await encodeImages(this.#loaded, call, list, checked), how)
+  }
+
+  async #predict(
+    call: Call,
+    encoded: Pick<Embeddings<readonly number[]>, 'data' | 'shape'>,
+    { k, as, threshold = Number.NEGATIVE_INFINITY }: CheckedClassify,
+  ): Promise<Prediction<T>[][]> {
+    const rows = encoded.shape[0]!
+    if (rows === 0) return []
+    const { index, value } = await this.#best(encoded.data, rows, k, as, call)
+    call.signal?.throwIfAborted()
+    const slices = new Slices()
+    const all: Prediction<T>[][] = []
+    for (let r = 0; r < rows; r++) {
+      const one: Prediction<T>[] = []
+      for (let j = r * k; j < (r + 1) * k; j++) {
+        if (!(value[j]! < threshold))
+          one.push({ label: this.labels[index[j]!]!, score: value[j]!, index: index[j]! })
+        if (j % 256 === 255 && slices.due()) await slices.pause(call.signal)
+      }
+      all.push(one)
+      if (slices.due()) await slices.pause(call.signal)
+    }
+    return all
+  }
+}
+traceMethods(Classifier)

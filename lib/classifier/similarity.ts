@@ -1,0 +1,82 @@
+/** How alike pictures and texts are: cosineSoftmax over two sets of embeddings. */
+
+import { checkOptions, checkSignal, oneOf } from '../base/options.js'
+import { Slices } from '../base/slices.js'
+import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import { encodeImage } from '../encode/image.js'
+import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
+import { encodeText, type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
+import type { ImageInput } from '../image/input.js'
+import { binding, fromNative } from '../native/addon.js'
+import type { ScoreKind } from '../native/surface.js'
+
+/** What `similarity` returns. */
+export interface SimilarityOptions extends TokenizeOptions {
+  /** What a score is; default 'probability'. */
+  as?: ScoreKind
+  /** What probabilities sum to 1 over: the texts of each picture (default), or the pictures of each text. */
+  over?: 'texts' | 'images'
+  /** Withdraws the call: it rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/** (rows, cols) -> (cols, rows), in slices: square by square, because either side is in steps of its whole width. */
+async function transpose(data: Float32Array, rows: number, cols: number, signal?: AbortSignal) {
+  const side = 32
+  const out = new Float32Array(data.length)
+  const slices = new Slices()
+  for (let c = 0; c < cols; c += side)
+    for (let r = 0; r < rows; r += side) {
+      for (let j = c; j < Math.min(c + side, cols); j++)
+        for (let i = r; i < Math.min(r + side, rows); i++) out[j * rows + i] = data[i * cols + j]!
+      if (slices.due()) await slices.pause(signal)
+    }
+  return out
+}
+
+export async function similarity(
+  loaded: Loaded,
+  images: ImageInput | readonly ImageInput[] | Embeddings,
+  texts: string | readonly string[] | Embeddings,
+  options: SimilarityOptions | undefined,
+): Promise<Embeddings<readonly [images: number, texts: number]>> {
+  const o = checkOptions(options, ['as', 'over', 'signal', ...tokenizeOptionNames])
+  const signal = checkSignal(o.signal)
+  const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
+  const over = oneOf('over', o.over ?? 'texts', ['texts', 'images'])
+  loaded.calls.throwIfDisposed()
+  const { embedDim: dim } = loaded.spec
+  const logitScale = as === 'cosine' ? 1 : needLogitScale(loaded)
+  const { as: _as, over: _over, ...encode } = o
+  const expected = `be embeddings of ${dim} values each`
+  const [i, t] = await Promise.all([
+    isEmbeddings(images)
+      ? checkEmbeddings('images', images, expected, dim)
+      : encodeImage(loaded, images, { signal }),
+    isEmbeddings(texts) ? checkEmbeddings('texts', texts, expected, dim) : encodeText(loaded, texts, encode),
+  ])
+  const n = i.shape[0]!
+  const m = t.shape[0]!
+  const swapped = over === 'images' && as === 'probability'
+  const [queries, classes] = swapped ? [t, i] : [i, t]
+  let out = new Float32Array(n * m)
+  if (out.length > 0) {
+    await fromNative(() =>
+      binding().kernels.cosineSoftmax({
+        queries: queries.data,
+        classes: classes.data,
+        out,
+        rows: queries.shape[0]!,
+        classCount: classes.shape[0]!,
+        dim,
+        logitScale,
+        as,
+        threads: loaded.model.threads,
+        backend: kernelBackend(loaded),
+      }),
+    )
+    signal?.throwIfAborted()
+    if (swapped) out = await transpose(out, m, n, signal)
+  }
+  return new Embeddings(out, [n, m] as const)
+}

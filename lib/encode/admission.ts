@@ -1,0 +1,129 @@
+/** The calls of one model that are under way: how many may wait, how they are cancelled, what dispose does to them. */
+
+import { onAbort } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
+import { fromNative } from '../native/addon.js'
+import { nextJob } from '../native/jobs.js'
+import type { NativeModel } from '../native/surface.js'
+
+/** One call of the public API: any number of native jobs, withdrawn together when its signal is aborted. */
+export class Call {
+  readonly signal: AbortSignal | undefined
+  readonly #model: NativeModel
+  readonly #calls: Calls
+  readonly #jobs = new Set<number>()
+
+  readonly #closed: () => void
+  /** Ends listening to the signal. */
+  readonly #deaf: () => void
+
+  constructor(calls: Calls, model: NativeModel, signal: AbortSignal | undefined, closed: () => void) {
+    this.#closed = closed
+    this.signal = signal
+    this.#calls = calls
+    this.#model = model
+    this.#deaf = onAbort(signal, this.cancel)
+  }
+
+  /** Starts one native job; its promise settles when native code no longer needs the buffers it was given. */
+  async submit<T>(start: (model: NativeModel, job: number) => Promise<T>): Promise<T> {
+    this.signal?.throwIfAborted()
+    this.#calls.throwIfDisposed()
+    const job = nextJob()
+    this.#jobs.add(job)
+    try {
+      return await fromNative(() => start(this.#model, job), this.signal)
+    } finally {
+      this.#jobs.delete(job)
+    }
+  }
+
+  /** Withdraws every job of this call that has not finished. */
+  readonly cancel = (): void => {
+    for (const job of this.#jobs) this.#model.cancel(job)
+  }
+
+  /** Gives the call's place back. Once. */
+  close(): void {
+    this.#deaf()
+    this.#closed()
+  }
+
+  /**
+   * Runs windows of work in order, two at a time: while native code computes one, the next is being prepared. `done` is
+   * told of each in its turn. The first failure withdraws what is still running and is thrown when nothing runs any more.
+   */
+  async inOrder<W>(
+    windows: AsyncIterable<W>,
+    run: (window: W) => Promise<void>,
+    done: (window: W) => void,
+  ): Promise<void> {
+    const running: { window: W; ended: Promise<void> }[] = []
+    const next = async () => {
+      await running[0]!.ended
+      done(running.shift()!.window)
+    }
+    try {
+      for await (const window of windows) {
+        const ended = run(window)
+        ended.catch(() => {}) // thrown by `next`; this only says that somebody will look
+        running.push({ window, ended })
+        if (running.length === 2) await next()
+      }
+      while (running.length > 0) await next()
+    } catch (error) {
+      this.cancel()
+      await Promise.allSettled(running.map(r => r.ended))
+      throw error
+    }
+  }
+}
+
+export class Calls {
+  readonly #model: NativeModel
+  readonly #maxQueue: number
+  #active = 0
+  #disposed: Promise<void> | undefined
+
+  constructor(model: NativeModel, maxQueue: number) {
+    this.#model = model
+    this.#maxQueue = maxQueue
+  }
+
+  throwIfDisposed(): void {
+    if (this.#disposed) throw new ClipError('ERR_CLIP_DISPOSED', 'This model was disposed')
+  }
+
+  /** Admits one call; `close` ends it. Throws ERR_CLIP_DISPOSED, or ERR_CLIP_BUSY when maxQueue calls wait already. */
+  enter(signal: AbortSignal | undefined): Call {
+    this.throwIfDisposed()
+    signal?.throwIfAborted()
+    const waiting = this.#active - 1
+    if (waiting >= this.#maxQueue)
+      throw new ClipError(
+        'ERR_CLIP_BUSY',
+        `${waiting} calls are waiting, as many as maxQueue allows: try again later`,
+        { field: 'maxQueue', expected: `at most ${this.#maxQueue} waiting calls`, actual: `${waiting + 1}` },
+      )
+    this.#active++
+    return new Call(this, this.#model, signal, () => {
+      this.#active--
+    })
+  }
+
+  /** One call from admission to its end. */
+  async run<T>(signal: AbortSignal | undefined, work: (call: Call) => Promise<T>): Promise<T> {
+    const call = this.enter(signal)
+    try {
+      return await work(call)
+    } finally {
+      call.close()
+    }
+  }
+
+  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED. Every call returns the same promise. */
+  dispose(): Promise<void> {
+    this.#disposed ??= fromNative(() => this.#model.dispose())
+    return this.#disposed
+  }
+}

@@ -1,0 +1,160 @@
+/** From pictures to the image tower's output. */
+
+import { ClipError } from '../base/errors.js'
+import { checkOptions, checkSignal, listOf } from '../base/options.js'
+import { isArray } from '../base/values.js'
+import { type Colour, colourOf } from '../image/background.js'
+import { takeGiven } from '../image/given.js'
+import type { ImageInput, Preprocessed } from '../image/input.js'
+import type { NativeImage } from '../image/pixels.js'
+import { decodeOne, decodeWindows, type ImageWindow } from '../image/windows.js'
+import type { Call } from './admission.js'
+import type { EmbeddingsOf } from './embeddings.js'
+import { type Loaded, needProjection, towerMissing } from './loaded-model.js'
+import { type CheckedEncode, checkEncode, type EncodeOptions, type Output, Rows } from './result.js'
+
+/** What becomes of transparent pictures. */
+export interface BackgroundOption {
+  /** What transparent pictures are laid on, as `load`'s option: '#fff', '#ffffff', 'white' or 'black'. */
+  background?: string
+}
+
+/** What encodeImage returns, and how it reads pictures. */
+export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
+
+/** The caller's pictures, and how many rows they will make. */
+export interface ImageList {
+  inputs: readonly ImageInput[]
+  /** One picture, not an array: messages say `image`. */
+  single: boolean
+  /** Rows: a Preprocessed of n pictures makes n. */
+  total: number
+  /** In place of the model's. */
+  background?: Colour
+}
+
+export function imageList(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  background?: Colour,
+): ImageList {
+  const missing = towerMissing(loaded, 'image')
+  if (missing) throw missing
+  const single = !isArray(input)
+  const given = single ? [input as ImageInput] : (listOf('images', 'be an array', input) as ImageInput[])
+  const { inputs, total } = takeGiven(given, single, loaded.checkpoint.preprocess.size)
+  return { inputs, single, total, ...(background ? { background } : {}) }
+}
+
+/** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */
+async function eachWindow(
+  loaded: Loaded,
+  call: Call,
+  { inputs, single, total, background }: ImageList,
+  fail: (row: number, error: ClipError) => void,
+  run: (images: NativeImage[], rows: number[]) => Promise<void>,
+  progress: (items: number) => void,
+): Promise<void> {
+  const options = {
+    threads: loaded.model.threads,
+    gate: loaded.gate,
+    size: loaded.checkpoint.preprocess.size,
+    ...loaded.pictures,
+    ...(background ? { background } : {}),
+    part: (width: number, height: number) => loaded.model.reachingPart(width, height),
+    single,
+    ...(call.signal ? { signal: call.signal } : {}),
+  }
+  const take = async ({ start, images, release }: ImageWindow) => {
+    const good: NativeImage[] = []
+    const rows: number[] = []
+    images.forEach((image, i) => {
+      if (image instanceof ClipError) fail(start + i, image)
+      else {
+        good.push(image)
+        rows.push(start + i)
+      }
+    })
+    if (good.length > 0) await run(good, rows)
+    release()
+    progress(images.length)
+  }
+  if (inputs.length === 1 && total === 1) {
+    const window = await decodeOne(inputs[0]!, options)
+    try {
+      await take(window)
+    } finally {
+      window.release()
+    }
+    return
+  }
+  // The next window is decoded while this one is encoded; asking for it gives this one's room back.
+  for await (const window of decodeWindows(inputs, options)) await take(window)
+}
+
+/** The part of encodeImage behind admission and checks. */
+export async function encodeImages<O extends Output = 'embedding'>(
+  loaded: Loaded,
+  call: Call,
+  list: ImageList,
+  options?: CheckedEncode<O>,
+): Promise<EmbeddingsOf<O>> {
+  const checked = options ?? (checkEncode<O>({ signal: call.signal }) as CheckedEncode<O>)
+  if (checked.output === 'embedding') needProjection(loaded, 'image')
+  const { spec } = loaded
+  const image = spec.image!
+  // A ResNet's attention pool works on a map of imageSize / 32, 32 times its width deep.
+  const [grid, inner] =
+    image.kind === 'vit'
+      ? [Math.floor(image.imageSize / image.patchSize), image.width]
+      : [Math.floor(image.imageSize / 32), 32 * image.width]
+  const tokens = checked.output === 'tokens' ? 1 + grid ** 2 : 0
+  const width = checked.output === 'embedding' ? spec.embedDim : inner
+  const rows = new Rows(checked, list.total, width, tokens)
+  await eachWindow(
+    loaded,
+    call,
+    list,
+    (row, error) => rows.fail(row, error),
+    async (images, at) =>
+      rows.add(
+        at,
+        await call.submit((model, job) => model.encodeImage(job, images, checked.output, checked.normalize)),
+      ),
+    items => rows.progress(items),
+  )
+  return rows.finish()
+}
+
+export async function encodeImage<O extends Output = 'embedding'>(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  options: EncodeImageOptions<O> | undefined,
+): Promise<EmbeddingsOf<O>> {
+  const checked = checkEncode<O>(options, ['background'])
+  const list = imageList(loaded, input, colourOf('background', options?.background))
+  return loaded.calls.run(checked.signal, call => encodeImages(loaded, call, list, checked))
+}
+
+export async function preprocess(
+  loaded: Loaded,
+  input: ImageInput | readonly ImageInput[],
+  options: ({ signal?: AbortSignal } & BackgroundOption) | undefined,
+): Promise<Preprocessed> {
+  const checked = checkOptions(options, ['signal', 'background'])
+  const signal = checkSignal(checked.signal)
+  const list = imageList(loaded, input, colourOf('background', checked.background))
+  const { size } = loaded.checkpoint.preprocess
+  return loaded.calls.run(signal, async call => {
+    const rows = new Rows(checkEncode({ signal }), list.total, 3 * size * size)
+    await eachWindow(
+      loaded,
+      call,
+      list,
+      (row, error) => rows.fail(row, error),
+      async (images, at) => rows.add(at, await call.submit((model, job) => model.preprocess(job, images))),
+      () => {},
+    )
+    return { data: (await rows.finish()).data, shape: [list.total, 3, size, size] }
+  })
+}

@@ -1,0 +1,67 @@
+/** What a loaded model consists of, and what it can't do. */
+
+import { ClipError } from '../base/errors.js'
+import type { NamedCheckpoint } from '../checkpoint/spec.js'
+import type { PictureSettings } from '../image/decode.js'
+import type { DecodeGate } from '../image/gate.js'
+import type { ModelSpec } from '../native/spec.js'
+import type { NativeModel } from '../native/surface.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import type { Calls } from './admission.js'
+
+/** Everything a loaded model consists of: what the rooms behind `Clip` work on. */
+export interface Loaded {
+  model: NativeModel
+  spec: ModelSpec
+  checkpoint: NamedCheckpoint
+  tokenizer?: Tokenizer
+  calls: Calls
+  gate: DecodeGate
+  pictures: PictureSettings
+}
+
+/** Why a tower can't be used, or undefined. */
+export function towerMissing({ spec, checkpoint }: Loaded, tower: 'image' | 'text'): ClipError | undefined {
+  if (spec[tower]) return undefined
+  return new ClipError(
+    'ERR_CLIP_CONFIG',
+    checkpoint.model[tower]
+      ? `This model was loaded without its ${tower} tower: pass towers: ['image', 'text']`
+      : `This checkpoint has no ${tower} tower: its weights are those of the ${tower === 'image' ? 'text' : 'image'} tower alone. Load the whole model's checkpoint`,
+    { field: 'towers' },
+  )
+}
+
+/** The joint space: without a projection into it there are no embeddings. Throws ERR_CLIP_CONFIG. */
+export function needProjection({ spec }: Loaded, tower: 'image' | 'text'): void {
+  const name = spec.image?.kind === 'modifiedResNet' && tower === 'image' ? 'pool.out.weight' : 'projection'
+  if (spec[tower] && !spec.tensors[`${tower}.${name}`])
+    throw new ClipError(
+      'ERR_CLIP_CONFIG',
+      `The ${tower} tower of this checkpoint has no projection into a joint space, so it has no embeddings: pass \`output: 'pooled'\` or \`output: 'tokens'\`, or load the checkpoint of the whole model`,
+      { field: 'output', expected: "'pooled' or 'tokens'", actual: "'embedding'" },
+    )
+}
+
+/** What cosines are multiplied with before a softmax. Throws ERR_CLIP_CONFIG where the checkpoint has none. */
+export function needLogitScale({ spec }: Loaded): number {
+  if (spec.logitScale === undefined)
+    throw new ClipError(
+      'ERR_CLIP_CONFIG',
+      "This checkpoint has no logit_scale, which probabilities and logits need: ask for `as: 'cosine'`, or add `logit_scale` to the checkpoint (OpenAI's models have Math.log(100))",
+      { field: 'logit_scale', expected: "as: 'cosine'" },
+    )
+  return spec.logitScale
+}
+
+/** The kernels of the backend that the model runs on; a model on a GPU scores on the CPU. */
+export function kernelBackend(loaded: Loaded): string | undefined {
+  return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
+}
+
+/** Width of what the image tower pools: of a ViT its width, of a ResNet 32 times that. */
+export function pooledWidth(loaded: Loaded): number | undefined {
+  const image = loaded.spec.image
+  if (!image) return undefined
+  return image.kind === 'vit' ? image.width : 32 * image.width
+}

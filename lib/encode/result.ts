@@ -1,0 +1,134 @@
+/** What encodeImage and encodeText have in common: their options, and one output filled window by window. */
+
+import type { ClipError } from '../base/errors.js'
+import { callback, checkOptions, checkSignal, flag, oneOf } from '../base/options.js'
+import { copySlices, Slices } from '../base/slices.js'
+import { Embeddings, type EmbeddingsOf } from './embeddings.js'
+
+/**
+ * embedding: the joint space, (n, embedDim).
+ * pooled: the pooled token after its last layer norm, before the projection, (n, width): Hugging Face's pooler_output.
+ * tokens: every token after the last layer norm, (n, tokens, width); texts are padded with zero rows to the longest.
+ * Only embeddings are points of the joint space, so only they are normalised unless `normalize` says so.
+ */
+export type Output = 'embedding' | 'pooled' | 'tokens'
+
+/** What encodeImage and encodeText return, and what becomes of items that fail. */
+export interface EncodeOptions<O extends Output = Output> {
+  /**
+   * Scale every row (of tokens: every token) to length 1. Default true for `output: 'embedding'`, false for 'pooled' and
+   * 'tokens'. OpenAI's encode_image and encode_text don't: false gives theirs.
+   */
+  normalize?: boolean
+  /** What to return; default 'embedding'. */
+  output?: O
+  /** 'throw' (default): the first bad item rejects the call. 'collect': its row is NaN and `errors[i]` says why. */
+  errors?: 'throw' | 'collect'
+  /** Withdraws the call: it rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** Called after every window of the call with how many items are done. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+const optionNames = ['normalize', 'output', 'errors', 'signal', 'onProgress']
+
+export interface CheckedEncode<O extends Output> {
+  normalize: boolean
+  output: O
+  collect: boolean
+  signal: AbortSignal | undefined
+  onProgress: ((progress: { done: number; total: number }) => void) | undefined
+}
+
+/** Throws the signal's reason when it is aborted already. */
+export function checkEncode<O extends Output>(
+  options: EncodeOptions<O> | undefined,
+  more: readonly string[] = [],
+): CheckedEncode<O> {
+  const o = checkOptions(options, [...optionNames, ...more])
+  const signal = checkSignal(o.signal)
+  const output = oneOf('output', o.output ?? 'embedding', ['embedding', 'pooled', 'tokens']) as O
+  return {
+    signal,
+    normalize: flag('normalize', o.normalize ?? output === 'embedding'),
+    output,
+    collect: oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect',
+    onProgress: callback('onProgress', o.onProgress),
+  }
+}
+
+/**
+ * The rows of a call, put together from what native code returns per window. Memory: the result and nothing else.
+ * A call of one window returns native code's array as it is.
+ */
+export class Rows<O extends Output> {
+  readonly #options: CheckedEncode<O>
+  readonly #total: number
+  /** Tokens of a row: 0 when rows have one dimension. */
+  readonly #tokens: number
+  readonly #errors: (ClipError | null)[] | undefined
+  #data: Float32Array | undefined
+  #width: number
+  #done = 0
+
+  /** `width`: floats per row (per token with `tokens`), so that a call without any rows has a shape. */
+  constructor(options: CheckedEncode<O>, total: number, width: number, tokens = 0) {
+    this.#options = options
+    this.#total = total
+    this.#width = width
+    this.#tokens = tokens
+    this.#errors = options.collect ? new Array(total).fill(null) : undefined
+  }
+
+  fail(row: number, error: ClipError): void {
+    if (!this.#errors) throw error
+    this.#errors[row] = error
+  }
+
+  /** Puts `data`, one row for each of `rows`, in place; `tokens`: how many this window has per row, if fewer. */
+  async add(rows: readonly number[], data: Float32Array, tokens = this.#tokens): Promise<void> {
+    const perRow = data.length / rows.length
+    if (rows.length === this.#total && tokens === this.#tokens) {
+      this.#data = data
+      return
+    }
+    this.#width = this.#tokens ? perRow / tokens : perRow
+    const out = this.#array()
+    const outRow = out.length / this.#total
+    // Consecutive rows of full length are one copy.
+    for (let i = 0; i < rows.length; ) {
+      let end = i + 1
+      while (perRow === outRow && end < rows.length && rows[end] === rows[end - 1]! + 1) end++
+      await copySlices(out, data.subarray(i * perRow, end * perRow), rows[i]! * outRow)
+      i = end
+    }
+  }
+
+  progress(items: number): void {
+    this.#done += items
+    this.#options.onProgress?.({ done: this.#done, total: this.#total })
+  }
+
+  async finish(): Promise<EmbeddingsOf<O>> {
+    const data = this.#array()
+    const n = this.#total
+    if (this.#errors) {
+      const slices = new Slices()
+      for (const [i, error] of this.#errors.entries()) {
+        if (error) data.fill(Number.NaN, (i * data.length) / n, ((i + 1) * data.length) / n)
+        if (slices.due()) await slices.pause(this.#options.signal)
+      }
+    }
+    const perRow = n ? data.length / n : 0
+    const shape =
+      this.#options.output === 'tokens'
+        ? [n, this.#tokens, n && this.#tokens ? perRow / this.#tokens : this.#width]
+        : [n, n ? perRow : this.#width]
+    return new Embeddings(data, shape as never, this.#errors) as never
+  }
+
+  #array(): Float32Array {
+    this.#data ??= new Float32Array(this.#total * Math.max(1, this.#tokens) * this.#width)
+    return this.#data
+  }
+}

@@ -1,0 +1,248 @@
+/** From strings to the text tower's output. */
+
+import { argumentError, ClipError } from '../base/errors.js'
+import { fields, flag, listOf, oneOf } from '../base/options.js'
+import { Slices } from '../base/slices.js'
+import type { RefusedText, TokenizeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
+import type { Call } from './admission.js'
+import type { EmbeddingsOf } from './embeddings.js'
+import { type Loaded, needProjection, towerMissing } from './loaded-model.js'
+import { type CheckedEncode, checkEncode, type EncodeOptions, type Output, Rows } from './result.js'
+
+export type { TokenizeOptions } from '../tokenizer/tokenizer.js'
+
+export interface EncodeTextOptions<O extends Output = Output> extends EncodeOptions<O>, TokenizeOptions {}
+
+/** Texts that are tokenised and handed to native code at a time. */
+export const textsPerWindow = 2048
+
+export const tokenizeOptionNames = ['truncate', 'cleaning', 'specialTokens']
+
+export function checkTokenize(
+  o: TokenizeOptions,
+): Required<Pick<TokenizeOptions, 'truncate'>> & TokenizeOptions {
+  return {
+    truncate: flag('truncate', o.truncate ?? false),
+    ...(o.cleaning === undefined
+      ? {}
+      : { cleaning: oneOf('cleaning', o.cleaning, ['openai', 'huggingface']) }),
+    ...(o.specialTokens === undefined
+      ? {}
+      : { specialTokens: oneOf('specialTokens', o.specialTokens, ['text', 'parse']) }),
+  }
+}
+
+export function needTextTower(loaded: Loaded): Tokenizer {
+  const missing = towerMissing(loaded, 'text')
+  if (missing) throw missing
+  return loaded.tokenizer!
+}
+
+/** Token ids of a window, flattened, each text cut after the token that pools it. */
+export interface TokenWindow {
+  /** Which texts, of the window or the call: those that failed are left out. */
+  rows: number[]
+  ids: Int32Array
+  /** Per text of `rows`. */
+  lengths: Int32Array
+  /** Texts looked at, failed ones included. */
+  items: number
+}
+
+/** Position of the pooled token: the first largest id, or the first end token. Nothing after it can matter. */
+function pooledAt(ids: readonly number[], pooling: 'argmax' | 'eos', endId: number): number {
+  if (pooling === 'eos') {
+    const at = ids.indexOf(endId)
+    return at < 0 ? ids.length - 1 : at
+  }
+  let at = 0
+  for (let i = 1; i < ids.length; i++) if (ids[i]! > ids[at]!) at = i
+  return at
+}
+
+export function checkTexts(input: string | readonly string[]): { texts: readonly string[]; single: boolean } {
+  if (typeof input === 'string') return { texts: [input], single: true }
+  const texts = listOf('texts', 'be a string or an array of strings', input)
+  return { texts: texts as string[], single: false }
+}
+
+/** How messages call a text of the caller's. */
+export const textName = (single: boolean, i: number): string => (single ? 'text' : `texts[${i}]`)
+
+export function tooLong(name: string, tokens: number, context: number, index?: number): ClipError {
+  return new ClipError(
+    'ERR_CLIP_TEXT_TOO_LONG',
+    `\`${name}\` has ${tokens} tokens, start and end included, but the model's context is ${context}; \`truncate: true\` would cut it`,
+    {
+      field: name,
+      expected: `at most ${context} tokens`,
+      actual: `${tokens} tokens`,
+      ...(index === undefined ? {} : { index }),
+    },
+  )
+}
+
+/** A text that the tokenizer refuses, whatever `truncate` says. */
+export function refusedText(name: string, why: RefusedText, index?: number): ClipError {
+  const { expected, actual } = why
+  return new ClipError('ERR_CLIP_TEXT_TOO_LONG', `Expected \`${name}\` to ${expected}, got ${actual}`, {
+    field: name,
+    expected,
+    actual,
+    ...(index === undefined ? {} : { index }),
+  })
+}
+
+/**
+ * Tokenises one window of texts in slices. `name` is what messages call text i of the window and `index` which element
+ * of the caller's it is; `fail` is told of those that are too long, or throws.
+ */
+export async function tokenWindow(
+  loaded: Loaded,
+  texts: readonly string[],
+  name: (i: number) => string,
+  index: (i: number) => number | undefined,
+  options: TokenizeOptions,
+  signal: AbortSignal | undefined,
+  fail: (i: number, error: ClipError) => void,
+): Promise<TokenWindow> {
+  const tokenizer = needTextTower(loaded)
+  const context = tokenizer.contextLength
+  const { pooling } = loaded.checkpoint.tokenizer
+  for (let i = 0; i < texts.length; i++)
+    if (typeof texts[i] !== 'string') throw argumentError(name(i), 'be a string', texts[i])
+  // Cut here, judged below: the tokenizer does not know the caller's numbering.
+  const encoded = await tokenizer.encodeAll(texts, { ...options, truncate: true }, signal)
+  const ids = new Int32Array(texts.length * context)
+  const lengths = new Int32Array(texts.length)
+  const rows: number[] = []
+  const slices = new Slices()
+  let used = 0
+  for (let i = 0; i < encoded.length; i++) {
+    const one = encoded[i]!
+    if (slices.due()) await slices.pause(signal)
+    if (one.refused || (one.truncated && !options.truncate)) {
+      fail(
+        i,
+        one.refused
+          ? refusedText(name(i), one.refused, index(i))
+          : tooLong(name(i), one.tokens, context, index(i)),
+      )
+      continue
+    }
+    const length = pooledAt(one.ids, pooling, tokenizer.endId) + 1
+    for (let j = 0; j < length; j++) ids[used + j] = one.ids[j]!
+    used += length
+    lengths[rows.length] = length
+    rows.push(i)
+  }
+  return { rows, ids: ids.subarray(0, used), lengths: lengths.subarray(0, rows.length), items: texts.length }
+}
+
+async function* windowsOf(
+  loaded: Loaded,
+  texts: readonly string[],
+  single: boolean,
+  options: TokenizeOptions,
+  signal: AbortSignal | undefined,
+  fail: (row: number, error: ClipError) => void,
+): AsyncGenerator<TokenWindow> {
+  for (let first = 0; first < texts.length; first += textsPerWindow) {
+    const part = texts.slice(first, first + textsPerWindow)
+    const window = await windowAt(loaded, part, first, single, options, signal, fail)
+    yield { ...window, rows: window.rows.map(row => row + first) }
+  }
+}
+
+/** The window of texts that stand from position `first` on in the call. */
+function windowAt(
+  loaded: Loaded,
+  part: readonly string[],
+  first: number,
+  single: boolean,
+  options: TokenizeOptions,
+  signal: AbortSignal | undefined,
+  fail: (row: number, error: ClipError) => void,
+): Promise<TokenWindow> {
+  const name = (i: number) => textName(single, first + i)
+  const index = (i: number) => (single ? undefined : first + i)
+  return tokenWindow(loaded, part, name, index, options, signal, (i, error) => fail(first + i, error))
+}
+
+/** The part of encodeText behind admission and checks. */
+export async function encodeTexts<O extends Output>(
+  loaded: Loaded,
+  call: Call,
+  texts: readonly string[],
+  single: boolean,
+  options: CheckedEncode<O>,
+  tokenize: TokenizeOptions,
+): Promise<EmbeddingsOf<O>> {
+  if (options.output === 'embedding') needProjection(loaded, 'text')
+  const { spec } = loaded
+  const text = spec.text!
+  const width = options.output === 'embedding' ? spec.embedDim : text.width
+  const failed: [number, ClipError][] = []
+  const fail = (row: number, error: ClipError) => {
+    if (!options.collect) throw error
+    failed.push([row, error])
+  }
+  const encode = async (rows: Rows<O>, window: TokenWindow, longest: number) => {
+    if (window.rows.length === 0) return
+    const data = await call.submit((model, job) =>
+      model.encodeText(job, window.ids, window.lengths, options.output, options.normalize),
+    )
+    await rows.add(window.rows, data, longest ? data.length / window.rows.length / width : 0)
+  }
+  let rows: Rows<O>
+  if (texts.length <= textsPerWindow) {
+    // One window: without the machinery of many, which a single short text would feel.
+    const window = await windowAt(loaded, texts, 0, single, tokenize, call.signal, fail)
+    rows = new Rows(options, texts.length, width, options.output === 'tokens' ? longestOf(window) : 0)
+    await encode(rows, window, options.output === 'tokens' ? longestOf(window) : 0)
+    if (window.items > 0) rows.progress(window.items)
+  } else {
+    // 'tokens' pads to the longest text of the call, so all ids must be known before the first row is placed.
+    const windows: AsyncIterable<TokenWindow> = windowsOf(loaded, texts, single, tokenize, call.signal, fail)
+    let ready: AsyncIterable<TokenWindow> | TokenWindow[] = windows
+    let longest = 0
+    if (options.output === 'tokens') {
+      const all: TokenWindow[] = []
+      for await (const window of windows) {
+        all.push({ ...window, ids: window.ids.slice() })
+        longest = Math.max(longest, longestOf(window))
+      }
+      ready = all
+    }
+    rows = new Rows(options, texts.length, width, longest)
+    await call.inOrder(
+      toAsync(ready),
+      window => encode(rows, window, longest),
+      window => rows.progress(window.items),
+    )
+  }
+  for (const [row, error] of failed) rows.fail(row, error)
+  return rows.finish()
+}
+
+function longestOf({ lengths }: TokenWindow): number {
+  let longest = 0
+  for (const length of lengths) longest = Math.max(longest, length)
+  return longest
+}
+
+async function* toAsync<T>(items: AsyncIterable<T> | Iterable<T>): AsyncGenerator<T> {
+  yield* items
+}
+
+export async function encodeText<O extends Output>(
+  loaded: Loaded,
+  input: string | readonly string[],
+  options: EncodeTextOptions<O> | undefined,
+): Promise<EmbeddingsOf<O>> {
+  const checked = checkEncode<O>(options, tokenizeOptionNames)
+  const tokenize = checkTokenize(fields('options', options ?? {}, tokenizeOptionNames))
+  const { texts, single } = checkTexts(input)
+  needTextTower(loaded)
+  return loaded.calls.run(checked.signal, call => encodeTexts(loaded, call, texts, single, checked, tokenize))
+}

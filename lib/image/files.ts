@@ -1,0 +1,262 @@
+/** The picture files of a folder and of the folders in it: the one walk that everything here uses. */
+
+import type { BigIntStats, Dirent } from 'node:fs'
+import { opendir, realpath, stat } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { untilAborted } from '../base/abort.js'
+import { ClipError } from '../base/errors.js'
+import { checkPath, joinBytes, nameOfPath } from '../base/file-name.js'
+import { callback, checkOptions, checkSignal, flag } from '../base/options.js'
+import { kindOf, systemReason } from '../base/regular-file.js'
+import { inSlices, Slices, sorted } from '../base/slices.js'
+import { isImageName } from './extensions.js'
+
+/**
+ * Why something was left out: 'name' is not that of a picture, 'place' is not where pictures are expected, 'link' leads
+ * out of the folder or nowhere, 'counted' is a link to what is there already, 'special' is a FIFO, device or socket,
+ * 'unreadable' could not be read and is a loss.
+ */
+export type LeftOutReason = 'name' | 'place' | 'link' | 'counted' | 'special' | 'unreadable'
+
+/** A file or folder that was left out. */
+export interface LeftOut {
+  /** Its path, or its name in an archive. */
+  path: string
+  /** Why, for programs. */
+  reason: LeftOutReason
+  /** Why, in words that follow the path: "is not named as a picture is". */
+  message: string
+}
+
+/** How a folder is walked. */
+export interface ImageFilesOptions {
+  /** Follow links that lead out of the folder; default false. Cycles end, and nothing is counted twice. */
+  followLinks?: boolean
+  /** Called for everything that is passed over, so that nothing is missed in silence. */
+  onLeftOut?: (leftOut: LeftOut) => void
+  /** Ends the walk: it rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/** Something in a folder that is taken: a folder to go into, or a picture. */
+export interface Found {
+  path: Buffer
+  name: string
+  isFolder: boolean
+  /** Reached by a link: what lies below may be met again. */
+  byLink: boolean
+}
+
+/** What a folder's failing costs: it, not the walk. Anything else (too many open files, a broken disk) ends it. */
+const passable = new Set(['EACCES', 'EPERM', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'])
+
+const identity = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`
+
+/** By the codes of the letters, so that no machine's language changes the order. */
+const byCode = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+const byName = (a: Dirent<Buffer>, b: Dirent<Buffer>) => Buffer.compare(a.name, b.name)
+
+/** A folder's place in the order is that of the paths in it. */
+const byPath = (a: Found, b: Found) =>
+  byCode(a.isFolder ? `${a.name}/` : a.name, b.isFolder ? `${b.name}/` : b.name) ||
+  Buffer.compare(a.path, b.path)
+
+/** One walk through a folder, in parts where its reader wants parts: all know what has been met. */
+export class Walk {
+  readonly #root: Buffer
+  readonly #isWalked: (inside: string, isFolder: boolean) => boolean
+  readonly #followLinks: boolean
+  readonly #leftOut: (leftOut: LeftOut) => void
+  readonly #signal: AbortSignal | undefined
+  readonly #met = new Set<string>()
+  #realRoot: Promise<Buffer> | undefined
+
+  /** `isWalked` says of a path inside the root whether this walk comes there without links; default everywhere. */
+  constructor(
+    root: Buffer,
+    { followLinks = false, onLeftOut = () => {}, signal }: ImageFilesOptions,
+    isWalked: (inside: string, isFolder: boolean) => boolean = () => true,
+  ) {
+    this.#root = root
+    this.#isWalked = isWalked
+    this.#followLinks = followLinks
+    this.#leftOut = onLeftOut
+    this.#signal = signal
+  }
+
+  leaveOut(path: Buffer, reason: LeftOutReason, message: string): undefined {
+    this.#leftOut({ path: nameOfPath(path), reason, message })
+  }
+
+  /** What is in a folder, in order; undefined when the folder itself is left out. */
+  async entries(folder: Buffer, byLink = false): Promise<Found[] | undefined> {
+    const isRoot = folder === this.#root
+    try {
+      if (byLink || this.#followLinks) {
+        const stats = await this.#wait(stat(folder, { bigint: true }))
+        if (this.#isMet(folder, stats)) return undefined
+      }
+      const all: Dirent<Buffer>[] = []
+      const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 128 })
+      const dir = await this.#wait(open).catch(cause => {
+        open.then(late => late.close()).catch(() => {}) // an abort did not wait for it
+        throw cause
+      })
+      const entries = dir as AsyncIterable<unknown> as AsyncIterable<Dirent<Buffer>>
+      for await (const entry of entries) {
+        this.#signal?.throwIfAborted()
+        all.push(entry)
+      }
+      const found: Found[] = []
+      const slices = new Slices()
+      // In order, so that of two ways to a file the same one is the first everywhere.
+      for (const entry of await inSlices(sorted(all, byName), this.#signal)) {
+        this.#signal?.throwIfAborted()
+        const one = entry.isSymbolicLink()
+          ? this.#link(joinBytes(folder, entry.name), entry.name.toString('utf8'))
+          : this.#found(folder, entry, byLink)
+        const taken = one instanceof Promise ? await one : one
+        if (taken) found.push(taken)
+        if (slices.due()) await slices.pause(this.#signal)
+      }
+      return await inSlices(sorted(found, byPath), this.#signal)
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
+      if (this.#signal?.aborted || cause instanceof ClipError || code === undefined) throw cause
+      const path = nameOfPath(folder)
+      const reason =
+        code === 'ENOTDIR' ? 'is no folder' : systemReason(cause, 'opened', isRoot ? path : folder)
+      if (isRoot || !passable.has(code))
+        throw new ClipError('ERR_CLIP_INPUT', `${path}: ${reason}`, { file: path, cause })
+      return this.leaveOut(folder, 'unreadable', code === 'ENOENT' ? 'vanished while it was read' : reason)
+    }
+  }
+
+  /** Every picture in a folder and below, in order. */
+  async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
+    // A stack of its own: folders may lie as deep as the system allows.
+    const stack: Found[] = [{ path: folder, name: '', isFolder: true, byLink }]
+    const slices = new Slices()
+    for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+      this.#signal?.throwIfAborted()
+      if (slices.due()) await slices.pause(this.#signal)
+      if (!at.isFolder) yield at.path
+      else {
+        const inside = (await this.entries(at.path, at.byLink)) ?? []
+        for (let i = inside.length; i-- > 0; ) {
+          stack.push(inside[i]!)
+          if (i % 1024 === 0 && slices.due()) await slices.pause(this.#signal)
+        }
+      }
+    }
+  }
+
+  #wait<T>(promise: Promise<T>): Promise<T> {
+    return untilAborted(promise, this.#signal)
+  }
+
+  #found(
+    folder: Buffer,
+    entry: Dirent<Buffer>,
+    byLink: boolean,
+  ): Found | undefined | Promise<Found | undefined> {
+    const path = joinBytes(folder, entry.name)
+    const name = entry.name.toString('utf8')
+    if (entry.isDirectory()) return { path, name, isFolder: true, byLink }
+    if (!isImageName(name)) return this.leaveOut(path, 'name', 'is not named as a picture is')
+    if (!entry.isFile()) return this.leaveOut(path, 'special', `is ${kindOf(entry)}, not a file`)
+    const found = { path, name, isFolder: false, byLink }
+    if (!byLink) return found
+    // Below a link, a file may be one that another link has led to.
+    return stat(path, { bigint: true }).then(
+      stats => (this.#isMet(path, stats) ? undefined : found),
+      () => found,
+    )
+  }
+
+  /** A link that is taken for what it leads to; usually that is counted where it lies, or lies outside. */
+  async #link(path: Buffer, name: string): Promise<Found | undefined> {
+    let stats: BigIntStats
+    let target: Buffer
+    try {
+      stats = await this.#wait(stat(path, { bigint: true }))
+      target = await this.#wait(realpath(path, { encoding: 'buffer' }))
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
+      if (this.#signal?.aborted || !passable.has(code ?? '')) throw cause
+      const why =
+        code === 'ENOENT' ? 'that leads nowhere' : `whose target ${systemReason(cause, 'opened', path)}`
+      return this.leaveOut(path, isImageName(name) ? 'unreadable' : 'link', `is a link ${why}`)
+    }
+    const isFolder = stats.isDirectory()
+    if (!isFolder && !isImageName(name)) return this.leaveOut(path, 'name', 'is not named as a picture is')
+    if (!isFolder && !stats.isFile()) return this.leaveOut(path, 'special', 'is a link to what is not a file')
+    const inside = await this.#inside(target)
+    if (inside === undefined && !this.#followLinks)
+      return this.leaveOut(path, 'link', 'is a link out of the folder (`followLinks: true` follows it)')
+    if (inside !== undefined && this.#isWalked(inside, isFolder) && (isFolder || isImageName(inside)))
+      return this.leaveOut(path, 'counted', `is a link to what is counted where it lies: ${inside || '.'}`)
+    return !isFolder && this.#isMet(path, stats) ? undefined : { path, name, isFolder, byLink: true }
+  }
+
+  /** Whether it was met before, under another name; from now on it was. */
+  #isMet(path: Buffer, stats: BigIntStats): boolean {
+    const id = identity(stats)
+    if (this.#met.has(id)) {
+      this.leaveOut(path, 'counted', 'was met before, under another name')
+      return true
+    }
+    this.#met.add(id)
+    return false
+  }
+
+  /** The target's path relative to the root, '' for the root itself or a folder above; undefined outside. */
+  async #inside(target: Buffer): Promise<string | undefined> {
+    this.#realRoot ??= realpath(this.#root, { encoding: 'buffer' }) as Promise<Buffer>
+    const root = joinBytes(await this.#wait(this.#realRoot), Buffer.alloc(0))
+    const folder = joinBytes(target, Buffer.alloc(0))
+    if (folder.equals(root)) return ''
+    return target.subarray(0, root.length).equals(root)
+      ? target.subarray(root.length).toString('utf8').split(sep).join('/')
+      : undefined
+  }
+}
+
+/**
+ * The picture files of a folder and of the folders in it, chosen by their names (`isImageName`), as paths
+ * that begin with the folder as it was given, in the order of the letters' codes: the same on every machine and in every
+ * version of Node. A file whose name is not UTF-8 comes as a file: URL with its bytes percent-encoded, which is a
+ * picture for every method here.
+ *
+ * Links that lead out of the folder are followed only with `followLinks`; cycles end, and no file comes twice. What is
+ * passed over is told to `onLeftOut`. Rejects with ClipError ERR_CLIP_INPUT for a folder that can't be read, with
+ * TypeError for arguments that can't be, with `signal.reason`.
+ *
+ * @example
+ * ```js
+ * import { imageFiles, load } from 'clip-native'
+ *
+ * const clip = await load()
+ * const store = await clip.openStore('pictures.store', { create: true })
+ * const files = imageFiles('pictures', { onLeftOut: ({ path, message }) => console.warn(path, message) })
+ * await store.add(files, { errors: 'collect' })
+ * ```
+ */
+export async function* imageFiles(
+  folder: string | URL,
+  options?: ImageFilesOptions,
+): AsyncGenerator<string, void, void> {
+  const o = checkOptions(options, ['followLinks', 'onLeftOut', 'signal'])
+  const root = rootOf(checkPath('folder', folder))
+  const walk = new Walk(root, {
+    followLinks: flag('followLinks', o.followLinks ?? false),
+    onLeftOut: callback('onLeftOut', o.onLeftOut) ?? (() => {}),
+    signal: checkSignal(o.signal),
+  } as ImageFilesOptions)
+  for await (const path of walk.pictures(root)) yield nameOfPath(path)
+}
+
+/** Where a walk begins, as bytes. */
+export const rootOf = (path: string | Buffer): Buffer =>
+  typeof path === 'string' ? Buffer.from(join(path)) : path

@@ -1,0 +1,120 @@
+/** Matrices in files, of a million vectors and more: read in blocks, never mapped, never in memory as a whole. */
+
+import { argumentError, ClipError, got } from '../base/errors.js'
+import { checkOptions, pathOf } from '../base/options.js'
+import { binding, fromNative } from '../native/addon.js'
+import { cancellable } from '../native/jobs.js'
+import type { NativeMatrix } from '../native/surface.js'
+import { count, word } from './arguments.js'
+
+/** Where in a file the rows of a matrix lie, and how. */
+export interface MatrixOptions {
+  /** Byte at which the first row starts. Default 0. */
+  offset?: number
+  /** 1 to 2147483647. */
+  rows: number
+  /** Numbers per row. */
+  dim: number
+  /**
+   * How a number is stored, little-endian; default 'float32'. int8 rows need no scales: a positive scale per row cancels
+   * out of a cosine.
+   */
+  dtype?: 'float32' | 'bfloat16' | 'int8'
+}
+
+interface Opened {
+  native: NativeMatrix
+  running: Set<Promise<unknown>>
+  closed: Promise<void> | undefined
+}
+
+const opened = new WeakMap<Matrix, Opened>()
+const door = Symbol('openMatrix')
+
+/** An open file of rows, for cosineTopK. Made by {@link openMatrix}. */
+export class Matrix {
+  /** The path of the file. */
+  readonly file: string
+  /** How many rows. */
+  readonly rows: number
+  /** Numbers of a row. */
+  readonly dim: number
+  /** How a number is stored. */
+  readonly dtype: 'float32' | 'bfloat16' | 'int8'
+
+  /** @internal */
+  constructor(key: symbol, file: string, options: Required<MatrixOptions>, native: NativeMatrix) {
+    if (key !== door) throw argumentError('Matrix', 'be made by openMatrix', got('`new Matrix`'))
+    this.file = file
+    this.rows = options.rows
+    this.dim = options.dim
+    this.dtype = options.dtype
+    opened.set(this, { native, running: new Set(), closed: undefined })
+  }
+
+  /** Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves when the file is closed. Idempotent. */
+  close(): Promise<void> {
+    const self = opened.get(this)!
+    self.closed ??= (async () => {
+      self.native.close()
+      await Promise.allSettled(self.running)
+    })()
+    return self.closed
+  }
+
+  /** `await using matrix = await openMatrix(file, options)` */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * Opens rows of a file for {@link cosineTopK}: `rows` x `dim` numbers from byte `offset` on, as a .npy file, a
+ * safetensors tensor or a plain dump holds them. The file is read block by block during each call and stays open until
+ * `close()`.
+ *
+ * Rejects with ERR_CLIP_CHECKPOINT, naming file, field, expected and actual, when the file can't be opened, is no
+ * regular file or is too short; a call rejects with it when the file was cut later.
+ */
+export async function openMatrix(file: string | URL, options: MatrixOptions): Promise<Matrix> {
+  const path = pathOf('file', file)
+  if (options === undefined) throw argumentError('options', 'be an object', options)
+  const { offset = 0, ...given } = checkOptions(options, ['offset', 'rows', 'dim', 'dtype'])
+  if (typeof offset !== 'number') throw argumentError('offset', 'be an integer', offset)
+  if (!(Number.isSafeInteger(offset) && offset >= 0))
+    throw argumentError('offset', 'be an integer from 0 to 9007199254740991', offset, 'range')
+  const all = {
+    offset,
+    rows: count('rows', given.rows),
+    dim: count('dim', given.dim),
+    dtype: word('dtype', given.dtype ?? 'float32', ['float32', 'bfloat16', 'int8']),
+  }
+  const native = await fromNative(() => binding().openMatrix({ file: path, ...all }))
+  return new Matrix(door, path, all, native)
+}
+
+/** Whether a value is a matrix of this package; looks at nothing in it. */
+export const isMatrix = (value: unknown): value is Matrix =>
+  typeof value === 'object' && value !== null && opened.has(value as Matrix)
+
+/** For cosineTopK, which has checked everything. */
+export async function topKOfMatrix(
+  matrix: Matrix,
+  a: Omit<Parameters<NativeMatrix['topK']>[0], 'job'>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { native, running, closed } = opened.get(matrix)!
+  signal?.throwIfAborted()
+  if (closed) throw new ClipError('ERR_CLIP_DISPOSED', 'This matrix was closed', { file: matrix.file })
+  const work = cancellable(
+    signal,
+    job => native.topK({ ...a, job }),
+    job => native.cancel(job),
+  )
+  running.add(work)
+  try {
+    await work
+  } finally {
+    running.delete(work)
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Nobody has tried every GPU and driver: before the first model runs on one, each kernel is compared with the reference.
+ * What came out well is remembered in the cache folder, by driver, kind of device and build of the kernels.
+ */
+
+import { createHash, randomUUID } from 'node:crypto'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { cacheFolders } from '../base/cache-folders.js'
+import { ClipError } from '../base/errors.js'
+import { makeFolder } from '../base/make-folder.js'
+import { version } from '../base/package.js'
+import { binding, fromNative } from './addon.js'
+import { cancellable } from './jobs.js'
+import type { CudaDevice, KernelCheck, KernelTiming } from './surface.js'
+
+/** What the file says: whole, so that a file that was cut off says nothing. */
+const verdict = (device: CudaDevice) =>
+  `${JSON.stringify({ clipNative: version, device: device.name, fingerprint: device.fingerprint, kernels: 'equal to the reference' })}\n`
+
+function fileFor(device: CudaDevice, cacheDir: string | undefined): { folder: string; file: string } {
+  const folder = join(cacheFolders({ cacheDir, env: process.env }).own, 'cuda')
+  const name = createHash('sha256').update(verdict(device)).digest('hex').slice(0, 24)
+  return { folder, file: join(folder, `${name}.json`) }
+}
+
+/** Every kernel against the reference, now. Rejects as {@link checkDevice} does, but for a difference. */
+export async function checkKernels(signal?: AbortSignal): Promise<KernelCheck[]> {
+  const native = binding()
+  return cancellable(
+    signal,
+    job => native.cuda.check(job),
+    job => native.cancelLoad(job),
+  )
+}
+
+/** How long every kernel takes. Rejects as {@link checkDevice} does, but for a difference. */
+export async function timeKernels(
+  seconds: number,
+  small: boolean,
+  signal?: AbortSignal,
+): Promise<KernelTiming[]> {
+  const native = binding()
+  return cancellable(
+    signal,
+    job => native.cuda.time(job, seconds, small),
+    job => native.cancelLoad(job),
+  )
+}
+
+/**
+ * Makes sure that the GPU computes what the reference does, unless that is known.
+ *
+ * Rejects with ClipError ERR_CLIP_CUDA naming the first kernel that differs, ERR_CLIP_BACKEND saying why there is no
+ * usable GPU, ERR_CLIP_MEMORY when its memory is full; with the signal's reason.
+ */
+export async function checkDevice(cacheDir: string | undefined, signal?: AbortSignal): Promise<void> {
+  const device = await fromNative(() => binding().cuda.identify())
+  const { folder, file } = fileFor(device, cacheDir)
+  const known = await readFile(file, 'utf8').catch(() => '')
+  if (known === verdict(device)) return
+  const checks = await checkKernels(signal)
+  const wrong = checks.find(c => c.difference)
+  if (wrong)
+    throw new ClipError(
+      'ERR_CLIP_CUDA',
+      `${device.name}: the kernel ${wrong.kernel} does not compute what the reference does: ${wrong.difference}. ` +
+        'Please report this with the output of `clip-native gpu-selfcheck`',
+      { field: wrong.kernel, expected: 'the numbers of the reference', actual: wrong.difference },
+    )
+  // A cache that can't be written costs the next start a check, nothing else.
+  const own = join(folder, `.${randomUUID()}`)
+  try {
+    await makeFolder(folder, 0o700)
+    await writeFile(own, verdict(device), { mode: 0o600, flag: 'wx' })
+    await rename(own, file)
+  } catch {
+    await rm(own, { force: true }).catch(() => undefined)
+  }
+}
