@@ -201,7 +201,7 @@ function count(name, output) {
 /** One ava under one emulated CPU. */
 function test({ name, cpu, active, files, match }) {
   const { node, env } = makeNode(cpu)
-  const script = `import { binding } from './dist/lib/native/surface.js'; console.log(binding().active())`
+  const script = `import { binding } from './dist/lib/native/addon.js'; console.log(binding().active())`
   const runs = execFileSync(node, ['--input-type=module', '-e', script], { cwd: root, env, encoding: 'utf8' })
   if (runs.trim() !== active) fail(`${name}: qemu's ${cpu} runs ${runs.trim()}, not ${active}.`)
   const started = Date.now()

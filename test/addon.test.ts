@@ -33,7 +33,7 @@ interface Outcome {
 }
 
 const opening = (folder: string) => `
-    const { binding } = await import(${JSON.stringify(join(folder, 'dist/lib/native/surface.js'))})
+    const { binding } = await import(${JSON.stringify(join(folder, 'dist/lib/native/addon.js'))})
     try { console.log(JSON.stringify({ version: binding().version })) }
     catch (e) { console.log(JSON.stringify({ ...e, message: e.message })) }`
 
@@ -101,9 +101,7 @@ test('lib and addon of different builds refuse each other, and both files are na
     t.is(file, addon)
     t.true(message!.includes(`${addon} is of clip-native ${version} (interface ${INTERFACE})`), message)
     t.true(
-      message!.includes(
-        `${join(folder, 'dist/lib/native/surface.js')} is of 99.1.2 (interface ${INTERFACE})`,
-      ),
+      message!.includes(`${join(folder, 'dist/lib/native/addon.js')} is of 99.1.2 (interface ${INTERFACE})`),
       message,
     )
     t.is(expected, `99.1.2/${INTERFACE}`)

@@ -22,7 +22,7 @@ function taskset(): boolean {
   }
 }
 
-const url = JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/native/surface.js')).href)
+const url = JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/native/addon.js')).href)
 const script = `const { binding } = await import(${url}); console.log(binding().defaultThreads())`
 
 /** A control group of half a processor, or why there can't be one. */
