@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix, relative } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../lib/base/package.js'
-import { breachesOf, type Floors, native as nativeFloors } from './architecture/floors.js'
+import { breachesOf, type Floors, lib as libFloors, native as nativeFloors } from './architecture/floors.js'
 
 interface Source {
   file: string
@@ -29,7 +29,7 @@ function sources(folder: string, ending: RegExp): Source[] {
 }
 
 const native = sources('native', /\.(h|cc|inl)$/)
-const lib = sources('lib', /\.ts$/)
+const lib = sources('lib', /\.m?ts$/)
 const bench = sources('bench', /\.m?ts$/)
 
 /** [file, what it includes] of every #include. */
@@ -73,6 +73,36 @@ test('the rooms of native form floors', t => {
   })
   t.true(uses.length > 300, `${uses.length} uses`)
   t.deepEqual(breachesOf('native', nativeFloors, files, uses), [])
+})
+
+test('the rooms of lib form floors', t => {
+  const files = lib.map(source => source.file)
+  const uses = imports.flatMap(([file, what]) => {
+    const path = posix.join(posix.dirname(file), what).replace(/js$/, 'ts')
+    return what.startsWith('.') && files.includes(file) && files.includes(path) ? [[file, path] as const] : []
+  })
+  t.true(uses.length > 500, `${uses.length} uses`)
+  t.deepEqual(breachesOf('lib', libFloors, files, uses), [])
+})
+
+test('no two files of lib import each other, however long the way round', t => {
+  const uses = new Map<string, string[]>()
+  for (const [file, what] of imports)
+    if (what.startsWith('.') && file.startsWith('lib/'))
+      uses.set(file, [...(uses.get(file) ?? []), posix.join(posix.dirname(file), what).replace(/js$/, 'ts')])
+  const open: string[] = []
+  const done = new Set<string>()
+  const cycles: string[] = []
+  const visit = (file: string): void => {
+    if (open.includes(file)) cycles.push([...open.slice(open.indexOf(file)), file].join(' -> '))
+    if (open.includes(file) || done.has(file)) return
+    open.push(file)
+    for (const used of uses.get(file) ?? []) visit(used)
+    open.pop()
+    done.add(file)
+  }
+  for (const file of uses.keys()) visit(file)
+  t.deepEqual(cycles, [])
 })
 
 test('floors are broken by a use that goes up, sideways or to a room of no floor, and by an empty room', t => {

@@ -7,7 +7,5 @@ import { join } from 'node:path'
  * __dirname and a literal where they are used, because that is what tracers of files (Next.js, @vercel/nft) understand.
  */
 export const packageRoot = join(__dirname, '..', '..', '..')
-/** For those tracers, which don't see what node-gyp-build finds in it. */
-export const prebuiltAddons = join(__dirname, '../../../prebuilds')
 /** The version of this package. */
 export const version: string = (require('../../../package.json') as { version: string }).version

@@ -18,8 +18,8 @@ import {
   onlyWeightFile,
   sentenceTransformersFolder,
 } from './layouts.js'
-import { isOpenaiOrigin, type OpenclipSizes, readOpenai } from './openai.js'
-import { openclipSizes } from './openclip.js'
+import { isOpenaiOrigin, readOpenai } from './openai.js'
+import { type OpenclipSizes, openclipSizes } from './openclip.js'
 import { huggingFacePreprocess, openaiPreprocess, openclipPreprocess } from './processor.js'
 import { selectModel } from './select.js'
 import { readShards } from './shards.js'

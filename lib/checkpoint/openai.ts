@@ -3,9 +3,10 @@
  * or from OpenCLIP's configuration, which is then held against the tensors.
  */
 
-import type { Activation, ModelSpec, TransformerSpec } from '../native/spec.js'
+import type { ModelSpec, TransformerSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
+import type { OpenclipSizes } from './openclip.js'
 import {
   activationWithoutConfig,
   agreedActivation,
@@ -16,22 +17,6 @@ import {
 } from './options.js'
 import type { CheckpointOptions } from './spec.js'
 import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
-
-/** What OpenCLIP's configuration says; everything may be absent with a bare weight file. */
-export interface OpenclipSizes {
-  file: string
-  embed: Size
-  activation: Activation
-  image: {
-    width: Size
-    layers: Size | [Size, Size, Size, Size]
-    heads: Size
-    mlp?: Size
-    patch?: Size
-    imageSize: Size
-  }
-  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
-}
 
 /** OpenAI's archives carry these three beside the parameters; no other training code writes them. */
 const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']

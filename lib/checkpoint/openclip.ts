@@ -1,10 +1,26 @@
 /** open_clip_config.json: {model_cfg, preprocess_cfg}. Every key is known, or refused by its name. */
 
 import type { Json } from '../base/json.js'
+import type { Activation } from '../native/spec.js'
 import { badConfig } from './errors.js'
 import { Fields, kindOfJson } from './fields.js'
-import type { OpenclipSizes } from './openai.js'
 import type { Size } from './tensors.js'
+
+/** What OpenCLIP's configuration says; everything may be absent with a bare weight file. */
+export interface OpenclipSizes {
+  file: string
+  embed: Size
+  activation: Activation
+  image: {
+    width: Size
+    layers: Size | [Size, Size, Size, Size]
+    heads: Size
+    mlp?: Size
+    patch?: Size
+    imageSize: Size
+  }
+  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
+}
 
 /** Keys that change the arithmetic, with the values under which they do not: open_clip's defaults. */
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {

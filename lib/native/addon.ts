@@ -1,5 +1,6 @@
 /** Loads the addon, checks that it and lib are of one build, and turns its errors into ClipErrors. */
 
+import { join } from 'node:path'
 import { ClipError, type ClipErrorCode, printable } from '../base/errors.js'
 import { packageRoot, version } from '../base/package.js'
 import { fromCaller } from '../base/stack.js'
@@ -8,6 +9,9 @@ import type { NativeBinding } from './surface.js'
 
 /** Raised with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
 export const INTERFACE = 8
+
+/** For tracers of files, which don't see what node-gyp-build finds in this folder. */
+export const prebuiltAddons = join(__dirname, '../../../prebuilds')
 
 let loaded: NativeBinding | undefined
 

@@ -35,6 +35,38 @@ export const native: Floors = [
   },
 ]
 
+export const lib: Floors = [
+  {
+    base: 'What every room needs: errors, options, time slices, aborting, files and their names, facts about the package.',
+  },
+  {
+    image: 'From a file, bytes, a stream or raw pixels to pixels that the image tower can be given.',
+    tokenizer: "From texts to token ids, for every kind of vocabulary that CLIP's models have.",
+  },
+  { native: 'The addon: its surface as types, its loader, its errors, and jobs that can be cancelled.' },
+  {
+    checkpoint: 'From the files of a model to what native code is told: sizes, and where each tensor lies.',
+    kernels: 'The kernels that `clip-native/kernels` exports, one by one.',
+    devices: 'What this machine can run on.',
+  },
+  {
+    encode: 'Images and texts to embeddings: admission of calls, windows, results.',
+    hub: 'From the name of a model to a folder on this machine: caches and downloads.',
+  },
+  {
+    classifier: 'Labels, prompts and how they score images; similarity of images and texts.',
+    store: 'Embeddings on disk: add, search, compact, merge and export.',
+  },
+  { learn: 'Classifiers and adapters that are learned from examples.' },
+  { clip: 'The loaded model: the methods that users call.' },
+  {
+    load: 'From a source to a loaded model.',
+    eval: 'Data sets, and how well a model does on them.',
+  },
+  { index: 'What `clip-native` exports.' },
+  { cli: 'The command line.' },
+]
+
 /** The room of a file that lies under `root`: 'native/cpu/avx2.cc' and 'native/cpu/a/b.h' are in cpu, native/queue.cc in queue. */
 export const roomOf = (root: string, file: string): string =>
   file.slice(root.length + 1).replace(/(\/|\.[^/]*$).*/, '')
