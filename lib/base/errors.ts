@@ -36,7 +36,7 @@ export type ClipErrorCode =
   | 'ERR_CLIP_DISPOSED'
   /** More than `maxQueue` calls are waiting; try again later. */
   | 'ERR_CLIP_BUSY'
-  /** Memory that the system did not give. */
+  /** Memory, a thread or a file descriptor that the system did not give: the same call may succeed later. */
   | 'ERR_CLIP_MEMORY'
   /** A failure of a GPU, its driver or its kernels. */
   | 'ERR_CLIP_CUDA'

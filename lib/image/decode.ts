@@ -14,6 +14,7 @@ import { type TimeLimit, untilAborted } from '../base/abort.js'
 import { ClipError } from '../base/errors.js'
 import { inSlices } from '../base/slices.js'
 import { type Colour, compose, warnOfTransparency } from './background.js'
+import { exhausted } from './exhausted.js'
 import { decodeBmp } from './formats/bmp.js'
 import { describeOther, FORMATS } from './formats/recognise.js'
 import type { Decodable, Places } from './gate.js'
@@ -321,15 +322,20 @@ async function prepareSvg(bytes: Uint8Array, { from, limit, maxPixels, options }
 const NO_HEVC =
   'is a HEIC picture, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
 
+/** The error of an image that a decoder could not read: the image's fault, unless the decoder says that it is the system's. */
 function unreadable(from: Origin, cause: unknown, header?: Header): ClipError {
+  const lack = exhausted(cause, from)
+  if (lack) return lack
   const said =
-    cause instanceof Error
-      ? cause.message.split('\n')[0]!.slice(0, 200)
-      : cause === undefined
-        ? undefined
-        : String(cause)
+    cause === undefined ? undefined : reasonOf(cause instanceof Error ? cause.message : String(cause))
   const actual = header?.format === 'HEIC' ? 'HEIC' : (said ?? 'bytes of no known format')
   const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
   if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)
   return imageError(`is no picture that can be read: ${actual}`, from, more)
+}
+
+/** The line that says why. libvips tells of each place where libheif looked behind the end of a file before that. */
+function reasonOf(message: string): string {
+  const lines = message.split('\n').filter(line => line !== '')
+  return (lines.find(line => !line.startsWith('source: bad seek')) ?? lines[0] ?? '').slice(0, 200)
 }

@@ -1,6 +1,7 @@
 /** sharp, which decodes what is not decoded here: loaded when the first such picture comes. */
 
 import type { Sharp, SharpOptions } from 'sharp'
+import { exhausted } from './exhausted.js'
 import { imageError, type Origin } from './source.js'
 
 export type SharpModule = (input: Uint8Array, options: SharpOptions) => Sharp
@@ -13,6 +14,8 @@ export async function loadSharp(from: Origin): Promise<SharpModule> {
     return await sharpModule
   } catch (cause) {
     sharpModule = undefined
+    const lack = exhausted(cause, from)
+    if (lack) throw lack
     throw imageError(
       'is an encoded picture, and sharp, which decodes them, could not be loaded: run `npm install sharp`, or pass raw pixels { data, width, height, channels }',
       from,

@@ -21,6 +21,6 @@ process.on('message', (request: SvgRequest) => {
   render(request).then(
     answer => process.send!(answer),
     error =>
-      process.send!({ width: 0, height: 0, fault: String(error.message).split('\n')[0] } satisfies SvgAnswer),
+      process.send!({ width: 0, height: 0, fault: String(error.message).slice(0, 2000) } satisfies SvgAnswer),
   )
 })

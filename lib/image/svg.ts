@@ -5,6 +5,7 @@
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TimeLimit, untilAborted } from '../base/abort.js'
 import { Places } from './gate.js'
@@ -33,34 +34,47 @@ interface SvgOptions {
   wrong(message: string): Error
 }
 
+interface Renderer {
+  child: ChildProcess
+  /** The end of what its libraries wrote to stderr, where they say why they end the process. */
+  words: string
+}
+
 const IDLE_MS = 5000
 const turn = new Places(1)
-let renderer: ChildProcess | undefined
+let running: Renderer | undefined
 let idle: NodeJS.Timeout | undefined
 
-/** Running, and holding this process up no longer than somebody waits for it. */
-function start(): ChildProcess {
+/** Running, and holding this process up no longer than somebody waits for it. Throws what `fork` throws. */
+function start(): Renderer {
   clearTimeout(idle)
-  if (!renderer) {
+  if (!running) {
     const child = fork(join(__dirname, 'svg-renderer.js'), [], {
       serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // This process's own options are not meant for it: --input-type, say, or an inspector's port.
       execArgv: [],
     })
+    const renderer: Renderer = { child, words: '' }
     const gone = () => {
-      if (renderer === child) renderer = undefined
+      if (running === renderer) running = undefined
     }
     child.on('exit', gone)
     child.on('error', gone)
-    renderer = child
+    // There is none where the process could not be started.
+    const errors = child.stderr as Socket | null
+    errors?.on('data', piece => {
+      renderer.words = `${renderer.words}${piece}`.slice(-2000)
+    })
+    errors?.unref()
+    running = renderer
   }
-  renderer.ref()
-  renderer.channel?.ref()
-  return renderer
+  running.child.ref()
+  running.child.channel?.ref()
+  return running
 }
 
-function rest(child: ChildProcess): void {
+function rest({ child }: Renderer): void {
   child.unref()
   child.channel?.unref()
   idle = setTimeout(() => child.kill('SIGKILL'), IDLE_MS)
@@ -69,32 +83,43 @@ function rest(child: ChildProcess): void {
 
 async function ask(request: SvgRequest, { limit, signal, wrong }: SvgOptions): Promise<SvgAnswer> {
   const leave = await turn.enter(signal)
-  const child = start()
+  let renderer: Renderer | undefined
   let clear = () => {}
+  const unstarted = (cause: Error) => wrong(`its renderer could not be started: ${cause.message}`)
   try {
+    renderer = start()
+    const { child } = renderer
     const answered = new Promise<SvgAnswer>((resolve, reject) => {
-      const onExit = () => reject(wrong('its renderer ended without a word'))
+      // 'close' comes after the last of its words, and after an 'error' of its start.
+      const onClose = (status: number | null, killed: string | null) => {
+        const words = renderer!.words.trim()
+        const how =
+          killed === 'SIGKILL'
+            ? 'was killed (SIGKILL), as processes are when the machine is out of memory'
+            : `ended with ${killed ?? `status ${status}`}`
+        reject(wrong(`its renderer ${how}${words && `: ${words}`}`))
+      }
+      const onError = (cause: Error) => reject(unstarted(cause))
       child.once('message', resolve)
-      child.once('exit', onExit)
-      child.once('error', reject)
+      child.once('close', onClose)
+      child.once('error', onError)
       clear = () => {
         child.off('message', resolve)
-        child.off('exit', onExit)
-        child.off('error', reject)
+        child.off('close', onClose)
+        child.off('error', onError)
       }
-      child.send(request, error => {
-        if (error) reject(error)
-      })
+      // Where it has ended or never started (without a descriptor there is no `send`), an event above says why.
+      child.send?.(request, () => {})
     })
     const answer = await untilAborted(answered, signal, limit)
     if (answer.fault !== undefined) throw wrong(answer.fault)
-    rest(child)
+    rest(renderer)
     return answer
   } catch (error) {
     // It may still be at work.
-    child.kill('SIGKILL')
-    if (renderer === child) renderer = undefined
-    throw error
+    renderer?.child.kill('SIGKILL')
+    if (running === renderer) running = undefined
+    throw renderer ? error : unstarted(error as Error)
   } finally {
     clear()
     leave()

@@ -4,8 +4,10 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
 import { resolveSource } from '../../lib/hub/index.js'
+import { decodeImage } from '../../lib/image/decode.js'
 import { load, type Store } from '../../lib/index.js'
 import { randomBytes } from '../helpers/random.js'
 import { answerHub, type HubFile, tinyRepo } from '../hub/server.js'
@@ -215,6 +217,38 @@ const ownVocabulary: SystemAction = {
       await cp(join(packageRoot, 'models/icon-clip', name), join(at(stage, 'icons'), name))
   },
   run: stage => actions['load float32']!.run({ ...stage, model: at(stage, 'icons') }),
+}
+
+/** What sharp decodes, and the caller's own sharp. system.test.ts writes the files. */
+export const decoded = [
+  'image.png',
+  'image.jpg',
+  'image.webp',
+  'image.gif',
+  'image.tiff',
+  'image.avif',
+  'image.svg',
+]
+const decoding = (name: string): SystemAction => {
+  let bytes: Buffer
+  return {
+    async prepare(stage) {
+      bytes = await readFile(join(stage.folder, '..', name)) // which starts libuv's threads
+    },
+    run: () => decodeImage(bytes, { svg: true }),
+  }
+}
+let ownBytes: Buffer
+const ownSharp: SystemAction = {
+  async prepare(stage) {
+    ownBytes = await readFile(join(stage.folder, '..', 'image.png'))
+  },
+  run: () => decodeImage(sharp(ownBytes)),
+}
+
+export const decodeActions: Record<string, SystemAction> = {
+  ...Object.fromEntries(decoded.map(name => [`decode ${name}`, decoding(name)])),
+  "decode the caller's sharp": ownSharp,
 }
 
 export const systemActions: Record<string, SystemAction> = {

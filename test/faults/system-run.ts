@@ -6,14 +6,14 @@
  * For each way to fail and every STEP-th n, each action is run with the n-th such call failing, and with all from the
  * n-th on. It must give its result, or an error that names the file; half a read or write and EINTR must be continued, so
  * only the result will do. What was acknowledged must be there afterwards, and the same call must work. Prints one line
- * of JSON per action and way. ATSTART: the addon is not loaded before; only STEP itself is tried.
+ * of JSON per action and way. ATSTART: a way; no action has run before, and only STEP itself is tried.
  */
 import { constants } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
 import { load } from '../../lib/index.js'
 import type { Stage } from './actions.js'
 import { Orders } from './preload.js'
-import { systemActions } from './system-actions.js'
+import { decodeActions, systemActions } from './system-actions.js'
 
 const [armed, call, how, first, count, seen, failed] = [0, 1, 2, 3, 4, 5, 6]
 const { EMFILE, EIO, EINTR, ENOSPC, ENOMEM, EAGAIN } = constants.errno
@@ -43,6 +43,7 @@ export const ways: Way[] = [
   { call: 'thread', how: EAGAIN, name: 'thread: EAGAIN' },
 ]
 
+const known = { ...systemActions, ...decodeActions }
 const [folder, model, stepText, atStart, ...names] = process.argv.slice(2)
 const step = Number(stepText)
 const orders = new Orders(process.env.CLIP_FAULTS!, 7)
@@ -82,19 +83,21 @@ const told = (error: unknown) => `${(error as Error)?.stack ?? error}`.split('\n
 const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 if (atStart) {
-  const name = names[0]!
   const way = ways.find(one => one.name === atStart)!
-  const run = () => systemActions[name]!.run({ folder, model } as Stage)
-  const { error } = await under(way, step, everything, run)
-  const failures = orders.read(failed)
-  const wrong = error && wrongWith(way, error)
-  await run()
-  const problems = wrong ? [`${wrong}: ${told(error)}`] : []
-  say({ name, way: way.name, failures, errors: error ? 1 : 0, results: error ? 0 : 1, problems })
+  const stage = { folder, model } as Stage
+  for (const name of names) await known[name]!.prepare?.(stage)
+  for (const name of names) {
+    const { error } = await under(way, step, everything, () => known[name]!.run(stage))
+    const failures = orders.read(failed)
+    const wrong = error && wrongWith(way, error)
+    const problems = wrong ? [`${wrong}: ${told(error)}`] : []
+    say({ name, way: way.name, failures, errors: error ? 1 : 0, results: error ? 0 : 1, problems })
+  }
+  for (const name of names) await known[name]!.run(stage)
 } else {
   const stage: Stage = { folder: folder!, model: model!, clip: await load(model, { threads: 2 }) }
   for (const name of names) {
-    const { prepare, renew, run, after } = systemActions[name]!
+    const { prepare, renew, run, after } = known[name]!
     await prepare?.(stage)
     await renew?.(stage)
     const expected = await run(stage)

@@ -1,11 +1,12 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import sharp from 'sharp'
 import { isNightly } from '../helpers/nightly.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { build, type Ended, missing, Orders, preloaded } from './preload.js'
-import { systemActions } from './system-actions.js'
+import { decodeActions, decoded, systemActions } from './system-actions.js'
 
 const here = missing ? test.skip : test.serial
 // One after the other: each takes a processor.
@@ -23,6 +24,12 @@ let model = ''
 test.before(async () => {
   if (missing) return
   library = await build('system', own)
+  const drawn = sharp({ create: { width: 90, height: 60, channels: 3, background: '#36c' } })
+  for (const name of decoded.slice(0, -1)) await drawn.clone().toFile(join(root, name))
+  await writeFile(
+    join(root, decoded.at(-1)!),
+    '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="9">a</text></svg>',
+  )
   model = await writeTinyModel(join(root, 'model'), { layers: 1, contextLength: 16 })
 })
 
@@ -108,6 +115,18 @@ here(`when no thread can be started, a call says so, and the next one works${why
   const [second] = check(t, await run(2, 'thread: EAGAIN', ['linear']))
   t.is(second!.errors, 0)
 })
+
+here(
+  `when no thread can be started, no image is called unreadable, and the next one is decoded${why}`,
+  async t => {
+    const names = Object.keys(decodeActions)
+    for (const { name, failures, errors } of check(t, await run(1, 'thread: EAGAIN', names)))
+      t.true(failures > 0 && errors === 1, name)
+    // WebP's decoder starts a thread of its own after the one of libvips.
+    const [webp] = check(t, await run(2, 'thread: EAGAIN', ['decode image.webp']))
+    t.true(webp!.failures > 0 && webp!.errors === 1)
+  },
+)
 
 for (const name of Object.keys(systemActions))
   everyNight(`when any call of the system fails, ${name} answers, and the next call works${why}`, async t => {

@@ -18,6 +18,7 @@ const kinds = {
   ERR_CLIP_INPUT: [422, 'Correct the value that the message names.'],
   ERR_CLIP_TEXT_TOO_LONG: [422, 'Shorten the label or text that the message names.'],
   ERR_CLIP_BUSY: [503, 'Try again after the seconds in the header Retry-After.'],
+  ERR_CLIP_MEMORY: [503, 'Try again later: the machine is short of memory, threads or open files.'],
   SHUTTING_DOWN: [503, 'Try again: another instance, or this one when it is back.'],
   TIMED_OUT: [504, 'Try again later, or ask for less: fewer labels, templates or pixels.'],
   CLIENT_GONE: [499, 'Nobody is there to read this.'],
