@@ -52,6 +52,11 @@ interface Open {
 }
 
 class Parser {
+  /** A part of the text; of what is parsed already nothing is kept. */
+  private text = ''
+  /** Where it begins. */
+  private start = 0
+  private piece = 0
   private at = 0
   private values = 0
   private objects = 0
@@ -59,33 +64,43 @@ class Parser {
   private root: Json | undefined
 
   constructor(
-    private readonly text: string,
+    private readonly pieces: readonly string[],
     private readonly limits: JsonLimits,
   ) {}
+
+  /** Puts the next piece behind what is not yet parsed. False: there is none. */
+  private more(): boolean {
+    if (this.piece === this.pieces.length) return false
+    this.text = this.text.slice(this.at) + this.pieces[this.piece++]
+    this.start += this.at
+    this.at = 0
+    return true
+  }
 
   *run(): Steps<Json> {
     let steps = 0
     let from = 0
     while (!this.step())
-      if ((++steps & 127) === 0 || this.at - from > CHARACTERS_PER_STEP) {
-        from = this.at
+      if ((++steps & 127) === 0 || this.start + this.at - from > CHARACTERS_PER_STEP) {
+        from = this.start + this.at
         yield
       }
     return this.root as Json
   }
 
   private fail(message: string, position = this.at): JsonError {
-    return new JsonError(message, position)
+    return new JsonError(message, this.start + position)
   }
 
-  /** Skips at most 4096 blanks, so that a run of a hundred million of them is many steps. False: there are more. */
+  /** Skips at most 4096 blanks, so that a run of a hundred million of them is many steps. False: there may be more. */
   private skipBlanks(): boolean {
-    const limit = this.at + 4096
+    if (this.at >= this.text.length) this.more()
+    const limit = Math.min(this.at + 4096, this.text.length)
     for (; this.at < limit; ++this.at) {
       const c = this.text.charCodeAt(this.at)
       if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return true
     }
-    return false
+    return this.at >= this.text.length && this.piece === this.pieces.length
   }
 
   private afterValue = false
@@ -141,10 +156,10 @@ class Parser {
 
   private key(top: Open): void {
     if (this.text.charCodeAt(this.at) !== QUOTE) throw this.fail('Expected a key')
-    const start = this.at
+    const start = this.start + this.at
     const key = this.string()
     if ((top.container as JsonObject).has(key))
-      throw this.fail(`Duplicate key ${JSON.stringify(key.slice(0, 80))}`, start)
+      throw this.fail(`Duplicate key ${JSON.stringify(key.slice(0, 80))}`, start - this.start)
     top.key = key
     this.wantKey = false
     this.wantColon = true
@@ -183,15 +198,20 @@ class Parser {
   }
 
   private word(word: string, value: Json): void {
+    while (this.text.length - this.at < word.length && this.more());
     if (!this.text.startsWith(word, this.at)) throw this.fail('Unexpected text')
     this.at += word.length
     this.put(value)
   }
 
   private number(): number {
-    const start = this.at
+    let start = this.at
     let end = start
     for (; end - start <= LONGEST_NUMBER; ++end) {
+      while (end === this.text.length && this.more()) {
+        end -= start
+        start = 0
+      }
       const c = this.text.charCodeAt(end)
       if (!((c >= 0x30 && c <= 0x39) || c === 0x2d || c === 0x2b || c === 0x2e || c === 0x65 || c === 0x45))
         break
@@ -204,11 +224,13 @@ class Parser {
 
   private string(): string {
     const { text } = this
+    // `this.at` is its first quote up to the end, so that all of it is kept when it needs another piece.
     const start = this.at + 1
     const limit = start + LONGEST_STRING
     let escaped = false
     for (let i = start; i < limit; ++i) {
       const c = text.charCodeAt(i)
+      if (i >= text.length && this.more()) return this.string()
       if (c === QUOTE) {
         this.at = i + 1
         if (!escaped) return text.slice(start, i)
@@ -228,9 +250,9 @@ class Parser {
   }
 }
 
-/** Parses a whole text, for `inSlices`. Throws {@link JsonError}. */
-export function parseJson(text: string, limits: JsonLimits): Steps<Json> {
-  return new Parser(text, limits).run()
+/** Parses a whole text, in pieces or not, for `inSlices`. Throws {@link JsonError}. */
+export function parseJson(text: string | readonly string[], limits: JsonLimits): Steps<Json> {
+  return new Parser(typeof text === 'string' ? [text] : text, limits).run()
 }
 
 /**

@@ -176,8 +176,13 @@ export class RegularFile {
     return buffer
   }
 
-  /** UTF-8 text, decoded strictly and in pieces. `part` names it in errors. */
+  /** UTF-8 text, decoded strictly. `part` names it in errors. */
   async text(position: number, length: number, part: string): Promise<string> {
+    return (await this.textPieces(position, length, part)).join('')
+  }
+
+  /** UTF-8 text in pieces that follow each other: to join megabytes of it would be one long turn. */
+  async textPieces(position: number, length: number, part: string): Promise<string[]> {
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
     const parts: string[] = []
     for (let at = 0; at < length; at += TEXT_PIECE) {
@@ -189,7 +194,7 @@ export class RegularFile {
         throw this.fault(`${part} is not UTF-8 text`, { cause }, part)
       }
     }
-    return parts.join('')
+    return parts
   }
 
   async close(): Promise<void> {

@@ -53,6 +53,7 @@ export const isIterable = (value: unknown): value is Iterable<unknown> | AsyncIt
   )
 
 export const {
+  isProxy,
   isTypedArray,
   isUint8Array,
   isUint8ClampedArray,

@@ -93,7 +93,7 @@ export async function readSafetensors(
 async function parseHeader(file: SourceFile, length: number, pace: Pace): Promise<JsonObject> {
   if (length < 2 || (await file.read(8, 1))[0] !== 0x7b)
     throw badCheckpoint(file.path, 'header', 'the safetensors header does not begin with {')
-  const text = await file.text(8, length, 'header')
+  const text = await file.textPieces(8, length, 'header')
   let header: Json
   try {
     header = await inSlices(parseJson(text, HEADER_LIMITS), pace.signal)

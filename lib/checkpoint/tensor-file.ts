@@ -121,7 +121,7 @@ export class TensorFile {
         const tensor = await found.place()
         const bytes = tensor.shape.reduce((n, size) => n * size, 1) * (tensor.dtype === 'U8' ? 1 : 4)
         if (tensor.name === 'about' && tensor.dtype === 'U8' && bytes <= LARGEST_ABOUT) {
-          const text = await source.text(tensor.offset, bytes, 'about')
+          const text = await source.textPieces(tensor.offset, bytes, 'about')
           try {
             about = await inSlices(parseJson(text, ABOUT_LIMITS), signal)
           } catch (cause) {

@@ -62,11 +62,11 @@ export function checkLabels(labels: unknown, templates: unknown): Steps<Labelled
   const shared = checkTemplates(templates ?? '{}')
   return (function* () {
     const checked = yield* shared
-    const classes: LabelledClass[] = []
-    for (const [i, label] of list.entries()) {
-      classes.push(yield* checkLabel(label, `labels[${i}]`, checked))
+    // In place: a second list of a million elements would be memory of its own, had in one turn.
+    for (let i = 0; i < list.length; i++) {
+      list[i] = yield* checkLabel(list[i], `labels[${i}]`, checked)
       if (i % 64 === 63) yield
     }
-    return classes
+    return list as LabelledClass[]
   })()
 }

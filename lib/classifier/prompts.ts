@@ -16,6 +16,7 @@ import {
   textsPerWindow,
   tokenWindow,
 } from '../encode/text.js'
+import { longList } from '../tokenizer/long-list.js'
 import { Joined } from '../tokenizer/pieces.js'
 import { mostCharacters, RefusedText, tooManyCharacters } from '../tokenizer/tokenizer.js'
 
@@ -74,31 +75,44 @@ function* fillIn(template: string, name: string): Steps<string> {
   return text.end(template.slice(from))
 }
 
-/** The classes that share templates, and of these templates those that begin alike up to the label. */
-function* groupsOf(
-  classes: readonly PromptClass[],
-): Steps<{ templates: readonly Template[]; owners: number[]; members: number[][] }[]> {
-  const owners = new Map<readonly Template[], number[]>()
+/** Classes that share templates: from `first` by `next` to `last`. Of the templates, those that begin alike up to the label. */
+interface Group {
+  templates: readonly Template[]
+  first: number
+  last: number
+  members: number[][]
+}
+
+function* groupsOf(classes: readonly PromptClass[]): Steps<{ groups: Group[]; next: Int32Array }> {
+  const byTemplates = new Map<readonly Template[], Group>()
+  // Links, not a list for each group, which would be copied as it grows.
+  const next = longList(classes.length)
   for (const [owner, { templates }] of classes.entries()) {
-    const list = owners.get(templates)
-    if (list) list.push(owner)
-    else owners.set(templates, [owner])
+    const group = byTemplates.get(templates)
+    if (group) {
+      next[group.last] = owner
+      group.last = owner
+    } else byTemplates.set(templates, { templates, first: owner, last: owner, members: [] })
     if (owner % 256 === 255) yield
   }
-  const groups: { templates: readonly Template[]; owners: number[]; members: number[][] }[] = []
-  for (const [templates, list] of owners) {
+  const groups: Group[] = []
+  for (const group of byTemplates.values()) {
     const alike = new Map<string | Template, number[]>()
-    for (const [i, template] of templates.entries()) {
+    for (const [i, template] of group.templates.entries()) {
       const prefix = typeof template === 'string' ? template.slice(0, template.indexOf('{}')) : template
       const members = alike.get(prefix)
       if (members) members.push(i)
-      else alike.set(prefix, [i])
+      else {
+        const begun = [i]
+        alike.set(prefix, begun)
+        group.members.push(begun)
+      }
       if (i % 64 === 63) yield
     }
-    groups.push({ templates, owners: list, members: [...alike.values()] })
+    groups.push(group)
     yield
   }
-  return groups
+  return { groups, next }
 }
 
 /** The steps, as pauses among values. */
@@ -115,10 +129,10 @@ function* pausing<T>(steps: Steps<T>): Generator<undefined, T, void> {
  * a prefix that texts of one window share once, so few rows are lost where windows are cut. Pauses are undefined.
  */
 function* prompts(classes: readonly PromptClass[]): Generator<Prompt | undefined, void, void> {
-  const groups = yield* pausing(groupsOf(classes))
-  for (const { templates, owners, members } of groups)
+  const { groups, next } = yield* pausing(groupsOf(classes))
+  for (const { templates, first, last, members } of groups)
     for (const alike of members)
-      for (const owner of owners)
+      for (let owner = first; owner >= 0; owner = owner === last ? -1 : next[owner]!)
         for (const name of classes[owner]!.names)
           for (const t of alike) {
             const template = templates[t]!

@@ -2,6 +2,7 @@
 
 import { ClipError } from '../base/errors.js'
 import { checkOptions, checkSignal, listOf } from '../base/options.js'
+import { inSlices, type Steps } from '../base/slices.js'
 import { isArray } from '../base/values.js'
 import { type Colour, colourOf } from '../image/background.js'
 import { takeGiven } from '../image/given.js'
@@ -27,8 +28,9 @@ export interface ImageList {
   inputs: readonly ImageInput[]
   /** One picture, not an array: messages say `image`. */
   single: boolean
-  /** Rows: a Preprocessed of n pictures makes n. */
+  /** Rows: a Preprocessed of n pictures makes n. `rowsOf` has those of a very long list. */
   total: number
+  rest: Steps<number> | undefined
   /** In place of the model's. */
   background?: Colour
 }
@@ -42,9 +44,13 @@ export function imageList(
   if (missing) throw missing
   const single = !isArray(input)
   const given = single ? [input as ImageInput] : (listOf('images', 'be an array', input) as ImageInput[])
-  const { inputs, total } = takeGiven(given, single, loaded.checkpoint.preprocess.size)
-  return { inputs, single, total, ...(background ? { background } : {}) }
+  const taken = takeGiven(given, single, loaded.checkpoint.preprocess.size)
+  return { ...taken, single, ...(background ? { background } : {}) }
 }
+
+/** How many rows all the pictures make. */
+const rowsOf = async ({ total, rest }: ImageList, signal: AbortSignal | undefined): Promise<number> =>
+  rest ? inSlices(rest, signal) : total
 
 /** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */
 async function eachWindow(
@@ -110,7 +116,7 @@ export async function encodeImages<O extends Output = 'embedding'>(
       : [Math.floor(image.imageSize / 32), 32 * image.width]
   const tokens = checked.output === 'tokens' ? 1 + grid ** 2 : 0
   const width = checked.output === 'embedding' ? spec.embedDim : inner
-  const rows = new Rows(checked, list.total, width, tokens)
+  const rows = new Rows(checked, await rowsOf(list, call.signal), width, tokens)
   await eachWindow(
     loaded,
     call,
@@ -146,7 +152,8 @@ export async function preprocess(
   const list = imageList(loaded, input, colourOf('background', checked.background))
   const { size } = loaded.checkpoint.preprocess
   return loaded.calls.run(signal, async call => {
-    const rows = new Rows(checkEncode({ signal }), list.total, 3 * size * size)
+    const total = await rowsOf(list, signal)
+    const rows = new Rows(checkEncode({ signal }), total, 3 * size * size)
     await eachWindow(
       loaded,
       call,
@@ -155,6 +162,6 @@ export async function preprocess(
       async (images, at) => rows.add(at, await call.submit((model, job) => model.preprocess(job, images))),
       () => {},
     )
-    return { data: (await rows.finish()).data, shape: [list.total, 3, size, size] }
+    return { data: (await rows.finish()).data, shape: [total, 3, size, size] }
   })
 }

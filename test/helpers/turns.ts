@@ -1,7 +1,6 @@
 /** How long the turns of the event loop are while something is at work: what everybody else in the process waits for. */
 
 import { PerformanceObserver } from 'node:perf_hooks'
-import { inSlices, type Steps } from '../../lib/base/slices.js'
 import { binding } from '../../lib/native/addon.js'
 
 interface Turn {
@@ -12,8 +11,10 @@ interface Turn {
 }
 
 /**
- * The longest turn in milliseconds of processor time of this thread, which does not grow where the machine is busy.
- * Collecting garbage is not counted: its length is the heap's affair, not that of the work.
+ * The longest turn in milliseconds of processor time of this thread, which does not grow where the thread has to wait for
+ * a processor. Collecting garbage is not counted: its length depends on the heap, not on the work. Node reports
+ * collections in time of the clock, which is at least what they took of the processor, so a turn that had one counts with
+ * no more than it was: on a machine with nothing else to do with exactly that, on a busy one perhaps with less.
  */
 export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
   const { threadTime } = binding().measure
@@ -48,49 +49,18 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
     let collecting = 0
     for (const { startTime, duration } of collections)
       if (startTime >= start && startTime < end) collecting += duration
-    // Collections are told in time of the clock, and the thread had its share of that.
-    const own = computed * Math.max(0, 1 - collecting / (end - start))
-    longest = Math.max(longest, own)
+    longest = Math.max(longest, computed - collecting)
   }
   return longest
 }
 
-/** Small objects made in the finest slices for a tenth of a second and more: its turns are as short as any can be. */
-function* fineWork(): Steps<number> {
-  const end = performance.now() + 150
-  let kept: string[] = []
-  for (let i = 0; performance.now() < end; i++) {
-    kept.push(`text ${i}`)
-    if (kept.length === 50_000) kept = []
-    if (i % 16 === 0) yield
-  }
-  return kept.length
-}
-
-/** Milliseconds that the longest turn of `fineWork` takes at most where the machine has nothing else to do. */
-const undisturbed = 1
-
 /**
- * How much longer turns seem now than they are, from 1 to 2. Processor time does grow where the machine is busy: a
- * neighbour on the same core takes its caches and half of its units, and a collection that waits for its helper threads
- * is hard to tell from the turn around it. Work whose slices can't be shorter shows by how much. It is the best of three,
- * so that a single mishap excuses nothing.
- */
-export async function disturbance(): Promise<number> {
-  let best = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 3; i++) best = Math.min(best, await longestTurn(() => inSlices(fineWork())))
-  return Math.min(2, Math.max(1, best / undisturbed))
-}
-
-/**
- * The longest turn in the best of some runs, until one is under `enough`: what the code needs, not what befell a run. A
- * turn that is longer is held against what the machine does to turns in the same second.
+ * The least of the longest turns of some runs, which end as soon as one is under `enough`. A turn that the code makes
+ * long is long in every run; one that something else made long (a function that was being compiled, memory that had to
+ * come from the system) is not.
  */
 export async function longestTurnOf(runs: number, work: () => Promise<unknown>, enough = 0): Promise<number> {
-  let best = Number.POSITIVE_INFINITY
-  for (let i = 0; i < runs && best >= enough; i++) {
-    const longest = await longestTurn(work)
-    best = Math.min(best, longest < enough ? longest : longest / (await disturbance()))
-  }
-  return best
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < runs && least >= enough; i++) least = Math.min(least, await longestTurn(work))
+  return least
 }

@@ -1,0 +1,64 @@
+/** The JSON parser: texts in pieces, which may be cut anywhere, are the same value or the same error as a whole text. */
+
+import test from 'ava'
+import { CONFIG_LIMITS, type Json, parseJson } from '../lib/base/json.js'
+import { atOnce } from '../lib/base/slices.js'
+
+const plain = (value: Json): unknown =>
+  value instanceof Map
+    ? Object.fromEntries([...value].map(([name, one]) => [name, plain(one)]))
+    : Array.isArray(value)
+      ? value.map(plain)
+      : value
+
+/** The value, or the message of the error. */
+const result = (text: string | string[]): unknown => {
+  try {
+    return { value: plain(atOnce(parseJson(text, CONFIG_LIMITS))) }
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+const valid = [
+  '{"name": "caf\u00e9 \\u00e9 \\"quoted\\" \\\\", "numbers": [0, -1.5, 2e10, 12345678901], "no": {}, "none": []}',
+  ' [true, false, null, "", [[[]]], {"a": {"b": [1, {"c": "d"}]}}] \n\t',
+  '-12.25e-3',
+  '"a text alone"',
+  `[${'  '.repeat(50)}1${'\n'.repeat(50)}]`,
+]
+const invalid = [
+  '',
+  '   ',
+  '{"a": 1, "a": 2}',
+  '["a", 01]',
+  '[1, 2',
+  '{"a" 1}',
+  '"\\x"',
+  '"never ends',
+  '[truth]',
+  '[nul',
+  '1 2',
+  '[1,]',
+  `[${'1'.repeat(66)}]`,
+  '{"a": "line\nend"}',
+]
+
+test('a text that is valid is what JSON.parse makes of it', t => {
+  for (const text of valid) t.deepEqual(result(text), { value: JSON.parse(text) })
+})
+
+test('a text that is not valid is refused', t => {
+  for (const text of invalid) t.regex(String(result(text)), / at character \d+$/, text)
+})
+
+for (const [title, texts] of Object.entries({ valid, invalid }))
+  test(`pieces of a text that is ${title} give the same result as the whole, wherever they are cut`, t => {
+    for (const text of texts) {
+      const whole = result(text)
+      t.deepEqual(result([...text]), whole)
+      t.deepEqual(result([...text].flatMap(c => [c, ''])), whole)
+      for (let cut = 0; cut <= text.length; cut++)
+        t.deepEqual(result([text.slice(0, cut), text.slice(cut)]), whole, `${text} cut at ${cut}`)
+    }
+  })
