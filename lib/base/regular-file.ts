@@ -5,6 +5,7 @@
 
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open, stat } from 'node:fs/promises'
+import { allocateBytes } from './allocate.js'
 import type { ClipErrorDetails } from './errors.js'
 import { lostBytes, nameOfPath } from './file-name.js'
 
@@ -157,7 +158,7 @@ export class RegularFile {
         `ends at byte ${this.bytes}, but bytes ${position} to ${position + length} were asked for`,
         {},
       )
-    const buffer = Buffer.allocUnsafeSlow(length)
+    const buffer = allocateBytes(`a part of ${this.path}`, length)
     for (let done = 0; done < length; ) {
       let got: number
       try {

@@ -3,6 +3,7 @@
  * and one U8 tensor `about` with JSON for what is too long for a header.
  */
 
+import { allocate } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { type Json, JsonError, parseJson, writeJson } from '../base/json.js'
 import { writeOutput } from '../base/output-file.js'
@@ -130,7 +131,7 @@ export class TensorFile {
           }
         } else if (tensor.dtype === 'F32') {
           const read = await source.read(tensor.offset, bytes)
-          const data = new Float32Array(bytes / 4)
+          const data = allocate(Float32Array, `tensor ${quote(tensor.name)}`, bytes / 4)
           await copySlices(bytesOf(data), read, 0)
           tensors.set(tensor.name, { data, shape: tensor.shape, offset: tensor.offset })
         } else

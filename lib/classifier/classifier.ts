@@ -1,5 +1,6 @@
 /** Classification: labels encoded or learned once, pictures scored against them. */
 
+import { allocate, checkHeap } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../base/options.js'
 import { inSlices, Slices, type Steps } from '../base/slices.js'
@@ -74,6 +75,8 @@ export type StreamItem<T extends string> =
       error: Error & { code: string }
     }
 
+/** Of the heap, for an object with a score and its place in a list. */
+const predictionBytes = 74
 /** Rows that are scored at a time. */
 const rowsPerWindow = 1024
 
@@ -247,8 +250,8 @@ export class Classifier<T extends string = string> {
   async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
     if (rows <= rowsPerWindow) return this.#scorer.best(this.#loaded, features, rows, k, as, call.signal)
     const { width } = this.#scorer.features
-    const index = new Int32Array(rows * k)
-    const value = new Float32Array(rows * k)
+    const index = allocate(Int32Array, 'the predictions', rows, k)
+    const value = allocate(Float32Array, 'the predictions', rows, k)
     for (let from = 0; from < rows; from += rowsPerWindow) {
       const n = Math.min(rowsPerWindow, rows - from)
       if (features.length !== rows * width)
@@ -278,9 +281,18 @@ export class Classifier<T extends string = string> {
   ): Promise<Prediction<T>[][]> {
     const rows = encoded.shape[0]!
     if (rows === 0) return []
+    if (threshold === Number.NEGATIVE_INFINITY) checkHeap('the predictions', predictionBytes, rows, k)
     const { index, value } = await this.#best(encoded.data, rows, k, as, call)
     call.signal?.throwIfAborted()
     const slices = new Slices()
+    if (threshold > Number.NEGATIVE_INFINITY) {
+      let kept = 0
+      for (let j = 0; j < value.length; j++) {
+        if (!(value[j]! < threshold)) kept++
+        if (j % 4096 === 4095 && slices.due()) await slices.pause(call.signal)
+      }
+      checkHeap('the predictions', predictionBytes, kept)
+    }
     const all: Prediction<T>[][] = []
     for (let r = 0; r < rows; r++) {
       const one: Prediction<T>[] = []

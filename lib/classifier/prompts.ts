@@ -1,5 +1,6 @@
 /** From labels and templates to one embedding per class, as open_clip's build_zero_shot_classifier. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
 import { listOf } from '../base/options.js'
 import { inSlices, Slices, type Steps } from '../base/slices.js'
@@ -243,7 +244,7 @@ export class ClassMeans {
   readonly #dim: number
 
   constructor(classes: number, dim: number) {
-    this.#sums = new Float32Array(classes * dim)
+    this.#sums = allocate(Float32Array, 'the embeddings of the labels', classes, dim)
     this.#classes = classes
     this.#dim = dim
   }

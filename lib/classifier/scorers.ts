@@ -3,6 +3,7 @@
  * Tip-Adapter. A scorer knows its arithmetic and its tensors; labels, pictures and files are the classifier's.
  */
 
+import { allocate } from '../base/allocate.js'
 import { inSlices, Slices, type Steps } from '../base/slices.js'
 import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
 import { binding, fromNative } from '../native/addon.js'
@@ -65,8 +66,8 @@ export class ZeroShotScorer implements Scorer {
     signal?: AbortSignal,
   ): Promise<Best> {
     const [classCount, dim] = this.classes.shape as [number, number]
-    const index = new Int32Array(rows * k)
-    const value = new Float32Array(rows * k)
+    const index = allocate(Int32Array, 'the predictions', rows, k)
+    const value = allocate(Float32Array, 'the predictions', rows, k)
     await fromNative(() =>
       binding().kernels.cosineTopK({
         queries: features,
@@ -100,8 +101,8 @@ export async function bestLogits(
   as: 'probability' | 'logit',
   signal?: AbortSignal,
 ): Promise<Best> {
-  const index = new Int32Array(rows * k)
-  const value = new Float32Array(rows * k)
+  const index = allocate(Int32Array, 'the predictions', rows, k)
+  const value = allocate(Float32Array, 'the predictions', rows, k)
   await inSlices(
     (function* () {
       for (let r = 0; r < rows; r++) {
@@ -293,7 +294,7 @@ export async function products(
   bias?: Float32Array,
 ): Promise<Float32Array> {
   const [n, dim] = matrix.shape as [number, number]
-  const out = new Float32Array(rows * n)
+  const out = allocate(Float32Array, 'the scores', rows, n)
   await fromNative(() =>
     binding().kernels.linear({
       x: features,

@@ -1,5 +1,6 @@
 /** How alike pictures and texts are: cosineSoftmax over two sets of embeddings. */
 
+import { allocate } from '../base/allocate.js'
 import { checkOptions, checkSignal, oneOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
 import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
@@ -23,7 +24,7 @@ export interface SimilarityOptions extends TokenizeOptions {
 /** (rows, cols) -> (cols, rows), in slices: square by square, because either side is in steps of its whole width. */
 async function transpose(data: Float32Array, rows: number, cols: number, signal?: AbortSignal) {
   const side = 32
-  const out = new Float32Array(data.length)
+  const out = allocate(Float32Array, 'the transposed scores', cols, rows)
   const slices = new Slices()
   for (let c = 0; c < cols; c += side)
     for (let r = 0; r < rows; r += side) {
@@ -59,7 +60,7 @@ export async function similarity(
   const m = t.shape[0]!
   const swapped = over === 'images' && as === 'probability'
   const [queries, classes] = swapped ? [t, i] : [i, t]
-  let out = new Float32Array(n * m)
+  let out = allocate(Float32Array, 'the scores', n, m)
   if (out.length > 0) {
     await fromNative(() =>
       binding().kernels.cosineSoftmax({

@@ -1,5 +1,6 @@
 /** What encodeImage and encodeText have in common: their options, and one output filled window by window. */
 
+import { allocate } from '../base/allocate.js'
 import type { ClipError } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, flag, oneOf } from '../base/options.js'
 import { copySlices, Slices } from '../base/slices.js'
@@ -128,7 +129,9 @@ export class Rows<O extends Output> {
   }
 
   #array(): Float32Array {
-    this.#data ??= new Float32Array(this.#total * Math.max(1, this.#tokens) * this.#width)
+    this.#data ??= this.#tokens
+      ? allocate(Float32Array, 'the tokens', this.#total, this.#tokens, this.#width)
+      : allocate(Float32Array, 'the rows', this.#total, this.#width)
     return this.#data
   }
 }

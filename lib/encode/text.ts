@@ -1,5 +1,6 @@
 /** From strings to the text tower's output. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError, ClipError } from '../base/errors.js'
 import { fields, flag, listOf, oneOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
@@ -113,7 +114,7 @@ export async function tokenWindow(
     if (typeof texts[i] !== 'string') throw argumentError(name(i), 'be a string', texts[i])
   // Cut here, judged below: the tokenizer does not know the caller's numbering.
   const encoded = await tokenizer.encodeAll(texts, { ...options, truncate: true }, signal)
-  const ids = new Int32Array(texts.length * context)
+  const ids = allocate(Int32Array, 'the token ids', texts.length, context)
   const lengths = new Int32Array(texts.length)
   const rows: number[] = []
   const slices = new Slices()

@@ -1,5 +1,6 @@
 /** `clip.tokenize`: ids as OpenAI's `clip.tokenize` returns them. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
 import { checkOptions, checkSignal } from '../base/options.js'
 import { Slices } from '../base/slices.js'
@@ -40,8 +41,8 @@ export async function tokenize(
   const tokenizer = needTextTower(loaded)
   const { texts, single } = checkTexts(input)
   const context = tokenizer.contextLength
-  const ids = new Int32Array(texts.length * context)
-  const lengths = new Int32Array(texts.length)
+  const ids = allocate(Int32Array, 'the token ids', texts.length, context)
+  const lengths = allocate(Int32Array, 'the numbers of tokens', texts.length)
   const truncated: boolean[] = []
   const slices = new Slices()
   for (let first = 0; first < texts.length; first += textsPerWindow) {

@@ -1,5 +1,6 @@
 /** Features of a data set's pictures, with no more of its pictures in memory than a window. */
 
+import { allocate } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { isArrayBuffer } from '../base/values.js'
 import { untilAbortedEach } from '../classifier/stream.js'
@@ -69,7 +70,7 @@ export async function featuresOfSamples(
       { output, errors: 'collect', ...(signal ? { signal } : {}) },
     )) as Embeddings
     width = features.shape[1]
-    data ??= new Float32Array(count * width)
+    data ??= allocate(Float32Array, 'what is encoded', count, width)
     for (const [i, sample] of part.entries()) {
       const error = features.errors?.[i]
       if (error) failed(nameOf(sample, done + i), error)

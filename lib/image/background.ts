@@ -4,6 +4,7 @@
  * `Image.alpha_composite(Image.new('RGBA', image.size, colour), image.convert('RGBA')).convert('RGB')`.
  */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
 import type { Steps } from '../base/slices.js'
 import type { DecodedImage } from './pixels.js'
@@ -36,7 +37,7 @@ export function* compose(image: DecodedImage, colour: Colour): Steps<DecodedImag
   const samples = mode === 'LA' ? 2 : 4
   const [green, blue] = mode === 'LA' ? [0, 0] : [1, 2]
   const pixels = width * height
-  const out = new Uint8Array(3 * pixels)
+  const out = allocate(Uint8Array, 'the pixels', height, width, 3)
   const over = (value: number, alpha: number, below: number) => {
     const t = 128 * (value * alpha + below * (255 - alpha)) + 16384
     return (((t >> 8) + t) >> 8) >> 7

@@ -1,5 +1,6 @@
 /** Samples as a decoder gives them become those of a mode: the first so many of each pixel, in bytes. */
 
+import { allocate } from '../base/allocate.js'
 import type { Steps } from '../base/slices.js'
 
 export interface Regroup {
@@ -19,7 +20,7 @@ export function* regroup(data: Uint8Array, pixels: number, how: Regroup): Steps<
   const source = wide ? new Uint16Array(data.buffer, data.byteOffset, data.byteLength >> 1) : data
   const shift = wide ? 8 : 0
   const given = source.length / pixels
-  const out = new Uint8Array(keep * pixels)
+  const out = allocate(Uint8Array, 'the pixels', pixels, keep)
   for (let start = 0; start < pixels; start += PIECE) {
     const end = Math.min(pixels, start + PIECE)
     for (let i = start; i < end; i++) {

@@ -1,5 +1,6 @@
 /** Checks of the kernels' arguments: whatever is wrong is a TypeError or RangeError with ERR_CLIP_INPUT. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
 import {
   isFloat32Array,
@@ -124,7 +125,7 @@ export function outputLike(
 ): Float32Array | Uint16Array {
   if (value === undefined) {
     room(field, elements(shape) * arrays[dtype].BYTES_PER_ELEMENT)
-    return new arrays[dtype](elements(shape))
+    return allocate<Float32Array | Uint16Array>(arrays[dtype], field, ...shape.map(([size]) => size))
   }
   const { array } = numbers(field, value, shape, [dtype])
   apart(field, array, inputs)
@@ -140,7 +141,7 @@ export function output(
 ): Float32Array {
   if (value === undefined) {
     room(field, elements(shape) * 4)
-    return new Float32Array(elements(shape))
+    return allocate(Float32Array, field, ...shape.map(([size]) => size))
   }
   const out = floats(field, value, shape)
   apart(field, out, inputs)

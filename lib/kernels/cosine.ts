@@ -1,5 +1,6 @@
 /** Queries against a matrix of classes, as public kernels. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
 import { checkSignal } from '../base/options.js'
 import { isFloat32Array, isInt32Array } from '../base/values.js'
@@ -149,7 +150,7 @@ function topKOutput(
   if (given !== undefined && (typeof given !== 'object' || given === null))
     throw argumentError('out', 'be { index, value }', given)
   const value = output('out.value', given?.value, shape, inputs)
-  if (given?.index === undefined) return { index: new Int32Array(rows * k), value }
+  if (given?.index === undefined) return { index: allocate(Int32Array, 'out.index', rows, k), value }
   const { index } = given
   if (!isInt32Array(index)) throw argumentError('out.index', 'be an Int32Array', index)
   sized('out.index', index, shape, 'integers')

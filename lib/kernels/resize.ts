@@ -1,5 +1,6 @@
 /** Pillow's resize as a public kernel. */
 
+import { allocate } from '../base/allocate.js'
 import { apart, bytes, count, elements, object, room, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
@@ -46,7 +47,10 @@ export async function resizeBicubic(a: ResizeArguments): Promise<Uint8Array> {
     [channels, 'channels'],
   ]
   if (a.out === undefined) room('out', elements(shape))
-  const out = a.out === undefined ? new Uint8Array(elements(shape)) : bytes('out', a.out, shape)
+  const out =
+    a.out === undefined
+      ? allocate(Uint8Array, 'out', outHeight, outWidth, channels)
+      : bytes('out', a.out, shape)
   if (a.out !== undefined) apart('out', out, { data: src })
   const crop = { x: 0, y: 0, width: outWidth, height: outHeight }
   const target = { out, outWidth, outHeight, crop, filter: 'bicubic' as const }

@@ -1,5 +1,6 @@
 /** Labelled pictures to learn from, checked and encoded. */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
 import { checkOptions, listOf } from '../base/options.js'
 import type { Steps } from '../base/slices.js'
@@ -59,7 +60,7 @@ export function* owners(
     index.set(label, i)
     if (i % 256 === 255) yield
   }
-  const list = new Int32Array(labels.length)
+  const list = allocate(Int32Array, 'the classes of the examples', labels.length)
   for (const [i, label] of labels.entries()) {
     if (typeof label !== 'string') throw argumentError(`${field}[${i}]`, 'be a string', label)
     const owner = index.get(label)

@@ -3,6 +3,7 @@
  * appendix A.3), solved by L-BFGS to scikit-learn's optimum.
  */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError, got, quote } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from '../base/options.js'
 import { inSlices } from '../base/slices.js'
@@ -60,8 +61,12 @@ interface Problem {
 /** Withdrawn when the call is. */
 async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: Fit): Promise<Fit> {
   const [rows, width] = p.features.shape as readonly [number, number]
-  const weights = start ? start.weights.slice() : new Float32Array(p.classes * width)
-  const bias = start ? start.bias.slice() : new Float32Array(p.classes)
+  const weights = allocate(Float32Array, 'the weights', p.classes, width)
+  const bias = allocate(Float32Array, 'the biases', p.classes)
+  if (start) {
+    weights.set(start.weights)
+    bias.set(start.bias)
+  }
   const report = await cancellable(
     call.signal,
     job =>

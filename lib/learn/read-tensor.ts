@@ -1,5 +1,6 @@
 /** One small tensor of a checkpoint as float32: a projection, to begin training from. */
 
+import { allocate } from '../base/allocate.js'
 import { badCheckpoint } from '../checkpoint/errors.js'
 import { openSource } from '../checkpoint/source-file.js'
 import { ITEM_BYTES, weightAt } from '../checkpoint/tensors.js'
@@ -27,7 +28,7 @@ export async function readTensor(spec: ModelSpec, name: string, signal?: AbortSi
     const bytes = await source.read(offset, (last + 1) * item)
     const [rows, cols] = shape.length === 2 ? (shape as [number, number]) : [1, shape[0]!]
     const [down, right] = strides.length === 2 ? (strides as [number, number]) : [0, strides[0]!]
-    const out = new Float32Array(rows * cols)
+    const out = allocate(Float32Array, `tensor ${name}`, rows, cols)
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < cols; c++) out[r * cols + c] = weightAt(bytes, dtype, r * down + c * right)
       if (r % 16 === 15) {

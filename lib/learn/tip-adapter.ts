@@ -3,6 +3,7 @@
  * with its keys fine-tuned (Tip-Adapter-F).
  */
 
+import { allocate } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, integer } from '../base/options.js'
 import { inSlices, Slices } from '../base/slices.js'
@@ -92,7 +93,7 @@ async function ownCopy(
       throw argumentError(`${field}.images`, `have ${count} values (${shape.join(' x ')})`, got(data.length))
   }
   check()
-  const copy = new Float32Array(count)
+  const copy = allocate(Float32Array, 'the examples', ...shape)
   const slices = new Slices()
   for (let from = 0; from < count; from += 65536) {
     check()
@@ -179,7 +180,7 @@ async function search(
     const base = await products(loaded, part, n, classes, needLogitScale(loaded))
     const affinity = await products(loaded, part, n, keysOf, 1)
     for (const [b, beta] of betas.entries()) {
-      const cache = new Float32Array(n * count)
+      const cache = allocate(Float32Array, 'the scores', n, count)
       await addCache(cache, affinity, n, count, ownersAsFloats, { alpha: 1, beta }, call.signal)
       for (const [a, alpha] of alphas.entries()) {
         for (let r = 0; r < n; r++) {

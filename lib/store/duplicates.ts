@@ -1,5 +1,6 @@
 /** Near duplicates: every pair of rows, exactly, in tiles of rows against rows. */
 
+import { allocate } from '../base/allocate.js'
 import { Slices } from '../base/slices.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { kernelBackend } from '../encode/loaded-model.js'
@@ -51,7 +52,7 @@ export async function* nearDuplicates(
       const classes = inside ? queries.subarray((c - q) * dim, (c - q + m) * dim) : await tiles.read(c, m)
       // Rows behind the tile's last class have no partner in it.
       const used = inside ? Math.min(n, c - q + m) : n
-      const out = new Float32Array(used * m)
+      const out = allocate(Float32Array, 'the scores', used, m)
       await fromNative(() =>
         binding().kernels.cosineSoftmax({
           queries: queries.subarray(0, used * dim),

@@ -1,5 +1,6 @@
 /** vectors.bin: rows one after the other, little-endian, without a header. */
 
+import { allocate } from '../base/allocate.js'
 import type { RegularFile } from '../base/regular-file.js'
 import { Slices } from '../base/slices.js'
 import { checkRow } from './errors.js'
@@ -40,7 +41,7 @@ export async function widen(
   const { buffer, byteOffset, byteLength } = bytes
   const count = byteLength / bytesOf[dtype]
   if (dtype === 'float32') return new Float32Array(buffer, byteOffset, count)
-  const out = new Float32Array(count)
+  const out = allocate(Float32Array, 'the rows', count / dim, dim)
   const slices = new Slices()
   const words = dtype === 'bfloat16' ? new Uint16Array(buffer, byteOffset, count) : undefined
   const small = dtype === 'int8' ? new Int8Array(buffer, byteOffset, count) : undefined

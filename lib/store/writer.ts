@@ -6,6 +6,7 @@
 
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
+import { allocateBytes } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { readSome } from '../base/regular-file.js'
 import { damaged, writeError } from './errors.js'
@@ -28,7 +29,7 @@ export async function writeAll(handle: FileHandle, data: Uint8Array, position?: 
 }
 
 async function readAll(handle: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length)
+  const buffer = allocateBytes('a part of the store', length)
   let done = 0
   while (done < length) {
     const got = await readSome(handle, buffer, done, length - done, position + done)

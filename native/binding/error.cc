@@ -1,6 +1,7 @@
 #include "binding/error.h"
 
 #include <new>
+#include <stdexcept>
 
 namespace clip::binding {
 namespace {
@@ -38,6 +39,8 @@ Napi::Value describe(Napi::Env env, const std::exception_ptr& failure) {
   } catch (const Cancelled&) {
     return make(env, {"ERR_CLIP_ABORTED", "The job was cancelled"});
   } catch (const std::bad_alloc&) {
+    return outOfMemory(env);
+  } catch (const std::length_error&) {  // of a vector that could never be as long
     return outOfMemory(env);
   } catch (const std::exception& e) {
     return make(env,
