@@ -7,7 +7,10 @@ import { count } from './arguments.js'
 
 /** What every kernel takes. */
 export interface KernelOptions {
-  /** 'avx512', 'avx2', 'neon', 'reference', ...: those that `devices()` lists. Default: the best this machine has. */
+  /**
+   * The name of a backend that `devices()` lists: 'avx512', 'avx2', 'neon', 'reference', ... Default: the best CPU backend
+   * of this machine. 'cuda' copies the arrays to the GPU and the results back at every call.
+   */
   backend?: string
   /** Threads to use, 1 to 256. Default: the physical cores that this process may use. */
   threads?: number

@@ -6,31 +6,40 @@ namespace clip::binding {
 namespace {
 
 // Float32Array, Uint16Array of bfloat16, or Int8Array with `classScales` of its rows or without.
-Classes readClasses(Call& c, int count, int dim) {
-  const size_t n = rowsOf(count), width = rowsOf(dim);
-  switch (c.dtype("dtype")) {
-    case Dtype::bfloat16:
-      return {.data = c.array<uint16_t>("classes", {n, width}), .dtype = Dtype::bfloat16};
-    case Dtype::int8:
-      return {.data = c.array<int8_t>("classes", {n, width}),
-              .dtype = Dtype::int8,
-              .scale = c.has("classScales") ? c.array<float>("classScales", {n}) : nullptr};
-    default:
-      return {.data = c.array<float>("classes", {n, width}), .dtype = Dtype::float32};
+struct LentClasses {
+  Lent<const char> data;
+  Dtype dtype;
+  Lent<const float> scale;
+  LentClasses(Call& c, int count, int dim) : dtype(c.dtype("dtype")) {
+    const size_t n = rowsOf(count), width = rowsOf(dim);
+    if (dtype == Dtype::bfloat16)
+      data = bytes(c.array<uint16_t>("classes", {n, width}));
+    else if (dtype == Dtype::int8)
+      data = bytes(c.array<int8_t>("classes", {n, width}));
+    else
+      data = bytes(c.array<float>("classes", {n, width}));
+    if (dtype == Dtype::int8 && c.has("classScales")) scale = c.array<float>("classScales", {n});
   }
-}
+  Classes on(Arrays& at) const { return {.data = at(data), .dtype = dtype, .scale = at(scale)}; }
+
+ private:
+  template <class T>
+  static Lent<const char> bytes(const Lent<const T>& array) {
+    return {reinterpret_cast<const char*>(array.host), array.bytes};
+  }
+};
 
 Napi::Value cosineSoftmax(Call& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
   const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const Classes classes = readClasses(c, count, dim);
-  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(count)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.cosineSoftmax(context, {.queries = queries,
-                              .classes = classes,
-                              .y = out,
+  const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
+  const LentClasses classes(c, count, dim);
+  const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(count)});
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.cosineSoftmax(context, {.queries = at(queries),
+                              .classes = classes.on(at),
+                              .y = at(out),
                               .rows = rows,
                               .classCount = count,
                               .dim = dim,
@@ -44,18 +53,19 @@ Napi::Value cosineTopK(Call& c) {
   const int k = c.integer("k", 1, count);
   const float scale = static_cast<float>(c.number("logitScale"));
   const Score score = c.choice<Score>("as", kScores);
-  const auto* queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
-  const Classes classes = readClasses(c, count, dim);
-  auto* index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.output<float>("value", {rowsOf(rows), rowsOf(k)});
-  return c.run([=](const Backend& b, Context& context) {
+  const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
+  const LentClasses classes(c, count, dim);
+  // What is best is kept in this process's memory on every backend.
+  int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
+  float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
     std::vector<TopK> best;
     best.reserve(rowsOf(rows));
     for (size_t r = 0; r < rowsOf(rows); ++r) best.push_back({value + r * k, index + r * k, k});
     const int blocks = blocksOf(count);
     std::vector<TopKSum> sums(product({rowsOf(rows), rowsOf(blocks)}));
-    b.cosineTopK(context, {.queries = queries,
-                           .classes = classes,
+    b.cosineTopK(context, {.queries = at(queries),
+                           .classes = classes.on(at),
                            .best = best.data(),
                            .sums = sums.data(),
                            .rows = rows,

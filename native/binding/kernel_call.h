@@ -1,6 +1,7 @@
 #pragma once
 // What every kernel of NativeKernels does with its arguments before and after the op itself.
 #include <algorithm>
+#include <map>
 
 #include "backend_buffer.h"
 #include "binding/convert.h"
@@ -13,58 +14,167 @@ namespace clip::binding {
 inline size_t rowsOf(int n) { return static_cast<size_t>(n); }
 
 // The backend that the field `backend` names, or the best of this machine.
+const Backend& namedBackend(const Fields& fields);  // kernels.cc
+// The same for what computes on this process's memory: throws ERR_CLIP_BACKEND where that backend does not.
 const Backend& chosenBackend(const Fields& fields);  // kernels.cc
+
+// An array of the caller: `host` is where it lies in this process. What an op is given is at(array), see
+// Arrays.
+template <class T>
+struct Lent {
+  T* host = nullptr;
+  size_t bytes = 0;
+  bool written = false;
+  size_t length() const { return bytes / sizeof(T); }
+};
+// A dense matrix of the caller, with a scale and a zero for each row of int8.
+struct LentMatrix {
+  Lent<char> data;
+  size_t stride = 0;
+  Dtype dtype = Dtype::float32;
+  Lent<float> rowScale;
+  Lent<int32_t> rowZero;
+};
+
+// Where an op of a backend finds the arrays of a call. A backend with plain memory uses them where they are;
+// for another one each is copied there when it is first asked for, and what an op has written is copied back
+// by giveBack. The same array twice is one copy: an op may work in place.
+class Arrays {
+ public:
+  Arrays(const Backend& backend, Context& context) : backend_(backend), context_(context) {}
+  // Waits until no op uses the memory any more.
+  ~Arrays() {
+    if (backend_.plainMemory) return;
+    try {
+      backend_.download(&context_, nullptr, nullptr, 0);
+    } catch (...) {  // a lost GPU: the call has failed already
+    }
+  }
+  Arrays(const Arrays&) = delete;
+  Arrays& operator=(const Arrays&) = delete;
+
+  const Backend& backend() const { return backend_; }
+  Context& context() const { return context_; }
+  // Memory of the backend until the call ends.
+  void* scratch(size_t bytes) {
+    scratch_.push_back(std::make_unique<BackendBuffer>(backend_, bytes));
+    return scratch_.back()->data();
+  }
+
+  template <class T>
+  T* operator()(const Lent<T>& array) {
+    return static_cast<T*>(
+        place(const_cast<std::remove_const_t<T>*>(array.host), array.bytes, array.written));
+  }
+  // nullptr for an empty list
+  const int32_t* operator()(const std::vector<int32_t>& list) {
+    return static_cast<const int32_t*>(place(const_cast<int32_t*>(list.empty() ? nullptr : list.data()),
+                                             list.size() * sizeof(int32_t), false));
+  }
+  Activations operator()(const LentMatrix& m) {
+    return {.data = (*this)(m.data),
+            .stride = m.stride,
+            .dtype = m.dtype,
+            .rowScale = (*this)(m.rowScale),
+            .rowZero = (*this)(m.rowZero)};
+  }
+  // A dense float32 matrix with rows of `cols` numbers.
+  template <class T>
+  Activations dense(const Lent<T>& array, int cols) {
+    return {.data = const_cast<float*>((*this)(array)),
+            .stride = static_cast<size_t>(cols) * sizeof(float),
+            .dtype = Dtype::float32};
+  }
+  void giveBack() {
+    for (const auto& [array, copy] : copies_)
+      if (copy.written) backend_.download(&context_, array.first, copy.memory->data(), array.second);
+  }
+
+ private:
+  struct Copy {
+    std::unique_ptr<BackendBuffer> memory;
+    bool written = false;
+  };
+  void* place(void* host, size_t bytes, bool written) {
+    if (backend_.plainMemory || !host) return host;
+    Copy& copy = copies_[{host, bytes}];
+    if (!copy.memory) {
+      copy.memory = std::make_unique<BackendBuffer>(backend_, bytes);
+      backend_.upload(&context_, copy.memory->data(), host, bytes);
+    }
+    copy.written |= written;
+    return copy.memory->data();
+  }
+
+  const Backend& backend_;
+  Context& context_;
+  std::map<std::pair<void*, size_t>, Copy> copies_;
+  std::vector<std::unique_ptr<BackendBuffer>> scratch_;
+};
 
 // The arguments of one kernel call.
 class Call : public Fields {
  public:
   explicit Call(const Napi::CallbackInfo& info) : Fields(info[0], ""), env_(info.Env()) {
     threads_ = integer("threads", 1, kMaxThreads);
-    backend_ = &chosenBackend(*this);
+    backend_ = &namedBackend(*this);
   }
+  const Backend& backend() const { return *backend_; }
 
   template <class T>
-  const T* array(const char* key, std::initializer_list<size_t> shape) {
-    return lend<T>(key, typed<T>(key, product(shape)), Loan::Use::read);
+  Lent<const T> array(const char* key, std::initializer_list<size_t> shape) {
+    return lend<const T>(key, typed<T>(key, product(shape)), Loan::Use::read);
   }
   // What the op writes.
   template <class T>
-  T* output(const char* key, std::initializer_list<size_t> shape) {
+  Lent<T> output(const char* key, std::initializer_list<size_t> shape) {
     return lend<T>(key, typed<T>(key, product(shape)), Loan::Use::write);
   }
   template <class T>
-  Elements<T> arrayOfRows(const char* key, int cols) {
-    Elements<T> e = typed<T>(key);
+  Lent<const T> arrayOfRows(const char* key, int cols) {
+    const Elements<T> e = typed<T>(key);
     if (e.length == 0 || e.length % cols)
       wrong(path(key), "have a multiple of " + std::to_string(cols) + " elements, at least one row",
             std::to_string(e.length));
-    e.data = lend<T>(key, e, Loan::Use::read);
-    return e;
+    return lend<const T>(key, e, Loan::Use::read);
   }
 
   // float32 where the key is missing.
   Dtype dtype(const char* key) const {
     if (!has(key)) return Dtype::float32;
-    return choice<Dtype>(key,
-                         {{"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}});
+    const auto dtype = choice<Dtype>(
+        key, {{"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}});
+    if (!backend_->runs(dtype))
+      throw Error{"ERR_CLIP_DTYPE",
+                  std::string("Backend '") + backend_->name + "' does not run " + string(key),
+                  {},
+                  path(key),
+                  {},
+                  string(key)};
+    return dtype;
   }
 
   // A dense matrix: Float32Array, Uint16Array of bfloat16, or Uint8Array with `scale` and `zero` of its rows.
-  Activations matrix(const char* key, int rows, int cols, Dtype dtype, Loan::Use use = Loan::Use::read) {
+  LentMatrix matrix(const char* key, int rows, int cols, Dtype dtype, Loan::Use use = Loan::Use::read) {
     const size_t n = rowsOf(rows), width = rowsOf(cols);
-    Activations a{.stride = width * bytesOf(dtype), .dtype = dtype};
+    LentMatrix a;
+    a.stride = width * bytesOf(dtype), a.dtype = dtype;
+    const auto data = [&]<class T>(Elements<T> e) {
+      const Lent<T> lent = lend<T>(key, e, use);
+      a.data = {reinterpret_cast<char*>(lent.host), lent.bytes, lent.written};
+    };
     if (dtype == Dtype::float32) {
-      a.data = lend<float>(key, typed<float>(key, product({n, width})), use);
+      data(typed<float>(key, product({n, width})));
     } else if (dtype == Dtype::bfloat16) {
-      a.data = lend<uint16_t>(key, typed<uint16_t>(key, product({n, width})), use);
+      data(typed<uint16_t>(key, product({n, width})));
     } else {
-      a.data = lend<uint8_t>(key, typed<uint8_t>(key, product({n, width})), use);
+      data(typed<uint8_t>(key, product({n, width})));
       a.rowScale = lend<float>("scale", typed<float>("scale", n), use);
       a.rowZero = lend<int32_t>("zero", typed<int32_t>("zero", n), use);
     }
     return a;
   }
-  Activations outputMatrix(const char* key, int rows, int cols, Dtype dtype) {
+  LentMatrix outputMatrix(const char* key, int rows, int cols, Dtype dtype) {
     return matrix(key, rows, cols, dtype, Loan::Use::write);
   }
 
@@ -75,8 +185,8 @@ class Call : public Fields {
     owner_ = owner, job_ = job, cancel_ = std::move(cancel);
   }
 
-  // Runs body(backend, context) on the pool. It must hold no JavaScript value.
-  Napi::Value run(std::function<void(const Backend&, Context&)> body) {
+  // Runs body(backend, context, arrays) on the pool. It must hold no JavaScript value.
+  Napi::Value run(std::function<void(const Backend&, Context&, Arrays& at)> body) {
     Environment::Call call;
     call.keep = std::move(loans_);
     call.owner = owner_, call.job = job_, call.cancel = std::move(cancel_);
@@ -87,15 +197,22 @@ class Call : public Fields {
                                                                body = std::move(body)] {
       const std::unique_ptr<Context, void (*)(Context*)> context(backend->open(threads), backend->close.f);
       if (!context) throw std::bad_alloc();
-      body(*backend, *context);
+      Arrays arrays(*backend, *context);
+      body(*backend, *context, arrays);
+      arrays.giveBack();
     });
+  }
+  // The same for what computes on this process's memory, and reads the arrays there.
+  Napi::Value runHere(std::function<void(const Backend&, Context&)> body) {
+    chosenBackend(*this);
+    return run([body = std::move(body)](const Backend& b, Context& context, Arrays&) { body(b, context); });
   }
 
  private:
   template <class T>
-  T* lend(const char* key, const Elements<T>& e, Loan::Use use) {
+  Lent<T> lend(const char* key, const Elements<std::remove_const_t<T>>& e, Loan::Use use) {
     loans_.emplace_back(e.array, path(key), use);
-    return loans_.back().as<T>();
+    return {loans_.back().as<T>(), e.length * sizeof(T), use == Loan::Use::write};
   }
 
   Napi::Env env_;
@@ -110,11 +227,6 @@ class Call : public Fields {
 constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
     {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
 
-inline Activations dense(const float* data, int cols) {
-  return {const_cast<float*>(data), static_cast<size_t>(cols) * sizeof(float), Dtype::float32, nullptr,
-          nullptr};
-}
-
 // Rows of all sequences must be countable in an int.
 inline int checkedRows(const Call& c, const char* key, int a, int b) {
   const size_t rows = product({rowsOf(a), rowsOf(b)});
@@ -123,49 +235,38 @@ inline int checkedRows(const Call& c, const char* key, int a, int b) {
 }
 
 // A weight (out, in) as this backend's kernels read it.
-class PackedWeight : public BackendBuffer {
- public:
-  PackedWeight(const Backend& b, const float* weight, int in, int out, Dtype dtype)
-      : BackendBuffer(b, b.packedSize(dtype, in, out)) {
-    // In pieces of some milliseconds, so that it can be stopped.
-    const int piece = b.packRows * std::max(1, (1 << 22) / in / b.packRows);
-    for (int first = 0; first < out; first += piece) {
-      endIfStopped();
-      b.pack({.dst = data(),
-              .rows = weight + rowsOf(first) * rowsOf(in),
-              .rowStride = rowsOf(in),
-              .in = in,
-              .out = out,
-              .firstRow = first,
-              .rowCount = std::min(piece, out - first),
-              .dtype = dtype});
-    }
+inline const void* packed(Arrays& at, const Lent<const float>& weight, int in, int out, Dtype dtype) {
+  const Backend& b = at.backend();
+  void* const to = at.scratch(b.packedSize(dtype, in, out));
+  // In pieces of some milliseconds, so that it can be stopped.
+  const int piece = b.packRows * std::max(1, (1 << 22) / in / b.packRows);
+  for (int first = 0; first < out; first += piece) {
+    endIfStopped();
+    b.pack({.dst = to,
+            .rows = weight.host + rowsOf(first) * rowsOf(in),
+            .rowStride = rowsOf(in),
+            .in = in,
+            .out = out,
+            .firstRow = first,
+            .rowCount = std::min(piece, out - first),
+            .dtype = dtype});
   }
-};
+  return to;
+}
 
 // A dense float32 matrix in another dtype, as an op of this backend reads it.
-class Converted : public BackendBuffer {
- public:
-  Converted(const Backend& b, Context& context, const float* x, int rows, int cols, Dtype dtype)
-      : BackendBuffer(b, rowsOf(rows) * bytesPerRow(cols, dtype)),
-        rows_{.data = data(),
-              .stride = stride(cols, dtype),
-              .dtype = dtype,
-              .rowScale =
-                  reinterpret_cast<float*>(static_cast<char*>(data()) + rowsOf(rows) * stride(cols, dtype)),
-              .rowZero = nullptr} {
-    rows_.rowZero = reinterpret_cast<int32_t*>(rows_.rowScale + rows);
-    b.convert(context, {.x = dense(x, cols), .y = rows_, .rows = rows, .cols = cols});
-  }
-  const Activations& rows() const { return rows_; }
-
- private:
-  static size_t stride(int cols, Dtype dtype) { return lineStride(rowsOf(cols) * bytesOf(dtype)); }
-  static size_t bytesPerRow(int cols, Dtype dtype) {
-    return stride(cols, dtype) + sizeof(float) + sizeof(int32_t);
-  }
-  Activations rows_;
-};
+inline Activations converted(Arrays& at, const Lent<const float>& x, int rows, int cols, Dtype dtype) {
+  const Activations from = at.dense(x, cols);
+  if (dtype == Dtype::float32) return from;
+  Activations to{.data = nullptr, .stride = lineStride(rowsOf(cols) * bytesOf(dtype)), .dtype = dtype};
+  auto* const memory =
+      static_cast<char*>(at.scratch(rowsOf(rows) * (to.stride + sizeof(float) + sizeof(int32_t))));
+  to.data = memory;
+  to.rowScale = reinterpret_cast<float*>(memory + rowsOf(rows) * to.stride);
+  to.rowZero = reinterpret_cast<int32_t*>(to.rowScale + rows);
+  at.backend().convert(at.context(), {.x = from, .y = to, .rows = rows, .cols = cols});
+  return to;
+}
 
 using AddKernel = std::function<void(const char* name, Napi::Value (*op)(Call&))>;
 void addCosineKernels(const AddKernel& add);  // cosine_kernels.cc

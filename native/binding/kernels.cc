@@ -36,25 +36,21 @@ Napi::Value attention(Call& c) {
   if (dtype == Dtype::int8) wrong("dtype", "be 'float32' or 'bfloat16'", "'int8'");
   const Dtype outDtype = c.has("outDtype") ? c.dtype("outDtype") : dtype;
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const Activations q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
-  const Activations v = c.matrix("v", rows, cols, dtype),
-                    out = c.outputMatrix("out", queries, cols, outDtype);
-  return c.run([=, lists = std::move(lists)](const Backend& b, Context& context) {
-    const auto pointer = [](const std::vector<int32_t>& list) {
-      return list.empty() ? nullptr : list.data();
-    };
-    b.attention(context, {.q = q,
-                          .k = k,
-                          .v = v,
-                          .out = out,
+  const LentMatrix q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
+  const LentMatrix v = c.matrix("v", rows, cols, dtype), out = c.outputMatrix("out", queries, cols, outDtype);
+  return c.run([=, lists = std::move(lists)](const Backend& b, Context& context, Arrays& at) {
+    b.attention(context, {.q = at(q),
+                          .k = at(k),
+                          .v = at(v),
+                          .out = at(out),
                           .rows = rows,
                           .queries = queries,
-                          .queryRow = pointer(lists.queryRow),
+                          .queryRow = at(lists.queryRow),
                           .heads = heads,
                           .dim = dim,
                           .mask = mask,
-                          .first = pointer(lists.first),
-                          .parent = pointer(lists.parent)});
+                          .first = at(lists.first),
+                          .parent = at(lists.parent)});
   });
 }
 
@@ -68,32 +64,28 @@ Napi::Value linear(Call& c) {
   if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
     wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(in)});
-  const auto* weight = c.array<float>("weight", {rowsOf(out), rowsOf(in)});
-  const float* bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : nullptr;
-  const float* residual =
-      c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : nullptr;
-  const Activations y = c.outputMatrix("out", rows, out, outDtype);
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(in)});
+  const auto weight = c.array<float>("weight", {rowsOf(out), rowsOf(in)});
+  const auto bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : Lent<const float>{};
+  const auto residual =
+      c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : Lent<const float>{};
+  const LentMatrix y = c.outputMatrix("out", rows, out, outDtype);
   const bool float16 = c.has("float16Weights") && c.boolean("float16Weights");
   if (float16 && dtype != Dtype::float32) wrong("float16Weights", "come with dtype 'float32'", "another");
-  return c.run([=](const Backend& b, Context& context) {
-    const PackedWeight w(b, weight, in, out, float16 ? Dtype::float16 : dtype);
-    const auto run = [&](const Activations& input) {
-      b.linear(context, {.x = input,
-                         .w = w.data(),
-                         .bias = bias,
-                         .residual = residual ? dense(residual, out) : Activations{},
-                         .y = y,
-                         .rows = rows,
-                         .in = in,
-                         .out = out,
-                         .nonlinearity = kind,
-                         .float16Weights = float16});
-    };
-    if (dtype == Dtype::float32)
-      run(dense(x, in));
-    else
-      run(Converted(b, context, x, rows, in, dtype).rows());
+  if (float16 && !c.backend().float16Weights)
+    wrong("float16Weights", "be left out on backend '" + std::string(c.backend().name) + "'", "true");
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    const void* const w = packed(at, weight, in, out, float16 ? Dtype::float16 : dtype);
+    b.linear(context, {.x = converted(at, x, rows, in, dtype),
+                       .w = w,
+                       .bias = at(bias),
+                       .residual = residual.host ? at.dense(residual, out) : Activations{},
+                       .y = at(y),
+                       .rows = rows,
+                       .in = in,
+                       .out = out,
+                       .nonlinearity = kind,
+                       .float16Weights = float16});
   });
 }
 
@@ -101,15 +93,15 @@ Napi::Value layerNorm(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const double epsilon = c.number("epsilon");
   if (epsilon < 0) wrong("epsilon", "be at least 0", std::to_string(epsilon));
-  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  const auto* weight = c.array<float>("weight", {rowsOf(cols)});
-  const auto* bias = c.array<float>("bias", {rowsOf(cols)});
-  const Activations y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
-  return c.run([=](const Backend& b, Context& context) {
-    b.layerNorm(context, {.x = dense(x, cols),
-                          .weight = weight,
-                          .bias = bias,
-                          .y = y,
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const auto weight = c.array<float>("weight", {rowsOf(cols)});
+  const auto bias = c.array<float>("bias", {rowsOf(cols)});
+  const LentMatrix y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.layerNorm(context, {.x = at.dense(x, cols),
+                          .weight = at(weight),
+                          .bias = at(bias),
+                          .y = at(y),
                           .rows = rows,
                           .cols = cols,
                           .epsilon = static_cast<float>(epsilon)});
@@ -120,21 +112,21 @@ Napi::Value infoNce(Call& c) {
   const int rows = c.integer("rows"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
   const size_t n = rowsOf(rows), d = rowsOf(dim);
-  const auto* images = c.array<float>("images", {n, d});
-  const auto* texts = c.array<float>("texts", {n, d});
+  const auto images = c.array<float>("images", {n, d});
+  const auto texts = c.array<float>("texts", {n, d});
   const bool gradients = c.has("imagesGradient");
-  auto* ofImages = gradients ? c.output<float>("imagesGradient", {n, d}) : nullptr;
-  auto* ofTexts = gradients ? c.output<float>("textsGradient", {n, d}) : nullptr;
-  double* const values = c.output<double>("values", {2});  // loss, d loss / d scale
-  return c.run([=](const Backend& b, Context& context) {
-    b.infoNce(context, {.images = images,
-                        .texts = texts,
+  const auto ofImages = gradients ? c.output<float>("imagesGradient", {n, d}) : Lent<float>{};
+  const auto ofTexts = gradients ? c.output<float>("textsGradient", {n, d}) : Lent<float>{};
+  double* const values = c.output<double>("values", {2}).host;  // loss, d loss / d scale
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.infoNce(context, {.images = at(images),
+                        .texts = at(texts),
                         .rows = rows,
                         .dim = dim,
                         .scale = scale,
                         .loss = values,
-                        .imagesGradient = ofImages,
-                        .textsGradient = ofTexts,
+                        .imagesGradient = at(ofImages),
+                        .textsGradient = at(ofTexts),
                         .scaleGradient = values + 1});
   });
 }
@@ -149,9 +141,10 @@ Napi::Value resize(Call& c) {
   const int w = crop.integer("width", 1, outWidth - x), h = crop.integer("height", 1, outHeight - y);
   const Filter filter = c.choice<Filter>(
       "filter", {{"nearest", Filter::nearest}, {"bilinear", Filter::bilinear}, {"bicubic", Filter::bicubic}});
-  const auto* src = c.array<uint8_t>("src", {rowsOf(width), rowsOf(height), rowsOf(channels)});
-  auto* out = c.output<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)});
-  return c.run([=](const Backend& b, Context& context) {
+  // Images are this process's on every backend.
+  const uint8_t* const src = c.array<uint8_t>("src", {rowsOf(width), rowsOf(height), rowsOf(channels)}).host;
+  uint8_t* const out = c.output<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)}).host;
+  return c.run([=](const Backend& b, Context& context, Arrays&) {
     b.resize(context, {.src = src,
                        .width = width,
                        .height = height,
@@ -171,7 +164,7 @@ Napi::Value resize(Call& c) {
 
 }  // namespace
 
-const Backend& chosenBackend(const Fields& fields) {
+const Backend& namedBackend(const Fields& fields) {
   if (!fields.has("backend")) return hostBackend();
   const std::string name = fields.string("backend");
   const Backend* const backend = findBackend(name);
@@ -179,14 +172,21 @@ const Backend& chosenBackend(const Fields& fields) {
   if (!backend || !backend->available(&why))
     throw Error{
         "ERR_CLIP_BACKEND", "Backend '" + name + "' is not available: " + why, {}, "backend", {}, name};
-  if (!backend->plainMemory)
-    throw Error{"ERR_CLIP_BACKEND",
-                "Backend '" + name + "' computes on its own memory: it runs models, not single kernels",
-                {},
-                "backend",
-                {},
-                name};
   return *backend;
+}
+
+const Backend& chosenBackend(const Fields& fields) {
+  const Backend& backend = namedBackend(fields);
+  if (!backend.plainMemory)
+    throw Error{
+        "ERR_CLIP_BACKEND",
+        std::string("Backend '") + backend.name +
+            "' computes on memory of its own, but this needs a backend that computes on the process's",
+        {},
+        "backend",
+        {},
+        backend.name};
+  return backend;
 }
 
 Napi::Object makeKernels(Napi::Env env) {

@@ -16,16 +16,16 @@ Napi::Value topK(Call& c, const File& file) {
   const int rows = c.integer("rows"), k = c.integer("k", 1, file->shape().rows);
   const int64_t job = readInteger(c.value("job"), "job", 0, INT32_MAX);
   MatrixFile::Query query{
-      .queries = c.array<float>("queries", {rowsOf(rows), rowsOf(file->shape().dim)}),
+      .queries = c.array<float>("queries", {rowsOf(rows), rowsOf(file->shape().dim)}).host,
       .rows = rows,
       .scale = static_cast<float>(c.number("logitScale")),
       .score = c.choice<Score>("as", kScores),
   };
-  auto* index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)});
-  auto* value = c.output<float>("value", {rowsOf(rows), rowsOf(k)});
+  int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
+  float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;
   const auto cancelled = std::make_shared<std::atomic<bool>>(false);
   c.cancellable(file.get(), job, [cancelled] { cancelled->store(true); });
-  return c.run([=](const Backend& b, Context& context) {
+  return c.runHere([=](const Backend& b, Context& context) {
     std::vector<TopK> best;
     best.reserve(rowsOf(rows));
     for (size_t r = 0; r < rowsOf(rows); ++r) best.push_back({value + r * k, index + r * k, k});

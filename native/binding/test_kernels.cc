@@ -10,18 +10,18 @@ namespace {
 Napi::Value embed(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto table = c.arrayOfRows<float>("table", cols), positions = c.arrayOfRows<float>("positions", cols);
-  auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length / cols) - 1);
-  auto position = c.indices("position", rows, 0, static_cast<int64_t>(positions.length / cols) - 1);
-  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
-  return c.run([=, from = table.data, at = positions.data, ids = std::move(ids),
-                position = std::move(position)](const Backend& b, Context& context) {
-    b.embed(context, {.table = from,
+  auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length() / cols) - 1);
+  auto position = c.indices("position", rows, 0, static_cast<int64_t>(positions.length() / cols) - 1);
+  const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
+  return c.run([=, ids = std::move(ids), position = std::move(position)](const Backend& b, Context& context,
+                                                                         Arrays& at) {
+    b.embed(context, {.table = at(table),
                       .tableStride = cols * sizeof(float),
                       .tableDtype = Dtype::float32,
-                      .ids = ids.data(),
-                      .positions = at,
-                      .position = position.data(),
-                      .y = dense(out, cols),
+                      .ids = at(ids),
+                      .positions = at(positions),
+                      .position = at(position),
+                      .y = at.dense(out, cols),
                       .rows = rows,
                       .cols = cols});
   });
@@ -29,31 +29,31 @@ Napi::Value embed(Call& c) {
 
 Napi::Value convert(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
-  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  const Activations y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
-  return c.run([=](const Backend& b, Context& context) {
-    b.convert(context, {.x = dense(x, cols), .y = y, .rows = rows, .cols = cols});
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const LentMatrix y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.convert(context, {.x = at.dense(x, cols), .y = at(y), .rows = rows, .cols = cols});
   });
 }
 
 Napi::Value gather(Call& c) {
   const int count = c.integer("count"), cols = c.integer("cols");
   const auto x = c.arrayOfRows<float>("x", cols);
-  auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length / cols) - 1);
-  auto* out = c.output<float>("out", {rowsOf(count), rowsOf(cols)});
-  return c.run([=, from = x.data, row = std::move(row)](const Backend& b, Context& context) {
+  auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length() / cols) - 1);
+  const auto out = c.output<float>("out", {rowsOf(count), rowsOf(cols)});
+  return c.run([=, row = std::move(row)](const Backend& b, Context& context, Arrays& at) {
     b.gather(
         context,
-        {.x = dense(from, cols), .row = row.data(), .y = dense(out, cols), .count = count, .cols = cols});
+        {.x = at.dense(x, cols), .row = at(row), .y = at.dense(out, cols), .count = count, .cols = cols});
   });
 }
 
 Napi::Value normalise(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
-  const auto* x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
-  auto* out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
-  return c.run([=](const Backend& b, Context& context) {
-    b.normalise(context, {.x = dense(x, cols), .y = dense(out, cols), .rows = rows, .cols = cols});
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.normalise(context, {.x = at.dense(x, cols), .y = at.dense(out, cols), .rows = rows, .cols = cols});
   });
 }
 
@@ -64,20 +64,20 @@ Napi::Value patches(Call& c) {
   if (cols > INT32_MAX / 4) wrong("patch", "be smaller", std::to_string(patch));
   const bool bytes = c.has("pixels");
   if (bytes == c.has("planes")) wrong("pixels", "be given, or else `planes`", bytes ? "both" : "neither");
-  const uint8_t* pixels =
-      bytes ? c.array<uint8_t>("pixels", {rowsOf(images), rowsOf(size), rowsOf(size), 3}) : nullptr;
-  const float* value = bytes ? c.array<float>("value", {3 * 256}) : nullptr;
-  const float* planes =
-      bytes ? nullptr : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
+  const auto pixels = bytes ? c.array<uint8_t>("pixels", {rowsOf(images), rowsOf(size), rowsOf(size), 3})
+                            : Lent<const uint8_t>{};
+  const auto value = bytes ? c.array<float>("value", {3 * 256}) : Lent<const float>{};
+  const auto planes =
+      bytes ? Lent<const float>{} : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
   const int rows = checkedRows(c, "images", images, static_cast<int>(grid * grid));
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const Activations y = c.outputMatrix("out", rows, static_cast<int>(cols), outDtype);
-  return c.run([=](const Backend& b, Context& context) {
-    b.patches(context, {.pixels = pixels,
-                        .value = value,
-                        .planes = planes,
-                        .y = y,
+  const LentMatrix y = c.outputMatrix("out", rows, static_cast<int>(cols), outDtype);
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.patches(context, {.pixels = at(pixels),
+                        .value = at(value),
+                        .planes = at(planes),
+                        .y = at(y),
                         .images = images,
                         .size = size,
                         .patch = patch});
@@ -95,8 +95,8 @@ Napi::Value preprocess(Call& c) {
     return data;
   });
   const size_t side = rowsOf(config.size), pixels = side * side;
-  auto* out = c.output<float>("out", {3, pixels});
-  return c.run([=](const Backend& b, Context& context) {
+  float* const out = c.output<float>("out", {3, pixels}).host;
+  return c.run([=](const Backend& b, Context& context, Arrays&) {
     if (image.planes) {
       std::memcpy(out, image.planes, 3 * pixels * sizeof(float));
       return;
@@ -125,7 +125,7 @@ Napi::Value conv(Call& c) {
   Conv op{.x = {},
           .w = nullptr,
           .dtype = c.dtype("dtype"),
-          .bias = c.array<float>("bias", {rowsOf(out)}),
+          .bias = nullptr,
           .y = {},
           .images = images,
           .height = height,
@@ -135,21 +135,22 @@ Napi::Value conv(Call& c) {
           .kernel = kernel,
           .stride = stride,
           .pad = pad};
-  const auto* x = c.array<float>("x", {pixels, rowsOf(in)});
-  const auto* weight = c.array<float>("weight", {rowsOf(out), columns});
+  const auto bias = c.array<float>("bias", {rowsOf(out)});
+  const auto x = c.array<float>("x", {pixels, rowsOf(in)});
+  const auto weight = c.array<float>("weight", {rowsOf(out), columns});
   const size_t outRows = product({rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth())});
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  op.y = c.outputMatrix("out", static_cast<int>(outRows), out, outDtype);
-  return c.run([op, x, weight, columns, pixels](const Backend& b, Context& context) {
-    const PackedWeight w(b, weight, static_cast<int>(columns), op.out, op.dtype);
+  const LentMatrix y = c.outputMatrix("out", static_cast<int>(outRows), out, outDtype);
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    Conv call = op;
+    call.w = packed(at, weight, static_cast<int>(columns), op.out, op.dtype);
     // int8 quantises windows itself.
-    const Dtype read = op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32;
-    const Converted input(b, context, x, static_cast<int>(pixels), op.in, read);
-    Conv packedOp = op;
-    packedOp.x = input.rows();
-    packedOp.w = w.data();
-    b.conv(context, packedOp);
+    call.x = converted(at, x, static_cast<int>(pixels), op.in,
+                       op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32);
+    call.bias = at(bias);
+    call.y = at(y);
+    b.conv(context, call);
   });
 }
 
@@ -160,15 +161,15 @@ Napi::Value pool(Call& c) {
             kernelWidth = c.integer("kernelWidth", 1, width);
   const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
   if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
-  const auto* x = c.array<float>("x", {pixels, rowsOf(channels)});
+  const auto x = c.array<float>("x", {pixels, rowsOf(channels)});
   const size_t outRows =
       product({rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth)});
   const Dtype outDtype = c.dtype("outDtype");
   if (outDtype == Dtype::int8) wrong("outDtype", "be 'float32' or 'bfloat16'", "'int8'");
-  const Activations y = c.outputMatrix("out", static_cast<int>(outRows), channels, outDtype);
-  return c.run([=](const Backend& b, Context& context) {
-    b.pool(context, {.x = dense(x, channels),
-                     .y = y,
+  const LentMatrix y = c.outputMatrix("out", static_cast<int>(outRows), channels, outDtype);
+  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+    b.pool(context, {.x = at.dense(x, channels),
+                     .y = at(y),
                      .images = images,
                      .height = height,
                      .width = width,

@@ -2,11 +2,13 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { binding } from '../../lib/native/addon.js'
-import type { NativeKernels } from '../../lib/native/surface.js'
+import type { NativeBackend, NativeKernels } from '../../lib/native/surface.js'
 import { attention, layerNorm, linear } from './plain.js'
 
 export interface Running {
   backend: string
+  /** Ops that another backend computes for this one. */
+  borrowed: string
   /** Unit round-off of float32 on this backend. */
   epsilon: number
   /** Runs an op on this backend, and fails the test when another one ran it. */
@@ -48,33 +50,55 @@ async function oracle<K extends keyof NativeKernels>(
   else await runOn(t, 'reference', op, a)
 }
 
+/** Why a backend has nothing to run a case with, if so: an instruction or a kernel that no machine gives it. */
+export type Lacks<C> = (backend: NativeBackend, c: C) => string | undefined | false
+
+/** For tests in a dtype: backends without it are left out. */
+export const needs =
+  (dtype: 'bfloat16' | 'int8'): Lacks<object> =>
+  backend =>
+    !backend.dtypes.includes(dtype) && `it has no ${dtype}`
+
+/** For tests of attention: CUDA has heads of a multiple of 8 numbers only. */
+export const needsHead: Lacks<{ headDim: number }> = ({ device }, { headDim }) =>
+  device === 'cuda' && headDim % 8 !== 0 && `it has no heads of ${headDim}`
+
 /**
- * Registers one test per backend and case, but for the backend that CLIP_TEST_WITHOUT names. A backend that this machine
- * lacks gives one skipped test that says why.
+ * Registers one test per backend and case, a GPU's too where there is one, but for the backend that CLIP_TEST_WITHOUT
+ * names. What a backend of this machine can't run is left out by `lacks`; a backend that this machine lacks gives one
+ * skipped test that says why.
  */
 export function eachBackend<C extends { name: string }>(
   op: string,
   cases: C[],
   body: (t: ExecutionContext, on: Running, c: C) => Promise<void>,
+  lacks: Lacks<C> = () => undefined,
 ): void {
-  for (const { name: backend, device, available, reason, epsilon } of binding().backends()) {
-    if (device === 'cuda') continue // computes on memory of its own: models, not single kernels (test/cuda)
+  for (const described of binding().backends()) {
+    const { name: backend, available, reason, epsilon } = described
     if (backend === process.env.CLIP_TEST_WITHOUT) continue
     if (!available) {
       test.skip(`${op} on ${backend}: not on this machine (${reason})`, () => {})
       continue
     }
-    for (const c of cases)
+    for (const c of cases) {
+      const lacking = lacks(described, c)
+      if (lacking) {
+        test.skip(`${op} on ${backend}: ${c.name} (${lacking})`, () => {})
+        continue
+      }
       test(`${op} on ${backend}: ${c.name}`, t =>
         body(
           t,
           {
             backend,
+            borrowed: described.borrowed,
             epsilon: epsilon.float32!,
             run: (name, a) => runOn(t, backend, name, a),
             reference: (name, a) => oracle(t, backend, name, a),
           },
           c,
         ))
+    }
   }
 }

@@ -1,7 +1,7 @@
 /** attention in bfloat16 on every backend. features.test.ts runs this file again without bfloat16 products. */
 
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
-import { eachBackend } from '../helpers/each-backend.js'
+import { eachBackend, needsHead } from '../helpers/each-backend.js'
 import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'
 
@@ -55,6 +55,7 @@ eachBackend(
     await on.run('attention', { q, k, v, out: narrow, dtype: 'bfloat16', ...shape })
     sameBytes(t, narrow, toBfloat16s(got))
   },
+  needsHead,
 )
 
 eachBackend('attention in bfloat16: equal values give themselves', [{ name: '77 tokens' }], async (t, on) => {

@@ -1,7 +1,7 @@
 import { headDims, model, tokens } from '../../bench/cases.js'
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
-import { eachBackend, type Running } from '../helpers/each-backend.js'
+import { eachBackend, needsHead, type Running } from '../helpers/each-backend.js'
 import { generator, normal } from '../helpers/random.js'
 
 interface Case {
@@ -141,15 +141,20 @@ function limit(a: ReturnType<typeof inputs>, epsilon: number): number {
   return (2 * logit + 2 * bound(a.length, epsilon, 1) + 8 * epsilon) * largest(a.v)
 }
 
-eachBackend('attention', cases, async (t, on, c) => {
-  const a = inputs(c)
-  const got = canaryFloats(a.q.length)
-  const want = new Float32Array(a.q.length)
-  await on.run('attention', { ...a, out: got.array })
-  await on.reference('attention', { ...a, out: want })
-  close(t, got.array, want, limit(a, on.epsilon), 'out')
-  got.check(t)
-})
+eachBackend(
+  'attention',
+  cases,
+  async (t, on, c) => {
+    const a = inputs(c)
+    const got = canaryFloats(a.q.length)
+    const want = new Float32Array(a.q.length)
+    await on.run('attention', { ...a, out: got.array })
+    await on.reference('attention', { ...a, out: want })
+    close(t, got.array, want, limit(a, on.epsilon), 'out')
+    got.check(t)
+  },
+  needsHead,
+)
 
 eachBackend(
   'attention: equal logits give the mean',

@@ -2,7 +2,7 @@
 
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
-import { eachBackend } from '../helpers/each-backend.js'
+import { eachBackend, needs } from '../helpers/each-backend.js'
 import { toBfloat16s } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'
 
@@ -204,23 +204,28 @@ eachBackend('pool: NaN stays in its window and channel', [{ name: 'window (1, 0)
 })
 
 for (const dtype of ['bfloat16', 'int8'] as const)
-  eachBackend(`conv in ${dtype}`, [...convs, ...more], async (t, on, { name: _, ...shape }) => {
-    const a = { ...inputs(shape), dtype }
-    const n = shape.images * outPixels(shape) * shape.outChannels
-    const got = canaryFloats(n)
-    const want = new Float32Array(n)
-    const narrow = new Uint16Array(n)
-    await on.run('conv', { ...a, out: got.array })
-    await on.run('conv', { ...a, out: narrow, outDtype: 'bfloat16' })
-    await on.reference('conv', { ...a, out: want })
-    const columns = shape.kernel * shape.kernel * shape.inChannels
-    const norms = shape.kernel * largestNorm(a.x, shape.inChannels) * largestNorm(a.weight, columns)
-    // Operands are the same bits on both sides; int8 sums are exact.
-    const sum = dtype === 'bfloat16' ? bound(columns + 1, on.epsilon, 1.02 * norms) : 0
-    close(t, got.array, want, sum + 8 * on.epsilon * (largest(want) + norms), 'out')
-    sameBytes(t, narrow, toBfloat16s(got.array))
-    got.check(t)
-  })
+  eachBackend(
+    `conv in ${dtype}`,
+    [...convs, ...more],
+    async (t, on, { name: _, ...shape }) => {
+      const a = { ...inputs(shape), dtype }
+      const n = shape.images * outPixels(shape) * shape.outChannels
+      const got = canaryFloats(n)
+      const want = new Float32Array(n)
+      const narrow = new Uint16Array(n)
+      await on.run('conv', { ...a, out: got.array })
+      await on.run('conv', { ...a, out: narrow, outDtype: 'bfloat16' })
+      await on.reference('conv', { ...a, out: want })
+      const columns = shape.kernel * shape.kernel * shape.inChannels
+      const norms = shape.kernel * largestNorm(a.x, shape.inChannels) * largestNorm(a.weight, columns)
+      // Operands are the same bits on both sides; int8 sums are exact.
+      const sum = dtype === 'bfloat16' ? bound(columns + 1, on.epsilon, 1.02 * norms) : 0
+      close(t, got.array, want, sum + 8 * on.epsilon * (largest(want) + norms), 'out')
+      sameBytes(t, narrow, toBfloat16s(got.array))
+      got.check(t)
+    },
+    needs(dtype),
+  )
 
 eachBackend('pool to bfloat16', [{ name: 'windows of 2 x 3' }], async (t, on) => {
   const a = { images: 2, height: 5, width: 7, channels: 35, kernelHeight: 2, kernelWidth: 3 }

@@ -2,7 +2,7 @@
 
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, sameBytes } from '../helpers/close.js'
-import { eachBackend } from '../helpers/each-backend.js'
+import { eachBackend, needs } from '../helpers/each-backend.js'
 import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal, randomBytes } from '../helpers/random.js'
 
@@ -71,54 +71,59 @@ eachBackend('bfloat16 classes', shapes, async (t, on, c) => {
   }
 })
 
-eachBackend('int8 classes', shapes, async (t, on, c) => {
-  const queries = normal(1, c.rows * c.dim, 30)
-  const classes = signed(3, c.classCount * c.dim)
-  classes[0] = -128
-  const exact = exactCosines(queries, classes, c)
-  const k = Math.min(5, c.classCount)
-  const a = { queries, classes, dtype: 'int8' as const, ...size(c) }
-  // The sums are exact: what is rounded is the dot product, both lengths and the divisions.
-  const cosine = 6 * on.epsilon
-  const limits = {
-    cosine,
-    logit: 100 * (cosine + 2 * on.epsilon),
-    probability: 200 * (cosine + 2 * on.epsilon) + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
-  }
-  for (const as of kinds) {
-    const want = new Float64Array(exact)
-    if (as !== 'cosine') for (let i = 0; i < want.length; i++) want[i]! *= 100
-    if (as === 'probability')
+eachBackend(
+  'int8 classes',
+  shapes,
+  async (t, on, c) => {
+    const queries = normal(1, c.rows * c.dim, 30)
+    const classes = signed(3, c.classCount * c.dim)
+    classes[0] = -128
+    const exact = exactCosines(queries, classes, c)
+    const k = Math.min(5, c.classCount)
+    const a = { queries, classes, dtype: 'int8' as const, ...size(c) }
+    // The sums are exact: what is rounded is the dot product, both lengths and the divisions.
+    const cosine = 6 * on.epsilon
+    const limits = {
+      cosine,
+      logit: 100 * (cosine + 2 * on.epsilon),
+      probability: 200 * (cosine + 2 * on.epsilon) + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
+    }
+    for (const as of kinds) {
+      const want = new Float64Array(exact)
+      if (as !== 'cosine') for (let i = 0; i < want.length; i++) want[i]! *= 100
+      if (as === 'probability')
+        for (let r = 0; r < c.rows; r++) {
+          const row = want.subarray(r * c.classCount, (r + 1) * c.classCount)
+          const most = row.reduce((m, v) => Math.max(m, v), Number.NEGATIVE_INFINITY)
+          const total = row.reduce((s, v) => s + Math.exp(v - most), 0)
+          row.forEach((v, i) => {
+            row[i] = Math.exp(v - most) / total
+          })
+        }
+      const got = canaryFloats(c.rows * c.classCount)
+      await on.run('cosineSoftmax', { ...a, as, out: got.array })
+      close(t, got.array, Float32Array.from(want), limits[as] + 2 ** -24, as)
+      got.check(t)
+      const top = { index: new Int32Array(c.rows * k), value: new Float32Array(c.rows * k) }
+      await on.run('cosineTopK', { ...a, as, k, ...top })
       for (let r = 0; r < c.rows; r++) {
         const row = want.subarray(r * c.classCount, (r + 1) * c.classCount)
-        const most = row.reduce((m, v) => Math.max(m, v), Number.NEGATIVE_INFINITY)
-        const total = row.reduce((s, v) => s + Math.exp(v - most), 0)
-        row.forEach((v, i) => {
-          row[i] = Math.exp(v - most) / total
-        })
+        const best = Float32Array.from([...row].sort((x, y) => y - x).slice(0, k))
+        const chosen = top.index.subarray(r * k, (r + 1) * k)
+        t.is(new Set(chosen).size, k)
+        close(
+          t,
+          Float32Array.from(chosen, j => row[j]!),
+          best,
+          2 * limits[as] + 2 ** -23,
+          `${as}, row ${r}`,
+        )
+        close(t, top.value.subarray(r * k, (r + 1) * k), best, limits[as] + 2 ** -23, `${as}, values ${r}`)
       }
-    const got = canaryFloats(c.rows * c.classCount)
-    await on.run('cosineSoftmax', { ...a, as, out: got.array })
-    close(t, got.array, Float32Array.from(want), limits[as] + 2 ** -24, as)
-    got.check(t)
-    const top = { index: new Int32Array(c.rows * k), value: new Float32Array(c.rows * k) }
-    await on.run('cosineTopK', { ...a, as, k, ...top })
-    for (let r = 0; r < c.rows; r++) {
-      const row = want.subarray(r * c.classCount, (r + 1) * c.classCount)
-      const best = Float32Array.from([...row].sort((x, y) => y - x).slice(0, k))
-      const chosen = top.index.subarray(r * k, (r + 1) * k)
-      t.is(new Set(chosen).size, k)
-      close(
-        t,
-        Float32Array.from(chosen, j => row[j]!),
-        best,
-        2 * limits[as] + 2 ** -23,
-        `${as}, row ${r}`,
-      )
-      close(t, top.value.subarray(r * k, (r + 1) * k), best, limits[as] + 2 ** -23, `${as}, values ${r}`)
     }
-  }
-})
+  },
+  needs('int8'),
+)
 
 // Sums in int32 are closest to their limit here (16383 * 128 * 1024 = 2^31 - 2^17), and no product fits 16 bits.
 eachBackend(
@@ -145,27 +150,33 @@ eachBackend(
       )
     }
   },
+  needs('int8'),
 )
 
-eachBackend('int8 classes: scales', [{ name: 'sign, zero, NaN' }], async (t, on) => {
-  const dim = 50
-  const queries = normal(1, 2 * dim)
-  const classes = signed(4, 6 * dim)
-  for (let j = 1; j < 6; j++) classes.copyWithin(j * dim, 0, dim)
-  const classScales = Float32Array.of(1, 1e-20, 0, -3, Number.NaN, Number.POSITIVE_INFINITY)
-  const out = new Float32Array(12)
-  const a = { queries, classes, dtype: 'int8' as const, rows: 2, classCount: 6, dim, logitScale: 100 }
-  await on.run('cosineSoftmax', { ...a, classScales, as: 'cosine', out })
-  for (let r = 0; r < 2; r++) {
-    const c = out.subarray(r * 6, r * 6 + 6)
-    t.true(Math.abs(c[0]!) > 0)
-    t.deepEqual(
-      [...c],
-      [c[0], c[0], 0, -c[0]!, Number.NaN, Number.NaN].map(v => (v === 0 ? c[2] : v)),
-    )
-    t.is(Math.abs(c[2]!), 0)
-  }
-})
+eachBackend(
+  'int8 classes: scales',
+  [{ name: 'sign, zero, NaN' }],
+  async (t, on) => {
+    const dim = 50
+    const queries = normal(1, 2 * dim)
+    const classes = signed(4, 6 * dim)
+    for (let j = 1; j < 6; j++) classes.copyWithin(j * dim, 0, dim)
+    const classScales = Float32Array.of(1, 1e-20, 0, -3, Number.NaN, Number.POSITIVE_INFINITY)
+    const out = new Float32Array(12)
+    const a = { queries, classes, dtype: 'int8' as const, rows: 2, classCount: 6, dim, logitScale: 100 }
+    await on.run('cosineSoftmax', { ...a, classScales, as: 'cosine', out })
+    for (let r = 0; r < 2; r++) {
+      const c = out.subarray(r * 6, r * 6 + 6)
+      t.true(Math.abs(c[0]!) > 0)
+      t.deepEqual(
+        [...c],
+        [c[0], c[0], 0, -c[0]!, Number.NaN, Number.NaN].map(v => (v === 0 ? c[2] : v)),
+      )
+      t.is(Math.abs(c[2]!), 0)
+    }
+  },
+  needs('int8'),
+)
 
 eachBackend(
   'int8 classes: corners',
@@ -194,42 +205,30 @@ eachBackend(
       [false, true, true, false, false],
     )
   },
+  needs('int8'),
 )
 
 eachBackend(
   'narrow classes: a row has the same bits in every batch',
-  [{ name: '1003 classes of 77' }],
-  async (t, on) => {
+  (['bfloat16', 'int8'] as const).map(dtype => ({ name: `1003 classes of 77 in ${dtype}`, dtype })),
+  async (t, on, { dtype }) => {
     const [classCount, dim, k] = [1003, 77, 5]
     const queries = normal(7, 64 * dim)
-    const matrices = [
-      { dtype: 'bfloat16' as const, classes: toBfloat16s(normal(8, classCount * dim)) },
-      { dtype: 'int8' as const, classes: signed(9, classCount * dim) },
-    ]
-    for (const matrix of matrices) {
-      const a = { ...matrix, classCount, dim, k, logitScale: 100, as: 'probability' as const }
-      const all = { index: new Int32Array(64 * k), value: new Float32Array(64 * k) }
-      await on.run('cosineTopK', { ...a, queries, rows: 64, ...all })
-      for (const rows of [1, 7, 64])
-        for (const threads of [1, 2]) {
-          const top = { index: new Int32Array(rows * k), value: new Float32Array(rows * k) }
-          const from = 64 - rows
-          await on.run('cosineTopK', { ...a, queries: queries.subarray(from * dim), rows, threads, ...top })
-          sameBytes(
-            t,
-            top.index,
-            all.index.subarray(from * k),
-            `${matrix.dtype}, ${rows} rows, ${threads} threads`,
-          )
-          sameBytes(
-            t,
-            top.value,
-            all.value.subarray(from * k),
-            `${matrix.dtype}, ${rows} rows, ${threads} threads`,
-          )
-        }
-    }
+    const classes =
+      dtype === 'bfloat16' ? toBfloat16s(normal(8, classCount * dim)) : signed(9, classCount * dim)
+    const a = { dtype, classes, classCount, dim, k, logitScale: 100, as: 'probability' as const }
+    const all = { index: new Int32Array(64 * k), value: new Float32Array(64 * k) }
+    await on.run('cosineTopK', { ...a, queries, rows: 64, ...all })
+    for (const rows of [1, 7, 64])
+      for (const threads of [1, 2]) {
+        const top = { index: new Int32Array(rows * k), value: new Float32Array(rows * k) }
+        const from = 64 - rows
+        await on.run('cosineTopK', { ...a, queries: queries.subarray(from * dim), rows, threads, ...top })
+        sameBytes(t, top.index, all.index.subarray(from * k), `${rows} rows, ${threads} threads`)
+        sameBytes(t, top.value, all.value.subarray(from * k), `${rows} rows, ${threads} threads`)
+      }
   },
+  (backend, { dtype }) => dtype === 'int8' && needs('int8')(backend, {}),
 )
 
 eachBackend(

@@ -6,7 +6,7 @@
 import { linears, model } from '../../bench/cases.js'
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
-import { eachBackend } from '../helpers/each-backend.js'
+import { eachBackend, needs } from '../helpers/each-backend.js'
 import { quantise, toBfloat16s, widened } from '../helpers/narrow.js'
 import { integers, normal } from '../helpers/random.js'
 
@@ -104,6 +104,7 @@ eachBackend(
       t.true(Math.abs(value - x[i]!) <= s * 1.0001, `row ${r}: ${value} for ${x[i]}`)
     }
   },
+  needs('int8'),
 )
 
 for (const outDtype of ['bfloat16', 'int8'] as const)
@@ -137,6 +138,7 @@ for (const outDtype of ['bfloat16', 'int8'] as const)
       t.deepEqual(got.scale, want.scale)
       t.deepEqual(got.zero, want.zero)
     },
+    needs(outDtype),
   )
 
 const widenNaN = (x: Uint8Array | Uint16Array): number[] =>
@@ -202,47 +204,62 @@ function inputs(c: Case) {
 }
 
 for (const dtype of ['bfloat16', 'int8'] as const) {
-  eachBackend(`linear in ${dtype}`, cases, async (t, on, c) => {
-    const a = { ...inputs(c), dtype }
-    const n = c.rows * c.outFeatures
-    const got = canaryFloats(n)
-    const want = new Float32Array(n)
-    await on.run('linear', { ...a, out: got.array })
-    await on.reference('linear', { ...a, out: want })
-    const norms = largestNorm(a.x, c.inFeatures) * largestNorm(a.weight, c.inFeatures)
-    // Operands are the same bits on both sides. bfloat16 sums their exact products in float32; int8 sums are exact and
-    // only the scales, the bias and the activation round.
-    const sum = dtype === 'bfloat16' ? bound(c.inFeatures + 1, on.epsilon, 1.02 * norms) : 0
-    close(t, got.array, want, 1.2 * sum + 8 * on.epsilon * (largest(want) + norms + 4), 'out')
-    got.check(t)
-    // Not float32 by mistake.
-    const exact = new Float32Array(n)
-    await on.reference('linear', { ...a, dtype: 'float32', out: exact })
-    if (c.inFeatures > 4) t.notDeepEqual(want, exact)
-    const step = dtype === 'bfloat16' ? 2 ** -8 : 2 ** -6
-    close(t, got.array, exact, 4 * step * norms, 'against float32')
-  })
+  eachBackend(
+    `linear in ${dtype}`,
+    cases,
+    async (t, on, c) => {
+      const a = { ...inputs(c), dtype }
+      const n = c.rows * c.outFeatures
+      const got = canaryFloats(n)
+      const want = new Float32Array(n)
+      await on.run('linear', { ...a, out: got.array })
+      await on.reference('linear', { ...a, out: want })
+      const norms = largestNorm(a.x, c.inFeatures) * largestNorm(a.weight, c.inFeatures)
+      // Operands are the same bits on both sides. bfloat16 sums their exact products in float32; int8 sums are exact and
+      // only the scales, the bias and the activation round.
+      const sum = dtype === 'bfloat16' ? bound(c.inFeatures + 1, on.epsilon, 1.02 * norms) : 0
+      close(t, got.array, want, 1.2 * sum + 8 * on.epsilon * (largest(want) + norms + 4), 'out')
+      got.check(t)
+      // Not float32 by mistake.
+      const exact = new Float32Array(n)
+      await on.reference('linear', { ...a, dtype: 'float32', out: exact })
+      if (c.inFeatures > 4) t.notDeepEqual(want, exact)
+      const step = dtype === 'bfloat16' ? 2 ** -8 : 2 ** -6
+      close(t, got.array, exact, 4 * step * norms, 'against float32')
+    },
+    needs(dtype),
+  )
 
-  eachBackend(`linear in ${dtype} to bfloat16`, cases.slice(-4), async (t, on, c) => {
-    const a = { ...inputs(c), dtype }
-    const wide = new Float32Array(c.rows * c.outFeatures)
-    const narrow = new Uint16Array(wide.length)
-    await on.run('linear', { ...a, out: wide })
-    await on.run('linear', { ...a, out: narrow, outDtype: 'bfloat16' })
-    sameBytes(t, narrow, toBfloat16s(wide))
-  })
+  eachBackend(
+    `linear in ${dtype} to bfloat16`,
+    cases.slice(-4),
+    async (t, on, c) => {
+      const a = { ...inputs(c), dtype }
+      const wide = new Float32Array(c.rows * c.outFeatures)
+      const narrow = new Uint16Array(wide.length)
+      await on.run('linear', { ...a, out: wide })
+      await on.run('linear', { ...a, out: narrow, outDtype: 'bfloat16' })
+      sameBytes(t, narrow, toBfloat16s(wide))
+    },
+    needs(dtype),
+  )
 
-  eachBackend(`linear in ${dtype}: NaN stays in its row`, [{ name: 'row 3 of 6' }], async (t, on) => {
-    const a = { ...inputs({ name: '', rows: 6, inFeatures: 41, outFeatures: 35 }), dtype }
-    a.x[3 * 41 + 40] = Number.NaN
-    const out = new Float32Array(6 * 35)
-    await on.run('linear', { ...a, out })
-    t.true(out.every((v, i) => Number.isNaN(v) === (Math.floor(i / 35) === 3)))
-    a.x[3 * 41 + 40] = 1
-    a.weight[7 * 41 + 3] = Number.NaN
-    await on.run('linear', { ...a, out })
-    t.true(out.every((v, i) => Number.isNaN(v) === (i % 35 === 7)))
-  })
+  eachBackend(
+    `linear in ${dtype}: NaN stays in its row`,
+    [{ name: 'row 3 of 6' }],
+    async (t, on) => {
+      const a = { ...inputs({ name: '', rows: 6, inFeatures: 41, outFeatures: 35 }), dtype }
+      a.x[3 * 41 + 40] = Number.NaN
+      const out = new Float32Array(6 * 35)
+      await on.run('linear', { ...a, out })
+      t.true(out.every((v, i) => Number.isNaN(v) === (Math.floor(i / 35) === 3)))
+      a.x[3 * 41 + 40] = 1
+      a.weight[7 * 41 + 3] = Number.NaN
+      await on.run('linear', { ...a, out })
+      t.true(out.every((v, i) => Number.isNaN(v) === (i % 35 === 7)))
+    },
+    needs(dtype),
+  )
 
   eachBackend(
     `linear in ${dtype}: a row has the same bits in every batch`,
@@ -264,6 +281,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
           sameBytes(t, out, want, `${rows} rows from ${first}, ${threads} threads`)
         }
     },
+    needs(dtype),
   )
 }
 
@@ -305,6 +323,7 @@ eachBackend(
     })
     sameBytes(t, out, want)
   },
+  needs('int8'),
 )
 
 eachBackend(

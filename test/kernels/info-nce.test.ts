@@ -119,7 +119,9 @@ eachBackend('infoNce', cases, async (t, on, c) => {
   t.is(one.loss, got.loss)
   t.is(one.scaleGradient, got.scaleGradient)
   const alone = await lossOf(on.run, c, false)
-  t.is(alone.loss, got.loss)
+  if (on.borrowed.includes('infoNce'))
+    t.true(Math.abs(alone.loss - want.loss) <= 2 * logitError(c, epsilon) + 8 * epsilon + 1e-12)
+  else t.is(alone.loss, got.loss)
   t.true(Number.isNaN(alone.scaleGradient))
 })
 
