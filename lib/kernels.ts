@@ -17,7 +17,6 @@ export {
   cosineSoftmax,
   cosineTopK,
   type MatrixTopKArguments,
-  type ScoreKind,
   type TopK,
 } from './kernels/cosine.js'
 export { type InfoNceArguments, type InfoNceResult, infoNCE } from './kernels/info-nce.js'
@@ -25,3 +24,4 @@ export { type LayerNormArguments, type LinearArguments, layerNorm, linear } from
 export { Matrix, type MatrixOptions, openMatrix } from './kernels/matrix.js'
 export { type ResizeArguments, resizeBicubic } from './kernels/resize.js'
 export type { KernelOptions } from './kernels/run.js'
+export type { ScoreKind } from './native/surface.js'

@@ -14,7 +14,7 @@ import { checkEncode } from '../encode/result.js'
 import { type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
 import type { ImageInput } from '../image/input.js'
 import type { ScoreKind } from '../native/surface.js'
-import { type Origin, writeClassifier } from './file.js'
+import { type ClassifierOrigin, writeClassifier } from './file.js'
 import { checkLabels, type Label, type LabelledClass, type LabelOf } from './labels.js'
 import { classEmbeddings, type Template } from './prompts.js'
 import { type Best, type ClassifierKind, type Scorer, ZeroShotScorer } from './scorers.js'
@@ -94,7 +94,7 @@ function* labelsOf(classes: readonly LabelledClass[]): Steps<string[]> {
 }
 
 /** Templates that are functions are not kept. */
-function* originOf(classes: readonly LabelledClass[]): Steps<Origin> {
+function* originOf(classes: readonly LabelledClass[]): Steps<ClassifierOrigin> {
   const words = function* (templates: readonly Template[]): Steps<(string | null)[]> {
     const kept: (string | null)[] = []
     for (const template of templates)
@@ -123,10 +123,10 @@ export class Classifier<T extends string = string> {
   readonly settings: Readonly<Record<string, number | string>>
   readonly #loaded: Loaded
   readonly #scorer: Scorer
-  readonly #origin: Origin
+  readonly #origin: ClassifierOrigin
 
   /** @internal */
-  constructor(loaded: Loaded, labels: readonly T[], scorer: Scorer, origin: Origin) {
+  constructor(loaded: Loaded, labels: readonly T[], scorer: Scorer, origin: ClassifierOrigin) {
     this.#loaded = loaded
     this.#scorer = scorer
     this.#origin = origin

@@ -11,7 +11,7 @@ import { pooledWidth } from '../encode/loaded-model.js'
 import { LinearProbeScorer, type Scorer, TipAdapterScorer, ZeroShotScorer } from './scorers.js'
 
 /** Where a classifier's labels come from, as its file tells: names and templates, or what it was taught with. */
-export type Origin = Readonly<Record<string, unknown>>
+export type ClassifierOrigin = Readonly<Record<string, unknown>>
 
 const format = 'clip-native/classifier'
 /** Labels of a million floats each would be more than any model has. */
@@ -22,7 +22,7 @@ export async function writeClassifier(
   file: string | URL,
   labels: readonly string[],
   scorer: Scorer,
-  origin: Origin,
+  origin: ClassifierOrigin,
 ): Promise<void> {
   const settings = Object.fromEntries(
     Object.entries(scorer.settings).map(([name, value]) => [name, String(value)]),
@@ -115,7 +115,7 @@ export async function readClassifier(
   loaded: Loaded,
   source: string | URL,
   signal: AbortSignal | undefined,
-): Promise<{ labels: string[]; scorer: Scorer; origin: Origin }> {
+): Promise<{ labels: string[]; scorer: Scorer; origin: ClassifierOrigin }> {
   const path = pathOf('file', source)
   const file = await TensorFile.read(path, format, mostBytes, signal)
   const fail = (field: string, message: string) => badCheckpoint(path, field, message)
@@ -134,6 +134,6 @@ export async function readClassifier(
   return {
     labels,
     scorer,
-    origin: origin instanceof Map ? ((await inSlices(toPlain(origin), signal)) as Origin) : {},
+    origin: origin instanceof Map ? ((await inSlices(toPlain(origin), signal)) as ClassifierOrigin) : {},
   }
 }

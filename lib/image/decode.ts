@@ -17,7 +17,7 @@ import { type Colour, compose, warnOfTransparency } from './background.js'
 import { exhausted } from './exhausted.js'
 import { decodeBmp } from './formats/bmp.js'
 import { describeOther, FORMATS } from './formats/recognise.js'
-import type { Decodable, Places } from './gate.js'
+import type { Decodable, Semaphore } from './gate.js'
 import { type Header, readHeader } from './header.js'
 import { checkPixels, type ImageInput, openInput, origin, type SharpLike } from './input.js'
 import { checkDecoder, checkScans, editedBytes } from './limits.js'
@@ -25,7 +25,7 @@ import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels
 import { type DecodePlan, planDecode } from './plan.js'
 import { regroup } from './samples.js'
 import { loadSharp } from './sharp.js'
-import { imageError, nameOf, type Origin, tooSlow } from './source.js'
+import { type ImageOrigin, imageError, nameOf, tooSlow } from './source.js'
 import { renderSvg, svgSize } from './svg.js'
 
 export const DEFAULT_MAX_PIXELS = 100_000_000
@@ -52,7 +52,7 @@ export interface DecodeOptions extends PictureSettings {
   /** Which element of the caller's array, for messages. */
   index?: number
   /** Where files are read: not more at a time than it has places. */
-  opening?: Places
+  opening?: Semaphore
 }
 
 /** A picture whose size is known and whose pixels are not there yet, or that needs no decoding. */
@@ -67,7 +67,7 @@ export interface PendingImage extends Decodable<DecodedImage> {
 }
 
 interface Context {
-  from: Origin
+  from: ImageOrigin
   limit: TimeLimit
   maxPixels: number
   orient: boolean
@@ -130,7 +130,7 @@ export async function prepareImage(input: ImageInput, options: DecodeOptions = {
 async function finished(
   image: DecodedImage,
   background: Colour | undefined,
-  from: Origin,
+  from: ImageOrigin,
   signal?: AbortSignal,
 ): Promise<DecodedImage> {
   if (image.mode !== 'RGBA' && image.mode !== 'LA') return image
@@ -246,7 +246,7 @@ function checked(
   data: Uint8Array,
   info: { width: number; height: number; channels: number },
   plan: { mode: PixelMode; nearest: boolean },
-  from: Origin,
+  from: ImageOrigin,
 ): DecodedImage {
   const { width, height, channels } = info
   const { mode, nearest } = plan
@@ -323,7 +323,7 @@ const NO_HEVC =
   'is a HEIC picture, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
 
 /** The error of an image that a decoder could not read: the image's fault, unless the decoder says that it is the system's. */
-function unreadable(from: Origin, cause: unknown, header?: Header): ClipError {
+function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipError {
   const lack = exhausted(cause, from)
   if (lack) return lack
   const said =

@@ -4,7 +4,7 @@
  */
 
 import { ClipError } from '../base/errors.js'
-import { nameOf, type Origin } from './source.js'
+import { type ImageOrigin, nameOf } from './source.js'
 
 interface Lack {
   what: string
@@ -36,7 +36,7 @@ const LACKS: Lack[] = [
 const LIMIT = /security limit|byte limit|memory limits?|exceed|isize::MAX/i
 
 /** ERR_CLIP_MEMORY where an error says that the system had no more to give, and undefined where it says anything else. */
-export function exhausted(cause: unknown, from: Origin): ClipError | undefined {
+export function exhausted(cause: unknown, from: ImageOrigin): ClipError | undefined {
   const { message, code } = (cause ?? {}) as NodeJS.ErrnoException
   const lines = [...String(message ?? cause).split('\n'), ...(typeof code === 'string' ? [code] : [])]
   for (const { what, said, advice } of LACKS) {

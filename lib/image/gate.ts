@@ -2,22 +2,20 @@
  * Bounds what is decoded but not yet encoded: at most 2 x threads pictures and 128 MB of pixels per model (one larger
  * picture is let through when it is alone). First come, first served.
  *
- * A ticket covers a picture from before its decoding until the native job that reads its pixels has settled:
+ * A permit covers a picture from before its decoding until the native job that reads its pixels has settled:
  *
- *   const ticket = await gate.enter(bytes, signal)
- *   try { const image = await gate.decode(ticket, picture, signal); await native.encodeImage(job, [image], ...) } finally { ticket.leave() }
+ *   const permit = await gate.enter(bytes, signal)
+ *   try { const image = await gate.decode(permit, picture, signal); await native.encodeImage(job, [image], ...) } finally { permit.leave() }
  *
  * Nobody does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
- * tickets back. To stay free of deadlock nobody may wait for a ticket while holding one that only a later ticket would
- * free: after its first ticket a window takes more only by {@link DecodeGate.tryEnter}.
+ * permits back. To stay free of deadlock nobody may wait for a permit while holding one that only a later permit would
+ * free: after its first permit a window takes more only by {@link DecodeGate.tryEnter}.
  */
 
 import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
 
-/**
- * A number of places. Whoever holds one must not wait for anything that another holder would have to free.
- */
-export class Places {
+/** A counting semaphore. Whoever holds a place must not wait for anything that another holder would have to free. */
+export class Semaphore {
   #free: number
   readonly #waiting: (() => void)[] = []
 
@@ -58,7 +56,7 @@ export class Places {
 /** Decoded pixels in flight, in bytes. */
 export const DECODED_BYTES_IN_FLIGHT = 128 * 1024 * 1024
 
-export interface Ticket {
+export interface Permit {
   /** Gives the place and the bytes back. May be called more than once. */
   leave(): void
   /**
@@ -78,19 +76,19 @@ export interface Decodable<T> {
 
 interface Waiter {
   bytes: number
-  admit(ticket: Ticket): void
+  admit(permit: Permit): void
 }
 
 export class DecodeGate {
   readonly pictures: number
   readonly bytes: number
   /** `threads` is a limit for decoding too: more decoders than that would take the processor from everybody else. */
-  readonly decoding: Places
+  readonly decoding: Semaphore
   /**
    * From before a picture's file is read until there is room to decode it: a thousand calls that wait hold no thousand
    * files in memory. Streams need none: whoever sends them may fall silent.
    */
-  readonly opening: Places
+  readonly opening: Semaphore
   #usedPictures = 0
   #usedBytes = 0
   #waiting: Waiter[] = []
@@ -98,8 +96,8 @@ export class DecodeGate {
   constructor(threads: number, bytes = DECODED_BYTES_IN_FLIGHT) {
     this.pictures = 2 * Math.max(1, threads)
     this.bytes = bytes
-    this.decoding = new Places(Math.max(1, threads))
-    this.opening = new Places(this.pictures)
+    this.decoding = new Semaphore(Math.max(1, threads))
+    this.opening = new Semaphore(this.pictures)
   }
 
   /** Pictures inside, their bytes, and how many wait: for tests. */
@@ -108,7 +106,7 @@ export class DecodeGate {
   }
 
   /** Waits for a place. `bytes`: size of the decoded pixels. Rejects with `signal.reason`, keeping no place. */
-  enter(bytes: number, signal?: AbortSignal): Promise<Ticket> {
+  enter(bytes: number, signal?: AbortSignal): Promise<Permit> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     const now = this.tryEnter(bytes)
     if (now) return Promise.resolve(now)
@@ -120,9 +118,9 @@ export class DecodeGate {
       })
       const waiter: Waiter = {
         bytes,
-        admit: ticket => {
+        admit: permit => {
           deaf()
-          resolve(ticket)
+          resolve(permit)
         },
       }
       this.#waiting.push(waiter)
@@ -130,7 +128,7 @@ export class DecodeGate {
   }
 
   /** A place now, or undefined: when it is full or others wait. */
-  tryEnter(bytes: number): Ticket | undefined {
+  tryEnter(bytes: number): Permit | undefined {
     return this.#waiting.length === 0 && this.#fits(bytes) ? this.#take(bytes) : undefined
   }
 
@@ -139,7 +137,7 @@ export class DecodeGate {
     return this.#usedPictures < this.pictures && this.#usedBytes + bytes <= this.bytes
   }
 
-  #take(bytes: number): Ticket {
+  #take(bytes: number): Permit {
     this.#usedPictures++
     this.#usedBytes += bytes
     let inside = true
@@ -175,7 +173,7 @@ export class DecodeGate {
    * Decodes in a place, within a time. At an abort and when the time is over the caller is told at once and the place is
    * free for others, though the decoder may still be at it.
    */
-  async decode<T>(ticket: Ticket, picture: Decodable<T>, signal?: AbortSignal): Promise<T> {
+  async decode<T>(permit: Permit, picture: Decodable<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.decoding.enter(signal)
     let work: Promise<T> | undefined
     let ended = false
@@ -191,7 +189,7 @@ export class DecodeGate {
       )
       return await untilAborted(work, signal, picture.limit)
     } catch (error) {
-      if (work && !ended) ticket.abandon(work, picture.foreign ? 0 : picture.limit.ms)
+      if (work && !ended) permit.abandon(work, picture.foreign ? 0 : picture.limit.ms)
       throw error
     } finally {
       leave()

@@ -17,13 +17,13 @@ import {
   isUrl,
 } from '../base/values.js'
 import { looksLikeBase64 } from './base64.js'
-import type { Places } from './gate.js'
+import type { Semaphore } from './gate.js'
 import { isCopy, type NativeImage } from './pixels.js'
 import {
   type ByteStream,
   IMAGE_FILE_BYTES,
+  type ImageOrigin,
   imageError,
-  type Origin,
   readBlob,
   readDataUrl,
   readPath,
@@ -109,7 +109,7 @@ function isStream(value: object): boolean {
 }
 
 /** `image` or `images[3]`, and the file's name when there is one. */
-export function origin(input: unknown, index?: number): Origin {
+export function origin(input: unknown, index?: number): ImageOrigin {
   const field = index === undefined ? 'image' : `images[${index}]`
   const named = typeof input === 'string' ? input : isUrl(input) ? input.href : undefined
   const isPath = named !== undefined && !/^\s*data:/i.test(named) && looksLikeBase64(named) === undefined
@@ -122,14 +122,14 @@ export interface OpenOptions {
   decodeTimeout: number
   signal?: AbortSignal
   /** Where files and Blobs are read: not more at a time than it has places. */
-  opening?: Places
+  opening?: Semaphore
 }
 
 /**
  * Reads what has to be read and checks what can be checked. Decodes nothing.
  * Throws TypeError / RangeError for what is no ImageInput, ClipError ERR_CLIP_IMAGE for what can't be read.
  */
-export async function openInput(input: ImageInput, from: Origin, options: OpenOptions): Promise<Opened> {
+export async function openInput(input: ImageInput, from: ImageOrigin, options: OpenOptions): Promise<Opened> {
   const { maxPixels, decodeTimeout, signal, opening } = options
   signal?.throwIfAborted()
   const silent = tooSlow(decodeTimeout, from, 'was not read')
@@ -185,7 +185,7 @@ export async function openInput(input: ImageInput, from: Origin, options: OpenOp
   )
 }
 
-function toUrl(text: string, from: Origin): URL {
+function toUrl(text: string, from: ImageOrigin): URL {
   try {
     return new URL(text)
   } catch {
@@ -193,7 +193,7 @@ function toUrl(text: string, from: Origin): URL {
   }
 }
 
-function readUrl(url: URL, from: Origin): Uint8Array {
+function readUrl(url: URL, from: ImageOrigin): Uint8Array {
   if (url.protocol === 'data:') return readDataUrl(url, from)
   throw argumentError(
     from.field,
@@ -202,7 +202,7 @@ function readUrl(url: URL, from: Origin): Uint8Array {
   )
 }
 
-function notEmpty(bytes: Uint8Array, from: Origin): Uint8Array {
+function notEmpty(bytes: Uint8Array, from: ImageOrigin): Uint8Array {
   if (bytes.length === 0)
     throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of a picture', actual: '0 bytes' })
   if (bytes.length > IMAGE_FILE_BYTES)
@@ -223,7 +223,7 @@ function checkAttached(buffer: ArrayBufferLike, field: string): void {
   }
 }
 
-function rawPixels(raw: Partial<RawPixels>, from: Origin, maxPixels: number): NativeImage {
+function rawPixels(raw: Partial<RawPixels>, from: ImageOrigin, maxPixels: number): NativeImage {
   const { data, width, height, channels } = raw
   const { field } = from
   if (!(isUint8Array(data) || isUint8ClampedArray(data)))
@@ -282,7 +282,7 @@ function planes(given: Partial<Preprocessed>, field: string): NativeImage[] {
 }
 
 /** ERR_CLIP_IMAGE when width x height is above `maxPixels`. */
-export function checkPixels(width: number, height: number, maxPixels: number, from: Origin): void {
+export function checkPixels(width: number, height: number, maxPixels: number, from: ImageOrigin): void {
   if (width * height <= maxPixels) return
   throw imageError(`has ${width} x ${height} pixels, more than \`maxPixels\` (${maxPixels}) allows`, from, {
     expected: `at most ${maxPixels} pixels`,

@@ -3,7 +3,7 @@
 import { Slices } from '../base/slices.js'
 import type { Edit, Header } from './formats/facts.js'
 import { checkPixels } from './input.js'
-import { imageError, type Origin } from './source.js'
+import { type ImageOrigin, imageError } from './source.js'
 
 /** Of an encoded picture, in pixels: rows and columns cost time of their own. */
 export const MAX_SIDE = 1_000_000
@@ -17,7 +17,7 @@ export function checkDecoder(
   { width, height }: { width: number; height: number },
   header: Header,
   maxPixels: number,
-  from: Origin,
+  from: ImageOrigin,
 ): void {
   checkPixels(width, height, maxPixels, from)
   if (Math.max(width, height) > MAX_SIDE)
@@ -44,7 +44,7 @@ const SCAN = Buffer.from([0xff, 0xda])
 export async function checkScans(
   bytes: Uint8Array,
   { scans }: Header,
-  from: Origin,
+  from: ImageOrigin,
   signal?: AbortSignal,
 ): Promise<void> {
   if (!scans) return

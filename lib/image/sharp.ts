@@ -2,13 +2,13 @@
 
 import type { Sharp, SharpOptions } from 'sharp'
 import { exhausted } from './exhausted.js'
-import { imageError, type Origin } from './source.js'
+import { type ImageOrigin, imageError } from './source.js'
 
 export type SharpModule = (input: Uint8Array, options: SharpOptions) => Sharp
 let sharpModule: Promise<SharpModule> | undefined
 
 /** ERR_CLIP_IMAGE with what to do when it is not installed. */
-export async function loadSharp(from: Origin): Promise<SharpModule> {
+export async function loadSharp(from: ImageOrigin): Promise<SharpModule> {
   try {
     sharpModule ??= Promise.resolve().then(() => require('sharp') as SharpModule)
     return await sharpModule

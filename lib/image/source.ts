@@ -12,7 +12,7 @@ import { looksLikeBase64 } from './base64.js'
 export const IMAGE_FILE_BYTES = 256 * 1024 * 1024
 
 /** Where a picture came from, for messages: the field of the call, its index, the path as it was given. */
-export interface Origin {
+export interface ImageOrigin {
   field: string
   index?: number
   file?: string
@@ -26,11 +26,12 @@ const shown = (name: string) =>
   name.length <= SHOWN ? name : `${name.slice(0, SHOWN / 2 - 2)}...${name.slice(1 - SHOWN / 2)}`
 
 /** How messages call the picture: by its file, or by its place in the call. */
-export const nameOf = (from: Origin) => (from.file === undefined ? `\`${from.field}\`` : shown(from.file))
+export const nameOf = (from: ImageOrigin) =>
+  from.file === undefined ? `\`${from.field}\`` : shown(from.file)
 
 export function imageError(
   message: string,
-  from: Origin,
+  from: ImageOrigin,
   more: { expected?: string; actual?: string; cause?: unknown } = {},
 ): ClipError {
   return new ClipError('ERR_CLIP_IMAGE', `${nameOf(from)} ${message}`, {
@@ -39,7 +40,7 @@ export function imageError(
   })
 }
 
-function checkLength(bytes: number, from: Origin): void {
+function checkLength(bytes: number, from: ImageOrigin): void {
   if (bytes === 0)
     throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of a picture', actual: '0 bytes' })
   if (bytes > IMAGE_FILE_BYTES)
@@ -50,7 +51,7 @@ function checkLength(bytes: number, from: Origin): void {
 }
 
 /** What is thrown when a picture is not read or decoded in its time. */
-export const tooSlow = (ms: number, from: Origin, what: string): TimeLimit => ({
+export const tooSlow = (ms: number, from: ImageOrigin, what: string): TimeLimit => ({
   ms,
   fault: () =>
     imageError(`${what} within \`decodeTimeout\` (${ms} ms)`, from, {
@@ -60,7 +61,11 @@ export const tooSlow = (ms: number, from: Origin, what: string): TimeLimit => ({
 })
 
 /** All of a regular file; a file that grows while it is read does not grow past the size that was seen. */
-export async function readPath(path: string | URL, from: Origin, signal?: AbortSignal): Promise<Uint8Array> {
+export async function readPath(
+  path: string | URL,
+  from: ImageOrigin,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   let name: string | Buffer
   try {
     name = typeof path === 'string' ? path : pathOfUrl(path.href)
@@ -93,12 +98,12 @@ export async function readPath(path: string | URL, from: Origin, signal?: AbortS
 }
 
 /** A string that no file system takes for a path is not carried into errors as one. */
-const pathOrigin = (name: string | Buffer, from: Origin): Origin =>
+const pathOrigin = (name: string | Buffer, from: ImageOrigin): ImageOrigin =>
   name.length > 4096 && from.file !== undefined ? { ...from, file: shown(from.file) } : from
 
 export async function readBlob(
   blob: Pick<Blob, 'size' | 'arrayBuffer'>,
-  from: Origin,
+  from: ImageOrigin,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
   checkLength(blob.size, from)
@@ -112,7 +117,7 @@ export async function readBlob(
   }
 }
 
-export function readDataUrl(url: URL, from: Origin): Uint8Array {
+export function readDataUrl(url: URL, from: ImageOrigin): Uint8Array {
   const text = url.href
   const comma = text.indexOf(',')
   if (comma < 0) throw argumentError(from.field, 'be a data: URL with a comma before its data', text)
@@ -147,7 +152,7 @@ export interface ByteStream {
  */
 export async function readStream(
   stream: AsyncIterable<unknown> | ByteStream,
-  from: Origin,
+  from: ImageOrigin,
   limit: TimeLimit,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
@@ -205,7 +210,7 @@ function bytesOf(value: unknown): Uint8Array | undefined {
   return undefined
 }
 
-function iterate(stream: AsyncIterable<unknown> | ByteStream, from: Origin): AsyncIterator<unknown> {
+function iterate(stream: AsyncIterable<unknown> | ByteStream, from: ImageOrigin): AsyncIterator<unknown> {
   if ('locked' in stream && stream.locked)
     throw argumentError(from.field, 'be a stream that nobody else reads', got('a locked ReadableStream'))
   if (Symbol.asyncIterator in stream) return stream[Symbol.asyncIterator]()

@@ -8,7 +8,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TimeLimit, untilAborted } from '../base/abort.js'
-import { Places } from './gate.js'
+import { Semaphore } from './gate.js'
 
 /** What the process is asked, one thing at a time. */
 export interface SvgRequest {
@@ -41,7 +41,7 @@ interface Renderer {
 }
 
 const IDLE_MS = 5000
-const turn = new Places(1)
+const turn = new Semaphore(1)
 let running: Renderer | undefined
 let idle: NodeJS.Timeout | undefined
 

@@ -16,7 +16,7 @@
 import { onAbort, untilAborted } from '../base/abort.js'
 import { argumentError, ClipError, describeShape, got } from '../base/errors.js'
 import { type DecodeOptions, type PendingImage, prepareImage } from './decode.js'
-import type { DecodeGate, Ticket } from './gate.js'
+import type { DecodeGate, Permit } from './gate.js'
 import type { ImageInput } from './input.js'
 import type { NativeImage } from './pixels.js'
 
@@ -65,13 +65,13 @@ export function decodeOne(input: ImageInput, options: WindowOptions): Promise<Im
 
 async function openOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
   const { gate, signal, single } = options
-  let ticket: Ticket | undefined
+  let permit: Permit | undefined
   let opened = () => {}
   const window = (image: NativeImage | ClipError): ImageWindow => ({
     start: 0,
     images: [image],
     inputs: [0],
-    release: () => ticket?.leave(),
+    release: () => permit?.leave(),
   })
   try {
     const prepared = await prepareImage(input, {
@@ -84,14 +84,14 @@ async function openOne(input: ImageInput, options: WindowOptions): Promise<Image
       return window(prepared.images[0]!)
     }
     opened = prepared.opened
-    ticket = gate.tryEnter(prepared.bytes) ?? (await gate.enter(prepared.bytes, signal))
+    permit = gate.tryEnter(prepared.bytes) ?? (await gate.enter(prepared.bytes, signal))
     opened()
-    const image = await gate.decode(ticket, prepared, signal)
+    const image = await gate.decode(permit, prepared, signal)
     signal?.throwIfAborted()
     return window(image)
   } catch (error) {
     if (error instanceof ClipError) return window(error)
-    ticket?.leave()
+    permit?.leave()
     throw error
   } finally {
     opened()
@@ -162,13 +162,13 @@ async function fill(
 ): Promise<ImageWindow | undefined> {
   const { gate, threads } = options
   const slots: Slot[] = []
-  const tickets: Ticket[] = []
+  const permits: Permit[] = []
   const start = source.position
   const release = () => {
-    for (const ticket of tickets.splice(0)) ticket.leave()
+    for (const permit of permits.splice(0)) permit.leave()
   }
   try {
-    while (slots.length < READY_IMAGES && tickets.length < Math.max(1, threads)) {
+    while (slots.length < READY_IMAGES && permits.length < Math.max(1, threads)) {
       const item = await source.peek(slots.length > 0)
       if (!item) break
       if (item.image) {
@@ -176,12 +176,12 @@ async function fill(
       } else {
         const { pending } = item
         const { bytes } = pending
-        const ticket =
+        const permit =
           gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
-        if (!ticket) break
-        tickets.push(ticket)
+        if (!permit) break
+        permits.push(permit)
         pending.opened()
-        const image = gate.decode(ticket, pending, signal).catch(asClipError)
+        const image = gate.decode(permit, pending, signal).catch(asClipError)
         image.catch(() => {}) // seen below, after the other pictures of this window
         slots.push({ image, input: item.input })
       }

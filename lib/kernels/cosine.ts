@@ -4,6 +4,7 @@ import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
 import { checkSignal } from '../base/options.js'
 import { isFloat32Array, isInt32Array } from '../base/values.js'
+import type { ScoreKind } from '../native/surface.js'
 import {
   apart,
   count,
@@ -19,9 +20,6 @@ import {
 } from './arguments.js'
 import { isMatrix, type Matrix, topKOfMatrix } from './matrix.js'
 import { type KernelOptions, options, run } from './run.js'
-
-/** Which score a cosine kernel gives. */
-export type ScoreKind = 'probability' | 'logit' | 'cosine'
 
 interface ScoreArguments extends KernelOptions {
   /** `[rows, dim]`: need not be normalised. */

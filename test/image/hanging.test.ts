@@ -134,10 +134,10 @@ test('gate: what nobody waits for gives its place back at once, and its bytes wh
     const work = new Promise<void>(resolve => {
       end = resolve
     })
-    const ticket = await gate.enter(40)
+    const permit = await gate.enter(40)
     const limit = { ms, fault: () => new Error('too slow') }
-    const run = gate.decode(ticket, { decode: () => work, limit, foreign }, stop.signal)
-    run.catch(() => {}).finally(() => ticket.leave())
+    const run = gate.decode(permit, { decode: () => work, limit, foreign }, stop.signal)
+    run.catch(() => {}).finally(() => permit.leave())
     return { end, run }
   }
   const first = await start(60_000)
@@ -149,9 +149,9 @@ test('gate: what nobody waits for gives its place back at once, and its bytes wh
   await new Promise(setImmediate)
   t.deepEqual(gate.load, { pictures: 0, bytes: 0, waiting: 0 })
 
-  const ticket = await gate.enter(70)
+  const permit = await gate.enter(70)
   const limit = { ms: 10, fault: () => new Error('too slow') }
-  await t.throwsAsync(gate.decode(ticket, { decode: never, limit }), { message: 'too slow' })
+  await t.throwsAsync(gate.decode(permit, { decode: never, limit }), { message: 'too slow' })
   t.deepEqual(gate.load, { pictures: 0, bytes: 70, waiting: 0 })
   const next = await gate.enter(70) // waits for the time to be over
   next.leave()

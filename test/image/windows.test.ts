@@ -28,7 +28,7 @@ test('gate: first come, first served, up to 2 x threads pictures', async t => {
   const gate = new DecodeGate(1)
   const [a, b] = [await gate.enter(10), await gate.enter(10)]
   const order: number[] = []
-  const waiting = [0, 1, 2].map(i => gate.enter(1).then(ticket => [order.push(i), ticket.leave()]))
+  const waiting = [0, 1, 2].map(i => gate.enter(1).then(permit => [order.push(i), permit.leave()]))
   await later(5)
   t.deepEqual(order, [])
   t.is(gate.tryEnter(1), undefined)
@@ -44,18 +44,18 @@ test('gate: bytes are bounded, one larger picture passes alone', async t => {
   const gate = new DecodeGate(4, 100)
   const small = await gate.enter(60)
   let large = false
-  const huge = gate.enter(1000).then(ticket => {
+  const huge = gate.enter(1000).then(permit => {
     large = true
-    return ticket
+    return permit
   })
   const behind = gate.enter(1) // would fit, but does not overtake
   await later(5)
   t.deepEqual(gate.load, { pictures: 1, bytes: 60, waiting: 2 })
   t.false(large)
   small.leave()
-  const ticket = await huge
+  const permit = await huge
   t.is(gate.load.pictures, 1)
-  ticket.leave()
+  permit.leave()
   const last = await behind
   last.leave()
   t.deepEqual(gate.load, idle)
