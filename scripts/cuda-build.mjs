@@ -1,10 +1,10 @@
-// npm run cuda:build: compiles the CUDA kernels into cuda/images/, which every build of the addon for linux-x64
-// embeds. Needs nvcc with ptxas and fatbinary, and xz; takes half a minute. The files are committed, so nobody
-// else needs any of these.
+// npm run cuda:build: compiles the CUDA kernels into cuda/images/, which are files of the package that lib inflates and
+// hands to the addon. Needs nvcc with ptxas and fatbinary; takes a minute. The files are committed, so nobody else needs
+// any of these.
 //
-//   ptx.lzma            what nvcc made of cuda/*.cu for compute capability 8.0, in one file
-//   machine_code.lzma   what ptxas made of that for each architecture, in NVIDIA's fatbin format
-//   images.json         of what they were made, and the hashes of what is in them
+//   ptx.br            what nvcc made of cuda/*.cu for compute capability 8.0, in one file
+//   machine_code.br   what ptxas made of that for each architecture, in NVIDIA's fatbin format
+//   images.json       of what they were made, and the sizes and hashes of the files and of what is in them
 //
 //   node scripts/cuda-build.mjs [--check [--machine-code]]
 //
@@ -16,6 +16,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import zlib from 'node:zlib'
 import { buildPtx, fail, root, run, units } from './cuda-compile.mjs'
 
 const architectures = [80, 90, 100, 120]
@@ -79,16 +80,16 @@ function machineCode(ptx) {
   return readFileSync(fatbin)
 }
 
-/** Machine code is made of words of 16 bytes, hence what is foretold by a byte's place. */
+/** As small as Brotli makes it: larger windows than 16 MB and hints about words of 16 bytes win nothing. */
 function compress(data) {
-  const { status, stdout, stderr, error } = spawnSync(
-    'xz',
-    ['--format=lzma', '--lzma1=preset=9e,lc=0,lp=4,pb=4', '--stdout'],
-    { input: data, maxBuffer: 1 << 26 },
-  )
-  if (error || status !== 0) fail(`xz: ${error?.message ?? stderr}`)
-  stdout.writeBigUInt64LE(BigInt(data.length), 5) // xz leaves it open
-  return stdout
+  const { constants } = zlib
+  return zlib.brotliCompressSync(data, {
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+      [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+      [constants.BROTLI_PARAM_SIZE_HINT]: data.length,
+    },
+  })
 }
 
 /** nvcc's version, or undefined without nvcc. */
@@ -98,6 +99,12 @@ function nvccVersion() {
 }
 
 const describe = data => ({ bytes: data.length, sha256: sha256(data) })
+/** Writes a compressed file; the facts are what lib/native/compiled-kernels.ts checks it by. */
+function writeImage(name, data) {
+  const packed = compress(data)
+  writeFileSync(join(folder, name), packed)
+  return { ...describe(data), compressed: describe(packed) }
+}
 const nvcc = nvccVersion()
 const stale = what => fail(`cuda/images is not what ${what} gives: npm run cuda:build`)
 if (values.check) {
@@ -119,13 +126,11 @@ if (values.check) {
   const ptx = Buffer.from(mergedPtx())
   const code = machineCode(ptx)
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'ptx.lzma'), compress(ptx))
-  writeFileSync(join(folder, 'machine_code.lzma'), compress(code))
   const images = {
     nvcc,
     sources: hashOfSources(),
-    ptx: describe(ptx),
-    machineCode: { architectures, ...describe(code) },
+    ptx: writeImage('ptx.br', ptx),
+    machineCode: { architectures, ...writeImage('machine_code.br', code) },
   }
   writeFileSync(join(folder, 'images.json'), `${JSON.stringify(images, null, 2)}\n`)
 }

@@ -1,8 +1,8 @@
-// What is in cuda/images, the compiled code that the addon carries, without NVIDIA's disassembler (CUDA's compiler
-// alone does not bring it): how many tensor-core instructions each kernel has for each architecture. Needs xz.
-import { spawnSync } from 'node:child_process'
+// What is in cuda/images, the compiled code that the package carries, without NVIDIA's disassembler (CUDA's compiler
+// alone does not bring it): how many tensor-core instructions each kernel has for each architecture.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { brotliDecompressSync } from 'node:zlib'
 import { fail, root } from './cuda-compile.mjs'
 
 // An instruction of compute capability 7.0 and later takes 16 bytes, its operation the lowest 12 bits. NVIDIA does
@@ -10,18 +10,11 @@ import { fail, root } from './cuda-compile.mjs'
 const instructionBytes = 16
 const hmma = 0x23c
 
-function inflated(file) {
-  const { status, stdout, stderr, error } = spawnSync('xz', ['--format=lzma', '--decompress', '--stdout'], {
-    input: readFileSync(join(root, 'cuda/images', file)),
-    maxBuffer: 1 << 26,
-  })
-  if (error || status !== 0) fail(`xz: ${error?.message ?? stderr}`)
-  return stdout
-}
+const inflated = file => brotliDecompressSync(readFileSync(join(root, 'cuda/images', file)))
 
 /** The ELF files of a fatbin: [architecture, bytes]. */
 function* elfFiles(fatbin) {
-  if (fatbin.readUInt32LE(0) !== 0xba55ed50) fail('cuda/images/machine_code.lzma holds no fatbin')
+  if (fatbin.readUInt32LE(0) !== 0xba55ed50) fail('cuda/images/machine_code.br holds no fatbin')
   for (let at = fatbin.readUInt16LE(6); at < fatbin.length; ) {
     const start = at + fatbin.readUInt32LE(at + 4)
     const end = start + Number(fatbin.readBigUInt64LE(at + 8))
@@ -32,7 +25,7 @@ function* elfFiles(fatbin) {
 
 /** The kernels of an ELF file: [name, instructions]. A kernel's code is a section of its own. */
 function* codeOf(elf) {
-  if (elf.readUInt32BE(0) !== 0x7f454c46) fail('cuda/images/machine_code.lzma holds something else than ELF')
+  if (elf.readUInt32BE(0) !== 0x7f454c46) fail('cuda/images/machine_code.br holds something else than ELF')
   const headers = Number(elf.readBigUInt64LE(40))
   const headerBytes = elf.readUInt16LE(58)
   const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => {
@@ -50,7 +43,7 @@ function* codeOf(elf) {
 /** Kernel -> architecture -> how many HMMA instructions its code has. */
 export function tensorInstructions() {
   const kernels = new Map()
-  for (const [arch, elf] of elfFiles(inflated('machine_code.lzma')))
+  for (const [arch, elf] of elfFiles(inflated('machine_code.br')))
     for (const [name, code] of codeOf(elf)) {
       let count = 0
       for (let at = 0; at < code.length; at += instructionBytes)
@@ -64,7 +57,7 @@ export function tensorInstructions() {
 /** Kernel -> how many mma.sync its PTX has. */
 export function ptxTensorInstructions() {
   const kernels = new Map()
-  for (const part of inflated('ptx.lzma').toString('latin1').split('.entry ').slice(1))
+  for (const part of inflated('ptx.br').toString('latin1').split('.entry ').slice(1))
     kernels.set(/^\w+/.exec(part)[0], part.split('mma.sync.').length - 1)
   return kernels
 }

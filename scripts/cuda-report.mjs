@@ -1,7 +1,7 @@
 // npm run cuda:report: what the toolchain says of the CUDA kernels without a GPU, as Markdown. Per kernel and
 // architecture: registers, spills, stack, shared memory, occupancy, tensor-core instructions of the machine code in
 // cuda/images; and the time that arithmetic and memory allow for named shapes on named GPUs. Nothing of it is
-// measured on a GPU. Needs nvcc with ptxas, and xz.
+// measured on a GPU. Needs nvcc with ptxas.
 //
 //   node scripts/cuda-report.mjs [--check] [--arch 80,90] [--out FILE]
 //

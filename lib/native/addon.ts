@@ -8,7 +8,7 @@ import { addonError } from './addon-error.js'
 import type { NativeBinding } from './surface.js'
 
 /** Raised with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
-export const INTERFACE = 8
+export const INTERFACE = 9
 
 /** For tracers of files, which don't see what node-gyp-build finds in this folder. */
 export const prebuiltAddons = join(__dirname, '../../../prebuilds')

@@ -11,6 +11,7 @@ import { ClipError } from '../base/errors.js'
 import { makeFolder } from '../base/make-folder.js'
 import { version } from '../base/package.js'
 import { binding, fromNative } from './addon.js'
+import { handOverKernels } from './compiled-kernels.js'
 import { cancellable } from './jobs.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from './surface.js'
 
@@ -22,6 +23,12 @@ function fileFor(device: CudaDevice, cacheDir: string | undefined): { folder: st
   const folder = join(cacheFolders({ cacheDir, env: process.env }).own, 'cuda')
   const name = createHash('sha256').update(verdict(device)).digest('hex').slice(0, 24)
   return { folder, file: join(folder, `${name}.json`) }
+}
+
+/** The device that 'cuda' means here, with the kernels on it. Rejects as {@link checkDevice} does, but for a difference. */
+export async function identifyDevice(): Promise<CudaDevice> {
+  await handOverKernels()
+  return fromNative(() => binding().cuda.identify())
 }
 
 /** Every kernel against the reference, now. Rejects as {@link checkDevice} does, but for a difference. */
@@ -52,10 +59,10 @@ export async function timeKernels(
  * Makes sure that the GPU computes what the reference does, unless that is known.
  *
  * Rejects with ClipError ERR_CLIP_CUDA naming the first kernel that differs, ERR_CLIP_BACKEND saying why there is no
- * usable GPU, ERR_CLIP_MEMORY when its memory is full; with the signal's reason.
+ * usable GPU or which file of the package is missing, ERR_CLIP_MEMORY when its memory is full; with the signal's reason.
  */
 export async function checkDevice(cacheDir: string | undefined, signal?: AbortSignal): Promise<void> {
-  const device = await fromNative(() => binding().cuda.identify())
+  const device = await identifyDevice()
   const { folder, file } = fileFor(device, cacheDir)
   const known = await readFile(file, 'utf8').catch(() => '')
   if (known === verdict(device)) return

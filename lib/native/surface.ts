@@ -477,7 +477,14 @@ export interface CudaListed {
 export interface NativeCuda {
   /** Every GPU; none where there is no driver. Opens the driver. */
   devices(): CudaListed[]
-  /** The device that 'cuda' means here. Loads the kernels: tens of milliseconds. */
+  /** Whether the process still lacks the compiled kernels: what follows rejects ERR_CLIP_INTERNAL without them. */
+  wantsKernels(): Promise<boolean>
+  /**
+   * Hands over what cuda/images has, inflated: the arrays are not to be changed any more. Once there are kernels, others
+   * are dropped. `name` is different for each build of the kernels.
+   */
+  giveKernels(a: { machineCode: Uint8Array; ptx: Uint8Array; name: string }): Promise<void>
+  /** The device that 'cuda' means here. Loads the kernels onto it: some milliseconds. */
   identify(): Promise<CudaDevice>
   /** Runs every kernel once, on small shapes, and compares with reference. Withdrawn by cancelLoad. */
   check(job: number): Promise<KernelCheck[]>

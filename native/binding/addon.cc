@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 8;  // twin of INTERFACE in lib/native/addon.ts
+constexpr int kInterface = 9;  // twin of INTERFACE in lib/native/addon.ts
 
 constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
                                                      {"float16", Dtype::float16},

@@ -1,12 +1,15 @@
 // NativeCuda: what is known of the GPU, its kernels against reference, and how long they take.
+#include <algorithm>
 #include <atomic>
 
+#include "backend.h"
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
 #if CLIP_CUDA
 #include "cuda/check.h"
 #include "cuda/driver.h"
+#include "cuda/images.h"
 #include "cuda/timing.h"
 #endif
 
@@ -34,6 +37,44 @@ Napi::Value listDevices(const Napi::CallbackInfo& info) {
       list.Set(i, o);
     }
     return list;
+  });
+}
+
+// On the pool, because the first call of a process opens the driver.
+Napi::Value wantsKernels(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const auto wanted = std::make_shared<bool>(false);
+    Environment::Call call;
+    call.result = [wanted](Napi::Env env) -> Napi::Value { return Napi::Boolean::New(env, *wanted); };
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [wanted] {
+      chooseBackend("cuda");  // says why there is none
+      *wanted = !cuda::haveImages();
+    });
+  });
+}
+
+Napi::Value giveKernels(const Napi::CallbackInfo& info) {
+  return rejecting(info, [&]() -> Napi::Value {
+    const Fields f(info[0], "");
+    struct Part {
+      const char* data;
+      size_t bytes;
+      std::vector<char> copy(size_t more) const {
+        std::vector<char> all(bytes + more, '\0');
+        std::copy_n(data, bytes, all.begin());
+        return all;
+      }
+    };
+    Environment::Call call;
+    const auto lend = [&](const char* key) -> Part {
+      const auto array = f.typed<uint8_t>(key);
+      call.keep.emplace_back(array.array, key, Loan::Use::own);
+      return {call.keep.back().as<char>(), array.length};
+    };
+    const Part code = lend("machineCode"), ptx = lend("ptx");
+    return Environment::of(info.Env()).beginOnPool(std::move(call), [code, ptx, name = f.string("name")] {
+      cuda::giveImages({.machineCode = code.copy(0), .ptx = ptx.copy(1), .name = name});
+    });
   });
 }
 
@@ -119,6 +160,8 @@ Napi::Value identify(const Napi::CallbackInfo& info) {
     throw Error{.code = "ERR_CLIP_BACKEND", .message = "This build has no CUDA backend.", .field = "device"};
   });
 }
+Napi::Value wantsKernels(const Napi::CallbackInfo& info) { return identify(info); }
+Napi::Value giveKernels(const Napi::CallbackInfo& info) { return identify(info); }
 Napi::Value checkKernels(const Napi::CallbackInfo& info) { return identify(info); }
 Napi::Value timeKernels(const Napi::CallbackInfo& info) { return identify(info); }
 
@@ -129,6 +172,8 @@ Napi::Value timeKernels(const Napi::CallbackInfo& info) { return identify(info);
 Napi::Object makeCuda(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
   o.Set("devices", Napi::Function::New(env, listDevices, "devices"));
+  o.Set("wantsKernels", Napi::Function::New(env, wantsKernels, "wantsKernels"));
+  o.Set("giveKernels", Napi::Function::New(env, giveKernels, "giveKernels"));
   o.Set("identify", Napi::Function::New(env, identify, "identify"));
   o.Set("check", Napi::Function::New(env, checkKernels, "check"));
   o.Set("time", Napi::Function::New(env, timeKernels, "time"));

@@ -1,43 +1,44 @@
 #include "images.h"
 
-#include <iterator>
+#include <memory>
+#include <mutex>
 
-#include "lzma.h"
-
-// The assembler puts the files into the addon; CMakeLists.txt says where they are.
-#define CLIP_EMBED(symbol, file)                                                                   \
-  asm(".pushsection .rodata.clip_cuda, \"a\", @progbits\n"                                         \
-      ".hidden " #symbol "\n.hidden " #symbol                                                      \
-      "_end\n"                                                                                     \
-      ".global " #symbol "\n.global " #symbol "_end\n" #symbol ":\n.incbin \"" file "\"\n" #symbol \
-      "_end:\n.byte 0\n.popsection");                                                              \
-  extern "C" const unsigned char symbol[], symbol##_end[];
-CLIP_EMBED(clip_cuda_machine_code, CLIP_CUDA_IMAGES "/machine_code.lzma")
-CLIP_EMBED(clip_cuda_ptx, CLIP_CUDA_IMAGES "/ptx.lzma")
+#include "error.h"
 
 namespace clip::cuda {
+namespace {
 
-std::vector<char> machineCode() {
-  return decodeLzma(clip_cuda_machine_code,
-                    static_cast<size_t>(clip_cuda_machine_code_end - clip_cuda_machine_code));
+struct Given {
+  std::mutex mutex;
+  std::unique_ptr<const Images> images;  // never exchanged: whoever has a reference keeps it
+};
+Given& given() {
+  static auto* all = new Given;  // lives as long as the process
+  return *all;
 }
 
-std::vector<char> ptx() {
-  std::vector<char> text = decodeLzma(clip_cuda_ptx, static_cast<size_t>(clip_cuda_ptx_end - clip_cuda_ptx));
-  text.push_back('\0');
-  return text;
+const Images* find() {
+  Given& all = given();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  return all.images.get();
 }
 
-std::string imagesHash() {
-  uint64_t hash = 14695981039346656037u;  // FNV-1a
-  const auto add = [&hash](const unsigned char* at, const unsigned char* end) {
-    for (; at != end; at++) hash = (hash ^ *at) * 1099511628211u;
-  };
-  add(clip_cuda_machine_code, clip_cuda_machine_code_end);
-  add(clip_cuda_ptx, clip_cuda_ptx_end);
-  std::string digits;
-  for (int shift = 60; shift >= 0; shift -= 4) digits += "0123456789abcdef"[hash >> shift & 15];
-  return digits;
+}  // namespace
+
+void giveImages(Images images) {
+  auto own = std::make_unique<const Images>(std::move(images));
+  Given& all = given();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  if (!all.images) all.images = std::move(own);
+}
+
+bool haveImages() { return find() != nullptr; }
+
+const Images& images() {
+  if (const Images* found = find()) return *found;
+  throw Error{.code = "ERR_CLIP_INTERNAL",
+              .message = "A CUDA device was used before its compiled kernels were handed over.",
+              .field = "device"};
 }
 
 }  // namespace clip::cuda

@@ -79,14 +79,14 @@ Module::~Module() { release(); }
 void Module::load() {
   const Driver& cu = driver();
   std::string said;
-  CUresult r = loadImage(&module_, machineCode(), &said);
+  CUresult r = loadImage(&module_, images().machineCode, &said);
   if (r == CUDA_SUCCESS) {
     image_ = "sm";
   } else {
     // A driver from before the compiler's CUDA refuses the machine code, one for a later GPU has none for it:
     // both compile the PTX. What else may be wrong stays wrong.
     if (r == CUDA_ERROR_OUT_OF_MEMORY || isLost(r)) fail(cu, "cuModuleLoadDataEx", r, "for the kernels");
-    r = loadImage(&module_, ptx(), &said);
+    r = loadImage(&module_, images().ptx, &said);
     if (r != CUDA_SUCCESS)
       fail(cu, "cuModuleLoadDataEx", r, "for the kernels' PTX" + (said.empty() ? "" : " (" + said + ")"));
     image_ = "compute_80";
@@ -142,7 +142,7 @@ void Module::launch(const Launch& l, CUstream stream, std::initializer_list<cons
 }
 
 std::string Module::fingerprint() const {
-  return imagesHash() + "-" + std::to_string(driver().version) + "-" + image_ + "-" + device_.name;
+  return images().name + "-" + std::to_string(driver().version) + "-" + image_ + "-" + device_.name;
 }
 
 }  // namespace clip::cuda

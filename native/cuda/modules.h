@@ -15,9 +15,9 @@ namespace clip::cuda {
 // calls the driver.
 class Module {
  public:
-  // The one of this device (an index, as Device::index). Inflates and loads the kernels if nobody has: tens
-  // of milliseconds, or the seconds that a driver takes to compile PTX for a GPU that we have no code for.
-  // The context is left current in the calling thread. Throws ERR_CLIP_CUDA, ERR_CLIP_MEMORY.
+  // The one of this device (an index, as Device::index). Loads the kernels (images.h) if nobody has: some
+  // milliseconds, or the seconds that a driver takes to compile PTX for a GPU that we have no code for. The
+  // context is left current in the calling thread. Throws ERR_CLIP_CUDA, ERR_CLIP_MEMORY, ERR_CLIP_INTERNAL.
   static std::shared_ptr<const Module> of(int device);
   ~Module();
   Module(const Module&) = delete;

@@ -16,7 +16,8 @@ export async function testPack({ tarball, manifest }) {
       'prebuilt x64': /linux-x64\//,
       'prebuilt arm64': /linux-arm64\//,
       lib: /^dist\//,
-      sources: /^(native|cuda)\//,
+      'kernels for GPUs': /^cuda\/images\//,
+      sources: /^(native|cuda\/[^/]*$)/,
     }
     const listed = Object.entries(parts).map(([name, pattern]) => `${name} ${bytes(pattern)}`)
     const share = ((100 * model) / manifest.unpackedSize).toFixed(1)
@@ -29,6 +30,8 @@ export async function testPack({ tarball, manifest }) {
       names.includes('CMakeLists.txt') && names.includes('native/backend.h'),
       'the sources are not in it',
     )
+    for (const name of ['images.json', 'machine_code.br', 'ptx.br'])
+      expect(names.includes(`cuda/images/${name}`), `cuda/images/${name} is not in it`)
   })
   await check('publint', async () => {
     const at = await tool(['publint@0.3.25'])

@@ -10,8 +10,7 @@ import type { Clip } from '../../clip.js'
 import type { Embeddings } from '../../encode/embeddings.js'
 import { embeddedModel, resolveSource } from '../../hub/resolve-model.js'
 import { load } from '../../load.js'
-import { binding, fromNative } from '../../native/addon.js'
-import { checkKernels, timeKernels } from '../../native/gpu-check.js'
+import { checkKernels, identifyDevice, timeKernels } from '../../native/gpu-check.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from '../../native/surface.js'
 import { compareWithOnnxRuntime, type PeerComparison } from './onnxruntime.js'
 import { type Gpu, gpuOf } from './roofline.js'
@@ -254,7 +253,7 @@ export async function selfCheck(options: {
   told?: (line: string) => void
 }): Promise<SelfCheck> {
   const { model, onnx, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
-  const device = await fromNative(() => binding().cuda.identify())
+  const device = await identifyDevice()
   told(`${device.name}: every kernel against the reference`)
   const kernels = await checkKernels(signal)
   const differs = kernels.some(k => k.difference)

@@ -1,13 +1,8 @@
 // native/cuda/driver.cc, modules.cc and images.cc, on the stand-in. Whoever runs this program sets
 // CLIP_NATIVE_LIBCUDA to it.
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
-#include <random>
 
 #include "cases.h"
-#include "cuda/images.h"
-#include "cuda/lzma.h"
 #include "kernels.h"
 #include "support.h"
 
@@ -108,51 +103,26 @@ std::string unknownCode() {
   return e.message == "cuAnything failed while testing: CUresult 12345, no description." ? "" : e.message;
 }
 
-std::vector<char> readFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+// Loading fails before there are kernels, leaves nothing behind, and works afterwards.
+std::string beforeHandOver() {
+  return inChild([]() -> std::string {
+           check(!haveImages(), "none yet");
+           const clip::Error e = errorOf([] { Module::of(0); });
+           check(e.code == "ERR_CLIP_INTERNAL" && e.field == "device", e.code + ": " + e.message);
+           giveImages(committedImages());
+           return Module::of(0)->image();
+         })
+      .said;
 }
 
-// Written out for the test beside, which knows their hashes.
-std::string decoded() {
-  const char* folder = std::getenv("CUDA_TESTS_IMAGES");
-  if (!folder) return "CUDA_TESTS_IMAGES is not set";
-  const std::vector<char> code = machineCode(), text = ptx();
-  if (text.back() != '\0') return "the PTX does not end with a zero";
-  std::ofstream(std::string(folder) + "/kernels.fatbin", std::ios::binary)
-      .write(code.data(), static_cast<std::streamsize>(code.size()));
-  std::ofstream(std::string(folder) + "/kernels.ptx", std::ios::binary)
-      .write(text.data(), static_cast<std::streamsize>(text.size() - 1));
-  return "";
-}
-
-// Bytes that are wrong or missing: an error or other bytes, as many as the header says; never an access
-// outside (AddressSanitizer's build watches).
-std::string damaged() {
-  const std::vector<char> good = readFile(CLIP_ROOT "/cuda/images/ptx.lzma");
-  std::mt19937 random(1);
-  int errors = 0;
-  const auto decode = [&](const std::vector<char>& bytes) {
-    try {
-      decodeLzma(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-    } catch (const clip::Error& e) {
-      check(e.code == "ERR_CLIP_INTERNAL", e.message);
-      errors++;
-    }
-  };
-  for (size_t length = 0; length < 40; length++)
-    decode({good.begin(), good.begin() + static_cast<long>(length)});
-  check(errors == 40, "cut short");
-  for (int i = 0; i < 150; i++) {
-    std::vector<char> bad(good.begin(), good.begin() + 4000);
-    bad[5] = bad[7] = bad[8] = 0, bad[6] = 127;  // 32 KB
-    bad[random() % (i < 50 ? 40 : bad.size())] ^= static_cast<char>(1 << random() % 8);
-    decode(bad);
-  }
-  std::vector<char> bad = good;
-  bad[12] = 127;
-  decode(bad);  // says that it is 9 EB
-  return errors > 45 ? "" : "too few errors";
+// Workers may hand them over at the same time: those that came first stay where they are.
+std::string handOverTwice() {
+  const Environment environment;
+  const char* const first = images().machineCode.data();
+  giveImages({.machineCode = {1, 2, 3}, .ptx = {'\0'}, .name = "another"});
+  check(images().machineCode.data() == first && images().name == "committed", "exchanged");
+  check(Module::of(0)->fingerprint().rfind("committed-", 0) == 0, Module::of(0)->fingerprint());
+  return environment.silent();
 }
 
 const cases::Registration registration([] {
@@ -172,6 +142,10 @@ const cases::Registration registration([] {
     return wants(
         opening(nullptr, "none"),
         "ERR_CLIP_CUDA|cuInit|CUDA_ERROR_NO_DEVICE|cuInit failed: CUDA_ERROR_NO_DEVICE, no CUDA-capable");
+  });
+  cases::add("driver", "no kernels yet", [] {
+    const std::string said = beforeHandOver();
+    return said == "sm_90" ? "" : said;
   });
   for (const auto& [capability, want] : {std::pair{80, "sm_80"},
                                          {86, "sm_80"},
@@ -202,8 +176,7 @@ const cases::Registration registration([] {
   cases::add("driver", "a lost device at any call of loading",
              [] { return everyCallFails("CUDA_ERROR_LAUNCH_FAILED", "ERR_CLIP_CUDA"); });
   cases::add("driver", "a code that the driver does not know", unknownCode);
-  cases::add("images", "decoded", decoded);
-  cases::add("images", "damaged", damaged);
+  cases::add("driver", "kernels are handed over twice", handOverTwice);
 });
 
 }  // namespace

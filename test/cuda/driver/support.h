@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/driver.h"
+#include "cuda/images.h"
 #include "cuda/modules.h"
 
 namespace support {
@@ -19,7 +20,10 @@ constexpr bool kRescues = false;
 constexpr bool kRescues = true;
 #endif
 
-// Environment variables for one case: CLIP_STANDIN_REPORT and CLIP_STANDIN_LOG always, others as asked for.
+// The kernels of cuda/images, which whoever runs this program has inflated into the folder CUDA_TESTS_IMAGES.
+Images committedImages();
+
+// The kernels are there, and environment variables for one case: CLIP_STANDIN_REPORT and CLIP_STANDIN_LOG always, others as asked for.
 // Read anew by cuInit, if the driver was opened before.
 class Environment {
  public:

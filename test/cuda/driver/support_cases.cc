@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 
@@ -25,7 +26,24 @@ std::string read(const char* variable) {
 
 bool opened = false;
 
+std::vector<char> bytesOf(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
+  if (bytes.empty()) throw std::runtime_error("CUDA_TESTS_IMAGES has no " + file);
+  return bytes;
+}
+
 }  // namespace
+
+Images committedImages() {
+  const char* folder = std::getenv("CUDA_TESTS_IMAGES");
+  if (!folder) throw std::runtime_error("CUDA_TESTS_IMAGES is not set");
+  Images all{.machineCode = bytesOf(std::string(folder) + "/kernels.fatbin"),
+             .ptx = bytesOf(std::string(folder) + "/kernels.ptx"),
+             .name = "committed"};
+  all.ptx.push_back('\0');
+  return all;
+}
 
 Environment::Environment(const std::string& assignments) {
   std::istringstream all(assignments + " CLIP_STANDIN_REPORT=" + path("report") +
@@ -35,6 +53,7 @@ Environment::Environment(const std::string& assignments) {
     names_.push_back(assignment.substr(0, equals));
     setenv(names_.back().c_str(), assignment.c_str() + equals + 1, 1);
   }
+  if (!haveImages()) giveImages(committedImages());
   if (opened) driver().cuInit.result(0);
   opened = true;
 }
