@@ -1,13 +1,23 @@
 /** How the addon is found, and what is said where none fits: in copies of the package, so that nothing here is touched. */
 
 import { execFile, execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot, version } from '../lib/base/package.js'
 import { INTERFACE } from '../lib/native/addon.js'
+import { checkWholeFile } from '../lib/native/whole-file.js'
 
 const addon =
   process.env.CLIP_NATIVE_ADDON ||
@@ -156,6 +166,32 @@ test('what the loader says of a file that is there is told, with what to do', as
     } else {
       writeFileSync(file, 'no addon')
       await says()
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('an addon that was cut short is named, wherever it ends', async t => {
+  const bytes = readFileSync(addon)
+  if (bytes.readUInt32BE(0) !== 0x7f454c46)
+    return t.pass('loaders of other systems look at the size themselves')
+  const folder = mkdtempSync(join(tmpdir(), 'clip-native-cut-'))
+  const file = join(folder, 'cut.node')
+  try {
+    t.notThrows(() => checkWholeFile(addon))
+    writeFileSync(file, bytes)
+    // glibc loads what lacks only the section headers; everything before them ends the process with SIGBUS.
+    for (let length = bytes.length - 1; length > 64; length -= 1 + Math.floor(bytes.length / 40)) {
+      truncateSync(file, length)
+      t.throws(() => checkWholeFile(file), { message: new RegExp(`it has ${length} bytes of the \\d+`) })
+    }
+    for (const length of [bytes.length - 1, Math.floor(bytes.length / 2), 4096]) {
+      writeFileSync(file, bytes.subarray(0, length))
+      const outcome = await open(packageRoot, { CLIP_NATIVE_ADDON: file })
+      t.is(outcome.code, 'ERR_CLIP_BACKEND')
+      t.is(outcome.file, file)
+      t.regex(outcome.message!, /file too short.* It is damaged.* Install the package again/)
     }
   } finally {
     rmSync(folder, { recursive: true })

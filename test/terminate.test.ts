@@ -15,7 +15,7 @@ import { emulated } from './helpers/patience.js'
 
 /** Runs in another thread or process: `job` starts something there that nobody waits for. */
 const script = (job: string) => `
-const { binding } = await import('${lib('binding')}')
+const { binding } = await import('${lib('native/addon')}')
 const { load } = await import('${lib('index')}')
 const { kernels, learn, openMatrix, measure } = binding()
 const floats = n => new Float32Array(n).fill(0.01)

@@ -1,13 +1,18 @@
 /** A script in a Node process of its own, for what would take the test process down with it. */
 
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { packageRoot } from '../../lib/base/package.js'
 import { patience } from './patience.js'
 
 /** URL of a compiled module of lib, for use inside scripts: `lib('index')`. */
-export const lib = (name: string): string => pathToFileURL(join(packageRoot, 'dist/lib', `${name}.js`)).href
+export function lib(name: string): string {
+  const file = join(packageRoot, 'dist/lib', `${name}.js`)
+  if (!existsSync(file)) throw new Error(`A script of a test names ${file}, which does not exist`)
+  return pathToFileURL(file).href
+}
 
 export interface Outcome {
   /** Exit status, or the signal that ended it ('timeout' when that was us). */

@@ -158,7 +158,7 @@ test('a folder without permission is left out by name, and as the root it is a t
   await chmod(join(root, 'b'), 0)
   // Root may read everything: the walk is that of nobody.
   const { stdout, stderr } = await child(`
-    import { imageFiles } from ${JSON.stringify(lib('image-files'))}
+    import { imageFiles } from ${JSON.stringify(lib('image/files'))}
     if (process.getuid() === 0) process.setuid(65534)
     const out = { files: [], leftOut: [] }
     for await (const file of imageFiles(${JSON.stringify(root)}, { onLeftOut: one => out.leftOut.push(one) }))

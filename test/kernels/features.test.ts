@@ -13,7 +13,7 @@ import { child, lib } from '../helpers/child.js'
 const ava = join(packageRoot, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
 
 const active = async (env: NodeJS.ProcessEnv): Promise<string> => {
-  const script = `import { binding } from ${JSON.stringify(lib('binding'))}; console.log(binding().active())`
+  const script = `import { binding } from ${JSON.stringify(lib('native/addon'))}; console.log(binding().active())`
   const { end, stdout, stderr } = await child(script, { env })
   if (end !== 0) throw new Error(stderr)
   return stdout
