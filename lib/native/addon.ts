@@ -6,6 +6,7 @@ import { packageRoot, version } from '../base/package.js'
 import { fromCaller } from '../base/stack.js'
 import { addonError } from './addon-error.js'
 import type { NativeBinding } from './surface.js'
+import { checkWholeFile } from './whole-file.js'
 
 /** Raised with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
 export const INTERFACE = 9
@@ -22,6 +23,7 @@ export function binding(): NativeBinding {
   let native: NativeBinding
   try {
     file ??= (require('node-gyp-build') as { path(dir: string): string }).path(packageRoot)
+    checkWholeFile(file)
     native = require(file)
   } catch (cause) {
     const { code, message } = cause as NativeError
