@@ -8,7 +8,7 @@ import { packCacheFor, warnOfPackCache } from './checkpoint/pack-cache.js'
 import type { Checkpoint, NamedCheckpoint } from './checkpoint/spec.js'
 import { Clip } from './clip.js'
 import type { DownloadProgress } from './hub/index.js'
-import { resolveSource } from './hub/resolve-model.js'
+import { resolveModel } from './hub/resolve-model.js'
 import { colourOf } from './image/background.js'
 import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from './image/decode.js'
 import { withAdapter } from './learn/adapter-file.js'
@@ -195,7 +195,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
   const pictures = checkPictures(o)
   const packCache = flag('packCache', o.packCache ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
-  const path = await resolveSource(source, {
+  const path = await resolveModel(source, {
     cacheDir: o.cacheDir,
     offline: o.offline,
     onProgress: callback('onProgress', o.onProgress),

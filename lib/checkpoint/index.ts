@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { kindOf } from '../base/regular-file.js'
 import { badCheckpoint, Pace } from './errors.js'
 import { readFolder, readSingleFile } from './folder.js'
-import { checkOptions } from './options.js'
+import { checkCheckpointOptions } from './options.js'
 import { type SourceFile, statPath } from './source-file.js'
 import type { Checkpoint, CheckpointOptions } from './spec.js'
 
@@ -17,7 +17,7 @@ export * from './spec.js'
  * (options) or signal.reason.
  */
 export async function readCheckpoint(path: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
-  checkOptions(options)
+  checkCheckpointOptions(options)
   const source = resolve(path)
   const opened: SourceFile[] = []
   const job = { options, pace: new Pace(options.signal), opened }

@@ -8,7 +8,7 @@ import type { CheckpointOptions } from './spec.js'
 export type Tower = 'image' | 'text'
 
 /** TypeError / RangeError for values that no checkpoint can have. */
-export function checkOptions(options: CheckpointOptions): void {
+export function checkCheckpointOptions(options: CheckpointOptions): void {
   const { heads, activation } = options
   const check = (value: unknown, field: string) => {
     if (

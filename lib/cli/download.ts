@@ -1,7 +1,7 @@
 /** `clip-native download`: brings models to this machine before they are needed. The path goes to stdout, all else to stderr. */
 
 import type { Command } from 'commander'
-import { findCached, resolveSource } from '../hub/index.js'
+import { findCached, resolveName } from '../hub/index.js'
 import { downloadBar } from './download-bar.js'
 import { untilInterrupted } from './interrupt.js'
 
@@ -19,7 +19,7 @@ async function run(names: string[], { cacheDir, offline, json, quiet }: Options)
       const shown = downloadBar(quiet)
       try {
         const options = { cacheDir, signal, onProgress: shown.update, ...(offline ? { offline } : {}) }
-        const path = await resolveSource(name, options)
+        const path = await resolveName(name, options)
         const cached = await findCached(name, { cacheDir }).catch(() => undefined)
         results.push({ name, path, bytes: cached?.bytes ?? null })
       } finally {

@@ -12,7 +12,7 @@ import { checkSample } from './dataset.js'
 import type { Evaluated, EvaluationTask } from './reports.js'
 import type { Dataset, Sample } from './samples.js'
 
-export interface Call {
+export interface EvaluationCall {
   clip: Clip
   dataset: Dataset
   task: EvaluationTask
@@ -29,11 +29,12 @@ export interface Call {
   leftOut: LeftOutList
 }
 
-export const signalOf = (call: Call) => (call.signal ? { signal: call.signal } : {})
-export const templatesOf = (call: Call) => (call.templates === undefined ? {} : { templates: call.templates })
+export const signalOf = (call: EvaluationCall) => (call.signal ? { signal: call.signal } : {})
+export const templatesOf = (call: EvaluationCall) =>
+  call.templates === undefined ? {} : { templates: call.templates }
 
 /** A class's number is its name only where the caller says so: a model that reads "3" knows nothing of class 3. */
-function needName(call: Call, { numbered, label, captions, name }: Sample): void {
+function needName(call: EvaluationCall, { numbered, label, captions, name }: Sample): void {
   const isTold = call.labels !== undefined || call.classifier !== undefined
   if (!numbered || isTold || (call.task === 'retrieval' && captions)) return
   throw unnamed(call.dataset.name, name, label)
@@ -49,7 +50,7 @@ export function unnamed(dataset: string, name: string | undefined, label: string
 }
 
 /** The samples, checked, until the signal is aborted; what was left out is noted when they are read to note it. */
-export async function* samplesOf(call: Call, notes = false): AsyncGenerator<Sample> {
+export async function* samplesOf(call: EvaluationCall, notes = false): AsyncGenerator<Sample> {
   let index = 0
   const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})
   if (!isIterable(all)) throw argumentError('dataset.samples', 'return an iterable of samples', all)
@@ -60,7 +61,7 @@ export async function* samplesOf(call: Call, notes = false): AsyncGenerator<Samp
   }
 }
 
-export function unreadable(call: Call): ClipError {
+export function unreadable(call: EvaluationCall): ClipError {
   const first = call.failed[0]
   return new ClipError(
     'ERR_CLIP_IMAGE',

@@ -10,7 +10,7 @@ import type { Template } from '../classifier/prompts.js'
 import type { Clip } from '../clip.js'
 import type { ImageInput } from '../image/input.js'
 import { LeftOutList } from '../image/left-out.js'
-import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
+import { type EvaluationCall, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
 import { ClassificationMetrics, drawShots } from './metrics.js'
@@ -59,7 +59,7 @@ const labelName = (label: Label | undefined): string | undefined =>
 
 /** Which samples are learned from, by number; undefined where the task learns nothing. */
 function trainingSet(
-  call: Call,
+  call: EvaluationCall,
   labels: readonly string[],
   splits: readonly string[],
 ): Set<number> | undefined {
@@ -77,7 +77,7 @@ function trainingSet(
 }
 
 /** Features of the samples to learn from; those that can't be read are left out and named. */
-function examples(call: Call, chosen: Set<number>) {
+function examples(call: EvaluationCall, chosen: Set<number>) {
   return featuresOfSamples(call.clip, only(samplesOf(call), chosen), {
     output: call.task === 'probe' ? 'pooled' : 'embedding',
     count: chosen.size,
@@ -88,7 +88,7 @@ function examples(call: Call, chosen: Set<number>) {
 }
 
 async function classifierFor(
-  call: Call,
+  call: EvaluationCall,
   names: Label[],
   chosen: Set<number> | undefined,
 ): Promise<Classifier> {
@@ -108,7 +108,7 @@ async function classifierFor(
 const kept = (image: ImageInput): ImageInput =>
   isUint8Array(image) && image.byteLength > mostKept ? '' : image
 
-async function classification(call: Call): Promise<ClassificationReport> {
+async function classification(call: EvaluationCall): Promise<ClassificationReport> {
   const truths: string[] = []
   const splits: string[] = []
   for await (const sample of samplesOf(call, true)) {
@@ -265,7 +265,7 @@ async function measure(
   const task = classifier ? taskOf[classifier.kind] : oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
   if (o.labels !== undefined && task === 'retrieval')
     throw argumentError('labels', "be left out for 'retrieval', whose texts are the data set's", o.labels)
-  const call: Omit<Call, 'dataset'> = {
+  const call: Omit<EvaluationCall, 'dataset'> = {
     clip,
     task,
     classifier,

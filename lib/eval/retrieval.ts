@@ -3,13 +3,13 @@
 import { untilAborted } from '../base/abort.js'
 import { argumentError, got } from '../base/errors.js'
 import { cosineTopK } from '../kernels/cosine.js'
-import { type Call, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
+import { type EvaluationCall, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { featuresOfSamples } from './features.js'
 import { recall } from './metrics.js'
 import { only, picturesOf } from './pictures.js'
 import type { RetrievalReport } from './reports.js'
 
-export async function retrieval(call: Call): Promise<RetrievalReport> {
+export async function retrieval(call: EvaluationCall): Promise<RetrievalReport> {
   const { clip } = call
   const { embedDim: dim } = clip.info
   const { first, captions: all } = await picturesOf(samplesOf(call, true))

@@ -39,7 +39,7 @@ const looksLikePath = (text: string) =>
  * ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for impossible options; with
  * `signal.reason`.
  */
-export async function resolveSource(source: string, options: HubOptions = {}): Promise<string> {
+export async function resolveName(source: string, options: HubOptions = {}): Promise<string> {
   if (typeof source !== 'string' || source === '' || source.includes('\0'))
     throw argumentError('source', "be a model's name, a hub id or a path", source)
   const chosen = settings(options)

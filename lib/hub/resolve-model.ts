@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { argumentError } from '../base/errors.js'
 import { pathOf } from '../base/options.js'
 import { isUrl } from '../base/values.js'
-import { type HubOptions, resolveSource as resolveName } from './index.js'
+import { type HubOptions, resolveName } from './index.js'
 
 /** The model that ships in the package: it knows icons and emoji, not photographs. */
 export const embeddedModel = join(__dirname, '../../../models/icon-clip')
@@ -13,7 +13,7 @@ export const embeddedModel = join(__dirname, '../../../models/icon-clip')
  * Absolute path of a checkpoint file or folder; a model that has a name and is not on this machine is downloaded.
  * Rejects with an error that says what was looked for.
  */
-export async function resolveSource(
+export async function resolveModel(
   source: string | URL | undefined,
   options: Pick<HubOptions, 'cacheDir' | 'offline' | 'onProgress' | 'signal'>,
 ): Promise<string> {

@@ -5,7 +5,7 @@ import { open, rm } from 'node:fs/promises'
 import { Slices } from '../base/slices.js'
 import { checkRow, writeError } from './errors.js'
 import { batchRows, type Generation } from './generation.js'
-import { filesOf, type Header, syncFolder, writeHeader } from './header.js'
+import { filesOf, type StoreHeader, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
 import { Writer, writeAll } from './writer.js'
 
@@ -32,7 +32,7 @@ export async function writeNextGeneration(
   const { log, rowBytes } = now
   const { rows, nobodys } = log
   // Of nobody else: a process that slept until its lock was taken over writes into no file of its successor's.
-  const header: Header = { ...now.header, generation: randomBytes(6).toString('hex') }
+  const header: StoreHeader = { ...now.header, generation: randomBytes(6).toString('hex') }
   const next = filesOf(folder, header.generation)
   const source = await now.open(signal)
   let kept = 0

@@ -12,11 +12,11 @@ import { damaged, faultOf, lockOptions, writeError } from './errors.js'
 import { revokeHeaders } from './generation.js'
 import {
   filesOf,
-  type Header,
   isOfStore,
-  readHeader,
+  readStoreHeader,
   rowsFile,
   type StoreDtype,
+  type StoreHeader,
   syncFolder,
   writeHeader,
 } from './header.js'
@@ -28,10 +28,10 @@ export async function openHeader(
   create: boolean,
   dtype: StoreDtype | undefined,
   signal: AbortSignal | undefined,
-): Promise<Header> {
+): Promise<StoreHeader> {
   if (loaded.spec.embedDim === 0)
     for (const tower of ['image', 'text'] as const) needProjection(loaded, tower)
-  let header = await readHeader(folder, signal)
+  let header = await readStoreHeader(folder, signal)
   if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
   const { header: file } = filesOf(folder)
   if (!header)
@@ -55,7 +55,7 @@ async function createStore(
   folder: string,
   dtype: StoreDtype,
   signal: AbortSignal | undefined,
-): Promise<Header> {
+): Promise<StoreHeader> {
   const { fingerprint } = loaded.checkpoint
   const { lock, header } = filesOf(folder)
   try {
@@ -76,7 +76,7 @@ async function createStore(
       )
     return await withLock(lock, lockOptions(lock, signal), async held => {
       await revokeHeaders(folder)
-      const there = await readHeader(folder, signal)
+      const there = await readStoreHeader(folder, signal)
       if (there) return there
       // Without a header what lies there is nobody's or a store's that lost it.
       const rows = (await readdir(folder)).filter(name => rowsFile.test(name))
@@ -90,7 +90,7 @@ async function createStore(
             actual: `${file} has ${bytes} bytes`,
           })
       }
-      const fresh: Header = { fingerprint, embedDim: loaded.spec.embedDim, dtype, generation: '' }
+      const fresh: StoreHeader = { fingerprint, embedDim: loaded.spec.embedDim, dtype, generation: '' }
       await writeHeader(folder, fresh, () => held.check())
       return fresh
     })

@@ -11,7 +11,7 @@ import { writeOutput } from '../base/output-file.js'
 import { optionalPeer } from './errors.js'
 import type { ExportEnd, ExportJob } from './export.js'
 import { Generation, type OpenFiles } from './generation.js'
-import { readHeader } from './header.js'
+import { readStoreHeader } from './header.js'
 import { npyHeader } from './npy.js'
 import type { StoreBatch } from './types.js'
 
@@ -132,14 +132,14 @@ async function parquet({ embedDim, batches, write }: Target): Promise<void> {
 
 /** The store's files as they are now; again, when they were compacted away meanwhile. */
 async function openNow(folder: string, signal: AbortSignal): Promise<{ now: Generation; files: OpenFiles }> {
-  for (let header = await readHeader(folder); ; ) {
+  for (let header = await readStoreHeader(folder); ; ) {
     if (!header) throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no store any more`, { file: folder })
     const now = new Generation(folder, header)
     try {
       await now.refresh(signal)
       return { now, files: await now.open(signal) }
     } catch (error) {
-      const next = await readHeader(folder)
+      const next = await readStoreHeader(folder)
       if (next?.generation === header.generation) throw error
       header = next
     }

@@ -3,7 +3,7 @@
 import { withLock } from '../hub/lock.js'
 import { lockOptions, writeError } from './errors.js'
 import { Generation, type OpenFiles, removeLeftovers, revokeHeaders } from './generation.js'
-import { checkSameStore, filesOf, type Header, headerOfSame, readHeader } from './header.js'
+import { checkSameStore, filesOf, headerOfSame, readStoreHeader, type StoreHeader } from './header.js'
 import { Known } from './known.js'
 import { Writer } from './writer.js'
 
@@ -16,7 +16,7 @@ export class StoreFiles {
 
   constructor(
     readonly folder: string,
-    header: Header,
+    header: StoreHeader,
   ) {
     this.#lock = filesOf(folder).lock
     this.now = new Generation(folder, header)
@@ -54,7 +54,7 @@ export class StoreFiles {
 
   /** Whether the store has other files than before. */
   async #follow(signal: AbortSignal | undefined): Promise<boolean> {
-    const header = await readHeader(this.folder, signal)
+    const header = await readStoreHeader(this.folder, signal)
     const before = this.now.header
     if (!header || header.generation === before.generation) return false
     checkSameStore(this.folder, before, header)

@@ -9,7 +9,7 @@ import { RegularFile, statPath } from '../base/regular-file.js'
 import { Embeddings } from '../encode/embeddings.js'
 import type { Tiles } from './duplicates.js'
 import { damaged, faultOf } from './errors.js'
-import { filesOf, type Header, headerPart, lockPart, rowsFile, syncFolder } from './header.js'
+import { filesOf, headerPart, lockPart, rowsFile, type StoreHeader, syncFolder } from './header.js'
 import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
 import { bytesOf, checkRows, readRows } from './vectors.js'
@@ -33,7 +33,7 @@ export class Generation {
 
   constructor(
     readonly folder: string,
-    readonly header: Header,
+    readonly header: StoreHeader,
   ) {
     this.files = filesOf(folder, header.generation)
     this.rowBytes = header.embedDim * bytesOf[header.dtype]
@@ -154,7 +154,7 @@ export async function revokeHeaders(folder: string): Promise<void> {
  */
 export async function removeLeftovers(
   folder: string,
-  header: Header,
+  header: StoreHeader,
   check: () => Promise<void>,
 ): Promise<void> {
   const { vectors, items } = filesOf(folder, header.generation)

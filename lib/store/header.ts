@@ -11,7 +11,7 @@ import { openToAppend } from './own-file.js'
 /** How a number of a vector is kept on disk: 4, 2 or 1 bytes. */
 export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
 
-export interface Header {
+export interface StoreHeader {
   /** The model that embedded everything in it. */
   fingerprint: string
   embedDim: number
@@ -44,7 +44,10 @@ export const filesOf = (folder: string, generation = '') => ({
 })
 
 /** Undefined when there is none. Rejects with ERR_CLIP_CHECKPOINT for one that is damaged or of another version. */
-export async function readHeader(folder: string, signal?: AbortSignal): Promise<Header | undefined> {
+export async function readStoreHeader(
+  folder: string,
+  signal?: AbortSignal,
+): Promise<StoreHeader | undefined> {
   const path = filesOf(folder).header
   const fault = faultOf(path, 'format')
   if (!(await statPath(path, fault, 'refused'))) return undefined
@@ -87,7 +90,7 @@ export async function readHeader(folder: string, signal?: AbortSignal): Promise<
 }
 
 /** Throws ERR_CLIP_CHECKPOINT when a header that was changed is another store's. */
-export function checkSameStore(folder: string, before: Header, now: Header): void {
+export function checkSameStore(folder: string, before: StoreHeader, now: StoreHeader): void {
   for (const field of ['fingerprint', 'embedDim', 'dtype'] as const)
     if (now[field] !== before[field])
       throw damaged(filesOf(folder).header, field, `\`${field}\` changed while the store was open`, {
@@ -97,8 +100,12 @@ export function checkSameStore(folder: string, before: Header, now: Header): voi
 }
 
 /** The header of a store that is open; throws when it is another's, or gone with the store's name. */
-export async function headerOfSame(folder: string, before: Header, signal?: AbortSignal): Promise<Header> {
-  const now = await readHeader(folder, signal)
+export async function headerOfSame(
+  folder: string,
+  before: StoreHeader,
+  signal?: AbortSignal,
+): Promise<StoreHeader> {
+  const now = await readStoreHeader(folder, signal)
   if (now) {
     checkSameStore(folder, before, now)
     return now
@@ -134,7 +141,11 @@ export async function syncFolder(folder: string): Promise<void> {
  * Changes the header in one step. `check` is the lock's, made when the new header is there and only its name is not:
  * whoever takes the lock over later removes it (`revokeHeaders`), and the rename fails.
  */
-export async function writeHeader(folder: string, header: Header, check: () => Promise<void>): Promise<void> {
+export async function writeHeader(
+  folder: string,
+  header: StoreHeader,
+  check: () => Promise<void>,
+): Promise<void> {
   const { header: path, vectors, items } = filesOf(folder, header.generation)
   const beside = `${path}.${randomBytes(6).toString('hex')}.part`
   try {

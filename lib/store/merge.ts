@@ -5,7 +5,7 @@ import { Slices } from '../base/slices.js'
 import { checkFingerprint } from '../checkpoint/fingerprint.js'
 import { checkRow } from './errors.js'
 import { batchRows, type Generation, type OpenFiles } from './generation.js'
-import type { Header } from './header.js'
+import type { StoreHeader } from './header.js'
 import type { Known } from './known.js'
 import type { NewItem } from './writer.js'
 
@@ -28,7 +28,7 @@ export interface MergeCall {
 }
 
 /** Throws RangeError or ERR_CLIP_MODEL_MISMATCH when rows of the one can't be rows of the other as they are. */
-export function checkMergeable(folder: string, into: Header, source: string, from: Header): void {
+export function checkMergeable(folder: string, into: StoreHeader, source: string, from: StoreHeader): void {
   if (source === folder) throw argumentError('source', 'be another store', source, 'range')
   if (from.dtype !== into.dtype)
     throw argumentError('source', `have the dtype '${into.dtype}'`, got(from.dtype), 'range')

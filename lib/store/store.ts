@@ -13,7 +13,7 @@ import { openHeader } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
 import { StoreFiles } from './files.js'
 import type { Generation, OpenFiles } from './generation.js'
-import { dtypes, type Header, type StoreDtype } from './header.js'
+import { dtypes, type StoreDtype, type StoreHeader } from './header.js'
 import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
 import { bestRows, queryVector, type StoreQuery } from './query.js'
 import type {
@@ -49,7 +49,7 @@ export class Store implements AsyncDisposable {
   readonly #running = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
-  private constructor(loaded: Loaded, folder: string, header: Header) {
+  private constructor(loaded: Loaded, folder: string, header: StoreHeader) {
     this.#loaded = loaded
     this.folder = folder
     this.dtype = header.dtype

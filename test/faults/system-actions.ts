@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
-import { resolveSource } from '../../lib/hub/index.js'
+import { resolveName } from '../../lib/hub/index.js'
 import { decodeImage } from '../../lib/image/decode.js'
 import { load, type Store } from '../../lib/index.js'
 import { randomBytes } from '../helpers/random.js'
@@ -166,7 +166,7 @@ const download: SystemAction = {
   async run(stage) {
     const cacheDir = at(stage, 'downloads')
     const env = { HOME: stage.folder, HF_ENDPOINT: endpoint }
-    return resolveSource('someone/tiny-clip', { cacheDir, env, retryDelay: 1, retries: 2 })
+    return resolveName('someone/tiny-clip', { cacheDir, env, retryDelay: 1, retries: 2 })
   },
   async after(stage) {
     const folder = (await download.run(stage)) as string

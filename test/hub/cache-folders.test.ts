@@ -3,13 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, w
 import { join } from 'node:path'
 import test from 'ava'
 import { cacheFolders } from '../../lib/base/cache-folders.js'
-import {
-  availableModels,
-  findCached,
-  type HubOptions,
-  modelInfo,
-  resolveSource,
-} from '../../lib/hub/index.js'
+import { availableModels, findCached, type HubOptions, modelInfo, resolveName } from '../../lib/hub/index.js'
 import { fast, hub, id, tree, write } from './repo.js'
 import { bytes, commit, sandbox, sendFile, serve, sha256, tinyRepo } from './server.js'
 
@@ -26,7 +20,7 @@ test('offline: nothing is asked, and the error says where it looked', async t =>
         CLIP_NATIVE_OPENAI_ENDPOINT: server.url,
         ...extra,
       })
-      const error = await t.throwsAsync(resolveSource(name, { env, ...options }), {
+      const error = await t.throwsAsync(resolveName(name, { env, ...options }), {
         code: 'ERR_CLIP_OFFLINE',
       })
       t.true(error!.message.includes(cache) && error!.message.includes(join(home, '.cache')), error!.message)
@@ -34,7 +28,7 @@ test('offline: nothing is asked, and the error says where it looked', async t =>
     }
   t.is(server.requests.length, 0)
   const { env } = sandbox({ HF_HUB_OFFLINE: '1', HF_ENDPOINT: server.url })
-  await t.throwsAsync(resolveSource(id, { ...fast, env, offline: false }), { code: 'ERR_CLIP_DOWNLOAD' })
+  await t.throwsAsync(resolveName(id, { ...fast, env, offline: false }), { code: 'ERR_CLIP_DOWNLOAD' })
   t.true(server.requests.length > 0, 'the option wins over the environment')
 })
 
@@ -42,14 +36,14 @@ test('OpenAI’s file where Python put it is used as it is; half a file is not',
   const { env, home, cache } = sandbox({ HF_HUB_OFFLINE: '1' })
   const theirs = join(home, '.cache', 'clip', 'ViT-B-32.pt')
   write(theirs, 'half')
-  await t.throwsAsync(resolveSource('ViT-B/32', { env }), { code: 'ERR_CLIP_OFFLINE' })
+  await t.throwsAsync(resolveName('ViT-B/32', { env }), { code: 'ERR_CLIP_OFFLINE' })
   truncateSync(theirs, modelInfo('ViT-B/32').bytes)
-  t.is(await resolveSource('ViT-B/32', { env }), theirs)
+  t.is(await resolveName('ViT-B/32', { env }), theirs)
   t.like(await findCached('ViT-B/32', { env }), { place: 'openai' })
   const ours = join(cache, 'openai', 'RN50.pt')
   write(ours, '')
   truncateSync(ours, modelInfo('RN50').bytes)
-  t.is(await resolveSource('RN50', { env }), ours)
+  t.is(await resolveName('RN50', { env }), ours)
   t.false(existsSync(`${ours}.lock`))
 })
 
@@ -58,7 +52,7 @@ test('an OpenAI name asks for its hash and file; what does not have that hash is
   const { env, cache } = sandbox({ CLIP_NATIVE_OPENAI_ENDPOINT: `${server.url}/mirror`, HF_TOKEN: 'secret' })
   for (const name of availableModels()) {
     const { sha256: expected, file } = modelInfo(name)
-    const error = await t.throwsAsync(resolveSource(name, { ...fast, env }), { code: 'ERR_CLIP_CHECKSUM' })
+    const error = await t.throwsAsync(resolveName(name, { ...fast, env }), { code: 'ERR_CLIP_CHECKSUM' })
     t.like(error, { expected, actual: sha256(bytes(1000)) })
     t.is(server.requests.at(-1)?.url, `/mirror/${expected}/${file}`)
     t.is(server.requests.at(-1)?.headers.authorization, undefined, 'the hub’s token is not for OpenAI')
@@ -99,25 +93,25 @@ test('the hub cache of Python, wherever its variables say', async t => {
     const { env, home } = sandbox()
     if (variable) env[variable] = join(home, below[0])
     const { folder } = pythonCache(join(home, ...below))
-    t.is(await resolveSource(id, { env, ...offline }), folder, variable)
+    t.is(await resolveName(id, { env, ...offline }), folder, variable)
     t.like(await findCached(id, { env }), { place: 'huggingface' })
-    t.is(await resolveSource(`${id}@${commit}`, { env, ...offline }), folder)
-    await t.throwsAsync(resolveSource(`${id}@other`, { env, ...offline }), { code: 'ERR_CLIP_OFFLINE' })
+    t.is(await resolveName(`${id}@${commit}`, { env, ...offline }), folder)
+    await t.throwsAsync(resolveName(`${id}@other`, { env, ...offline }), { code: 'ERR_CLIP_OFFLINE' })
   }
 })
 
 test('a branch with slashes in Python’s cache', async t => {
   const { env, home } = sandbox()
   const { folder } = pythonCache(join(home, '.cache', 'huggingface', 'hub'), 'refs/pr/3')
-  t.is(await resolveSource(`${id}@refs/pr/3`, { env, offline: true }), folder)
+  t.is(await resolveName(`${id}@refs/pr/3`, { env, offline: true }), folder)
 })
 
 test('a snapshot of Python’s that is not whole, or no CLIP model, does not count', async t => {
   const { env, home } = sandbox()
   const root = join(home, '.cache', 'huggingface', 'hub')
   const { repo, folder } = pythonCache(root)
-  const missing = () => t.throwsAsync(resolveSource(id, { env, offline: true }), { code: 'ERR_CLIP_OFFLINE' })
-  t.is(await resolveSource(id, { env, offline: true }), folder)
+  const missing = () => t.throwsAsync(resolveName(id, { env, offline: true }), { code: 'ERR_CLIP_OFFLINE' })
+  t.is(await resolveName(id, { env, offline: true }), folder)
   const weights = join(folder, 'model.safetensors')
   rmSync(weights)
   await missing()
@@ -132,7 +126,7 @@ test('a snapshot of Python’s that is not whole, or no CLIP model, does not cou
     await missing()
     renameSync(join(repo, part), join(folder, part))
   }
-  t.is(await resolveSource(id, { env, offline: true }), folder)
+  t.is(await resolveName(id, { env, offline: true }), folder)
   rmSync(join(folder, 'config.json'))
   writeFileSync(join(folder, 'config.json'), '{"architecture":"vit_base_patch32_clip_224"}')
   await missing()
@@ -158,8 +152,8 @@ test('paths: what exists is returned, what looks like a path and is not there is
   const { home, env } = sandbox({ HF_HUB_OFFLINE: '1' })
   const file = join(home, 'model.safetensors')
   writeFileSync(file, 'x')
-  t.is(await resolveSource(file, { env }), file)
-  t.is(await resolveSource(home, { env }), home)
+  t.is(await resolveName(file, { env }), file)
+  t.is(await resolveName(home, { env }), home)
   for (const missing of [
     join(home, 'nothing'),
     './nothing/here',
@@ -167,12 +161,12 @@ test('paths: what exists is returned, what looks like a path and is not there is
     'weights/model.safetensors',
     'model.pt',
   ])
-    await t.throwsAsync(resolveSource(missing, { env }), {
+    await t.throwsAsync(resolveName(missing, { env }), {
       code: 'ERR_CLIP_CHECKPOINT',
       message: /no such file or folder/,
     })
   for (const unknown of ['ViT-B/23', 'RN51', 'foo', 'a/b/c'])
-    await t.throwsAsync(resolveSource(unknown, { env }), {
+    await t.throwsAsync(resolveName(unknown, { env }), {
       code: 'ERR_CLIP_CONFIG',
       message: /no model named/,
     })
@@ -180,7 +174,7 @@ test('paths: what exists is returned, what looks like a path and is not there is
 
 test('impossible arguments are the caller’s, and reject', async t => {
   const wrong = async (options: unknown, instanceOf: typeof TypeError | typeof RangeError = TypeError) =>
-    t.throwsAsync(resolveSource('RN50', options as HubOptions), { instanceOf, code: 'ERR_CLIP_INPUT' })
+    t.throwsAsync(resolveName('RN50', options as HubOptions), { instanceOf, code: 'ERR_CLIP_INPUT' })
   await wrong({ offline: 'yes' })
   await wrong({ onProgress: 1 })
   await wrong({ signal: {} })
@@ -193,16 +187,16 @@ test('impossible arguments are the caller’s, and reject', async t => {
   await wrong({ endpoint: 'https://user:word@x' })
   await wrong({ env: { HF_ENDPOINT: 'nonsense' } })
   for (const source of ['', 'a\0b', 3])
-    await t.throwsAsync(resolveSource(source as string), { instanceOf: TypeError, code: 'ERR_CLIP_INPUT' })
+    await t.throwsAsync(resolveName(source as string), { instanceOf: TypeError, code: 'ERR_CLIP_INPUT' })
   const reason = new Error('enough')
-  t.is(await t.throwsAsync(resolveSource('RN50', { signal: AbortSignal.abort(reason) })), reason)
+  t.is(await t.throwsAsync(resolveName('RN50', { signal: AbortSignal.abort(reason) })), reason)
 })
 
 test('a cache folder that can’t be: a file in its place', async t => {
   const server = await hub(t, tinyRepo())
   const { env, home } = sandbox({ HF_ENDPOINT: server.url })
   writeFileSync(join(home, 'file'), '')
-  await t.throwsAsync(resolveSource(id, { ...fast, env, cacheDir: join(home, 'file') }), {
+  await t.throwsAsync(resolveName(id, { ...fast, env, cacheDir: join(home, 'file') }), {
     code: 'ERR_CLIP_DOWNLOAD',
     message: /no folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/,
   })
@@ -216,7 +210,7 @@ if (process.platform === 'linux')
     const nowhere = { ...env, HOME: '/proc/nope', XDG_CACHE_HOME: '', CLIP_NATIVE_CACHE: '' }
     for (const options of [{ env, cacheDir: '/proc/nope' }, { env: nowhere }])
       for (const name of [id, 'ViT-B/32'])
-        await t.throwsAsync(resolveSource(name, { ...fast, ...options }), {
+        await t.throwsAsync(resolveName(name, { ...fast, ...options }), {
           code: 'ERR_CLIP_DOWNLOAD',
           message: /^\/proc\/nope.*can't be made.*CLIP_NATIVE_CACHE/,
         })

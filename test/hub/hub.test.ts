@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
-import { type DownloadProgress, findCached, resolveSource } from '../../lib/hub/index.js'
+import { type DownloadProgress, findCached, resolveName } from '../../lib/hub/index.js'
 import { fast, hub, id, tree } from './repo.js'
 import { bytes, commit, type HubFile, sandbox, serve, sha256, tinyRepo } from './server.js'
 
@@ -12,7 +12,7 @@ test('a hub id is downloaded once: what loading reads and nothing else, then fou
   const server = await hub(t, files)
   const { env, cache } = sandbox({ HF_ENDPOINT: `${server.url}/`, HF_TOKEN: 'secret' })
   const seen: DownloadProgress[] = []
-  const folder = await resolveSource(id, { ...fast, env, onProgress: progress => seen.push(progress) })
+  const folder = await resolveName(id, { ...fast, env, onProgress: progress => seen.push(progress) })
   t.is(folder, join(cache, 'hub', 'someone--tiny-clip', 'snapshots', commit))
   const wanted = ['config.json', 'merges.txt', 'model.safetensors', 'preprocessor_config.json', 'vocab.json']
   t.deepEqual(readdirSync(folder).sort(), wanted)
@@ -30,9 +30,9 @@ test('a hub id is downloaded once: what loading reads and nothing else, then fou
   })
 
   const before = server.requests.length
-  t.is(await resolveSource(id, { env, offline: true }), folder)
-  t.is(await resolveSource(`hf-hub:${id}`, { env }), folder)
-  t.is(await resolveSource(`${id}@${commit}`, { env }), folder)
+  t.is(await resolveName(id, { env, offline: true }), folder)
+  t.is(await resolveName(`hf-hub:${id}`, { env }), folder)
+  t.is(await resolveName(`${id}@${commit}`, { env }), folder)
   t.like(await findCached(id, { env }), { place: 'own', path: folder, bytes: all })
   t.is(server.requests.length, before)
   t.deepEqual(
@@ -54,7 +54,7 @@ test('a real model comes over the wire whole: what arrives opens', async t => {
     ),
   )
   const { env } = sandbox({ HF_ENDPOINT: server.url })
-  const folder = await resolveSource(id, { ...fast, env })
+  const folder = await resolveName(id, { ...fast, env })
   const [arrived, original] = await Promise.all([readCheckpoint(folder), readCheckpoint(model)])
   t.deepEqual({ ...arrived.model, files: [] }, { ...original.model, files: [] })
   t.deepEqual(arrived.preprocess, original.preprocess)
@@ -69,7 +69,7 @@ test('tokenizer.json when there is no vocab.json; both processor files', async t
   const { 'vocab.json': _, ...files } = tinyRepo()
   const server = await hub(t, { ...files, 'processor_config.json': { content: Buffer.from('{}') } })
   const { env } = sandbox()
-  const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
   t.deepEqual(readdirSync(folder).sort(), [
     'config.json',
     'model.safetensors',
@@ -89,7 +89,7 @@ test('an OpenCLIP repository: its own pair, even beside an image-only model', as
     'open_clip_pytorch_model.bin': weights,
   })
   const { env } = sandbox()
-  const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
   t.deepEqual(readdirSync(folder).sort(), [
     'merges.txt',
     'open_clip_config.json',
@@ -104,7 +104,7 @@ test('an old OpenCLIP repository: .bin when there is nothing else', async t => {
     'open_clip_pytorch_model.bin': { content: bytes(5000), large: true },
   })
   const { env } = sandbox()
-  const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
   t.deepEqual(readdirSync(folder).sort(), ['open_clip_config.json', 'open_clip_pytorch_model.bin'])
 })
 
@@ -129,7 +129,7 @@ test('shards of an index', async t => {
   const { env } = sandbox()
   const seen: DownloadProgress[] = []
   const options = { ...fast, env, endpoint: server.url, onProgress: (p: DownloadProgress) => seen.push(p) }
-  const folder = await resolveSource(id, options)
+  const folder = await resolveName(id, options)
   for (const name of names) t.is(readFileSync(join(folder, name)).length, 3000)
   t.is(seen.at(-1)?.modelReceived, seen.at(-1)?.modelTotal)
   t.is((await findCached(id, { env }))?.path, folder)
@@ -155,7 +155,7 @@ test('an index that names files elsewhere, or files that are not there, is refus
   for (const [index, message, code] of cases) {
     const server = await hub(t, sharded([], index))
     const { env, home } = sandbox()
-    await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: server.url }), { code, message })
+    await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), { code, message })
     t.false(tree(home).some(name => /evil|script|absent/.test(name)))
   }
 })
@@ -177,7 +177,7 @@ test('names that a server should not send are refused before anything is written
   ]) {
     const server = await hub(t, {}, { siblings: [{ rfilename: 'config.json' }, { rfilename: name }] })
     const { env, cache } = sandbox()
-    const error = await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: server.url }), {
+    const error = await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), {
       code: 'ERR_CLIP_DOWNLOAD',
       message: /which is refused/,
     })
@@ -199,7 +199,7 @@ test('a server that is no hub: each answer is said so', async t => {
   ] as const) {
     const server = await hub(t, {}, override)
     const { env } = sandbox()
-    await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: server.url }), {
+    await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), {
       code: 'ERR_CLIP_DOWNLOAD',
       message,
     })
@@ -207,8 +207,8 @@ test('a server that is no hub: each answer is said so', async t => {
   const page = await serve(t, (_, response) => response.end('<html>please log in</html>'))
   const huge = await serve(t, (_, response) => response.end(Buffer.alloc(9 * 2 ** 20, 0x20)))
   const { env } = sandbox()
-  await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: page.url }), { message: /login page/ })
-  await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: huge.url }), { message: /sends more than/ })
+  await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: page.url }), { message: /login page/ })
+  await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: huge.url }), { message: /sends more than/ })
 })
 
 test('a hub file with the wrong hash is not put in place, and the repository does not count as here', async t => {
@@ -216,7 +216,7 @@ test('a hub file with the wrong hash is not put in place, and the repository doe
   files['model.safetensors'].listed = { sha256: 'b'.repeat(64) }
   const server = await hub(t, files)
   const { env, cache } = sandbox()
-  const error = await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: server.url }), {
+  const error = await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), {
     code: 'ERR_CLIP_CHECKSUM',
   })
   t.like(error, { expected: 'b'.repeat(64), actual: sha256(files['model.safetensors'].content) })
@@ -227,7 +227,7 @@ test('a hub file with the wrong hash is not put in place, and the repository doe
 test('no such repository', async t => {
   const server = await serve(t, (_, response) => response.writeHead(404).end())
   const { env } = sandbox()
-  await t.throwsAsync(resolveSource('no/such', { ...fast, env, endpoint: server.url }), {
+  await t.throwsAsync(resolveName('no/such', { ...fast, env, endpoint: server.url }), {
     code: 'ERR_CLIP_DOWNLOAD',
     message: /\/api\/models\/no\/such\/revision\/main answered 404: there is no such model/,
   })

@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs'
 import test from 'ava'
-import { findCached, resolveSource } from '../../lib/hub/index.js'
+import { findCached, resolveName } from '../../lib/hub/index.js'
 import { fast, hub, id, tree } from './repo.js'
 import { bytes, type HubFile, sandbox, tinyRepo } from './server.js'
 
@@ -15,7 +15,7 @@ test("sentence-transformers' repository: the folder with the CLIP in it", async 
   files['1_Pooling/config.json'] = { content: Buffer.from('{}') }
   const server = await hub(t, files)
   const { env } = sandbox()
-  const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
   t.deepEqual(
     tree(folder),
     ['config.json', 'merges.txt', 'model.safetensors', 'preprocessor_config.json', 'vocab.json'].map(
@@ -33,7 +33,7 @@ test('a variant, added tokens, and weights of PyTorch in several files', async t
     'tokenizer_config.json': { content: Buffer.from('{}') },
   })
   const one = sandbox()
-  const folder = await resolveSource(id, { ...fast, env: one.env, endpoint: fp16.url })
+  const folder = await resolveName(id, { ...fast, env: one.env, endpoint: fp16.url })
   for (const name of ['model.fp16.safetensors', 'added_tokens.json', 'tokenizer_config.json'])
     t.true(readdirSync(folder).includes(name), name)
   const shard = 'pytorch_model-00001-of-00001.bin'
@@ -43,7 +43,7 @@ test('a variant, added tokens, and weights of PyTorch in several files', async t
     [shard]: { content: bytes(3000), large: true },
   })
   const two = sandbox()
-  const place = await resolveSource(id, { ...fast, env: two.env, endpoint: bin.url })
+  const place = await resolveName(id, { ...fast, env: two.env, endpoint: bin.url })
   t.true(tree(place).includes(shard))
   t.is((await findCached(id, { env: two.env }))?.path, place)
 })
@@ -53,14 +53,14 @@ test('a repository without preprocessor_config.json is found again without the n
   const { 'preprocessor_config.json': _none, ...files } = all
   const server = await hub(t, files)
   const { env } = sandbox()
-  const folder = await resolveSource(id, { ...fast, env, endpoint: server.url })
-  t.is(await resolveSource(id, { env, offline: true }), folder)
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
+  t.is(await resolveName(id, { env, offline: true }), folder)
 })
 
 test('a repository of ONNX files says what is needed instead', async t => {
   const server = await hub(t, { 'config.json': others['config.json']!, 'onnx/model.onnx': weights! })
   const { env } = sandbox()
-  await t.throwsAsync(resolveSource(id, { ...fast, env, endpoint: server.url }), {
+  await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), {
     code: 'ERR_CLIP_DOWNLOAD',
     message: /no CLIP weights.*ONNX files are an export of another model.*the model card/,
   })

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { findCached, resolveSource } from '../../lib/hub/index.js'
+import { findCached, resolveName } from '../../lib/hub/index.js'
 import { child, fast, hub, id, type Line, tree } from './repo.js'
 import { answerHub, bytes, commit, sandbox, serve, sha256, tinyRepo } from './server.js'
 
@@ -23,7 +23,7 @@ const noUsers = process.platform === 'win32'
 test('ten calls in one process share one download', async t => {
   const server = await hub(t, tinyRepo())
   const { env } = sandbox({ HF_ENDPOINT: server.url })
-  const folders = await Promise.all(Array.from({ length: 10 }, () => resolveSource(id, { ...fast, env })))
+  const folders = await Promise.all(Array.from({ length: 10 }, () => resolveName(id, { ...fast, env })))
   t.is(new Set(folders).size, 1)
   t.is(new Set(server.requests.map(({ url }) => url)).size, server.requests.length)
 })

@@ -2,7 +2,7 @@
 
 import { argumentError } from '../../base/errors.js'
 import { writeOutput } from '../../base/output-file.js'
-import { resolveSource } from '../../hub/resolve-model.js'
+import { resolveModel } from '../../hub/resolve-model.js'
 import { downloadBar } from '../download-bar.js'
 import { untilInterrupted } from '../interrupt.js'
 import { print } from '../output.js'
@@ -146,7 +146,7 @@ export async function gpuSelfcheck(options: SelfCheckCommand): Promise<number> {
 /** Where the model lies; one that has a name may have to be downloaded. */
 async function modelPath(model: string, signal: AbortSignal): Promise<string> {
   const shown = downloadBar()
-  return resolveSource(model, { signal, onProgress: shown.update }).finally(shown.stop)
+  return resolveModel(model, { signal, onProgress: shown.update }).finally(shown.stop)
 }
 
 async function check(

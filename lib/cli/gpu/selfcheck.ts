@@ -8,7 +8,7 @@ import { version } from '../../base/package.js'
 import { readCheckpoint } from '../../checkpoint/index.js'
 import type { Clip } from '../../clip.js'
 import type { Embeddings } from '../../encode/embeddings.js'
-import { embeddedModel, resolveSource } from '../../hub/resolve-model.js'
+import { embeddedModel, resolveModel } from '../../hub/resolve-model.js'
 import { load } from '../../load.js'
 import { checkKernels, identifyDevice, timeKernels } from '../../native/gpu-check.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from '../../native/surface.js'
@@ -128,7 +128,7 @@ async function layersOf(
   model: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Record<'image' | 'text', number>> {
-  const { model: spec } = await readCheckpoint(await resolveSource(model, { signal }), { signal })
+  const { model: spec } = await readCheckpoint(await resolveModel(model, { signal }), { signal })
   const image = spec.image?.layers ?? 0
   return {
     image: typeof image === 'number' ? image : image.reduce((a, b) => a + b, 0),
