@@ -107,7 +107,7 @@ function close(name: string, dtype: ComputeDtype, ours: Rows, reference: Rows): 
   }
 }
 
-/** A picture file to its label. */
+/** An image file to its label. */
 export async function endToEndTasks(o: KernelOptions): Promise<void> {
   const classify = async (name: string, clip: Clip, file: string, labels: string[]) => {
     if (o.wanted(name)) {

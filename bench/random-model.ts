@@ -18,7 +18,7 @@ const VERSION = 2
  */
 export type WeightBits = 'float16' | 'float32'
 
-/** Where models, ONNX files and pictures of the benchmarks are kept. */
+/** Where models, ONNX files and images of the benchmarks are kept. */
 export const cacheFolder = process.env.CLIP_NATIVE_BENCH_CACHE ?? join(tmpdir(), 'clip-native-bench')
 
 export interface RandomTensor {

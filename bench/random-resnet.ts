@@ -1,4 +1,4 @@
-/** A checkpoint with the shapes of OpenAI's RN50 and random weights, in OpenCLIP's layout. The text tower is one block: only pictures are timed. */
+/** A checkpoint with the shapes of OpenAI's RN50 and random weights, in OpenCLIP's layout. The text tower is one block: only images are timed. */
 
 import { type RandomTensor, randomFolder } from './random-model.js'
 

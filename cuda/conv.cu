@@ -1,4 +1,4 @@
-// Convolution as a matrix product whose rows are windows of a picture, cut out as they are loaded.
+// Convolution as a matrix product whose rows are windows of an image, cut out as they are loaded.
 #include "conv.h"
 
 #include "epilogue.cuh"

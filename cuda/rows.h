@@ -3,7 +3,7 @@
 // the op's own struct.
 //
 //   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then variance about it, in float32
-//   clip_normalise   (Normalise)
+//   clip_normalise   (Normalize)
 //   clip_convert     (Convert)     y float32, bfloat16 or float16
 //   clip_embed       (Embed)       table float32, bfloat16 or float16
 //   clip_gather      (Gather)

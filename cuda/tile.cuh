@@ -1,7 +1,7 @@
 #pragma once
 // A block's tile of a 16-bit matrix product: BM rows by BN outputs, 8 warps, stages of 32 inputs that pass
 // through shared memory by cp.async. What the rows are, the caller says: rows of a matrix, or windows of a
-// picture.
+// image.
 #include "epilogue.cuh"
 
 namespace clip::cuda {

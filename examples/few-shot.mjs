@@ -1,4 +1,4 @@
-// Teaches a classifier with examples, measures it on pictures held out, and keeps it.
+// Teaches a classifier with examples, measures it on images held out, and keeps it.
 //
 //   node examples/few-shot.mjs [DATASET]      a folder with a folder per class, a CSV or a WebDataset tar
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { exampleDataset } from './picture-files.mjs'
 const dataset = await openDataset(process.argv[2] ?? exampleDataset)
 const clip = await load()
 
-// Eight pictures of each class to learn from; of the next eight every one is a question.
+// Eight images of each class to learn from; of the next eight every one is a question.
 const train = { images: [], labels: [] }
 const held = { images: [], labels: [] }
 const seen = new Map()

@@ -1,4 +1,4 @@
-// From a folder of pictures to a table of LanceDB and a search in it, beside the exact search of the store.
+// From a folder of images to a table of LanceDB and a search in it, beside the exact search of the store.
 //
 //   npm install clip-native @lancedb/lancedb@0.33.0 apache-arrow@18.1.0
 //   node examples/lancedb.mjs FOLDER "words"
@@ -14,10 +14,10 @@ const work = await mkdtemp(join(tmpdir(), 'clip-lancedb-'))
 const clip = await load()
 const store = await clip.openStore(join(work, 'store'), { create: true })
 const { added, errors } = await store.add(imageFiles(pictures), { errors: 'collect' })
-console.log(`${added} pictures embedded, ${errors.length} could not be read: ${work}`)
+console.log(`${added} images embedded, ${errors.length} could not be read: ${work}`)
 
 // For a table of millions, an index: await table.createIndex('vector', { config: Index.ivfPq({ distanceType: 'cosine' }) })
-const table = await toLanceDB(store, join(work, 'lance'), { table: 'pictures' })
+const table = await toLanceDB(store, join(work, 'lance'), { table: 'images' })
 const { data } = await clip.encodeText(words)
 const found = await table.search(data).distanceType('cosine').limit(5).toArray()
 

@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** The pictures that come with the embedded model. */
+/** The images that come with the embedded model. */
 export const exampleFolder = join(root, 'models', 'icon-clip', 'examples')
 /** Handwritten digits; in the repository, not in the package. */
 export const exampleDataset = join(root, 'test', 'data', 'digits.csv')
 
-/** Some of the pictures that come with the embedded model. */
+/** Some of the images that come with the embedded model. */
 export const examplePictures = () =>
   ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg'].map(name => join(exampleFolder, name))

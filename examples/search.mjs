@@ -1,4 +1,4 @@
-// A folder of pictures that can be searched by words, by a picture or by both, and near duplicates in it.
+// A folder of images that can be searched by words, by an image or by both, and near duplicates in it.
 //
 //   node examples/search.mjs [FOLDER] ["words"]
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -15,7 +15,7 @@ const store = await clip.openStore(join(work, 'store'), { create: true })
 
 // Killed at any moment and started again, it goes on; a second run skips what is there.
 const { added, errors } = await store.add(imageFiles(folder), { errors: 'collect' })
-console.log(`${added} pictures, ${errors.length} could not be read`)
+console.log(`${added} images, ${errors.length} could not be read`)
 const { skipped } = await store.add(imageFiles(folder))
 console.log(`again: ${skipped} skipped`)
 

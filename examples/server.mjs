@@ -1,4 +1,4 @@
-// An HTTP server that classifies pictures: POST one, get labels. One model for all requests; what waits at the same time
+// An HTTP server that classifies images: POST one, get labels. One model for all requests; what waits at the same time
 // shares a pass.
 //
 //   node examples/server.mjs [PORT]           curl --data-binary @dog.png http://localhost:PORT

@@ -4,7 +4,7 @@ import { load } from 'clip-native'
 
 // Before any request. Without `await`: importing must be quick, and a failure belongs to the request that needs it.
 const opening = load(undefined, {
-  towers: ['text'], // half of the memory and of the start; 'image' where pictures come in
+  towers: ['text'], // half of the memory and of the start; 'image' where images come in
   threads: 1, // what the platform gives
   offline: true, // a model that is missing in the image is an error, not a download
 })

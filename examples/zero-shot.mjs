@@ -1,4 +1,4 @@
-// Names classes, classifies pictures as they come, and keeps the encoded names in a file.
+// Names classes, classifies images as they come, and keeps the encoded names in a file.
 //
 //   node examples/zero-shot.mjs [PICTURE...]
 import { tmpdir } from 'node:os'

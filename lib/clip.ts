@@ -112,10 +112,10 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * OpenAI's `preprocess`: resized, cropped and normalised planes (n, 3, size, size), exactly as Pillow and torchvision
-   * make them. `encodeImage` takes the result in place of pictures.
+   * OpenAI's `preprocess`: resized, cropped and normalized planes (n, 3, size, size), exactly as Pillow and torchvision
+   * make them. `encodeImage` takes the result in place of images.
    *
-   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which picture), ERR_CLIP_CONFIG without an image tower,
+   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_CONFIG without an image tower,
    * ERR_CLIP_DISPOSED; with TypeError or RangeError for arguments that can't be; with `signal.reason`.
    */
   async preprocess(
@@ -126,11 +126,11 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Embeds pictures, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_image).
+   * Embeds images, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_image).
    * `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), as they are unless `normalize: true`.
-   * A single picture gives n = 1. Decoding runs off the JavaScript thread, at most 2 x threads pictures ahead.
+   * A single image gives n = 1. Decoding runs off the JavaScript thread, at most 2 x threads images ahead.
    *
-   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which picture), ERR_CLIP_BUSY, ERR_CLIP_DISPOSED; with TypeError
+   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_BUSY, ERR_CLIP_DISPOSED; with TypeError
    * or RangeError for arguments that can't be; with `signal.reason`.
    */
   async encodeImage<O extends Output = 'embedding'>(
@@ -154,7 +154,7 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Scores of every picture against every text, (images, texts) float32: probabilities over the texts unless `as` and
+   * Scores of every image against every text, (images, texts) float32: probabilities over the texts unless `as` and
    * `over` say otherwise (Radford et al., 2021, figure 3: logit = logitScale * cosine). Embeddings that are at hand can
    * stand for either side.
    *
@@ -169,8 +169,8 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Encodes labels once, to classify any number of pictures with. A label is a string, or several names of one class.
-   * Every name goes through every template; a class is the mean of its normalised embeddings, scaled to length 1, as in
+   * Encodes labels once, to classify any number of images with. A label is a string, or several names of one class.
+   * Every name goes through every template; a class is the mean of its normalized embeddings, scaled to length 1, as in
    * the CLIP paper (section 3.1.4) and open_clip's build_zero_shot_classifier.
    *
    * Rejects as encodeText does, and with TypeError or RangeError for labels and templates that can't be.
@@ -194,11 +194,11 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Linear probe: a classifier learned from labelled pictures by multinomial logistic regression on the image tower's
+   * Linear probe: a classifier learned from labelled images by multinomial logistic regression on the image tower's
    * features, as in section 3.2 of the CLIP paper and to scikit-learn's optimum.
    *
-   * Memory grows with the pictures: four times 4 bytes for each number of their features (360 MB in all for 50 000
-   * pictures of 512 numbers and 100 labels).
+   * Memory grows with the images: four times 4 bytes for each number of their features (360 MB in all for 50 000
+   * images of 512 numbers and 100 labels).
    *
    * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
    */
@@ -214,7 +214,7 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Tip-Adapter: class names and a cache of a few labelled pictures; training-free, or with `fineTune` its keys trained.
+   * Tip-Adapter: class names and a cache of a few labelled images; training-free, or with `fineTune` its keys trained.
    *
    * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
    */
@@ -227,7 +227,7 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Trains both projections and the temperature on pairs of pictures and texts, everything below them frozen, with the
+   * Trains both projections and the temperature on pairs of images and texts, everything below them frozen, with the
    * contrastive loss of the paper. The model itself stays as it is: save the result and `load` it as `adapter`.
    *
    * Rejects as encodeImage and encodeText do, and with TypeError or RangeError for pairs that can't be.
@@ -241,7 +241,7 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Opens a folder of embeddings on disk: `store.add(pictures)` and `store.search('words')`.
+   * Opens a folder of embeddings on disk: `store.add(images)` and `store.search('words')`.
    *
    * Rejects with ERR_CLIP_INPUT when there is none (`create: true` makes one), ERR_CLIP_CHECKPOINT naming file and field
    * when it is damaged, ERR_CLIP_MODEL_MISMATCH when it was made with other weights.

@@ -32,15 +32,15 @@ export interface LoadOptions {
   /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
   maxQueue?: number
   /**
-   * Larger pictures are refused with ERR_CLIP_IMAGE before they are decoded, and so are those whose decoder would need
+   * Larger images are refused with ERR_CLIP_IMAGE before they are decoded, and so are those whose decoder would need
    * more than 8 bytes for each of these pixels; default 100 million.
    */
   maxPixels?: number
   /** Turn photographs as their EXIF orientation says; default false, as OpenAI's `preprocess` (which turns TIFF alone). */
   orient?: boolean
   /**
-   * What transparent pictures are laid on: '#fff', '#ffffff', 'white' or 'black'. Default nothing, as OpenAI's
-   * `preprocess`: what is transparent becomes black. Opaque pictures are not touched.
+   * What transparent images are laid on: '#fff', '#ffffff', 'white' or 'black'. Default nothing, as OpenAI's
+   * `preprocess`: what is transparent becomes black. Opaque images are not touched.
    */
   background?: string
   /**
@@ -49,7 +49,7 @@ export interface LoadOptions {
    */
   svg?: boolean
   /**
-   * Milliseconds that reading and decoding a picture may take, and that may pass between two pieces of a stream; then it
+   * Milliseconds that reading and decoding an image may take, and that may pass between two pieces of a stream; then it
    * is refused with ERR_CLIP_IMAGE. Default 30 000.
    */
   decodeTimeout?: number
@@ -118,7 +118,7 @@ function onlyTowers(model: ModelSpec, towers: readonly Tower[]): ModelSpec {
   }
 }
 
-/** Refuses towers that the checkpoint lacks, and pictures where it does not say how they become input. */
+/** Refuses towers that the checkpoint lacks, and images where it does not say how they become input. */
 function checkPresent(checkpoint: Checkpoint, towers: readonly Tower[], source: string): void {
   for (const tower of towers)
     if (!checkpoint.model[tower]) {
@@ -218,7 +218,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
     o.adapter === undefined ? undefined : await adaptedCheckpoint(own, o.adapter, threads, signal)
   const checkpoint = adapted ?? own
   const spec = onlyTowers(checkpoint.model, wanted)
-  // Its tables and regular expressions take a while to set up: not for pictures alone.
+  // Its tables and regular expressions take a while to set up: not for images alone.
   const tokenizer = spec.text
     ? await (require('./tokenizer/index.js') as typeof import('./tokenizer/index.js')).createTokenizer(
         checkpoint.tokenizer,

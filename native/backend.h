@@ -150,7 +150,7 @@ enum class Filter : uint8_t { nearest, bilinear, bicubic };
 // Pillow's 8-bit resize of (height, width, channels) to (outHeight, outWidth), of which only the window
 // [cropY, cropY + cropHeight) x [cropX, cropX + cropWidth) is computed. Horizontal pass first, rounded to 8
 // bits in between; coefficients with 22 fractional bits; a pass whose size does not change is skipped.
-// verticalFirst: Pillow's other order, for pictures more than 100 times as high as wide that shrink.
+// verticalFirst: Pillow's other order, for images more than 100 times as high as wide that shrink.
 struct Resize {
   const uint8_t* src;
   int width, height, channels;
@@ -159,7 +159,7 @@ struct Resize {
   Filter filter;
   bool verticalFirst;
   uint8_t* dst;  // (cropHeight, cropWidth, channels)
-  // src is the part of the picture from this row and column on, `columns` wide (0: as the picture). The
+  // src is the part of the image from this row and column on, `columns` wide (0: as the image). The
   // window needs no pixel outside it.
   int firstRow = 0, firstColumn = 0, columns = 0;
 };
@@ -170,15 +170,15 @@ struct Resize {
 struct Patches {
   const uint8_t* pixels;  // (n, size, size, 3) or nullptr
   const float* value;     // (3, 256)
-  const float* planes;    // (n, 3, size, size) already normalised, used when pixels == nullptr
+  const float* planes;    // (n, 3, size, size) already normalized, used when pixels == nullptr
   Activations y;          // float32 or bfloat16
   // Where size is no multiple of patch, the rest at the right and bottom is cut off, as a convolution does.
   int images, size, patch;
 };
 
-// y = max(0, convolution of x + bias): x and y are pictures of rows, one row of channels per pixel (NHWC).
+// y = max(0, convolution of x + bias): x and y are images of rows, one row of channels per pixel (NHWC).
 // The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x, channel); outside
-// the picture is zero. int8: x is float32, and each output pixel's window is quantised as one row.
+// the image is zero. int8: x is float32, and each output pixel's window is quantised as one row.
 struct Conv {
   Activations x;  // (images * height * width, in), of w's dtype; float32 for int8
   const void* w;
@@ -226,7 +226,7 @@ struct Classes {
 constexpr int kQuerySteps = 16383;
 
 // y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
-// cosines themselves. Both sides are normalised inside (norm at least 1e-12). Of cosines none is beyond 1 or
+// cosines themselves. Both sides are normalized inside (norm at least 1e-12). Of cosines none is beyond 1 or
 // -1, whatever the sums were rounded to (on CUDA, which no score of the public API comes from, a few
 // epsilons).
 struct CosineSoftmax {
@@ -260,7 +260,7 @@ struct CosineTopK {
 // The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as open_clip's
 // ClipLoss: z = scale * images · textsᵀ, loss = (cross entropy of z's rows + that of its columns, pair i
 // belonging together) / 2, both means over the pairs; and its gradients. Rows are taken as they are: the
-// model has normalised them. z (rows, rows) is never stored.
+// model has normalized them. z (rows, rows) is never stored.
 struct InfoNce {
   const float* images;  // (rows, dim), dense
   const float* texts;   // (rows, dim), dense
@@ -331,7 +331,7 @@ struct Backend {
   Entry<void*(size_t bytes)> alloc;
   Entry<void(void*, size_t bytes)> free;
   // What alloc gives can be read by this process, weights may lie elsewhere in it, and ops take any memory
-  // of it. Otherwise all that the towers hand to ops lies in memory of alloc; pictures (Resize), TopK and
+  // of it. Otherwise all that the towers hand to ops lies in memory of alloc; images (Resize), TopK and
   // sums are this process's everywhere.
   bool plainMemory = false;
   bool float16Weights = false;  // packs float16, and linear multiplies float32 rows with that

@@ -23,7 +23,7 @@ double triangle(double x) {
 
 int columnsOf(const Resize& r) { return r.columns ? r.columns : r.width; }
 
-// Where pixel (x, y) of the picture lies in src, in pixels.
+// Where pixel (x, y) of the image lies in src, in pixels.
 size_t pixelAt(const Resize& r, int x, int y) {
   return size_t(y - r.firstRow) * columnsOf(r) + (x - r.firstColumn);
 }

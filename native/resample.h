@@ -2,7 +2,7 @@
 // Pillow's resampling arithmetic (libImaging/Resample.c, Geometry.c): coefficients in double, then fixed
 // point with 22 fractional bits. Made in code that is compiled without vector targets and without fused
 // multiply-add (the build has -ffp-contract=off), because one differing last bit of a coefficient would show
-// in the picture.
+// in the image.
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -30,7 +30,7 @@ Coefficients coefficients(int in, int out, int begin, int end, Filter);
 Coefficients::Taps tapsOf(int in, int out, int i, Filter);
 
 // Hands out the weights of output position i before they are rounded to fixed point, which sum to 1:
-// use(j, w, n) gets those of taps j .. j + n - 1. A position of a picture made much smaller has millions of
+// use(j, w, n) gets those of taps j .. j + n - 1. A position of an image made much smaller has millions of
 // taps, so n is at most kTapsAtOnce; the calls are in order, and most positions need only one.
 constexpr int kTapsAtOnce = 1 << 15;
 void eachTap(int in, int out, int i, Filter, const std::function<void(int, const double*, int)>& use);
@@ -46,7 +46,7 @@ inline uint8_t clip8(int32_t sum) {
   return uint8_t(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-// One pass over the part of a picture that is still needed: pixel (x, y) of the whole lies at (x - left, y -
+// One pass over the part of an image that is still needed: pixel (x, y) of the whole lies at (x - left, y -
 // top) of src, whose rows are `width` pixels. Writes pixels [x0, x1) x [y0, y1) densely to dst; `at` and `k`
 // as in Coefficients, for x0 .. x1 - 1 (horizontal) or y0 .. y1 - 1 (vertical).
 struct ResizePass {

@@ -1,4 +1,4 @@
-// npm run demo: builds what is not built, classifies the example pictures with the embedded model, and compares with
+// npm run demo: builds what is not built, classifies the example images with the embedded model, and compares with
 // the probabilities that PyTorch gave. Exits with 1 when a wrong label wins or a probability differs.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
@@ -68,7 +68,7 @@ console.log(
   `\nicon-clip on ${clip.info.backend}, ${clip.info.dtype}: ${labels.length} labels as "${template}", ready in ${Math.round(ready - started)} ms.`,
 )
 console.log(
-  'It knows icons and emoji, not photographs. Whoever drew these pictures was not in its training data.\n',
+  'It knows icons and emoji, not photographs. Whoever drew these images was not in its training data.\n',
 )
 
 const names = readdirSync(examples)
@@ -95,7 +95,7 @@ await clip.dispose()
 
 const same = largest <= tolerance
 console.log(
-  `${right} of ${names.length} right; ${(milliseconds / names.length).toFixed(1)} ms a picture, decoding included.`,
+  `${right} of ${names.length} right; ${(milliseconds / names.length).toFixed(1)} ms an image, decoding included.`,
 )
 console.log(
   `Largest difference from PyTorch's probabilities: ${largest.toExponential(1)} (${same ? 'within' : 'PAST'} ${tolerance})`,

@@ -75,7 +75,7 @@ function folderOf(name: string, entries: readonly string[]): string {
   return at(name)
 }
 
-test('embed --store: every kind of picture is embedded; what is left out is counted and named', async t => {
+test('embed --store: every kind of image is embedded; what is left out is counted and named', async t => {
   folderOf('elsewhere', ['x.png'])
   const root = folderOf('pictures', [
     ...['a.jfif', 'b.JPE', 'deep/c.PNG', 'notes.txt', 'deep/more\n.txt', 'out -> ../elsewhere', 'loop -> .'],
@@ -83,10 +83,10 @@ test('embed --store: every kind of picture is embedded; what is left out is coun
   const store = at('pictures.store')
   const text = await cli(['embed', root, '--store', store])
   t.is(text.code, 0, text.stderr)
-  t.regex(text.stdout, /: 3 pictures \(3 embedded/)
+  t.regex(text.stdout, /: 3 images \(3 embedded/)
   t.regex(
     text.stderr,
-    /left out: 2 files that are not named as pictures are: .*notes\.txt, .*deep\/more.{1,2}\.txt\n/,
+    /left out: 2 files that are not named as images are: .*notes\.txt, .*deep\/more.{1,2}\.txt\n/,
   )
   t.regex(text.stderr, /left out: 1 link that is not followed \(--follow-links\): .*pictures\/out\n/)
   t.regex(text.stderr, /left out: 1 link to what is counted where it lies: .*pictures\/loop\n/)
@@ -126,8 +126,8 @@ test('eval and learn: classes of every ending; what is left out is named, a clas
   ])
   const text = await cli(['eval', root])
   t.is(text.code, 0, text.stderr)
-  t.regex(text.stdout, /pictures +4\n/)
-  t.regex(text.stderr, /left out: 1 file that is not named as a picture is: .*dog\/notes\.txt\n/)
+  t.regex(text.stdout, /images +4\n/)
+  t.regex(text.stderr, /left out: 1 file that is not named as an image is: .*dog\/notes\.txt\n/)
   const report = JSON.parse((await cli(['eval', root, '--json'])).stdout)
   t.is(report.leftOut.count, 1)
   t.deepEqual(report.labels, ['bicycle', 'dog'])
@@ -154,7 +154,7 @@ test('eval and learn: classes of every ending; what is left out is named, a clas
   ]) {
     const lost = await cli(args)
     t.is(lost.code, 2)
-    t.regex(lost.stderr, /class "cat" has no picture: .*a\.txt is not named as a picture is/)
+    t.regex(lost.stderr, /class "cat" has no image: .*a\.txt is not named as an image is/)
   }
 })
 
@@ -163,7 +163,7 @@ test('class numbers of a tar: --class-names, and refused without; caption lines 
   for (const [i, file] of [dog, bicycle].entries()) {
     tar.entry({ name: `${i}.jpg` }, readFileSync(file))
     tar.entry({ name: `${i}.cls` }, String(1 - i))
-    tar.entry({ name: `${i}.txt` }, [1, 2, 3].map(n => `caption ${n} of picture ${i}`).join('\n'))
+    tar.entry({ name: `${i}.txt` }, [1, 2, 3].map(n => `caption ${n} of image ${i}`).join('\n'))
   }
   tar.finalize()
   writeFileSync(at('numbers.tar'), await buffer(tar))

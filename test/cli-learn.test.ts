@@ -116,7 +116,7 @@ test('learn, then classify with what was learned; adapt, then eval with it', asy
   t.true(after.top1 > plain.top1, `${plain.top1} before, ${after.top1} after`)
 })
 
-test('eval: a table for people, a page, retrieval, and a picture that cannot be read', async t => {
+test('eval: a table for people, a page, retrieval, and an image that cannot be read', async t => {
   const page = at('page.html')
   const { code, stdout } = await cli('eval', at('held.csv'), '--report', page, '--template', 'a photo of {}')
   t.is(code, 0)

@@ -1,4 +1,4 @@
-/** The flags of picture decoding, and the errors that name them. */
+/** The flags of image decoding, and the errors that name them. */
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -53,7 +53,7 @@ test.before(async () => {
   )
 })
 
-test('a picture that is too large is refused with the name of the flag, and read with it', async t => {
+test('an image that is too large is refused with the name of the flag, and read with it', async t => {
   const small = ['--max-pixels', '1000']
   for (const args of [
     ['classify', png, '--labels', 'a,b'],
@@ -73,7 +73,7 @@ test('a picture that is too large is refused with the name of the flag, and read
   t.regex(wrong.stderr, /Expected --max-pixels to be an integer/)
 })
 
-test('every command that reads pictures has the flags', async t => {
+test('every command that reads images has the flags', async t => {
   for (const command of ['classify', 'embed', 'search', 'eval', 'learn', 'adapt']) {
     const { stdout } = await cli([command, '--help'])
     for (const flag of ['--max-pixels', '--decode-timeout', '--background', '--svg', '--orient'])

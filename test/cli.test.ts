@@ -54,7 +54,7 @@ test('classify draws a chart: the winner first, no colours in a pipe, inside the
   t.notRegex(stdout, /\u001b/)
 })
 
-test('classify --json gives a line per picture, failures included, and exit code 1', async t => {
+test('classify --json gives a line per image, failures included, and exit code 1', async t => {
   const { code, stdout } = await cli([
     ...['classify', dog, '/no/such.png', pictures[0]!],
     ...['--labels', expected.labels.join(','), '--template', expected.template, '--top', '22', '--json'],
@@ -73,7 +73,7 @@ test('classify --json gives a line per picture, failures included, and exit code
   t.is(third.predictions[0].label, 'anchor')
 })
 
-test('a failed picture is one line on stderr; the others are classified', async t => {
+test('a failed image is one line on stderr; the others are classified', async t => {
   const { code, stdout, stderr } = await cli(['classify', '/no/such.png', dog, '--labels', 'dog,cat'])
   t.is(code, 1)
   t.regex(stderr, /^clip-native: .*\/no\/such\.png.*\n$/)

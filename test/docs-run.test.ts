@@ -63,7 +63,7 @@ const icons = ['dog.png', 'rocket.png', 'guitar.jpg', 'anchor.png'].filter(name 
 )
 const digits = join(packageRoot, 'test/data/digits')
 
-/** A folder with what the blocks name: pictures, folders of pictures, the package, the command. */
+/** A folder with what the blocks name: images, folders of images, the package, the command. */
 function folderFor(name: string, code: string): string {
   const folder = join(scratch, name.replaceAll('/', '-'))
   mkdirSync(join(folder, 'node_modules'), { recursive: true })
@@ -94,7 +94,7 @@ function folderFor(name: string, code: string): string {
   return folder
 }
 
-/** Two classes of a dozen different pictures each. */
+/** Two classes of a dozen different images each. */
 function classes(folder: string): void {
   for (const digit of ['three', 'seven']) {
     mkdirSync(join(folder, digit), { recursive: true })

@@ -244,10 +244,10 @@ const place = (error: Error) => error.stack!.split('\n').find(line => /^ {4}at /
 
 const failures: Record<string, () => Promise<unknown> | AsyncGenerator> = {
   'a wrong option': () => clip.encodeImage('x', { size: 3 } as Loose),
-  'no picture': () => clip.encodeImage(3 as Loose),
+  'no image': () => clip.encodeImage(3 as Loose),
   'no such file': () => clip.encodeImage('/nowhere.png'),
   'no such files': () => clip.encodeImage(['/nowhere.png', '/nowhere.jpg']),
-  'bytes that are no picture': () => clip.preprocess(new Uint8Array(100)),
+  'bytes that are no image': () => clip.preprocess(new Uint8Array(100)),
   'a long text': () => clip.encodeText('a '.repeat(100)),
   similarity: () => clip.similarity('/nowhere.png', 'x'),
   classify: () => classifier.classify('/nowhere.png'),

@@ -35,7 +35,7 @@ test.serial('zero-shot', async t => {
 test.serial('search', async t => {
   const { code, out, err } = await run('search.mjs')
   t.is(code, 0, err)
-  t.regex(out, /^12 pictures, 0 could not be read\nagain: 12 skipped/)
+  t.regex(out, /^12 images, 0 could not be read\nagain: 12 skipped/)
   t.regex(out, /"an icon of a dog"\n +0\.\d+ {2}.*dog\.png/)
   t.regex(out, /more like a rocket\n(.*\n){0,2}.*rocket\.png/)
 })

@@ -55,7 +55,7 @@ test("how far its figures lie from those of the model's card, as it says", async
   for (const [, name, bare, prompt, ensemble] of rows) {
     const written = card.get(name!)!
     if (name === 'digits') {
-      // Without palettes, so the same pictures: the same figures.
+      // Without palettes, so the same images: the same figures.
       t.deepEqual({ bare: Number(bare), prompt: Number(prompt), ensemble: Number(ensemble) }, written)
     } else
       most = Math.max(

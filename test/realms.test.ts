@@ -57,7 +57,7 @@ test('the values are of another realm', t => {
   t.false(there({ a: 1 }) instanceof Object)
 })
 
-test('pictures: pixels, bytes, buffers, planes and streams', async t => {
+test('images: pixels, bytes, buffers, planes and streams', async t => {
   const plain = await clip.encodeImage([pixels(1), pixels(2)])
   t.deepEqual((await clip.encodeImage(there([pixels(1), pixels(2)]))).data, plain.data)
   const clamped = { ...pixels(1), data: new Uint8ClampedArray(pixels(1).data) }

@@ -97,7 +97,7 @@ started(matrix.topK({ job: 1, queries: floats(8 * 512), index: new Int32Array(8)
   as: 'cosine', threads: 2, backend: undefined }))`,
   },
   {
-    name: 'pictures, a whole pass of reference',
+    name: 'images, a whole pass of reference',
     quick: true,
     job: `const clip = await load(undefined, { device: 'reference', maxBatchRows: 1e6, threads: 1 })
 started(clip.encodeImage(pictures(4000)))`,
@@ -155,7 +155,7 @@ setTimeout(() => parentPort.postMessage('running'), 100)`)
     t.is((await linear({ x, weight, rows: 1, inFeatures: 2, outFeatures: 1 }))[0], 11)
   })
 
-for (const { name, job } of jobs.filter(one => /^(linear of reference|logistic|pictures)/.test(one.name)))
+for (const { name, job } of jobs.filter(one => /^(linear of reference|logistic|images)/.test(one.name)))
   whenQuick(name === 'logistic regression')(`process.exit stops ${name}`, async t => {
     const { end, stdout, stderr } = await child(
       script(`${job}\nsetTimeout(() => { console.log('leaving'); process.exit(3) }, 100)`),

@@ -195,7 +195,7 @@ test.serial('files: no JSON and no header of a checkpoint holds a turn', async t
   const work: Record<string, () => Promise<unknown>> = {
     'a header of 5000 tensors': async () => t.truthy(await t.throwsAsync(load(file))),
     'an archive of many entries': async () => t.truthy(await t.throwsAsync(load(archive))),
-    'a folder of many pictures': async () => {
+    'a folder of many images': async () => {
       let count = 0
       for await (const _ of imageFiles(pictures)) count++
       t.is(count, names.length)

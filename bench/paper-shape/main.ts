@@ -1,6 +1,6 @@
 /**
  * Makes docs/paper-shape.md: the experiments of the CLIP paper's sections 3.1 and 3.2 in small, on the embedded model and
- * the labelled pictures in test/data. Seeds are fixed and every result is the same for any number of threads: on one
+ * the labelled images in test/data. Seeds are fixed and every result is the same for any number of threads: on one
  * backend two runs give the same bytes (test/paper-shape.test.ts).
  *
  *   npm run paper-shape [-- --out FOLDER --only fewshot,flat-color-icons --threads N]
@@ -189,9 +189,9 @@ for (const { name, title, prompt, shots } of tasks) {
 
 ![${title}: accuracy over the number of shots](paper-shape/shots-${name}.svg)
 
-Zero-shot (\`${prompt}\`): ${withBars(level)} %${marked ? ', on the pictures that the split marks as test' : ''}.
+Zero-shot (\`${prompt}\`): ${withBars(level)} %${marked ? ', on the images that the split marks as test' : ''}.
 
-${table(['method', 'shots', 'top-1 in % (95 % interval)', 'single seeds', 'classes', 'pictures tested'], rows)}
+${table(['method', 'shots', 'top-1 in % (95 % interval)', 'single seeds', 'classes', 'images tested'], rows)}
 `)
 }
 
@@ -251,9 +251,9 @@ await writeFile(
 
 Made by \`npm run paper-shape\` (bench/paper-shape/) with clip-native ${version}: embedded model ${clip.info.fingerprint}, ${clip.info.dtype}. Do not edit by hand.
 
-The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the pictures in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
+The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the images in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
 
-How it is measured: pictures are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same pictures converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer pictures to draw from than the number of shots is left out of that row, pictures and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of pictures, pooled over classes, each picture with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these pictures.
+How it is measured: images are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same images converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer images to draw from than the number of shots is left out of that row, images and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of images, pooled over classes, each image with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these images.
 
 ## (a) Zero-shot against the number of shots
 
@@ -264,7 +264,7 @@ ${crossings.map(line => `- ${line}`).join('\n')}
 ${sections.join('\n')}
 ### Held-out styles: zero-shot only
 
-One picture for most names, so there is nothing to learn from.
+One image for most names, so there is nothing to learn from.
 
 ${table(
   ['data', 'pictures', 'labels', 'top-1 in % (95 % interval)'],
@@ -311,7 +311,7 @@ Of these ${2 * tasks.length} differences, ${
 
 ## (c) Where it fails
 
-The most frequent confusions of zero-shot with one prompt, over all pictures of a data set, each with its first picture.
+The most frequent confusions of zero-shot with one prompt, over all images of a data set, each with its first image.
 
 ${failures.join('\n')}`,
 )

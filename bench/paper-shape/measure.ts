@@ -1,4 +1,4 @@
-/** What the page measures: answers right or wrong for each picture, from features that are computed once. */
+/** What the page measures: answers right or wrong for each image, from features that are computed once. */
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ export interface PictureSet {
   embeddings: Embeddings
   pooled: Embeddings
   labels: string[]
-  /** PNG files among the pictures that have a palette. */
+  /** PNG files among the images that have a palette. */
   palettes: number
 }
 
@@ -66,7 +66,7 @@ export async function readSet(clip: Clip, csv: string, only?: string): Promise<P
   }
 }
 
-/** What zero-shot says of every picture. */
+/** What zero-shot says of every image. */
 export async function zeroShot(clip: Clip, set: PictureSet, templates: readonly string[]): Promise<string[]> {
   const classifier = await clip.classifier(set.labels, { templates })
   return (await classifier.classify(set.embeddings, { topK: 1 })).map(p => p[0]!.label)
@@ -115,7 +115,7 @@ export function bootstrap(groups: readonly (readonly number[])[], seed = 1): Int
   return { value: mean(i => i), low: means[50]!, high: means[1949]! }
 }
 
-/** Right answers (1 or 0) of each picture, over all draws in which it was tested. */
+/** Right answers (1 or 0) of each image, over all draws in which it was tested. */
 export async function shotCurve(
   clip: Clip,
   set: PictureSet,

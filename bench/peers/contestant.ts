@@ -42,7 +42,7 @@ export interface Answer {
   times?: number[]
   /** ms of processor time (all threads) per run of a burst. */
   cpu?: number
-  /** Embeddings, not normalised. */
+  /** Embeddings, not normalized. */
   values?: number[]
   rss?: number
 }
@@ -76,7 +76,7 @@ async function openOrt(o: Opening): Promise<Runner> {
     executionMode: 'sequential',
   })
   return c => {
-    if (c.kind === 'file') throw new Error('onnxruntime-node reads no pictures')
+    if (c.kind === 'file') throw new Error('onnxruntime-node reads no images')
     const output = c.kind === 'image' ? 'image_embeds' : 'text_embeds'
     const feeds: Record<string, OrtTensor> =
       c.kind === 'image'

@@ -226,7 +226,7 @@ export async function topKRows(threads: number, effort: Effort, log: (text: stri
         what: 'cosineTopK 1 x 100 000 x 512, times plain typed-array JS',
         unit: 'higher',
         bar: { required: 3, goal: 5 },
-        rivalSettings: 'a loop with four sums over a Float32Array of normalised rows, 1 thread',
+        rivalSettings: 'a loop with four sums over a Float32Array of normalized rows, 1 thread',
       },
       all.ours.map((t, i) => all.plain[i]! / t),
       all.ours,

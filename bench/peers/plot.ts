@@ -1,4 +1,4 @@
-/** The table as a picture: one bar per row, with marks at what is required, the goal and the limit. */
+/** The table as an image: one bar per row, with marks at what is required, the goal and the limit. */
 
 import { xml } from '../plot.js'
 import { better, type Row, verdict } from './row.js'

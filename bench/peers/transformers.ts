@@ -134,7 +134,7 @@ export async function transformersRows(
       unit: 'higher',
       bar: { required: Number.NaN, goal: Number.NaN },
       rivalSettings: `@huggingface/transformers ${version} on its onnxruntime-node, fp32, intraOpNumThreads ${threads}`,
-      // Its resize is not Pillow's, so pictures differ by more than rounding.
+      // Its resize is not Pillow's, so images differ by more than rounding.
       cosine: leastCosine(...values, 1),
     }
     return {

@@ -1,7 +1,7 @@
 // What the queue, a shard and the merge cost without a model's work: the figures of docs/scale.md.
 //
 //   node bench.mjs queue [--jobs 5000]
-//   node bench.mjs embed --model PATH --picture FILE [--count 96] [--threads 2]
+//   node bench.mjs embed --model PATH --image FILE [--count 96] [--threads 2]
 //   node bench.mjs merge [--rows 200000] [--shard 1000] [--model PATH]
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -104,7 +104,7 @@ const mergeRate = ({ rows, shard, model }) =>
     await target.close()
   })
 
-/** Pictures of one size into a store, as a worker does it: reading, decoding, the tower, fsync. */
+/** Images of one size into a store, as a worker does it: reading, decoding, the tower, fsync. */
 async function embedRates({ model, picture, count, threads }) {
   const { size } = await stat(picture)
   for (const dtype of ['float32', 'bfloat16', 'int8'])
@@ -118,7 +118,7 @@ async function embedRates({ model, picture, count, threads }) {
       }
       const best = Math.max(...rates)
       console.log(
-        `${dtype}, ${threads} threads, ${size} bytes a picture: ${rates.map(r => r.toFixed(1)).join(', ')} pictures/s, ${((1000 * threads) / best).toFixed(1)} ms of a core each`,
+        `${dtype}, ${threads} threads, ${size} bytes an image: ${rates.map(r => r.toFixed(1)).join(', ')} images/s, ${((1000 * threads) / best).toFixed(1)} ms of a core each`,
       )
     })
 }
@@ -126,8 +126,8 @@ async function embedRates({ model, picture, count, threads }) {
 program
   .command('embed')
   .requiredOption('--model <path>', 'a checkpoint')
-  .requiredOption('--picture <file>', 'a JPEG')
-  .option('--count <pictures>', 'a run', Number, 96)
+  .requiredOption('--image <file>', 'a JPEG')
+  .option('--count <images>', 'a run', Number, 96)
   .option('--threads <count>', 'of the machine', Number, 2)
   .action(embedRates)
 program

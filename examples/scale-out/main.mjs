@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Many pictures, many workers, one search store. See README.md.
+// Many images, many workers, one search store. See README.md.
 import cliProgress from 'cli-progress'
 import { Command, InvalidArgumentError } from 'commander'
 import { makePlan, readPlan } from './lib/plan.mjs'
@@ -28,7 +28,7 @@ function progressOf(total, what) {
   return bar
 }
 
-const program = new Command('scale-out').description('embed many pictures with many workers')
+const program = new Command('scale-out').description('embed many images with many workers')
 const withRedis = command =>
   command.option(
     '--redis <url>',
@@ -39,12 +39,10 @@ const withRedis = command =>
 withRedis(
   program
     .command('plan')
-    .description(
-      'cut a folder of pictures, or tars, into shards and queue them; again: queue what is not done',
-    )
+    .description('cut a folder of images, or tars, into shards and queue them; again: queue what is not done')
     .argument('<job>', 'folder for the plan and the shards; every worker must see it')
-    .argument('[sources...]', 'a folder of pictures, or .tar files and .txt lists of them (a tar is a shard)')
-    .option('--shard-size <pictures>', 'pictures of a shard, where a folder is cut', atLeast(1), 1000)
+    .argument('[sources...]', 'a folder of images, or .tar files and .txt lists of them (a tar is a shard)')
+    .option('--shard-size <images>', 'images of a shard, where a folder is cut', atLeast(1), 1000)
     .option('--model <path>', 'as `load` takes it (default: the embedded model)')
     .option('--dtype <name>', 'what the model computes in', 'float32')
     .option('--store-dtype <name>', 'how vectors are kept: float32, bfloat16 or int8', 'float32')
@@ -65,7 +63,7 @@ withRedis(
   const { done, dead, queued } = await withQueue(plan, o.redis, queue =>
     enqueue(plan, queue, n => bar.update(n)),
   ).finally(() => bar.stop())
-  const pictures = plan.pictures === undefined ? '' : ` of ${plan.pictures} pictures`
+  const pictures = plan.pictures === undefined ? '' : ` of ${plan.pictures} images`
   const given = dead > 0 ? `, ${dead} in the dead-letter list` : ''
   print(`${plan.shards} shards${pictures}: ${done} done, ${queued} queued${given}`)
 })
@@ -75,7 +73,7 @@ withRedis(
     .command('work')
     .description('take shards until all are done; Ctrl-C: finish the current one, twice: put it back')
     .argument('<job>', 'folder of the plan')
-    .option('--root <folder>', 'where this machine has the pictures (default: as planned)')
+    .option('--root <folder>', 'where this machine has the images (default: as planned)')
     .option('--model <path>', 'where this machine has the model (default: as planned)')
     .option('--threads <count>', 'threads of one pass', atLeast(1))
     .option('--device <name>', 'auto, cpu, cuda or reference')
@@ -96,7 +94,7 @@ withRedis(
     .description('how far it is; exit code 0 when every shard is done')
     .argument('<job>', 'folder of the plan')
     .option('--watch', 'until nothing is queued')
-    .option('--failures', 'list pictures that could not be embedded, and why')
+    .option('--failures', 'list images that could not be embedded, and why')
     .option('--json', 'print one JSON object'),
 ).action(async (job, o) => {
   const { status } = await import('./lib/status.mjs')
@@ -146,7 +144,7 @@ program
     if (o.json) return print(JSON.stringify(result))
     const { size, shards, missing, failed, backends } = result
     print(
-      `${o.store}: ${size} pictures of ${shards} shards${failed > 0 ? `, ${failed} could not be embedded` : ''}`,
+      `${o.store}: ${size} images of ${shards} shards${failed > 0 ? `, ${failed} could not be embedded` : ''}`,
     )
     if (missing.length > 0) print(`not there: ${missing.join(', ')}`)
     if (backends.length > 1)

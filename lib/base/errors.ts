@@ -12,7 +12,7 @@ export type ClipErrorCode =
    * is true for both.
    */
   | 'ERR_CLIP_INPUT'
-  /** A picture that can't be read: no picture, too large, truncated, unreadable path. */
+  /** An image that can't be read: no image, too large, truncated, unreadable path. */
   | 'ERR_CLIP_IMAGE'
   /** A text with more tokens than the model's context; pass `truncate: true` to cut it. */
   | 'ERR_CLIP_TEXT_TOO_LONG'

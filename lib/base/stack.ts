@@ -63,7 +63,7 @@ function fromPlace(error: unknown, place: Place): unknown {
 }
 
 /**
- * Runs a public function. Its errors get the stack of the call, which a part of the work (a queue, a window of pictures) no
+ * Runs a public function. Its errors get the stack of the call, which a part of the work (a queue, a window of images) no
  * longer knows, and nothing does where the caller does not await. Noting the place takes a microsecond.
  */
 export async function traced<T>(entry: (...args: never[]) => unknown, work: () => Promise<T>): Promise<T> {

@@ -34,7 +34,7 @@ interface Job {
   opened: SourceFile[]
 }
 
-/** The size of pictures that a text tower by itself never sees. */
+/** The size of images that a text tower by itself never sees. */
 const NO_PICTURES = 224
 
 export async function readFolder(folder: string, job: Job): Promise<Checkpoint> {
@@ -191,7 +191,7 @@ function noProcessor(folder: string, config: Fields, image: NonNullable<ModelSpe
   return badConfig(
     folder,
     'preprocessor_config.json',
-    'has neither preprocessor_config.json nor processor_config.json with `image_processor`, so how pictures become the input of the model is unknown. ' +
+    'has neither preprocessor_config.json nor processor_config.json with `image_processor`, so how images become the input of the model is unknown. ' +
       `Copy preprocessor_config.json from the model that this one was trained from: cp "$(npx clip-native download ${base})/preprocessor_config.json" "${folder}"; or load only the text tower: \`towers: ['text']\``,
     { expected: 'preprocessor_config.json' },
   )

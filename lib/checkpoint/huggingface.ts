@@ -157,7 +157,7 @@ function takeBlocks(picker: Picker, which: Tower, { spec, width, mlp }: TowerSiz
 function squareOf(fields: Fields, key: string, fallback: number): Size {
   const value = fields.get(key)
   if (!Array.isArray(value)) return sizeOf(fields, key, fallback, 1 << 14)
-  if (value.length !== 2 || value[0] !== value[1]) throw fields.wrong(key, 'a number (pictures are square)')
+  if (value.length !== 2 || value[0] !== value[1]) throw fields.wrong(key, 'a number (images are square)')
   return sizeOf(new Fields(fields.file, new Map([[key, value[0]]]), fields.path), key, fallback, 1 << 14)
 }
 

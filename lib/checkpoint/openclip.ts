@@ -120,7 +120,7 @@ function named(fields: Fields, key: string, n: number): Size {
 function square(fields: Fields, key: string, fallback?: number): Size {
   const value = fields.get(key)
   if (!Array.isArray(value)) return sized(fields, key, fallback, 1 << 14)
-  if (value.length !== 2 || value[0] !== value[1]) throw fields.wrong(key, 'a number (pictures are square)')
+  if (value.length !== 2 || value[0] !== value[1]) throw fields.wrong(key, 'a number (images are square)')
   return sized(new Fields(fields.file, new Map([[key, value[0]]]), fields.path), key, undefined, 1 << 14)
 }
 

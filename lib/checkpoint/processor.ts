@@ -79,7 +79,7 @@ export function huggingFacePreprocess(fields: Fields, imageSize: number): Prepro
   const size = edges(fields, 'size', 'shortest', { kind: 'shortest', pixels: 224 })
   const crops = fields.boolean('do_center_crop', true)
   const crop = edges(fields, 'crop_size', 'exact', { kind: 'exact', pixels: 224 })
-  // A crop of the whole picture changes nothing, so it may be off when both edges are resized.
+  // A crop of the whole image changes nothing, so it may be off when both edges are resized.
   const cropped = crops ? crop.pixels : size.pixels
   if (!crops && size.kind !== 'exact')
     throw badConfig(
@@ -95,7 +95,7 @@ export function huggingFacePreprocess(fields: Fields, imageSize: number): Prepro
       throw badConfig(
         fields.file,
         fields.name(key),
-        `\`${fields.name(key)}\` is ${pixels} pixels, but the model takes pictures of ${imageSize} (vision_config.image_size)`,
+        `\`${fields.name(key)}\` is ${pixels} pixels, but the model takes images of ${imageSize} (vision_config.image_size)`,
         { expected: String(imageSize), actual: String(pixels) },
       )
   const resample = fields.get('resample') ?? 3

@@ -22,7 +22,7 @@ export interface Checkpoint {
   endId?: number
   /** What the files hold beside the model, in a few words each. */
   ignored: readonly string[]
-  /** How pictures become input is not known: what an image tower is refused with. */
+  /** How images become input is not known: what an image tower is refused with. */
   unknownPreprocess?: ClipError
 }
 

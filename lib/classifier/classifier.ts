@@ -1,4 +1,4 @@
-/** Classification: labels encoded or learned once, pictures scored against them. */
+/** Classification: labels encoded or learned once, images scored against them. */
 
 import { allocate, checkHeap } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
@@ -20,7 +20,7 @@ import { classEmbeddings, type Template } from './prompts.js'
 import { type Best, type ClassifierKind, type Scorer, ZeroShotScorer } from './scorers.js'
 import { inOrderAhead } from './stream.js'
 
-/** A label that a classifier gives to a picture, and its score. */
+/** A label that a classifier gives to an image, and its score. */
 export interface Prediction<T extends string = string> {
   /** The label, as it was given. */
   label: T
@@ -47,28 +47,28 @@ export interface ClassifyOptions {
   as?: ScoreKind
   /**
    * Only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels don't compete, so
-   * a picture may have several; where the threshold lies depends on model and prompts, so choose it on examples.
+   * an image may have several; where the threshold lies depends on model and prompts, so choose it on examples.
    */
   threshold?: number
   /** Withdraws the call: it rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** One picture of a stream: its predictions, or why there are none. */
+/** One image of a stream: its predictions, or why there are none. */
 export type StreamItem<T extends string> =
   | {
-      /** Which picture, from 0. */
+      /** Which image, from 0. */
       index: number
-      /** The picture, as the source gave it. */
+      /** The image, as the source gave it. */
       image: ImageInput
       /** Best first. */
       predictions: Prediction<T>[]
       error?: undefined
     }
   | {
-      /** Which picture, from 0. */
+      /** Which image, from 0. */
       index: number
-      /** The picture, as the source gave it. */
+      /** The image, as the source gave it. */
       image: ImageInput
       predictions?: undefined
       /** Why there are none. */
@@ -117,7 +117,7 @@ export class Classifier<T extends string = string> {
   readonly labels: readonly T[]
   /** 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
   readonly kind: ClassifierKind
-  /** (labels, width): what pictures are compared with: class embeddings of length 1, or the weights of a linear probe. */
+  /** (labels, width): what images are compared with: class embeddings of length 1, or the weights of a linear probe. */
   readonly embeddings: Embeddings
   /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */
   readonly settings: Readonly<Record<string, number | string>>
@@ -167,10 +167,10 @@ export class Classifier<T extends string = string> {
   }
 
   /**
-   * The labels that fit best, best first: an array for one picture, an array of arrays for an array of pictures.
-   * Rejects as encodeImage does; a picture that can't be read rejects the call (`stream` reports it by itself).
+   * The labels that fit best, best first: an array for one image, an array of arrays for an array of images.
+   * Rejects as encodeImage does; an image that can't be read rejects the call (`stream` reports it by itself).
    *
-   * Pictures that are encoded already can be given as what encodeImage made of them: embeddings of length 1, or for a
+   * Images that are encoded already can be given as what encodeImage made of them: embeddings of length 1, or for a
    * linear probe what it learned on (by default `output: 'pooled'`).
    */
   classify(images: readonly ImageInput[] | Embeddings, options?: ClassifyOptions): Promise<Prediction<T>[][]>
@@ -196,7 +196,7 @@ export class Classifier<T extends string = string> {
   }
 
   /**
-   * Classifies pictures as they come, in their order, at most 2 x threads of them ahead of the reader. A picture that
+   * Classifies images as they come, in their order, at most 2 x threads of them ahead of the reader. An image that
    * can't be read is an item with `error`; the stream goes on. Leaving the loop stops the source.
    */
   async *stream(
@@ -204,7 +204,7 @@ export class Classifier<T extends string = string> {
     options?: ClassifyOptions,
   ): AsyncGenerator<StreamItem<T>, void, void> {
     const checked = this.#check(options)
-    if (!isIterable(source)) throw argumentError('source', 'be an iterable of pictures', source)
+    if (!isIterable(source)) throw argumentError('source', 'be an iterable of images', source)
     const call = this.#loaded.calls.enter(checked.signal)
     try {
       yield* inOrderAhead(source, 2 * this.#loaded.model.threads, checked.signal, (image, index) =>
@@ -227,7 +227,7 @@ export class Classifier<T extends string = string> {
       return { index, image, predictions: predictions! }
     } catch (thrown) {
       const error = thrown as Error & { code?: string }
-      // About this picture: an item. Anything else (abort, dispose, memory) ends the stream.
+      // About this image: an item. Anything else (abort, dispose, memory) ends the stream.
       if (error?.code !== 'ERR_CLIP_IMAGE' && error?.code !== 'ERR_CLIP_INPUT') throw thrown
       return { index, image, error: error as Error & { code: string } }
     }

@@ -202,7 +202,7 @@ function* countPrompts(classes: readonly PromptClass[]): Steps<number> {
   return total
 }
 
-/** (classes, embedDim): for each class the mean of the normalised embeddings of its prompts, normalised again. */
+/** (classes, embedDim): for each class the mean of the normalized embeddings of its prompts, normalized again. */
 export async function classEmbeddings(
   loaded: Loaded,
   classes: readonly PromptClass[],

@@ -1,6 +1,6 @@
 /**
- * What stands between features of pictures and scores of labels: class embeddings (zero-shot), a linear probe or a
- * Tip-Adapter. A scorer knows its arithmetic and its tensors; labels, pictures and files are the classifier's.
+ * What stands between features of images and scores of labels: class embeddings (zero-shot), a linear probe or a
+ * Tip-Adapter. A scorer knows its arithmetic and its tensors; labels, images and files are the classifier's.
  */
 
 import { allocate } from '../base/allocate.js'
@@ -29,7 +29,7 @@ export interface Scorer {
   readonly kind: ClassifierKind
   /** What it reads: `output` and `normalize` of encodeImage, and how wide that is. */
   readonly features: { output: 'embedding' | 'pooled'; normalize: boolean; width: number }
-  /** (classes, width): what a picture is compared with; of a linear probe its weights. */
+  /** (classes, width): what an image is compared with; of a linear probe its weights. */
   readonly classes: ScorerTensor
   /** What a file holds beside `classes`. */
   readonly tensors: Readonly<Record<string, ScorerTensor>>

@@ -1,4 +1,4 @@
-/** How alike pictures and texts are: cosineSoftmax over two sets of embeddings. */
+/** How alike images and texts are: cosineSoftmax over two sets of embeddings. */
 
 import { allocate } from '../base/allocate.js'
 import { checkOptions, checkSignal, oneOf } from '../base/options.js'
@@ -15,7 +15,7 @@ import type { ScoreKind } from '../native/surface.js'
 export interface SimilarityOptions extends TokenizeOptions {
   /** What a score is; default 'probability'. */
   as?: ScoreKind
-  /** What probabilities sum to 1 over: the texts of each picture (default), or the pictures of each text. */
+  /** What probabilities sum to 1 over: the texts of each image (default), or the images of each text. */
   over?: 'texts' | 'images'
   /** Withdraws the call: it rejects with the signal's reason. */
   signal?: AbortSignal

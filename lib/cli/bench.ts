@@ -1,4 +1,4 @@
-/** How fast a model runs here: opening, pictures, texts, a file to its label. For the numbers against others: bench/. */
+/** How fast a model runs here: opening, images, texts, a file to its label. For the numbers against others: bench/. */
 
 import { readdir } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
@@ -52,12 +52,12 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
       const data = Float32Array.from({ length: n * 3 * size * size }, (_, i) => 2 * Math.sin(i * 12.9898))
       const image = { data, shape: [n, 3, size, size] as [number, number, number, number] }
       await done(
-        await time(n === 1 ? 'one picture, pixels ready' : `${n} pictures in one call`, seconds, () =>
+        await time(n === 1 ? 'one image, pixels ready' : `${n} images in one call`, seconds, () =>
           clip.encodeImage(image),
         ),
       )
     }
-    await done(await time('an example picture to pixels', seconds, () => clip.preprocess(picture)))
+    await done(await time('an example image to pixels', seconds, () => clip.preprocess(picture)))
   }
   if (towers.includes('text')) {
     await done(await time('one short text', seconds, () => clip.encodeText('a photo of a dog')))
@@ -66,7 +66,7 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
   }
   if (towers.length === 2) {
     const classifier = await clip.classifier(['dog', 'cat', 'key', 'car'])
-    await done(await time('picture file to label', seconds, () => classifier.classify(picture, { topK: 1 })))
+    await done(await time('image file to label', seconds, () => classifier.classify(picture, { topK: 1 })))
   }
 }
 

@@ -55,21 +55,21 @@ function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptio
   }
 }
 
-/** Exit code: 1 when a picture could not be read. */
+/** Exit code: 1 when an image could not be read. */
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
   if (images.length === 0 && options.save === undefined)
-    throw argumentError('image', 'be one picture or more (or none with --save)', got('none'))
+    throw argumentError('image', 'be one image or more (or none with --save)', got('none'))
   return untilInterrupted(signal => classifyAll(images, options, signal))
 }
 
 async function classifyAll(images: string[], options: ClassifyCommand, signal: AbortSignal): Promise<number> {
   const how = { ...classifyOptions(options), signal }
-  // Off a terminal, a line on stderr is a picture that failed: scripts count them.
+  // Off a terminal, a line on stderr is an image that failed: scripts count them.
   const note = images.length > 0 && process.stderr.isTTY
   await using clip = await loadFor(options, { signal, note })
   const classifier = await classifierFor(clip, options, signal)
   if (options.save !== undefined) await classifier.save(options.save)
-  const bar = progress(images.length, 'pictures')
+  const bar = progress(images.length, 'images')
   let failed = 0
   let done = 0
   try {

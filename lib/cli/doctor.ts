@@ -10,7 +10,7 @@ import { binding } from '../native/addon.js'
 import type { NativeBinding } from '../native/surface.js'
 import { bold, errorJson, errorLine, green, print, table } from './output.js'
 
-/** Largest difference of a value of a normalised float32 embedding from PyTorch's. */
+/** Largest difference of a value of a normalized float32 embedding from PyTorch's. */
 const tolerance = 1e-5
 
 interface Golden {
@@ -144,11 +144,11 @@ export async function doctor(options: { json?: boolean }): Promise<number> {
       ['Node', `${facts.node}, ${facts.platform}`],
       ["'auto' runs", `${facts.active}, threads: ${facts.threads}`],
       ['borrowed', borrowed.join('; ') || 'nothing: every backend has all its ops'],
-    ])}\n\n${bold('Devices')}\n${deviceLines(all)}\n\n${bold('Embedded model against PyTorch')} (${versions.join(', ')})\n  ${golden.images.length} pictures, ${golden.texts.length} texts, float32; allowed largest difference ${tolerance}`,
+    ])}\n\n${bold('Devices')}\n${deviceLines(all)}\n\n${bold('Embedded model against PyTorch')} (${versions.join(', ')})\n  ${golden.images.length} images, ${golden.texts.length} texts, float32; allowed largest difference ${tolerance}`,
   )
   for (const c of checks)
     await print(
-      `  ${c.backend.padEnd(9)}  ${c.error ?? `pictures ${c.images!.toExponential(1)}, texts ${c.texts!.toExponential(1)}`}  ${c.ok ? green('ok') : bold('FAILED')}`,
+      `  ${c.backend.padEnd(9)}  ${c.error ?? `images ${c.images!.toExponential(1)}, texts ${c.texts!.toExponential(1)}`}  ${c.ok ? green('ok') : bold('FAILED')}`,
     )
   return ok ? 0 : 1
 }

@@ -88,7 +88,7 @@ export async function embed(images: string[], options: EmbedCommand): Promise<nu
     ...images.map(value => ({ kind: 'image' as const, value })),
     ...(options.text ?? []).map(value => ({ kind: 'text' as const, value })),
   ]
-  if (items.length === 0) throw argumentError('embed', 'have pictures or --text', got('neither'))
+  if (items.length === 0) throw argumentError('embed', 'have images or --text', got('neither'))
   return untilInterrupted(async signal => {
     await using clip = await loadFor(options, { signal, note: images.length > 0 })
     const { out } = options

@@ -29,7 +29,7 @@ interface EvalCommand extends ModelOptions, LabelOptions, DatasetCommand {
 
 const worst = 10
 
-/** As the file of --json: pictures themselves are not in it. */
+/** As the file of --json: images themselves are not in it. */
 const asJson = (report: Evaluation): string =>
   JSON.stringify(report, (key, value) => (key === 'image' ? undefined : value))
 
@@ -46,16 +46,13 @@ function classificationText(r: ClassificationReport): string {
   const barWidth = Math.max(4, width - name - 26)
   const lines = [
     table([
-      [
-        'pictures',
-        `${r.count}${r.failed.length > 0 ? `, and ${r.failed.length} that could not be read` : ''}`,
-      ],
+      ['images', `${r.count}${r.failed.length > 0 ? `, and ${r.failed.length} that could not be read` : ''}`],
       ['labels', String(r.labels.length)],
       ...(r.learned
         ? [
             [
               'learned from',
-              `${r.learned.examples} pictures (shots: ${r.learned.shots}, seed ${r.learned.seed})`,
+              `${r.learned.examples} images (shots: ${r.learned.shots}, seed ${r.learned.seed})`,
             ] as const,
           ]
         : []),
@@ -94,14 +91,14 @@ function retrievalText(r: RetrievalReport): string {
   return [
     table([
       [
-        'pictures',
+        'images',
         `${r.images}${r.failed.length > 0 ? `, and ${r.failed.length} that could not be read` : ''}`,
       ],
       ['texts', String(r.texts)],
     ]),
     `\n  ${''.padEnd(28)} ${'recall@1'.padStart(9)} ${'recall@5'.padStart(9)} ${'recall@10'.padStart(9)}`,
-    row('picture finds its text', r.imageToText),
-    row('text finds a picture of it', r.textToImage),
+    row('image finds its text', r.imageToText),
+    row('text finds an image of it', r.textToImage),
   ].join('\n')
 }
 
@@ -109,7 +106,7 @@ function retrievalText(r: RetrievalReport): string {
 function stages() {
   let stage: string | undefined
   let shown: ReturnType<typeof progress> | undefined
-  const what = { texts: 'texts', learn: 'examples', test: 'pictures' }
+  const what = { texts: 'texts', learn: 'examples', test: 'images' }
   return {
     update(p: { stage: keyof typeof what; done: number; total: number }) {
       if (stage !== p.stage) {
@@ -123,7 +120,7 @@ function stages() {
   }
 }
 
-/** Exit code: 1 when a picture or a folder could not be read, 130 after Ctrl-C. */
+/** Exit code: 1 when an image or a folder could not be read, 130 after Ctrl-C. */
 function evalCommand(dataset: string, options: EvalCommand): Promise<number> {
   return untilInterrupted(signal => measure(dataset, options, signal))
 }
@@ -173,7 +170,7 @@ export function registerEval(root: Command, finish: (code: number) => void): voi
       withLabels(
         root
           .command('eval')
-          .description('measure a model on labelled pictures')
+          .description('measure a model on labelled images')
           .argument(
             '<dataset>',
             'a folder with a folder per class, a CSV or TSV (file,label), or a WebDataset tar',
@@ -185,7 +182,7 @@ export function registerEval(root: Command, finish: (code: number) => void): voi
           )
           .option('--shots <count>', 'examples of each class to learn from')
           .option('--seed <number>', 'of the drawing of examples', '1')
-          .option('--limit <count>', 'only the first so many pictures')
+          .option('--limit <count>', 'only the first so many images')
           .option('--report <file.html>', 'write a page with plots as well')
           .option('--json', 'print the result as JSON'),
       ),

@@ -23,7 +23,7 @@ async function tell(options: ModelOptions & { json?: boolean }, signal: AbortSig
         'joint space',
         info.embedDim === 0 ? "none: only outputs 'pooled' and 'tokens'" : `${info.embedDim} values`,
       ],
-      ['pictures', info.imageSize === undefined ? '-' : `${info.imageSize} x ${info.imageSize} pixels`],
+      ['images', info.imageSize === undefined ? '-' : `${info.imageSize} x ${info.imageSize} pixels`],
       ['texts', info.contextLength === undefined ? '-' : `up to ${info.contextLength} tokens`],
       ['logit scale', Number.isNaN(info.logitScale) ? 'none: no probabilities' : info.logitScale.toFixed(4)],
       ['runs on', `${info.device}: ${info.backend}, ${info.dtype}, threads: ${info.threads}`],

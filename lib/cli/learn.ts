@@ -44,7 +44,7 @@ interface Training {
   signal: AbortSignal
 }
 
-/** Pictures that a data set marks as 'train'; all where it marks none. Read twice: to count, and to encode. */
+/** Images that a data set marks as 'train'; all where it marks none. Read twice: to count, and to encode. */
 async function trainingSamples(
   path: string,
   options: DatasetCommand,
@@ -76,7 +76,7 @@ async function features(
   count: number,
   output: 'embedding' | 'pooled',
 ) {
-  const bar = progress(count, output === 'pooled' ? 'pictures' : 'examples', true)
+  const bar = progress(count, output === 'pooled' ? 'images' : 'examples', true)
   return featuresOfSamples(clip, samples, {
     output,
     count,
@@ -110,11 +110,7 @@ async function learn(path: string, options: LearnCommand, signal: AbortSignal): 
     throw argumentError('--fine-tune', 'be left out for a probe, which has no keys', true)
   const chosen = await labelsOf(options)
   if (method === 'probe' && (chosen.labels || chosen.templates))
-    throw argumentError(
-      '--labels',
-      'be left out for a probe, which learns from pictures alone',
-      options.labels,
-    )
+    throw argumentError('--labels', 'be left out for a probe, which learns from images alone', options.labels)
   const training = await trainingSamples(
     path,
     options,
@@ -140,7 +136,7 @@ async function learn(path: string, options: LearnCommand, signal: AbortSignal): 
       ? JSON.stringify({ ...facts, settings, out: options.out, leftOut })
       : table([
           ['learned', facts.kind],
-          ['from', `${facts.examples} pictures of ${facts.labels} labels`],
+          ['from', `${facts.examples} images of ${facts.labels} labels`],
           ...settingsText(settings),
           ['written', options.out],
         ]),
@@ -148,7 +144,7 @@ async function learn(path: string, options: LearnCommand, signal: AbortSignal): 
   return codeOf(training)
 }
 
-/** Pictures and their captions as pairs: a picture with several is encoded once, and stands in as many pairs. */
+/** Images and their captions as pairs: an image with several is encoded once, and stands in as many pairs. */
 async function pairsOf(clip: Clip, training: Training): Promise<{ images: Embeddings; texts: string[] }> {
   const { first, captions } = await picturesOf(training.samples())
   const { images } = await features(clip, training, only(training.samples(), first), first.size, 'pooled')
@@ -202,7 +198,7 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
       withLabels(
         root
           .command('learn')
-          .description('learn a classifier from labelled pictures, for classify --classifier')
+          .description('learn a classifier from labelled images, for classify --classifier')
           .argument(
             '<examples>',
             "a folder with a folder per class, a CSV (file,label[,split]: 'train' is used) or a WebDataset tar",
@@ -220,7 +216,7 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
     withDataset(
       root
         .command('adapt')
-        .description('train the projections on pairs of pictures and texts, for --adapter')
+        .description('train the projections on pairs of images and texts, for --adapter')
         .argument('<pairs>', 'a CSV (file,text) or a WebDataset tar (.jpg and .txt)')
         .requiredOption('--out <file>', 'where to write the adapter')
         .option('--epochs <count>', 'times that all pairs go by', '20')

@@ -5,8 +5,8 @@ import type { LeftOutReason } from '../image/files.js'
 import type { AllLeftOut } from '../image/left-out.js'
 
 const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
-  name: ['file that is not named as a picture is', 'files that are not named as pictures are'],
-  place: ['file or folder where no picture is expected', 'files or folders where no picture is expected'],
+  name: ['file that is not named as an image is', 'files that are not named as images are'],
+  place: ['file or folder where no image is expected', 'files or folders where no image is expected'],
   link: ['link that is not followed (--follow-links)', 'links that are not followed (--follow-links)'],
   counted: ['link to what is counted where it lies', 'links to what is counted where it lies'],
   special: ['FIFO, device, socket or link of an archive', 'FIFOs, devices, sockets or links of an archive'],
@@ -15,7 +15,7 @@ const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
 
 const mostNamed = 10
 
-/** A line for each kind: "left out: 3 files that are not named as pictures are: a.txt, b.json, c.md". */
+/** A line for each kind: "left out: 3 files that are not named as images are: a.txt, b.json, c.md". */
 export function leftOutLines({ count, files }: AllLeftOut): string[] {
   const lines: string[] = []
   for (const [reason, [one, several]] of Object.entries(kinds)) {

@@ -29,7 +29,7 @@ const json = ['--json', 'print JSON, one object a line'] as const
 
 function program(finish: (code: number) => void): Command {
   const root = new Command('clip-native')
-    .description('CLIP in the terminal: pictures and texts in one space.')
+    .description('CLIP in the terminal: images and texts in one space.')
     .version(version)
     .showSuggestionAfterError()
     .exitOverride()
@@ -37,11 +37,11 @@ function program(finish: (code: number) => void): Command {
     withLabels(
       root
         .command('classify')
-        .description('say which of some labels fits each picture best')
+        .description('say which of some labels fits each image best')
         .argument('[image...]', 'files')
         .option('--classifier <file>', 'labels that --save or learn wrote, instead of --labels')
         .option('--save <file>', 'keep the encoded labels for --classifier')
-        .option('--top <count>', 'labels to show per picture (default: 5, with --threshold all)')
+        .option('--top <count>', 'labels to show per image (default: 5, with --threshold all)')
         .option('--as <score>', 'probability, logit or cosine', 'probability')
         .option('--threshold <number>', 'only labels with at least this score')
         .option(...json),
@@ -50,10 +50,10 @@ function program(finish: (code: number) => void): Command {
   withModel(
     root
       .command('embed')
-      .description('print the embedding of each picture and text as a line of JSON, or write them to a file')
+      .description('print the embedding of each image and text as a line of JSON, or write them to a file')
       .argument('[image...]', 'files; with --store folders too')
       .option('--text <text...>', 'texts to embed')
-      .option('--store <folder>', 'add pictures to a store that can be searched; goes on where it stopped')
+      .option('--store <folder>', 'add images to a store that can be searched; goes on where it stopped')
       .option('--follow-links', 'with --store: follow links that lead out of the folders')
       .option('--store-dtype <name>', 'float32, bfloat16 or int8 on disk, for a new store')
       .option(

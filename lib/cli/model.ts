@@ -45,10 +45,10 @@ export function withModel(command: Command): Command {
     .option('--orient', 'turn photographs as their EXIF orientation says (OpenAI does not)')
     .option(
       '--background <colour>',
-      "what transparent pictures are laid on: '#fff' (default: they become black)",
+      "what transparent images are laid on: '#fff' (default: they become black)",
     )
-    .option('--max-pixels <count>', 'refuse larger pictures (default: 100 million)')
-    .option('--decode-timeout <ms>', 'refuse pictures that take longer to decode (default: 30000)')
+    .option('--max-pixels <count>', 'refuse larger images (default: 100 million)')
+    .option('--decode-timeout <ms>', 'refuse images that take longer to decode (default: 30000)')
     .option('--svg', 'render SVG files: only those that you trust')
 }
 

@@ -1,4 +1,4 @@
-/** `embed FOLDER --store`, `search`, `duplicates`, `export`: a folder of pictures that can be asked. */
+/** `embed FOLDER --store`, `search`, `duplicates`, `export`: a folder of images that can be asked. */
 
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -22,7 +22,7 @@ export interface EmbedStoreCommand extends ModelOptions {
   json?: boolean
 }
 
-/** What the command line names: a picture, or a folder of pictures, by an absolute path or a file: URL. */
+/** What the command line names: an image, or a folder of images, by an absolute path or a file: URL. */
 interface Root {
   path: string
   folder: boolean
@@ -40,11 +40,11 @@ async function rootOf(input: string): Promise<Root> {
 }
 
 /**
- * Pictures and folders of pictures into a store. Exit code: 1 when a picture could not be embedded or a folder not be
+ * Images and folders of images into a store. Exit code: 1 when an image could not be embedded or a folder not be
  * read, 130 after Ctrl-C.
  */
 export async function embedStore(inputs: string[], options: EmbedStoreCommand): Promise<number> {
-  if (inputs.length === 0) throw argumentError('embed --store', 'have folders or pictures', got('none'))
+  if (inputs.length === 0) throw argumentError('embed --store', 'have folders or images', got('none'))
   return untilInterrupted(async signal => {
     const roots: Root[] = []
     for (const input of inputs) roots.push(await rootOf(input))
@@ -91,7 +91,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
       else {
         tellLeftOut(leftOut)
         await print(
-          `${bold(printable(options.store))}: ${size} pictures (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
+          `${bold(printable(options.store))}: ${size} images (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
         )
       }
     }
@@ -186,7 +186,7 @@ async function duplicates(path: string, options: DuplicatesCommand): Promise<num
       bar.stop()
     }
     if (!options.json)
-      await print(dim(`${pairs} ${pairs === 1 ? 'pair' : 'pairs'} among ${store.size} pictures`))
+      await print(dim(`${pairs} ${pairs === 1 ? 'pair' : 'pairs'} among ${store.size} images`))
     return 0
   })
 }
@@ -202,7 +202,7 @@ async function compact(path: string, options: ModelOptions & { json?: boolean })
     await print(
       options.json
         ? JSON.stringify({ store: store.folder, size, removed, bytes })
-        : `${bold(printable(path))}: ${size} pictures (${removed === 0 ? 'nothing to remove' : freed})`,
+        : `${bold(printable(path))}: ${size} images (${removed === 0 ? 'nothing to remove' : freed})`,
     )
     return 0
   })
@@ -221,18 +221,18 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
   withModel(
     root
       .command('search')
-      .description('find pictures of a store by words, by a picture or by both')
+      .description('find images of a store by words, by an image or by both')
       .argument('<store>', 'made by embed --store')
       .argument('[words]', 'what to look for')
-      .option('--image <file>', 'a picture to look for')
+      .option('--image <file>', 'an image to look for')
       .option('--weight <share>', 'with both: share of the words, 0 to 1 (default: 0.5)')
-      .option('--top <count>', 'pictures to show', '10')
+      .option('--top <count>', 'images to show', '10')
       .option(...json),
   ).action(async (store, words, options) => finish(await search(store, words, options)))
   withModel(
     root
       .command('duplicates')
-      .description('pairs of pictures of a store that are nearly the same')
+      .description('pairs of images of a store that are nearly the same')
       .argument('<store>', 'made by embed --store')
       .option('--threshold <cosine>', 'least cosine of a pair, -1 to 1', '0.95')
       .option(...json),
@@ -240,7 +240,7 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
   withModel(
     root
       .command('compact')
-      .description('give back the disk space of pictures that were embedded again')
+      .description('give back the disk space of images that were embedded again')
       .argument('<store>', 'made by embed --store')
       .option(...json),
   ).action(async (store, options) => finish(await compact(store, options)))

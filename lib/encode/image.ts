@@ -1,4 +1,4 @@
-/** From pictures to the image tower's output. */
+/** From images to the image tower's output. */
 
 import { ClipError } from '../base/errors.js'
 import { checkOptions, checkSignal, listOf } from '../base/options.js'
@@ -14,21 +14,21 @@ import type { EmbeddingsOf } from './embeddings.js'
 import { type Loaded, needProjection, towerMissing } from './loaded-model.js'
 import { type CheckedEncode, checkEncode, type EncodeOptions, type Output, Rows } from './result.js'
 
-/** What becomes of transparent pictures. */
+/** What becomes of transparent images. */
 export interface BackgroundOption {
-  /** What transparent pictures are laid on, as `load`'s option: '#fff', '#ffffff', 'white' or 'black'. */
+  /** What transparent images are laid on, as `load`'s option: '#fff', '#ffffff', 'white' or 'black'. */
   background?: string
 }
 
-/** What encodeImage returns, and how it reads pictures. */
+/** What encodeImage returns, and how it reads images. */
 export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
 
-/** The caller's pictures, and how many rows they will make. */
+/** The caller's images, and how many rows they will make. */
 export interface ImageList {
   inputs: readonly ImageInput[]
-  /** One picture, not an array: messages say `image`. */
+  /** One image, not an array: messages say `image`. */
   single: boolean
-  /** Rows: a Preprocessed of n pictures makes n. `rowsOf` has those of a very long list. */
+  /** Rows: a Preprocessed of n images makes n. `rowsOf` has those of a very long list. */
   total: number
   rest: Steps<number> | undefined
   /** In place of the model's. */
@@ -48,11 +48,11 @@ export function imageList(
   return { ...taken, single, ...(background ? { background } : {}) }
 }
 
-/** How many rows all the pictures make. */
+/** How many rows all the images make. */
 const rowsOf = async ({ total, rest }: ImageList, signal: AbortSignal | undefined): Promise<number> =>
   rest ? inSlices(rest, signal) : total
 
-/** Decodes window after window; `run` gets the pictures that could be read and the rows they belong to. */
+/** Decodes window after window; `run` gets the images that could be read and the rows they belong to. */
 async function eachWindow(
   loaded: Loaded,
   call: Call,

@@ -10,7 +10,7 @@ import { Embeddings, type EmbeddingsOf } from './embeddings.js'
  * embedding: the joint space, (n, embedDim).
  * pooled: the pooled token after its last layer norm, before the projection, (n, width): Hugging Face's pooler_output.
  * tokens: every token after the last layer norm, (n, tokens, width); texts are padded with zero rows to the longest.
- * Only embeddings are points of the joint space, so only they are normalised unless `normalize` says so.
+ * Only embeddings are points of the joint space, so only they are normalized unless `normalize` says so.
  */
 export type Output = 'embedding' | 'pooled' | 'tokens'
 

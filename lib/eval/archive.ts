@@ -11,7 +11,7 @@ import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
 /** What tar writers call a plain file. */
 const isFile = new Set<string>(['File', 'OldFile', 'ContiguousFile'])
-/** As for picture files anywhere; a label is a line, captions are some. */
+/** As for image files anywhere; a label is a line, captions are some. */
 const mostPictureBytes = 256 * 2 ** 20
 const mostLabelBytes = 2 ** 20
 
@@ -61,7 +61,7 @@ function sampleOf(file: string, { key, image, label, text }: Parts): Sample | un
   if (image === undefined || words === undefined)
     throw fault(
       file,
-      `sample ${key} has no ${image ? 'label (.cls or .txt)' : 'picture (.jpg, .png, .webp or another)'}`,
+      `sample ${key} has no ${image ? 'label (.cls or .txt)' : 'image (.jpg, .png, .webp or another)'}`,
     )
   const captions = (text ?? '')
     .split(/\r?\n/)
@@ -109,7 +109,7 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
         continue
       }
       if (dot < 1 || !(isPicture || extension === 'cls' || extension === 'txt')) {
-        leaveOut(entry, 'name', 'is named neither as a picture nor as a label is')
+        leaveOut(entry, 'name', 'is named neither as an image nor as a label is')
         continue
       }
       if (!isFile.has(type)) {
@@ -122,7 +122,7 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
         parts = { key }
       }
       if (!isPicture) parts[extension === 'cls' ? 'label' : 'text'] = await text(entry)
-      else if (parts.image) leaveOut(entry, 'place', 'is another picture of its sample')
+      else if (parts.image) leaveOut(entry, 'place', 'is another image of its sample')
       else parts.image = await read(entry, mostPictureBytes)
     }
     yield* finished()

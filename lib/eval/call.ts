@@ -65,7 +65,7 @@ export function unreadable(call: EvaluationCall): ClipError {
   const first = call.failed[0]
   return new ClipError(
     'ERR_CLIP_IMAGE',
-    `no picture of ${call.dataset.name} could be read: ${first?.message ?? 'there is none'}`,
+    `no image of ${call.dataset.name} could be read: ${first?.message ?? 'there is none'}`,
     { file: call.dataset.name },
   )
 }

@@ -1,4 +1,4 @@
-/** A folder with a folder of pictures for each class. */
+/** A folder with a folder of images for each class. */
 
 import { isUtf8 } from 'node:buffer'
 import { stat } from 'node:fs/promises'
@@ -19,10 +19,10 @@ function some(leftOut: readonly LeftOut[]): string {
   return `${named.join(', ')}${more}`
 }
 
-/** A class without a picture is an error: measured without it, the others look better than they are. */
+/** A class without an image is an error: measured without it, the others look better than they are. */
 function emptyClass(root: string, folder: string, leftOut: readonly LeftOut[]) {
   const why = leftOut.length > 0 ? `what is in it was left out: ${some(leftOut)}` : 'its folder is empty'
-  return datasetFault(root, `class ${JSON.stringify(folder)} has no picture: ${why}`)
+  return datasetFault(root, `class ${JSON.stringify(folder)} has no image: ${why}`)
 }
 
 export async function* classFolders(
@@ -43,7 +43,7 @@ export async function* classFolders(
       },
       ...(signal ? { signal } : {}),
     },
-    // Hidden folders and pictures beside the classes are no part of the data set.
+    // Hidden folders and images beside the classes are no part of the data set.
     (target, folder) => !target.startsWith('.') && (folder || target.includes('/')),
   )
   const entries = (await walk.entries(root)) ?? []
@@ -81,5 +81,5 @@ export async function* classFolders(
     }
   }
   if (classes === 0)
-    throw datasetFault(rootName, 'has no folders of pictures: one folder for each class is expected')
+    throw datasetFault(rootName, 'has no folders of images: one folder for each class is expected')
 }

@@ -1,4 +1,4 @@
-/** A table of pictures and labels or captions: CSV, or tab separated as OpenCLIP's. */
+/** A table of images and labels or captions: CSV, or tab separated as OpenCLIP's. */
 
 import { createReadStream } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -9,7 +9,7 @@ import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 /** Bytes that may be read without a row coming out. */
 const mostRow = 2 ** 20
 
-/** Where the picture is, what it shows: the first that a table has. As OpenCLIP, Hugging Face and Flickr name them. */
+/** Where the image is, what it shows: the first that a table has. As OpenCLIP, Hugging Face and Flickr name them. */
 const pictureColumns = ['file', 'filepath', 'file_name', 'filename', 'image']
 const labelColumns = ['label']
 const captionColumns = ['text', 'caption', 'title']
@@ -52,18 +52,18 @@ function columnsOf(file: string, found: readonly string[]): Columns {
     file,
     `${expected}; its first line has ${list || 'none'}${
       picture === undefined && address !== undefined
-        ? `. Pictures at addresses are not downloaded: fetch them first, for example with img2dataset, whose tars are data sets`
+        ? `. Images at addresses are not downloaded: fetch them first, for example with img2dataset, whose tars are data sets`
         : ''
     }`,
   )
 }
 
-/** A picture of a row: a path relative to the table, or a file: or data: URL. */
+/** An image of a row: a path relative to the table, or a file: or data: URL. */
 function pictureOf(file: string, line: number, value: string): string {
   if (/^(https?|ftp|s3|gs):\/\//i.test(value))
     throw fault(
       file,
-      `row ${line} names the address ${value.slice(0, 60)}: pictures are not downloaded, fetch them first`,
+      `row ${line} names the address ${value.slice(0, 60)}: images are not downloaded, fetch them first`,
     )
   return /^(file|data):/i.test(value) ? value : resolve(dirname(file), value)
 }

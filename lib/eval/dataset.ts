@@ -1,4 +1,4 @@
-/** Labelled pictures to measure on: a folder per class, a CSV, a WebDataset tar, or the caller's own. */
+/** Labelled images to measure on: a folder per class, a CSV, a WebDataset tar, or the caller's own. */
 
 import { stat } from 'node:fs/promises'
 import { argumentError } from '../base/errors.js'
@@ -96,10 +96,10 @@ async function openPath(source: unknown, options: DatasetOptions): Promise<Datas
 /**
  * Opens a folder with a folder per class; a CSV, or a table with tabs, with a column `file` (relative to it; also
  * `filepath`, `file_name`, `filename`, `image`), one `label`, `text`, `caption` or `title` and, if it has one, `split`;
- * or a WebDataset tar (pictures with .cls or .txt, where each line is a caption). Pictures are read as they are needed.
+ * or a WebDataset tar (images with .cls or .txt, where each line is a caption). Images are read as they are needed.
  *
  * Rejects with ClipError ERR_CLIP_INPUT when it is none of them, with TypeError for arguments that can't be. Reading
- * the samples rejects when a class has no picture, or a table's columns are not those that are expected.
+ * the samples rejects when a class has no image, or a table's columns are not those that are expected.
  */
 export async function openDataset(source: string | URL, options?: DatasetOptions): Promise<Dataset> {
   return openPath(source, checkDatasetOptions(checkOptions(options, datasetOptionNames)))
@@ -113,7 +113,7 @@ export function checkSample(sample: unknown, field: string): Sample {
   if (typeof label !== 'string') throw argumentError(`${field}.label`, 'be a string', label)
   const { shape } = (image ?? {}) as { shape?: unknown }
   if (!isOneImage(image) || (isArray(shape) && shape[0] !== 1))
-    throw argumentError(`${field}.image`, 'be one picture', image)
+    throw argumentError(`${field}.image`, 'be one image', image)
   if (
     captions !== undefined &&
     !(isArray(captions) && captions.length > 0 && [...captions].every(c => typeof c === 'string'))

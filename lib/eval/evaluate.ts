@@ -1,4 +1,4 @@
-/** How well a model does on labelled pictures: from names alone, from a few examples, and as a search in both directions. */
+/** How well a model does on labelled images: from names alone, from a few examples, and as a search in both directions. */
 
 import { argumentError, ClipError, got, quote } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, integer, listOf, oneOf } from '../base/options.js'
@@ -21,7 +21,7 @@ import type { Dataset, Sample } from './samples.js'
 
 export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
 
-/** What is measured, and on which pictures. */
+/** What is measured, and on which images. */
 export interface EvaluateOptions extends DatasetOptions {
   /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
@@ -34,7 +34,7 @@ export interface EvaluateOptions extends DatasetOptions {
   /**
    * Examples of each class to learn from, drawn with `seed`: among those that the data set marks 'train', else among all;
    * the rest is the test. Default: all that are marked 'train'; 16 where none is. A class without more than `shots`
-   * keeps one picture for the test.
+   * keeps one image for the test.
    */
   shots?: number
   /** Default 1. */
@@ -45,12 +45,12 @@ export interface EvaluateOptions extends DatasetOptions {
   limit?: number
   /** Ends the evaluation: it rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called as texts, examples and pictures are done. */
+  /** Called as texts, examples and images are done. */
   onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
 }
 
 const mostMistakes = 24
-/** Bytes of a picture that a mistake may keep in memory. */
+/** Bytes of an image that a mistake may keep in memory. */
 const mostKept = 32 * 1024
 
 /** Undefined for what is no label: the classifier says so. */
@@ -130,7 +130,7 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
   /** With splits, only 'test' is a test: what was not drawn of 'train' is too near to what was. */
   const isTest = (i: number) => !chosen?.has(i) && (!hasSplit || splits[i] === 'test')
   const total = truths.reduce((sum, _, i) => sum + Number(isTest(i)), 0)
-  if (total === 0) throw argumentError('shots', 'leave pictures for the test', call.shots ?? 'all')
+  if (total === 0) throw argumentError('shots', 'leave images for the test', call.shots ?? 'all')
   const classifier = call.classifier ?? (await classifierFor(call, names, chosen))
   const index = new Map(classifier.labels.map((label, i) => [label, i]))
   const metrics = new ClassificationMetrics(classifier.labels)
@@ -154,7 +154,7 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
       continue
     }
     const [first] = item.predictions
-    // A label without an example is one that a probe can't know: its pictures are wrong answers.
+    // A label without an example is one that a probe can't know: its images are wrong answers.
     const truth = index.get(sample.label)
     if (truth === undefined)
       throw argumentError('shots', `leave an example of ${quote(sample.label)}`, got('none'))
@@ -229,17 +229,17 @@ const copied = <T>(field: string, value: T): T =>
   isArray(value) ? (listOf(field, 'be an array', value) as T) : value
 
 /**
- * Measures a model on labelled pictures: `dataset` is a path as `openDataset` takes it, a data set, or an array of
- * samples. Pictures are read as they are needed, so an archive may be larger than memory; it is read two or three times.
- * Samples of the same picture (a file, or the same bytes) are one picture with several captions. Recall is that of
- * CLIP_benchmark and the papers: the part of the pictures that have a caption of theirs among the first k, and of the
- * captions that have a picture of theirs; a caption that several pictures share is one text.
+ * Measures a model on labelled images: `dataset` is a path as `openDataset` takes it, a data set, or an array of
+ * samples. Images are read as they are needed, so an archive may be larger than memory; it is read two or three times.
+ * Samples of the same image (a file, or the same bytes) are one image with several captions. Recall is that of
+ * CLIP_benchmark and the papers: the part of the images that have a caption of theirs among the first k, and of the
+ * captions that have an image of theirs; a caption that several images share is one text.
  *
- * Memory: 'zeroshot' none for each picture but its label; 'retrieval' the embeddings of pictures and texts, 4 * embedDim
+ * Memory: 'zeroshot' none for each image but its label; 'retrieval' the embeddings of images and texts, 4 * embedDim
  * bytes each (61 MB in all for 10 000 pairs of 512 numbers); 'fewshot' and 'probe' what is learned from, as
- * `clip.tipAdapter` and `clip.linearProbe` do. Nowhere all pictures against all texts.
+ * `clip.tipAdapter` and `clip.linearProbe` do. Nowhere all images against all texts.
  *
- * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single pictures that can't are in `failed`),
+ * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single images that can't are in `failed`),
  * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.
  */
 export function evaluate(

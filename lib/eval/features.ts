@@ -1,4 +1,4 @@
-/** Features of a data set's pictures, with no more of its pictures in memory than a window. */
+/** Features of a data set's images, with no more of its images in memory than a window. */
 
 import { allocate } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
@@ -9,17 +9,17 @@ import { Embeddings } from '../encode/embeddings.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
 import type { Sample } from './samples.js'
 
-/** Pictures that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
+/** Images that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
 export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
 
-/** Bytes that a picture holds in memory before it is decoded. */
+/** Bytes that an image holds in memory before it is decoded. */
 export function heldBytes(image: ImageInput): number {
   if (isArrayBuffer(image) || ArrayBuffer.isView(image)) return image.byteLength
   const { data } = image as Partial<RawPixels>
   return ArrayBuffer.isView(data) ? data.byteLength : 0
 }
 
-/** Samples in windows; a picture larger than a window has one of its own. */
+/** Samples in windows; an image larger than a window has one of its own. */
 export async function* windows<S extends { image: ImageInput }>(
   samples: AsyncIterable<S>,
   most = window,
@@ -41,14 +41,14 @@ export async function* windows<S extends { image: ImageInput }>(
 
 /** What reports and errors call a sample. */
 export const nameOf = (sample: Sample, i: number) =>
-  sample.name ?? (typeof sample.image === 'string' ? sample.image : `picture ${i}`)
+  sample.name ?? (typeof sample.image === 'string' ? sample.image : `image ${i}`)
 
 export interface FeatureOptions {
   output: 'embedding' | 'pooled'
   /** How many samples there are, at most. */
   count: number
   signal: AbortSignal | undefined
-  /** A picture that can't be read: it has no row. Throw to end with it. */
+  /** An image that can't be read: it has no row. Throw to end with it. */
   failed(name: string, error: ClipError): void
   progress(done: number): void
 }
@@ -87,7 +87,7 @@ export async function featuresOfSamples(
   return { images: new Embeddings(rows, [labels.length, width] as const), labels, numbers }
 }
 
-/** For callers that want every picture: the error of one, with the name it has in its data set. */
+/** For callers that want every image: the error of one, with the name it has in its data set. */
 export function refuse(name: string, error: ClipError): never {
   throw new ClipError(
     error.code,

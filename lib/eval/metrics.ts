@@ -1,6 +1,6 @@
 /** The arithmetic of evaluation, apart from models and files. */
 
-/** What a classifier said of one picture: the best labels, best first, by index. */
+/** What a classifier said of one image: the best labels, best first, by index. */
 export interface Answer {
   truth: number
   best: readonly number[]
@@ -8,19 +8,19 @@ export interface Answer {
   confidence: number
 }
 
-/** How well the pictures of one label did. */
+/** How well the images of one label did. */
 export interface ClassAccuracy {
   /** The label. */
   label: string
-  /** Pictures of it. */
+  /** Images of it. */
   count: number
-  /** Pictures of it that were called by it. */
+  /** Images of it that were called by it. */
   right: number
-  /** right / count; null without pictures. */
+  /** right / count; null without images. */
   accuracy: number | null
 }
 
-/** Pictures of one label that were called by one label. */
+/** Images of one label that were called by one label. */
 export interface Confusion {
   /** What they show. */
   label: string
@@ -54,13 +54,13 @@ export interface Calibration {
 
 /** The figures of a classification, parts from 0 to 1. */
 export interface Classification {
-  /** Pictures with an answer. */
+  /** Images with an answer. */
   count: number
   /** The truth is the best label. */
   top1: number
   /** The truth among the five best; with five labels or fewer always 1. */
   top5: number
-  /** Mean of the classes' accuracies, over those that have pictures. */
+  /** Mean of the classes' accuracies, over those that have images. */
   meanPerClass: number
   /** Each label, in their order. */
   perClass: ClassAccuracy[]

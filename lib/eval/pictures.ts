@@ -1,4 +1,4 @@
-/** Which samples show the same picture: a picture with several captions is one. */
+/** Which samples show the same image: an image with several captions is one. */
 
 import { createHash, subtle } from 'node:crypto'
 import { resolve } from 'node:path'
@@ -35,13 +35,13 @@ async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput>
   return image
 }
 
-/** The pictures of a data set, in the order of their first samples. */
+/** The images of a data set, in the order of their first samples. */
 export interface Pictures {
   /** Samples in all. */
   samples: number
-  /** The first sample of each picture, by its number from 0. */
+  /** The first sample of each image, by its number from 0. */
   first: Set<number>
-  /** Captions of each picture, without repetitions. */
+  /** Captions of each image, without repetitions. */
   captions: string[][]
 }
 

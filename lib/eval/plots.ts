@@ -36,7 +36,7 @@ export function mostConfused(
   return labels.filter(label => chosen.has(label))
 }
 
-/** Rows are what pictures show, columns what was said; the darker, the larger the part of the row. */
+/** Rows are what images show, columns what was said; the darker, the larger the part of the row. */
 export function confusionPlot(
   confusion: readonly Confusion[],
   perClass: readonly ClassAccuracy[],

@@ -9,7 +9,7 @@ import type { AllLeftOut } from '../image/left-out.js'
 import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
-/** Bytes of a picture that is shown; larger ones are named only. */
+/** Bytes of an image that is shown; larger ones are named only. */
 const mostPicture = 32 * 1024
 const mostClasses = 40
 
@@ -46,7 +46,7 @@ async function openFile(image: string) {
   }
 }
 
-/** A small picture that browsers show as it is; otherwise undefined. */
+/** A small image that browsers show as it is; otherwise undefined. */
 async function dataUrl(image: ImageInput): Promise<string | undefined> {
   let bytes: Uint8Array | undefined
   if (isUint8Array(image)) bytes = image
@@ -98,14 +98,14 @@ async function classification(report: ClassificationReport): Promise<string> {
     ['top-5', percent(report.top5)],
     ['mean per class', percent(report.meanPerClass)],
     ['calibration error', percent(report.calibration.ece)],
-    ['pictures', String(report.count)],
+    ['images', String(report.count)],
     ['labels', String(report.labels.length)],
   ])}
 <h2>Confusion matrix</h2>
-<p class="about">Rows: what the pictures show. Columns: what was said. Blue: right, red: wrong; darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
+<p class="about">Rows: what the images show. Columns: what was said. Blue: right, red: wrong; darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
 <div class="scroll">${confusionPlot(report.confusion, report.perClass, shown)}</div>
 <h2>Most frequent confusions</h2>
-${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>pictures</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
+${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>images</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
 <h2>Calibration</h2>
 <p class="about">Bars: how often answers of this probability are right; a dot stands at their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
 <div class="plots scroll">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
@@ -120,16 +120,16 @@ function retrieval(report: RetrievalReport): string {
   const row = (name: string, r: RetrievalReport['imageToText']) =>
     `<tr><td>${name}</td><td>${percent(r.recall1)}</td><td>${percent(r.recall5)}</td><td>${percent(r.recall10)}</td></tr>`
   return `${figures([
-    ['pictures', String(report.images)],
+    ['images', String(report.images)],
     ['texts', String(report.texts)],
   ])}
 <h2>Recall</h2>
-<p class="about">Part of the pictures (texts) that find their text (a picture of theirs) among the first 1, 5 and 10.</p>
+<p class="about">Part of the images (texts) that find their text (an image of theirs) among the first 1, 5 and 10.</p>
 <div class="scroll">${recallPlot([
-    { name: 'picture finds its text', recall: report.imageToText },
-    { name: 'text finds a picture of it', recall: report.textToImage },
+    { name: 'image finds its text', recall: report.imageToText },
+    { name: 'text finds an image of it', recall: report.textToImage },
   ])}</div>
-<table class="recall"><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('picture finds its text', report.imageToText)}${row('text finds a picture of it', report.textToImage)}</table>`
+<table class="recall"><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('image finds its text', report.imageToText)}${row('text finds an image of it', report.textToImage)}</table>`
 }
 
 const titles = {
@@ -147,7 +147,7 @@ function leftOutLines({ count, files }: AllLeftOut): string[] {
 }
 
 /**
- * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small pictures of mistakes
+ * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small images of mistakes
  * (up to 32 kB) are read and put into it; one that is gone is named only.
  */
 export async function htmlReport(report: Evaluation): Promise<string> {
@@ -155,10 +155,10 @@ export async function htmlReport(report: Evaluation): Promise<string> {
   const about = [
     `${report.dataset}; model ${report.fingerprint}`,
     ...(learned
-      ? [`Learned from ${learned.examples} pictures (shots: ${learned.shots}, seed ${learned.seed}).`]
+      ? [`Learned from ${learned.examples} images (shots: ${learned.shots}, seed ${learned.seed}).`]
       : []),
     ...(report.failed.length > 0
-      ? [`${report.failed.length} pictures could not be read and are left out.`]
+      ? [`${report.failed.length} images could not be read and are left out.`]
       : []),
     ...(report.leftOut ? leftOutLines(report.leftOut) : []),
   ]

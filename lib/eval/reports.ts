@@ -8,9 +8,9 @@ import type { Classification, Recall } from './metrics.js'
 /** What is measured: see `task` of `evaluate`. */
 export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
-/** A picture that was put under a wrong label. */
+/** An image that was put under a wrong label. */
 export interface Mistake {
-  /** What the data set calls the picture. */
+  /** What the data set calls the image. */
   name: string
   /** What it shows. */
   label: string
@@ -18,7 +18,7 @@ export interface Mistake {
   predicted: string
   /** Of the wrong label. */
   probability: number
-  /** The picture as the data set gave it; empty when it was large and in memory. */
+  /** The image as the data set gave it; empty when it was large and in memory. */
   image: ImageInput
 }
 
@@ -28,9 +28,9 @@ export interface Evaluated {
   dataset: string
   /** Of the model. */
   fingerprint: string
-  /** Pictures that could not be read, by name; they count nowhere. */
+  /** Images that could not be read, by name; they count nowhere. */
   failed: { name: string; message: string }[]
-  /** Files of the data set that are no samples: no pictures by their names, links that are not followed. Absent where there are none. */
+  /** Files of the data set that are no samples: no images by their names, links that are not followed. Absent where there are none. */
   leftOut?: AllLeftOut
 }
 
@@ -40,7 +40,7 @@ export interface ClassificationReport extends Evaluated, Classification {
   task: 'zeroshot' | 'fewshot' | 'probe'
   /** The labels, in the order in which classes are counted. */
   labels: string[]
-  /** What was learned, and from how many pictures. */
+  /** What was learned, and from how many images. */
   learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
   /** The classifier that was given, in place of what would have been learned. */
   classifier?: { kind: Classifier['kind']; settings: Classifier['settings'] }
@@ -52,13 +52,13 @@ export interface ClassificationReport extends Evaluated, Classification {
 export interface RetrievalReport extends Evaluated {
   /** What was measured. */
   task: 'retrieval'
-  /** Pictures that could be read; one with several captions is one. */
+  /** Images that could be read; one with several captions is one. */
   images: number
   /** Distinct captions. */
   texts: number
-  /** A picture finds one of its captions. */
+  /** An image finds one of its captions. */
   imageToText: Recall
-  /** A caption finds one of its pictures. */
+  /** A caption finds one of its images. */
   textToImage: Recall
 }
 

@@ -1,4 +1,4 @@
-/** Pictures that look for their texts, and texts that look for their pictures. */
+/** Images that look for their texts, and texts that look for their images. */
 
 import { untilAborted } from '../base/abort.js'
 import { argumentError, got } from '../base/errors.js'

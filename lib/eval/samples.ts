@@ -4,9 +4,9 @@ import { ClipError } from '../base/errors.js'
 import type { LeftOut } from '../image/files.js'
 import type { ImageInput } from '../image/input.js'
 
-/** A picture and what it shows. */
+/** An image and what it shows. */
 export interface Sample {
-  /** The picture, or where it lies. */
+  /** The image, or where it lies. */
   image: ImageInput
   /** Its class, or for retrieval its caption. */
   label: string
@@ -26,7 +26,7 @@ export interface Dataset {
   readonly name: string
   /**
    * All samples, from the first; called once for each time that they are read. What is no sample (a file that is no
-   * picture, a link that is not followed) is told to `onLeftOut`.
+   * image, a link that is not followed) is told to `onLeftOut`.
    */
   samples(signal?: AbortSignal, onLeftOut?: (leftOut: LeftOut) => void): AsyncIterable<Sample>
 }

@@ -1,6 +1,6 @@
 /**
- * What is seen through transparent pictures. OpenAI's `preprocess` ends with convert('RGB'), which makes what is
- * transparent black; with a background the picture is laid on that colour first, at its own size, as Pillow does with
+ * What is seen through transparent images. OpenAI's `preprocess` ends with convert('RGB'), which makes what is
+ * transparent black; with a background the image is laid on that colour first, at its own size, as Pillow does with
  * `Image.alpha_composite(Image.new('RGBA', image.size, colour), image.convert('RGBA')).convert('RGB')`.
  */
 
@@ -55,11 +55,11 @@ export function* compose(image: DecodedImage, colour: Colour): Steps<DecodedImag
   return { data: out, width, height, mode: 'RGB', ours: true }
 }
 
-/** Pixels that are looked at to tell how much of a picture is transparent. */
+/** Pixels that are looked at to tell how much of an image is transparent. */
 const SAMPLED = 4096
 let warned = false
 
-/** Once in a process: most of a picture is transparent, and nobody has said what is to be seen there. */
+/** Once in a process: most of an image is transparent, and nobody has said what is to be seen there. */
 export function warnOfTransparency(image: DecodedImage, name: string): void {
   if (warned || (image.mode !== 'RGBA' && image.mode !== 'LA')) return
   const samples = image.mode === 'LA' ? 2 : 4
@@ -71,7 +71,7 @@ export function warnOfTransparency(image: DecodedImage, name: string): void {
   warned = true
   process.emitWarning(
     `${name} is transparent for the most part, which becomes black, as in OpenAI's preprocess: a dark icon is not seen any more. ` +
-      "Set `background` (for example '#fff') to lay such pictures on a colour. This is said once.",
+      "Set `background` (for example '#fff') to lay such images on a colour. This is said once.",
     { code: 'CLIP_TRANSPARENT' },
   )
 }

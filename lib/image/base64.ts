@@ -1,4 +1,4 @@
-/** Pictures that were given as base64 without `data:` before it. */
+/** Images that were given as base64 without `data:` before it. */
 
 /** How the first bytes of a format look in base64. */
 const STARTS: [start: string, format: string][] = [
@@ -12,10 +12,10 @@ const STARTS: [start: string, format: string][] = [
   ['PHN2Z', 'SVG'],
   ['PD94b', 'SVG'],
 ]
-/** Names of files are rarely as long, and pictures hardly ever shorter. */
+/** Names of files are rarely as long, and images hardly ever shorter. */
 const LEAST = 40
 
-/** The format that a text is probably of, or undefined when it is no base64 of a picture. */
+/** The format that a text is probably of, or undefined when it is no base64 of an image. */
 export function looksLikeBase64(text: string): string | undefined {
   const head = text
     .slice(0, 400)

@@ -1,5 +1,5 @@
 /**
- * Encoded pictures become pixels in the mode in which Pillow opens the same file, because that is the mode in which
+ * Encoded images become pixels in the mode in which Pillow opens the same file, because that is the mode in which
  * OpenAI's `preprocess` resizes them. Decoded by sharp (libvips) on its own threads; nothing here touches its global
  * settings. JPEG, PNG, WebP, GIF, BMP (decoded here) and TIFF give the bytes that Pillow 12 gives; AVIF comes from
  * another decoder than Pillow's and may differ by a few levels; SVG is rendered at its own size (Pillow can't), in a
@@ -31,22 +31,22 @@ import { renderSvg, svgSize } from './svg.js'
 export const DEFAULT_MAX_PIXELS = 100_000_000
 export const DEFAULT_DECODE_TIMEOUT = 30_000
 
-/** How pictures are read: what `load` was told. */
+/** How images are read: what `load` was told. */
 export interface PictureSettings {
   /** Width x height above this is refused (ERR_CLIP_IMAGE) before anything is decoded. Default 100 million. */
   maxPixels?: number
-  /** Turn the picture as its EXIF orientation says. Off by default: OpenAI's `preprocess` ignores it. */
+  /** Turn the image as its EXIF orientation says. Off by default: OpenAI's `preprocess` ignores it. */
   orient?: boolean
   /** Render SVG, which nothing bounds but the time limit. Off by default. */
   svg?: boolean
-  /** What transparent pictures are laid on. Default nothing, which makes what is transparent black. */
+  /** What transparent images are laid on. Default nothing, which makes what is transparent black. */
   background?: Colour
-  /** Milliseconds that reading and decoding one picture may take. Default 30 000. */
+  /** Milliseconds that reading and decoding one image may take. Default 30 000. */
   decodeTimeout?: number
 }
 
 export interface DecodeOptions extends PictureSettings {
-  /** What of a picture of that size is needed: more is not decoded where that saves something. Default all of it. */
+  /** What of an image of that size is needed: more is not decoded where that saves something. Default all of it. */
   part?: (width: number, height: number) => PicturePart
   signal?: AbortSignal
   /** Which element of the caller's array, for messages. */
@@ -55,7 +55,7 @@ export interface DecodeOptions extends PictureSettings {
   opening?: Semaphore
 }
 
-/** A picture whose size is known and whose pixels are not there yet, or that needs no decoding. */
+/** An image whose size is known and whose pixels are not there yet, or that needs no decoding. */
 export type Prepared = { kind: 'ready'; images: NativeImage[] } | PendingImage
 
 export interface PendingImage extends Decodable<DecodedImage> {
@@ -74,7 +74,7 @@ interface Context {
   options: DecodeOptions
 }
 
-/** One picture to pixels or planes. A Preprocessed with several pictures is refused here: see {@link prepareImage}. */
+/** One image to pixels or planes. A Preprocessed with several images is refused here: see {@link prepareImage}. */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<NativeImage> {
   const { signal } = options
   const prepared = await prepareImage(input, options)
@@ -84,16 +84,16 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   }
   const from = origin(input, options.index)
   if (prepared.images.length !== 1)
-    throw imageError(`holds ${prepared.images.length} pictures where one is wanted`, from, {
-      expected: '1 picture',
-      actual: `${prepared.images.length} pictures`,
+    throw imageError(`holds ${prepared.images.length} images where one is wanted`, from, {
+      expected: '1 image',
+      actual: `${prepared.images.length} images`,
     })
   return prepared.images[0]!
 }
 
 /**
- * Reads the picture's header, decides its mode and checks its size. Throws TypeError / RangeError for what is no
- * ImageInput, ClipError ERR_CLIP_IMAGE (file, field, index, cause) for what is no picture.
+ * Reads the image's header, decides its mode and checks its size. Throws TypeError / RangeError for what is no
+ * ImageInput, ClipError ERR_CLIP_IMAGE (file, field, index, cause) for what is no image.
  */
 export async function prepareImage(input: ImageInput, options: DecodeOptions = {}): Promise<Prepared> {
   const { signal, maxPixels = DEFAULT_MAX_PIXELS, orient = false, background } = options
@@ -184,7 +184,7 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
   const seconds = Math.min(3600, Math.ceil(limit.ms / 1000))
   const whole = header.decoderBytes(width, height)
   return {
-    // A decoder that goes from row to row needs no more than the part; one that needs all of the picture, all of it.
+    // A decoder that goes from row to row needs no more than the part; one that needs all of the image, all of it.
     bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
     limit,
     async decode(stop) {
@@ -213,7 +213,7 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
   }
 }
 
-/** Pixels of the part, and what the decoder holds beyond the picture's pixels. */
+/** Pixels of the part, and what the decoder holds beyond the image's pixels. */
 function memoryOfPart(
   part: PicturePart,
   plan: DecodePlan,
@@ -320,7 +320,7 @@ async function prepareSvg(bytes: Uint8Array, { from, limit, maxPixels, options }
 
 /** Why this sharp can't read HEIC, which is no fault of the file. */
 const NO_HEVC =
-  'is a HEIC picture, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
+  'is a HEIC image, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
 
 /** The error of an image that a decoder could not read: the image's fault, unless the decoder says that it is the system's. */
 function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipError {
@@ -331,7 +331,7 @@ function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipErr
   const actual = header?.format === 'HEIC' ? 'HEIC' : (said ?? 'bytes of no known format')
   const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
   if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)
-  return imageError(`is no picture that can be read: ${actual}`, from, more)
+  return imageError(`is no image that can be read: ${actual}`, from, more)
 }
 
 /** The line that says why. libvips tells of each place where libheif looked behind the end of a file before that. */

@@ -1,8 +1,8 @@
-/** The one list of names that pictures have: for folders, archives and whatever else chooses files by their names. */
+/** The one list of names that images have: for folders, archives and whatever else chooses files by their names. */
 
 /**
- * Without the dot, in lower case. A name says what a file should be, not whether it can be decoded: an .heic is a
- * picture whose error says what to do, where a file that is left out would say nothing.
+ * Without the dot, in lower case. A name says what a file should be, not whether it can be decoded: an .heic is an
+ * image whose error says what to do, where a file that is left out would say nothing.
  */
 export const pictureExtensions: ReadonlySet<string> = new Set([
   ...['jpg', 'jpeg', 'jpe', 'jfif', 'jif', 'jfi', 'pjpeg', 'pjp', 'png', 'apng', 'webp', 'gif', 'bmp', 'dib'],
@@ -17,7 +17,7 @@ export function extensionOf(name: string): string {
 }
 
 /**
- * Whether a file of this name, a path or its last part, is taken for a picture: .jpg, .jpeg, .jpe, .jfif, .png, .webp,
+ * Whether a file of this name, a path or its last part, is taken for an image: .jpg, .jpeg, .jpe, .jfif, .png, .webp,
  * .gif, .bmp, .tif, .tiff, .avif, .heic, .heif, .svg and their variants, in capitals too.
  */
 export const isImageName = (name: string): boolean => pictureExtensions.has(extensionOf(name))

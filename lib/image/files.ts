@@ -1,4 +1,4 @@
-/** The picture files of a folder and of the folders in it: the one walk that everything here uses. */
+/** The image files of a folder and of the folders in it: the one walk that everything here uses. */
 
 import type { BigIntStats, Dirent } from 'node:fs'
 import { opendir, realpath, stat } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import { inSlices, Slices, sorted } from '../base/slices.js'
 import { isImageName } from './extensions.js'
 
 /**
- * Why something was left out: 'name' is not that of a picture, 'place' is not where pictures are expected, 'link' leads
+ * Why something was left out: 'name' is not that of an image, 'place' is not where images are expected, 'link' leads
  * out of the folder or nowhere, 'counted' is a link to what is there already, 'special' is a FIFO, device or socket,
  * 'unreadable' could not be read and is a loss.
  */
@@ -24,7 +24,7 @@ export interface LeftOut {
   path: string
   /** Why, for programs. */
   reason: LeftOutReason
-  /** Why, in words that follow the path: "is not named as a picture is". */
+  /** Why, in words that follow the path: "is not named as an image is". */
   message: string
 }
 
@@ -38,7 +38,7 @@ export interface ImageFilesOptions {
   signal?: AbortSignal
 }
 
-/** Something in a folder that is taken: a folder to go into, or a picture. */
+/** Something in a folder that is taken: a folder to go into, or an image. */
 export interface Found {
   path: Buffer
   name: string
@@ -133,7 +133,7 @@ export class Walk {
     }
   }
 
-  /** Every picture in a folder and below, in order. */
+  /** Every image in a folder and below, in order. */
   async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
     // A stack of its own: folders may lie as deep as the system allows.
     const stack: Found[] = [{ path: folder, name: '', isFolder: true, byLink }]
@@ -164,7 +164,7 @@ export class Walk {
     const path = joinBytes(folder, entry.name)
     const name = entry.name.toString('utf8')
     if (entry.isDirectory()) return { path, name, isFolder: true, byLink }
-    if (!isImageName(name)) return this.leaveOut(path, 'name', 'is not named as a picture is')
+    if (!isImageName(name)) return this.leaveOut(path, 'name', 'is not named as an image is')
     if (!entry.isFile()) return this.leaveOut(path, 'special', `is ${kindOf(entry)}, not a file`)
     const found = { path, name, isFolder: false, byLink }
     if (!byLink) return found
@@ -190,7 +190,7 @@ export class Walk {
       return this.leaveOut(path, isImageName(name) ? 'unreadable' : 'link', `is a link ${why}`)
     }
     const isFolder = stats.isDirectory()
-    if (!isFolder && !isImageName(name)) return this.leaveOut(path, 'name', 'is not named as a picture is')
+    if (!isFolder && !isImageName(name)) return this.leaveOut(path, 'name', 'is not named as an image is')
     if (!isFolder && !stats.isFile()) return this.leaveOut(path, 'special', 'is a link to what is not a file')
     const inside = await this.#inside(target)
     if (inside === undefined && !this.#followLinks)
@@ -224,10 +224,10 @@ export class Walk {
 }
 
 /**
- * The picture files of a folder and of the folders in it, chosen by their names (`isImageName`), as paths
+ * The image files of a folder and of the folders in it, chosen by their names (`isImageName`), as paths
  * that begin with the folder as it was given, in the order of the letters' codes: the same on every machine and in every
- * version of Node. A file whose name is not UTF-8 comes as a file: URL with its bytes percent-encoded, which is a
- * picture for every method here.
+ * version of Node. A file whose name is not UTF-8 comes as a file: URL with its bytes percent-encoded, which is an
+ * image for every method here.
  *
  * Links that lead out of the folder are followed only with `followLinks`; cycles end, and no file comes twice. What is
  * passed over is told to `onLeftOut`. Rejects with ClipError ERR_CLIP_INPUT for a folder that can't be read, with
@@ -238,8 +238,8 @@ export class Walk {
  * import { imageFiles, load } from 'clip-native'
  *
  * const clip = await load()
- * const store = await clip.openStore('pictures.store', { create: true })
- * const files = imageFiles('pictures', { onLeftOut: ({ path, message }) => console.warn(path, message) })
+ * const store = await clip.openStore('images.store', { create: true })
+ * const files = imageFiles('images', { onLeftOut: ({ path, message }) => console.warn(path, message) })
  * await store.add(files, { errors: 'collect' })
  * ```
  */

@@ -1,6 +1,6 @@
 /**
- * Bounds what is decoded but not yet encoded: at most 2 x threads pictures and 128 MB of pixels per model (one larger
- * picture is let through when it is alone). First come, first served.
+ * Bounds what is decoded but not yet encoded: at most 2 x threads images and 128 MB of pixels per model (one larger
+ * image is let through when it is alone). First come, first served.
  *
  * A permit covers a picture from before its decoding until the native job that reads its pixels has settled:
  *
@@ -66,7 +66,7 @@ export interface Permit {
   abandon(work: Promise<unknown>, ms: number): void
 }
 
-/** A picture whose pixels are not there yet. */
+/** An image whose pixels are not there yet. */
 export interface Decodable<T> {
   decode(signal?: AbortSignal): Promise<T>
   limit: TimeLimit
@@ -85,7 +85,7 @@ export class DecodeGate {
   /** `threads` is a limit for decoding too: more decoders than that would take the processor from everybody else. */
   readonly decoding: Semaphore
   /**
-   * From before a picture's file is read until there is room to decode it: a thousand calls that wait hold no thousand
+   * From before an image's file is read until there is room to decode it: a thousand calls that wait hold no thousand
    * files in memory. Streams need none: whoever sends them may fall silent.
    */
   readonly opening: Semaphore
@@ -100,7 +100,7 @@ export class DecodeGate {
     this.opening = new Semaphore(this.pictures)
   }
 
-  /** Pictures inside, their bytes, and how many wait: for tests. */
+  /** Images inside, their bytes, and how many wait: for tests. */
   get load(): { pictures: number; bytes: number; waiting: number } {
     return { pictures: this.#usedPictures, bytes: this.#usedBytes, waiting: this.#waiting.length }
   }
@@ -114,7 +114,7 @@ export class DecodeGate {
       const deaf = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
         reject(signal?.reason)
-        this.#admit() // a small picture may have stood behind a large one
+        this.#admit() // a small image may have stood behind a large one
       })
       const waiter: Waiter = {
         bytes,

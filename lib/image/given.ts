@@ -1,4 +1,4 @@
-/** The caller's pictures as they are when the call begins: what may change later is copied, what makes several rows is counted. */
+/** The caller's images as they are when the call begins: what may change later is copied, what makes several rows is counted. */
 
 import { argumentError, describeShape, got } from '../base/errors.js'
 import type { Steps } from '../base/slices.js'
@@ -6,7 +6,7 @@ import { isArray, isFloat32Array, isUint8Array, isUint8ClampedArray } from '../b
 import type { ImageInput } from './input.js'
 import { copyOf } from './pixels.js'
 
-/** Raw pixels of a picture up to this size are copied at once; docs/calls.md says so. */
+/** Raw pixels of an image up to this size are copied at once; docs/calls.md says so. */
 const COPIED_PICTURE = 1 << 20
 /** So many bytes of the raw pixels of one call at most. */
 const COPIED_CALL = 16 << 20
@@ -16,28 +16,28 @@ function property(value: object, name: string): unknown {
   try {
     return (value as Record<string, unknown>)[name]
   } catch {
-    return undefined // whoever reads the picture will say what is wrong with it
+    return undefined // whoever reads the image will say what is wrong with it
   }
 }
 
-/** So many pictures of a call are looked at before the call returns: more do not fit what is copied, unless they are tiny. */
+/** So many images of a call are looked at before the call returns: more do not fit what is copied, unless they are tiny. */
 const LOOKED_AT = 1 << 16
 
-/** The pictures of a call, and the rows that those looked at so far make. */
+/** The images of a call, and the rows that those looked at so far make. */
 export interface Given {
   inputs: readonly ImageInput[]
   total: number
-  /** The pictures beyond the first LOOKED_AT, if there are any: the number of rows in all. */
+  /** The images beyond the first LOOKED_AT, if there are any: the number of rows in all. */
   rest: Steps<number> | undefined
 }
 
 /**
- * Takes over `inputs`, a list of our own. Raw pixels are copied. A preprocessed picture of a model of this `size` makes
+ * Takes over `inputs`, a list of our own. Raw pixels are copied. A preprocessed image of a model of this `size` makes
  * as many rows as its first dimension says, which is believed only if there is as much data.
  */
 export function takeGiven(inputs: ImageInput[], single: boolean, size: number): Given {
   let copied = 0
-  /** Takes one picture and returns how many rows it makes. */
+  /** Takes one image and returns how many rows it makes. */
   const take = (i: number): number => {
     const one = inputs[i]
     if (typeof one !== 'object' || one === null) return 1
@@ -50,7 +50,7 @@ export function takeGiven(inputs: ImageInput[], single: boolean, size: number): 
       if (height !== size)
         throw argumentError(
           `${single ? 'image' : `images[${i}]`}.shape`,
-          `be [n, 3, ${size}, ${size}], as this model's pictures are`,
+          `be [n, 3, ${size}, ${size}], as this model's images are`,
           got(describeShape(shape)),
           'range',
         )

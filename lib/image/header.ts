@@ -1,5 +1,5 @@
 /**
- * What a picture's header says: which format it is in, how large it is and what its decoder would need, and what Pillow
+ * What an image's header says: which format it is in, how large it is and what its decoder would need, and what Pillow
  * concludes from it that sharp's metadata does not tell. Every read is checked: a header cut short is "unknown".
  */
 

@@ -1,4 +1,4 @@
-/** Everything that counts as a picture, and how it becomes encoded bytes, checked pixels or checked planes. */
+/** Everything that counts as an image, and how it becomes encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
 import { untilAborted } from '../base/abort.js'
@@ -43,9 +43,9 @@ export interface RawPixels {
   channels: 1 | 2 | 3 | 4
 }
 
-/** What `clip.preprocess` returns: `shape[0]` pictures that need no more preparation. */
+/** What `clip.preprocess` returns: `shape[0]` images that need no more preparation. */
 export interface Preprocessed {
-  /** n * 3 * size * size normalised values, channel planes. Not to be changed before the call has settled. */
+  /** n * 3 * size * size normalized values, channel planes. Not to be changed before the call has settled. */
   data: Float32Array
   /** [n, 3, size, size] of the model that will read it. */
   shape: readonly number[]
@@ -69,7 +69,7 @@ export interface SharpLike {
 }
 
 /**
- * A picture: path, file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; SVG with
+ * An image: path, file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; SVG with
  * `svg: true`), a Blob, a stream of such bytes (node's, the web's as `(await fetch(url)).body`, or any async iterable of
  * them), a sharp instance, raw pixels, or what `clip.preprocess` returned. Files, Blobs and streams may have at most
  * 256 MB. http(s) URLs are refused: fetch them first, under your own rules.
@@ -96,7 +96,7 @@ export type Opened =
 export const isSharp = (value: unknown): value is SharpLike =>
   has(value, 'clone', 'metadata', 'toColourspace', 'raw', 'toBuffer')
 
-/** One picture that is given as one, as against an array or iterable of pictures. */
+/** One image that is given as one, as against an array or iterable of images. */
 export function isOneImage(value: unknown): value is ImageInput {
   if (typeof value === 'string') return true
   if (!isObject(value) || isArray(value)) return false
@@ -180,7 +180,7 @@ export async function openInput(input: ImageInput, from: ImageOrigin, options: O
   }
   throw argumentError(
     from.field,
-    'be a path, URL, bytes, Blob, stream, sharp instance, raw pixels or preprocessed picture',
+    'be a path, URL, bytes, Blob, stream, sharp instance, raw pixels or preprocessed image',
     input,
   )
 }
@@ -204,10 +204,10 @@ function readUrl(url: URL, from: ImageOrigin): Uint8Array {
 
 function notEmpty(bytes: Uint8Array, from: ImageOrigin): Uint8Array {
   if (bytes.length === 0)
-    throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of a picture', actual: '0 bytes' })
+    throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of an image', actual: '0 bytes' })
   if (bytes.length > IMAGE_FILE_BYTES)
     throw imageError(
-      `has ${bytes.length} bytes, more than the ${IMAGE_FILE_BYTES} that an encoded picture may have`,
+      `has ${bytes.length} bytes, more than the ${IMAGE_FILE_BYTES} that an encoded image may have`,
       from,
       { expected: `at most ${IMAGE_FILE_BYTES} bytes`, actual: `${bytes.length} bytes` },
     )
@@ -253,7 +253,7 @@ function rawPixels(raw: Partial<RawPixels>, from: ImageOrigin, maxPixels: number
   const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   return { data: pixels, width: w, height: h, mode, ...(isCopy(pixels) ? { ours: true } : {}) }
 }
-/** What pixels in memory and preprocessed pictures consist of. */
+/** What pixels in memory and preprocessed images consist of. */
 const rawNames = ['data', 'width', 'height', 'channels', 'shape']
 const MODES = { 1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA' } as const
 

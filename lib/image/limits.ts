@@ -5,14 +5,14 @@ import type { Edit, Header } from './formats/facts.js'
 import { checkPixels } from './input.js'
 import { type ImageOrigin, imageError } from './source.js'
 
-/** Of an encoded picture, in pixels: rows and columns cost time of their own. */
+/** Of an encoded image, in pixels: rows and columns cost time of their own. */
 export const MAX_SIDE = 1_000_000
 
 /** Bytes that a decoder may hold for each pixel of `maxPixels`, and at least. */
 const BYTES_PER_PIXEL = 8
 const LEAST_BYTES = 64 * 1024 * 1024
 
-/** ERR_CLIP_IMAGE for pictures that are too large, too long or too dear to decode, told from the header alone. */
+/** ERR_CLIP_IMAGE for images that are too large, too long or too dear to decode, told from the header alone. */
 export function checkDecoder(
   { width, height }: { width: number; height: number },
   header: Header,
@@ -40,7 +40,7 @@ const PIECE = 512 * 1024
 
 const SCAN = Buffer.from([0xff, 0xda])
 
-/** ERR_CLIP_IMAGE for a JPEG of very many scans, each of which takes the decoder through all of the picture. */
+/** ERR_CLIP_IMAGE for a JPEG of very many scans, each of which takes the decoder through all of the image. */
 export async function checkScans(
   bytes: Uint8Array,
   { scans }: Header,
@@ -61,7 +61,7 @@ export async function checkScans(
       found++
     if (found > scans.most)
       throw imageError(`is a JPEG of more than ${scans.most} scans`, from, {
-        expected: `at most ${scans.most} scans in a picture of this size`,
+        expected: `at most ${scans.most} scans in an image of this size`,
         actual: 'more',
       })
     if (slices.due()) await slices.pause(signal)

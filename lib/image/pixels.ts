@@ -2,7 +2,7 @@
 
 export type PixelMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK' | 'I;16'
 
-/** A rectangle of a picture, in pixels. */
+/** A rectangle of an image, in pixels. */
 export interface PicturePart {
   left: number
   top: number
@@ -13,13 +13,13 @@ export interface PicturePart {
 export interface DecodedImage {
   /** Rows without padding, interleaved channels; bytes, or uint16 in native byte order for I;16. */
   data: Uint8Array
-  /** Of the whole picture. */
+  /** Of the whole image. */
   width: number
   height: number
   /** What of it `data` holds, when that is not all of it. Modes L, RGB and CMYK without `nearest`. */
   part?: PicturePart
   mode: PixelMode
-  /** Pillow resizes palette and 1-bit pictures with NEAREST whatever is asked. */
+  /** Pillow resizes palette and 1-bit images with NEAREST whatever is asked. */
   nearest?: boolean
   /** Decoded here and nobody else's: native code detaches the buffer when it has read it. */
   ours?: boolean

@@ -10,13 +10,13 @@ export interface DecodePlan {
   mode: PixelMode
   nearest: boolean
   bytesPerPixel: number
-  /** What of the samples that sharp gives is the picture, where that is not all of it. */
+  /** What of the samples that sharp gives is the image, where that is not all of it. */
   regroup?: Regroup
   pipeline(sharp: Sharp): Sharp
 }
 
 /**
- * The mode in which Pillow 12 opens such a file, and the sharp calls that give its bytes. `composed`: the picture will be
+ * The mode in which Pillow 12 opens such a file, and the sharp calls that give its bytes. `composed`: the image will be
  * laid on a colour, so transparent colours are an alpha channel, as in Pillow's convert('RGBA').
  */
 export function planDecode(metadata: Facts, header: Header, composed: boolean): DecodePlan {
@@ -35,7 +35,7 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
   if (composed && transparent && depth === 'uchar')
     return plan('RGBA', 4, s => s.toColourspace('srgb').raw({ depth: 'uchar' }))
 
-  // Palette pictures (P): NEAREST on the colours themselves. Pillow's P -> RGB drops transparency, so a transparent
+  // Palette images (P): NEAREST on the colours themselves. Pillow's P -> RGB drops transparency, so a transparent
   // pixel shows the palette's colour, which libvips keeps for PNG and loses for GIF.
   if (header.gif) {
     const { grey, background, frame } = header.gif
@@ -83,7 +83,7 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
   return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }))
 }
 
-/** Pictures with more samples than colours, and CMYK of 16 bits; undefined for the ordinary ones. */
+/** Images with more samples than colours, and CMYK of 16 bits; undefined for the ordinary ones. */
 function planTiff({ photometric, bits, extraSamples }: TiffHeader): DecodePlan | undefined {
   const samples = bits.length
   const wide = bits[0] === 16

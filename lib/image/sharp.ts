@@ -1,4 +1,4 @@
-/** sharp, which decodes what is not decoded here: loaded when the first such picture comes. */
+/** sharp, which decodes what is not decoded here: loaded when the first such image comes. */
 
 import type { Sharp, SharpOptions } from 'sharp'
 import { exhausted } from './exhausted.js'
@@ -17,7 +17,7 @@ export async function loadSharp(from: ImageOrigin): Promise<SharpModule> {
     const lack = exhausted(cause, from)
     if (lack) throw lack
     throw imageError(
-      'is an encoded picture, and sharp, which decodes them, could not be loaded: run `npm install sharp`, or pass raw pixels { data, width, height, channels }',
+      'is an encoded image, and sharp, which decodes them, could not be loaded: run `npm install sharp`, or pass raw pixels { data, width, height, channels }',
       from,
       { cause, expected: 'sharp to be installed', actual: (cause as Error).message },
     )

@@ -1,4 +1,4 @@
-/** The bytes of an encoded picture, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
+/** The bytes of an encoded image, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
 
 import { types } from 'node:util'
 import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
@@ -42,9 +42,9 @@ export function imageError(
 
 function checkLength(bytes: number, from: ImageOrigin): void {
   if (bytes === 0)
-    throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of a picture', actual: '0 bytes' })
+    throw imageError('is empty: 0 bytes', from, { expected: 'the bytes of an image', actual: '0 bytes' })
   if (bytes > IMAGE_FILE_BYTES)
-    throw imageError(`has more than the ${IMAGE_FILE_BYTES} bytes that an encoded picture may have`, from, {
+    throw imageError(`has more than the ${IMAGE_FILE_BYTES} bytes that an encoded image may have`, from, {
       expected: `at most ${IMAGE_FILE_BYTES} bytes`,
       actual: `${bytes} bytes`,
     })

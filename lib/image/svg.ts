@@ -1,5 +1,5 @@
 /**
- * SVG is rendered in a process of its own, one picture after the other: nothing bounds the work that a few bytes of it
+ * SVG is rendered in a process of its own, one image after the other: nothing bounds the work that a few bytes of it
  * can ask for, and what runs in libvips' threads can't be stopped. The process is killed at an abort and when the time
  * is over, and ends when it has had nothing to do for a while.
  */
@@ -23,7 +23,7 @@ export interface SvgAnswer {
   height: number
   channels?: number
   data?: Uint8Array
-  /** Why there is no picture. */
+  /** Why there is no image. */
   fault?: string
 }
 

@@ -1,15 +1,15 @@
 /**
- * Many pictures, in bounded memory, in order: decoded window by window, the next window while the caller encodes the
+ * Many images, in bounded memory, in order: decoded window by window, the next window while the caller encodes the
  * current one.
  *
  *   for await (const { start, images, release } of decodeWindows(inputs, { threads, gate, signal })) {
- *     // images[i] is a picture, or the ClipError that says why it is none
+ *     // images[i] is an image, or the ClipError that says why it is none
  *     await native.encodeImage(job, images.filter(...), ...)
  *     release() // its pixels are no longer needed; the next window may already wait for the room
  *   }
  *
  * Asking for the next window releases the one before, so a loop can't wait for room that it holds itself. A window
- * waits for its first picture only; it closes as soon as no other picture fits at once. So no two calls can wait for
+ * waits for its first image only; it closes as soon as no other image fits at once. So no two calls can wait for
  * each other's half-filled windows.
  */
 
@@ -21,28 +21,28 @@ import type { ImageInput } from './input.js'
 import type { NativeImage } from './pixels.js'
 
 export interface WindowOptions extends Omit<DecodeOptions, 'index' | 'opening'> {
-  /** Pictures that need decoding per window. */
+  /** Images that need decoding per window. */
   threads: number
   /** The model's gate, shared by all its calls. */
   gate: DecodeGate
-  /** Side of the model's pictures in pixels: preprocessed pictures must have it. */
+  /** Side of the model's images in pixels: preprocessed images must have it. */
   size?: number
-  /** The call got one picture, not a list: messages say `image` and carry no index. */
+  /** The call got one image, not a list: messages say `image` and carry no index. */
   single?: boolean
 }
 
 export interface ImageWindow {
-  /** Position of the first picture in the result. A Preprocessed of n pictures takes n positions. */
+  /** Position of the first image in the result. A Preprocessed of n images takes n positions. */
   start: number
-  /** Pictures in order; a ClipError (ERR_CLIP_IMAGE) stands where one can't be read. */
+  /** Images in order; a ClipError (ERR_CLIP_IMAGE) stands where one can't be read. */
   images: (NativeImage | ClipError)[]
-  /** For each picture, the index of the input it came from. */
+  /** For each image, the index of the input it came from. */
   inputs: number[]
-  /** Gives the room of the pictures back. Call it when the native job has settled; more often does no harm. */
+  /** Gives the room of the images back. Call it when the native job has settled; more often does no harm. */
   release(): void
 }
 
-/** Pictures per window that need no decoding. */
+/** Images per window that need no decoding. */
 const READY_IMAGES = 64
 
 interface Slot {
@@ -51,8 +51,8 @@ interface Slot {
 }
 
 /**
- * The window of a call of one picture, without the machinery of many: it is most of what such a call costs the
- * JavaScript thread. The input must not be a Preprocessed of several pictures. Throws as {@link decodeWindows} does.
+ * The window of a call of one image, without the machinery of many: it is most of what such a call costs the
+ * JavaScript thread. The input must not be a Preprocessed of several images. Throws as {@link decodeWindows} does.
  */
 export function decodeOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
   const window = openOne(input, options)
@@ -109,15 +109,15 @@ function checkPlanes(
     if ('planes' in image && size !== undefined && image.planes.length !== 3 * size * size)
       throw argumentError(
         `${single ? 'image' : `images[${index}]`}.shape`,
-        `be [n, 3, ${size}, ${size}], as this model's pictures are`,
+        `be [n, 3, ${size}, ${size}], as this model's images are`,
         got(describeShape((input as { shape?: unknown }).shape)),
         'range',
       )
 }
 
 /**
- * Throws TypeError / RangeError when an input is no picture at all, `signal.reason` on abort, and whatever the
- * iterable of inputs throws; pictures that can't be read are ClipErrors in their window.
+ * Throws TypeError / RangeError when an input is no image at all, `signal.reason` on abort, and whatever the
+ * iterable of inputs throws; images that can't be read are ClipErrors in their window.
  */
 export async function* decodeWindows(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -145,7 +145,7 @@ export async function* decodeWindows(
   } finally {
     deaf()
     current?.release()
-    stopped.abort(options.signal?.reason ?? new Error('no more pictures are wanted'))
+    stopped.abort(options.signal?.reason ?? new Error('no more images are wanted'))
     next?.then(
       window => window?.release(),
       () => {},
@@ -210,7 +210,7 @@ type Item = { input: number } & (
 
 /** The inputs one by one, headers read, Preprocessed ones taken apart; at most one waits to be taken. */
 class Source {
-  /** Position of the next picture in the result. */
+  /** Position of the next image in the result. */
   position = 0
   #iterator: Iterator<ImageInput> | AsyncIterator<ImageInput>
   #items: Item[] = []
@@ -227,7 +227,7 @@ class Source {
   }
 
   /**
-   * The next picture, or undefined at the end. With `have`, a window already holds pictures: then an iterable that
+   * The next image, or undefined at the end. With `have`, a window already holds images: then an iterable that
    * does not answer soon must not keep them waiting, and undefined means "none now".
    */
   async peek(have: boolean): Promise<Item | undefined> {
@@ -291,5 +291,5 @@ class Source {
   }
 }
 
-/** Long enough to read a header, short enough that decoded pictures are not kept from the encoder. */
+/** Long enough to read a header, short enough that decoded images are not kept from the encoder. */
 const later = (): Promise<false> => new Promise(resolve => setTimeout(resolve, 20, false))

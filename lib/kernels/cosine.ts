@@ -22,7 +22,7 @@ import { isMatrix, type Matrix, topKOfMatrix } from './matrix.js'
 import { type KernelOptions, options, run } from './run.js'
 
 interface ScoreArguments extends KernelOptions {
-  /** `[rows, dim]`: need not be normalised. */
+  /** `[rows, dim]`: need not be normalized. */
   queries: Float32Array
   /** How many queries. */
   rows: number
@@ -36,7 +36,7 @@ interface ScoreArguments extends KernelOptions {
 
 interface ClassMatrix {
   /**
-   * `[classCount, dim]`: need not be normalised. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
+   * `[classCount, dim]`: need not be normalized. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
    * do, to the bit) or an Int8Array: then the query is rounded to 15 bits (steps of its largest magnitude / 16383) and
    * the dot product is exact.
    */
@@ -86,7 +86,7 @@ export interface TopK {
 
 /**
  * Scores of every class for every query: softmax over classes of logitScale · cosine(query, class), or the logits or
- * cosines themselves, which are never beyond 1 or -1. Both sides are normalised inside (by a norm of at least 1e-12).
+ * cosines themselves, which are never beyond 1 or -1. Both sides are normalized inside (by a norm of at least 1e-12).
  * Radford et al. 2021, section 3.1.2.
  *
  * @returns out, [rows, classCount]

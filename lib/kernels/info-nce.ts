@@ -6,7 +6,7 @@ import { type KernelOptions, options, run } from './run.js'
 
 /** What {@link infoNCE} takes. */
 export interface InfoNceArguments extends KernelOptions {
-  /** `[rows, dim]`: embeddings of pictures, as they are (the model has scaled them to length 1). */
+  /** `[rows, dim]`: embeddings of images, as they are (the model has scaled them to length 1). */
   images: Float32Array
   /** `[rows, dim]`: row i belongs to row i of `images`. */
   texts: Float32Array

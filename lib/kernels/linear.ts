@@ -51,7 +51,7 @@ export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float
   weight: Float32Array
   /** [cols]. */
   bias: Float32Array
-  /** Rows of x; each is normalised on its own. */
+  /** Rows of x; each is normalized on its own. */
   rows: number
   /** Numbers of a row. */
   cols: number

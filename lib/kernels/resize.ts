@@ -7,9 +7,9 @@ import { type KernelOptions, options, run } from './run.js'
 export interface ResizeArguments extends KernelOptions {
   /** [height, width, channels] bytes, rows without padding. */
   data: Uint8Array | Uint8ClampedArray
-  /** Of the picture, in pixels. */
+  /** Of the image, in pixels. */
   width: number
-  /** Of the picture, in pixels. */
+  /** Of the image, in pixels. */
   height: number
   /** 1 to 4. */
   channels: number

@@ -31,9 +31,9 @@ import { projectionNames, writeAdapter } from './adapter-file.js'
 import { featuresOf } from './examples.js'
 import { readTensor } from './read-tensor.js'
 
-/** Pictures and what belongs to them: `texts[i]` to `images[i]`. */
+/** Images and what belongs to them: `texts[i]` to `images[i]`. */
 export interface Pairs {
-  /** Pictures, or what encodeImage made of them with `output: 'pooled'`. */
+  /** Images, or what encodeImage made of them with `output: 'pooled'`. */
   images: readonly ImageInput[] | Embeddings
   /** Texts, or what encodeText made of them with `output: 'pooled'`. */
   texts: readonly string[] | Embeddings
@@ -53,7 +53,7 @@ export interface AdaptOptions extends TokenizeOptions {
   seed?: number
   /** Ends the training: it rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many pictures are encoded. */
+  /** Called with how many images are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
@@ -161,7 +161,7 @@ export async function adapt(
   const n = count(images)
   if (count(texts) !== n)
     throw argumentError('pairs.texts', `have ${n} elements, one for each image`, got(count(texts)))
-  if (n < 2) throw argumentError('pairs.images', 'have two pictures or more', got(n))
+  if (n < 2) throw argumentError('pairs.images', 'have two images or more', got(n))
 
   return loaded.calls.run(signal, async call => {
     const width = pooledWidth(loaded)

@@ -1,4 +1,4 @@
-/** Labelled pictures to learn from, checked and encoded. */
+/** Labelled images to learn from, checked and encoded. */
 
 import { allocate } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
@@ -11,11 +11,11 @@ import type { Loaded } from '../encode/loaded-model.js'
 import { checkEncode } from '../encode/result.js'
 import type { ImageInput } from '../image/input.js'
 
-/** Labelled pictures: `labels[i]` says what `images[i]` shows. */
+/** Labelled images: `labels[i]` says what `images[i]` shows. */
 export interface Examples<T extends string = string> {
-  /** Pictures as encodeImage takes them, or what encodeImage made of them with the `output` and `normalize` that is asked for. */
+  /** Images as encodeImage takes them, or what encodeImage made of them with the `output` and `normalize` that is asked for. */
   images: readonly ImageInput[] | Embeddings
-  /** One for each picture, in their order. */
+  /** One for each image, in their order. */
   labels: readonly T[]
 }
 
@@ -29,12 +29,12 @@ export function checkExamples(field: string, value: unknown): CheckedExamples {
   if (value === undefined) throw argumentError(field, 'be { images, labels }', value)
   const pictures = isEmbeddings(images)
     ? checkEmbeddings(`${field}.images`, images, 'be rows of one width', undefined)
-    : listOf(`${field}.images`, 'be an array of pictures, or embeddings of them', images)
+    : listOf(`${field}.images`, 'be an array of images, or embeddings of them', images)
   const words = listOf(`${field}.labels`, 'be an array of strings', labels)
   const n = isEmbeddings(pictures) ? pictures.shape[0] : pictures.length
   if (words.length !== n)
     throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, got(words.length))
-  if (n === 0) throw argumentError(`${field}.images`, 'have one picture or more', got('none'))
+  if (n === 0) throw argumentError(`${field}.images`, 'have one image or more', got('none'))
   return { images: pictures as CheckedExamples['images'], labels: words as string[] }
 }
 
@@ -71,7 +71,7 @@ export function* owners(
   return list
 }
 
-/** What the scorer reads of each picture: (n, width). */
+/** What the scorer reads of each image: (n, width). */
 export async function featuresOf(
   loaded: Loaded,
   call: Call,

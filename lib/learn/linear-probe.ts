@@ -18,8 +18,8 @@ import { cancellable } from '../native/jobs.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /**
- * Memory of a fit: the features (4 bytes a number), two and a half times as much beside them, and 8 bytes for each picture
- * and label; measured: 360 MB at 50 000 pictures, 512 numbers and 100 labels, 102 MB of which are the features.
+ * Memory of a fit: the features (4 bytes a number), two and a half times as much beside them, and 8 bytes for each image
+ * and label; measured: 360 MB at 50 000 images, 512 numbers and 100 labels, 102 MB of which are the features.
  */
 export interface LinearProbeOptions {
   /** What to learn on: 'pooled' (default), before the projection, as in the paper, or 'embedding'. */
@@ -31,13 +31,13 @@ export interface LinearProbeOptions {
    * with `validation` searched for, else 0.316 (OpenAI's example).
    */
   C?: number
-  /** Labelled pictures that choose C: the paper's search, over 1e-6 to 1e6 in steps of an eighth of a decade. */
+  /** Labelled images that choose C: the paper's search, over 1e-6 to 1e6 in steps of an eighth of a decade. */
   validation?: Examples
   /** Of L-BFGS, default 1000. */
   maxIterations?: number
   /** Ends the fit: it rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many pictures are encoded, then with how many fits are done. */
+  /** Called with how many images are encoded, then with how many fits are done. */
   onProgress?: (progress: { done: number; total: number; stage: 'encode' | 'fit' }) => void
 }
 

@@ -44,13 +44,13 @@ export interface TipAdapterOptions extends TokenizeOptions {
   alpha?: number
   /** Sharpness of the cache: how fast an example's weight falls with distance; default 5.5. */
   beta?: number
-  /** Labelled pictures that choose alpha (0.1 to 3) and beta (0.1 to 7) instead, 20 values of each. */
+  /** Labelled images that choose alpha (0.1 to 3) and beta (0.1 to 7) instead, 20 values of each. */
   validation?: Examples
   /** Train the keys on the examples: true for the published settings. Default false: nothing is trained. */
   fineTune?: boolean | FineTune
   /** Ends the work: it rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many pictures are encoded. */
+  /** Called with how many images are encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
@@ -152,12 +152,12 @@ async function train(
 const grid = (from: number, to: number, steps: number) =>
   Array.from({ length: steps }, (_, i) => from + (i * (to - from)) / (steps - 1))
 
-/** Products of pictures held out and keys that are in memory at a time: 16 MB. */
+/** Products of images held out and keys that are in memory at a time: 16 MB. */
 const productsPerTile = 1 << 22
 
 /**
- * alpha and beta with the most right answers on pictures held out; of equals the first, the gentler. Pictures are looked
- * at in tiles: (pictures, keys) products are never in memory as a whole.
+ * alpha and beta with the most right answers on images held out; of equals the first, the gentler. Images are looked
+ * at in tiles: (images, keys) products are never in memory as a whole.
  */
 async function search(
   loaded: Loaded,

@@ -4,7 +4,7 @@
  * JavaScript. Native code checks every range again before it reads.
  */
 
-/** An encoder: of pictures or of texts. */
+/** An encoder: of images or of texts. */
 export type Tower = 'image' | 'text'
 
 export type TensorDtype = 'F32' | 'F16' | 'BF16' | 'F64'
@@ -98,7 +98,7 @@ export interface ModelSpec {
   tensors: Record<string, TensorView>
 }
 
-/** How pictures become the image tower's input; from the checkpoint's preprocessor configuration. */
+/** How images become the image tower's input; from the checkpoint's preprocessor configuration. */
 export interface PreprocessSpec {
   /** Target of resize (shortest edge) and the side of the centre crop, in pixels. */
   size: number

@@ -42,7 +42,7 @@ export interface NativeModel {
   ): Promise<Float32Array>
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
-  /** What of a picture of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
+  /** What of an image of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
   reachingPart(width: number, height: number): PicturePart
   /**
    * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
@@ -178,7 +178,7 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalise table: one picture to (3, size, size) floats. */
+  /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalize table: one image to (3, size, size) floats. */
   preprocess(a: {
     image: NativeImage
     preprocess: PreprocessSpec

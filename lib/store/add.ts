@@ -1,4 +1,4 @@
-/** Embedding pictures into a store: what is there already is skipped, the rest is appended batch by batch. */
+/** Embedding images into a store: what is there already is skipped, the rest is appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
 import { abortable, untilAborted } from '../base/abort.js'
@@ -17,7 +17,7 @@ import { longestId } from './log.js'
 import type { AddProgress } from './types.js'
 import type { NewItem } from './writer.js'
 
-/** A path (its id is the path as given), a file: URL, or a picture with an id of your own. */
+/** A path (its id is the path as given), a file: URL, or an image with an id of your own. */
 export type StoreInput = string | URL | { id: string; image: ImageInput }
 
 /** What an `add` did. */
@@ -32,7 +32,7 @@ export interface AddResult {
   errors: { id: string; error: ClipError }[]
 }
 
-/** Pictures of one batch: what a kill can cost. */
+/** Images of one batch: what a kill can cost. */
 const batchSize = 64
 
 interface Waiting {
@@ -49,7 +49,7 @@ function checkId(id: unknown, field: string): string {
   return id
 }
 
-/** The path of a picture that is a file, for its size and time. */
+/** The path of an image that is a file, for its size and time. */
 function pathOf(image: ImageInput, field: string): string | Buffer | undefined {
   if (isUrl(image)) return image.protocol === 'file:' ? checkPath(field, image) : undefined
   if (typeof image !== 'string') return undefined
@@ -67,10 +67,10 @@ function checkInput(input: StoreInput, index: number): { id: string; image: Imag
   if (!isObject(input) || !holds(input, 'id'))
     throw argumentError(field, 'be a path, a file: URL or { id, image }', input)
   const { id, image } = checkOptions(input, ['id', 'image'], field)
-  if (!isOneImage(image)) throw argumentError(`${field}.image`, 'be one picture', image)
+  if (!isOneImage(image)) throw argumentError(`${field}.image`, 'be one image', image)
   const { shape } = isObject(image) ? fields(`${field}.image`, image as Partial<Preprocessed>, ['shape']) : {}
   if (isArray(shape) && shape[0] !== 1)
-    throw argumentError(`${field}.image`, 'be one picture', got(describeShape(shape)))
+    throw argumentError(`${field}.image`, 'be one image', got(describeShape(shape)))
   return { id: checkId(id, `${field}.id`), image: image as ImageInput }
 }
 
@@ -150,7 +150,7 @@ export async function addAll(
     if (slices.due()) await slices.pause(signal)
     const { id, image } = checkInput(input, index++)
     const path = pathOf(image, `images[${index - 1}]`)
-    // Before the picture is read: if it changes in between, the next call sees that it has.
+    // Before the image is read: if it changes in between, the next call sees that it has.
     const stats =
       path === undefined ? undefined : await untilAborted(stat(path), signal).catch(() => undefined)
     signal?.throwIfAborted()

@@ -1,4 +1,4 @@
-/** What a store is searched with: words, a picture, both, or an embedding that is at hand. */
+/** What a store is searched with: words, an image, both, or an embedding that is at hand. */
 
 import { argumentError, got } from '../base/errors.js'
 import { checkOptions } from '../base/options.js'
@@ -14,17 +14,17 @@ import { cosineTopK } from '../kernels/cosine.js'
 import type { Matrix } from '../kernels/matrix.js'
 import type { Rows } from './numbers.js'
 
-/** Words, a picture, or both in one query. */
+/** Words, an image, or both in one query. */
 export interface BothQuery {
   /** Words. */
   text?: string
-  /** A picture. */
+  /** An image. */
   image?: ImageInput
-  /** With both: the text's share, 0 to 1; the picture has the rest. Default 0.5. */
+  /** With both: the text's share, 0 to 1; the image has the rest. Default 0.5. */
   weight?: number
 }
 
-/** A string is words; the picture of a path is `{ image: path }`. Embeddings have one row. */
+/** A string is words; the image of a path is `{ image: path }`. Embeddings have one row. */
 export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
 
 /** The rows that are most like the query and count, best first: at most `topK`. */
@@ -51,7 +51,7 @@ export async function bestRows(
   return found
 }
 
-/** (embedDim): weight * text + (1 - weight) * picture, each of length 1. */
+/** (embedDim): weight * text + (1 - weight) * image, each of length 1. */
 export async function queryVector(
   loaded: Loaded,
   query: StoreQuery,
@@ -63,7 +63,7 @@ export async function queryVector(
   if (typeof query === 'string') return (await encodeText(loaded, query, { signal })).data
   if (isOneImage(query)) return (await encodeImage(loaded, query as ImageInput, { signal })).data
   if (!isObject(query) || isArray(query))
-    throw argumentError('query', 'be words, a picture, an embedding or { text, image }', query)
+    throw argumentError('query', 'be words, an image, an embedding or { text, image }', query)
   const { text, image, weight = 0.5 } = checkOptions(query as BothQuery, ['text', 'image', 'weight'], 'query')
   if (text === undefined && image === undefined)
     throw argumentError('query', 'have `text`, `image` or both', got('neither'))
@@ -71,7 +71,7 @@ export async function queryVector(
   if (!(weight >= 0 && weight <= 1))
     throw argumentError('query.weight', 'be a number from 0 to 1', weight, 'range')
   if (text !== undefined && typeof text !== 'string') throw argumentError('query.text', 'be a string', text)
-  if (image !== undefined && !isOneImage(image)) throw argumentError('query.image', 'be one picture', image)
+  if (image !== undefined && !isOneImage(image)) throw argumentError('query.image', 'be one image', image)
   const [t, i] = await Promise.all([
     text === undefined ? undefined : encodeText(loaded, text, { signal }),
     image === undefined ? undefined : encodeImage(loaded, image, { signal }),

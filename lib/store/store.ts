@@ -1,4 +1,4 @@
-/** A folder of embeddings on disk: pictures go in, words or pictures find them. */
+/** A folder of embeddings on disk: images go in, words or images find them. */
 
 import { resolve } from 'node:path'
 import { argumentError, ClipError } from '../base/errors.js'
@@ -77,8 +77,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Embeds pictures and appends them, 64 at a time: a batch is on the disk before it is reported, and a kill at any
-   * moment loses nothing that was. Call it again with the same pictures to go on.
+   * Embeds images and appends them, 64 at a time: a batch is on the disk before it is reported, and a kill at any
+   * moment loses nothing that was. Call it again with the same images to go on.
    *
    * An item that is there is skipped; a file whose size or time of modification has changed is embedded again and takes
    * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
@@ -166,7 +166,7 @@ export class Store implements AsyncDisposable {
 
   /**
    * The items that are most like the query, best first, equal scores by age: every vector is compared, nothing is
-   * approximated. A string is words; a picture of a path is `{ image: path }`; `{ text, image, weight }` is both.
+   * approximated. A string is words; an image of a path is `{ image: path }`; `{ text, image, weight }` is both.
    *
    * Rejects as encodeText and encodeImage do.
    */

@@ -16,9 +16,9 @@ export interface OpenStoreOptions {
   signal?: AbortSignal
 }
 
-/** What becomes of pictures that fail, and how an `add` is followed and ended. */
+/** What becomes of images that fail, and how an `add` is followed and ended. */
 export interface AddOptions {
-  /** 'throw' (default): the first picture that can't be read rejects, what is done is kept. 'collect': it goes on. */
+  /** 'throw' (default): the first image that can't be read rejects, what is done is kept. 'collect': it goes on. */
   errors?: 'throw' | 'collect'
   /**
    * Ends the work after the batch under way; what is done is kept, and the promise rejects with the reason.
@@ -54,7 +54,7 @@ export interface SearchOptions {
 
 /** Which pairs are near, and how the search for them is followed and ended. */
 export interface NearDuplicateOptions {
-  /** Least cosine of a pair, -1 to 1. Pictures that differ by compression alone are above 0.98 or so. */
+  /** Least cosine of a pair, -1 to 1. Images that differ by compression alone are above 0.98 or so. */
   threshold: number
   /** Ends the search; the iterator rejects with its reason. */
   signal?: AbortSignal

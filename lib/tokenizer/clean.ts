@@ -1,4 +1,4 @@
-/** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normaliser. */
+/** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normalizer. */
 
 import type { Steps } from '../base/slices.js'
 import { fixText } from './ftfy.js'
@@ -47,7 +47,7 @@ function* collapse(text: string): Steps<string> {
   return out
 }
 
-/** Printable ASCII without &: nothing that repair, unescaping or normalisation could change. */
+/** Printable ASCII without &: nothing that repair, unescaping or normalization could change. */
 const ordinary = /^[\x20-\x25\x27-\x7e]*$/
 
 /** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
@@ -62,7 +62,7 @@ const wellFormed = (part: string): string => Buffer.from(part, 'utf8').toString(
 /** Each character by itself: a final sigma is one like any other. */
 const lowerOne = (part: string): string => part.replaceAll('\u03a3', '\u03c3').toLowerCase()
 
-/** CLIPTokenizerFast's normaliser: NFC, White_Space runs to one space, lower case. */
+/** CLIPTokenizerFast's normalizer: NFC, White_Space runs to one space, lower case. */
 export function* cleanHuggingface(text: string): Steps<string> {
   if (!(yield* everyPiece(text, ordinary))) text = yield* normalizeNfc(yield* mapPieces(text, wellFormed))
   return yield* mapPieces(yield* collapse(text), lowerOne)

@@ -193,7 +193,7 @@ class BpeTokenizer implements Tokenizer {
     }
   }
 
-  /** Added tokens are found in the text as it came, the normalised ones in the cleaned text; what is left is words. */
+  /** Added tokens are found in the text as it came, the normalized ones in the cleaned text; what is left is words. */
   *#encodeWithAdded(
     text: string,
     added: AddedTokens,

@@ -84,7 +84,7 @@ class Environment {
   struct Call {
     std::vector<Loan> keep = {};
     // Typed arrays that are nobody else's: their memory is given back when the pool is done, not at some
-    // later garbage collection. (Megabytes per picture otherwise drive the collector: pauses of several
+    // later garbage collection. (Megabytes per image otherwise drive the collector: pauses of several
     // milliseconds.)
     std::vector<Napi::Value> spend = {};
     // The result, when it is an array that the pool writes.

@@ -23,7 +23,7 @@ struct ModelState {
   bool image;  // whether there is an image tower
   std::optional<TextConfig> text;
   PreprocessConfig preprocess{};
-  int size = 0;             // side of the preprocessed picture
+  int size = 0;             // side of the preprocessed image
   int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
 
   ~ModelState() { tell(0); }
@@ -134,7 +134,7 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
   });
 }
 
-// { left, top, width, height } of reachingPart; of a picture that can't be resized the whole, and the pass
+// { left, top, width, height } of reachingPart; of an image that can't be resized the whole, and the pass
 // will say why.
 Napi::Value reachingPart(const State& state, const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {

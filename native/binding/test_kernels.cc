@@ -84,7 +84,7 @@ Napi::Value patches(Call& c) {
   });
 }
 
-// resizeAndCrop and the normalise table, which are the model's: a kernel for tests only.
+// resizeAndCrop and the normalize table, which are the model's: a kernel for tests only.
 Napi::Value preprocess(Call& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
   checkPreprocess(config);
@@ -117,7 +117,7 @@ Napi::Value conv(Call& c) {
             out = c.integer("outChannels"), kernel = c.integer("kernel", 1, 16),
             stride = c.integer("stride", 1, 16), pad = c.integer("pad", 0, 16);
   if (height + 2 * pad < kernel || width + 2 * pad < kernel)
-    wrong("kernel", "fit into the picture", std::to_string(kernel));
+    wrong("kernel", "fit into the image", std::to_string(kernel));
   const size_t columns = product({rowsOf(kernel), rowsOf(kernel), rowsOf(in)});
   if (columns > INT32_MAX / 4) wrong("inChannels", "be smaller", std::to_string(in));
   const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});

@@ -1,9 +1,9 @@
-// Convolutions of the ResNets, over pictures of rows (NHWC).
+// Convolutions of the ResNets, over images of rows (NHWC).
 //
 // A convolution is a matrix product whose rows are never stored as a whole. Each sum runs over (y, x,
 // channel) in order, whatever the block.
 //
-// By lines: the pixels of a few lines of the picture are laid side by side, zeros around them. Then the
+// By lines: the pixels of a few lines of the image are laid side by side, zeros around them. Then the
 // kernel x in inputs of one line of a window are one run of numbers, and neighbouring pixels' runs lie a
 // pixel apart: linear.inl's tiles run over a stretch of output pixels, once per line of the window. Every
 // pixel is copied once per block.
@@ -17,7 +17,7 @@
 constexpr size_t kGatherBytes = size_t{1} << 20;
 
 // Row r of the matrix: the kernel x kernel x in inputs of output pixel r, zero where they lie outside the
-// picture. Two or four bytes each.
+// image. Two or four bytes each.
 inline void gatherWindow(const Conv& c, int r, char* to) {
   const int outWidth = c.outWidth(), perImage = c.outHeight() * outWidth;
   const int image = r / perImage, top = r % perImage / outWidth * c.stride - c.pad;
@@ -32,7 +32,7 @@ inline void gatherWindow(const Conv& c, int r, char* to) {
     }
 }
 
-// Output pixels [x0, x1) of the output lines [y0, y1) of one picture, at most kRowBlock of them.
+// Output pixels [x0, x1) of the output lines [y0, y1) of one image, at most kRowBlock of them.
 struct ConvBlock {
   int image, y0, y1, x0, x1;
 };

@@ -1,4 +1,4 @@
-// normalise, cosineSoftmax and cosineTopK: they share the dot product.
+// normalize, cosineSoftmax and cosineTopK: they share the dot product.
 //
 // Every dot product runs on four chains of lanes in one order, whatever is computed beside it: a query has
 // the same bits alone (one row of classes at a time, read once, its norm in the same pass) and among many

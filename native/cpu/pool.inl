@@ -1,4 +1,4 @@
-// Average pools of the ResNets, over pictures of rows (NHWC).
+// Average pools of the ResNets, over images of rows (NHWC).
 
 void pool(Context& context, const Pooling& p) {
   const int outHeight = p.height / p.kernelHeight, outWidth = p.width / p.kernelWidth;

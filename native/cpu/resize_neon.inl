@@ -33,7 +33,7 @@ void resizeHorizontal(const ResizePass& p) {
           uint8x16_t bytes;
           if (p.srcEnd - src >= 16) {
             bytes = vld1q_u8(src);
-          } else {  // the last pixels of the picture
+          } else {  // the last pixels of the image
             uint8_t rest[16] = {};
             __builtin_memcpy(rest, src, size_t(p.srcEnd - src));
             bytes = vld1q_u8(rest);

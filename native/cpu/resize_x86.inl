@@ -55,7 +55,7 @@ void resizeHorizontal(const ResizePass& p) {
       const uint8_t* src = p.src + (size_t(block - p.top) * p.width + p.at[x].first - p.left) * n;
       uint8_t* dst = p.dst + (size_t(block - p.y0) * out + x) * n;
       int y = block;
-      // Two rows share the coefficients and the way from sums to pixels. Only the last rows of a picture are
+      // Two rows share the coefficients and the way from sums to pixels. Only the last rows of an image are
       // so near its end that a step would read past it.
       for (; y + 1 < end && p.srcEnd - (src + row) >= (used - 1) * 4 * n + 16; y += 2) {
         __m256i high[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, low[2] = {high[0], high[0]};

@@ -134,7 +134,7 @@ AttentionGroups Stream::groups(const Attention& a, int* bound) {
         *bound = known.bound;
         return known.groups;
       }
-  // Pictures are as many sequences as there are; of texts nobody counts the roots.
+  // Images are as many sequences as there are; of texts nobody counts the roots.
   const int sequences = recording_ && plan_.tower == Plan::image ? plan_.sequencesBucket : 0;
   *bound = attentionGroupBound(a, sequences);
   const int pathStride = a.mask != Mask::tree ? 0 : recording_ ? std::min(plan_.longest, a.rows) : a.rows;

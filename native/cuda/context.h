@@ -47,7 +47,7 @@ class Stream {
   LinearScratch linearScratch(const Linear&);
   // What blocks of attention are to do: once per plan for the same lists of rows.
   AttentionGroups groups(const Attention&, int* bound);
-  // The row of x that each tap of each window reads, -1 outside the picture: (windows, kernel * kernel).
+  // The row of x that each tap of each window reads, -1 outside the image: (windows, kernel * kernel).
   const int32_t* windowRows(const Conv&);
 
   // What runs on this process's memory.

@@ -33,7 +33,7 @@ void attention(Context& c, const Attention& a) {
 }
 
 // float32: no kernel of its own. Windows are gathered as rows of a matrix, zeros where they leave the
-// picture.
+// image.
 void conv(Context& c, const Conv& v) {
   Stream& stream = Stream::of(c);
   if (v.dtype != Dtype::float32) return stream.run(convLaunch(v), v);

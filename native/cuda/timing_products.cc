@@ -11,7 +11,7 @@ enum class Family : uint8_t { skinny, square, float32 };
 
 std::string text(int n) { return std::to_string(n); }
 
-// The first layer of ViT-B/32's MLP, for one picture and for 64; float32: the projection of 64 pictures.
+// The first layer of ViT-B/32's MLP, for one image and for 64; float32: the projection of 64 images.
 Work linear(Bench& b, Family family, Dtype dtype) {
   const bool plain = family == Family::float32;
   const int rows = b.small                    ? 5
@@ -42,7 +42,7 @@ Work linear(Bench& b, Family family, Dtype dtype) {
                       : b.launching(linearSkinnyLaunch(call), call, b.stream().linearScratch(call))};
 }
 
-// A 3 x 3 convolution of RN50's first layer, 16 pictures.
+// A 3 x 3 convolution of RN50's first layer, 16 images.
 Work conv(Bench& b, Dtype dtype) {
   const int images = b.small ? 1 : 16, side = b.small ? 6 : 56, channels = b.small ? 8 : 64;
   const int pixels = images * side * side, inputs = 9 * channels;
@@ -93,7 +93,7 @@ Sequences sequencesOf(const Bench& b, int dim) {
   return b.small ? Sequences{2, 11, 1} : dim == 64 ? Sequences{64, 50, 12} : Sequences{16, 257, 16};
 }
 
-// 64 pictures of ViT-B/32; wider heads: 16 of ViT-H's 257 tokens.
+// 64 images of ViT-B/32; wider heads: 16 of ViT-H's 257 tokens.
 Work attention(Bench& b, int dim, Dtype dtype) {
   const Sequences s = sequencesOf(b, dim);
   const Attention call = attentionCall(b, s, dim, dtype);

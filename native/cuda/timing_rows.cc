@@ -8,7 +8,7 @@ namespace {
 
 std::string size(int a, int b) { return std::to_string(a) + " x " + std::to_string(b); }
 
-// The residual stream of 64 pictures of ViT-B/32; its pooled rows.
+// The residual stream of 64 images of ViT-B/32; its pooled rows.
 int rowsOf(const Bench& b) { return b.small ? 5 : 3200; }
 int pooledOf(const Bench& b) { return b.small ? 3 : 64; }
 int widthOf(const Bench& b) { return b.small ? 40 : 768; }
@@ -92,7 +92,7 @@ Work patches(Bench& b) {
           b.launching(patchesLaunch(call), call)};
 }
 
-// Before RN50's second layer, 16 pictures.
+// Before RN50's second layer, 16 images.
 Work pool(Bench& b) {
   const int images = b.small ? 1 : 16, side = b.small ? 6 : 56, channels = b.small ? 8 : 256;
   const int pixels = images * side * side;
@@ -109,7 +109,7 @@ Work pool(Bench& b) {
           b.launching(poolLaunch(call), call)};
 }
 
-// 64 pictures and ImageNet's classes.
+// 64 images and ImageNet's classes.
 CosineSoftmax softmaxCall(Bench& b) {
   const int rows = pooledOf(b), dim = dimOf(b), classes = b.small ? 30 : 1000;
   return {.queries = nullptr,
@@ -136,7 +136,7 @@ Work softmaxRows(Bench& b) {
   return {size(c.rows, c.classCount), 4 * scores, 8 * scores, false, b.launching(softmaxRowsLaunch(c), c)};
 }
 
-// A picture and a hundred thousand classes.
+// An image and a hundred thousand classes.
 struct Ranking {
   TopClasses c;
   TopKScratch scratch;

@@ -2,7 +2,7 @@
 // Contrastive adaptation: both projections and the temperature are trained with the symmetric InfoNCE of the
 // paper (Radford et al., 2021, figure 3) on frozen features of pairs.
 //
-//   e = normalise(projection · feature + bias), z = exp(s) * images · textsᵀ, s at most log 100 (section 2.5)
+//   e = normalize(projection · feature + bias), z = exp(s) * images · textsᵀ, s at most log 100 (section 2.5)
 #include <functional>
 
 #include "backend.h"

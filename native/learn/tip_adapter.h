@@ -4,7 +4,7 @@
 //   logits = scale * x · classesᵀ + alpha * sum over keys k of exp(-beta (1 - x · key_k)) [class of k]
 //
 // Cross entropy over batches, AdamW (epsilon 1e-4, as published), the rate falling to 0 along a cosine. The
-// published code augments the pictures anew in each epoch; here the features are frozen.
+// published code augments the images anew in each epoch; here the features are frozen.
 #include <functional>
 
 #include "backend.h"

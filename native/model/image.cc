@@ -1,5 +1,5 @@
 // OpenAI's `preprocess` up to ToTensor, byte for byte as Pillow 12 and torchvision do it. Only the window
-// that survives the crop is computed, so a picture of 1 x 1000000 pixels costs no more than its window.
+// that survives the crop is computed, so an image of 1 x 1000000 pixels costs no more than its window.
 #include "model/image.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ std::string by(double width, double height) {
 // nearbyint).
 double roundHalfEven(double x) { return std::nearbyint(x); }
 
-// How large the picture becomes. Python divides whole numbers exactly rounded, which double(a) / double(b) is
+// How large the image becomes. Python divides whole numbers exactly rounded, which double(a) / double(b) is
 // as long as both are below 2^53.
 void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) {
   const double w = width, h = height, n = c.size;
@@ -47,7 +47,7 @@ void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) 
     }
   }
   if (outW > INT_MAX || outH > INT_MAX)
-    fail("A picture of " + by(w, h) + " pixels is too narrow: its short side at " + std::to_string(c.size) +
+    fail("An image of " + by(w, h) + " pixels is too narrow: its short side at " + std::to_string(c.size) +
              " pixels makes it " + by(outW, outH),
          "sides of at most 2147483647 pixels after resizing", by(outW, outH));
   g.outWidth = static_cast<int>(outW);
@@ -147,7 +147,7 @@ Part reachingPart(const Geometry& g, Filter filter, int width, int height) {
 void resizeAndCrop(const Backend& backend, Context& context, const PreprocessConfig& config,
                    const Image& image, uint8_t* rgb) {
   if (image.width < 1 || image.height < 1)
-    fail("A picture has no pixels", "at least 1 x 1 pixel", by(image.width, image.height));
+    fail("An image has no pixels", "at least 1 x 1 pixel", by(image.width, image.height));
   const Geometry g = geometry(config, image.width, image.height);
   const Filter filter = image.nearest ? Filter::nearest : config.filter;
   const bool partial =
@@ -155,13 +155,13 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
       (image.mode == PixelMode::RGB || image.mode == PixelMode::L || image.mode == PixelMode::CMYK);
   if (!isWhole(image) &&
       !(partial && includes(image.part, reachingPart(g, filter, image.width, image.height))))
-    fail("A part of a picture lacks pixels that its crop needs",
-         partial ? "what reachingPart says" : "the whole picture", by(image.part.width, image.part.height));
+    fail("A part of an image lacks pixels that its crop needs",
+         partial ? "what reachingPart says" : "the whole image", by(image.part.width, image.part.height));
   const bool same = g.outWidth == image.width && g.outHeight == image.height;
   const bool whole = g.cropWidth == config.size && g.cropHeight == config.size;
   const int bytes = image.mode == PixelMode::I16 ? 2 : channelsOf(image.mode);
 
-  if (image.mode == PixelMode::RGB && whole)  // the usual picture: no detour
+  if (image.mode == PixelMode::RGB && whole)  // the usual image: no detour
     return backend.resize(context, resizeOf(image, g, filter, rgb));
 
   std::vector<uint8_t> window(static_cast<size_t>(g.cropWidth) * g.cropHeight * bytes);
@@ -173,7 +173,7 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
   else
     backend.resize(context, resizeOf(image, g, filter, window.data()));
 
-  // Padding is 0 in the picture's own mode: black, but white for CMYK.
+  // Padding is 0 in the image's own mode: black, but white for CMYK.
   if (!whole)
     std::memset(rgb, image.mode == PixelMode::CMYK ? 255 : 0, size_t{3} * config.size * config.size);
   for (int y = 0; y < g.cropHeight; y++)

@@ -1,5 +1,5 @@
 #pragma once
-// What both image towers begin and end with: pictures become rows of patches, result rows become the
+// What both image towers begin and end with: images become rows of patches, result rows become the
 // caller's.
 #include <vector>
 
@@ -7,7 +7,7 @@
 
 namespace clip {
 
-// A batch: first the pictures that are pixels, then those that are planes already.
+// A batch: first the images that are pixels, then those that are planes already.
 struct ImageBatch {
   int pixelImages = 0, planeImages = 0;
   const uint8_t* pixels = nullptr;   // (pixelImages, size, size, 3)
@@ -16,11 +16,11 @@ struct ImageBatch {
   int count() const { return pixelImages + planeImages; }
 };
 
-// The batch on the backend's side, padded to `images` pictures of whatever was there.
+// The batch on the backend's side, padded to `images` images of whatever was there.
 class UploadedImages {
  public:
   UploadedImages(const Pass&, const ImageBatch&, int images, int size);
-  // Cuts all pictures into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
+  // Cuts all images into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
   // x).
   void cut(const Pass&, int patch, const Activations& y) const;
   // What the calls of `cut` depend on.

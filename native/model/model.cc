@@ -23,7 +23,7 @@ constexpr size_t kKeptBytes = size_t{32} << 20;  // activations kept between cal
 // The same where recorded plans live on: they are valid as long as their memory is.
 constexpr size_t kKeptDeviceBytes = size_t{1} << 30;
 constexpr size_t kFeatureBytes = size_t{96}
-                                 << 20;  // feature maps of one pass of a ResNet, if one picture needs less
+                                 << 20;  // feature maps of one pass of a ResNet, if one image needs less
 constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
 
 const char* nameOf(Dtype t) {
@@ -131,7 +131,7 @@ struct Model::Impl {
     resizers.resize(o.threads);
   }
 
-  // Each picture is resized on one thread, several side by side; each worker has its own scratch memory.
+  // Each image is resized on one thread, several side by side; each worker has its own scratch memory.
   void resize(const Image* const* images, int count, uint8_t* rgb) {
     const size_t bytes = size_t{3} * config.preprocess.size * config.preprocess.size;
     parallel(options.threads, count, [&](int i, int worker) {
@@ -173,7 +173,7 @@ struct Model::Impl {
   // The queue runs one pass of a model at a time; whoever does not use the queue waits here.
   std::mutex pass;
   OwnedContext context;
-  std::vector<OwnedContext> resizers{};  // per worker, opened at its first picture
+  std::vector<OwnedContext> resizers{};  // per worker, opened at its first image
   Arena arena;
   std::vector<uint8_t> rgb{};
 };
@@ -240,7 +240,7 @@ void Model::preprocess(const Image& image, float* planes) {
       for (size_t channel = 0; channel < 3; channel++)
         planes[channel * area + i] = impl_->value[channel * 256 + impl_->rgb[3 * i + channel]];
   } catch (const std::bad_alloc&) {
-    failMemory("to preprocess a picture");
+    failMemory("to preprocess an image");
   }
 }
 
@@ -267,7 +267,7 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
       ImageBatch batch;
       batch.value = m.value;
       std::vector<const Image*> pixels;
-      std::vector<float*> place, placeOfPlanes;  // where each result goes: pictures of pixels come first
+      std::vector<float*> place, placeOfPlanes;  // where each result goes: images of pixels come first
       for (int i = start; i < start + n; i++) {
         float* const to = out + static_cast<size_t>(i) * floats;
         if (images[i]->planes) {

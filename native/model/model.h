@@ -36,7 +36,7 @@ class Model {
 
   // (3, size, size) floats: OpenAI's `preprocess`.
   void preprocess(const Image&, float* planes);
-  // out: images * imageFloats(output). Returns false when stopped. normalise: every row that is
+  // out: images * imageFloats(output). Returns false when stopped. normalize: every row that is
   // returned, of whatever output, has length 1.
   bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out,
                     const Stopped&);

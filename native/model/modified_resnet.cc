@@ -49,7 +49,7 @@ size_t mapBytes(int64_t side, int64_t channels) {
   return static_cast<size_t>(side * side) * lineStride(static_cast<size_t>(channels) * sizeof(float));
 }
 
-// The largest map of one picture.
+// The largest map of one image.
 size_t largestMap(const ResNetConfig& c) {
   const int half = (c.imageSize + 1) / 2, quarter = half / 2;
   size_t bytes = std::max(mapBytes(c.imageSize, 3), mapBytes(half, c.width));
@@ -57,7 +57,7 @@ size_t largestMap(const ResNetConfig& c) {
     const int planes = c.width << l;
     bytes = std::max({bytes, mapBytes(side, 4 * planes), mapBytes(l == 0 ? side : side * 2 + 1, planes)});
   }
-  // The attention pool's table has a row for the mean of each picture.
+  // The attention pool's table has a row for the mean of each image.
   return bytes + lineStride(static_cast<size_t>(c.features()) * sizeof(float));
 }
 
@@ -96,7 +96,7 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   return outSide;
 }
 
-// The rows of the attention pool: each picture's mean, then its pixels. Pictures behind the first n are
+// The rows of the attention pool: each image's mean, then its pixels. Images behind the first n are
 // padding.
 struct PoolRows {
   std::vector<int32_t> id, position, first, meanRow;

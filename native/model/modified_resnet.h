@@ -6,7 +6,7 @@
 
 namespace clip {
 
-// Bytes of feature maps that one picture takes.
+// Bytes of feature maps that one image takes.
 size_t resNetImageBytes(const ResNetConfig&, Dtype);
 
 // Writes image i's result to out[i]. False when stopped. 'pooled' is what the attention pool gives before its

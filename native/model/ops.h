@@ -67,7 +67,7 @@ class Ops {
   void gather(const Activations& x, const int32_t* row, const Activations& y, int count, int cols) const {
     backend_.gather(context_, {.x = x, .row = row, .y = y, .count = count, .cols = cols});
   }
-  // y = relu(x * W + b): 3 x 3, zero outside the picture
+  // y = relu(x * W + b): 3 x 3, zero outside the image
   void conv3x3(const Activations& x, const LinearWeight& w, const Activations& y, int images, int side,
                int stride = 1) const {
     backend_.conv(context_, {.x = x,

@@ -58,7 +58,7 @@ int linesOf(size_t bytes, int most) {
 }  // namespace
 
 // Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
-// first pass takes the picture in bands of about a megabyte, premultiplied on the way.
+// first pass takes the image in bands of about a megabyte, premultiplied on the way.
 void resizePremultiplied(const Backend& backend, Context& context, const Image& image, const Geometry& g,
                          Filter filter, uint8_t* dst) {
   const int channels = channelsOf(image.mode);

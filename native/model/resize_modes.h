@@ -30,8 +30,8 @@ constexpr int multiply255(int a, int b) {
 }
 
 // LA and RGBA as Image.resize does them: to La / RGBa, resized, and back. dst: the window, in the image's
-// mode. Beside the picture it takes a few bands of about a MB and what lies between the passes: rows of the
-// picture that reach the window x columns of the window.
+// mode. Beside the image it takes a few bands of about a MB and what lies between the passes: rows of the
+// image that reach the window x columns of the window.
 void resizePremultiplied(const Backend&, Context&, const Image&, const Geometry&, Filter, uint8_t* dst);
 
 // I;16: double sums, rounded to 16 bits after each pass. dst: the window, uint16.

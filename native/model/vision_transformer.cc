@@ -58,7 +58,7 @@ bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeigh
   bool finished = true;
   const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
   if (!backend.begin(pass.context, plan)) {
-    // p = each picture cut into patches of (3, patch, patch)
+    // p = each image cut into patches of (3, patch, patch)
     uploaded.cut(pass, c.patchSize, patch);
     // position[0] is 0: the one row of the class token
     // e = [class; p W_patch]: the patch convolution as a matrix product

@@ -1,4 +1,4 @@
-// The specification of normalise, cosineSoftmax and cosineTopK, in plain loops with double accumulators.
+// The specification of normalize, cosineSoftmax and cosineTopK, in plain loops with double accumulators.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -44,7 +44,7 @@ class Query {
     }
   }
 
-  // With row j: both sides normalised.
+  // With row j: both sides normalized.
   double cosineWith(int j) {
     const size_t dim = x_.size(), at = size_t(j) * dim;
     if (classes_.dtype != Dtype::int8) {

@@ -149,7 +149,7 @@ void conv(Context& context, const Conv& c) {
   const Packed w{c.w, inputs, c.out, c.dtype};
   eachRow(context.threads, c.images * outHeight * outWidth, [&](int r) {
     const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
-    // The window as one row, zero outside the picture.
+    // The window as one row, zero outside the image.
     std::vector<float> window(static_cast<size_t>(inputs));
     float* to = window.data();
     for (int ky = 0; ky < c.kernel; ky++)

@@ -19,7 +19,7 @@ const mistakes: [
   [
     'misspelt option',
     () => clip.encodeImage(picture, loose({ normalise: false })),
-    'Expected `options` to have known names (did you mean `normalize`?), got `normalise`',
+    'Expected `options` to have known names (did you mean `normalize`?), got `normalize`',
     'TypeError',
   ],
   [
@@ -169,7 +169,7 @@ const mistakes: [
   [
     'stream of nothing',
     () => classifier.stream(loose(3)).next(),
-    'Expected `source` to be an iterable of pictures, got 3',
+    'Expected `source` to be an iterable of images, got 3',
     'TypeError',
   ],
 ]
@@ -187,7 +187,7 @@ for (const [title, call, sentence, kind] of mistakes)
   })
 
 for (const image of [3, null, undefined, {}, { data: new Uint8Array(5), width: 2, height: 2, channels: 3 }])
-  test(`no picture: ${JSON.stringify(image)}`, async t => {
+  test(`no image: ${JSON.stringify(image)}`, async t => {
     const error = (await t.throwsAsync(clip.encodeImage([picture, loose(image)])))! as Error & {
       code: string
     }

@@ -21,7 +21,7 @@ test("the examples get PyTorch's probabilities", async t => {
   }
 })
 
-test('one picture gives a list, several give lists, none gives none; topK and as', async t => {
+test('one image gives a list, several give lists, none gives none; topK and as', async t => {
   const classifier = await clip.classifier(['dog', 'cat', 'key'] as const)
   const one = await classifier.classify(pictures[4]!, { topK: 2 })
   t.is(one.length, 2)
@@ -36,7 +36,7 @@ test('one picture gives a list, several give lists, none gives none; topK and as
   t.true(cosine.every((c, i) => Math.abs(c.score * clip.info.logitScale - logit[i]!.score) < 1e-3))
 })
 
-test('an ensemble is the mean of the normalised embeddings, normalised', async t => {
+test('an ensemble is the mean of the normalized embeddings, normalized', async t => {
   const forms = ['an icon of {}', 'a drawing of {}', (label: string) => `${label}!`]
   const labels = ['dog', ['cat', 'kitten']] as const
   const classifier = await clip.classifier(labels, { templates: forms })

@@ -29,7 +29,7 @@ test('info says what the embedded model is', t => {
   t.regex(fingerprint, /^[0-9a-f]{16,}$/)
 })
 
-test('every kind of picture gives the same bits', async t => {
+test('every kind of image gives the same bits', async t => {
   const bytes = readFileSync(file)
   const { data, info } = await sharp(bytes).removeAlpha().raw().toBuffer({ resolveWithObject: true })
   const inputs: Record<string, ImageInput> = {
@@ -53,7 +53,7 @@ test('every kind of picture gives the same bits', async t => {
   }
 })
 
-test('one picture alone has the bits it has among others, in their order', async t => {
+test('one image alone has the bits it has among others, in their order', async t => {
   const all = await clip.encodeImage(pictures)
   t.deepEqual([...all.shape], [pictures.length, 192])
   let i = 0
@@ -61,7 +61,7 @@ test('one picture alone has the bits it has among others, in their order', async
   t.is(i, pictures.length)
 })
 
-test('a Preprocessed of several pictures is several rows', async t => {
+test('a Preprocessed of several images is several rows', async t => {
   const two = await clip.preprocess(pictures.slice(0, 2))
   t.deepEqual([...two.shape], [2, 3, 72, 72])
   const one = await clip.encodeImage(pictures[2]!)
@@ -111,7 +111,7 @@ test('outputs pooled and tokens have their shapes; the class token is what is po
   )
 })
 
-test('pooled rows and tokens are normalised only where asked; embeddings unless told not to', async t => {
+test('pooled rows and tokens are normalized only where asked; embeddings unless told not to', async t => {
   for (const encode of [
     (o: EncodeOptions) => clip.encodeImage(file, o),
     (o: EncodeOptions) => clip.encodeText('a dog', o),
@@ -153,7 +153,7 @@ test('more texts than a window holds keep their order', async t => {
 })
 
 test('collect: bad items are NaN rows with their error, the others are as ever', async t => {
-  const images = [file, '/no/such/file.png', pictures[1]!, Buffer.from('no picture at all')]
+  const images = [file, '/no/such/file.png', pictures[1]!, Buffer.from('no image at all')]
   const { errors, shape, ...rest } = await clip.encodeImage(images, { errors: 'collect' })
   t.deepEqual([...shape], [4, 192])
   t.deepEqual(

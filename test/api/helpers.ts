@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { packageRoot } from '../../lib/base/package.js'
 
 export const examples = join(packageRoot, 'models', 'icon-clip', 'examples')
-/** The nine pictures of the demonstration. */
+/** The nine images of the demonstration. */
 export const pictures: string[] = readdirSync(examples)
   .filter(name => /\.(png|jpg)$/.test(name))
   .sort()
@@ -17,7 +17,7 @@ export const expected: {
 /** The bytes of a result: equal only if every bit is. */
 export const bits = (data: Float32Array): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
-/** A 2 x 2 red picture. */
+/** A 2 x 2 red image. */
 export const red = {
   data: Uint8Array.from([255, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0]),
   width: 2,

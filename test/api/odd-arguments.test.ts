@@ -81,7 +81,7 @@ const refused: [title: string, call: () => unknown, message: RegExp][] = [
     /^Expected `images/,
   ],
   [
-    'a picture of another machine',
+    'an image of another machine',
     () => clip.encodeImage(elsewhere),
     /^Expected `image` to be a path of this machine/,
   ],

@@ -63,7 +63,7 @@ for (const [what, shapeOf] of Object.entries({
     }
   })
 
-test('preprocessed pictures whose shape is not that of their data are refused', async t => {
+test('preprocessed images whose shape is not that of their data are refused', async t => {
   const one = 3 * 16 * 16
   const shapes = [
     ...sizes.map(size => [size, 3, 16, 16]),
@@ -77,7 +77,7 @@ test('preprocessed pictures whose shape is not that of their data are refused', 
   ]
   for (const shape of shapes)
     for (const length of [one, 0]) {
-      if (length === 0 && shape[0] === 0) continue // no pictures
+      if (length === 0 && shape[0] === 0) continue // no images
       const wrong = { data: new Float32Array(length), shape } as never
       for (const call of [
         () => clip.encodeImage(wrong, { errors: 'collect' }),

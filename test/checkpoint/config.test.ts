@@ -107,7 +107,7 @@ const processor: [string, unknown, RegExp][] = [
   ['do_center_crop', false, /only with `size` \{height, width\}/],
   ['rescale_factor', 1, /1 \/ 255/],
   ['resample', 1, /0 \(nearest\), 2 \(bilinear\) or 3/],
-  ['size', { shortest_edge: 25 }, /is 25 pixels, but the model takes pictures of 24/],
+  ['size', { shortest_edge: 25 }, /is 25 pixels, but the model takes images of 24/],
   ['size', { longest_edge: 24 }, /has the keys longest_edge/],
   ['crop_size', { height: 24, width: 23 }, /only squares/],
   ['image_mean', [0.5, 0.5], /three numbers/],

@@ -15,7 +15,7 @@ export interface GoldenEmbeddings {
   backend: string
   logitScale: number
   imageSize: number
-  /** Not normalised, one row after the other. */
+  /** Not normalized, one row after the other. */
   image: number[]
   text: number[]
 }

@@ -21,7 +21,7 @@ function closeTo(t: ExecutionContext, what: string, actual: number[], rows: numb
     let worst = 0
     let dot = 0
     for (let i = 0; i < dim; ++i) {
-      // Differences of the normalised embeddings; written so that NaN and null fail.
+      // Differences of the normalized embeddings; written so that NaN and null fail.
       const difference = typeof row[i] === 'number' ? Math.abs(row[i] / norm(row) - expected[i] / scale) : NaN
       if (!(difference <= worst)) worst = difference
       dot += row[i] * expected[i]

@@ -135,7 +135,7 @@ const files: [string, Buffer, RegExp, string?][] = [
   ],
   ['a web page', Buffer.from('<!DOCTYPE html><html>404</html>'), /HTML page/],
   [
-    'a picture',
+    'an image',
     Buffer.from('\x89PNG\r\n\x1a\n0000000000', 'latin1'),
     /neither a safetensors file nor one that PyTorch saved/,
   ],

@@ -133,7 +133,7 @@ test('ids of ONNX exports point to the original, before any network', async t =>
   await refused(t, 'Xenova/mobileclip_s0', /which its model card names/, { cacheDir: join(scratch, 'cache') })
 })
 
-test('without preprocessor_config.json texts work, and pictures are refused with the remedy', async t => {
+test('without preprocessor_config.json texts work, and images are refused with the remedy', async t => {
   const folder = await copy()
   await rm(join(folder, 'processor_config.json'))
   const text = await load(folder, { towers: ['text'] })

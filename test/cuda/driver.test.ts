@@ -133,7 +133,7 @@ if (process.platform === 'linux' && process.arch === 'x64') {
         CLIP_NATIVE_CACHE: scratch,
       }
       const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
-      t.true(image <= roundingNoise('bfloat16', 6), `the picture is off by ${image}`)
+      t.true(image <= roundingNoise('bfloat16', 6), `the image is off by ${image}`)
       t.true(text <= roundingNoise('bfloat16', 4), `the text is off by ${text}`)
       t.false(existsSync(report), 'misuse or a leak')
       const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)

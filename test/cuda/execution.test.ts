@@ -173,11 +173,11 @@ if (lacking) {
       got.forEach((row, i) => {
         const off = distance(row, images[i]!)
         worst = Math.max(worst, off)
-        t.true(off <= bound, `picture ${i} of batch ${name}: ${off}, bound ${bound}`)
+        t.true(off <= bound, `image ${i} of batch ${name}: ${off}, bound ${bound}`)
       })
-      t.deepEqual(got[0], alone, `batch ${name}: the first picture's bytes`)
+      t.deepEqual(got[0], alone, `batch ${name}: the first image's bytes`)
     }
-    t.log(`${dtype}: pictures differ by ${worst.toExponential(1)}, bound ${bound.toExponential(1)}`)
+    t.log(`${dtype}: images differ by ${worst.toExponential(1)}, bound ${bound.toExponential(1)}`)
     return result
   }
 
@@ -215,14 +215,14 @@ if (lacking) {
     t.true(relative(r.texts.tokens!.data, tokens.data) <= 2 * bound, 'tokens')
   }
 
-  // The emulator takes a second for a picture, and half of one for a text.
+  // The emulator takes a second for an image, and half of one for a text.
   const many = [1, 3, 5, 4, 6, 1, 5, 3, 4, 2]
   for (const dtype of all
     ? (['bfloat16', 'float16', 'float32'] as const)
     : (['bfloat16', 'float16'] as const))
     test.serial(`the embedded model in ${dtype} as on the reference`, async t => {
       t.timeout(30 * 60_000, 'an emulator')
-      // float32 does without tensor cores, in an emulator too: 10 s for a picture.
+      // float32 does without tensor cores, in an emulator too: 10 s for an image.
       const batches = !all ? [1] : dtype === 'float32' ? [1, 3] : many
       const result = await checkTowers(t, dtype, '', batches, 6, !all)
       await checkTexts(t, dtype, '', 4, result, !all)
@@ -316,7 +316,7 @@ if (lacking) {
       t.regex(stdout, /Stand-in, timings mean nothing/)
       t.regex(stdout, /32 of 32 compute what the reference does/)
       t.is(stdout.match(/\| (image|text) \| (float32|bfloat16|float16) \| .* \| yes \| ok \|/g)?.length, 6)
-      t.is(stdout.match(/\| (pictures, pixels ready|texts) \|/g)?.length, 8)
+      t.is(stdout.match(/\| (images, pixels ready|texts) \|/g)?.length, 8)
       const timed = [...stdout.matchAll(/^\| (clip_\w+) \| (?!row)[^|]+ \| [\d.e+]+ \| [\d.e+-]+ \| /gm)]
       t.is(new Set(timed.map(([, name]) => name)).size, 32, 'every kernel is timed')
       t.regex(stdout, /## Beside onnxruntime-node\n\nNot compared: /)

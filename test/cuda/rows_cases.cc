@@ -188,10 +188,10 @@ void addAll(const Machine& m, const std::string& group) {
   }
   for (const int cols : {1, 33, 512})
     for (const bool inPlace : {false, true}) {
-      add(cases::format("normalise 5 x %d%s: a zero row, a NaN", cols, inPlace ? " in place" : ""),
+      add(cases::format("normalize 5 x %d%s: a zero row, a NaN", cols, inPlace ? " in place" : ""),
           [&m, cols, inPlace] { return normalise(m, 5, cols, 1, inPlace); });
     }
-  add("normalise, tiny numbers", [&m] { return normalise(m, 2, 64, 1e-12f, false); });
+  add("normalize, tiny numbers", [&m] { return normalise(m, 2, 64, 1e-12f, false); });
   add("gather, a padding row", [&m] { return gather(m); });
 }
 

@@ -60,10 +60,10 @@ const picture = (seed: number, side: number) => ({
   channels: 3 as const,
 })
 
-/** Pictures and texts in batches of several sizes. `model`: the embedded one if empty. */
+/** Images and texts in batches of several sizes. `model`: the embedded one if empty. */
 export interface Towers {
   backend: string
-  /** The first pictures: n of each batch. */
+  /** The first images: n of each batch. */
   images: Record<string, Encoded>
   texts: Record<string, Encoded>
   /** Graphs that were made, and started, by the time that each batch was through. */

@@ -70,7 +70,7 @@ test('the report has every section', t => {
   // 1e8 bytes in 60 us; at 3.35 TB/s they take 29.9 us.
   t.true(text.includes('| clip_a | 3200 x 768 | 60.0 | 1.67e+3 | 33.3 | 50 % |'), text)
   t.true(text.includes('| clip_b | 3200 x 768 | 60.0 | 1.67e+3 |  | 50 % |'))
-  t.true(text.includes('| pictures | 8 | 2.00 | 3.00 | 1.50 | 1.0e-3 |'))
+  t.true(text.includes('| images | 8 | 2.00 | 3.00 | 1.50 | 1.0e-3 |'))
 })
 
 test('a kernel that differs is named, and what was left out is said', t => {
@@ -99,7 +99,7 @@ test('a GPU whose rates nobody wrote down has no share of them', t => {
   t.true(Math.abs(leastMicroseconds(result.gpu!, { flops: 2e12, bytes: 1, tensor: true }) - 2021.4) < 0.1)
 })
 
-/** What is asked of a model here: rows that no two calls have in common, on pictures of 4 x 4 and texts. */
+/** What is asked of a model here: rows that no two calls have in common, on images of 4 x 4 and texts. */
 const embeddings = (n: number) => Float32Array.from({ length: n * 4 }, (_, i) => Math.cos(i * 1.3) + 2)
 const clip = {
   info: { towers: ['image', 'text'], imageSize: 4 },
@@ -191,7 +191,7 @@ return {
   t.is(missing, undefined)
   t.deepEqual(
     timings.map(({ what, items }) => `${what} ${items}`),
-    ['pictures 1', 'pictures 3', 'texts of up to 5 tokens 1', 'texts of up to 5 tokens 3'],
+    ['images 1', 'images 3', 'texts of up to 5 tokens 1', 'texts of up to 5 tokens 3'],
   )
   for (const { ours, theirs } of timings) t.true(ours >= 0 && theirs >= 0 && theirs < 1e4)
   for (const { distance } of timings.slice(0, 2)) t.true(distance < 1e-6)

@@ -28,7 +28,7 @@ test.after.always(async () => {
 const dog = pictures.find(path => path.endsWith('dog.png'))!
 const bicycle = pictures.find(path => path.endsWith('bicycle.jpg'))!
 
-/** A folder with these pictures in it; 'a -> b' is a link, what is no picture by its name has one letter in it. */
+/** A folder with these images in it; 'a -> b' is a link, what is no image by its name has one letter in it. */
 async function folderOf(name: string, entries: readonly string[]): Promise<string> {
   const root = join(base, name)
   await mkdir(root, { recursive: true })
@@ -78,7 +78,7 @@ const refusal = async (call: Promise<unknown>) => {
   return error
 }
 
-test('a class is its pictures whatever their ending: .jfif, .jpe, capitals and the others', async t => {
+test('a class is its images whatever their ending: .jfif, .jpe, capitals and the others', async t => {
   const root = await folderOf('endings', ['dog/a.jfif', 'cat/a.JPG', 'pet/b.jpe', 'pet/deep/c.PNG'])
   const report = (await evaluate(clip, root)) as ClassificationReport
   t.deepEqual(report.labels, ['cat', 'dog', 'pet'])
@@ -103,13 +103,13 @@ test('what is left out of a folder is counted and named; a class that loses all 
   for (const task of ['zeroshot', 'probe', 'retrieval'] as const) {
     const error = await refusal(evaluate(clip, root, { task }))
     t.true(error instanceof ClipError && error.code === 'ERR_CLIP_INPUT')
-    t.regex(error.message, /class "bird" has no picture: .*a\.txt is not named as a picture is.*b\.json/)
+    t.regex(error.message, /class "bird" has no image: .*a\.txt is not named as an image is.*b\.json/)
   }
   const empty = await folderOf('empty-class', ['dog/a.png', 'cat/'])
-  t.regex((await refusal(evaluate(clip, empty))).message, /class "cat" has no picture: its folder is empty/)
+  t.regex((await refusal(evaluate(clip, empty))).message, /class "cat" has no image: its folder is empty/)
 })
 
-test('links in a folder of classes: cycles end, pictures count once, a class that is a link is not lost', async t => {
+test('links in a folder of classes: cycles end, images count once, a class that is a link is not lost', async t => {
   const root = await folderOf('linked', [
     ...['dog/a.png', 'dog/b.png', 'cat/c.png', 'dog/here -> .', 'dog/up -> ..', 'dog/root -> /'],
     ...[
@@ -199,7 +199,7 @@ test('a table without the columns, or of addresses, is refused with what it has 
   }
 })
 
-test('a tar has every kind of picture; what is no member of a sample is counted and named', async t => {
+test('a tar has every kind of image; what is no member of a sample is counted and named', async t => {
   const [png, jpg] = [await readFile(dog), await readFile(bicycle)]
   const { names, leftOut } = await samplesOf(
     await tarOf(

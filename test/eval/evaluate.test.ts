@@ -34,7 +34,7 @@ const thrown = async (call: Promise<unknown>): Promise<ClipError> => {
   throw new Error('nothing was thrown')
 }
 
-/** Four pictures each of two digits: as a folder per class, as a CSV, and as a tar. */
+/** Four images each of two digits: as a folder per class, as a CSV, and as a tar. */
 const digits = (await all(join(data, 'digits.csv'))).filter(s => s.label === 'one' || s.label === 'two')
 const chosen = [
   ...digits.filter(s => s.label === 'one').slice(0, 4),
@@ -65,7 +65,7 @@ test.after.always(async () => {
   await rm(folder, { recursive: true })
 })
 
-test('a folder, a CSV and a tar of the same pictures give the same figures', async t => {
+test('a folder, a CSV and a tar of the same images give the same figures', async t => {
   const reports = []
   for (const path of [tree, archive]) reports.push((await evaluate(clip, path)) as ClassificationReport)
   const inCsv = await evaluate(
@@ -99,7 +99,7 @@ test('a probe and a Tip-Adapter learn from what is marked train and are tested o
     t.is(drawn.learned!.examples, 2)
     t.is(drawn.count, 4)
   }
-  // Zero-shot is tested on the same pictures.
+  // Zero-shot is tested on the same images.
   t.is(((await evaluate(clip, csv)) as ClassificationReport).count, 4)
   // The same as by hand.
   const samples = await all(csv)
@@ -145,9 +145,9 @@ test('retrieval: both directions are those of the similarity matrix', async t =>
   t.true(a.recall1 > 0 && a.recall1 < 1, 'something is found, and something is not')
 })
 
-test('a picture that cannot be read is named and counts nowhere', async t => {
+test('an image that cannot be read is named and counts nowhere', async t => {
   const broken = join(folder, 'broken.png')
-  await writeFile(broken, 'no picture')
+  await writeFile(broken, 'no image')
   const report = (await evaluate(clip, [...chosen, { image: broken, label: 'one' }])) as ClassificationReport
   t.is(report.count, 8)
   t.is(report.failed.length, 1)

@@ -1,4 +1,4 @@
-/** Pictures of a data set that are in memory at a time: a window's, whatever the data set's size. */
+/** Images of a data set that are in memory at a time: a window's, whatever the data set's size. */
 
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ async function* sized(...sizes: number[]) {
   for (const size of sizes) yield { image: new Uint8Array(size) }
 }
 
-test('windows end at so many pictures or bytes; a larger picture has one of its own', async t => {
+test('windows end at so many images or bytes; a larger image has one of its own', async t => {
   const sizes: number[][] = []
   for await (const part of windows(sized(10, 20, 30, 70, 71, 10, 200, 5, 5, 5, 5), {
     pictures: 3,
@@ -45,7 +45,7 @@ function header(name: string, size: number): Buffer {
   return block
 }
 
-/** Pictures that end with megabytes of zeros, which decoders don't look at: in the file they are holes. */
+/** Images that end with megabytes of zeros, which decoders don't look at: in the file they are holes. */
 async function bigTar(samples: number, bytes: number): Promise<string> {
   const path = join(folder, 'big.tar')
   const picture = readFileSync(pictures.find(file => file.endsWith('dog.png'))!)

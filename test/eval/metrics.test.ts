@@ -16,7 +16,7 @@ test('accuracies, confusion and calibration are those worked out by hand', t => 
   t.is(r.count, 6)
   t.true(near(r.top1, 3 / 6))
   t.true(near(r.top5, 5 / 6))
-  // a 2/3, b 0/2, c 1/1; classes without pictures don't count.
+  // a 2/3, b 0/2, c 1/1; classes without images don't count.
   t.true(near(r.meanPerClass, (2 / 3 + 0 + 1) / 3))
   t.deepEqual(r.perClass[1], { label: 'b', count: 2, right: 0, accuracy: 0 })
   t.is(r.perClass[6]!.accuracy, null)
@@ -67,7 +67,7 @@ test('shots: the number asked for of each label, the same for the same seed, one
     drawShots(labels, 16, 1, 0),
     labels.map((_, i) => i),
   )
-  // Every picture has its chance.
+  // Every image has its chance.
   const seen = new Set(Array.from({ length: 60 }, (_, seed) => drawShots(labels, 1, seed)[0]))
   t.is(seen.size, 10)
 })

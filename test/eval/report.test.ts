@@ -79,7 +79,7 @@ async function inBrowser(html: string): Promise<Seen> {
 }
 
 browser(
-  'the report opened in Chromium: no errors, plots of their sizes, all text inside, pictures shown',
+  'the report opened in Chromium: no errors, plots of their sizes, all text inside, images shown',
   async t => {
     const seen = await inBrowser(await htmlReport(report))
     t.deepEqual(seen.errors, [])

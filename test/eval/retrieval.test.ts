@@ -1,4 +1,4 @@
-/** Recall where pictures have several captions, against the plain definition. */
+/** Recall where images have several captions, against the plain definition. */
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,11 +22,11 @@ const nameOf = (path: string) =>
     .replace(/\.\w+$/, '')
     .replaceAll('-', ' ')
 const captionsOf = (path: string) =>
-  ['an icon of a', 'a drawing of a', 'a', 'one small', 'the best picture of a'].map(
+  ['an icon of a', 'a drawing of a', 'a', 'one small', 'the best image of a'].map(
     words => `${words} ${nameOf(path)}`,
   )
 
-/** As CLIP_benchmark computes it: every (text, picture) that belongs together is positive; a query has one among its k. */
+/** As CLIP_benchmark computes it: every (text, image) that belongs together is positive; a query has one among its k. */
 async function plainRecall(images: readonly string[], captions: readonly (readonly string[])[]) {
   const texts = captions.flat()
   const own = captions.flatMap((list, image) => list.map(() => image))
@@ -71,7 +71,7 @@ async function tarOf(captions: (path: string) => string): Promise<string> {
   return path
 }
 
-test('five captions of a picture, however a data set gives them, are those of one picture', async t => {
+test('five captions of an image, however a data set gives them, are those of one image', async t => {
   const expected = await plainRecall(pictures, pictures.map(captionsOf))
   const rows = pictures.flatMap(path => captionsOf(path).map(caption => ({ image: path, label: caption })))
   const csv = join(base, 'captions.csv')
@@ -117,9 +117,9 @@ test('five captions of a picture, however a data set gives them, are those of on
   for (const { recall1 } of Object.values(expected)) t.true(recall1 > 0.4 && recall1 < 1, `${recall1}`)
 })
 
-test('a picture that can’t be read takes its captions with it', async t => {
+test('an image that can’t be read takes its captions with it', async t => {
   const broken = join(base, 'broken.png')
-  await writeFile(broken, 'no picture')
+  await writeFile(broken, 'no image')
   const samples = [...pictures, broken].map(image => ({ image, label: '', captions: captionsOf(image) }))
   const report = (await evaluate(clip, samples, { task: 'retrieval' })) as RetrievalReport
   t.deepEqual(
@@ -130,10 +130,10 @@ test('a picture that can’t be read takes its captions with it', async t => {
   t.is(report.texts, 5 * pictures.length)
 })
 
-test('a caption of several pictures is one text that finds any of them', async t => {
+test('a caption of several images is one text that finds any of them', async t => {
   const samples = pictures.flatMap(image => [
     { image, label: `an icon of a ${nameOf(image)}` },
-    { image, label: 'a picture' },
+    { image, label: 'an image' },
   ])
   const report = (await evaluate(clip, samples, { task: 'retrieval' })) as RetrievalReport
   t.is(report.texts, pictures.length + 1)

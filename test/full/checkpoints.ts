@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What the original library computed; rows are base64 of little-endian float32, not normalised. */
+/** What the original library computed; rows are base64 of little-endian float32, not normalized. */
 export interface Entry {
   sha256: string
   parameters: number

@@ -30,7 +30,7 @@ export interface Difference {
   rows: number
   maxAbs: number
   cosine: number
-  /** Largest relative difference of a row's length before normalisation. */
+  /** Largest relative difference of a row's length before normalization. */
   length: number
   /** How far apart the first two inputs are, as maxAbs: what a difference has to be compared with. */
   apart: number

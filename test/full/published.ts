@@ -1,6 +1,6 @@
 /**
  * Values that others have published for OpenAI's real weights. They are checked when a folder has both the weights and
- * the picture; otherwise they are named as skipped.
+ * the image; otherwise they are named as skipped.
  */
 
 export interface Published {

@@ -39,7 +39,7 @@ async function measure(task: Task): Promise<Measured | string> {
   return JSON.parse(out, (_, v) => (v === 'NaN' ? Number.NaN : v)) as Measured
 }
 
-/** Published values for these weights; a value whose picture is missing is not among them. */
+/** Published values for these weights; a value whose image is missing is not among them. */
 function publishedFor(folder: string, found: Found, sha: string): Task['published'] {
   return published.flatMap(p => {
     if (p.weights.sha256 !== sha && p.weights.folder !== found.name) return []

@@ -31,7 +31,7 @@ End guarded(const Body& body) {
   // Everything else goes on to the caller, which has no handler: the process ends.
 }
 
-// Encodes a few pictures and texts.
+// Encodes a few images and texts.
 void exercise(Model&, Choices&);
 // Loads a model that can be loaded twice more, with packed weights written to a file, then with that file
 // damaged: it is taken if and only if it is whole.

@@ -10,10 +10,10 @@ namespace clip::fuzz {
 
 enum class End : uint8_t { done, refused };
 
-// A tiny model and its file, mutated, then loaded; what loads encodes pictures and texts, and some of it is
+// A tiny model and its file, mutated, then loaded; what loads encodes images and texts, and some of it is
 // loaded again from a damaged file of packed weights.
 End weightsCase(Choices&);
-// A picture of any mode, size and aspect ratio through resizeAndCrop, on each backend: equal bytes, also
+// An image of any mode, size and aspect ratio through resizeAndCrop, on each backend: equal bytes, also
 // from a part of it; a part that is too small is refused.
 End imageCase(Choices&);
 // Token ids and lengths, in and out of range, of all outputs, into a tiny model.

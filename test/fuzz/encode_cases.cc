@@ -15,7 +15,7 @@ namespace {
 
 constexpr float kCanary = -12345.5f;
 
-// Decoded pixels of any mode, exactly as long as the picture says: a byte further is a fault.
+// Decoded pixels of any mode, exactly as long as the image says: a byte further is a fault.
 struct Picture {
   std::unique_ptr<uint8_t[]> bytes;
   Image image;

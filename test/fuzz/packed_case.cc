@@ -68,7 +68,7 @@ bool damage(Choices& c, const std::string& path) {
   return damaged;
 }
 
-// A picture's and a text's embeddings.
+// An image's and a text's embeddings.
 std::vector<float> answers(Model& m) {
   std::vector<float> all;
   if (m.config().hasImageTower() && m.config().preprocess.size <= 64) {

@@ -3,7 +3,7 @@
 //
 //   weights_mutations [cases = 100000] [first seed = 0] [seconds = no limit]
 //
-// Six in eight cases are weight tables and files, one is pictures, one is tokens. Case i is seed i: a fault
+// Six in eight cases are weight tables and files, one is images, one is tokens. Case i is seed i: a fault
 // prints it, and `weights_mutations 1 SEED` runs it again.
 #include <sys/resource.h>
 

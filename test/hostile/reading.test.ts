@@ -1,4 +1,4 @@
-/** What can lie at a path instead of a checkpoint or a picture: a ClipError that names it, through the public API. */
+/** What can lie at a path instead of a checkpoint or an image: a ClipError that names it, through the public API. */
 
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -196,12 +196,12 @@ test('a file that changes between its header and its weights', async t => {
   }
 })
 
-test('encodeImage: what is no picture, through the public API', async t => {
+test('encodeImage: what is no image, through the public API', async t => {
   const clip = await load()
   t.teardown(() => clip.dispose())
   const png = readFileSync(join(goldenPath('hf-4'), '../../image/files/png-rgb.png'))
   const pictures: [string, RegExp][] = [
-    [file('words.png', 'no picture'), /no picture/],
+    [file('words.png', 'no image'), /no image/],
     [file('empty.png', ''), /empty/],
     [file('half.png', png.subarray(0, png.length >> 1)), /./],
     [join(scratch, 'nowhere.png'), /does not exist/],

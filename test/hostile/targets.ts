@@ -1,4 +1,4 @@
-/** What is damaged, and how: the golden checkpoints and pictures. */
+/** What is damaged, and how: the golden checkpoints and images. */
 
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -53,7 +53,7 @@ const pickle: Damage = (data, dice) => {
 const oldPickle: Damage = (data, dice) => damagePickle(data, dice, 0, 9000)
 
 /**
- * Loads, and when that works, encodes a text and a picture. The tiny checkpoints of OpenAI and OpenCLIP have no
+ * Loads, and when that works, encodes a text and an image. The tiny checkpoints of OpenAI and OpenCLIP have no
  * vocabulary of their size: only their image tower can be used, though all of the file is read.
  */
 async function use(path: string, vocabulary: boolean, trained: boolean): Promise<void> {
@@ -130,7 +130,7 @@ const images: Target = async () => {
   return async (seed, dice) => {
     const original = originals[seed % originals.length]!
     const name = files[seed % files.length]!
-    // Headers say how large a picture is and how it is stored: half of the damage is there.
+    // Headers say how large an image is and how it is stored: half of the damage is there.
     const to = dice.oneIn(2) ? Math.min(64, original.length) : original.length
     let damaged = damageBytes(original, dice, 0, to)
     if (name.endsWith('.png') && dice.oneIn(2)) damaged = repairPng(damaged)

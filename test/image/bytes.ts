@@ -1,4 +1,4 @@
-/** What pictures become, as bytes: for comparison with Pillow's. */
+/** What images become, as bytes: for comparison with Pillow's. */
 
 import { createHash } from 'node:crypto'
 import type { NativeImage } from '../../lib/image/pixels.js'

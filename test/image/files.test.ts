@@ -1,4 +1,4 @@
-/** The walk through a folder of pictures: nothing missed, nothing twice, nothing left out in silence. */
+/** The walk through a folder of images: nothing missed, nothing twice, nothing left out in silence. */
 
 import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
@@ -77,7 +77,7 @@ test('a path sorts as a whole: "a-b.png" before "a/b.png", capitals before small
   t.deepEqual(files, ['B.png', 'a-b.png', 'a.png', 'a/b.png', 'a/c/d.png', 'ä.png', '😀.png'])
 })
 
-test('every name of a picture counts, in capitals too; what has another is left out by name', async t => {
+test('every name of an image counts, in capitals too; what has another is left out by name', async t => {
   const extensions = ['jpg', 'jpeg', 'jpe', 'jfif', 'jif', 'png', 'webp', 'gif', 'bmp', 'dib', 'tif', 'tiff']
   extensions.push('avif', 'heic', 'heif', 'svg')
   const good = extensions.flatMap(e => [`a.${e}`, `B.${e.toUpperCase()}`, `c.d.${e}`])
@@ -101,7 +101,7 @@ test('links: cycles end, no file comes twice, the folder is not left, and each i
   await folderOf('elsewhere', ['x.png', 'deep/y.png', 'deep/back -> ..', 'home -> ../links'])
   const root = await folderOf('links', linked)
   const { files, leftOut } = await walked(root)
-  // A link to what has no name of a picture is the picture's name.
+  // A link to what has no name of an image is the image's name.
   t.deepEqual(files, ['a/1.png', 'stored.png'])
   t.deepEqual(leftOut, {
     ...{ 'a/up': 'counted', 'a/self': 'counted', again: 'counted', root: 'counted', 'b/one.png': 'counted' },
@@ -129,7 +129,7 @@ test('links that are followed: what lies outside comes once, by whichever way is
   t.deepEqual(entered, ['a/1.png', 'stored.png'])
 })
 
-test('what is not a file: FIFOs are named, folders with the name of a picture are folders', async t => {
+test('what is not a file: FIFOs are named, folders with the name of an image are folders', async t => {
   const root = await folderOf('special', ['folder.png/a.png'])
   execFileSync('mkfifo', [join(root, 'fifo.png'), join(root, 'fifo')])
   await symlink('fifo', join(root, 'to-fifo.png'))

@@ -69,7 +69,7 @@ test.serial('PNG: sides of more than a million pixels, in either direction', asy
     await refused(t, png(width, height), /no side may have more than 1000000/)
 })
 
-test.serial('PNG: interlaced, wide and deep pictures by what their decoder holds', async t => {
+test.serial('PNG: interlaced, wide and deep images by what their decoder holds', async t => {
   await refused(
     t,
     png(10_000, 10_000, { bits: 16, colour: 6, interlaced: true }),

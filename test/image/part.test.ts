@@ -1,4 +1,4 @@
-/** Only what reaches the crop is decoded: the same pixels as from the whole picture, and never fewer than are needed. */
+/** Only what reaches the crop is decoded: the same pixels as from the whole image, and never fewer than are needed. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,7 +48,7 @@ function picture(width: number, height: number, mode: Mode): DecodedImage {
   return { data, width, height, mode }
 }
 
-/** The part of a picture, in memory of exactly its size. */
+/** The part of an image, in memory of exactly its size. */
 function cut(whole: DecodedImage, part: PicturePart): DecodedImage {
   const n = CHANNELS[whole.mode as Mode]
   const data = new Uint8Array(part.width * part.height * n)
@@ -82,7 +82,7 @@ const shapes: [width: number, height: number, mode: Mode, shape: Shape][] = [
 ]
 
 for (const backend of backends)
-  test(`${backend}: the least part that is taken gives the whole picture's bytes`, async t => {
+  test(`${backend}: the least part that is taken gives the whole image's bytes`, async t => {
     for (const [width, height, mode, shape] of shapes) {
       const name = `${mode} ${width} x ${height} -> ${shape.size}`
       const whole = picture(width, height, mode)
@@ -105,7 +105,7 @@ for (const backend of backends)
     }
   })
 
-test('modes that are resized another way are refused in part, and so is a part outside the picture', async t => {
+test('modes that are resized another way are refused in part, and so is a part outside the image', async t => {
   const shape = { size: 8, interpolation: 'bicubic', mode: 'shortest' } as const
   const part = { left: 6, top: 0, width: 28, height: 20 } // columns 6 to 33 reach the crop
   const rgba: DecodedImage = { data: new Uint8Array(28 * 20 * 4), width: 40, height: 20, mode: 'RGBA', part }

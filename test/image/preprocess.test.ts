@@ -51,13 +51,13 @@ const backends = binding()
   .filter(backend => backend.available && backend.device !== 'cuda')
   .map(backend => backend.name)
 
-test('there are at least 60 golden pictures, 40 sizes and modes of each kind', t => {
+test('there are at least 60 golden images, 40 sizes and modes of each kind', t => {
   t.true(golden.raw.length >= 60)
   t.true(golden.encoded.length >= 40)
 })
 
 for (const backend of backends) {
-  test(`${backend}: raw pictures of every mode, filter and size are Pillow's bytes`, async t => {
+  test(`${backend}: raw images of every mode, filter and size are Pillow's bytes`, async t => {
     for (const item of golden.raw)
       for (const [size, expected] of Object.entries(item.sha256)) {
         const spec = { size: Number(size), interpolation: item.interpolation, mode: item.fit }
@@ -85,7 +85,7 @@ for (const backend of backends) {
     t.is(sha256(new Uint8Array(out.buffer)), planes)
   })
 
-  test(`${backend}: every byte is normalised as torchvision does it`, async t => {
+  test(`${backend}: every byte is normalized as torchvision does it`, async t => {
     const { mean, std, table } = golden.normalised
     const ramp = new Uint8Array(256 * 256 * 3).map((_, i) => Math.floor(i / 3) % 256)
     const image: NativeImage = { data: ramp, width: 256, height: 256, mode: 'RGB' }
@@ -149,7 +149,7 @@ test('extreme shapes cost no more than their window', async t => {
     }
 })
 
-test('a picture whose resized side would pass 2^31 is refused by name', async t => {
+test('an image whose resized side would pass 2^31 is refused by name', async t => {
   const image: NativeImage = { data: new Uint8Array(20_000_000), width: 20_000_000, height: 1, mode: 'L' }
   const spec = { size: 224, interpolation: 'bicubic', mode: 'shortest' } as const
   const error = await t.throwsAsync(bytesOf(image, spec, 'reference'))

@@ -85,7 +85,7 @@ test('rendered when asked for, as itself and compressed, alone and in an array',
   const many = await clip.encodeImage([file, readFileSync(file), wrapped.compressed!])
   t.deepEqual(many.row(0), one.row(0))
   t.deepEqual(many.row(1), one.row(0))
-  const error = (await t.throwsAsync(clip.encodeImage(gzipSync('no picture')))) as ClipError
+  const error = (await t.throwsAsync(clip.encodeImage(gzipSync('no image')))) as ClipError
   t.is(error.code, 'ERR_CLIP_IMAGE')
   await clip.dispose()
 })

@@ -1,4 +1,4 @@
-/** BMP, TIFF and transparent pictures of every kind against Pillow 12, byte for byte; what it refuses is refused. */
+/** BMP, TIFF and transparent images of every kind against Pillow 12, byte for byte; what it refuses is refused. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * How much a process grows when it prepares a very wide or high picture. In a process of its own, whose memory is the
- * picture's:
+ * How much a process grows when it prepares a very wide or high image. In a process of its own, whose memory is the
+ * image's:
  *
  *   node dist/test/image/wide-growth.js BACKEND MODE WIDTH HEIGHT FIT
  *
@@ -14,10 +14,10 @@ import { growth, measurable } from '../hostile/memory.js'
 
 export interface WideGrowth {
   measured: boolean
-  /** Of the picture, which is there before. */
+  /** Of the image, which is there before. */
   pictureBytes: number
   grownBytes: number
-  /** The largest value of the planes, as a byte: the picture is grey, its margin black. */
+  /** The largest value of the planes, as a byte: the image is grey, its margin black. */
   largest: number
 }
 

@@ -1,4 +1,4 @@
-/** Pictures of millions of pixels a side: the table of resize coefficients would be 16 to 80 times as large as they. */
+/** Images of millions of pixels a side: the table of resize coefficients would be 16 to 80 times as large as they. */
 
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'

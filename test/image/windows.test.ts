@@ -13,7 +13,7 @@ import { decodeWindows, type WindowOptions } from '../../lib/image/windows.js'
 const later = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 const idle = { pictures: 0, bytes: 0, waiting: 0 }
 
-/** n one-colour pictures; the red value says which. */
+/** n one-colour images; the red value says which. */
 const colours = (n: number) =>
   Promise.all(
     Array.from({ length: n }, (_, i) =>
@@ -24,7 +24,7 @@ const colours = (n: number) =>
   )
 const red = (image: NativeImage | ClipError) => (image as { data: Uint8Array }).data[0]
 
-test('gate: first come, first served, up to 2 x threads pictures', async t => {
+test('gate: first come, first served, up to 2 x threads images', async t => {
   const gate = new DecodeGate(1)
   const [a, b] = [await gate.enter(10), await gate.enter(10)]
   const order: number[] = []
@@ -40,7 +40,7 @@ test('gate: first come, first served, up to 2 x threads pictures', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('gate: bytes are bounded, one larger picture passes alone', async t => {
+test('gate: bytes are bounded, one larger image passes alone', async t => {
   const gate = new DecodeGate(4, 100)
   const small = await gate.enter(60)
   let large = false
@@ -93,7 +93,7 @@ async function collect(
   return { images, most }
 }
 
-test('windows: order is kept, 2 x threads pictures at most, the next is decoded meanwhile', async t => {
+test('windows: order is kept, 2 x threads images at most, the next is decoded meanwhile', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(23)
   const { images, most } = await collect(files, { gate }, () => later(10))
@@ -112,7 +112,7 @@ test('windows: order is kept, 2 x threads pictures at most, the next is decoded 
 })
 
 test('windows: many calls share a gate and all of them finish', async t => {
-  const gate = new DecodeGate(1, 200) // 8 x 4 x 3 bytes and the file: hardly one picture at a time
+  const gate = new DecodeGate(1, 200) // 8 x 4 x 3 bytes and the file: hardly one image at a time
   const files = await colours(12)
   const results = await Promise.all(
     Array.from({ length: 9 }, (_, i) =>
@@ -136,7 +136,7 @@ test('windows: a consumer that forgets to release still gets on', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: pictures that can not be read stand where they were asked for', async t => {
+test('windows: images that can not be read stand where they were asked for', async t => {
   const gate = new DecodeGate(2)
   const [a, b] = await colours(2)
   const cut = new Uint8Array(a.subarray(0, a.length - 30))
@@ -157,7 +157,7 @@ test('windows: pictures that can not be read stand where they were asked for', a
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: what is no picture at all ends the call, and the room is given back', async t => {
+test('windows: what is no image at all ends the call, and the room is given back', async t => {
   const gate = new DecodeGate(2)
   const files: ImageInput[] = await colours(5)
   const error = await t.throwsAsync(collect([...files, 17 as unknown as ImageInput], { gate }))
@@ -171,7 +171,7 @@ test('windows: what is no picture at all ends the call, and the room is given ba
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: preprocessed pictures are taken apart and checked', async t => {
+test('windows: preprocessed images are taken apart and checked', async t => {
   const gate = new DecodeGate(2)
   const size = 4
   const data = new Float32Array(100 * 48).map((_, i) => Math.floor(i / 48))
@@ -238,7 +238,7 @@ test('windows: a slow source does not hold back what is decoded', async t => {
   const seen: number[] = []
   for await (const window of decodeWindows(slow(), { threads: 2, gate })) {
     seen.push(...window.images.map(red))
-    release() // only after the first picture has come out
+    release() // only after the first image has come out
   }
   t.deepEqual(seen, [0, 1])
 })

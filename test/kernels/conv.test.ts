@@ -53,11 +53,11 @@ const convs = channels.flatMap(([inChannels, outChannels]) =>
 )
 const more = [
   {
-    name: 'a picture of one pixel',
+    name: 'an image of one pixel',
     ...{ images: 1, height: 1, width: 1, inChannels: 1, outChannels: 1, kernel: 3, stride: 1, pad: 1 },
   },
   {
-    name: 'a window as large as the picture',
+    name: 'a window as large as the image',
     ...{ images: 3, height: 3, width: 3, inChannels: 7, outChannels: 9, kernel: 3, stride: 2, pad: 0 },
   },
   {
@@ -101,7 +101,7 @@ eachBackend(
   async (t, on) => {
     const a = inputs(small)
     const { height, width, inChannels, outChannels } = small
-    a.x[((height + 2) * width + 3) * inChannels + 11] = Number.NaN // of the second picture
+    a.x[((height + 2) * width + 3) * inChannels + 11] = Number.NaN // of the second image
     const out = new Float32Array(2 * height * width * outChannels)
     await on.run('conv', { ...a, out })
     for (let i = 0; i < out.length; i++) {
@@ -119,7 +119,7 @@ eachBackend(
 )
 
 eachBackend(
-  'conv: a picture has the same bits in every batch',
+  'conv: an image has the same bits in every batch',
   [
     { name: 'kernel 3', ...small, images: 7 },
     { name: 'kernel 1, stride 2', ...small, images: 7, kernel: 1, stride: 2, pad: 0 },
@@ -147,7 +147,7 @@ eachBackend(
           const x = a.x.subarray(first * xs, (first + images) * xs)
           await on.run('conv', { ...a, images, x, out, threads })
           const want = all.subarray(first * ys, (first + images) * ys)
-          sameBytes(t, out, want, `${images} pictures from ${first}, ${threads} threads`)
+          sameBytes(t, out, want, `${images} images from ${first}, ${threads} threads`)
         }
   },
 )
@@ -182,12 +182,12 @@ eachBackend('pool', pools, async (t, on, { name: _, ...shape }) => {
   const count = shape.kernelHeight * shape.kernelWidth
   close(t, got.array, want, bound(count, on.epsilon, largest(x)), 'out')
   got.check(t)
-  // Each picture alone, on one thread: the same bits.
+  // Each image alone, on one thread: the same bits.
   const size = shape.height * shape.width * shape.channels
   for (let i = 0; i < shape.images; i++) {
     const out = new Float32Array(one)
     await on.run('pool', { ...shape, images: 1, x: x.subarray(i * size, (i + 1) * size), out, threads: 1 })
-    sameBytes(t, out, got.array.subarray(i * one, (i + 1) * one), `picture ${i}`)
+    sameBytes(t, out, got.array.subarray(i * one, (i + 1) * one), `image ${i}`)
   }
 })
 

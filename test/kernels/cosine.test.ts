@@ -29,7 +29,7 @@ const cases: Case[] = [
 ]
 
 const inputs = (c: Case) => ({
-  // Far from normalised, both sides.
+  // Far from normalized, both sides.
   queries: normal(1, c.rows * c.dim, 30),
   classes: normal(2, c.classCount * c.dim, 0.01),
   rows: c.rows,

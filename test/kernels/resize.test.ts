@@ -58,7 +58,7 @@ eachBackend('resize', cases, async (t, on, c) => {
     }
 })
 
-eachBackend('resize: a window', [{ name: 'is what the whole picture has there' }], async (t, on) => {
+eachBackend('resize: a window', [{ name: 'is what the whole image has there' }], async (t, on) => {
   const size = { width: 53, height: 41, channels: 3, outWidth: 29, outHeight: 35, filter: 'bicubic' as const }
   const src = randomBytes(2, 53 * 41 * 3)
   const whole = new Uint8Array(29 * 35 * 3)

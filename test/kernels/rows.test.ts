@@ -1,4 +1,4 @@
-/** embed, gather, normalise and patches: the ops that move rows. */
+/** embed, gather, normalize and patches: the ops that move rows. */
 
 import { canaryFloats } from '../helpers/canary.js'
 import { bound, close, sameBytes } from '../helpers/close.js'

@@ -21,7 +21,7 @@ async function listed(csv: string): Promise<Picture[]> {
   })
 }
 const digits = await listed('digits.csv')
-/** The n pictures of each label from the k-th on. */
+/** The n images of each label from the k-th on. */
 const some = (from: number, n: number) => {
   const seen = new Map<string, number>()
   const chosen = digits.filter(({ label }) => {
@@ -155,7 +155,7 @@ test('mistakes in examples are named', async t => {
     [() => clip.linearProbe({ ...one, labels: ['a'] }), /`examples\.labels` to have 2 elements/],
     [() => clip.linearProbe({ ...one, labels: ['a', 'a'] }), /two different labels or more, got only "a"/],
     [() => clip.linearProbe({ ...one, labels: ['a', 3 as never] }), /`examples\.labels\[1\]` to be a string/],
-    [() => clip.linearProbe({ images: [], labels: [] }), /one picture or more/],
+    [() => clip.linearProbe({ images: [], labels: [] }), /one image or more/],
     [
       () => clip.linearProbe({ images: wide, labels: ['a', 'b'] }),
       /`examples\.images` to be rows of 192 values/,
@@ -170,7 +170,7 @@ test('mistakes in examples are named', async t => {
     [() => clip.tipAdapter(one, { alpha: 0 }), /`alpha` to be a number more than 0/],
     [() => clip.tipAdapter(one, { fineTune: { epoch: 3 } as never }), /did you mean `epochs`/],
     [() => clip.tipAdapter(one, { labels: ['a'] }), /`examples\.labels\[1\]` to be one of the labels/],
-    [() => clip.adapt({ images: [one.images[0]!], texts: ['a'] }), /two pictures or more/],
+    [() => clip.adapt({ images: [one.images[0]!], texts: ['a'] }), /two images or more/],
     [() => clip.adapt({ images: one.images, texts: ['a'] }), /`pairs\.texts` to have 2 elements/],
     [() => clip.adapt({ ...one, texts: ['a', 'b'] } as never), /have known names/],
     [() => clip.adapt({ images: one.images, texts: wide }), /`pairs\.texts` to be rows of 192 values/],

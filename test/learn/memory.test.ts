@@ -1,4 +1,4 @@
-/** Memory of learning and measuring grows with the pictures, never with pairs of them. */
+/** Memory of learning and measuring grows with the images, never with pairs of them. */
 
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'

@@ -58,7 +58,7 @@ for (const name of names) {
     t.is((await on(name)).backend.split('+')[0], name)
   })
 
-  test(`${name}: pictures and texts as PyTorch`, async t => {
+  test(`${name}: images and texts as PyTorch`, async t => {
     const { images, texts } = await on(name)
     t.is(images.length, golden.images.length)
     t.is(texts.length, golden.texts.length)
@@ -78,8 +78,8 @@ for (const name of names) {
       check(`${what} embedding`, floats(got.embedding), floats(want.embedding))
       check(`${what} pooled`, floats(got.pooled), floats(want.pooled))
       const unit = floats(got.normalised)
-      t.true(Math.abs(length(unit) - 1) <= 1e-6, `${what}: normalised to ${length(unit)}`)
-      t.true(distance(unit, floats(want.embedding)).maxAbs <= MAX_ABS, `${what}: normalised`)
+      t.true(Math.abs(length(unit) - 1) <= 1e-6, `${what}: normalized to ${length(unit)}`)
+      t.true(distance(unit, floats(want.embedding)).maxAbs <= MAX_ABS, `${what}: normalized`)
       if (!want.tokens) continue
       const width = floats(want.pooled).length
       const gotRows = rowsOf(floats(got.tokens), width)
@@ -87,7 +87,7 @@ for (const name of names) {
       t.is(gotRows.length, wantRows.length, `${what}: tokens`)
       for (const [j, row] of wantRows.entries()) check(`${what} token ${j}`, gotRows[j]!, row)
     }
-    t.log(`largest difference of a normalised row: ${worst.toExponential(2)}`)
+    t.log(`largest difference of a normalized row: ${worst.toExponential(2)}`)
   })
 
   test(`${name}: the pooled row is the token's row, bit for bit`, async t => {

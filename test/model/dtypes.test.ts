@@ -1,5 +1,5 @@
 /**
- * bfloat16 and int8 against float32 (DESIGN.md, section 4): how far embeddings move, how many held-out pictures get
+ * bfloat16 and int8 against float32 (DESIGN.md, section 4): how far embeddings move, how many held-out images get
  * another answer, and the same bytes in every batch.
  */
 
@@ -29,7 +29,7 @@ function worst(got: Embeddings, want: Embeddings): number {
 }
 
 for (const dtype of dtypes)
-  test(`${dtype}: the embedded model's held-out pictures`, async t => {
+  test(`${dtype}: the embedded model's held-out images`, async t => {
     const data = join(packageRoot, 'test', 'data')
     const lines = (await readFile(join(data, 'heldout.csv'), 'utf8')).trim().split('\n').slice(1)
     const all = lines.map(line => line.split(',') as [string, string, string])

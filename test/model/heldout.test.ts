@@ -1,8 +1,8 @@
 /**
- * Zero-shot on the held-out pictures: the model card's figures, and PyTorch's answer to every single picture.
+ * Zero-shot on the held-out images: the model card's figures, and PyTorch's answer to every single image.
  *
- * The pictures have palettes. Pillow resizes such a picture NEAREST, and so do OpenAI's `preprocess` and ours; the
- * card's figures are of pictures converted to RGB before they were resized. Both are tested: files as they are against
+ * The images have palettes. Pillow resizes such an image NEAREST, and so do OpenAI's `preprocess` and ours; the
+ * card's figures are of images converted to RGB before they were resized. Both are tested: files as they are against
  * PyTorch in OpenAI's order, and their RGB pixels against PyTorch and the card.
  */
 
@@ -17,7 +17,7 @@ import { goldenFolder } from './golden.js'
 
 interface Answers {
   right: number
-  /** Pictures whose two best logits are closer than `close` in PyTorch: they may fall either way. */
+  /** Images whose two best logits are closer than `close` in PyTorch: they may fall either way. */
   close: string[]
   answers: number[]
 }

@@ -125,7 +125,7 @@ const texts = [
 ]
 const planes = Float32Array.from({ length: 3 * 72 * 72 }, (_, i) => Math.sin(i / 7) + Math.cos(i / 1000))
 
-/** What a model of these weights answers: one picture and two texts. */
+/** What a model of these weights answers: one image and two texts. */
 async function answers(spec: ModelSpec): Promise<Float32Array[]> {
   const model: NativeModel = await loadNative(spec, preprocess, { threads: 2 })
   const result = [await model.encodeImage(1, [{ planes }], 'embedding', true), await encodeIds(model, texts)]

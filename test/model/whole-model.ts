@@ -15,10 +15,10 @@ import { base64, readGolden } from './golden.js'
 
 export interface WholeModel {
   backend: string
-  /** Per golden picture and text, base64 of float32. */
+  /** Per golden image and text, base64 of float32. */
   images: { embedding: string; normalised: string; pooled: string; tokens: string }[]
   texts: { embedding: string; normalised: string; pooled: string; tokens: string }[]
-  /** Normalised embeddings of the same pictures and texts, computed in other ways: equal to the bit. */
+  /** Normalized embeddings of the same images and texts, computed in other ways: equal to the bit. */
   again: Record<string, { images: string[]; texts: string[] }>
 }
 
@@ -80,7 +80,7 @@ async function run(device: 'auto' | 'reference', dtype: Dtype): Promise<WholeMod
     Promise.all([...texts].reverse().map(async text => rows(await two.encodeText(text))[0]!)),
   ])
   again.coalesced = { images: reversedImages.reverse(), texts: reversedTexts.reverse() }
-  // Preprocessed first, every second picture, and the others as they are.
+  // Preprocessed first, every second image, and the others as they are.
   const mixed = await Promise.all(files.map(async (file, i) => (i % 2 ? await clip.preprocess(file) : file)))
   again.preprocessed = { images: rows(await clip.encodeImage(mixed)), texts: textNormal.slice(0, 10) }
 

@@ -1,4 +1,4 @@
-// What a process of its own (forked, or a worker of a cluster) does with the package: one picture and one text, sent to
+// What a process of its own (forked, or a worker of a cluster) does with the package: one image and one text, sent to
 // whoever started it. Ends by itself.
 import process from 'node:process'
 import { load } from 'clip-native'

@@ -1,5 +1,5 @@
 /**
- * Embeds pictures again, compacts, and so on until it is killed: `node compact-child.js MODEL STORE PICTURE...`. Says
+ * Embeds images again, compacts, and so on until it is killed: `node compact-child.js MODEL STORE PICTURE...`. Says
  * when a compaction begins and when it is done.
  */
 

@@ -17,10 +17,10 @@ import { all, embedder, items, model, scratch, writePictures } from './helpers.j
 const { folder, fresh } = await scratch(test)
 let made = 0
 
-/** A store of 40: 12 picture files, half of which were embedded twice, between 20 and 8 others. */
+/** A store of 40: 12 image files, half of which were embedded twice, between 20 and 8 others. */
 async function withReplaced(dtype: StoreDtype = 'float32') {
   const clip = await embedder()
-  const files = await writePictures(join(folder, `pictures-${made++}`), 12)
+  const files = await writePictures(join(folder, `images-${made++}`), 12)
   const store = await clip.openStore(fresh(), { create: true, dtype })
   await store.add(items(20))
   await store.add(files)

@@ -144,7 +144,7 @@ test('damage is an error that names the file and the field', async t => {
     t.like(await t.throwsAsync(call()), { code: 'ERR_CLIP_CHECKPOINT', field: 'row 0' })
   const twice = await changed(async path => {
     const { crc32 } = await import('node:zlib')
-    await append({ id: 'picture 1', crc: crc32(Buffer.alloc(rowBytes)) })(path)
+    await append({ id: 'image 1', crc: crc32(Buffer.alloc(rowBytes)) })(path)
   })
   await using store = await clip.openStore(twice)
   t.like(await t.throwsAsync(store.add(items(1))), { code: 'ERR_CLIP_CHECKPOINT', field: 'row 150' })

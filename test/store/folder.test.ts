@@ -179,7 +179,7 @@ test('a store that is removed or replaced while it is open takes nothing more', 
         for (const item of items(80, 100)) {
           yield item
           // Behind the first batch of 64, with the lock held.
-          if (!changed && item.id === 'picture 170') {
+          if (!changed && item.id === 'image 170') {
             changed = true
             await change(path)
           }
@@ -225,7 +225,7 @@ test('a long tail that is nobody’s is skipped or compacted away', async t => {
   t.is(await store.search('x', { topK: 100 }).then(found => found.length), 20)
 })
 
-test('one add is one call of the model, however many pictures: it is never refused half-way', async t => {
+test('one add is one call of the model, however many images: it is never refused half-way', async t => {
   const busy = await (await import('../../lib/index.js')).load(join(folder, 'model'), {
     threads: 1,
     maxQueue: 1,

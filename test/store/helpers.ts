@@ -1,6 +1,6 @@
 /**
- * Stores of the smallest pictures that the embedded model can tell apart; on an emulated processor, where its ten
- * thousand pictures would take hours, of a model of almost no width. What is tested here is the stores.
+ * Stores of the smallest images that the embedded model can tell apart; on an emulated processor, where its ten
+ * thousand images would take hours, of a model of almost no width. What is tested here is the stores.
  */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -32,9 +32,9 @@ export const noise = (seed: number, side = 8): RawPixels => ({
 })
 
 export const items = (n: number, from = 0) =>
-  Array.from({ length: n }, (_, i) => ({ id: `picture ${from + i}`, image: noise(from + i + 1) }))
+  Array.from({ length: n }, (_, i) => ({ id: `image ${from + i}`, image: noise(from + i + 1) }))
 
-/** A picture file without a library: a BMP of two colours, a disc on a ground. */
+/** An image file without a library: a BMP of two colours, a disc on a ground. */
 function disc(seed: number): Buffer {
   const side = 32
   const [r, g, b] = randomBytes(seed + 1, 3)

@@ -78,13 +78,13 @@ for (const dtype of dtypes)
     const same = await store.search(noise(8), { topK: 4 })
     t.deepEqual(
       same.map(s => s.id),
-      ['picture 7', 'x', 'y', 'z'],
+      ['image 7', 'x', 'y', 'z'],
     )
     t.is(new Set(same.map(s => s.score)).size, 1)
     t.is((await store.search('red', { topK: 10_000 })).length, 303)
   })
 
-test('words, a picture, both and an embedding', async t => {
+test('words, an image, both and an embedding', async t => {
   const clip = await embedder()
   await using store = await clip.openStore(fresh(), { create: true })
   await store.add(items(40))
@@ -92,7 +92,7 @@ test('words, a picture, both and an embedding', async t => {
   t.deepEqual(await store.search('a red dog'), await store.search(text))
   t.deepEqual(await store.search({ text: 'a red dog' }), await store.search(text))
   t.deepEqual(await store.search(noise(5)), await store.search({ image: noise(5) }))
-  t.is((await store.search(noise(5)))[0]!.id, 'picture 4')
+  t.is((await store.search(noise(5)))[0]!.id, 'image 4')
   const sum = text.data.map((x, j) => 0.3 * x + 0.7 * image.data[j]!)
   t.deepEqual(
     await store.search({ text: 'a red dog', image: noise(5), weight: 0.3 }),
@@ -172,7 +172,7 @@ for (const dtype of dtypes)
     for (const { a, b, score } of found) t.true(Math.abs(exact.get(`${a}|${b}`)! - score) < 1e-5)
     const keys = new Set(found.map(f => `${f.a}|${f.b}`))
     for (const [key, score] of exact) if (score > threshold + 1e-5) t.true(keys.has(key), key)
-    t.true(keys.has('picture 2|twin'))
+    t.true(keys.has('image 2|twin'))
   })
 
 test('arguments, another model, a closed store', async t => {

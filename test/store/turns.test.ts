@@ -15,7 +15,7 @@ const { clip, folder, end } = await smallestModel()
 test.after.always(end)
 const path = join(folder, 'large')
 const count = 120_000
-const idOf = (i: number) => `folder ${i >> 10}/picture ${i}.jpg`
+const idOf = (i: number) => `folder ${i >> 10}/image ${i}.jpg`
 /** Milliseconds of the JavaScript thread's own time. */
 const most = 2
 

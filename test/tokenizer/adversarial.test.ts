@@ -1,5 +1,5 @@
 /**
- * Texts that are hard on patterns, sorting and normalisation: their ids are those of the original, which
+ * Texts that are hard on patterns, sorting and normalization: their ids are those of the original, which
  * test/golden/tokenizer/make_adversarial.py made, and every one takes time that grows with its length alone.
  */
 

@@ -1,4 +1,4 @@
-/** Pictures of a folder, or of WebDataset tars: always the same ones in the same order. */
+/** Images of a folder, or of WebDataset tars: always the same ones in the same order. */
 import { createReadStream } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, extname, join, relative, resolve, sep } from 'node:path'
@@ -49,7 +49,7 @@ export async function sourceOf(paths) {
 /** An archive that is no archive: trying again does not help. */
 export class DamagedArchive extends Error {}
 
-/** { id, image } of each picture of a tar; what it is called is its id. `skip` is told of those that can't be taken. */
+/** { id, image } of each image of a tar; what it is called is its id. `skip` is told of those that can't be taken. */
 export async function* picturesOfTar(root, tar, skip) {
   const source = createReadStream(join(root, tar))
   const entries = extract()

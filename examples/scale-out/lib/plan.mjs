@@ -2,7 +2,7 @@
  * A job folder, which all workers see:
  *
  *   plan.json          what is embedded, with which model; written last, so where it is the shards are
- *   shards/000017.json what belongs to a shard: { pictures: [...] } or { tar }, relative to the root
+ *   shards/000017.json what belongs to a shard: { images: [...] } or { tar }, relative to the root
  *   done/000017/       a finished shard: a store of its own and report.json; appears whole, by rename
  *
  * What is done is what lies in done/. Redis only says who does the rest: if it loses everything, `plan` queues it again.
@@ -41,7 +41,7 @@ export async function doneShards(plan) {
   return new Set(names.filter(name => /^\d{6,}$/.test(name)))
 }
 
-/** Cuts folders by `size` pictures; a tar is a shard. */
+/** Cuts folders by `size` images; a tar is a shard. */
 async function* shardsOf({ kind, root, sources }, size) {
   if (kind === 'tars') {
     for (const tar of sources) yield { tar: relative(root, tar).replaceAll('\\', '/') }
@@ -74,12 +74,12 @@ async function cut(source, size, folder) {
 
 /**
  * Makes the plan of a job folder, or reads the one that is there. Sources that differ from those of an old plan are
- * refused: which picture is in which shard must not change while shards are done.
+ * refused: which image is in which shard must not change while shards are done.
  */
 export async function makePlan(folder, paths, { shardSize, storeDtype, attempts, backoff, modelOf }) {
   const there = await readJson(join(folder, 'plan.json'))
   if (paths.length === 0) {
-    if (!there) throw new Error('plan: expected a folder of pictures or tar files to make a new plan of')
+    if (!there) throw new Error('plan: expected a folder of images or tar files to make a new plan of')
     return await readPlan(folder)
   }
   const source = await sourceOf(paths)
@@ -89,7 +89,7 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
     const { digest } = await cut(source, plan.shardSize, undefined)
     if (digest !== plan.digest || source.root !== plan.root)
       throw new Error(
-        `${folder} has a plan of other pictures (of ${plan.root}, before some came or went?): plan these in a folder of their own, stores can be merged`,
+        `${folder} has a plan of other images (of ${plan.root}, before some came or went?): plan these in a folder of their own, stores can be merged`,
       )
     const other = Object.entries(model).find(([field, value]) => plan.model[field] !== value)
     if (other)
@@ -101,7 +101,7 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
   await rm(join(folder, 'shards'), { recursive: true, force: true })
   await mkdir(join(folder, 'shards'))
   const { shards, pictures, digest } = await cut(source, shardSize, folder)
-  if (shards === 0) throw new Error(`${paths.join(', ')}: no pictures are there`)
+  if (shards === 0) throw new Error(`${paths.join(', ')}: no images are there`)
   await syncFolder(folder)
   const plan = {
     format: 'clip-native/scale-out',

@@ -1,4 +1,4 @@
-/** One shard: its pictures become a store of its own that appears in done/ as a whole. Done twice it is done once. */
+/** One shard: its images become a store of its own that appears in done/ as a whole. Done twice it is done once. */
 import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -14,7 +14,7 @@ export class HopelessShard extends Error {}
 /** A name that the store takes. */
 const isId = id => id.length <= 32768 && !/\p{Surrogate}/u.test(id)
 
-/** Of the file system, not of the picture: a mount that is away comes back, a broken JPEG stays broken. */
+/** Of the file system, not of the image: a mount that is away comes back, a broken JPEG stays broken. */
 const isUnreadable = error => typeof error?.cause?.code === 'string' && /^E[A-Z]+$/.test(error.cause.code)
 
 /** Before anything is computed: whether its files are there. */
@@ -36,8 +36,8 @@ async function* picturesOf(list, root, fail) {
 }
 
 /**
- * Embeds a shard and returns its report. Pictures that can't be decoded are in it with their reasons. Files that can't
- * be read make it reject while it is going to be tried again; in the last attempt they are pictures that failed, too,
+ * Embeds a shard and returns its report. Images that can't be decoded are in it with their reasons. Files that can't
+ * be read make it reject while it is going to be tried again; in the last attempt they are images that failed, too,
  * unless no file can be read. Rejects with HopelessShard for a damaged archive or list, and with `signal.reason`.
  */
 export async function embedShard(clip, plan, shard, { digest, root, signal, onProgress, lastAttempt }) {
@@ -73,7 +73,7 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
     await store.close()
     const unreadable = errors.filter(({ error }) => isUnreadable(error))
     if (unreadable.length > 0 && !lastAttempt)
-      throw new Error(`${unreadable.length} pictures can't be read: ${unreadable[0].error.message}`)
+      throw new Error(`${unreadable.length} images can't be read: ${unreadable[0].error.message}`)
     for (const { id, error } of errors) fail(id, error.code, error.message)
     const { fingerprint, dtype, backend } = clip.info
     const report = {

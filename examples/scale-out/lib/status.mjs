@@ -34,7 +34,7 @@ const bar = {
 }
 
 function restOf(s) {
-  const parts = [`${s.embedded + s.running}${s.pictures ? ` of ${s.pictures}` : ''} pictures`]
+  const parts = [`${s.embedded + s.running}${s.pictures ? ` of ${s.pictures}` : ''} images`]
   for (const [name, count] of [
     ['failed', s.failed],
     ['active', s.active],

@@ -1,4 +1,4 @@
-/** What the commands do where something is wrong: bad pictures, missing files, damaged tars, another model, Ctrl-C. */
+/** What the commands do where something is wrong: bad images, missing files, damaged tars, another model, Ctrl-C. */
 import assert from 'node:assert/strict'
 import { copyFile, cp, mkdir, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -68,18 +68,18 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
   }
   const one = ['--threads', 1]
 
-  test('plan: the same shards have the same jobs, other pictures are refused', async () => {
+  test('plan: the same shards have the same jobs, other images are refused', async () => {
     await writeFolder(at('a'), 30)
     assert.match(
       await ok('plan', at('job-a'), at('a'), '--shard-size', 8),
-      /^4 shards of 30 pictures: 0 done, 4 queued/,
+      /^4 shards of 30 images: 0 done, 4 queued/,
     )
     const ids = await onQueue(at('job-a'), async queue => (await queue.getWaiting()).map(job => job.id))
     await plan(at('job-a'), [at('a')], { shardSize: 8 })
     await plan(at('job-a'))
     assert.deepEqual(await onQueue(at('job-a'), async q => (await q.getWaiting()).map(job => job.id)), ids)
     assert.equal(new Set(ids).size, 4)
-    // In the order of their names, each picture once.
+    // In the order of their names, each image once.
     const lists = await Promise.all(
       [0, 1, 2, 3].map(
         async i => JSON.parse(await readFile(at('job-a', 'shards', `00000${i}.json`), 'utf8')).pictures,
@@ -99,7 +99,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     await rename(at('job-a', 'done', '000002'), at('000002'))
     assert.match(
       await ok('merge', at('job-a'), '--store', at('a.store'), '--allow-missing'),
-      /22 pictures of 3 shards\nnot there: 000002/,
+      /22 images of 3 shards\nnot there: 000002/,
     )
     // Nobody has it queued: `plan` does.
     assert.equal((await statusOf(at('job-a'))).lost, 1)
@@ -113,13 +113,13 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
       },
     )
     await ok('work', at('job-a'), ...one)
-    assert.match(await ok('merge', at('job-a'), '--store', at('a.store')), /30 pictures of 4 shards/)
+    assert.match(await ok('merge', at('job-a'), '--store', at('a.store')), /30 images of 4 shards/)
     assert.match(await ok('status', at('job-a')), /█{30} 100 % {2}4 of 4 shards {2}30 of 30 pictures/)
   })
 
-  test('a bad picture is recorded with its reason, the rest of its shard goes on', async () => {
+  test('a bad image is recorded with its reason, the rest of its shard goes on', async () => {
     await writeFolder(at('b'), 10)
-    await writeFile(at('b', 'part-3', 'broken.png'), 'no picture')
+    await writeFile(at('b', 'part-3', 'broken.png'), 'no image')
     await writeFile(at('b', 'part-3', 'empty.jpg'), '')
     await plan(at('job-b'), [at('b')])
     await ok('work', at('job-b'), ...one)
@@ -130,7 +130,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.match(out, /part-3\/empty\.jpg: .*empty.* \(ERR_CLIP_IMAGE\)/)
     assert.match(
       await ok('merge', at('job-b'), '--store', at('b.store')),
-      /10 pictures of 1 shards, 2 could not be/,
+      /10 images of 1 shards, 2 could not be/,
     )
   })
 
@@ -146,10 +146,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.equal(worked.code, 1)
     assert.match(worked.err, /000000 failed: 1 of 6 files .* \(ENOENT\); it will be tried again/)
     assert.match(worked.err, /000001 failed: 6 of 6 files .*; given up/)
-    assert.match(
-      (await command('status', at('job-c'), '--failures')).out,
-      /5 of 12 pictures, 1 failed, 1 dead/,
-    )
+    assert.match((await command('status', at('job-c'), '--failures')).out, /5 of 12 images, 1 failed, 1 dead/)
     const [dead] = (await ok('dead', at('job-c'), '--json'))
       .trim()
       .split('\n')
@@ -172,7 +169,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     const icons = await iconFiles(4)
     await writeTar(at('t', 'part-0001.tar'), [
       icons[0],
-      { name: 'x.png', bytes: Buffer.from('no picture') },
+      { name: 'x.png', bytes: Buffer.from('no image') },
       icons[1],
     ])
     await truncate(at('t', 'part-0002.tar'), 5000)
@@ -185,7 +182,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.match(await failuresOf(at('job-t')), /^000001 part-0001\.tar\/000001\.png: /)
     assert.match(
       await ok('merge', at('job-t'), '--store', at('t.store'), '--allow-missing'),
-      /12 pictures of 2 shards/,
+      /12 images of 2 shards/,
     )
   })
 

@@ -1,4 +1,4 @@
-/** A Redis of our own, the commands as a reader types them, and pictures. */
+/** A Redis of our own, the commands as a reader types them, and images. */
 import { spawn, spawnSync } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -123,7 +123,7 @@ export async function writeFolder(folder, count) {
   }
 }
 
-/** One WebDataset tar: a picture and a caption for each sample. */
+/** One WebDataset tar: an image and a caption for each sample. */
 export async function writeTar(path, files) {
   const archive = pack()
   const pieces = []
@@ -142,7 +142,7 @@ export async function writeTar(path, files) {
   await writeFile(path, Buffer.concat(pieces))
 }
 
-/** `tars` tars of `each` pictures, and a list of them. */
+/** `tars` tars of `each` images, and a list of them. */
 export async function writeTars(folder, tars, each) {
   const files = await iconFiles(tars * each)
   const names = []

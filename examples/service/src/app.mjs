@@ -13,7 +13,7 @@ import { workRoutes } from './routes.mjs'
 
 const page = fileURLToPath(new URL('../public', import.meta.url))
 
-/** Nothing from elsewhere, nothing inline; `blob:` is the picture that was dropped. */
+/** Nothing from elsewhere, nothing inline; `blob:` is the image that was dropped. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   ...["script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' blob:"],
@@ -64,7 +64,7 @@ export async function createApp({ clip, pictures, config }) {
       info: {
         title: 'clip-native service',
         version: '1',
-        description: 'Classify, embed and search pictures.',
+        description: 'Classify, embed and search images.',
       },
     },
   })

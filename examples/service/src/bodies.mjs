@@ -28,7 +28,7 @@ export async function collect(stream, most, grow) {
   return buffer.subarray(0, length)
 }
 
-/** Fastify's parsers of bodies: JSON, and pictures as they are. Forms are read by inputs.mjs, part by part. */
+/** Fastify's parsers of bodies: JSON, and images as they are. Forms are read by inputs.mjs, part by part. */
 export function addBodyParsers(app, { maxBodyBytes, maxJsonBytes }) {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')

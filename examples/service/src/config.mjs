@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('..', import.meta.url))
-/** The pictures that come with the embedded model. */
+/** The images that come with the embedded model. */
 export const examplePictures = join(here, '../../models/icon-clip/examples')
 
 const MiB = 2 ** 20
@@ -24,7 +24,7 @@ export const defaults = {
   dtype: 'float32',
   /** Threads of one pass; 0: as many as there are physical cores. */
   threads: 0,
-  /** The folder that /search looks through, and /pictures serves. */
+  /** The folder that /search looks through, and /images serves. */
   pictures: examplePictures,
   /** Where the service keeps its store and looks for saved classifiers (`classifiers/NAME.safetensors`). */
   data: join(here, 'data'),
@@ -36,7 +36,7 @@ export const defaults = {
   /** Memory of all bodies that are being received or worked on. */
   maxBodiesBytes: 128 * MiB,
   maxConnections: 1024,
-  /** Of a picture, by its header: larger ones are never decoded. */
+  /** Of an image, by its header: larger ones are never decoded. */
   maxPixels: 40_000_000,
   maxLabels: 1000,
   /** Labels times templates of one request. */
@@ -53,7 +53,7 @@ export const defaults = {
   startMs: 3_000,
   /** For a request to arrive, body included. */
   receiveMs: 10_000,
-  /** For the decoding of a picture. */
+  /** For the decoding of an image. */
   decodeMs: 10_000,
   /** From then to its answer. */
   workMs: 30_000,

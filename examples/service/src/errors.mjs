@@ -8,10 +8,10 @@ const kinds = {
   METHOD_NOT_ALLOWED: [405, 'Use a method of the header Allow.'],
   TOO_SLOW: [408, 'Send the request faster, or a smaller one.'],
   WRONG_HOST: [421, 'Ask under a name that the setting HOSTS of this service lists.'],
-  TOO_LARGE: [413, 'Send less. Pictures over the JSON limit: as the raw body or as multipart/form-data.'],
+  TOO_LARGE: [413, 'Send less. Images over the JSON limit: as the raw body or as multipart/form-data.'],
   UNSUPPORTED_MEDIA_TYPE: [
     415,
-    'Send the picture as image/* or application/octet-stream, or use multipart/form-data or application/json.',
+    'Send the image as image/* or application/octet-stream, or use multipart/form-data or application/json.',
   ],
   HEADERS_TOO_LARGE: [431, 'Send shorter headers; long lists of labels belong into the body.'],
   ERR_CLIP_IMAGE: [422, 'Send a whole JPEG, PNG, WebP, GIF or AVIF within the limits that GET /model lists.'],

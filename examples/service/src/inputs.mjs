@@ -1,4 +1,4 @@
-/** A request's picture and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
+/** A request's image and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
 
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { collect } from './bodies.mjs'
@@ -105,7 +105,7 @@ export function inputReader(schema, config) {
     }
     const options = { ...typed(schema, request.query), ...own }
     if (!validate(options)) throw wrong(sentence(validate.errors.at(-1)))
-    if (image?.length === 0) throw wrong('the picture is empty: 0 bytes')
+    if (image?.length === 0) throw wrong('the image is empty: 0 bytes')
     return { image, options }
   }
 }

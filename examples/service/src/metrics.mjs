@@ -36,7 +36,7 @@ export function metrics(app, { admission, cache, pictures }) {
   gauge('clip_cached_bytes', 'Bytes of the classifiers that are kept.', () => cache.bytes)
   gauge('clip_cache_hits', 'Requests whose classifier was kept.', () => cache.hits)
   gauge('clip_cache_misses', 'Requests whose classifier had to be made.', () => cache.misses)
-  gauge('clip_pictures', 'Pictures that can be searched.', () => pictures.state().count)
+  gauge('clip_pictures', 'Images that can be searched.', () => pictures.state().count)
 
   app.addHook('onResponse', async (request, reply) => {
     // The route as it was written, never the URL: there are endless URLs.

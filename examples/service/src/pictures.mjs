@@ -9,10 +9,10 @@ import { ServiceError } from './errors.mjs'
 /** Files that the log names, of those that are left out. */
 const mostNamed = 20
 
-/** Pictures, each with an id of its own: the folder can be moved, and the answers do not tell where it lies. */
+/** Images, each with an id of its own: the folder can be moved, and the answers do not tell where it lies. */
 async function* picturesIn(folder, onLeftOut, signal) {
   for await (const image of imageFiles(folder, { onLeftOut, signal })) {
-    // A name that is not UTF-8 comes as a file: URL, which /pictures could not be asked for.
+    // A name that is not UTF-8 comes as a file: URL, which /images could not be asked for.
     if (/^file:/.test(image)) onLeftOut({ path: image, message: 'has a name that is not UTF-8' })
     else yield { id: relative(folder, image).split(sep).join('/'), image }
   }
@@ -44,14 +44,14 @@ export class Pictures {
       for (const { path, message } of leftOut.first)
         log.warn(`left out: ${JSON.stringify(relative(this.#folder, path))} ${message}`)
       if (leftOut.count > leftOut.first.length) log.warn(`left out: ${leftOut.count} in all`)
-      log.info(`pictures: ${added} new, ${updated} again, ${skipped} as before, ${errors.length} failed`)
+      log.info(`images: ${added} new, ${updated} again, ${skipped} as before, ${errors.length} failed`)
     } catch (error) {
-      if (!signal.aborted) log.error('embedding the pictures failed:', error)
+      if (!signal.aborted) log.error('embedding the images failed:', error)
     }
     this.#state.indexing = false
   }
 
-  /** Requests come first: when so many wait that there is no place for these pictures, they try again later. */
+  /** Requests come first: when so many wait that there is no place for these images, they try again later. */
   async #add(signal, leftOut) {
     for (;;) {
       Object.assign(leftOut, { count: 0, first: [] })
@@ -72,7 +72,7 @@ export class Pictures {
     return { count: this.#store.size, ...this.#state }
   }
 
-  /** Resolves when every picture is embedded. */
+  /** Resolves when every image is embedded. */
   indexed() {
     return this.#indexing
   }

@@ -6,7 +6,7 @@ import { inputReader } from './inputs.mjs'
 import { answers, documented, optionsOf } from './schemas.mjs'
 
 const needImage = () =>
-  new ServiceError('BAD_REQUEST', 'there is no picture: send it as the body, or as `image`')
+  new ServiceError('BAD_REQUEST', 'there is no image: send it as the body, or as `image`')
 
 export function workRoutes(app, { clip, pictures, config, admission }) {
   const classifiers = new Classifiers(clip, config)
@@ -30,7 +30,7 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
   route(
     '/classify',
     'classify',
-    { image: 'required', summary: 'Which of these labels fit the picture' },
+    { image: 'required', summary: 'Which of these labels fit the image' },
     async ({ image, options: { topK, as, threshold, ...labels }, signal }) => {
       if (!image) throw needImage()
       const classifier = await classifiers.of(labels, signal)
@@ -41,9 +41,9 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
   route(
     '/embed',
     'embed',
-    { image: 'optional', summary: 'The embedding of a picture, or those of texts' },
+    { image: 'optional', summary: 'The embedding of an image, or those of texts' },
     async ({ image, options: { texts }, signal }) => {
-      if (!image === !texts) throw new ServiceError('BAD_REQUEST', 'give a picture or `texts`, one of them')
+      if (!image === !texts) throw new ServiceError('BAD_REQUEST', 'give an image or `texts`, one of them')
       const rows = image
         ? await clip.encodeImage(image, { signal })
         : await clip.encodeText(texts, { signal })
@@ -58,10 +58,9 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
   route(
     '/search',
     'search',
-    { image: 'optional', summary: 'The pictures of the folder that fit words, a picture or both' },
+    { image: 'optional', summary: 'The images of the folder that fit words, an image or both' },
     async ({ image, options: { text, weight, topK = 10 }, signal }) => {
-      if (!image && text === undefined)
-        throw new ServiceError('BAD_REQUEST', 'give `text`, a picture or both')
+      if (!image && text === undefined) throw new ServiceError('BAD_REQUEST', 'give `text`, an image or both')
       return pictures.search({ text, image, weight }, { topK, signal })
     },
   )

@@ -14,11 +14,11 @@ const errorBody = {
 
 const failures = {
   400: 'A value of the wrong type or name, or too many of them',
-  404: 'No such classifier, endpoint or picture',
+  404: 'No such classifier, endpoint or image',
   408: 'The request did not arrive in time',
   413: 'A body over the limit',
   415: 'A content type that is not listed',
-  422: 'A picture that cannot be read or has too many pixels, or a text that is too long for the model',
+  422: 'An image that cannot be read or has too many pixels, or a text that is too long for the model',
   500: 'A fault of the service',
   503: 'Busy or shutting down: see Retry-After',
   504: 'No answer in time',
@@ -48,7 +48,7 @@ const predictions = {
 
 const milliseconds = { type: 'number', description: 'From the whole body to the answer.' }
 
-/** Options of each endpoint, without the picture; limits are the configuration's. */
+/** Options of each endpoint, without the image; limits are the configuration's. */
 export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
   const word = { type: 'string', minLength: 1, maxLength: maxTextLength }
   return {
@@ -90,7 +90,7 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
       additionalProperties: false,
       properties: {
         texts: {
-          description: 'Texts to embed, instead of a picture.',
+          description: 'Texts to embed, instead of an image.',
           ...{ type: 'array', items: word, minItems: 1, maxItems: maxTexts },
         },
       },
@@ -99,10 +99,10 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
       type: 'object',
       additionalProperties: false,
       properties: {
-        text: { ...word, description: 'Words that the pictures should fit.' },
+        text: { ...word, description: 'Words that the images should fit.' },
         weight: {
           ...{ type: 'number', minimum: 0, maximum: 1 },
-          description: "With words and a picture: the words' share; default 0.5.",
+          description: "With words and an image: the words' share; default 0.5.",
         },
         topK: { type: 'integer', minimum: 1, maximum: 100, description: 'How many; default 10.' },
       },
@@ -116,7 +116,7 @@ export const answers = {
     {
       embeddings: {
         type: 'array',
-        description: 'One row per text, or one for the picture; each of length 1.',
+        description: 'One row per text, or one for the image; each of length 1.',
         items: { type: 'array', items: { type: 'number' } },
       },
       embedDim: { type: 'integer' },
@@ -126,7 +126,7 @@ export const answers = {
       },
       milliseconds,
     },
-    'Points of the space that pictures and texts share',
+    'Points of the space that images and texts share',
   ),
   search: responses(
     {
@@ -137,7 +137,7 @@ export const answers = {
           type: 'object',
           required: ['id', 'url', 'score'],
           properties: {
-            id: { type: 'string', description: "The picture's path in the folder." },
+            id: { type: 'string', description: "The image's path in the folder." },
             url: { type: 'string' },
             score: { type: 'number', description: 'Cosine.' },
           },
@@ -146,7 +146,7 @@ export const answers = {
       pictures: { type: 'integer', description: 'How many were searched.' },
       milliseconds,
     },
-    'The pictures that fit best',
+    'The images that fit best',
   ),
 }
 

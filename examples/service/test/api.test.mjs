@@ -66,7 +66,7 @@ test('classify: scores of another kind, a threshold, a saved classifier', async 
   assert.deepEqual(now.predictions, await other.classify(dog))
 })
 
-test('embed: a picture and texts', async () => {
+test('embed: an image and texts', async () => {
   const picture = await clip.encodeImage(dog)
   const texts = ['an icon of a dog', 'a rocket, red']
   const words = await clip.encodeText(texts)
@@ -86,7 +86,7 @@ test('embed: a picture and texts', async () => {
   assert.equal(one.json.embedDim, clip.info.embedDim)
 })
 
-test('search: by words, by a picture, by both; the pictures that are found are served', async () => {
+test('search: by words, by an image, by both; the images that are found are served', async () => {
   const { pictures } = await service.indexed()
   assert.equal(pictures.failed, 0)
   assert.equal(pictures.count, 12)
@@ -147,7 +147,7 @@ test('openapi.json: every endpoint, its three bodies, its parameters and its fai
   assert.ok(json.paths['/healthz'].get && json.paths['/metrics'].get && json.paths['/model'].get)
 })
 
-test('the page: only its own scripts, styles and pictures', async () => {
+test('the page: only its own scripts, styles and images', async () => {
   const { status, headers, text } = await send(service, { method: 'GET', path: '/' })
   assert.equal(status, 200)
   assert.match(headers['content-security-policy'], /default-src 'none'; script-src 'self'/)

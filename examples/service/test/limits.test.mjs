@@ -76,10 +76,10 @@ test('classify: options', async () => {
   refused(await sendJson(service, '/classify', { image, labels: [long] }), 422, 'ERR_CLIP_TEXT_TOO_LONG')
 })
 
-test('classify: pictures', async () => {
+test('classify: images', async () => {
   const path = '/classify?labels=dog,cat'
   const of = (body, type) => sendRaw(service, path, body, type)
-  refused(await of(Buffer.from('no picture at all')), 422, 'ERR_CLIP_IMAGE')
+  refused(await of(Buffer.from('no image at all')), 422, 'ERR_CLIP_IMAGE')
   refused(await of(dog.subarray(0, dog.length >> 1)), 422, 'ERR_CLIP_IMAGE')
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
   const wrapped = [
@@ -98,7 +98,7 @@ test('classify: pictures', async () => {
   large.writeUInt32BE(30_000, 20)
   refused(await of(large), 422, 'ERR_CLIP_IMAGE', /30000 x 30000 pixels, more than/)
   refused(await of(Buffer.alloc(0)), 400, 'BAD_REQUEST', /empty/)
-  refused(await sendJson(service, '/classify', { labels }), 400, 'BAD_REQUEST', /no picture/)
+  refused(await sendJson(service, '/classify', { labels }), 400, 'BAD_REQUEST', /no image/)
   for (const text of ['data:image/png;base64,AAAA', 'a b', 'models/icon-clip/examples/dog.png', '', 7])
     refused(await sendJson(service, '/classify', { labels, image: text }), 400, 'BAD_REQUEST', /base64/)
   // A path is base64, too: it is never opened.
@@ -119,7 +119,7 @@ test('bodies: too large, of a wrong type, broken', async () => {
 
 test('multipart: broken, too much, in the wrong place', async () => {
   const form = (...parts) => sendForm(service, '/classify', [['labels', 'dog'], ...parts])
-  refused(await form(), 400, 'BAD_REQUEST', /no picture/)
+  refused(await form(), 400, 'BAD_REQUEST', /no image/)
   refused(await form(['picture', dog, 'dog.png']), 400, 'BAD_REQUEST', /must be called `image`/)
   refused(await form(['image', dog, 'a.png'], ['image', dog, 'b.png']), 413, 'TOO_LARGE')
   refused(await form(...Array(70).fill(['labels', 'x'])), 413, 'TOO_LARGE')
@@ -164,7 +164,7 @@ test('embed and search: what they need', async () => {
   refused(await sendJson(service, '/embed', {}), 400, 'BAD_REQUEST', /one of them/)
   refused(await sendJson(service, '/embed', { image, texts: ['a'] }), 400, 'BAD_REQUEST', /one of them/)
   refused(await sendJson(service, '/embed', { texts: Array(4).fill('a') }), 400, 'BAD_REQUEST', /more than 3/)
-  refused(await sendJson(service, '/search', {}), 400, 'BAD_REQUEST', /`text`, a picture or both/)
+  refused(await sendJson(service, '/search', {}), 400, 'BAD_REQUEST', /`text`, an image or both/)
   refused(await sendJson(service, '/search', { text: 'a', weight: 2 }), 400, 'BAD_REQUEST', /weight/)
   refused(await sendJson(service, '/search', { text: 'a', topK: 101 }), 400, 'BAD_REQUEST', /topK/)
 })

@@ -40,7 +40,7 @@ test('overload: 503 with Retry-After for what is too much, right answers for the
     assert.equal(status, 200)
     assert.deepEqual(json.predictions, expected.predictions)
   }
-  // The folder's pictures gave way meanwhile.
+  // The folder's images gave way meanwhile.
   const { pictures } = await service.indexed()
   assert.deepEqual(pictures, { count: 12, indexing: false, failed: 0 })
   assert.equal(await service.stop(), 0)

@@ -50,7 +50,7 @@ export async function startService(settings = {}) {
       const line = text.split('\n').find(l => l.startsWith(`${name} `))
       return Number(line?.split(' ')[1])
     },
-    /** Waits until every picture of the folder can be searched. */
+    /** Waits until every image of the folder can be searched. */
     async indexed() {
       for (;;) {
         const { json } = await send(service, { method: 'GET', path: '/model' })

@@ -168,7 +168,7 @@ async function compareTower(
     const image = { data, shape: [...shape] as [number, number, number, number] }
     const feeds = { pixel_values: new Tensor('float32', data, shape) }
     const times = await byTurns(seconds, async () => (await clip.encodeImage(image)).data, theirs(feeds))
-    return { what: 'pictures', items: n, ...rest(times, n) }
+    return { what: 'images', items: n, ...rest(times, n) }
   }
   const texts = Array.from({ length: n }, (_, i) => `${i % 2 ? 'a photo of' : 'an icon of'} number ${i}`)
   const tokens = await clip.tokenize(texts)

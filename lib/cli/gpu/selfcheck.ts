@@ -214,7 +214,7 @@ async function timings(
           height: size,
           channels: 3 as const,
         }))
-        all.push(await time('pictures, pixels ready', dtype, n, seconds, () => clip.encodeImage(pixels)))
+        all.push(await time('images, pixels ready', dtype, n, seconds, () => clip.encodeImage(pixels)))
       }
       if (towers.includes('text')) {
         const many = Array.from({ length: n }, (_, i) => `${i % 2 ? 'a photo of' : 'an icon of'} number ${i}`)

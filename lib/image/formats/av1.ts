@@ -49,7 +49,7 @@ export function av1Size(bytes: Uint8Array): { width: number; height: number } | 
 /** sequence_header_obu() up to max_frame_height_minus_1. */
 function sequenceSize(bytes: Uint8Array): { width: number; height: number } {
   const bits = new Bits(bytes)
-  bits.read(4) // profile, still picture
+  bits.read(4) // profile, still image
   if (bits.read(1)) bits.read(5)
   else {
     let delayBits: number | undefined

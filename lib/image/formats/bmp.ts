@@ -1,6 +1,6 @@
 /**
  * Windows and OS/2 bitmaps, decoded as Pillow 12 decodes them, its oddities included: what it refuses is refused, and a
- * palette of two colours that are black and white makes a picture of single bits whatever the header says.
+ * palette of two colours that are black and white makes an image of single bits whatever the header says.
  */
 
 import type { Steps } from '../../base/slices.js'
@@ -151,7 +151,7 @@ export function readBmp(bytes: Uint8Array): Header {
 /** Pixels of a piece of work between two looks at the clock. */
 const PIECE = 16_384
 
-/** The picture; throws an Error that says what is wrong. The header must have been read without a fault. */
+/** The image; throws an Error that says what is wrong. The header must have been read without a fault. */
 export function* decodeBmp(bytes: Uint8Array): Steps<DecodedImage> {
   const plan = planOf(bytes)
   if (typeof plan === 'string') throw new Error(plan)
@@ -249,7 +249,7 @@ function unpacker(raw: Raw, bytes: Uint8Array, out: Uint8Array, palette: Uint8Ar
   }
 }
 
-/** RLE4 and RLE8: one index a byte, row after row. Short data are filled up nowhere: the picture is refused. */
+/** RLE4 and RLE8: one index a byte, row after row. Short data are filled up nowhere: the image is refused. */
 function* runLengths(bytes: Uint8Array, { width, height, data, rle }: Plan): Steps<Uint8Array> {
   const length = width * height
   const out = new Uint8Array(length)

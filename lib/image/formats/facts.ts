@@ -3,18 +3,18 @@
 import type { Metadata } from 'sharp'
 import type { Format } from './recognise.js'
 
-/** The part of sharp's metadata that decides how a picture is decoded. */
+/** The part of sharp's metadata that decides how an image is decoded. */
 export type Facts = Pick<
   Metadata,
   'width' | 'height' | 'space' | 'depth' | 'channels' | 'hasAlpha' | 'isPalette' | 'bitsPerSample'
 >
 
-/** Memory that the decoder of a picture of this size holds at once, its output included. */
+/** Memory that the decoder of an image of this size holds at once, its output included. */
 export type DecoderBytes = (width: number, height: number) => number
 
 export interface Header {
   format: Format
-  /** Sides of the picture, or more where a part of the file is larger; undefined when only the decoder can tell. */
+  /** Sides of the image, or more where a part of the file is larger; undefined when only the decoder can tell. */
   size?: { width: number; height: number }
   decoderBytes: DecoderBytes
   /** Why such a file is refused though its size is right. */
@@ -31,7 +31,7 @@ export interface Header {
   scans?: { from: number; most: number }
   /** What the decoder is not given. */
   edit?: Edit
-  /** The same without what turns the picture, for decoders that turn it unasked. */
+  /** The same without what turns the image, for decoders that turn it unasked. */
   unturn?: Edit
 }
 

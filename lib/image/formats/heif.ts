@@ -1,5 +1,5 @@
 /**
- * AVIF and HEIC: the boxes that say how large the picture is, how it is turned, and what its coded data really hold
+ * AVIF and HEIC: the boxes that say how large the image is, how it is turned, and what its coded data really hold
  * (ISO/IEC 14496-12, 23008-12; AV1 specification, 5.5).
  */
 
@@ -8,7 +8,7 @@ import { type Edit, type Header, viewOf } from './facts.js'
 import type { Format } from './recognise.js'
 
 const MOST_BOXES = 20_000
-/** Boxes that turn a picture, which Pillow leaves to the caller. */
+/** Boxes that turn an image, which Pillow leaves to the caller. */
 const TURNS = new Set(['irot', 'imir'])
 /** A turn by 0, to put in the place of another box: the numbers of all boxes stay as they are. */
 const NO_TURN = [...Buffer.from('irot\0', 'latin1')]
@@ -109,7 +109,7 @@ function readBoxes(
   let deep = false
   const add = (size: { width: number; height: number } | undefined) => {
     if (!size) return
-    // Of several parts (a grid, a picture and its alpha, a thumbnail) the largest; sides are never mixed.
+    // Of several parts (a grid, an image and its alpha, a thumbnail) the largest; sides are never mixed.
     if (size.width * size.height > width * height) {
       width = size.width
       height = size.height

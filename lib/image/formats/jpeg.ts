@@ -1,8 +1,8 @@
 import { type Facts, type Header, rowByRow, word } from './facts.js'
 
-/** Segments before the picture's own: a file of nothing else is no picture. */
+/** Segments before the image's own: a file of nothing else is no image. */
 const MOST_SEGMENTS = 50_000
-/** Scans, each of which the decoder takes all of the picture through; encoders make ten or so. */
+/** Scans, each of which the decoder takes all of the image through; encoders make ten or so. */
 const MOST_SCANS = 64
 const MOST_SCANNED_PIXELS = 4e9
 
@@ -37,7 +37,7 @@ export function readJpeg(bytes: Uint8Array): Header {
       header.facts = facts
       header.size = { width: facts.width, height: facts.height }
     }
-    // Other kinds of frames, or the picture's data before any: left to the decoder. C4, C8 and CC are no frames.
+    // Other kinds of frames, or the image's data before any: left to the decoder. C4, C8 and CC are no frames.
     const others = marker > 0xc2 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc
     if (others || (marker >= 0xd0 && marker <= 0xd9) || marker < 0xc0) return header
     const length = word(bytes, at + 2)
@@ -69,7 +69,7 @@ function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame |
   }
 }
 
-/** A progressive picture, or one with a scan for each channel, is kept as coefficients of 2 bytes until its last scan. */
+/** A progressive image, or one with a scan for each channel, is kept as coefficients of 2 bytes until its last scan. */
 function withScans(bytes: Uint8Array, at: number, frame: Frame, header: Header): Header {
   const { facts, progressive, samplesPerPixel } = frame
   if (!progressive && bytes[at + 4] === facts.channels)

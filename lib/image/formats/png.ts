@@ -6,7 +6,7 @@ const NEEDED = new Set(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND', 'eXIf'])
 /** Others, in a file that is passed on as it is: a profile and a few words. */
 const MOST_OTHERS = 64
 const MOST_COMPRESSED_BYTES = 64 * 1024
-/** A picture of 256 MB in chunks of 2 KiB; encoders write 8 KiB or more. */
+/** An image of 256 MB in chunks of 2 KiB; encoders write 8 KiB or more. */
 const MOST_CHUNKS = 131_072
 
 /** IHDR, which must be the first chunk, and the names and sizes of all others. */
@@ -22,7 +22,7 @@ export function readPng(bytes: Uint8Array): Header {
   const out = facts.isPalette ? 3 : facts.channels === 2 ? 4 : facts.channels
   const stored = facts.channels * (facts.depth === 'ushort' ? 2 : 1)
   const kept = facts.channels === 1 ? stored : out
-  // An interlaced picture is all there before its first row is finished.
+  // An interlaced image is all there before its first row is finished.
   const decoderBytes =
     bytes[28] === 1
       ? (width: number, height: number) => width * height * (stored + kept)

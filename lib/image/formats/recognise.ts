@@ -1,19 +1,19 @@
 /**
- * Which format a picture is in, told by its bytes. An allow-list: what is not on it never reaches a decoder, whatever
+ * Which format an image is in, told by its bytes. An allow-list: what is not on it never reaches a decoder, whatever
  * else the libvips of this machine was built with.
  */
 
 export type Format = 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF' | 'HEIC' | 'BMP' | 'SVG'
 
 /** For messages. */
-export const FORMATS = 'a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture'
+export const FORMATS = 'a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image'
 
 const at = (bytes: Uint8Array, start: number, length: number) =>
   String.fromCharCode(...bytes.subarray(start, start + length))
 
 const starts = (bytes: Uint8Array, ...head: number[]) => head.every((byte, i) => bytes[i] === byte)
 
-/** Brands of ISO base media files (ISO/IEC 23000-22 and 14496-12) whose pictures are coded as AV1, and as HEVC. */
+/** Brands of ISO base media files (ISO/IEC 23000-22 and 14496-12) whose images are coded as AV1, and as HEVC. */
 const AV1 = new Set(['avif', 'avis', 'MA1B', 'MA1A'])
 const HEVC = new Set(['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'hevm', 'hevs'])
 
@@ -48,7 +48,7 @@ export function recognise(bytes: Uint8Array): Format | undefined {
 }
 
 /**
- * SVG and every other picture that is written as XML, or compressed so (.svgz): a first character `<` behind any number
+ * SVG and every other image that is written as XML, or compressed so (.svgz): a first character `<` behind any number
  * of blanks and byte order marks, in UTF-8, UTF-16 or UTF-32, or a gzip header. Nothing else on the list begins so.
  */
 function looksLikeMarkup(bytes: Uint8Array): boolean {
@@ -61,18 +61,18 @@ function looksLikeMarkup(bytes: Uint8Array): boolean {
   return bytes[i] === 0x3c || (i === end && end === 1 << 20)
 }
 
-/** Formats that are often tried and not read, for a message that says more than "no picture". */
+/** Formats that are often tried and not read, for a message that says more than "no image". */
 const OTHERS: [name: string, matches: (bytes: Uint8Array) => boolean][] = [
   ['PDF document', bytes => at(bytes, 0, 1024).includes('%PDF-')],
   ['PostScript file', bytes => at(bytes, 0, 4) === '%!PS' || starts(bytes, 0xc5, 0xd0, 0xd3, 0xc6)],
-  ['JPEG XL picture', bytes => starts(bytes, 0xff, 0x0a) || at(bytes, 4, 4) === 'JXL '],
-  ['JPEG 2000 picture', bytes => at(bytes, 4, 4) === 'jP  ' || starts(bytes, 0xff, 0x4f, 0xff, 0x51)],
+  ['JPEG XL image', bytes => starts(bytes, 0xff, 0x0a) || at(bytes, 4, 4) === 'JXL '],
+  ['JPEG 2000 image', bytes => at(bytes, 4, 4) === 'jP  ' || starts(bytes, 0xff, 0x4f, 0xff, 0x51)],
   ['Photoshop file', bytes => at(bytes, 0, 4) === '8BPS'],
   ['Windows icon', bytes => starts(bytes, 0, 0, 1, 0) || starts(bytes, 0, 0, 2, 0)],
   ['FITS file', bytes => at(bytes, 0, 6) === 'SIMPLE'],
-  ['Netpbm picture', bytes => /^P[1-7fF][\s#]/.test(at(bytes, 0, 3))],
-  ['Radiance picture', bytes => at(bytes, 0, 2) === '#?'],
-  ['OpenEXR picture', bytes => starts(bytes, 0x76, 0x2f, 0x31, 0x01)],
+  ['Netpbm image', bytes => /^P[1-7fF][\s#]/.test(at(bytes, 0, 3))],
+  ['Radiance image', bytes => at(bytes, 0, 2) === '#?'],
+  ['OpenEXR image', bytes => starts(bytes, 0x76, 0x2f, 0x31, 0x01)],
   ['MATLAB file', bytes => at(bytes, 0, 6) === 'MATLAB'],
   ['video', bytes => at(bytes, 4, 4) === 'ftyp' || starts(bytes, 0x1a, 0x45, 0xdf, 0xa3)],
   ['zip archive', bytes => starts(bytes, 0x50, 0x4b, 3, 4)],

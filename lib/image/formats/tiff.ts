@@ -14,7 +14,7 @@ const TAG = {
   extraSamples: 338,
   sampleFormat: 339,
 }
-/** Pillow knows pictures of up to 6 samples. */
+/** Pillow knows images of up to 6 samples. */
 const MOST_SAMPLES = 8
 const BYTES: Record<number, number> = { 1: 1, 2: 1, 3: 2, 4: 4, 16: 8 }
 
@@ -77,7 +77,7 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
   }
 }
 
-/** Everything that decides in which mode Pillow opens the first picture of the file, and what its decoder needs. */
+/** Everything that decides in which mode Pillow opens the first image of the file, and what its decoder needs. */
 export function readTiff(bytes: Uint8Array): Header {
   const header: Header = { format: 'TIFF', decoderBytes: rowByRow(4) }
   const found = readDirectory(bytes)

@@ -1,6 +1,6 @@
 import { type Header, viewOf } from './facts.js'
 
-/** Chunks up to the first picture: a few, with a profile. */
+/** Chunks up to the first image: a few, with a profile. */
 const MOST_CHUNKS = 1000
 
 /** The canvas (VP8X) and the first frame, in whichever of both codings: the larger of each side. */
