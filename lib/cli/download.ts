@@ -31,7 +31,7 @@ async function run(names: string[], { cacheDir, offline, json, quiet }: Options)
     return 0
   })
   if (code === 0) return
-  process.stderr.write('Stopped. What arrived is kept: the same command continues it.\n')
+  process.stderr.write('Stopped. Run the same command to continue the download.\n')
   process.exitCode = code
 }
 
@@ -42,11 +42,11 @@ async function run(names: string[], { cacheDir, offline, json, quiet }: Options)
 export function registerDownload(program: Command): void {
   program
     .command('download')
-    .description('fetch models by name or hub id, verified and once for all processes; prints where they lie')
-    .argument('<name...>', "OpenAI's names or hub ids: ViT-B/32, laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
-    .option('--cache-dir <folder>', 'where to put them (default: CLIP_NATIVE_CACHE, else the cache folder)')
-    .option('--offline', 'only say where they lie; fail if they do not')
-    .option('--quiet', 'no progress')
-    .option('--json', 'for machines')
+    .description('download models by name or Hugging Face id, verify them, and print their paths')
+    .argument('<name...>', 'model names or Hugging Face ids: ViT-B/32, laion/CLIP-ViT-H-14-laion2B-s32B-b79K')
+    .option('--cache-dir <folder>', 'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)')
+    .option('--offline', 'do not use the network: print the paths of downloaded models, or fail')
+    .option('--quiet', 'do not show progress')
+    .option('--json', 'print JSON')
     .action(run)
 }

@@ -130,7 +130,7 @@ async function measure(dataset: string, options: EvalCommand, signal: AbortSigna
   const chosen = { ...(await labelsOf(options)), ...(await datasetOptions(options)) }
   const { task, classifier: file } = options
   if (file !== undefined && (task ?? options.shots ?? chosen.labels ?? chosen.templates) !== undefined)
-    throw argumentError('--classifier', 'stand alone: its labels and what it learned are in the file', file)
+    throw argumentError('--classifier', 'be used without --task, --shots and labels: the file has them', file)
   await using clip = await loadFor(options, { signal, note: true })
   const classifier = file === undefined ? undefined : await clip.loadClassifier(file, { signal })
   const bars = stages()
@@ -170,20 +170,20 @@ export function registerEval(root: Command, finish: (code: number) => void): voi
       withLabels(
         root
           .command('eval')
-          .description('measure a model on labelled images')
+          .description('measure a model on a labelled data set')
           .argument(
             '<dataset>',
-            'a folder with a folder per class, a CSV or TSV (file,label), or a WebDataset tar',
+            'folder with one subfolder per class, CSV or TSV file (file,label), or WebDataset tar',
           )
-          .option('--task <name>', 'zeroshot (default), fewshot (Tip-Adapter), probe or retrieval')
+          .option('--task <name>', 'zeroshot, fewshot (Tip-Adapter), probe (linear probe) or retrieval (default: zeroshot)')
           .option(
             '--classifier <file>',
-            'what `learn` or `classify --save` wrote, in place of --task and --labels',
+            'measure a classifier that `learn` or `classify --save` wrote, instead of --task and --labels',
           )
-          .option('--shots <count>', 'examples of each class to learn from')
-          .option('--seed <number>', 'of the drawing of examples', '1')
-          .option('--limit <count>', 'only the first so many images')
-          .option('--report <file.html>', 'write a page with plots as well')
+          .option('--shots <count>', 'number of examples per class to learn from')
+          .option('--seed <number>', 'random seed for choosing the examples', '1')
+          .option('--limit <count>', 'use only the first images of the data set')
+          .option('--report <file.html>', 'also write an HTML page with plots')
           .option('--json', 'print the result as JSON'),
       ),
     ),

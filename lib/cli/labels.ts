@@ -19,14 +19,12 @@ const collect = (value: string, before: string[] | undefined) => [...(before ?? 
 
 export function withLabels(command: Command): Command {
   return command
-    .option('--labels <a,b,c>', 'labels, with commas between them')
-    .option('--labels-file <file>', 'labels, one a line; several names of a label with tabs between them')
-    .option('--template <text>', 'text around a label, "an icon of {}"; several are averaged', collect)
-    .option('--templates <name>', "CLIP's prompts for ImageNet: imagenet80, imagenet7 or simple")
-    .option(
-      '--prompt-set <name>',
-      "labels and prompts of one of the paper's data sets: CIFAR10, Food101, ...",
-    )
+    .optionsGroup('Label options:')
+    .option('--labels <a,b,c>', 'comma-separated labels')
+    .option('--labels-file <file>', 'file with one label per line; tabs separate several names of one label')
+    .option('--template <text>', 'prompt template, "an icon of {}"; repeat it to average several', collect)
+    .option('--templates <name>', "CLIP's prompt templates for ImageNet: imagenet80, imagenet7 or simple")
+    .option('--prompt-set <name>', 'labels and templates of a data set in the CLIP paper: CIFAR10, Food101, ...')
 }
 
 /** How a command reads a data set. */
@@ -37,10 +35,11 @@ export interface DatasetCommand {
 
 export function withDataset(command: Command): Command {
   return command
-    .option('--follow-links', 'follow links that lead out of the folder')
+    .optionsGroup('Data set options:')
+    .option('--follow-links', 'follow symbolic links that lead out of the folder')
     .option(
       '--class-names <file>',
-      "the classes' names, one a line, where labels are numbers; `numbers`: the numbers are the names",
+      'file with one class name per line, for data sets whose labels are numbers; `numbers` uses the numbers as names',
     )
 }
 
@@ -102,7 +101,7 @@ export async function labelsOf(
   if (list?.length === 0)
     throw argumentError(
       labels !== undefined ? '--labels' : '--labels-file',
-      labels !== undefined ? 'have labels with commas between them' : 'have labels, one a line',
+      labels !== undefined ? 'be comma-separated labels' : 'have one label per line',
       labels ?? labelsFile,
     )
   const words =

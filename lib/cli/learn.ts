@@ -186,7 +186,7 @@ async function adapt(path: string, options: AdaptCommand, signal: AbortSignal): 
       : table([
           ['pairs', String(facts.pairs)],
           ...settingsText({ loss: facts.loss, 'logit scale': facts.logitScale }),
-          ['written', `${options.out}: use it with --adapter`],
+          ['written', `${options.out} (use it with --adapter)`],
         ]),
   )
   return codeOf(training)
@@ -198,14 +198,14 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
       withLabels(
         root
           .command('learn')
-          .description('learn a classifier from labelled images, for classify --classifier')
+          .description('train a classifier on labelled images, for classify --classifier')
           .argument(
             '<examples>',
-            "a folder with a folder per class, a CSV (file,label[,split]: 'train' is used) or a WebDataset tar",
+            "folder with one subfolder per class, CSV file (file,label[,split]; rows of split 'train' are used), or WebDataset tar",
           )
-          .requiredOption('--out <file>', 'where to write the classifier')
-          .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter: names and examples)', 'probe')
-          .option('--fine-tune', 'of tip: train its keys')
+          .requiredOption('--out <file>', 'file to write the classifier to')
+          .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter, which also uses the class names)', 'probe')
+          .option('--fine-tune', 'with --method tip: train the cache keys')
           .option('--json', 'print JSON'),
       ),
     ),
@@ -216,12 +216,12 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
     withDataset(
       root
         .command('adapt')
-        .description('train the projections on pairs of images and texts, for --adapter')
-        .argument('<pairs>', 'a CSV (file,text) or a WebDataset tar (.jpg and .txt)')
-        .requiredOption('--out <file>', 'where to write the adapter')
-        .option('--epochs <count>', 'times that all pairs go by', '20')
-        .option('--batch <count>', 'pairs that are told from each other at a time', '256')
-        .option('--seed <number>', 'of the order of pairs', '1')
+        .description('train both projections on pairs of images and texts, for --adapter')
+        .argument('<pairs>', 'CSV file (file,text) or WebDataset tar (.jpg and .txt)')
+        .requiredOption('--out <file>', 'file to write the adapter to')
+        .option('--epochs <count>', 'number of epochs', '20')
+        .option('--batch <count>', 'pairs per batch: the negatives of the contrastive loss', '256')
+        .option('--seed <number>', 'random seed for the order of the pairs', '1')
         .option('--json', 'print JSON'),
     ),
   ).action(async (pairs, options) => finish(await untilInterrupted(signal => adapt(pairs, options, signal))))

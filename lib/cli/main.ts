@@ -25,11 +25,11 @@ process.stdout.on('error', error => {
   throw error
 })
 
-const json = ['--json', 'print JSON, one object a line'] as const
+const json = ['--json', 'print JSON, one object per line'] as const
 
 function program(finish: (code: number) => void): Command {
   const root = new Command('clip-native')
-    .description('CLIP in the terminal: images and texts in one space.')
+    .description('Classify, embed and search images with CLIP models, from the command line.')
     .version(version)
     .showSuggestionAfterError()
     .exitOverride()
@@ -37,65 +37,65 @@ function program(finish: (code: number) => void): Command {
     withLabels(
       root
         .command('classify')
-        .description('say which of some labels fits each image best')
-        .argument('[image...]', 'files')
-        .option('--classifier <file>', 'labels that --save or learn wrote, instead of --labels')
-        .option('--save <file>', 'keep the encoded labels for --classifier')
-        .option('--top <count>', 'labels to show per image (default: 5, with --threshold all)')
-        .option('--as <score>', 'probability, logit or cosine', 'probability')
-        .option('--threshold <number>', 'only labels with at least this score')
+        .description('classify images: score every label for each image')
+        .argument('[image...]', 'image files')
+        .option('--classifier <file>', 'use a classifier that --save or learn wrote, instead of --labels')
+        .option('--save <file>', 'save the encoded labels as a file for --classifier')
+        .option('--top <count>', 'number of labels to show per image (default: 5; all with --threshold)')
+        .option('--as <score>', 'score to print: probability, logit or cosine', 'probability')
+        .option('--threshold <number>', 'show only labels with at least this score')
         .option(...json),
     ),
   ).action(async (images, options) => finish(await classify(images, options)))
   withModel(
     root
       .command('embed')
-      .description('print the embedding of each image and text as a line of JSON, or write them to a file')
-      .argument('[image...]', 'files; with --store folders too')
+      .description('embed images and texts: print JSON lines, write a .npy file, or add images to a store')
+      .argument('[image...]', 'image files; with --store, folders as well')
       .option('--text <text...>', 'texts to embed')
-      .option('--store <folder>', 'add images to a store that can be searched; goes on where it stopped')
-      .option('--follow-links', 'with --store: follow links that lead out of the folders')
-      .option('--store-dtype <name>', 'float32, bfloat16 or int8 on disk, for a new store')
+      .option('--store <folder>', 'add the images to a searchable store; an interrupted run resumes')
+      .option('--follow-links', 'with --store: follow symbolic links that lead out of the folders')
+      .option('--store-dtype <name>', 'number format of a new store on disk: float32, bfloat16 or int8')
       .option(
         '--out <file.npy>',
-        'write a float32 matrix that numpy.load reads; rows of failed items are NaN',
+        'write a float32 matrix for numpy.load; rows of items that fail are NaN',
       )
-      .option('--no-normalize', 'as OpenAI encode_image returns them, not scaled to length 1')
-      .option('--truncate', 'cut texts that are too long')
+      .option('--no-normalize', "do not scale embeddings to length 1 (as OpenAI's encode_image)")
+      .option('--truncate', "cut texts that exceed the model's context length, instead of failing")
       .option(...json),
   ).action(async (images, options) => finish(await embed(images, options)))
   withModel(
     root
       .command('info')
-      .description('what a model is and what it runs on')
+      .description("show a model's sizes, towers, device and fingerprint")
       .option(...json),
   ).action(async options => finish(await info(options)))
   withModel(
     root
       .command('bench')
-      .description('how fast a model runs here')
-      .option('--seconds <number>', 'time for each figure', '1')
+      .description('measure how fast a model runs on this machine')
+      .option('--seconds <number>', 'seconds to spend on each measurement', '1')
       .option(...json),
   ).action(async options => finish(await bench(options)))
   root
     .command('doctor')
-    .description('what this machine runs, and whether it computes what PyTorch computes')
+    .description('show which devices and backends work here, and compare each with results from PyTorch')
     .option(...json)
     .action(async options => finish(await doctor(options)))
   root
     .command('gpu-selfcheck')
-    .description('whether the GPU here computes what the reference does, and how fast: a report for an issue')
-    .option('--model <path>', 'for towers and timings (default: the embedded model)')
-    .option('--onnx <folder>', 'vision_model.onnx and text_model.onnx of that model, for onnxruntime-node')
-    .option('--out <file>', 'write the report there as well', 'gpu-selfcheck.md')
-    .option('--seconds <number>', 'time for each figure', '1')
-    .option('--batches <numbers>', 'items of a call to time', '1,8,64')
+    .description('check and time the GPU kernels on this machine; writes a report to attach to an issue')
+    .option('--model <path>', 'model for the tower checks and timings (default: the embedded model)')
+    .option('--onnx <folder>', 'folder with vision_model.onnx and text_model.onnx of that model, to time onnxruntime-node as well')
+    .option('--out <file>', 'file to write the report to', 'gpu-selfcheck.md')
+    .option('--seconds <number>', 'seconds to spend on each measurement', '1')
+    .option('--batches <numbers>', 'batch sizes to time', '1,8,64')
     .option(...json)
     .action(async options => finish(await gpuSelfcheck(options)))
   root
     .command('build')
     .description(
-      'compile the addon of this package, where no prebuilt one fits (CMake, make, a C++20 compiler)',
+      'compile the native addon where no prebuilt one fits (needs CMake, make and a C++20 compiler)',
     )
     .action(async () => finish(await build()))
   registerEval(root, finish)

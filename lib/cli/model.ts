@@ -27,29 +27,25 @@ export interface ModelOptions {
 
 export function withModel(command: Command): Command {
   return command
+    .optionsGroup('Model options:')
     .option(
-      '--model <path>',
-      'checkpoint file or folder (default: the embedded model, which knows icons and emoji)',
+      '--model <model>',
+      'model name (ViT-B/32), Hugging Face id, or checkpoint file or folder (default: the embedded model for icons and emoji)',
     )
-    .option('--adapter <file>', 'projections that `adapt` trained for this model')
+    .option('--adapter <file>', 'apply an adapter that `adapt` trained for this model')
     .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
-    .option(
-      '--heads <count>',
-      'attention heads of both towers (or IMAGE,TEXT), for weight files that do not say',
-    )
-    .option('--state-dict <path>', 'which model of a file that holds several, such as ema')
-    .option('--device <name>', 'auto, cpu, cuda or reference')
-    .option('--dtype <name>', 'float32, float16, bfloat16 or int8')
-    .option('--threads <count>', 'threads of one pass')
-    .option('--pack-cache', 'keep the packed weights in the cache folder: quicker from the second start on')
-    .option('--orient', 'turn photographs as their EXIF orientation says (OpenAI does not)')
-    .option(
-      '--background <colour>',
-      "what transparent images are laid on: '#fff' (default: they become black)",
-    )
-    .option('--max-pixels <count>', 'refuse larger images (default: 100 million)')
-    .option('--decode-timeout <ms>', 'refuse images that take longer to decode (default: 30000)')
-    .option('--svg', 'render SVG files: only those that you trust')
+    .option('--heads <count>', 'attention heads (both towers, or IMAGE,TEXT), for weight files without a configuration')
+    .option('--state-dict <path>', 'which model to load from a file that contains several, such as ema')
+    .option('--device <name>', 'auto, cpu, cuda or reference (default: auto)')
+    .option('--dtype <name>', 'compute in float32, float16, bfloat16 or int8 (default: float32)')
+    .option('--threads <count>', 'number of threads (default: the physical cores that this process may use)')
+    .option('--pack-cache', 'cache the packed weights on disk, so that the model loads faster next time')
+    .optionsGroup('Image options:')
+    .option('--orient', "rotate images according to their EXIF orientation (OpenAI's preprocessing does not)")
+    .option('--background <colour>', "composite transparent images onto this colour, such as '#fff' (default: black)")
+    .option('--max-pixels <count>', 'reject images with more pixels (default: 100 million)')
+    .option('--decode-timeout <ms>', 'reject images that take longer to read and decode (default: 30000)')
+    .option('--svg', 'render SVG files; use it only for files that you trust')
 }
 
 /** A number of the command line. What is none stays as it is: the check that follows names it. */
@@ -69,7 +65,7 @@ let isNoted = false
 function noteEmbedded({ model, json }: ModelOptions): void {
   if (model !== undefined || json || isNoted) return
   isNoted = true
-  process.stderr.write('The embedded model knows icons and emoji, not photographs: --model takes another.\n')
+  process.stderr.write('The embedded model knows icons and emoji, not photographs; choose another with --model.\n')
 }
 
 /** How a command loads its model. */

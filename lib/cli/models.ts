@@ -58,17 +58,15 @@ function table(models: Listed[]): string {
 export function registerModels(program: Command): void {
   program
     .command('models')
-    .description(
-      'list the models that have names, their licence and size, and where they lie on this machine',
-    )
-    .option('--cache-dir <folder>', 'where downloads lie (default: CLIP_NATIVE_CACHE, else the cache folder)')
-    .option('--json', 'for machines')
+    .description('list the models that can be loaded by name: licence, size, and path if already downloaded')
+    .option('--cache-dir <folder>', 'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)')
+    .option('--json', 'print JSON')
     .action(async ({ cacheDir, json }: { cacheDir?: string; json?: boolean }) => {
       const models = await list(cacheDir)
       if (json) process.stdout.write(`${JSON.stringify(models, null, 2)}\n`)
       else
         process.stdout.write(
-          `${table(models)}\n\nAny other hub id (owner/name) works as well. Fetch one with: clip-native download NAME\n`,
+          `${table(models)}\n\nAny other Hugging Face id (owner/name) works as well. To download a model: clip-native download NAME\n`,
         )
     })
 }

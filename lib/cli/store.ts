@@ -91,7 +91,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
       else {
         tellLeftOut(leftOut)
         await print(
-          `${bold(printable(options.store))}: ${size} images (${last.added} embedded, ${last.skipped} were there already${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. The same command goes on.'}`,
+          `${bold(printable(options.store))}: ${size} images (${last.added} embedded, ${last.skipped} already present${last.failed > 0 ? `, ${last.failed} failed` : ''})${ended ? '' : '\nStopped. Run the same command to continue.'}`,
         )
       }
     }
@@ -217,38 +217,38 @@ async function exportFile(path: string, file: string, options: ModelOptions): Pr
 }
 
 export function registerStore(root: Command, finish: (code: number) => void): void {
-  const json = ['--json', 'print JSON, one object a line'] as const
+  const json = ['--json', 'print JSON, one object per line'] as const
   withModel(
     root
       .command('search')
-      .description('find images of a store by words, by an image or by both')
-      .argument('<store>', 'made by embed --store')
-      .argument('[words]', 'what to look for')
-      .option('--image <file>', 'an image to look for')
-      .option('--weight <share>', 'with both: share of the words, 0 to 1 (default: 0.5)')
-      .option('--top <count>', 'images to show', '10')
+      .description('search a store by words, by an image or by both')
+      .argument('<store>', 'store folder that embed --store made')
+      .argument('[words]', 'text to search for')
+      .option('--image <file>', 'image to search for')
+      .option('--weight <share>', 'with words and an image: weight of the words, from 0 to 1 (default: 0.5)')
+      .option('--top <count>', 'number of images to show', '10')
       .option(...json),
   ).action(async (store, words, options) => finish(await search(store, words, options)))
   withModel(
     root
       .command('duplicates')
-      .description('pairs of images of a store that are nearly the same')
-      .argument('<store>', 'made by embed --store')
-      .option('--threshold <cosine>', 'least cosine of a pair, -1 to 1', '0.95')
+      .description('list pairs of nearly identical images in a store')
+      .argument('<store>', 'store folder that embed --store made')
+      .option('--threshold <cosine>', 'smallest cosine of a pair, from -1 to 1', '0.95')
       .option(...json),
   ).action(async (store, options) => finish(await duplicates(store, options)))
   withModel(
     root
       .command('compact')
-      .description('give back the disk space of images that were embedded again')
-      .argument('<store>', 'made by embed --store')
+      .description('reclaim the disk space of rows that newer ones replaced')
+      .argument('<store>', 'store folder that embed --store made')
       .option(...json),
   ).action(async (store, options) => finish(await compact(store, options)))
   withModel(
     root
       .command('export')
-      .description('write a store to one file: .npy, .arrow or .parquet')
-      .argument('<store>', 'made by embed --store')
+      .description('export a store to a .npy, .arrow or .parquet file')
+      .argument('<store>', 'store folder that embed --store made')
       .argument('<file>', 'file to write'),
   ).action(async (store, file, options) => finish(await exportFile(store, file, options)))
 }

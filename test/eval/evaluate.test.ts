@@ -191,7 +191,7 @@ test('what is no data set is refused by name', async t => {
   await bad('noise.tar', Buffer.alloc(4096, 7), /can't be read as a tar/)
   await bad('empty.csv', 'file,label\n', /one sample or more/)
   await mkdir(join(folder, 'bare'))
-  t.regex((await thrown(evaluate(clip, join(folder, 'bare')))).message, /no folders of pictures/)
+  t.regex((await thrown(evaluate(clip, join(folder, 'bare')))).message, /no folders of images/)
   t.is((await thrown(evaluate(clip, '/no/such'))).code, 'ERR_CLIP_INPUT')
 })
 
