@@ -44,7 +44,10 @@ export function registerDownload(program: Command): void {
     .command('download')
     .description('download models by name or Hugging Face id, verify them, and print their paths')
     .argument('<name...>', 'model names or Hugging Face ids: ViT-B/32, laion/CLIP-ViT-H-14-laion2B-s32B-b79K')
-    .option('--cache-dir <folder>', 'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)')
+    .option(
+      '--cache-dir <folder>',
+      'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)',
+    )
     .option('--offline', 'do not use the network: print the paths of downloaded models, or fail')
     .option('--quiet', 'do not show progress')
     .option('--json', 'print JSON')

@@ -175,7 +175,10 @@ export function registerEval(root: Command, finish: (code: number) => void): voi
             '<dataset>',
             'folder with one subfolder per class, CSV or TSV file (file,label), or WebDataset tar',
           )
-          .option('--task <name>', 'zeroshot, fewshot (Tip-Adapter), probe (linear probe) or retrieval (default: zeroshot)')
+          .option(
+            '--task <name>',
+            'zeroshot, fewshot (Tip-Adapter), probe (linear probe) or retrieval (default: zeroshot)',
+          )
           .option(
             '--classifier <file>',
             'measure a classifier that `learn` or `classify --save` wrote, instead of --task and --labels',

@@ -24,7 +24,10 @@ export function withLabels(command: Command): Command {
     .option('--labels-file <file>', 'file with one label per line; tabs separate several names of one label')
     .option('--template <text>', 'prompt template, "an icon of {}"; repeat it to average several', collect)
     .option('--templates <name>', "CLIP's prompt templates for ImageNet: imagenet80, imagenet7 or simple")
-    .option('--prompt-set <name>', 'labels and templates of a data set in the CLIP paper: CIFAR10, Food101, ...')
+    .option(
+      '--prompt-set <name>',
+      'labels and templates of a data set in the CLIP paper: CIFAR10, Food101, ...',
+    )
 }
 
 /** How a command reads a data set. */

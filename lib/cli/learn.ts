@@ -204,7 +204,11 @@ export function registerLearn(root: Command, finish: (code: number) => void): vo
             "folder with one subfolder per class, CSV file (file,label[,split]; rows of split 'train' are used), or WebDataset tar",
           )
           .requiredOption('--out <file>', 'file to write the classifier to')
-          .option('--method <name>', 'probe (linear probe) or tip (Tip-Adapter, which also uses the class names)', 'probe')
+          .option(
+            '--method <name>',
+            'probe (linear probe) or tip (Tip-Adapter, which also uses the class names)',
+            'probe',
+          )
           .option('--fine-tune', 'with --method tip: train the cache keys')
           .option('--json', 'print JSON'),
       ),

@@ -56,10 +56,7 @@ function program(finish: (code: number) => void): Command {
       .option('--store <folder>', 'add the images to a searchable store; an interrupted run resumes')
       .option('--follow-links', 'with --store: follow symbolic links that lead out of the folders')
       .option('--store-dtype <name>', 'number format of a new store on disk: float32, bfloat16 or int8')
-      .option(
-        '--out <file.npy>',
-        'write a float32 matrix for numpy.load; rows of items that fail are NaN',
-      )
+      .option('--out <file.npy>', 'write a float32 matrix for numpy.load; rows of items that fail are NaN')
       .option('--no-normalize', "do not scale embeddings to length 1 (as OpenAI's encode_image)")
       .option('--truncate', "cut texts that exceed the model's context length, instead of failing")
       .option(...json),
@@ -86,7 +83,10 @@ function program(finish: (code: number) => void): Command {
     .command('gpu-selfcheck')
     .description('check and time the GPU kernels on this machine; writes a report to attach to an issue')
     .option('--model <path>', 'model for the tower checks and timings (default: the embedded model)')
-    .option('--onnx <folder>', 'folder with vision_model.onnx and text_model.onnx of that model, to time onnxruntime-node as well')
+    .option(
+      '--onnx <folder>',
+      'folder with vision_model.onnx and text_model.onnx of that model, to time onnxruntime-node as well',
+    )
     .option('--out <file>', 'file to write the report to', 'gpu-selfcheck.md')
     .option('--seconds <number>', 'seconds to spend on each measurement', '1')
     .option('--batches <numbers>', 'batch sizes to time', '1,8,64')

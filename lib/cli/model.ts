@@ -34,7 +34,10 @@ export function withModel(command: Command): Command {
     )
     .option('--adapter <file>', 'apply an adapter that `adapt` trained for this model')
     .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
-    .option('--heads <count>', 'attention heads (both towers, or IMAGE,TEXT), for weight files without a configuration')
+    .option(
+      '--heads <count>',
+      'attention heads (both towers, or IMAGE,TEXT), for weight files without a configuration',
+    )
     .option('--state-dict <path>', 'which model to load from a file that contains several, such as ema')
     .option('--device <name>', 'auto, cpu, cuda or reference (default: auto)')
     .option('--dtype <name>', 'compute in float32, float16, bfloat16 or int8 (default: float32)')
@@ -42,7 +45,10 @@ export function withModel(command: Command): Command {
     .option('--pack-cache', 'cache the packed weights on disk, so that the model loads faster next time')
     .optionsGroup('Image options:')
     .option('--orient', "rotate images according to their EXIF orientation (OpenAI's preprocessing does not)")
-    .option('--background <colour>', "composite transparent images onto this colour, such as '#fff' (default: black)")
+    .option(
+      '--background <colour>',
+      "composite transparent images onto this colour, such as '#fff' (default: black)",
+    )
     .option('--max-pixels <count>', 'reject images with more pixels (default: 100 million)')
     .option('--decode-timeout <ms>', 'reject images that take longer to read and decode (default: 30000)')
     .option('--svg', 'render SVG files; use it only for files that you trust')
@@ -65,7 +71,9 @@ let isNoted = false
 function noteEmbedded({ model, json }: ModelOptions): void {
   if (model !== undefined || json || isNoted) return
   isNoted = true
-  process.stderr.write('The embedded model knows icons and emoji, not photographs; choose another with --model.\n')
+  process.stderr.write(
+    'The embedded model knows icons and emoji, not photographs; choose another with --model.\n',
+  )
 }
 
 /** How a command loads its model. */

@@ -59,7 +59,10 @@ export function registerModels(program: Command): void {
   program
     .command('models')
     .description('list the models that can be loaded by name: licence, size, and path if already downloaded')
-    .option('--cache-dir <folder>', 'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)')
+    .option(
+      '--cache-dir <folder>',
+      'download folder (default: CLIP_NATIVE_CACHE, or else the cache folder of the platform)',
+    )
     .option('--json', 'print JSON')
     .action(async ({ cacheDir, json }: { cacheDir?: string; json?: boolean }) => {
       const models = await list(cacheDir)
