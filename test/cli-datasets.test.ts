@@ -145,7 +145,7 @@ test('eval and learn: classes of every ending; what is left out is named, a clas
   ]) {
     const both = await cli(['eval', root, '--classifier', at('probe'), ...args])
     t.is(both.code, 2)
-    t.regex(both.stderr, /--classifier` to stand alone/)
+    t.regex(both.stderr, /--classifier` to be used without/)
   }
   folderOf('classes', ['cat/a.txt'])
   for (const args of [

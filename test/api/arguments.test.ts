@@ -19,7 +19,7 @@ const mistakes: [
   [
     'misspelt option',
     () => clip.encodeImage(picture, loose({ normalise: false })),
-    'Expected `options` to have known names (did you mean `normalize`?), got `normalize`',
+    'Expected `options` to have known names (did you mean `normalize`?), got `normalise`',
     'TypeError',
   ],
   [

@@ -47,7 +47,7 @@ const result: SelfCheck = {
   kernelTimings: [kernel, { ...kernel, kernel: 'clip_b', flops: 0, tensor: false }],
   onnxRuntime: {
     version: '1.30.0',
-    timings: [{ what: 'pictures', items: 8, ours: 2, theirs: 3, distance: 1e-3 }],
+    timings: [{ what: 'images', items: 8, ours: 2, theirs: 3, distance: 1e-3 }],
   },
   ok: true,
 }

@@ -121,7 +121,7 @@ const noSignals = process.platform === 'win32'
     if (text.includes('model.safetensors') && !text.includes('Stopped')) kill()
   })
   t.is(exit, 130)
-  t.regex(stderr, /the same command continues it/)
+  t.regex(stderr, /Run the same command to continue the download/)
   const repo = join(cache, 'hub', 'someone--tiny-clip')
   t.true(existsSync(join(repo, 'snapshots', commit, 'model.safetensors.part')))
   t.false(existsSync(join(repo, 'model.lock')))
