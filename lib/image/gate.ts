@@ -2,12 +2,12 @@
  * Bounds what is decoded but not yet encoded: at most 2 x threads images and 128 MB of pixels per model (one larger
  * image is let through when it is alone). First come, first served.
  *
- * A permit covers a picture from before its decoding until the native job that reads its pixels has settled:
+ * A permit covers an image from before its decoding until the native job that reads its pixels has settled:
  *
  *   const permit = await gate.enter(bytes, signal)
- *   try { const image = await gate.decode(permit, picture, signal); await native.encodeImage(job, [image], ...) } finally { permit.leave() }
+ *   try { const image = await gate.decode(permit, image, signal); await native.encodeImage(job, [image], ...) } finally { permit.leave() }
  *
- * Nobody does this by hand: windows.ts hands out windows of decoded pictures whose `release()` gives their
+ * Nobody does this by hand: windows.ts hands out windows of decoded images whose `release()` gives their
  * permits back. To stay free of deadlock nobody may wait for a permit while holding one that only a later permit would
  * free: after its first permit a window takes more only by {@link DecodeGate.tryEnter}.
  */

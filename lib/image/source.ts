@@ -11,7 +11,7 @@ import { looksLikeBase64 } from './base64.js'
 /** Encoded bytes that a file, Blob, stream or buffer may have. */
 export const IMAGE_FILE_BYTES = 256 * 1024 * 1024
 
-/** Where a picture came from, for messages: the field of the call, its index, the path as it was given. */
+/** Where an image came from, for messages: the field of the call, its index, the path as it was given. */
 export interface ImageOrigin {
   field: string
   index?: number
@@ -25,7 +25,7 @@ const SHOWN = 120
 const shown = (name: string) =>
   name.length <= SHOWN ? name : `${name.slice(0, SHOWN / 2 - 2)}...${name.slice(1 - SHOWN / 2)}`
 
-/** How messages call the picture: by its file, or by its place in the call. */
+/** How messages call the image: by its file, or by its place in the call. */
 export const nameOf = (from: ImageOrigin) =>
   from.file === undefined ? `\`${from.field}\`` : shown(from.file)
 
@@ -50,7 +50,7 @@ function checkLength(bytes: number, from: ImageOrigin): void {
     })
 }
 
-/** What is thrown when a picture is not read or decoded in its time. */
+/** What is thrown when an image is not read or decoded in its time. */
 export const tooSlow = (ms: number, from: ImageOrigin, what: string): TimeLimit => ({
   ms,
   fault: () =>

@@ -182,7 +182,7 @@ async function fill(
         permits.push(permit)
         pending.opened()
         const image = gate.decode(permit, pending, signal).catch(asClipError)
-        image.catch(() => {}) // seen below, after the other pictures of this window
+        image.catch(() => {}) // seen below, after the other images of this window
         slots.push({ image, input: item.input })
       }
       source.take()
