@@ -3,6 +3,7 @@
 import { devices } from '../lib/index.js'
 import * as kernels from '../lib/kernels.js'
 import { binding } from '../lib/native/addon.js'
+import { testEntries } from '../lib/native/test-entries.js'
 import { linears, model, resizes, tokens, topK } from './cases.js'
 import { agree, figures, measure, type Result, type Task } from './suite.js'
 
@@ -28,7 +29,7 @@ export type ComputeDtype = 'float32' | 'bfloat16' | 'int8'
 
 /** Operations per second of all threads; on processors without the instruction, the float32 peak. */
 export async function peakOf(dtype: ComputeDtype, threads: number): Promise<number> {
-  const { measure: native } = binding()
+  const { measure: native } = testEntries()
   return ((await native.peak({ dtype })) || (await native.peak({ dtype: 'float32' }))) * threads
 }
 
@@ -108,7 +109,7 @@ async function linearTasks(o: KernelOptions): Promise<void> {
         copies,
         backend: undefined,
       }
-      const backend = await binding().measure.linear({ ...args, times })
+      const backend = await testEntries().measure.linear({ ...args, times })
       const task = { name, operations, peak, dtype, threads: o.threads, backend }
       o.done(
         figures(

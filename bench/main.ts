@@ -8,6 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { binding } from '../lib/native/addon.js'
+import { testEntries } from '../lib/native/test-entries.js'
 import { dtypesHere, type KernelOptions, kernelTasks, peakOf } from './kernels.js'
 import { loadNow, machine, machineLine } from './machine.js'
 import { endToEndTasks, loopTasks, startTasks, towerTasks } from './model.js'
@@ -63,7 +64,7 @@ const options: KernelOptions = {
 const peaks = await Promise.all(
   dtypesHere().map(async dtype => `${dtype} ${((await peakOf(dtype, 1)) / 1e9).toFixed(0)}`),
 )
-const stream = ((await binding().measure.stream({ threads })) / 1e9).toFixed(1)
+const stream = ((await testEntries().measure.stream({ threads })) / 1e9).toFixed(1)
 const head = `${machineLine(where)}; threads ${threads}; peak of one thread, measured: ${peaks.join(', ')} G/s; memory ${stream} GB/s`
 process.stderr.write(`${head}\n`)
 if (positionals[0] === 'profile') {

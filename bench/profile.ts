@@ -5,8 +5,8 @@
  */
 
 import { load } from '../lib/index.js'
-import { binding } from '../lib/native/addon.js'
 import type { OpTimes } from '../lib/native/surface.js'
+import { testEntries } from '../lib/native/test-entries.js'
 import { model } from './cases.js'
 import { dtypesHere, type KernelOptions, peakOf } from './kernels.js'
 import { randomModel } from './random-model.js'
@@ -25,7 +25,7 @@ const shape = ({ rows, in: inner, out }: OpTimes) => [rows, inner, out].filter(n
 
 /** A table per dtype and tower. RN50's text tower is a stand-in, so it has none. */
 export async function profileTables(o: KernelOptions, name: string): Promise<string> {
-  const { measure } = binding()
+  const { measure } = testEntries()
   const resNet = name === 'RN50'
   const folder = await (resNet ? randomResNet() : randomModel(model(name)))
   const size = resNet ? rn50.size : model(name).image.size

@@ -7,7 +7,7 @@ import { randomFillSync } from 'node:crypto'
 import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cosineTopK, openMatrix } from '../lib/kernels.js'
-import { binding } from '../lib/native/addon.js'
+import { testEntries } from '../lib/native/test-entries.js'
 import { cacheFolder } from './random-model.js'
 import { columns, duration, median } from './stats.js'
 
@@ -50,7 +50,7 @@ export async function searchTable(rows: number, seconds: number, folder = cacheF
       const memory: number[] = []
       const until = performance.now() + seconds * 1000
       while (times.length < 3 || performance.now() < until) {
-        memory.push(await binding().measure.stream({ threads }))
+        memory.push(await testEntries().measure.stream({ threads }))
         for (let i = 0; i < 3; i++) {
           const from = performance.now()
           await cosineTopK({ queries, classes: matrix, k, as: 'cosine', threads })

@@ -31,21 +31,24 @@ export function installTools(more = {}) {
   run(...apt, 'install', '-y', '-qq', '--no-install-recommends', ...packages)
 }
 
-/** With symbols, in build/arm64. */
-export function buildAddon() {
+/** With symbols, in build/arm64; as the package has it in build/arm64-package. */
+export function buildAddon({ forPackage = false } = {}) {
+  const to = forPackage ? `${folder}-package` : folder
   const cmakeJs = join(root, 'node_modules/cmake-js/bin/cmake-js')
   const options = [
     `--CDCMAKE_TOOLCHAIN_FILE=${join(root, 'scripts/arm64.cmake')}`,
-    `--CDCLIP_OUTPUT=${folder}`,
+    `--CDCLIP_OUTPUT=${to}`,
+    `--CDCLIP_TEST_ENTRIES=${forPackage ? 'OFF' : 'ON'}`,
   ]
   run(
     process.execPath,
     cmakeJs,
     'build',
     '--out',
-    'build/cmake-linux-arm64',
+    `build/cmake-linux-arm64${forPackage ? '-package' : ''}`,
     '--log-level',
     'error',
     ...options,
   )
+  return join(to, 'clip_native.node')
 }

@@ -4,7 +4,7 @@
 //   node scripts/prebuild.mjs [x64 | arm64]...     default: this machine's; on x64 Linux arm64 as well (cross-built)
 //
 // prebuildify alone would build through binding.gyp, for which node-gyp downloads Node's headers, and would move the
-// addon out of build/Release: so it is given a folder that holds a copy, and `echo` for node-gyp.
+// addon out of its folder: so it is given one that holds a copy, and `echo` for node-gyp.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -21,16 +21,26 @@ const given = process.argv.slice(2)
 for (const arch of given)
   if (!known.includes(arch)) arm64.fail(`Expected ${known.join(' or ')} on this machine, got ${arch}.`)
 
-/** Builds, and gives the addon with its symbols. */
+/** Builds without what only tests call, beside the build that tests use, and gives the addon with its symbols. */
 function build(arch) {
   if (isCross(arch)) {
     arm64.installTools()
-    arm64.buildAddon()
-    return arm64.addon
+    return arm64.buildAddon({ forPackage: true })
   }
   const cmakeJs = join(root, 'node_modules/cmake-js/bin/cmake-js')
-  arm64.run(process.execPath, cmakeJs, 'build', '--out', 'build/cmake', '--log-level', 'error')
-  return join(root, 'build/Release/clip_native.node')
+  const to = join(root, 'build/package')
+  const options = [`--CDCLIP_OUTPUT=${to}`, '--CDCLIP_TEST_ENTRIES=OFF']
+  arm64.run(
+    process.execPath,
+    cmakeJs,
+    'build',
+    '--out',
+    'build/cmake-package',
+    '--log-level',
+    'error',
+    ...options,
+  )
+  return join(to, 'clip_native.node')
 }
 
 function check(file) {

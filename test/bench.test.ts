@@ -9,7 +9,8 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { packageRoot } from '../lib/base/package.js'
-import { binding } from '../lib/native/addon.js'
+import { testEntries } from '../lib/native/test-entries.js'
+import { entriesTest } from './helpers/entries-test.js'
 
 const exec = promisify(execFile)
 const url = (path: string) => JSON.stringify(pathToFileURL(join(packageRoot, 'dist', path)).href)
@@ -29,8 +30,8 @@ test('clip-native bench prints one JSON object a line', async t => {
     t.true(f.fastest! > 0 && f.fastest! <= f.median! && f.median! <= f.slowest!, JSON.stringify(f))
 })
 
-test('linear on packed weights: times of every run, within the measured peak', async t => {
-  const { measure } = binding()
+entriesTest('linear on packed weights: times of every run, within the measured peak', async t => {
+  const { measure } = testEntries()
   const peak = await measure.peak({ dtype: 'float32' })
   const times = new Float32Array(20)
   const shape = { rows: 50, inFeatures: 768, outFeatures: 768 }

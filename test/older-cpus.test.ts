@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { packageRoot } from '../lib/base/package.js'
 import { lib } from './helpers/child.js'
+import { lackingEntries } from './helpers/entries-test.js'
 import { nightly } from './helpers/nightly.js'
 import { patience } from './helpers/patience.js'
 
@@ -41,7 +42,8 @@ const qemu =
   process.platform === 'linux' &&
   process.arch === 'x64' &&
   spawnSync('qemu-x86_64', ['--version']).status === 0
-const without = qemu ? undefined : 'qemu-x86_64 (package qemu-user) and an x64 Linux are needed'
+const without =
+  lackingEntries ?? (qemu ? undefined : 'qemu-x86_64 (package qemu-user) and an x64 Linux are needed')
 
 /** Milliseconds that a case may take on an emulated processor: `doctor` runs every kernel on every backend. */
 const limit = (doctor: boolean) => patience * (doctor ? 3_600_000 : 240_000)

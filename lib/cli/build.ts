@@ -39,6 +39,7 @@ export async function build(): Promise<number> {
     join(packageRoot, 'build', 'cmake'),
     '--log-level',
     'error',
+    '--CDCLIP_TEST_ENTRIES=OFF',
   ]
   process.stderr.write(`Building in ${packageRoot}: this takes some minutes.\n`)
   const built = await node([cmakeJs, ...args], {

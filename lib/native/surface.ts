@@ -178,7 +178,11 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  /** For tests only, as all that follow: resizeAndCrop of native/model/image.h, then its normalize table: one image to (3, size, size) floats. */
+}
+
+/** What only tests call. The addon has it if it was built with the CMake option CLIP_TEST_ENTRIES: see test-entries.ts. */
+export interface NativeTestKernels {
+  /** resizeAndCrop of native/model/image.h, then its normalize table: one image to (3, size, size) floats. */
   preprocess(a: {
     image: NativeImage
     preprocess: PreprocessSpec
@@ -297,7 +301,8 @@ export interface NativeBinding {
     dim: number
     dtype: 'float32' | 'bfloat16' | 'int8'
   }): Promise<NativeMatrix>
-  measure: NativeMeasure
+  /** With CLIP_TEST_ENTRIES only, as the kernels of NativeTestKernels. */
+  measure?: NativeMeasure
   learn: NativeLearn
   cuda: NativeCuda
 }
@@ -510,7 +515,7 @@ export interface OpTimes {
   seconds: Float32Array
 }
 
-/** For benchmarks only: what no public kernel gives. */
+/** What only benchmarks call: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
   peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>

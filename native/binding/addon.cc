@@ -73,7 +73,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
+#if CLIP_TEST_ENTRIES
     exports.Set("measure", makeMeasure(env));
+#endif
     exports.Set("learn", makeLearn(env));
     exports.Set("cuda", makeCuda(env));
   } catch (...) {

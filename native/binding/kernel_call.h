@@ -270,7 +270,7 @@ inline Activations converted(Arrays& at, const Lent<const float>& x, int rows, i
 
 using AddKernel = std::function<void(const char* name, Napi::Value (*op)(Call&))>;
 void addCosineKernels(const AddKernel& add);  // cosine_kernels.cc
-// The ops without a public kernel, in test_kernels.cc: for tests only.
+// The ops without a public kernel, in test_kernels.cc: for tests, so not in every build (CMakeLists.txt).
 void addTestKernels(const AddKernel& add);
 
 }  // namespace clip::binding

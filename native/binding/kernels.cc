@@ -208,7 +208,9 @@ Napi::Object makeKernels(Napi::Env env) {
   add("infoNce", infoNce);
   add("resize", resize);
   addCosineKernels(add);
+#if CLIP_TEST_ENTRIES
   addTestKernels(add);
+#endif
   return o;
 }
 

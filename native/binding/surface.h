@@ -10,7 +10,7 @@
 namespace clip::binding {
 
 Napi::Object makeKernels(Napi::Env env);                  // kernels.cc: NativeKernels
-Napi::Object makeMeasure(Napi::Env env);                  // measure.cc: NativeMeasure
+Napi::Object makeMeasure(Napi::Env env);                  // measure.cc: NativeMeasure, with CLIP_TEST_ENTRIES
 Napi::Object makeLearn(Napi::Env env);                    // learn.cc: NativeLearn
 Napi::Object makeCuda(Napi::Env env);                     // cuda.cc: NativeCuda
 Napi::Value loadModel(const Napi::CallbackInfo& info);    // model.cc

@@ -1,7 +1,7 @@
 /** How long the turns of the event loop are while something is at work: what everybody else in the process waits for. */
 
 import { PerformanceObserver } from 'node:perf_hooks'
-import { binding } from '../../lib/native/addon.js'
+import { testEntries } from '../../lib/native/test-entries.js'
 
 interface Turn {
   start: number
@@ -17,7 +17,7 @@ interface Turn {
  * no more than it was: on a machine with nothing else to do with exactly that, on a busy one perhaps with less.
  */
 export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
-  const { threadTime } = binding().measure
+  const { threadTime } = testEntries().measure
   const turns: Turn[] = []
   const collections: { startTime: number; duration: number }[] = []
   const observer = new PerformanceObserver(list => collections.push(...list.getEntries()))

@@ -2,8 +2,8 @@
 
 import { createHash } from 'node:crypto'
 import type { NativeImage } from '../../lib/image/pixels.js'
-import { binding } from '../../lib/native/addon.js'
 import type { PreprocessSpec } from '../../lib/native/spec.js'
+import { testEntries } from '../../lib/native/test-entries.js'
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 export const CHANNELS = { L: 1, LA: 2, RGB: 3, RGBA: 4, CMYK: 4, 'I;16': 1, 'I;16 dark': 1 } as const
@@ -32,7 +32,7 @@ export async function bytesOf(
 ): Promise<Uint8Array> {
   const out = new Float32Array(3 * spec.size * spec.size).fill(Number.NaN)
   const preprocess: PreprocessSpec = { ...spec, mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] }
-  await binding().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
+  await testEntries().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
   const area = spec.size * spec.size
   const bytes = new Uint8Array(3 * area)
   for (let c = 0; c < 3; c++)

@@ -2,7 +2,6 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
 import { decodeImage } from '../../lib/image/decode.js'
@@ -11,6 +10,8 @@ import type { DecodedImage, NativeImage, PicturePart } from '../../lib/image/pix
 import { load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import type { PreprocessSpec } from '../../lib/native/spec.js'
+import { testEntries } from '../../lib/native/test-entries.js'
+import { entriesTest as test } from '../helpers/entries-test.js'
 
 const folder = join(packageRoot, 'test', 'golden', 'image', 'files')
 const files = readdirSync(folder)
@@ -25,7 +26,7 @@ type Shape = Pick<PreprocessSpec, 'size' | 'interpolation' | 'mode'>
 
 async function planes(image: NativeImage, shape: Shape, backend: string): Promise<Float32Array> {
   const out = new Float32Array(3 * shape.size ** 2)
-  await binding().kernels.preprocess({
+  await testEntries().kernels.preprocess({
     image,
     preprocess: { ...shape, mean, std },
     out,

@@ -2,12 +2,13 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { decodeImage } from '../../lib/image/decode.js'
 import type { DecodedImage, NativeImage } from '../../lib/image/pixels.js'
 import { binding } from '../../lib/native/addon.js'
 import type { PreprocessSpec } from '../../lib/native/spec.js'
+import { testEntries } from '../../lib/native/test-entries.js'
+import { entriesTest as test } from '../helpers/entries-test.js'
 import { rss } from '../hostile/memory.js'
 import { bytesOf, CHANNELS, pattern, sha256 } from './bytes.js'
 
@@ -81,7 +82,7 @@ for (const backend of backends) {
     const image: NativeImage = { data: pattern(97, 145, 3, 8), width: 97, height: 145, mode: 'RGB' }
     const out = new Float32Array(3 * 72 * 72)
     const preprocess: PreprocessSpec = { size: 72, interpolation: 'bicubic', mode: 'shortest', mean, std }
-    await binding().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
+    await testEntries().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
     t.is(sha256(new Uint8Array(out.buffer)), planes)
   })
 
@@ -91,7 +92,7 @@ for (const backend of backends) {
     const image: NativeImage = { data: ramp, width: 256, height: 256, mode: 'RGB' }
     const out = new Float32Array(3 * 256 * 256)
     const preprocess: PreprocessSpec = { size: 256, interpolation: 'bicubic', mode: 'shortest', mean, std }
-    await binding().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
+    await testEntries().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
     const rows = new Float32Array(3 * 256)
     for (let c = 0; c < 3; c++) rows.set(out.subarray(c * 65536, c * 65536 + 256), c * 256)
     t.is(sha256(new Uint8Array(rows.buffer)), table)

@@ -2,13 +2,13 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
 import { ClipError } from '../../lib/base/errors.js'
 import { packageRoot } from '../../lib/base/package.js'
 import { colourOf } from '../../lib/image/background.js'
 import { type DecodeOptions, decodeImage } from '../../lib/image/decode.js'
 import type { ImageInput } from '../../lib/image/input.js'
 import type { DecodedImage } from '../../lib/image/pixels.js'
+import { entriesTest as test } from '../helpers/entries-test.js'
 import { bytesOf, pattern, sha256 } from './bytes.js'
 
 type Hashes = Record<string, string>

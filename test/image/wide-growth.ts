@@ -8,8 +8,8 @@
  */
 
 import type { NativeImage } from '../../lib/image/pixels.js'
-import { binding } from '../../lib/native/addon.js'
 import type { PreprocessSpec } from '../../lib/native/spec.js'
+import { testEntries } from '../../lib/native/test-entries.js'
 import { growth, measurable } from '../hostile/memory.js'
 
 export interface WideGrowth {
@@ -41,7 +41,7 @@ const preprocess: PreprocessSpec = {
   std: [1 / 255, 1 / 255, 1 / 255],
 }
 const grownBytes = await growth(async () => {
-  await binding().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
+  await testEntries().kernels.preprocess({ image, preprocess, out, threads: 1, backend })
 })
 const result: WideGrowth = {
   measured: measurable,

@@ -3,9 +3,9 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { binding } from '../../lib/native/addon.js'
+import { entriesTest as test } from '../helpers/entries-test.js'
 import { patience } from '../helpers/patience.js'
 import type { WideGrowth } from './wide-growth.js'
 

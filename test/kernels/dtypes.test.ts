@@ -109,7 +109,7 @@ eachBackend(
 
 for (const outDtype of ['bfloat16', 'int8'] as const)
   eachBackend(
-    `layerNorm to ${outDtype}`,
+    `layerNorm to ${outDtype}, as convert`,
     widths.map(cols => ({ name: `${cols} columns`, cols })),
     async (t, on, { cols }) => {
       const rows = 9

@@ -2,10 +2,10 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { Generation } from '../../lib/store/generation.js'
 import { writeHeader } from '../../lib/store/header.js'
 import { Writer } from '../../lib/store/writer.js'
+import { entriesTest as test } from '../helpers/entries-test.js'
 import { normal } from '../helpers/random.js'
 import { longestTurnOf } from '../helpers/turns.js'
 import { items } from './helpers.js'
