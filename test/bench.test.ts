@@ -1,13 +1,14 @@
 /** The benchmarks' own parts: what they compare must be the same thing on both sides. */
 
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { summary } from '../bench/peers/summary.js'
 import { packageRoot } from '../lib/base/package.js'
 import { testEntries } from '../lib/native/test-entries.js'
 import { entriesTest } from './helpers/entries-test.js'
@@ -28,6 +29,15 @@ test('clip-native bench prints one JSON object a line', async t => {
   t.is(figures.length, 6)
   for (const f of figures)
     t.true(f.fastest! > 0 && f.fastest! <= f.median! && f.median! <= f.slowest!, JSON.stringify(f))
+})
+
+test("README's picture of speed is drawn from the run that it names", t => {
+  const [file] = /bench\/results\/[\w-]+-summary\.svg/.exec(
+    readFileSync(join(packageRoot, 'README.md'), 'utf8'),
+  )!
+  const run = readFileSync(join(packageRoot, file.replace('-summary.svg', '.jsonl')), 'utf8')
+  t.is(readFileSync(join(packageRoot, file), 'utf8'), summary(run))
+  t.throws(() => summary(run.split('\n')[0]!), { message: /has no row/ })
 })
 
 entriesTest('linear on packed weights: times of every run, within the measured peak', async t => {

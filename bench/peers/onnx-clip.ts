@@ -1,7 +1,7 @@
 /**
  * The ONNX files of a CLIP checkpoint, node for node as torch.onnx.export (opset 17) gives transformers'
  * CLIPVisionModelWithProjection and CLIPTextModelWithProjection: weights transposed at export, dynamic batch and
- * sequence axes. `int8` is what onnxruntime's quantize_dynamic(per_channel=True) makes of them. bench/README.md says
+ * sequence axes. `int8` is what onnxruntime's quantize_dynamic(per_channel=True) makes of them. docs/benchmarks.md says
  * how its speed compares with the exporter's own file.
  */
 
