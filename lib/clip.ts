@@ -95,10 +95,10 @@ export class Clip implements AsyncDisposable {
       gate: new DecodeGate(model.threads),
     }
     this.info = Object.freeze({
-      embedDim: spec.embedDim,
-      imageSize: spec.image?.imageSize,
-      contextLength: spec.text?.contextLength,
-      logitScale: spec.logitScale ?? Number.NaN,
+      embedDim: model.shapes.embedDim,
+      imageSize: model.shapes.image?.size,
+      contextLength: model.shapes.text?.contextLength,
+      logitScale: spec.scoring?.scale ?? Number.NaN,
       towers: (['image', 'text'] as const).filter(tower => spec[tower]),
       device: model.device,
       backend: model.active,

@@ -226,8 +226,8 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
         signal,
       )
     : undefined
-  if (tokenizer && tokenizer.vocabSize > spec.text!.vocabSize)
-    throw wrongVocabulary(path, tokenizer, spec.text!.vocabSize)
+  if (tokenizer && tokenizer.vocabSize > spec.text!.embed.vocabSize)
+    throw wrongVocabulary(path, tokenizer, spec.text!.embed.vocabSize)
   // On the first model of a GPU: after everything that can be wrong with the model.
   if (runsOnCuda(device))
     await (require('./native/gpu-check.js') as typeof import('./native/gpu-check.js')).checkDevice(

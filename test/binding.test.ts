@@ -168,21 +168,25 @@ test('native kernels check again what lib has checked', async t => {
   )
 })
 
-const spec = (change: object = {}, image: object = {}) => ({
+const spec = (
+  change: object = {},
+  {
+    embed = {},
+    blocks = {},
+    ...image
+  }: { embed?: object; blocks?: object; kind?: string; pool?: string } = {},
+) => ({
   files: ['/nowhere'],
   fileBytes: [1],
   embedDim: 8,
-  logitScale: 100,
   image: {
-    kind: 'vit',
-    imageSize: 8,
-    patchSize: 4,
-    width: 8,
-    layers: 1,
-    heads: 2,
-    mlp: 16,
-    activation: 'gelu',
-    layerNormEps: 1e-5,
+    kind: 'transformer',
+    embed: { kind: 'patches', imageSize: 8, patchSize: 4, ...embed },
+    preNorm: true,
+    mask: 'full',
+    blocks: { width: 8, layers: 1, heads: 2, mlp: 16, activation: 'gelu', layerNormEps: 1e-5, ...blocks },
+    pool: 'first',
+    project: false,
     ...image,
   },
   tensors: {},
@@ -203,14 +207,24 @@ test('loadModel checks every number of the specification', async t => {
   await rejects(loadNative(spec({ files: [] })), 'ERR_CLIP_INPUT', /fileBytes/)
   await rejects(loadNative(spec({ embedDim: -1 })), 'ERR_CLIP_CONFIG', /`spec.embedDim`/)
   await rejects(
-    loadNative(spec({}, { heads: 3 })),
+    loadNative(spec({}, { blocks: { heads: 3 } })),
     'ERR_CLIP_CONFIG',
-    /`spec.image.heads` to divide the width 8/,
+    /`spec.image.blocks.heads` to divide the width 8/,
   )
-  await rejects(loadNative(spec({}, { patchSize: 9 })), 'ERR_CLIP_CONFIG', /`spec.image.patchSize`/)
-  await rejects(loadNative(spec({}, { layerNormEps: 5 })), 'ERR_CLIP_CONFIG', /layerNormEps/)
-  await rejects(loadNative(spec({}, { imageSize: 1e9 })), 'ERR_CLIP_CONFIG', /imageSize/)
+  await rejects(
+    loadNative(spec({}, { embed: { patchSize: 9 } })),
+    'ERR_CLIP_CONFIG',
+    /`spec.image.embed.patchSize`/,
+  )
+  await rejects(loadNative(spec({}, { blocks: { layerNormEps: 5 } })), 'ERR_CLIP_CONFIG', /layerNormEps/)
+  await rejects(loadNative(spec({}, { embed: { imageSize: 1e9 } })), 'ERR_CLIP_CONFIG', /imageSize/)
   await rejects(loadNative(spec({}, { kind: 'fourier' })), 'ERR_CLIP_CONFIG', /`spec.image.kind`/)
+  await rejects(
+    loadNative(spec({}, { embed: { kind: 'tokens' } })),
+    'ERR_CLIP_CONFIG',
+    /`spec.image.embed.kind`/,
+  )
+  await rejects(loadNative(spec({}, { pool: 'median' })), 'ERR_CLIP_INPUT', /`spec.image.pool`/)
   await rejects(loadNative(spec(), { ...looks, std: [1, 0, 1] }), 'ERR_CLIP_CONFIG', /`preprocess.std\[1\]`/)
   await rejects(loadNative(spec(), looks, { ...how, threads: 0 }), 'ERR_CLIP_INPUT', /`options.threads`/)
   await rejects(loadNative(spec(), looks, { ...how, dtype: 'float8' }), 'ERR_CLIP_INPUT', /`options.dtype`/)

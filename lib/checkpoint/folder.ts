@@ -3,7 +3,7 @@
 import { basename, dirname, join } from 'node:path'
 import type { ClipError } from '../base/errors.js'
 import { baseModel } from '../base/known-models.js'
-import type { ModelSpec } from '../native/spec.js'
+import { type ImageTowerSpec, imageSizeOf } from '../native/spec.js'
 import { readVocabulary } from '../tokenizer/read-vocabulary.js'
 import { badConfig, type Pace } from './errors.js'
 import { type Fields, readJsonFile } from './fields.js'
@@ -99,11 +99,11 @@ async function openaiLayout(
   preprocessFields?: Fields,
 ): Promise<Checkpoint> {
   const { model, family } = await readOpenai(table, job.options, config)
-  const imageSize = model.image?.imageSize ?? NO_PICTURES
+  const imageSize = model.image ? imageSizeOf(model.image) : NO_PICTURES
   return {
     model,
     preprocess: config ? openclipPreprocess(preprocessFields, imageSize) : openaiPreprocess(imageSize),
-    tokenizer: { contextLength: model.text?.contextLength ?? 0, pooling: 'argmax', family },
+    tokenizer: { contextLength: model.text?.embed.contextLength ?? 0, family },
     family,
     ignored: table.ignored,
   }
@@ -115,7 +115,7 @@ async function openclipCheckpoint(folder: string, table: TensorTable, job: Job):
   if (!model) throw config.wrong('model_cfg', 'an object')
   const parts = await openaiLayout(table, job, openclipSizes(model), config.section('preprocess_cfg'))
   // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
-  const own = parts.model.text && parts.model.text.vocabSize !== 49408
+  const own = parts.model.text && parts.model.text.embed.vocabSize !== 49408
   const vocabulary = own ? await vocabularyOf(folder, job.pace) : undefined
   return { ...parts, ...(vocabulary ? { vocabulary } : {}) }
 }
@@ -125,7 +125,7 @@ async function huggingFaceFile(table: TensorTable, job: Job): Promise<Checkpoint
   const { model, tokenizer } = await readHuggingFace(undefined, table, job.options)
   return {
     model,
-    preprocess: openaiPreprocess(model.image?.imageSize ?? NO_PICTURES),
+    preprocess: openaiPreprocess(model.image ? imageSizeOf(model.image) : NO_PICTURES),
     tokenizer,
     family: 'huggingface',
     ignored: table.ignored,
@@ -138,14 +138,14 @@ async function huggingFaceCheckpoint(
   job: Job,
   config: Fields,
 ): Promise<Checkpoint> {
-  const { model, tokenizer, endId } = await readHuggingFace(config, table, job.options)
-  const imageSize = model.image?.imageSize ?? NO_PICTURES
+  const { model, tokenizer } = await readHuggingFace(config, table, job.options)
+  const imageSize = model.image ? imageSizeOf(model.image) : NO_PICTURES
   const fields = model.image ? await processorFields(folder, job.pace) : undefined
   const preprocess = fields ? huggingFacePreprocess(fields, imageSize) : openaiPreprocess(imageSize)
   const vocabulary = model.text ? await vocabularyOf(folder, job.pace) : undefined
   const vocab = vocabulary?.vocab
   const vocabEnd = vocab instanceof Map ? vocab.get('<|endoftext|>') : vocab?.['<|endoftext|>']
-  if (model.text) checkEndToken(config, endId, vocabEnd, model.text.vocabSize)
+  if (model.text) checkEndToken(config, model.text, vocabEnd)
   return {
     model,
     preprocess,
@@ -153,7 +153,6 @@ async function huggingFaceCheckpoint(
     ...(vocabulary ? { vocabulary } : {}),
     ...(model.image && !fields ? { unknownPreprocess: noProcessor(folder, config, model.image) } : {}),
     family: 'huggingface',
-    endId,
     ignored: table.ignored,
   }
 }
@@ -185,9 +184,9 @@ async function processorFields(folder: string, pace: Pace): Promise<Fields | und
   return undefined
 }
 
-function noProcessor(folder: string, config: Fields, image: NonNullable<ModelSpec['image']>): ClipError {
-  const patch = image.kind === 'vit' ? image.patchSize : 32
-  const base = baseModel(config.get('_name_or_path'), patch, image.imageSize)
+function noProcessor(folder: string, config: Fields, image: ImageTowerSpec): ClipError {
+  const patch = image.kind === 'transformer' ? image.embed.patchSize : 32
+  const base = baseModel(config.get('_name_or_path'), patch, imageSizeOf(image))
   return badConfig(
     folder,
     'preprocessor_config.json',

@@ -1,6 +1,6 @@
 /** CLIPModel as transformers saves it: config.json, and tensors named text_model.*, vision_model.*. */
 
-import type { Activation, ModelSpec, TransformerSpec } from '../native/spec.js'
+import type { Activation, BlocksSpec, ImageTowerSpec, ModelSpec, TextTowerSpec } from '../native/spec.js'
 import type { TokenizerSpec } from '../tokenizer/spec.js'
 import { badConfig } from './errors.js'
 import { Fields } from './fields.js'
@@ -73,7 +73,7 @@ function sizeOf(fields: Fields, key: string, fallback: number, most?: number): S
 }
 
 interface TowerSizes {
-  spec: TransformerSpec
+  blocks: BlocksSpec
   width: Size
   mlp: Size
 }
@@ -92,7 +92,7 @@ function transformerOfTensors(picker: Picker, which: Tower, options: CheckpointO
   const heads = headsWithoutConfig(table.where, which, width.n, false, options)
   checkDivides(table.where, 'heads', heads, width.n)
   const activation = activationWithoutConfig(table.where, false, options)
-  return { spec: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 }, width, mlp }
+  return { blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 }, width, mlp }
 }
 
 function transformer(
@@ -127,15 +127,15 @@ function transformer(
   const activation = agreedActivation(fields.file, fields.name('hidden_act'), ACTIVATIONS[act], options)
   const layerNormEps = fields.number('layer_norm_eps', 1e-5)
   if (!(layerNormEps >= 0 && layerNormEps < 1)) throw fields.wrong('layer_norm_eps', 'from 0 to 1')
-  return { spec: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps }, width, mlp }
+  return { blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps }, width, mlp }
 }
 
 function prefixOf(which: Tower): string {
   return which === 'image' ? 'vision_model' : 'text_model'
 }
 
-function takeBlocks(picker: Picker, which: Tower, { spec, width, mlp }: TowerSizes): void {
-  for (let i = 0; i < spec.layers; ++i) {
+function takeBlocks(picker: Picker, which: Tower, { blocks, width, mlp }: TowerSizes): void {
+  for (let i = 0; i < blocks.layers; ++i) {
     const from = `${prefixOf(which)}.encoder.layers.${i}`
     const to = `${which}.blocks.${i}`
     const linear = (canonical: string, name: string, out: Size, input: Size) => {
@@ -183,7 +183,7 @@ function takeImage(
   config: Fields | undefined,
   embed: Size | undefined,
   options: CheckpointOptions,
-) {
+): ImageTowerSpec {
   const fields = config && towerFields(config, 'image')
   const image = fields
     ? transformer(fields, 'image', picker.table, options)
@@ -201,9 +201,17 @@ function takeImage(
   picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // spelt so in every checkpoint
   takeBlocks(picker, 'image', image)
   picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
-  if (embed && picker.has('visual_projection.weight'))
-    picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
-  return { kind: 'vit' as const, ...image.spec, imageSize: imageSize.n, patchSize: patch.n }
+  const project = embed !== undefined && picker.has('visual_projection.weight')
+  if (project) picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
+  return {
+    kind: 'transformer',
+    embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n },
+    preNorm: true,
+    mask: 'full',
+    blocks: image.blocks,
+    pool: 'first',
+    project,
+  }
 }
 
 /** Takes the text tower, with its projection where there is one. */
@@ -212,7 +220,7 @@ function takeText(
   config: Fields | undefined,
   embed: Size | undefined,
   options: CheckpointOptions,
-) {
+): TextTowerSpec {
   const fields = config && towerFields(config, 'text')
   const text = fields
     ? transformer(fields, 'text', picker.table, options)
@@ -228,10 +236,25 @@ function takeText(
   picker.take('text.position', positions, [context, text.width])
   takeBlocks(picker, 'text', text)
   picker.takeNorm('text.finalNorm', `${t}.final_layer_norm`, text.width)
-  if (embed && picker.has('text_projection.weight'))
-    picker.take('text.projection', 'text_projection.weight', [embed, text.width])
+  const project = embed !== undefined && picker.has('text_projection.weight')
+  if (project) picker.take('text.projection', 'text_projection.weight', [embed, text.width])
   const endId = fields?.integer('eos_token_id', 49407, 0) ?? vocab.n - 1
-  return { spec: { ...text.spec, contextLength: context.n, vocabSize: vocab.n }, endId }
+  // transformers: 2 is what configurations said before the real end token was written there.
+  const pool = endId === 2 ? 'argmax' : 'eos'
+  return {
+    kind: 'transformer',
+    embed: {
+      kind: 'tokens',
+      vocabSize: vocab.n,
+      contextLength: context.n,
+      ...(pool === 'eos' ? { endId } : {}),
+    },
+    preNorm: false,
+    mask: 'causal',
+    blocks: text.blocks,
+    pool,
+    project,
+  }
 }
 
 /** The width of the joint space; undefined without a projection into one. */
@@ -254,7 +277,7 @@ export async function readHuggingFace(
   config: Fields | undefined,
   table: TensorTable,
   options: CheckpointOptions,
-): Promise<{ model: ModelSpec; tokenizer: TokenizerSpec; endId: number }> {
+): Promise<{ model: ModelSpec; tokenizer: TokenizerSpec }> {
   if (config) checkIsClip(config)
   const picker = new Picker(table)
   const embed = embedSize(picker, config)
@@ -264,38 +287,30 @@ export async function readHuggingFace(
 
   // Indices 0, 1, 2, ... that older versions saved as a buffer.
   picker.ignore(/^(text|vision)_model\.embeddings\.position_ids$/)
-  const logitScale = await readLogitScale(picker)
+  const scale = await readLogitScale(picker)
   picker.finish(name => /^((vision|text)_model|visual_projection|text_projection)\.|^logit_bias$/.test(name))
 
-  const endId = text?.endId ?? 49407
   return {
     model: {
       files: table.files.map(f => f.path),
       fileBytes: table.files.map(f => f.bytes),
       embedDim: embed?.n ?? 0,
-      ...(logitScale === undefined ? {} : { logitScale }),
+      ...(scale === undefined ? {} : { scoring: { kind: 'softmax', scale } }),
       ...(image ? { image } : {}),
-      ...(text ? { text: text.spec } : {}),
+      ...(text ? { text } : {}),
       tensors: picker.picked,
     },
-    tokenizer: {
-      contextLength: text?.spec.contextLength ?? 0,
-      // transformers: 2 is what configurations said before the real end token was written there.
-      pooling: endId === 2 ? 'argmax' : 'eos',
-      family: 'huggingface',
-    },
-    endId,
+    tokenizer: { contextLength: text?.embed.contextLength ?? 0, family: 'huggingface' },
   }
 }
 
 /** With first-position pooling, the end token must be the one that the configuration names. */
 export function checkEndToken(
   config: Fields,
-  endId: number,
+  { pool, embed: { endId, vocabSize } }: TextTowerSpec,
   vocabEnd: number | undefined,
-  vocabSize: number,
 ): void {
-  if (endId === 2) return
+  if (pool !== 'eos' || endId === undefined) return
   if (endId >= vocabSize)
     throw badConfig(
       config.file,

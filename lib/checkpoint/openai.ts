@@ -3,7 +3,7 @@
  * or from OpenCLIP's configuration, which is then held against the tensors.
  */
 
-import type { ModelSpec, TransformerSpec } from '../native/spec.js'
+import { type BlocksSpec, imageSizeOf, type ModelSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
 import type { OpenclipSizes } from './openclip.js'
@@ -31,7 +31,7 @@ const TOWERS =
 const CUSTOM_TOWERS = /^(visual|text)\./
 
 interface TowerSizes {
-  spec: TransformerSpec
+  blocks: BlocksSpec
   width: Size
   mlp: Size
 }
@@ -77,7 +77,11 @@ export async function readOpenai(
       heads,
       width.n,
     )
-    return { spec: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 }, width, mlp }
+    return {
+      blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 },
+      width,
+      mlp,
+    }
   }
 
   const model: ModelSpec = {
@@ -118,44 +122,59 @@ export async function readOpenai(
       n: (imageSize.n / patch.n) ** 2 + 1,
       from: `1 + (${imageSize.n} / ${patch.n}) ** 2: ${imageSize.from}`,
     }
-    model.image = { kind: 'vit', ...image.spec, imageSize: imageSize.n, patchSize: patch.n }
+    const project = embed !== undefined && picker.has('visual.proj')
+    model.image = {
+      kind: 'transformer',
+      embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n },
+      preNorm: true,
+      mask: 'full',
+      blocks: image.blocks,
+      pool: 'first',
+      project,
+    }
     picker.take('image.class', 'visual.class_embedding', [image.width])
     picker.take('image.patch.weight', 'visual.conv1.weight', [image.width, 3, patch, patch])
     picker.take('image.position', 'visual.positional_embedding', [expected, image.width])
     picker.takeNorm('image.preNorm', 'visual.ln_pre', image.width)
     takeBlocks(picker, 'image', 'visual.transformer', image)
     picker.takeNorm('image.postNorm', 'visual.ln_post', image.width)
-    if (embed && picker.has('visual.proj'))
-      picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
+    if (project) picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
   }
 
   if (towers.text) {
     const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
     const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
     const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
-    model.text = { ...text.spec, contextLength: context.n, vocabSize: vocab.n }
+    const project = embed !== undefined && picker.has(projection)
+    model.text = {
+      kind: 'transformer',
+      embed: { kind: 'tokens', vocabSize: vocab.n, contextLength: context.n },
+      preNorm: false,
+      mask: 'causal',
+      blocks: text.blocks,
+      pool: 'argmax',
+      project,
+    }
     picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])
     picker.take('text.position', `${t}positional_embedding`, [context, text.width])
     takeBlocks(picker, 'text', `${t}transformer`, text)
     picker.takeNorm('text.finalNorm', `${t}ln_final`, text.width)
-    if (embed && linearProjection) {
+    if (project && linearProjection) {
       picker.take('text.projection', projection, [embed, text.width])
       const bias = `${t}text_projection.bias`
       if (picker.has(bias)) picker.take('text.projection.bias', bias, [embed])
-    } else if (embed && picker.has(projection))
-      picker.takeTransposed('text.projection', projection, embed, text.width)
+    } else if (project) picker.takeTransposed('text.projection', projection, embed, text.width)
   }
 
   // The causal mask, which older OpenCLIP versions saved as a buffer, and batch norm's training counters.
   picker.ignore(/(^|\.)(attn_mask|num_batches_tracked)$/)
-  const logitScale = await readLogitScale(picker)
-  if (logitScale !== undefined) model.logitScale = logitScale
+  const scale = await readLogitScale(picker)
+  if (scale !== undefined) model.scoring = { kind: 'softmax', scale }
   await checkExtras(picker, table, model)
   const custom = t !== ''
   picker.finish(name => (custom ? CUSTOM_TOWERS : TOWERS).test(name) || name === 'logit_bias')
-  if (!model.image && !picker.picked['text.projection']) model.embedDim = 0
-  if (model.image?.kind === 'vit' && !picker.picked['image.projection'] && !picker.picked['text.projection'])
-    model.embedDim = 0
+  const joint = model.image?.kind === 'modifiedResNet' || model.image?.project || model.text?.project
+  if (!joint) model.embedDim = 0
   return { model, family: config ? 'openclip' : origin ? 'openai' : 'openclip' }
 }
 
@@ -198,7 +217,8 @@ export function checkLayers(
 
 /** input_resolution, context_length and vocab_size must agree with the shapes. */
 async function checkExtras(picker: Picker, table: TensorTable, model: ModelSpec): Promise<void> {
-  const expected = [model.image?.imageSize, model.text?.contextLength, model.text?.vocabSize]
+  const { image, text } = model
+  const expected = [image && imageSizeOf(image), text?.embed.contextLength, text?.embed.vocabSize]
   for (const [i, name] of OPENAI_EXTRAS.entries()) {
     if (!picker.has(name) || expected[i] === undefined) continue
     const file = table.pathOf(picker.find(name))
@@ -216,8 +236,8 @@ async function checkExtras(picker: Picker, table: TensorTable, model: ModelSpec)
   }
 }
 
-function takeBlocks(picker: Picker, which: Tower, prefix: string, { spec, width, mlp }: TowerSizes): void {
-  for (let i = 0; i < spec.layers; ++i) {
+function takeBlocks(picker: Picker, which: Tower, prefix: string, { blocks, width, mlp }: TowerSizes): void {
+  for (let i = 0; i < blocks.layers; ++i) {
     const from = `${prefix}.resblocks.${i}`
     const to = `${which}.blocks.${i}`
     const parts = ['query', 'key', 'value']

@@ -18,8 +18,6 @@ export interface Checkpoint {
   }
   /** 'huggingface' | 'openai' | 'openclip' | ...: for `clip.info` and messages. */
   family: string
-  /** The end token that the configuration names. */
-  endId?: number
   /** What the files hold beside the model, in a few words each. */
   ignored: readonly string[]
   /** How images become input is not known: what an image tower is refused with. */
@@ -41,12 +39,4 @@ export interface CheckpointOptions {
   activation?: Activation
   /** Where the model is in a file that holds more than one: `ema`, `state_dict.student`. */
   stateDict?: string
-}
-
-/**
- * Whether texts are pooled at their first end token rather than at the largest id. Where the end token is the last of
- * the vocabulary, both are one.
- */
-export function embedsFirstEnd({ tokenizer, model, endId }: Checkpoint): boolean {
-  return tokenizer.pooling === 'eos' && endId !== undefined && endId + 1 !== model.text?.vocabSize
 }

@@ -107,15 +107,9 @@ export async function encodeImages<O extends Output = 'embedding'>(
 ): Promise<EmbeddingsOf<O>> {
   const checked = options ?? (checkEncode<O>({ signal: call.signal }) as CheckedEncode<O>)
   if (checked.output === 'embedding') needProjection(loaded, 'image')
-  const { spec } = loaded
-  const image = spec.image!
-  // A ResNet's attention pool works on a map of imageSize / 32, 32 times its width deep.
-  const [grid, inner] =
-    image.kind === 'vit'
-      ? [Math.floor(image.imageSize / image.patchSize), image.width]
-      : [Math.floor(image.imageSize / 32), 32 * image.width]
-  const tokens = checked.output === 'tokens' ? 1 + grid ** 2 : 0
-  const width = checked.output === 'embedding' ? spec.embedDim : inner
+  const { embedDim, image } = loaded.model.shapes
+  const tokens = checked.output === 'tokens' ? image!.tokens : 0
+  const width = checked.output === 'embedding' ? embedDim : image!.width
   const rows = new Rows(checked, await rowsOf(list, call.signal), width, tokens)
   await eachWindow(
     loaded,

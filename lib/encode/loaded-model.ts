@@ -33,9 +33,8 @@ export function towerMissing({ spec, checkpoint }: Loaded, tower: 'image' | 'tex
 }
 
 /** The joint space: without a projection into it there are no embeddings. Throws ERR_CLIP_CONFIG. */
-export function needProjection({ spec }: Loaded, tower: 'image' | 'text'): void {
-  const name = spec.image?.kind === 'modifiedResNet' && tower === 'image' ? 'pool.out.weight' : 'projection'
-  if (spec[tower] && !spec.tensors[`${tower}.${name}`])
+export function needProjection({ model }: Loaded, tower: 'image' | 'text'): void {
+  if (model.shapes[tower]?.joint === false)
     throw new ClipError(
       'ERR_CLIP_CONFIG',
       `The ${tower} tower of this checkpoint has no projection into a joint space, so it has no embeddings: pass \`output: 'pooled'\` or \`output: 'tokens'\`, or load the checkpoint of the whole model`,
@@ -45,13 +44,13 @@ export function needProjection({ spec }: Loaded, tower: 'image' | 'text'): void 
 
 /** What cosines are multiplied with before a softmax. Throws ERR_CLIP_CONFIG where the checkpoint has none. */
 export function needLogitScale({ spec }: Loaded): number {
-  if (spec.logitScale === undefined)
+  if (!spec.scoring)
     throw new ClipError(
       'ERR_CLIP_CONFIG',
       "This checkpoint has no logit_scale, which probabilities and logits need: ask for `as: 'cosine'`, or add `logit_scale` to the checkpoint (OpenAI's models have Math.log(100))",
       { field: 'logit_scale', expected: "as: 'cosine'" },
     )
-  return spec.logitScale
+  return spec.scoring.scale
 }
 
 /** The kernels of the backend that the model runs on; a model on a GPU scores on the CPU. */
@@ -59,9 +58,5 @@ export function kernelBackend(loaded: Loaded): string | undefined {
   return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
 }
 
-/** Width of what the image tower pools: of a ViT its width, of a ResNet 32 times that. */
-export function pooledWidth(loaded: Loaded): number | undefined {
-  const image = loaded.spec.image
-  if (!image) return undefined
-  return image.kind === 'vit' ? image.width : 32 * image.width
-}
+/** Width of what the image tower pools. */
+export const pooledWidth = (loaded: Loaded): number | undefined => loaded.model.shapes.image?.width

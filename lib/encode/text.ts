@@ -39,7 +39,7 @@ export function needTextTower(loaded: Loaded): Tokenizer {
   return loaded.tokenizer!
 }
 
-/** Token ids of a window, flattened, each text cut after the token that pools it. */
+/** Token ids of a window, flattened: what native code takes. */
 export interface TokenWindow {
   /** Which texts, of the window or the call: those that failed are left out. */
   rows: number[]
@@ -48,17 +48,6 @@ export interface TokenWindow {
   lengths: Int32Array
   /** Texts looked at, failed ones included. */
   items: number
-}
-
-/** Position of the pooled token: the first largest id, or the first end token. Nothing after it can matter. */
-function pooledAt(ids: readonly number[], pooling: 'argmax' | 'eos', endId: number): number {
-  if (pooling === 'eos') {
-    const at = ids.indexOf(endId)
-    return at < 0 ? ids.length - 1 : at
-  }
-  let at = 0
-  for (let i = 1; i < ids.length; i++) if (ids[i]! > ids[at]!) at = i
-  return at
 }
 
 export function checkTexts(input: string | readonly string[]): { texts: readonly string[]; single: boolean } {
@@ -109,7 +98,6 @@ export async function tokenWindow(
 ): Promise<TokenWindow> {
   const tokenizer = needTextTower(loaded)
   const context = tokenizer.contextLength
-  const { pooling } = loaded.checkpoint.tokenizer
   for (let i = 0; i < texts.length; i++)
     if (typeof texts[i] !== 'string') throw argumentError(name(i), 'be a string', texts[i])
   // Cut here, judged below: the tokenizer does not know the caller's numbering.
@@ -131,10 +119,9 @@ export async function tokenWindow(
       )
       continue
     }
-    const length = pooledAt(one.ids, pooling, tokenizer.endId) + 1
-    for (let j = 0; j < length; j++) ids[used + j] = one.ids[j]!
-    used += length
-    lengths[rows.length] = length
+    ids.set(one.ids, used)
+    used += one.ids.length
+    lengths[rows.length] = one.ids.length
     rows.push(i)
   }
   return { rows, ids: ids.subarray(0, used), lengths: lengths.subarray(0, rows.length), items: texts.length }
@@ -180,9 +167,10 @@ export async function encodeTexts<O extends Output>(
   tokenize: TokenizeOptions,
 ): Promise<EmbeddingsOf<O>> {
   if (options.output === 'embedding') needProjection(loaded, 'text')
-  const { spec } = loaded
-  const text = spec.text!
-  const width = options.output === 'embedding' ? spec.embedDim : text.width
+  const { model } = loaded
+  const width = options.output === 'embedding' ? model.shapes.embedDim : model.shapes.text!.width
+  const longestOf = ({ ids, lengths }: TokenWindow) =>
+    options.output === 'tokens' ? model.textTokens(ids, lengths) : 0
   const failed: [number, ClipError][] = []
   const fail = (row: number, error: ClipError) => {
     if (!options.collect) throw error
@@ -199,8 +187,9 @@ export async function encodeTexts<O extends Output>(
   if (texts.length <= textsPerWindow) {
     // One window: without the machinery of many, which a single short text would feel.
     const window = await windowAt(loaded, texts, 0, single, tokenize, call.signal, fail)
-    rows = new Rows(options, texts.length, width, options.output === 'tokens' ? longestOf(window) : 0)
-    await encode(rows, window, options.output === 'tokens' ? longestOf(window) : 0)
+    const longest = longestOf(window)
+    rows = new Rows(options, texts.length, width, longest)
+    await encode(rows, window, longest)
     if (window.items > 0) rows.progress(window.items)
   } else {
     // 'tokens' pads to the longest text of the call, so all ids must be known before the first row is placed.
@@ -224,12 +213,6 @@ export async function encodeTexts<O extends Output>(
   }
   for (const [row, error] of failed) rows.fail(row, error)
   return rows.finish()
-}
-
-function longestOf({ lengths }: TokenWindow): number {
-  let longest = 0
-  for (const length of lengths) longest = Math.max(longest, length)
-  return longest
 }
 
 async function* toAsync<T>(items: AsyncIterable<T> | Iterable<T>): AsyncGenerator<T> {

@@ -116,7 +116,7 @@ async function textFeatures(
   texts: Pairs['texts'],
   tokenize: TokenizeOptions,
 ): Promise<Embeddings> {
-  const width = loaded.spec.text!.width
+  const { width } = loaded.model.shapes.text!
   if (isEmbeddings(texts))
     return checkEmbeddings('pairs.texts', texts, `be rows of ${width} values (output: 'pooled')`, width)
   const checked = checkEncode({ output: 'pooled' as const, ...(call.signal ? { signal: call.signal } : {}) })

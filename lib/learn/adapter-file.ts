@@ -39,7 +39,7 @@ export async function writeAdapter(
 export function projectionNames(model: ModelSpec): { image?: string; text?: string } {
   return {
     ...(model.image
-      ? { image: model.image.kind === 'vit' ? 'image.projection' : 'image.pool.out.weight' }
+      ? { image: model.image.kind === 'transformer' ? 'image.projection' : 'image.pool.out.weight' }
       : {}),
     ...(model.text ? { text: 'text.projection' } : {}),
   }
@@ -92,7 +92,7 @@ export async function withAdapter(
     fingerprint: hash.digest('hex').slice(0, 32),
     model: {
       ...model,
-      logitScale,
+      scoring: { kind: 'softmax', scale: logitScale },
       files: [...model.files, path],
       fileBytes: [...model.fileBytes, file.bytes],
       tensors,

@@ -26,8 +26,8 @@ export interface TensorView {
 /** The nonlinearity of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, or the exact GELU. */
 export type Activation = 'quickGelu' | 'gelu'
 
-/** What both transformers have. Tensor names below are those of {@link ModelSpec.tensors}. */
-export interface TransformerSpec {
+/** Residual attention blocks, layer norm first. Tensor names below are those of {@link ModelSpec.tensors}. */
+export interface BlocksSpec {
   width: number
   layers: number
   heads: number
@@ -37,10 +37,44 @@ export interface TransformerSpec {
   layerNormEps: number
 }
 
-export interface VisionTransformerSpec extends TransformerSpec {
-  kind: 'vit'
+/** A class token, then the patches of a square image, with learned positions. */
+export interface PatchEmbed {
+  kind: 'patches'
   imageSize: number
   patchSize: number
+}
+
+/** The ids of a text, with learned positions. */
+export interface TokenEmbed {
+  kind: 'tokens'
+  vocabSize: number
+  contextLength: number
+  /** Every text is filled up to contextLength with this id; without it a text has its own ids alone. */
+  padId?: number
+  /** What `pool: 'eos'` looks for. */
+  endId?: number
+}
+
+/**
+ * A transformer tower, in the order in which it computes: embed, layer norm (preNorm), blocks, pool, layer norm, projection
+ * into the joint space (project).
+ *
+ * What follows from it is decided in native code (native/model/text_transformer.h): under the causal mask a row sees
+ * nothing behind it, so texts are cut behind the one row that the pool reads, and share the rows of a common beginning.
+ */
+export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEmbed | TokenEmbed> {
+  kind: 'transformer'
+  embed: Embed
+  preNorm: boolean
+  /** What a row sees: every row of its image or text, or itself and those before it. */
+  mask: 'full' | 'causal'
+  blocks: BlocksSpec
+  /**
+   * Images: 'first', the class token, or 'mean', the mean of the patches without it. Texts: 'last', the last row (of
+   * texts that are filled up the last position); 'argmax', the first largest id; 'eos', the first end token.
+   */
+  pool: 'first' | 'mean' | 'last' | 'argmax' | 'eos'
+  project: boolean
 }
 
 /** OpenAI's ModifiedResNet. Batch norms have eps 1e-5; the four layers have strides 1, 2, 2, 2. */
@@ -56,18 +90,23 @@ export interface ModifiedResNetSpec {
   heads: number
 }
 
-export interface TextTransformerSpec extends TransformerSpec {
-  contextLength: number
-  vocabSize: number
+export type ImageTowerSpec = TransformerSpec<PatchEmbed> | ModifiedResNetSpec
+export type TextTowerSpec = TransformerSpec<TokenEmbed>
+
+/** How a cosine becomes a score: softmax over the texts of scale * cosine. */
+export interface Scoring {
+  kind: 'softmax'
+  /** exp of the stored parameter: 100 for OpenAI's models. */
+  scale: number
 }
 
 /**
  * Canonical tensor names (shape), `{i}` from 0. Linear weights are (out, in).
  *
- * image (vit):
+ * image (transformer):
  *   image.class (width)                      image.patch.weight (width, 3, patch, patch)
- *   image.position (1 + patches, width)      image.preNorm.weight / .bias (width)
- *   image.postNorm.weight / .bias            image.projection (embedDim, width)
+ *   image.position (1 + patches, width)      image.preNorm.weight / .bias (width), with preNorm
+ *   image.postNorm.weight / .bias            image.projection (embedDim, width), with project
  * image (modifiedResNet, width w; layer n has planes p = w * 2^(n - 1), its input is in(n, i)):
  *   image.stem.conv1.weight (w/2, 3, 3, 3)   image.stem.conv2.weight (w/2, w/2, 3, 3)   image.stem.conv3.weight (w, w/2, 3, 3)
  *   image.stem.bn{1,2,3}.weight / .bias / .mean / .variance
@@ -77,12 +116,11 @@ export interface TextTransformerSpec extends TransformerSpec {
  *   image.pool.query / .key / .value .weight (32w, 32w) / .bias   image.pool.out.weight (embedDim, 32w) / .bias
  * text:
  *   text.token (vocab, width)                text.position (context, width)
- *   text.finalNorm.weight / .bias            text.projection (embedDim, width)
+ *   text.finalNorm.weight / .bias            text.projection (embedDim, width), with project
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias
- * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models); image.projection and
- * text.projection (towers that were saved without a joint space).
+ * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
  */
 export interface ModelSpec {
   /** Absolute paths. */
@@ -91,10 +129,10 @@ export interface ModelSpec {
   fileBytes: number[]
   /** Width of the joint space; 0 where the checkpoint has no projection into one. */
   embedDim: number
-  /** exp of the stored parameter: 100 for OpenAI's models. Absent where the checkpoint has none. */
-  logitScale?: number
-  image?: VisionTransformerSpec | ModifiedResNetSpec
-  text?: TextTransformerSpec
+  /** Absent where the checkpoint has no logit_scale. */
+  scoring?: Scoring
+  image?: ImageTowerSpec
+  text?: TextTowerSpec
   tensors: Record<string, TensorView>
 }
 
@@ -108,3 +146,15 @@ export interface PreprocessSpec {
   mean: [number, number, number]
   std: [number, number, number]
 }
+
+/**
+ * Whether texts are pooled at their first end token rather than at the largest id. Where the end token is the last of
+ * the vocabulary, both are one.
+ */
+export function embedsFirstEnd({ pool, embed }: TextTowerSpec): boolean {
+  return pool === 'eos' && embed.endId !== undefined && embed.endId + 1 !== embed.vocabSize
+}
+
+/** The side of the images that an image tower takes. */
+export const imageSizeOf = (image: ImageTowerSpec): number =>
+  image.kind === 'transformer' ? image.embed.imageSize : image.imageSize

@@ -19,6 +19,13 @@ export interface NativeBackend {
   borrowed: string
 }
 
+/** `joint`: the tower has a projection into the joint space of embedDim numbers. `width`: of 'pooled' and 'tokens'. */
+export interface NativeShapes {
+  embedDim: number
+  image?: { size: number; tokens: number; width: number; joint: boolean }
+  text?: { contextLength: number; vocabSize: number; width: number; joint: boolean }
+}
+
 /**
  * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` withdraws it (its promise then
  * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers are referenced until the promise
@@ -30,6 +37,8 @@ export interface NativeModel {
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
   readonly weightBytes: number
+  /** What the outputs of the loaded towers measure. */
+  readonly shapes: NativeShapes
   readonly weightNames: WeightNames
   /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
   readonly packCache: { use: 'off' | 'mapped' | 'written' | 'failed'; file: string; reason: string }
@@ -45,8 +54,9 @@ export interface NativeModel {
   /** What of an image of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
   reachingPart(width: number, height: number): PicturePart
   /**
-   * ids of all texts one after the other, each cut after the pooled (end) token; lengths[i] tokens each.
-   * 'tokens' fills rows up to lengths[i] and leaves zeros up to max(lengths).
+   * ids of all texts one after the other, as the tokenizer gives them; lengths[i] tokens each. The tower computes the
+   * rows that matter to it, and no others. 'tokens' fills as many rows as a text has, with zeros behind them up to the
+   * longest.
    */
   encodeText(
     job: number,
@@ -55,6 +65,8 @@ export interface NativeModel {
     output: 'embedding' | 'pooled' | 'tokens',
     normalize: boolean,
   ): Promise<Float32Array>
+  /** How many rows encodeText's 'tokens' gives for each of these texts. */
+  textTokens(ids: Int32Array, lengths: Int32Array): number
   cancel(job: number): void
   /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. */
   dispose(): Promise<void>

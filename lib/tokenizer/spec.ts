@@ -3,8 +3,6 @@
 /** How texts become token ids. */
 export interface TokenizerSpec {
   contextLength: number
-  /** The end token pools the text tower. `argmax`: at the largest id (OpenAI; Hugging Face with eos_token_id 2). */
-  pooling: 'argmax' | 'eos'
   /** Defaults come from the checkpoint's family; OpenAI's cleaning unless the caller says otherwise. */
   family: 'openai' | 'huggingface' | 'openclip'
   /** What `clip.tokenize` pads with; undefined = 0 for OpenAI and OpenCLIP, the end token for Hugging Face. */

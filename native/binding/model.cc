@@ -3,9 +3,11 @@
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
+#include "model/text_transformer.h"
 #include "model/weights.h"
 #include "pool/context.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -21,7 +23,7 @@ struct ModelState {
   Napi::Env env;
   std::shared_ptr<Queue> queue;
   bool image;  // whether there is an image tower
-  std::optional<TextConfig> text;
+  std::optional<TextTransformerConfig> text;
   PreprocessConfig preprocess{};
   int size = 0;             // side of the preprocessed image
   int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
@@ -99,6 +101,19 @@ void readTexts(const State& state, Napi::Value ids, Napi::Value lengths, Queue::
   job.ids.assign(id.data, id.data + id.length);
   job.lengths.assign(length.data, length.data + length.length);
   checkTexts(*state->text, job.ids, job.lengths);
+  toTextRows(*state->text, job.ids, job.lengths);
+}
+
+// How many rows `output: 'tokens'` gives for each of these texts: those of the longest.
+Napi::Value textTokens(const State& state, const Napi::CallbackInfo& info) {
+  return throwing(info, [&]() -> Napi::Value {
+    if (!state->text) wrong("model", "have a text tower", "a model loaded without it");
+    Queue::Job job;
+    readTexts(state, info[0], info[1], job);
+    int32_t longest = 0;
+    for (const int32_t length : job.lengths) longest = std::max(longest, length);
+    return Napi::Number::New(info.Env(), longest);
+  });
 }
 
 int64_t readJob(const Napi::CallbackInfo& info) { return readInteger(info[0], "job", 0, kMaxJob); }
@@ -216,6 +231,29 @@ Napi::Value toWeightNames(Napi::Env env, const WeightNames& names) {
   return o;
 }
 
+// What the outputs of the towers measure: { embedDim, image?, text? }.
+Napi::Value toShapes(Napi::Env env, const ModelConfig& c) {
+  const Napi::Object shapes = Napi::Object::New(env);
+  shapes.Set("embedDim", c.embedDim);
+  if (c.hasImageTower()) {
+    const Napi::Object image = Napi::Object::New(env);
+    image.Set("size", c.imageSize());
+    image.Set("tokens", c.imageTokens());
+    image.Set("width", c.imageWidth());
+    image.Set("joint", c.imageProjects());
+    shapes.Set("image", image);
+  }
+  if (c.text) {
+    const Napi::Object text = Napi::Object::New(env);
+    text.Set("contextLength", c.text->contextLength);
+    text.Set("vocabSize", c.text->vocabSize);
+    text.Set("width", c.text->blocks.width);
+    text.Set("joint", c.text->project);
+    shapes.Set("text", text);
+  }
+  return shapes;
+}
+
 Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   const auto state = std::make_shared<ModelState>(ModelState{env, nullptr, false, {}, {}, 0, 0});
   state->image = model->config().hasImageTower();
@@ -230,6 +268,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   property("active", Napi::String::New(env, activeName(model->backend())));
   property("device", Napi::String::New(env, model->backend().device));
   property("threads", Napi::Number::New(env, model->options().threads));
+  property("shapes", toShapes(env, model->config()));
   property("weightNames", toWeightNames(env, model->weightNames()));
   property("packCache", toPackCache(env, *model));
   const auto bytes = static_cast<int64_t>(model->weightBytes());
@@ -248,6 +287,7 @@ Napi::Value makeModel(Napi::Env env, std::unique_ptr<Model> model) {
   });
   method("reachingPart", [state](const Napi::CallbackInfo& info) { return reachingPart(state, info); });
   method("encodeText", [state](const Napi::CallbackInfo& info) { return encodeText(state, info); });
+  method("textTokens", [state](const Napi::CallbackInfo& info) { return textTokens(state, info); });
   method("dispose", [state](const Napi::CallbackInfo& info) { return dispose(state, info); });
   method("counters", [state](const Napi::CallbackInfo& info) { return counters(state, info); });
   method("cancel", [state](const Napi::CallbackInfo& info) {

@@ -11,14 +11,71 @@ constexpr const char* config = "ERR_CLIP_CONFIG";
 
 int whole(const Fields& f, const char* key) { return f.integer(key, INT32_MIN, INT32_MAX, config); }
 
-void readTransformer(const Fields& f, TransformerConfig& t) {
-  t.width = whole(f, "width");
-  t.layers = whole(f, "layers");
-  t.heads = whole(f, "heads");
-  t.mlp = whole(f, "mlp");
-  t.nonlinearity = f.choice<Nonlinearity>(
+BlocksConfig readBlocks(const Fields& f) {
+  BlocksConfig b;
+  b.width = whole(f, "width");
+  b.layers = whole(f, "layers");
+  b.heads = whole(f, "heads");
+  b.mlp = whole(f, "mlp");
+  b.nonlinearity = f.choice<Nonlinearity>(
       "activation", {{"quickGelu", Nonlinearity::quickGelu}, {"gelu", Nonlinearity::gelu}});
-  t.layerNormEps = static_cast<float>(f.number("layerNormEps"));
+  b.layerNormEps = static_cast<float>(f.number("layerNormEps"));
+  return b;
+}
+
+// What both kinds of transformer towers say; their embeddings are read by the caller.
+void readTransformer(const Fields& f, TransformerConfig& t) {
+  t.preNorm = f.boolean("preNorm");
+  t.mask = f.choice<Mask>("mask", {{"full", Mask::full}, {"causal", Mask::causal}});
+  t.blocks = readBlocks(Fields(f.value("blocks"), f.path("blocks")));
+  t.pool = f.choice<PoolKind>("pool", {{"first", PoolKind::first},
+                                       {"mean", PoolKind::mean},
+                                       {"last", PoolKind::last},
+                                       {"argmax", PoolKind::argmax},
+                                       {"eos", PoolKind::eos}});
+  t.project = f.boolean("project");
+}
+
+// The tower's embedding, which is of the kind that the tower embeds.
+Fields readEmbed(const Fields& tower, const std::string& kind) {
+  Fields f(tower.value("embed"), tower.path("embed"));
+  const std::string is = f.string("kind");
+  if (is != kind) wrong(f.path("kind"), "be '" + kind + "'", "\"" + is + "\"", config);
+  return f;
+}
+
+ImageTransformerConfig readImageTransformer(const Fields& f) {
+  ImageTransformerConfig c;
+  readTransformer(f, c);
+  const Fields embed = readEmbed(f, "patches");
+  c.imageSize = whole(embed, "imageSize");
+  c.patchSize = whole(embed, "patchSize");
+  return c;
+}
+
+TextTransformerConfig readTextTransformer(const Fields& f) {
+  TextTransformerConfig c;
+  readTransformer(f, c);
+  const Fields embed = readEmbed(f, "tokens");
+  c.contextLength = whole(embed, "contextLength");
+  c.vocabSize = whole(embed, "vocabSize");
+  if (embed.has("padId")) c.padId = whole(embed, "padId");
+  if (c.pool == PoolKind::eos) c.endId = whole(embed, "endId");
+  return c;
+}
+
+ResNetConfig readResNet(const Fields& f) {
+  ResNetConfig r;
+  r.imageSize = whole(f, "imageSize");
+  r.width = whole(f, "width");
+  r.heads = whole(f, "heads");
+  const Napi::Array layers = readArray(f.value("layers"), f.path("layers"));
+  if (layers.Length() != 4)
+    wrong(f.path("layers"), "have 4 elements", std::to_string(layers.Length()), config);
+  for (uint32_t i = 0; i < 4; ++i)
+    r.layers[i] =
+        static_cast<int>(readInteger(layers.Get(i), f.path("layers"), INT32_MIN, INT32_MAX, config));
+  return r;
 }
 
 std::vector<int64_t> readSizes(Napi::Value value, const std::string& field, int64_t low) {
@@ -87,40 +144,17 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
         static_cast<uint64_t>(readInteger(bytes.Get(i), f.path("fileBytes") + at, 0, int64_t{1} << 53)));
   }
   c.embedDim = whole(f, "embedDim");
-  if (f.has("logitScale")) c.logitScale = static_cast<float>(f.number("logitScale"));
   if (f.has("image")) {
     const Fields g(f.value("image"), "spec.image");
     const std::string kind = g.string("kind");
-    if (kind == "vit") {
-      VisionConfig v;
-      readTransformer(g, v);
-      v.imageSize = whole(g, "imageSize");
-      v.patchSize = whole(g, "patchSize");
-      c.image = v;
-    } else if (kind == "modifiedResNet") {
-      ResNetConfig r;
-      r.imageSize = whole(g, "imageSize");
-      r.width = whole(g, "width");
-      r.heads = whole(g, "heads");
-      const Napi::Array layers = readArray(g.value("layers"), g.path("layers"));
-      if (layers.Length() != 4)
-        wrong(g.path("layers"), "have 4 elements", std::to_string(layers.Length()), config);
-      for (uint32_t i = 0; i < 4; ++i)
-        r.layers[i] =
-            static_cast<int>(readInteger(layers.Get(i), g.path("layers"), INT32_MIN, INT32_MAX, config));
-      c.resNet = r;
-    } else {
-      wrong(g.path("kind"), "be 'vit' or 'modifiedResNet'", "\"" + kind + "\"", config);
-    }
+    if (kind == "transformer")
+      c.image = readImageTransformer(g);
+    else if (kind == "modifiedResNet")
+      c.resNet = readResNet(g);
+    else
+      wrong(g.path("kind"), "be 'transformer' or 'modifiedResNet'", "\"" + kind + "\"", config);
   }
-  if (f.has("text")) {
-    const Fields g(f.value("text"), "spec.text");
-    TextConfig t;
-    readTransformer(g, t);
-    t.contextLength = whole(g, "contextLength");
-    t.vocabSize = whole(g, "vocabSize");
-    c.text = t;
-  }
+  if (f.has("text")) c.text = readTextTransformer(Fields(f.value("text"), "spec.text"));
   const Napi::Object tensors = readObject(f.value("tensors"), f.path("tensors"));
   const Napi::Array names = tensors.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); ++i) {

@@ -31,15 +31,42 @@ void finite(const std::string& field, float value) {
 }
 
 void checkTransformer(const std::string& tower, const TransformerConfig& c) {
-  within(tower + ".width", c.width, 1, kMaxWidth);
-  within(tower + ".layers", c.layers, 1, kMaxLayers);
-  within(tower + ".mlp", c.mlp, 1, kMaxWidth);
-  within(tower + ".heads", c.heads, 1, c.width);
-  if (c.width % c.heads)
-    fail(tower + ".heads", "divide the width " + std::to_string(c.width), std::to_string(c.heads));
+  const std::string blocks = tower + ".blocks";
+  within(blocks + ".width", c.blocks.width, 1, kMaxWidth);
+  within(blocks + ".layers", c.blocks.layers, 1, kMaxLayers);
+  within(blocks + ".mlp", c.blocks.mlp, 1, kMaxWidth);
+  within(blocks + ".heads", c.blocks.heads, 1, c.blocks.width);
+  if (c.blocks.width % c.blocks.heads)
+    fail(blocks + ".heads", "divide the width " + std::to_string(c.blocks.width),
+         std::to_string(c.blocks.heads));
   // Written so that NaN fails.
-  if (!(c.layerNormEps >= 0 && c.layerNormEps < 1))
-    fail(tower + ".layerNormEps", "be at least 0 and less than 1", std::to_string(c.layerNormEps));
+  if (!(c.blocks.layerNormEps >= 0 && c.blocks.layerNormEps < 1))
+    fail(blocks + ".layerNormEps", "be at least 0 and less than 1", std::to_string(c.blocks.layerNormEps));
+}
+
+// Every tower that is built is one of these; what no checkpoint has is not.
+void checkImageTransformer(const ImageTransformerConfig& c) {
+  checkTransformer("spec.image", c);
+  within("spec.image.embed.imageSize", c.imageSize, 1, kMaxImageSize);
+  within("spec.image.embed.patchSize", c.patchSize, 1, c.imageSize);
+  if (c.grid() > 255)
+    fail("spec.image.embed.patchSize", "make at most 255 patches to a side", std::to_string(c.patchSize));
+  if (c.mask != Mask::full) fail("spec.image.mask", "be 'full'", "'causal'");
+  if (c.pool != PoolKind::first && c.pool != PoolKind::mean)
+    fail("spec.image.pool", "be 'first' or 'mean'", "a pool of texts");
+}
+
+void checkTextTransformer(const TextTransformerConfig& c) {
+  checkTransformer("spec.text", c);
+  within("spec.text.embed.contextLength", c.contextLength, 1, kMaxTokens);
+  within("spec.text.embed.vocabSize", c.vocabSize, 1, kMaxVocabulary);
+  if (c.padId) within("spec.text.embed.padId", *c.padId, 0, c.vocabSize - 1);
+  if (c.preNorm) fail("spec.text.preNorm", "be false", "true");
+  if (c.pool == PoolKind::first || c.pool == PoolKind::mean)
+    fail("spec.text.pool", "be 'last', 'argmax' or 'eos'", "a pool of images");
+  // What is behind the pooled row would have to be computed, and the row be found again.
+  if (c.mask == Mask::full && c.pool != PoolKind::last)
+    fail("spec.text.pool", "be 'last' where the mask is 'full'", "another one");
 }
 
 void checkResNet(const ResNetConfig& c) {
@@ -61,7 +88,7 @@ void checkResNet(const ResNetConfig& c) {
 void checkPreprocess(const PreprocessConfig& p) {
   within("preprocess.size", p.size, 1, kMaxImageSize);
   for (int i = 0; i < 3; i++) {
-    const std::string at = "[" + std::to_string(i) + "]";
+    const std::string at = std::string("[").append(std::to_string(i)).append("]");
     finite("preprocess.mean" + at, p.mean[i]);
     finite("preprocess.std" + at, p.std[i]);
     if (p.std[i] <= 0) fail("preprocess.std" + at, "be greater than 0", std::to_string(p.std[i]));
@@ -73,17 +100,9 @@ void checkConfig(const ModelConfig& c) {
     fail("spec.files", "be at least one, each with its size", std::to_string(c.files.size()));
   if (!c.hasImageTower() && !c.text) fail("spec", "have an image or a text tower", "neither");
   if (c.image && c.resNet) fail("spec", "have one image tower", "two");
-  const bool joint =
-      c.resNet || c.tensors.contains("image.projection") || c.tensors.contains("text.projection");
+  const bool joint = (c.hasImageTower() && c.imageProjects()) || (c.text && c.text->project);
   within("spec.embedDim", c.embedDim, joint ? 1 : 0, kMaxWidth);
-  finite("spec.logitScale", c.logitScale);
-  if (c.image) {
-    checkTransformer("spec.image", *c.image);
-    within("spec.image.imageSize", c.image->imageSize, 1, kMaxImageSize);
-    within("spec.image.patchSize", c.image->patchSize, 1, c.image->imageSize);
-    if (c.image->grid() > 255)
-      fail("spec.image.patchSize", "make at most 255 patches to a side", std::to_string(c.image->patchSize));
-  }
+  if (c.image) checkImageTransformer(*c.image);
   if (c.resNet) checkResNet(*c.resNet);
   if (c.hasImageTower()) {
     checkPreprocess(c.preprocess);
@@ -91,14 +110,11 @@ void checkConfig(const ModelConfig& c) {
       fail("preprocess.size", "be the image tower's " + std::to_string(c.imageSize()),
            std::to_string(c.preprocess.size));
   }
-  if (c.text) {
-    checkTransformer("spec.text", *c.text);
-    within("spec.text.contextLength", c.text->contextLength, 1, kMaxTokens);
-    within("spec.text.vocabSize", c.text->vocabSize, 1, kMaxVocabulary);
-  }
+  if (c.text) checkTextTransformer(*c.text);
 }
 
-void checkTexts(const TextConfig& c, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) {
+void checkTexts(const TextTransformerConfig& c, const std::vector<int32_t>& ids,
+                const std::vector<int32_t>& lengths) {
   constexpr const char* input = "ERR_CLIP_INPUT";
   const auto range = [](int low, int high) {
     return "be an integer from " + std::to_string(low) + " to " + std::to_string(high);

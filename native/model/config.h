@@ -20,16 +20,44 @@ struct TensorView {
   uint64_t offset = 0;  // bytes
 };
 
-struct TransformerConfig {
+// Residual attention blocks, layer norm first.
+struct BlocksConfig {
   int width = 0, layers = 0, heads = 0, mlp = 0;
   Nonlinearity nonlinearity = Nonlinearity::quickGelu;
   float layerNormEps = 1e-5f;
 };
 
-struct VisionConfig : TransformerConfig {
+// Which rows of a sequence become its one result.
+enum class PoolKind : uint8_t {
+  first,   // images: the class token
+  mean,    // images: the mean of the patches, without the class token
+  last,    // texts: the last row, which is padding where texts are padded
+  argmax,  // texts: the first of the largest ids
+  eos,     // texts: the first end token, or the last row without one
+};
+
+// What both kinds of transformer towers are: embed -> preNorm? -> blocks -> pool -> final norm -> project?.
+struct TransformerConfig {
+  bool preNorm = false;
+  Mask mask = Mask::full;  // full or causal
+  BlocksConfig blocks;
+  PoolKind pool = PoolKind::first;
+  bool project = false;  // into the joint space
+};
+
+// Embeds a class token, then the patches of a square image.
+struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
   int grid() const { return imageSize / patchSize; }
-  int tokens() const { return 1 + grid() * grid(); }
+  int patches() const { return grid() * grid(); }
+  int tokens() const { return 1 + patches(); }
+};
+
+// Embeds the ids of a text.
+struct TextTransformerConfig : TransformerConfig {
+  int contextLength = 0, vocabSize = 0;
+  std::optional<int> padId;  // every text is filled up with it; without it a text has its own ids alone
+  int endId = 0;             // what PoolKind::eos looks for
 };
 
 // A ResNet-D with three stem convolutions, anti-aliased strides and attention pooling: "ModifiedResNet".
@@ -39,10 +67,6 @@ struct ResNetConfig {
   int tokens() const { return 1 + grid() * grid(); }
   int features() const { return 32 * width; }                           // channels of the last feature map
   int lastSide() const { return (imageSize + 1) / 2 / 2 / 2 / 2 / 2; }  // of the last feature map
-};
-
-struct TextConfig : TransformerConfig {
-  int contextLength = 0, vocabSize = 0;
 };
 
 struct PreprocessConfig {
@@ -55,18 +79,19 @@ struct PreprocessConfig {
 struct ModelConfig {
   std::vector<std::string> files;
   std::vector<uint64_t> fileBytes;
-  int embedDim = 0;  // 0: no tower has a projection
-  float logitScale = 0;
-  std::optional<VisionConfig> image;  // one of these two, or neither
+  int embedDim = 0;                             // 0: no tower has a projection
+  std::optional<ImageTransformerConfig> image;  // one of these two, or neither
   std::optional<ResNetConfig> resNet;
-  std::optional<TextConfig> text;
+  std::optional<TextTransformerConfig> text;
   std::map<std::string, TensorView> tensors;
   PreprocessConfig preprocess;
 
   bool hasImageTower() const { return image || resNet; }
   int imageSize() const { return image ? image->imageSize : resNet->imageSize; }
   int imageTokens() const { return image ? image->tokens() : resNet->tokens(); }
-  int imageWidth() const { return image ? image->width : resNet->features(); }  // of 'pooled' and 'tokens'
+  // Of 'pooled' and 'tokens'.
+  int imageWidth() const { return image ? image->blocks.width : resNet->features(); }
+  bool imageProjects() const { return image ? image->project : true; }
 };
 
 // The caller is not trusted: throws ERR_CLIP_CONFIG naming the field unless every dimension is positive,
@@ -76,6 +101,7 @@ void checkPreprocess(const PreprocessConfig&);
 
 // The same for texts, before they are queued with those of others: throws ERR_CLIP_INPUT unless every length
 // and every token id is one of this tower's, for they would read past a table.
-void checkTexts(const TextConfig&, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths);
+void checkTexts(const TextTransformerConfig&, const std::vector<int32_t>& ids,
+                const std::vector<int32_t>& lengths);
 
 }  // namespace clip

@@ -43,12 +43,11 @@ void UploadedImages::cut(const Pass& pass, int patch, const Activations& y) cons
                                         .patch = patch});
 }
 
-void deliver(const Pass& pass, const Activations& results, int images, int perImage, int columns,
-             float* const* out) {
-  const HostRows host(pass, results, images * perImage);
+void deliver(const HostRows& results, int images, int perImage, float* const* out) {
+  const int columns = results.columns();
   for (int i = 0; i < images; i++)
     for (int t = 0; t < perImage; t++)
-      std::copy_n(host.row(i * perImage + t), columns, out[i] + static_cast<size_t>(t) * columns);
+      std::copy_n(results.row(i * perImage + t), columns, out[i] + static_cast<size_t>(t) * columns);
 }
 
 }  // namespace clip

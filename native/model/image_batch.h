@@ -32,8 +32,7 @@ class UploadedImages {
   const float *planes_ = nullptr, *value_;
 };
 
-// Copies rows [i * perImage, (i + 1) * perImage) of `results` to out[i]: dense, `columns` floats each.
-void deliver(const Pass&, const Activations& results, int images, int perImage, int columns,
-             float* const* out);
+// Copies rows [i * perImage, (i + 1) * perImage) of `results` to out[i].
+void deliver(const HostRows& results, int images, int perImage, float* const* out);
 
 }  // namespace clip

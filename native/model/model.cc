@@ -60,8 +60,8 @@ void checkDtype(const Backend& backend, Dtype dtype) {
 // int8 sums are exact up to this many inputs (no known model comes near).
 void checkInt8(const ModelConfig& c) {
   int longest = 0;
-  if (c.image) longest = std::max({longest, c.image->width, c.image->mlp});
-  if (c.text) longest = std::max({longest, c.text->width, c.text->mlp});
+  if (c.image) longest = std::max({longest, c.image->blocks.width, c.image->blocks.mlp});
+  if (c.text) longest = std::max({longest, c.text->blocks.width, c.text->blocks.mlp});
   if (c.resNet) longest = std::max({longest, c.resNet->features(), 9 * (c.resNet->width << 3)});
   if (longest > kMaxInt8Inputs)
     throw Error{.code = "ERR_CLIP_DTYPE",
@@ -73,10 +73,10 @@ void checkInt8(const ModelConfig& c) {
 }
 
 void checkHeads(const Backend& backend, const ModelConfig& c, Dtype dtype) {
-  if (c.image) backend.requireHead(dtype, c.image->width / c.image->heads, "image.heads");
+  if (c.image) backend.requireHead(dtype, c.image->blocks.width / c.image->blocks.heads, "image.heads");
   // Its attention pool is float32 whatever the dtype.
   if (c.resNet) backend.requireHead(Dtype::float32, c.resNet->features() / c.resNet->heads, "image.heads");
-  if (c.text) backend.requireHead(dtype, c.text->width / c.text->heads, "text.heads");
+  if (c.text) backend.requireHead(dtype, c.text->blocks.width / c.text->blocks.heads, "text.heads");
 }
 
 // "<folder>/<name>-<backend>-<dtype>.packed". Only memory that can be read as it lies is kept.
@@ -218,7 +218,8 @@ size_t Model::imageFloats(Output output) const {
 
 size_t Model::textFloats(Output output, const int32_t* lengths, int texts) const {
   impl_->requireText();
-  const size_t count = static_cast<size_t>(texts), width = static_cast<size_t>(impl_->config.text->width);
+  const size_t count = static_cast<size_t>(texts),
+               width = static_cast<size_t>(impl_->config.text->blocks.width);
   if (output == Output::embedding) return count * impl_->config.embedDim;
   if (output == Output::pooled || texts == 0) return count * width;
   return count * width * *std::max_element(lengths, lengths + texts);
@@ -294,10 +295,9 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                       .normalise = normalise,
                       .stopped = stopped};
       imageRows += static_cast<uint64_t>(n) * tokens;
-      const bool finished = m.config.image ? encodeImageBatch(pass, *m.config.image, *m.weights.image,
-                                                              m.config.embedDim, batch, place.data())
-                                           : encodeImageBatch(pass, *m.config.resNet, *m.weights.resNet,
-                                                              m.config.embedDim, batch, place.data());
+      const bool finished =
+          m.config.image ? encodeImageBatch(pass, *m.config.image, *m.weights.image, batch, place.data())
+                         : encodeImageBatch(pass, *m.config.resNet, *m.weights.resNet, batch, place.data());
       if (!finished) return false;
     }
     return true;
@@ -310,16 +310,16 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
                         float* out, const Stopped& stopped) {
   impl_->requireText();
   Impl& m = *impl_;
-  const TextConfig& c = *m.config.text;
+  const TextTransformerConfig& c = *m.config.text;
   if (output == Output::embedding) m.requireProjection(m.weights.text->projection, "text");
   const size_t floats = texts > 0 ? textFloats(output, lengths, texts) / texts : 0;
   try {
     const std::lock_guard<std::mutex> hold(m.pass);
     const ArenaTrim trim(m.arena, m.backend);
     if (output == Output::tokens) std::fill_n(out, floats * texts, 0.0f);
-    const size_t rowBytes = transformerRowBytes(c, m.options.dtype);
+    const size_t rowBytes = transformerRowBytes(c.blocks, m.options.dtype);
     const int maxRows = static_cast<int>(std::clamp<size_t>(kChunkBytes / rowBytes, 1, kTrieRows));
-    TokenTrie trie(ids, lengths, texts, maxRows);
+    TokenTrie trie(ids, lengths, texts, sharesPrefixes(c), maxRows);
     for (TrieChunk chunk; trie.next(chunk);) {
       std::vector<float*> place;
       for (int i = 0; i < chunk.texts; i++) place.push_back(out + trie.order()[chunk.firstText + i] * floats);
@@ -333,7 +333,7 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
                       .stopped = stopped};
       textRows += static_cast<uint64_t>(chunk.rows());
       textNodes += static_cast<uint64_t>(chunk.rows() - chunk.repeated);
-      if (!encodeTextChunk(pass, c, *m.weights.text, m.config.embedDim, chunk, place.data())) return false;
+      if (!encodeTextChunk(pass, c, *m.weights.text, chunk, place.data())) return false;
     }
     return true;
   } catch (const std::bad_alloc&) {

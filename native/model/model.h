@@ -40,8 +40,8 @@ class Model {
   // returned, of whatever output, has length 1.
   bool encodeImages(const Image* const* images, int count, Output, bool normalise, float* out,
                     const Stopped&);
-  // ids: all texts one after the other, each cut after its pooled token, and checked by checkTexts. tokens: rows
-  // padded to the longest, zeros.
+  // ids: all texts one after the other, checked by checkTexts and made rows by toTextRows. tokens: rows padded to
+  // the longest, zeros.
   bool encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, Output, bool normalise, float* out,
                    const Stopped&);
 

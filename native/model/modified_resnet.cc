@@ -4,6 +4,7 @@
 #include <array>
 
 #include "model/ops.h"
+#include "model/tail.h"
 
 namespace clip {
 namespace {
@@ -118,7 +119,7 @@ struct PoolRows {
 
 size_t resNetImageBytes(const ResNetConfig& c, Dtype dtype) { return mapCount(dtype) * largestMap(c); }
 
-bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeights& w, int embedDim,
+bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeights& w,
                       const ImageBatch& batch, float* const* out) {
   Arena& arena = pass.arena;
   const Backend& backend = pass.backend;
@@ -148,7 +149,8 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const Activations query = arena.rows(queries, features, Dtype::float32);
   const Activations keyValue = arena.rows(rows, 2 * features, Dtype::float32);
   const Activations pooled = arena.rows(queries, features, Dtype::float32);
-  const Activations embedding = arena.rows(images, embedDim, Dtype::float32);
+  // The attention pool's output projection is the one into the joint space.
+  const Tail tail(pass, pooled, queries, features, w.projection);
 
   bool finished = true;
   const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
@@ -181,28 +183,24 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
                                    .y = token,
                                    .rows = rows,
                                    .cols = features});
-      // softmax(q k' / sqrt(d)) v, where only the mean asks; then its output projection is the joint space
+      // softmax(q k' / sqrt(d)) v, where only the mean asks
       if (!all) ops.gather(token, meanRow, asking, images, features);
       const Activations keys = ops.as(token, tokenIn, rows, features);
       ops.linear(all ? keys : ops.as(asking, askingIn, queries, features), w.query, query, queries);
       ops.linear(keys, w.keyValue, keyValue, rows);
-      TransformerConfig heads;
+      BlocksConfig heads;
       heads.width = features;
       heads.heads = c.heads;
       ops.attention(query, keyValue, columns(keyValue, features), pooled, sequences, queries,
                     all ? nullptr : meanRow, heads);
-      if (pass.output == Output::embedding) {
-        ops.linear(pooled, w.projection, embedding, images);
-        if (pass.normalise) ops.normalise(embedding, images, embedDim);
-      }
+      tail.run(ops);
     }
   }
   backend.end(pass.context, finished);
   if (!finished) return false;
 
-  const bool joint = pass.output == Output::embedding;
-  deliver(pass, joint ? embedding : pooled, batch.count(), all ? tokens : 1, joint ? embedDim : features,
-          out);
+  const int perImage = all ? tokens : 1;
+  deliver(tail.results(pass, batch.count() * perImage), batch.count(), perImage, out);
   return true;
 }
 

@@ -11,7 +11,7 @@ size_t resNetImageBytes(const ResNetConfig&, Dtype);
 
 // Writes image i's result to out[i]. False when stopped. 'pooled' is what the attention pool gives before its
 // output projection; 'tokens' the same for every position, the mean token first.
-bool encodeImageBatch(const Pass&, const ResNetConfig&, const ResNetWeights&, int embedDim, const ImageBatch&,
+bool encodeImageBatch(const Pass&, const ResNetConfig&, const ResNetWeights&, const ImageBatch&,
                       float* const* out);
 
 }  // namespace clip

@@ -34,7 +34,7 @@ class Ops {
                                .float16Weights = w.float16});
   }
   void layerNorm(const Activations& x, const NormWeight& w, const Activations& y, int rows,
-                 const TransformerConfig& c) const {
+                 const BlocksConfig& c) const {
     backend_.layerNorm(context_, {.x = x,
                                   .weight = w.weight,
                                   .bias = w.bias,
@@ -50,7 +50,7 @@ class Ops {
     return y;
   }
   void attention(const Activations& q, const Activations& k, const Activations& v, const Activations& out,
-                 const Sequences& s, int queries, const int32_t* queryRow, const TransformerConfig& c) const {
+                 const Sequences& s, int queries, const int32_t* queryRow, const BlocksConfig& c) const {
     backend_.attention(context_, {.q = q,
                                   .k = k,
                                   .v = v,
@@ -95,6 +95,17 @@ class Ops {
                              .channels = channels,
                              .kernelHeight = kernel,
                              .kernelWidth = kernel});
+  }
+  // y = the mean of each `count` rows of x
+  void mean(const Activations& x, const Activations& y, int rows, int count, int cols) const {
+    backend_.pool(context_, {.x = x,
+                             .y = y,
+                             .images = rows,
+                             .height = 1,
+                             .width = count,
+                             .channels = cols,
+                             .kernelHeight = 1,
+                             .kernelWidth = count});
   }
   void normalise(const Activations& x, int rows, int cols) const {
     backend_.normalise(context_, {.x = x, .y = x, .rows = rows, .cols = cols});

@@ -32,14 +32,17 @@ inline Plan planOf(const Pass& pass, Plan::Tower tower, int rows, int sequences,
 // Rows of float32 on this side.
 class HostRows {
  public:
-  HostRows(const Pass& pass, const Activations& rows, int count) : stride_(rows.stride / sizeof(float)) {
+  HostRows(const Pass& pass, const Activations& rows, int count, int columns)
+      : stride_(rows.stride / sizeof(float)), columns_(columns) {
     values_.resize(static_cast<size_t>(count) * stride_);
     pass.backend.download(&pass.context, values_.data(), rows.data, values_.size() * sizeof(float));
   }
   const float* row(int r) const { return values_.data() + static_cast<size_t>(r) * stride_; }
+  int columns() const { return columns_; }
 
  private:
   size_t stride_;
+  int columns_;
   std::vector<float> values_;
 };
 

@@ -2,87 +2,96 @@
 
 #include <algorithm>
 
-#include "model/transformer.h"
+#include "model/transformer_tower.h"
 
 namespace clip {
 namespace {
 
-// On the backend's side, `padding` behind the values.
-const int32_t* copyPadded(Arena& arena, std::vector<int32_t> values, int count, int32_t padding) {
+// How many of a text's ids stand up to its pooled row.
+int pooledLength(const TextTransformerConfig& c, const int32_t* ids, int length) {
+  const int32_t* const end = ids + length;
+  switch (c.pool) {
+    case PoolKind::argmax:
+      return static_cast<int>(std::max_element(ids, end) - ids) + 1;
+    case PoolKind::eos: {
+      const int32_t* const at = std::find(ids, end, c.endId);
+      return at == end ? length : static_cast<int>(at - ids) + 1;
+    }
+    default:
+      return length;
+  }
+}
+
+std::vector<int32_t> padded(std::vector<int32_t> values, int count, int32_t padding) {
   values.resize(count, padding);
-  return arena.copy(values);
+  return values;
+}
+
+// Those of a chunk. Texts that are equal share their last row: in the chunk's order they are neighbours, and
+// resultOf[i] says which result is text i's.
+TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const TrieChunk& chunk,
+                 std::vector<int32_t>& resultOf) {
+  std::vector<int32_t> ends;
+  for (const int32_t row : chunk.end) {
+    if (ends.empty() || ends.back() != row) ends.push_back(row);
+    resultOf.push_back(static_cast<int32_t>(ends.size()) - 1);
+  }
+  const int rows = backend.bucket(chunk.rows()), results = backend.bucket(static_cast<int>(ends.size()));
+  const bool tree = c.mask == Mask::causal && !chunk.plain;
+  return {.id = padded(chunk.ids, rows, -1),
+          .position = padded(chunk.position, rows, 0),
+          .first = padded(chunk.first, rows, -1),
+          .parent = tree ? padded(chunk.parent, rows, -2) : std::vector<int32_t>{},
+          .mask = tree ? Mask::tree : c.mask,
+          // A padding query asks what the last one asks.
+          .pooled = padded(ends, results, ends.back()),
+          .results = results,
+          .usedRows = chunk.rows(),
+          .usedResults = static_cast<int>(ends.size()),
+          .tower = Plan::text,
+          .longest = c.contextLength,
+          .calls = tree ? 0u : 1u};
 }
 
 }  // namespace
 
-bool encodeTextChunk(const Pass& pass, const TextConfig& c, const TextWeights& w, int embedDim,
+void toTextRows(const TextTransformerConfig& c, std::vector<int32_t>& ids, std::vector<int32_t>& lengths) {
+  const bool cuts = c.mask == Mask::causal;
+  std::vector<int32_t> all;
+  all.reserve(c.padId ? lengths.size() * static_cast<size_t>(c.contextLength) : ids.size());
+  const int32_t* text = ids.data();
+  for (int32_t& length : lengths) {
+    const auto begin = static_cast<std::ptrdiff_t>(all.size());
+    all.insert(all.end(), text, text + length);
+    text += length;
+    if (c.padId) all.resize(static_cast<size_t>(begin + c.contextLength), *c.padId);
+    length = static_cast<int32_t>(static_cast<std::ptrdiff_t>(all.size()) - begin);
+    if (cuts) length = pooledLength(c, all.data() + begin, length);
+    all.resize(static_cast<size_t>(begin + length));
+  }
+  ids = std::move(all);
+}
+
+bool sharesPrefixes(const TextTransformerConfig& c) { return c.mask == Mask::causal; }
+
+bool encodeTextChunk(const Pass& pass, const TextTransformerConfig& c, const TextTransformerWeights& w,
                      const TrieChunk& chunk, float* const* out) {
-  Arena& arena = pass.arena;
-  const Backend& backend = pass.backend;
-  const Ops ops(backend, pass.context);
-  const int rows = backend.bucket(chunk.rows());
-  const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
+  std::vector<int32_t> resultOf;
+  const TowerRows rows = rowsOf(c, pass.backend, chunk, resultOf);
+  const std::optional<HostRows> results =
+      runTransformer(pass, c, w, rows, [&](const Ops&) { return w.token; });
+  if (!results) return false;
 
-  // Texts that are equal share their end row: in the chunk's order they are neighbours.
-  std::vector<int32_t> ends, endOf;
-  for (const int32_t row : chunk.end) {
-    if (ends.empty() || ends.back() != row) ends.push_back(row);
-    endOf.push_back(static_cast<int32_t>(ends.size()) - 1);
-  }
-  const int pooledRows = backend.bucket(static_cast<int>(ends.size())), results = all ? rows : pooledRows;
-
-  // What comes from outside. A padding query asks what the last one asks.
-  const int32_t* ids = copyPadded(arena, chunk.ids, rows, -1);
-  const int32_t* position = copyPadded(arena, chunk.position, rows, 0);
-  const int32_t* end = copyPadded(arena, ends, pooledRows, ends.back());
-  const Sequences sequences{.rows = rows,
-                            .mask = chunk.plain ? Mask::causal : Mask::tree,
-                            .first = copyPadded(arena, chunk.first, rows, -1),
-                            .parent = chunk.plain ? nullptr : copyPadded(arena, chunk.parent, rows, -2)};
-
-  TransformerBuffers buffers(arena, c, rows, pass.dtype);
-  const Activations normed = arena.rows(results, c.width, Dtype::float32);
-  const Activations embedding = arena.rows(pooledRows, embedDim, Dtype::float32);
-
-  bool finished = true;
-  const Plan plan = planOf(pass, Plan::text, rows, pooledRows, c.contextLength, chunk.plain ? 1 : 0);
-  if (!backend.begin(pass.context, plan)) {
-    // x = token[id] + position[depth]
-    backend.embed(pass.context, {.table = w.token,
-                                 .tableStride = w.tokenStride,
-                                 .tableDtype = w.tokenDtype,
-                                 .ids = ids,
-                                 .positions = w.position,
-                                 .position = position,
-                                 .y = buffers.x,
-                                 .rows = rows,
-                                 .cols = c.width});
-    // x = the blocks; of the last one only the end tokens' rows, unless all are asked for
-    const Pooled pooled = all ? Pooled{} : Pooled{.count = pooledRows, .row = end};
-    Activations x;
-    finished = runBlocks(ops, arena, c, w.blocks, sequences, pooled, buffers, pass.stopped, x);
-    if (finished) {
-      // y = LN_final(x)
-      ops.layerNorm(x, w.finalNorm, normed, results, c);
-      // z = y W_projection
-      if (joint) ops.linear(normed, w.projection, embedding, pooledRows);
-      // z / |z|
-      if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
+  const int columns = results->columns();
+  for (int i = 0; i < chunk.texts; i++) {
+    if (pass.output != Output::tokens) {
+      std::copy_n(results->row(resultOf[i]), columns, out[i]);
+      continue;
     }
-  }
-  backend.end(pass.context, finished);
-  if (!finished) return false;
-
-  if (!all) {
-    const HostRows host(pass, joint ? embedding : normed, static_cast<int>(ends.size()));
-    for (int i = 0; i < chunk.texts; i++) std::copy_n(host.row(endOf[i]), joint ? embedDim : c.width, out[i]);
-    return true;
-  }
-  // A text's tokens are the path from its end up to the root.
-  const HostRows host(pass, normed, chunk.rows());
-  for (int i = 0; i < chunk.texts; i++)
+    // A text's tokens are the path from its end up to the root.
     for (int32_t row = chunk.end[i]; row >= 0; row = chunk.parent[row])
-      std::copy_n(host.row(row), c.width, out[i] + static_cast<size_t>(chunk.position[row]) * c.width);
+      std::copy_n(results->row(row), columns, out[i] + static_cast<size_t>(chunk.position[row]) * columns);
+  }
   return true;
 }
 

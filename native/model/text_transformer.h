@@ -1,13 +1,23 @@
 #pragma once
-// CLIP's text tower: a causal transformer whose end token is the text.
+// CLIP's text tower: the rows of a text through a transformer, of which one becomes the text.
 #include "model/pass.h"
 #include "model/token_trie.h"
 
 namespace clip {
 
+// The rows that the tower computes of each text, in place: checked ids in, ids and lengths of the rows out. The
+// pooled row is then each text's last.
+//
+// A text is filled up where padding takes part. Under the causal mask a row sees nothing behind it, and the pool
+// reads one row, so what stands behind that row can not matter and is cut off.
+void toTextRows(const TextTransformerConfig&, std::vector<int32_t>& ids, std::vector<int32_t>& lengths);
+
+// Whether texts that begin alike may share the rows of their beginning: a causal row sees that alone.
+bool sharesPrefixes(const TextTransformerConfig&);
+
 // Writes the result of the chunk's text i (in the chunk's order) to out[i]: one row, or as many rows as the
-// text has tokens. False when stopped.
-bool encodeTextChunk(const Pass&, const TextConfig&, const TextWeights&, int embedDim, const TrieChunk&,
-                     float* const* out);
+// text has. False when stopped.
+bool encodeTextChunk(const Pass&, const TextTransformerConfig&, const TextTransformerWeights&,
+                     const TrieChunk&, float* const* out);
 
 }  // namespace clip

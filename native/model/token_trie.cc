@@ -5,8 +5,8 @@
 
 namespace clip {
 
-TokenTrie::TokenTrie(const int32_t* ids, const int32_t* lengths, int texts, int maxRows)
-    : texts_(texts), order_(texts), maxRows_(maxRows) {
+TokenTrie::TokenTrie(const int32_t* ids, const int32_t* lengths, int texts, bool sharesPrefixes, int maxRows)
+    : texts_(texts), order_(texts), sharesPrefixes_(sharesPrefixes), maxRows_(maxRows) {
   for (int i = 0; i < texts; i++) {
     texts_[i] = {ids, lengths[i]};
     ids += lengths[i];
@@ -23,7 +23,7 @@ int TokenTrie::shared(const Text& a, const Text& b) const {
   const int n = std::min(a.length, b.length);
   int i = 0;
   while (i < n && a.ids[i] == b.ids[i]) i++;
-  return i;
+  return sharesPrefixes_ || (i == a.length && i == b.length) ? i : 0;
 }
 
 bool TokenTrie::next(TrieChunk& chunk) {

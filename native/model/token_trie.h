@@ -1,7 +1,8 @@
 #pragma once
 // All texts of one call as a prefix trie of tokens. A node is computed once, however many texts run through
 // it: its attention looks only at itself and its ancestors, its position is its depth. So "a photo of a"
-// costs five rows for a thousand labels, and the result has the bits of each text alone.
+// costs five rows for a thousand labels, and the result has the bits of each text alone. Where a row sees the
+// whole text, each text that differs is a path of its own.
 #include <cstdint>
 #include <vector>
 
@@ -27,8 +28,10 @@ struct TrieChunk {
 class TokenTrie {
  public:
   // ids: all texts one after the other, lengths[i] tokens each, at least 1. Both must outlive the trie.
-  // A chunk has at most `maxRows` rows, or one text.
-  TokenTrie(const int32_t* ids, const int32_t* lengths, int texts, int maxRows = kTrieRows);
+  // Without sharesPrefixes only texts that are equal share their rows. A chunk has at most `maxRows` rows, or
+  // one text.
+  TokenTrie(const int32_t* ids, const int32_t* lengths, int texts, bool sharesPrefixes,
+            int maxRows = kTrieRows);
 
   // The next chunk in `chunk`; false after the last one.
   bool next(TrieChunk& chunk);
@@ -45,7 +48,8 @@ class TokenTrie {
 
   std::vector<Text> texts_;  // the caller's order
   std::vector<int32_t> order_;
-  int maxRows_;
+  const bool sharesPrefixes_;
+  const int maxRows_;
   int next_ = 0;
 };
 

@@ -5,11 +5,11 @@
 namespace clip {
 namespace {
 
-int wideColumns(const TransformerConfig& c) { return std::max(3 * c.width, c.mlp); }
+int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.mlp); }
 
 // x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
 // b.mixed holds the attention's output; h is overwritten.
-void finishBlock(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Activations& x,
+void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Activations& x,
                  const Activations& h, const TransformerBuffers& b, int rows) {
   // x = x + a W_out + b_out
   ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Nonlinearity::none, x);
@@ -21,7 +21,7 @@ void finishBlock(const Ops& ops, const TransformerConfig& c, const BlockWeights&
   ops.linear(ops.as(b.wide, b.hidden, rows, c.mlp), w.fc2, x, rows, Nonlinearity::none, x);
 }
 
-void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, const Sequences& s,
+void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Sequences& s,
            const TransformerBuffers& b) {
   // h = LN1(x)
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
@@ -34,7 +34,7 @@ void block(const Ops& ops, const TransformerConfig& c, const BlockWeights& w, co
 }
 
 // Only pooled rows are read after the last block: only they ask, and go through the MLP. All rows answer.
-Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, const BlockWeights& w,
+Activations lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const BlockWeights& w,
                       const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
   const bool all = p.count == 0;
   const int queries = all ? s.rows : p.count;
@@ -66,7 +66,7 @@ Activations lastBlock(const Ops& ops, Arena& arena, const TransformerConfig& c, 
 
 }  // namespace
 
-size_t transformerRowBytes(const TransformerConfig& c, Dtype dtype) {
+size_t transformerRowBytes(const BlocksConfig& c, Dtype dtype) {
   const size_t width = static_cast<size_t>(c.width), wide = static_cast<size_t>(wideColumns(c));
   const size_t bytes = lineStride(width * bytesOf(Dtype::float32)) + lineStride(width * bytesOf(dtype)) +
                        lineStride(wide * bytesOf(rowDtype(dtype)));
@@ -75,16 +75,16 @@ size_t transformerRowBytes(const TransformerConfig& c, Dtype dtype) {
   return bytes + lineStride(width * sizeof(float)) + lineStride(static_cast<size_t>(c.mlp)) + scales;
 }
 
-TransformerBuffers::TransformerBuffers(Arena& arena, const TransformerConfig& c, int rows, Dtype dtype)
+TransformerBuffers::TransformerBuffers(Arena& arena, const BlocksConfig& c, int rows, Dtype dtype)
     : x(arena.rows(rows, c.width, Dtype::float32)),
       h(arena.rows(rows, c.width, dtype)),
       wide(arena.rows(rows, wideColumns(c), rowDtype(dtype))),
       mixed(dtype == Dtype::int8 ? arena.rows(rows, c.width, Dtype::float32) : h),
       hidden(dtype == Dtype::int8 ? arena.rows(rows, c.mlp, dtype) : wide) {}
 
-bool runBlocks(const Ops& ops, Arena& arena, const TransformerConfig& c,
-               const std::vector<BlockWeights>& blocks, const Sequences& s, const Pooled& pooled,
-               TransformerBuffers& b, const Stopped& stopped, Activations& result) {
+bool runBlocks(const Ops& ops, Arena& arena, const BlocksConfig& c, const std::vector<BlockWeights>& blocks,
+               const Sequences& s, const Pooled& pooled, TransformerBuffers& b, const Stopped& stopped,
+               Activations& result) {
   for (size_t i = 0; i + 1 < blocks.size(); i++) {
     if (stopped && stopped()) return false;
     block(ops, c, blocks[i], s, b);

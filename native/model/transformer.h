@@ -9,11 +9,11 @@
 namespace clip {
 
 // Bytes of activations that each row of a pass takes.
-size_t transformerRowBytes(const TransformerConfig&, Dtype);
+size_t transformerRowBytes(const BlocksConfig&, Dtype);
 
 // What the blocks of one pass write to. Everything lives in the arena until its next reset.
 struct TransformerBuffers {
-  TransformerBuffers(Arena&, const TransformerConfig&, int rows, Dtype);
+  TransformerBuffers(Arena&, const BlocksConfig&, int rows, Dtype);
   Activations x;     // (rows, width) float32: the residual stream
   Activations h;     // (rows, width): layer norms, the input of products
   Activations wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
@@ -32,7 +32,7 @@ struct Pooled {
 // Runs the blocks over buffers.x, asking `stopped` before each; false when it said so. Afterwards `result` is
 // the residual stream of the pooled rows (count, width), or of all rows: equal bit for bit, since every op
 // works on rows.
-bool runBlocks(const Ops&, Arena&, const TransformerConfig&, const std::vector<BlockWeights>&,
-               const Sequences&, const Pooled&, TransformerBuffers&, const Stopped&, Activations& result);
+bool runBlocks(const Ops&, Arena&, const BlocksConfig&, const std::vector<BlockWeights>&, const Sequences&,
+               const Pooled&, TransformerBuffers&, const Stopped&, Activations& result);
 
 }  // namespace clip

@@ -1,99 +1,49 @@
 #include "model/vision_transformer.h"
 
-#include <algorithm>
-
-#include "model/transformer.h"
+#include "model/transformer_tower.h"
 
 namespace clip {
 namespace {
 
-// Which rows the ops read, for images of `tokens` rows each: the class token, then the patches. Those behind
-// the first n are padding.
-struct Indices {
-  std::vector<int32_t> id, position, first, classRow;
-  Indices(int n, int images, int tokens) {
-    const int patches = tokens - 1;
-    for (int i = 0; i < images; i++) {
-      classRow.push_back(i * tokens);
-      for (int t = 0; t < tokens; t++) {
-        // row 0 of the table is the class token
-        id.push_back(i >= n ? -1 : t == 0 ? 0 : 1 + i * patches + t - 1);
-        position.push_back(t);
-        first.push_back(i >= n ? -1 : i * tokens);
-      }
+// For images of `tokens` rows each: the class token, then the patches. Those behind the first n are padding.
+TowerRows rowsOf(const ImageTransformerConfig& c, int n, int images) {
+  const int tokens = c.tokens(), patches = c.patches();
+  TowerRows rows{
+      .results = images, .usedRows = n * tokens, .usedResults = n, .tower = Plan::image, .longest = tokens};
+  for (int i = 0; i < images; i++)
+    for (int t = 0; t < tokens; t++) {
+      // row 0 of the table is the class token
+      rows.id.push_back(i >= n ? -1 : t == 0 ? 0 : 1 + i * patches + t - 1);
+      rows.position.push_back(t);
+      rows.first.push_back(i >= n ? -1 : i * tokens);
+      if (c.pool == PoolKind::mean ? t > 0 : t == 0) rows.pooled.push_back(i * tokens + t);
     }
-  }
-};
+  return rows;
+}
 
 }  // namespace
 
-bool encodeImageBatch(const Pass& pass, const VisionConfig& c, const VisionWeights& w, int embedDim,
+bool encodeImageBatch(const Pass& pass, const ImageTransformerConfig& c, const ImageTransformerWeights& w,
                       const ImageBatch& batch, float* const* out) {
-  Arena& arena = pass.arena;
-  const Backend& backend = pass.backend;
-  const Ops ops(backend, pass.context);
-  const int images = backend.bucket(batch.count()), tokens = c.tokens(), patches = tokens - 1,
-            rows = images * tokens;
-  const int patchValues = 3 * c.patchSize * c.patchSize;
-  const bool all = pass.output == Output::tokens, joint = pass.output == Output::embedding;
-
-  // What comes from outside.
+  const int images = pass.backend.bucket(batch.count()), patches = images * c.patches(),
+            width = c.blocks.width;
   const UploadedImages uploaded(pass, batch, images, c.imageSize);
-  const Indices index(batch.count(), images, tokens);
-  const int32_t* id = arena.copy(index.id);
-  const int32_t* position = arena.copy(index.position);
-  const int32_t* classRow = arena.copy(index.classRow);
-  const Sequences sequences{
-      .rows = rows, .mask = Mask::full, .first = arena.copy(index.first), .parent = nullptr};
+  TowerRows rows = rowsOf(c, batch.count(), images);
+  rows.calls = uploaded.calls();
+  const int32_t* zero = pass.arena.copy(std::vector<int32_t>{0});
+  const Activations patch = pass.arena.rows(patches, 3 * c.patchSize * c.patchSize, w.patch.dtype);
+  const Activations table = pass.arena.rows(1 + patches, width, Dtype::float32);
 
-  // Where the steps write. The patches are read before the blocks begin.
-  const Activations patch = arena.rows(images * patches, patchValues, w.patch.dtype);
-  const Activations table = arena.rows(1 + images * patches, c.width, Dtype::float32);
-  TransformerBuffers buffers(arena, c, rows, pass.dtype);
-  const Activations embedded = arena.rows(rows, c.width, Dtype::float32);
-  const int results = all ? rows : images;
-  const Activations normed = arena.rows(results, c.width, Dtype::float32);
-  const Activations embedding = arena.rows(images, embedDim, Dtype::float32);
-
-  bool finished = true;
-  const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
-  if (!backend.begin(pass.context, plan)) {
+  const std::optional<HostRows> results = runTransformer(pass, c, w, rows, [&](const Ops& ops) {
     // p = each image cut into patches of (3, patch, patch)
     uploaded.cut(pass, c.patchSize, patch);
-    // position[0] is 0: the one row of the class token
-    // e = [class; p W_patch]: the patch convolution as a matrix product
-    ops.gather({.data = const_cast<float*>(w.classToken), .stride = table.stride}, position, table, 1,
-               c.width);
-    ops.linear(patch, w.patch, rowsFrom(table, 1), images * patches);
-    // x = LN_pre(e + position)
-    backend.embed(pass.context, {.table = table.data,
-                                 .tableStride = table.stride,
-                                 .tableDtype = Dtype::float32,
-                                 .ids = id,
-                                 .positions = w.position,
-                                 .position = position,
-                                 .y = embedded,
-                                 .rows = rows,
-                                 .cols = c.width});
-    ops.layerNorm(embedded, w.preNorm, buffers.x, rows, c);
-    // x = the blocks; of the last one only the class token's row, unless all are asked for
-    const Pooled pooled = all ? Pooled{} : Pooled{.count = images, .row = classRow};
-    Activations x;
-    finished = runBlocks(ops, arena, c, w.blocks, sequences, pooled, buffers, pass.stopped, x);
-    if (finished) {
-      // y = LN_post(x)
-      ops.layerNorm(x, w.postNorm, normed, results, c);
-      // z = y W_projection
-      if (joint) ops.linear(normed, w.projection, embedding, images);
-      // z / |z|
-      if (pass.normalise) ops.normalise(joint ? embedding : normed, results, joint ? embedDim : c.width);
-    }
-  }
-  backend.end(pass.context, finished);
-  if (!finished) return false;
-
-  const int columns = joint ? embedDim : c.width, perImage = all ? tokens : 1;
-  deliver(pass, joint ? embedding : normed, batch.count(), perImage, columns, out);
+    // [class; p W_patch]: the patch convolution as a matrix product
+    ops.gather({.data = const_cast<float*>(w.classToken), .stride = table.stride}, zero, table, 1, width);
+    ops.linear(patch, w.patch, rowsFrom(table, 1), patches);
+    return RowTable{.data = table.data, .stride = table.stride, .dtype = Dtype::float32};
+  });
+  if (!results) return false;
+  deliver(*results, batch.count(), pass.output == Output::tokens ? c.tokens() : 1, out);
   return true;
 }
 

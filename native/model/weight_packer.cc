@@ -259,16 +259,18 @@ void WeightPacker::nameRows(const std::string& name, const TensorView& t) {
   for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
 }
 
-const void* WeightPacker::table(const std::string& name, const Shape& shape, TextWeights& w) {
+RowTable WeightPacker::table(const std::string& name, const Shape& shape) {
   const TensorView& t = checked(name, shape);
-  w.tokenDtype = t.dtype == Dtype::float64 ? Dtype::float32 : t.dtype;
-  w.tokenStride = static_cast<size_t>(shape[1]) * bytesOf(w.tokenDtype);
+  RowTable table;
+  table.dtype = t.dtype == Dtype::float64 ? Dtype::float32 : t.dtype;
+  table.stride = static_cast<size_t>(shape[1]) * bytesOf(table.dtype);
   if (naming_) {
     nameRows(name, t);
-    return nullptr;
+    return table;
   }
-  void* place = take(static_cast<size_t>(shape[0]) * w.tokenStride);
-  if (!filling_) return place;
+  void* place = take(static_cast<size_t>(shape[0]) * table.stride);
+  table.data = place;
+  if (!filling_) return table;
   const TensorSource source = open(t);
   const int chunks = static_cast<int>((shape[0] + kBlockRows - 1) / kBlockRows);
   const uint64_t seed = WeightHash::seedOf(name);
@@ -281,12 +283,12 @@ const void* WeightPacker::table(const std::string& name, const Shape& shape, Tex
     readRows(config_, t, bytes, first, count, rows.data());
     const size_t columns = static_cast<size_t>(shape[1]);
     sums[worker].add(WeightHash::rows(seed, first, count, rows.data(), columns, columns));
-    if (t.dtype == w.tokenDtype) copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
-    backend_.upload(nullptr, static_cast<uint8_t*>(place) + first * w.tokenStride, rows.data(),
-                    count * w.tokenStride);
+    if (t.dtype == table.dtype) copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
+    backend_.upload(nullptr, static_cast<uint8_t*>(place) + first * table.stride, rows.data(),
+                    count * table.stride);
   });
   for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
-  return place;
+  return table;
 }
 
 TensorSource WeightPacker::open(const TensorView& t) {

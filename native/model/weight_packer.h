@@ -56,7 +56,7 @@ class WeightPacker {
   }
   const float* vector(const std::string& name, const Shape& shape) { return vectors({name}, shape); }
   // The token table, in its stored dtype.
-  const void* table(const std::string& name, const Shape&, TextWeights&);
+  RowTable table(const std::string& name, const Shape&);
 
   const ModelConfig& config_;
   const Dtype dtype_;

@@ -16,20 +16,16 @@ class Loader : public WeightPacker {
  public:
   using WeightPacker::WeightPacker;
 
-  void vision(VisionWeights& w) {
-    const VisionConfig& c = *config_.image;
-    const int64_t width = c.width, p = c.patchSize;
+  void image(ImageTransformerWeights& w) {
+    const ImageTransformerConfig& c = *config_.image;
+    const int64_t width = c.blocks.width, p = c.patchSize;
     // Pixels fill their range evenly, but a patch has no zeros to gain from: bfloat16 costs a percent of the
     // time.
     w.patch = linear({"image.patch"}, {width, 3, p, p}, Bias::optional,
                      dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
     w.classToken = vector("image.class", {width});
     w.position = vector("image.position", {c.tokens(), width});
-    w.preNorm = norm("image.preNorm", width);
-    blocks("image.blocks.", c, w.blocks);
-    w.postNorm = norm("image.postNorm", width);
-    if (config_.tensors.contains("image.projection"))
-      w.projection = linear({"image.projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
+    transformer("image.", "postNorm", c, w);
   }
 
   void resNet(ResNetWeights& w) {
@@ -58,18 +54,27 @@ class Loader : public WeightPacker {
     w.projection = linear({"image.pool.out"}, {config_.embedDim, features}, Bias::required, Dtype::float32);
   }
 
-  void text(TextWeights& w) {
-    const TextConfig& c = *config_.text;
-    w.token = table("text.token", {c.vocabSize, c.width}, w);
-    w.position = vector("text.position", {c.contextLength, c.width});
-    blocks("text.blocks.", c, w.blocks);
-    w.finalNorm = norm("text.finalNorm", c.width);
-    if (config_.tensors.contains("text.projection"))
-      w.projection = linear({"text.projection"}, {config_.embedDim, c.width}, Bias::optional, Dtype::float32);
+  void text(TextTransformerWeights& w) {
+    const TextTransformerConfig& c = *config_.text;
+    w.token = table("text.token", {c.vocabSize, c.blocks.width});
+    w.position = vector("text.position", {c.contextLength, c.blocks.width});
+    transformer("text.", "finalNorm", c, w);
   }
 
  private:
-  void blocks(const std::string& prefix, const TransformerConfig& c, std::vector<BlockWeights>& all) {
+  // Everything behind the embedding.
+  void transformer(const std::string& tower, const std::string& finalNorm, const TransformerConfig& c,
+                   TransformerWeights& w) {
+    const int64_t width = c.blocks.width;
+    if (c.preNorm) w.preNorm = norm(tower + "preNorm", width);
+    blocks(tower + "blocks.", c.blocks, w.blocks);
+    w.finalNorm = norm(tower + finalNorm, width);
+    if (c.project)
+      w.projection =
+          linear({tower + "projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
+  }
+
+  void blocks(const std::string& prefix, const BlocksConfig& c, std::vector<BlockWeights>& all) {
     const int64_t width = c.width, mlp = c.mlp;
     all.resize(c.layers);
     for (int i = 0; i < c.layers; i++) {
@@ -99,15 +104,15 @@ WeightNames nameWeights(const ModelConfig& config, int threads, const std::atomi
   loader.nameOnly();
   // What lies where is nobody's business here.
   if (config.image) {
-    VisionWeights w;
-    loader.vision(w);
+    ImageTransformerWeights w;
+    loader.image(w);
   }
   if (config.resNet) {
     ResNetWeights w;
     loader.resNet(w);
   }
   if (config.text) {
-    TextWeights w;
+    TextTransformerWeights w;
     loader.text(w);
   }
   return loader.names();
@@ -122,7 +127,7 @@ Weights::Weights(const ModelConfig& config, const ModelConfig* unloaded, const B
   const TrimHeap trim;  // behind the loader's end
   Loader loader(config, backend, dtype, threads, cancel);
   const auto walk = [&] {
-    if (image) loader.vision(*image);
+    if (image) loader.image(*image);
     if (resNet) loader.resNet(*resNet);
     if (text) loader.text(*text);
   };

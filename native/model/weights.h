@@ -36,16 +36,31 @@ struct BlockWeights {
   LinearWeight fc1, fc2;
 };
 
-struct VisionWeights {
-  LinearWeight patch;       // (width, 3 * patch * patch); bfloat16 in an int8 model
-  const float* classToken;  // (width)
-  const float* position;    // (tokens, width)
-  NormWeight preNorm;
+// What both kinds of transformer towers have.
+struct TransformerWeights {
+  const float* position;  // (tokens or context, width)
+  NormWeight preNorm;     // without it there is none
   std::vector<BlockWeights> blocks;
-  NormWeight postNorm;
+  NormWeight finalNorm;
   // (embedDim, width); float32 whatever the model's dtype, as all projections. packed == nullptr: there is
   // none
   LinearWeight projection;
+};
+
+struct ImageTransformerWeights : TransformerWeights {
+  LinearWeight patch;       // (width, 3 * patch * patch); bfloat16 in an int8 model
+  const float* classToken;  // (width)
+};
+
+// A dense matrix of which single rows are read.
+struct RowTable {
+  const void* data = nullptr;
+  size_t stride = 0;  // bytes
+  Dtype dtype = Dtype::float32;
+};
+
+struct TextTransformerWeights : TransformerWeights {
+  RowTable token;  // (vocab, width) in its stored dtype
 };
 
 // A convolution with its batch norm folded in: w' = w g / sqrt(variance + eps), b' = beta - mean g /
@@ -63,16 +78,6 @@ struct ResNetWeights {
   LinearWeight projection;       // (embedDim, features): the attention pool's output projection
 };
 
-struct TextWeights {
-  const void* token;  // (vocab, width), dense, in its stored dtype: one row per token is read
-  Dtype tokenDtype;
-  size_t tokenStride;     // bytes
-  const float* position;  // (context, width)
-  std::vector<BlockWeights> blocks;
-  NormWeight finalNorm;
-  LinearWeight projection;  // (embedDim, width)
-};
-
 class Weights {
  public:
   // Checks every tensor's presence, shape and range before the first value is read; then converts and packs
@@ -85,9 +90,9 @@ class Weights {
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
-  std::optional<VisionWeights> image;
+  std::optional<ImageTransformerWeights> image;
   std::optional<ResNetWeights> resNet;
-  std::optional<TextWeights> text;
+  std::optional<TextTransformerWeights> text;
   WeightNames names;
   PackCacheUse cacheUse = PackCacheUse::off;
   std::string cacheFailure;  // why the cache could not be written

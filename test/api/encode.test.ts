@@ -283,4 +283,9 @@ test('a ResNet: embedding, pooled and tokens have its shapes, and the first toke
   t.is(width % 32, 0)
   t.deepEqual(tokens.shape, [1, 1 + side ** 2, width])
   t.deepEqual(bits(tokens.data.slice(0, width)), bits(pooled.data))
+  for (const output of ['pooled', 'tokens'] as const) {
+    const { data } = await resnet.encodeImage(image, { output, normalize: true })
+    for (let i = 0; i < data.length; i += width)
+      t.true(Math.abs(Math.hypot(...data.subarray(i, i + width)) - 1) < 1e-5, `${output} ${i / width}`)
+  }
 })

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { ClipError } from '../../lib/base/errors.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
+import type { ModelSpec } from '../../lib/native/spec.js'
 import {
   countParameters,
   type OpenclipConfig,
@@ -71,6 +72,11 @@ const openclip: Record<string, Architecture> = {
   'ViT-bigG-14': { config: config(1280, { ...vit(14, 1664, 48), head_width: 104, mlp_ratio: 4.9231 }, [1280, 20, 32]), parameters: 2539567105, imageHeads: 16, mlp: 8192 },
 }
 
+const headsOf = ({ image, text }: ModelSpec) => [
+  image?.kind === 'transformer' ? image.blocks.heads : image?.heads,
+  text?.blocks.heads,
+]
+
 async function scratch(t: ExecutionContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
@@ -85,25 +91,39 @@ function checkSpec(
 ): void {
   const { vision_cfg: v, text_cfg } = c
   t.is(model.embedDim, c.embed_dim)
-  t.like(model.image, {
-    kind: Array.isArray(v.layers) ? 'modifiedResNet' : 'vit',
-    width: v.width,
-    layers: v.layers,
-    heads: imageHeads,
-    imageSize: v.image_size,
-    ...(mlp ? { mlp, patchSize: v.patch_size, activation } : {}),
-  })
-  t.like(model.text, {
-    width: text_cfg.width,
-    layers: text_cfg.layers,
-    heads: text_cfg.heads,
-    mlp: 4 * text_cfg.width,
-    contextLength: 77,
-    vocabSize: 49408,
-    activation,
+  const { width, layers } = v
+  t.deepEqual(
+    model.image as object,
+    mlp === undefined
+      ? { kind: 'modifiedResNet', imageSize: v.image_size, width, layers, heads: imageHeads }
+      : {
+          kind: 'transformer',
+          embed: { kind: 'patches', imageSize: v.image_size, patchSize: v.patch_size },
+          preNorm: true,
+          mask: 'full',
+          blocks: { width, layers, heads: imageHeads, mlp, activation, layerNormEps: 1e-5 },
+          pool: 'first',
+          project: true,
+        },
+  )
+  t.deepEqual(model.text as object, {
+    kind: 'transformer',
+    embed: { kind: 'tokens', vocabSize: 49408, contextLength: 77 },
+    preNorm: false,
+    mask: 'causal',
+    blocks: {
+      width: text_cfg.width,
+      layers: text_cfg.layers,
+      heads: text_cfg.heads,
+      mlp: 4 * text_cfg.width,
+      activation,
+      layerNormEps: 1e-5,
+    },
+    pool: 'argmax',
+    project: true,
   })
   t.is(preprocess.size, v.image_size)
-  t.is(tokenizer.pooling, 'argmax')
+  t.is(tokenizer.contextLength, 77)
 }
 
 for (const [name, architecture] of Object.entries(openai))
@@ -153,7 +173,7 @@ test('heads that tensors do not tell: refused by the name of the option, which t
   t.regex(error?.message ?? '', /width 1280 \(image tower\).*pass `heads: \{ image: n \}`/)
   for (const heads of [{ image: imageHeads }, 16]) {
     const { model } = await readCheckpoint(file, { activation, heads })
-    t.deepEqual([model.image?.heads, model.text?.heads], [16, 16])
+    t.deepEqual(headsOf(model), [16, 16])
   }
   const odd = await t.throwsAsync(readCheckpoint(file, { activation, heads: { image: 17 } }), {
     instanceOf: ClipError,
@@ -176,5 +196,5 @@ test('a width that is no multiple of 64: both towers ask for heads', async t => 
     t.regex(error?.message ?? '', new RegExp(`pass \`heads: \\{ ${tower}: n \\}\``))
   }
   const { model } = await readCheckpoint(file, { activation: 'gelu', heads: { image: 2, text: 3 } })
-  t.deepEqual([model.image?.heads, model.text?.heads], [2, 3])
+  t.deepEqual(headsOf(model), [2, 3])
 })

@@ -56,19 +56,21 @@ test('the embedded model', async t => {
     join(packageRoot, 'models/icon-clip'),
   )
   t.like(model.image, {
-    kind: 'vit',
-    width: 192,
-    layers: 6,
-    heads: 3,
-    mlp: 768,
-    imageSize: 72,
-    patchSize: 12,
+    kind: 'transformer',
+    embed: { imageSize: 72, patchSize: 12 },
+    blocks: { width: 192, layers: 6, heads: 3, mlp: 768 },
+    pool: 'first',
   })
-  t.like(model.text, { width: 192, layers: 4, heads: 3, contextLength: 32, vocabSize: 8194 })
+  t.like(model.text, {
+    embed: { contextLength: 32, vocabSize: 8194, endId: 8193 },
+    blocks: { width: 192, layers: 4, heads: 3 },
+    mask: 'causal',
+    pool: 'eos',
+  })
   t.is(model.embedDim, 192)
   t.is(Object.keys(model.tensors).length, 12 + 16 * 10 + 1)
   t.like(preprocess, { size: 72, interpolation: 'bicubic', mode: 'shortest' })
-  t.deepEqual({ ...tokenizer }, { contextLength: 32, pooling: 'eos', family: 'huggingface' })
+  t.deepEqual({ ...tokenizer }, { contextLength: 32, family: 'huggingface' })
   t.is(vocabulary?.merges.length, 7680)
 })
 
@@ -140,7 +142,7 @@ test('text_config_dict of old configurations wins over text_config', async t => 
     json.text_config_dict = { hidden_act: text.hidden_act, vocab_size: text.vocab_size }
     text.vocab_size = 1
   })
-  t.is((await readCheckpoint(path)).model.text?.vocabSize, 524)
+  t.is((await readCheckpoint(path)).model.text?.embed.vocabSize, 524)
 })
 
 const openclip: [string, unknown, RegExp][] = [
@@ -277,8 +279,8 @@ test('options speak only where the checkpoint is silent', async t => {
     activation: 'gelu',
     heads: { image: 2 },
   })
-  t.is(two.model.image?.heads, 2)
-  t.is(two.model.text?.heads, 1)
+  t.like(two.model.image, { blocks: { heads: 2 } })
+  t.like(two.model.text, { blocks: { heads: 1 } })
   await t.throwsAsync(readCheckpoint(goldenPath('hf-4'), { heads: 0 }), {
     instanceOf: RangeError,
     code: 'ERR_CLIP_INPUT',

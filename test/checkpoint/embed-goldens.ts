@@ -34,8 +34,8 @@ for (const [name, golden] of Object.entries(goldens)) {
     const lengths = Int32Array.from(golden.texts.map(text => text.length))
     all[name] = {
       backend: model.backend,
-      logitScale: spec.logitScale ?? Number.NaN,
-      imageSize: spec.image?.imageSize ?? 0,
+      logitScale: spec.scoring?.scale ?? Number.NaN,
+      imageSize: model.shapes.image?.size ?? 0,
       image: [...(await model.encodeImage(nextJob(), images, 'embedding', false))],
       text: [...(await model.encodeText(nextJob(), ids, lengths, 'embedding', false))],
     }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { ClipError } from '../../lib/base/errors.js'
 import { type CheckpointOptions, readCheckpoint } from '../../lib/checkpoint/index.js'
+import type { TransformerSpec } from '../../lib/native/spec.js'
 import { goldenPath } from './goldens.js'
 
 async function scratch(t: ExecutionContext, golden?: string): Promise<string> {
@@ -70,7 +71,8 @@ test("transformers' tensors without a configuration: what they leave open is ask
   t.like(text, { code: 'ERR_CLIP_CONFIG', file, field: 'heads' })
   t.regex(text?.message ?? '', /`heads: \{ text: n \}` \(`--heads` on the command line\)/)
   const { model } = await readCheckpoint(goldenPath('hf-4'))
-  const heads2 = { image: model.image!.heads, text: model.text!.heads }
+  const { blocks } = model.image as TransformerSpec
+  const heads2 = { image: blocks.heads, text: model.text!.blocks.heads }
   const bare = await readCheckpoint(file, { ...activation, heads: heads2 })
   t.deepEqual({ ...bare.model, files: [] }, { ...model, files: [] })
 })

@@ -8,6 +8,7 @@
 
 #include "case_support.h"
 #include "model/image.h"
+#include "model/text_transformer.h"
 #include "tiny_model.h"
 
 namespace clip::fuzz {
@@ -124,7 +125,7 @@ void encodePictures(Model& m, Choices& c) {
 }
 
 void encodeTokens(Model& m, Choices& c) {
-  const TextConfig& t = *m.config().text;
+  const TextTransformerConfig& t = *m.config().text;
   const int texts = c.within(0, 5);
   std::vector<int32_t> lengths, ids;
   bool bad = false;
@@ -151,11 +152,15 @@ void encodeTokens(Model& m, Choices& c) {
   const Output output = anyOutput(c);
   size_t floats = 0;
   for (const int32_t n : lengths) bad = bad || n < 1 || n > t.contextLength;
-  if (!bad) floats = m.textFloats(output, lengths.data(), texts);
+  std::vector<int32_t> rows = ids, rowCounts = lengths;
+  if (!bad) {
+    toTextRows(t, rows, rowCounts);
+    floats = m.textFloats(output, rowCounts.data(), texts);
+  }
   Result out(floats);
   const End end = guarded([&] {
     checkTexts(t, ids, lengths);
-    m.encodeTexts(ids.data(), lengths.data(), texts, output, c.oneIn(2), out.data(), [] { return false; });
+    m.encodeTexts(rows.data(), rowCounts.data(), texts, output, c.oneIn(2), out.data(), [] { return false; });
   });
   out.check();
   if (bad && end != End::refused) fault("a token or length out of range was taken");

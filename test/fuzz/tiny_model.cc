@@ -19,7 +19,6 @@ class Builder {
     c.files = {""};
     c.fileBytes = {0};
     c.embedDim = choices_.within(1, 20);
-    c.logitScale = 100;
     const uint64_t kind = choices_.below(8);  // 0 to 4 a ViT, 5 and 6 a ResNet, 7 none
     if (kind < 5) vision();
     if (kind == 5 || kind == 6) resNet();
@@ -36,7 +35,7 @@ class Builder {
   }
 
  private:
-  void transformer(TransformerConfig& t, const std::string& prefix) {
+  void blocks(BlocksConfig& t, const std::string& prefix) {
     t.heads = choices_.within(1, 3);
     t.width = t.heads * choices_.within(1, 12);
     t.layers = choices_.within(1, 2);
@@ -53,18 +52,19 @@ class Builder {
   }
 
   void vision() {
-    VisionConfig v;
-    transformer(v, "image.blocks.");
+    ImageTransformerConfig v;
+    blocks(v.blocks, "image.blocks.");
     v.patchSize = choices_.within(1, 6);
     v.imageSize = v.patchSize * choices_.within(1, 4) + choices_.within(0, v.patchSize - 1);
-    add("image.class", {v.width});
-    add("image.patch.weight", {v.width, 3, v.patchSize, v.patchSize});
-    if (choices_.oneIn(4)) add("image.patch.bias", {v.width});
-    add("image.position", {v.tokens(), v.width});
-    norm("image.preNorm", v.width);
-    norm("image.postNorm", v.width);
-    add("image.projection", {model_.config.embedDim, v.width});
-    if (choices_.oneIn(4)) add("image.projection.bias", {model_.config.embedDim});
+    v.preNorm = !choices_.oneIn(4);
+    v.pool = choices_.oneIn(4) ? PoolKind::mean : PoolKind::first;
+    add("image.class", {v.blocks.width});
+    add("image.patch.weight", {v.blocks.width, 3, v.patchSize, v.patchSize});
+    if (choices_.oneIn(4)) add("image.patch.bias", {v.blocks.width});
+    add("image.position", {v.tokens(), v.blocks.width});
+    if (v.preNorm) norm("image.preNorm", v.blocks.width);
+    norm("image.postNorm", v.blocks.width);
+    projection("image.projection", v);
     model_.config.image = v;
   }
 
@@ -98,18 +98,27 @@ class Builder {
   }
 
   void text() {
-    TextConfig t;
-    transformer(t, "text.blocks.");
+    TextTransformerConfig t;
+    blocks(t.blocks, "text.blocks.");
     t.contextLength = choices_.within(1, 12);
     t.vocabSize = choices_.within(1, 90);  // the table is packed in pieces of 64 rows
-    add("text.token", {t.vocabSize, t.width});
-    add("text.position", {t.contextLength, t.width});
-    norm("text.finalNorm", t.width);
-    add("text.projection", {model_.config.embedDim, t.width});
-    if (choices_.oneIn(4)) add("text.projection.bias", {model_.config.embedDim});
+    t.mask = choices_.oneIn(3) ? Mask::full : Mask::causal;
+    t.pool = t.mask == Mask::full ? PoolKind::last
+                                  : choices_.pick({PoolKind::last, PoolKind::argmax, PoolKind::eos});
+    if (choices_.oneIn(3)) t.padId = choices_.within(0, t.vocabSize - 1);
+    t.endId = choices_.within(0, t.vocabSize - 1);
+    add("text.token", {t.vocabSize, t.blocks.width});
+    add("text.position", {t.contextLength, t.blocks.width});
+    norm("text.finalNorm", t.blocks.width);
+    projection("text.projection", t);
     model_.config.text = t;
   }
 
+  void projection(const std::string& name, TransformerConfig& t) {
+    t.project = true;
+    add(name, {model_.config.embedDim, t.blocks.width});
+    if (choices_.oneIn(4)) add(name + ".bias", {model_.config.embedDim});
+  }
   void norm(const std::string& name, int64_t width) {
     add(name + ".weight", {width});
     add(name + ".bias", {width});

@@ -77,8 +77,9 @@ void mutateTensor(Choices& c, ModelConfig& m) {
   }
 }
 
-void mutateTransformer(Choices& c, TransformerConfig& t) {
-  switch (c.below(5)) {
+void mutateTransformer(Choices& c, TransformerConfig& tower) {
+  BlocksConfig& t = tower.blocks;
+  switch (c.below(6)) {
     case 0:
       t.width = c.hostileInt();
       break;
@@ -91,6 +92,12 @@ void mutateTransformer(Choices& c, TransformerConfig& t) {
     case 3:
       t.mlp = c.hostileInt();
       break;
+    case 4:
+      tower.preNorm = c.oneIn(2);
+      tower.project = c.oneIn(2);
+      tower.mask = c.pick({Mask::full, Mask::causal});
+      tower.pool = c.pick({PoolKind::first, PoolKind::mean, PoolKind::last, PoolKind::argmax, PoolKind::eos});
+      break;
     default:
       t.layerNormEps = hostileFloat(c);
   }
@@ -102,7 +109,7 @@ void mutateConfig(Choices& c, ModelConfig& m) {
       m.embedDim = c.hostileInt();
       break;
     case 1:
-      m.logitScale = hostileFloat(c);
+      if (m.text) m.text->padId = c.hostileInt();
       break;
     case 2:
     case 3:

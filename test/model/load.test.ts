@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { ClipError, type ClipErrorCode } from '../../lib/base/errors.js'
-import type { ModelSpec, TensorView, VisionTransformerSpec } from '../../lib/native/spec.js'
+import type { ModelSpec, PatchEmbed, TensorView, TransformerSpec } from '../../lib/native/spec.js'
 import type { NativeModel } from '../../lib/native/surface.js'
 import { encodeIds, loadNative, readEmbedded } from './native-model.js'
 
@@ -31,10 +31,16 @@ function small(): { spec: ModelSpec; bytes: Buffer } {
   const bytes = Buffer.concat(parts)
   const file = join(folder, 'small.bin')
   writeFileSync(file, bytes)
+  const image = whole.image as TransformerSpec<PatchEmbed>
+  const text = whole.text!
   const spec: ModelSpec = {
     ...whole,
-    image: { ...(whole.image as VisionTransformerSpec), layers: 2 },
-    text: { ...whole.text!, layers: 2, vocabSize: 1000 },
+    image: { ...image, blocks: { ...image.blocks, layers: 2 } },
+    text: {
+      ...text,
+      embed: { ...text.embed, vocabSize: 1000 },
+      blocks: { ...text.blocks, layers: 2 },
+    },
     tensors,
     files: [file],
     fileBytes: [bytes.length],
@@ -256,12 +262,18 @@ test('a file that is gone, cut, a folder or a pipe', async t => {
 
 test('sizes that can not be: ERR_CLIP_CONFIG names the field', async t => {
   const cases: [(spec: ModelSpec) => void, RegExp][] = [
-    [spec => Object.assign(spec.text!, { heads: 5 }), /heads/],
-    [spec => Object.assign(spec.text!, { layers: 0 }), /layers/],
-    [spec => Object.assign(spec.image!, { patchSize: 73 }), /patchSize/],
-    [spec => Object.assign(spec.image!, { imageSize: 36 }), /size/i],
-    [spec => Object.assign(spec.text!, { contextLength: 2 ** 20 }), /contextLength/],
-    [spec => Object.assign(spec.image!, { mlp: 2 ** 21 }), /mlp/],
+    [({ text }) => Object.assign(text!.blocks, { heads: 5 }), /heads/],
+    [({ text }) => Object.assign(text!.blocks, { layers: 0 }), /layers/],
+    [({ image }) => Object.assign((image as TransformerSpec).embed, { patchSize: 73 }), /patchSize/],
+    [({ image }) => Object.assign((image as TransformerSpec).embed, { imageSize: 36 }), /size/i],
+    [({ text }) => Object.assign(text!.embed, { contextLength: 2 ** 20 }), /contextLength/],
+    [({ image }) => Object.assign((image as TransformerSpec).blocks, { mlp: 2 ** 21 }), /mlp/],
+    [({ image }) => Object.assign(image!, { mask: 'causal' }), /image.mask/],
+    [({ image }) => Object.assign(image!, { pool: 'last' }), /image.pool/],
+    [({ text }) => Object.assign(text!, { pool: 'mean' }), /text.pool/],
+    [({ text }) => Object.assign(text!, { mask: 'full' }), /text.pool/],
+    [({ text }) => Object.assign(text!, { preNorm: true }), /text.preNorm/],
+    [({ text }) => Object.assign(text!.embed, { padId: 1000 }), /padId/],
     [spec => Object.assign(spec, { embedDim: 0 }), /embedDim/],
   ]
   for (const [change, field] of cases) {

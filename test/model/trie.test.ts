@@ -119,7 +119,7 @@ test('tokens of every text, zeros up to the longest', async t => {
   const texts = randomTexts(20, 5)
   const longest = Math.max(...texts.map(ids => ids.length))
   const together = await encodeIds(model, texts, 'tokens')
-  const perText = rowsOf(together, longest * spec.text!.width)
+  const perText = rowsOf(together, longest * spec.text!.blocks.width)
   for (const [i, ids] of texts.entries()) {
     const own = await encodeIds(model, [ids], 'tokens')
     t.deepEqual(perText[i]!.subarray(0, own.length), own, `text ${i}`)
@@ -139,12 +139,17 @@ test('a token or a length that is out of range is refused', async t => {
 for (const device of ['auto', 'reference'] as const)
   test(`${device}: what stands behind the end token cannot matter: a text padded to the context has the bits of the cut one`, async t => {
     const model = await loadNative(spec, preprocess, { device })
-    const { contextLength, width: textWidth } = spec.text!
+    // The plain computation: every position, none cut off, the pooled row picked afterwards.
+    const plain = await loadNative({ ...spec, text: { ...spec.text!, pool: 'last' } }, preprocess, { device })
+    const { contextLength } = spec.text!.embed
+    const textWidth = spec.text!.blocks.width
     for (const ids of randomTexts(8, 9)) {
       const padded = [...ids, ...new Array<number>(contextLength - ids.length).fill(END)]
-      // The plain computation: every position, none left out, the pooled row picked afterwards.
-      const all = rowsOf(await encodeIds(model, [padded], 'tokens'), textWidth)
+      const all = rowsOf(await encodeIds(plain, [padded], 'tokens'), textWidth)
+      t.is(all.length, contextLength)
+      t.deepEqual(all[ids.length - 1], await encodeIds(model, [padded], 'pooled'))
       t.deepEqual(all[ids.length - 1], await encodeIds(model, [ids], 'pooled'))
     }
     await model.dispose()
+    await plain.dispose()
   })

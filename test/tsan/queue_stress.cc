@@ -20,6 +20,7 @@
 
 #include "choices.h"
 #include "error.h"
+#include "model/text_transformer.h"
 #include "pool/threads.h"
 #include "queue.h"
 #include "tiny_model.h"
@@ -75,6 +76,8 @@ Subject subjectOf(uint64_t seed, const std::string& path) {
       const int length = choices.within(1, std::min(c.text->contextLength, 12));
       for (int k = 0; k < length; k++)
         ids.push_back(static_cast<int32_t>(choices.below(std::min(c.text->vocabSize, 3))));
+      std::vector<int32_t> lengths{length};
+      clip::toTextRows(*c.text, ids, lengths);
     }
     for (int i = 0; i < kPictures; i++) {
       std::vector<float>& planes = s.planes.emplace_back(size_t{3} * c.preprocess.size * c.preprocess.size);

@@ -129,10 +129,13 @@ async function layersOf(
   signal: AbortSignal | undefined,
 ): Promise<Record<'image' | 'text', number>> {
   const { model: spec } = await readCheckpoint(await resolveModel(model, { signal }), { signal })
-  const image = spec.image?.layers ?? 0
+  const { image, text } = spec
   return {
-    image: typeof image === 'number' ? image : image.reduce((a, b) => a + b, 0),
-    text: spec.text?.layers ?? 0,
+    image:
+      image?.kind === 'modifiedResNet'
+        ? image.layers.reduce((a, b) => a + b, 0)
+        : (image?.blocks.layers ?? 0),
+    text: text?.blocks.layers ?? 0,
   }
 }
 

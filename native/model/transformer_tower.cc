@@ -1,0 +1,68 @@
+#include "model/transformer_tower.h"
+
+#include "model/tail.h"
+#include "model/transformer.h"
+
+namespace clip {
+
+std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig& c,
+                                       const TransformerWeights& w, const TowerRows& in,
+                                       const std::function<RowTable(const Ops&)>& table) {
+  Arena& arena = pass.arena;
+  const Backend& backend = pass.backend;
+  const Ops ops(backend, pass.context);
+  const BlocksConfig& blocks = c.blocks;
+  const int rows = static_cast<int>(in.id.size()), asking = static_cast<int>(in.pooled.size());
+  const bool all = pass.output == Output::tokens, mean = !all && asking > in.results;
+  const int results = all ? rows : in.results;
+
+  // What comes from outside.
+  const int32_t* id = arena.copy(in.id);
+  const int32_t* position = arena.copy(in.position);
+  const int32_t* pooledRow = arena.copy(in.pooled);
+  const Sequences sequences{.rows = rows,
+                            .mask = in.mask,
+                            .first = arena.copy(in.first),
+                            .parent = in.mask == Mask::tree ? arena.copy(in.parent) : nullptr};
+
+  // Where the steps write.
+  TransformerBuffers buffers(arena, blocks, rows, pass.dtype);
+  const Activations embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
+  const Activations means = mean ? arena.rows(results, blocks.width, Dtype::float32) : Activations{};
+  const Activations normed = arena.rows(results, blocks.width, Dtype::float32);
+  const Tail tail(pass, normed, results, blocks.width, w.projection);
+
+  bool finished = true;
+  const Plan plan = planOf(pass, in.tower, rows, in.results, in.longest, in.calls);
+  if (!backend.begin(pass.context, plan)) {
+    // e = table[id] + positions[position]
+    const RowTable e = table(ops);
+    backend.embed(pass.context, {.table = e.data,
+                                 .tableStride = e.stride,
+                                 .tableDtype = e.dtype,
+                                 .ids = id,
+                                 .positions = w.position,
+                                 .position = position,
+                                 .y = embedded,
+                                 .rows = rows,
+                                 .cols = blocks.width});
+    // x = LN_pre(e)
+    if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
+    // x = the blocks; of the last one only the pooled rows, unless all are asked for
+    const Pooled pooled = all ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
+    Activations x;
+    finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);
+    if (finished) {
+      // x = the mean of each result's rows
+      if (mean) ops.mean(x, means, results, asking / results, blocks.width);
+      // y = LN_final(x)
+      ops.layerNorm(mean ? means : x, w.finalNorm, normed, results, blocks);
+      tail.run(ops);
+    }
+  }
+  backend.end(pass.context, finished);
+  if (!finished) return std::nullopt;
+  return tail.results(pass, all ? in.usedRows : in.usedResults);
+}
+
+}  // namespace clip
