@@ -8,7 +8,8 @@
 //   bare      an empty folder and a PATH with node and npm alone: installs, runs README's example; with and without sharp
 //   types     a strict project, library declarations checked, with and without sharp
 //   managers  npm, pnpm, Yarn 1 and 4 install, with their scripts on: no compiler and no build tool is called
-//   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user
+//   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user;
+//             Node 22, 24 and 26 run test/transferred.test.ts of this folder
 //   bundlers  esbuild, webpack and Vite's SSR build with the package as external; what it says where it was inlined
 //   runners   jest 29 and 30, vitest's pools, ts-node, tsx, and what @vercel/nft traces
 //   next      Next.js with webpack and Turbopack, output: 'standalone'

@@ -4,7 +4,7 @@
  */
 
 import { allocate } from '../base/allocate.js'
-import { ClipError } from '../base/errors.js'
+import { argumentError, ClipError, got } from '../base/errors.js'
 import { type Json, JsonError, parseJson, writeJson } from '../base/json.js'
 import { writeOutput } from '../base/output-file.js'
 import { copySlices, inSlices } from '../base/slices.js'
@@ -24,6 +24,20 @@ const ABOUT_LIMITS = { depth: 8, values: 1_000_000, objects: 400_000 }
 
 const bytesOf = (data: Float32Array | Uint8Array) =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+
+/** Numbers that are written at a time. */
+const PIECE = 65536
+
+const elements = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1)
+
+function checkStillThere(name: string, data: Float32Array, length: number): void {
+  if (data.length === length) return
+  throw argumentError(
+    name,
+    'keep its memory until the call settles',
+    got('an array that was transferred or resized'),
+  )
+}
 
 /**
  * Writes `file` whole or not at all. `format` names what it is: "clip-native/classifier".
@@ -48,6 +62,7 @@ export async function writeTensorFile(
   const header: Record<string, unknown> = { __metadata__: { format, version: '1', ...metadata } }
   let at = 0
   for (const [name, { shape, data }] of Object.entries(tensors)) {
+    checkStillThere(name, data, elements(shape))
     header[name] = { dtype: 'F32', shape, data_offsets: [at, at + data.byteLength] }
     at += data.byteLength
   }
@@ -59,7 +74,16 @@ export async function writeTensorFile(
   head.set(json, 8)
   await writeOutput(file, async output => {
     await output.write(head)
-    for (const { data } of Object.values(tensors)) await output.write(bytesOf(data))
+    for (const [name, { data, shape }] of Object.entries(tensors)) {
+      const length = elements(shape)
+      // Copied, because the caller has these arrays too (`classifier.embeddings`), and what is transferred while the
+      // system writes it is freed memory.
+      for (let from = 0; from < length; from += PIECE) {
+        const piece = data.slice(from, Math.min(from + PIECE, length))
+        checkStillThere(name, data, length)
+        await output.write(bytesOf(piece))
+      }
+    }
     for (const block of text) await output.write(block)
   })
 }

@@ -11,15 +11,16 @@
 
 import type { SharpOptions } from 'sharp'
 import { type TimeLimit, untilAborted } from '../base/abort.js'
+import { allocateBytes } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
-import { inSlices } from '../base/slices.js'
+import { copySlices, inSlices } from '../base/slices.js'
 import { type Colour, compose, warnOfTransparency } from './background.js'
 import { exhausted } from './exhausted.js'
 import { decodeBmp } from './formats/bmp.js'
 import { describeOther, FORMATS } from './formats/recognise.js'
 import type { Decodable, Semaphore } from './gate.js'
 import { type Header, readHeader } from './header.js'
-import { checkPixels, type ImageInput, openInput, origin, type SharpLike } from './input.js'
+import { checkPixels, checkStillThere, type ImageInput, openInput, origin, type SharpLike } from './input.js'
 import { checkDecoder, checkScans, editedBytes } from './limits.js'
 import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels.js'
 import { type DecodePlan, planDecode } from './plan.js'
@@ -109,21 +110,35 @@ export async function prepareImage(input: ImageInput, options: DecodeOptions = {
   }
   const context: Context = { from, limit, maxPixels, orient, options }
   if (opened.kind === 'sharp') return prepareSharp(opened.sharp, context)
-  const { bytes, owned, close } = opened
+  const { bytes, length, owned, close } = opened
+  const own = async () => (owned ? bytes : ownBytes(bytes, length, from))
   try {
-    const pending = await prepareBytes(bytes, context)
+    const pending = await prepareBytes(bytes, own, context)
+    checkStillThere(bytes, length, from.field)
     const decode = async (stop?: AbortSignal) => finished(await pending.decode(stop), background, from, stop)
     return {
       ...pending,
       kind: 'pending',
-      bytes: pending.bytes + (owned ? bytes.length : 0) + (background ? pending.bytes : 0),
+      bytes: pending.bytes + length + (background ? pending.bytes : 0),
       decode,
       opened: close,
     }
   } catch (error) {
     close()
+    checkStillThere(bytes, length, from.field)
     throw error
   }
+}
+
+/**
+ * Encoded bytes as a decoder gets them: in memory that nobody else has. Decoders read on threads of their own, and where
+ * the caller's buffer is transferred meanwhile, its memory may be gone.
+ */
+async function ownBytes(bytes: Uint8Array, length: number, from: ImageOrigin): Promise<Uint8Array> {
+  const copy: Uint8Array = allocateBytes(`a copy of \`${from.field}\``, length)
+  await copySlices(copy, bytes, 0)
+  checkStillThere(bytes, length, from.field)
+  return copy
 }
 
 /** Laid on the background, where it has one and is not opaque. */
@@ -141,31 +156,40 @@ async function finished(
 
 type Pending = Omit<PendingImage, 'kind' | 'opened'>
 
-async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pending> {
+/** `own`: the bytes for a decoder. */
+async function prepareBytes(
+  bytes: Uint8Array,
+  own: () => Promise<Uint8Array>,
+  context: Context,
+): Promise<Pending> {
   const { from, limit, maxPixels, orient, options } = context
   const { signal } = options
   const header = readHeader(bytes)
   if (!header) throw unreadable(from, describeOther(bytes))
-  if (header.format === 'SVG') return prepareSvg(bytes, context)
+  if (header.format === 'SVG') return prepareSvg(bytes, own, context)
   if (header.size) checkDecoder(header.size, header, maxPixels, from)
   if (header.refused !== undefined) throw unreadable(from, `${header.format}: ${header.refused}`)
   if (header.format === 'BMP') {
     const { width, height } = header.size!
-    const decode = (stop?: AbortSignal) =>
-      inSlices(decodeBmp(bytes), stop).catch(cause => {
+    const decode = async (stop?: AbortSignal) => {
+      const readable = await own()
+      return inSlices(decodeBmp(readable), stop).catch(cause => {
         throw stop?.aborted ? cause : unreadable(from, cause)
       })
+    }
     return { bytes: header.decoderBytes(width, height), limit, decode }
   }
   await checkScans(bytes, header, from, signal)
   const sharp = await loadSharp(from)
-  const readable = await editedBytes(bytes, header, orient, signal)
+  const edited = await editedBytes(bytes, header, orient, signal)
+  const readable = async () => (edited === bytes ? own() : edited)
   const settings: SharpOptions = { ignoreIcc: true, failOn: 'error', sequentialRead: true, pages: 1 }
   let { facts } = header
   if (!facts) {
+    const mine = await readable()
     try {
       facts = await untilAborted(
-        sharp(readable, { ...settings, limitInputPixels: false }).metadata(),
+        sharp(mine, { ...settings, limitInputPixels: false }).metadata(),
         signal,
         limit,
       )
@@ -188,9 +212,10 @@ async function prepareBytes(bytes: Uint8Array, context: Context): Promise<Pendin
     bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
     limit,
     async decode(stop) {
+      const mine = await readable()
       try {
         // libvips looks at the clock too: what nobody waits for any more comes to an end.
-        let pipeline = sharp(readable, {
+        let pipeline = sharp(mine, {
           ...settings,
           limitInputPixels: maxPixels,
           autoOrient: turned,
@@ -296,7 +321,11 @@ async function prepareSharp(sharp: SharpLike, context: Context): Promise<Pending
 }
 
 /** Its size comes from the renderer, too: only that reads the file. */
-async function prepareSvg(bytes: Uint8Array, { from, limit, maxPixels, options }: Context): Promise<Pending> {
+async function prepareSvg(
+  bytes: Uint8Array,
+  own: () => Promise<Uint8Array>,
+  { from, limit, maxPixels, options }: Context,
+): Promise<Pending> {
   if (!options.svg)
     throw imageError(
       'is an SVG or other markup, which is not rendered unless `svg: true` is set: do so for files that you trust, since nothing bounds the work that a few bytes of SVG can ask for',
@@ -311,7 +340,7 @@ async function prepareSvg(bytes: Uint8Array, { from, limit, maxPixels, options }
     bytes: 8 * width * height,
     limit,
     async decode(signal) {
-      const { data, channels, ...size } = await renderSvg(bytes, { limit, signal, wrong, maxPixels })
+      const { data, channels, ...size } = await renderSvg(await own(), { limit, signal, wrong, maxPixels })
       const mode = channels === 4 ? 'RGBA' : 'RGB'
       return checked(data, { ...size, channels }, { mode, nearest: false }, from)
     },

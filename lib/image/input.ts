@@ -88,8 +88,11 @@ export type ImageInput =
   | Preprocessed
 
 export type Opened =
-  /** `owned`: read here, so nobody else's. `close` gives the place back in which it was read. */
-  | { kind: 'encoded'; bytes: Uint8Array; owned: boolean; close(): void }
+  /**
+   * `owned`: read here, so nobody else's. Others are `length` bytes unless the caller takes them away. `close` gives the
+   * place back in which they were read.
+   */
+  | { kind: 'encoded'; bytes: Uint8Array; length: number; owned: boolean; close(): void }
   | { kind: 'sharp'; sharp: SharpLike }
   | { kind: 'ready'; images: NativeImage[] }
 
@@ -136,6 +139,7 @@ export async function openInput(input: ImageInput, from: ImageOrigin, options: O
   const encoded = (bytes: Uint8Array, owned: boolean, close = () => {}): Opened => ({
     kind: 'encoded',
     bytes,
+    length: bytes.length,
     owned,
     close,
   })
@@ -212,6 +216,19 @@ function notEmpty(bytes: Uint8Array, from: ImageOrigin): Uint8Array {
       { expected: `at most ${IMAGE_FILE_BYTES} bytes`, actual: `${bytes.length} bytes` },
     )
   return bytes
+}
+
+/**
+ * Throws for a caller's bytes that are not there any more: encoded bytes are read in several turns of the event loop, and
+ * the caller may transfer or resize their buffer in any of them.
+ */
+export function checkStillThere(bytes: Uint8Array, length: number, field: string): void {
+  if (bytes.length === length) return
+  throw argumentError(
+    field,
+    'keep its bytes until the call settles',
+    got('an ArrayBuffer that was transferred or resized'),
+  )
 }
 
 /** A buffer that was transferred to another thread has no bytes any more, which is not the same as being empty. */

@@ -1,9 +1,12 @@
 #include "binding/loan.h"
 
+#include <cstdio>
 #include <cstring>
 #ifndef _WIN32
 #include <dlfcn.h>
 #endif
+
+#include "pool/context.h"
 
 namespace clip::binding {
 namespace {
@@ -16,6 +19,19 @@ struct Host {
   Store (*storeOf)(void* self) = nullptr;  // v8::ArrayBuffer::GetBackingStore()
   bool (*resizable)(const void* self) = nullptr;
   void* (*dataOf)(const void* self) = nullptr;
+  const char* (*version)() = nullptr;  // of V8; nullptr where no store is ever reallocated
+
+  // Whether buffer.transfer(otherLength) makes the store longer or shorter where it lies, whoever shares it.
+  // That takes ArrayBuffer::Allocator::Reallocate, which V8 has dropped before 13.6 (Node 24), and transfer,
+  // which it has had since 11.4 (Node 21) and behind a flag before.
+  bool reallocates(napi_env env, napi_value buffer) const {
+    if (!version) return false;
+    int major = 0, minor = 0;
+    if (std::sscanf(version(), "%d.%d", &major, &minor) != 2) return true;
+    if (major > 11 || (major == 11 && minor >= 4)) return true;
+    bool has = false;
+    return napi_has_named_property(env, buffer, "transfer", &has) != napi_ok || has;
+  }
 };
 
 Host find() {
@@ -37,11 +53,14 @@ Host find() {
       !function(host.resizable, "_ZNK2v812BackingStore27IsResizableByUserJavaScriptEv") ||
       !function(host.dataOf, "_ZNK2v812BackingStore4DataEv"))
     return {};
+  if (dlsym(RTLD_DEFAULT, "_ZN2v811ArrayBuffer9Allocator10ReallocateEPvmm") &&
+      !function(host.version, "_ZN2v82V810GetVersionEv"))
+    return {};
 #endif
   return host;
 }
 
-// The host's functions, if they do what we expect of them.
+// The host's functions, if they do what we expect of them and a store that is shared stays as it is.
 const Host& host(napi_env env) {
   static const Host found = [env]() -> Host {
     const Host h = find();
@@ -50,8 +69,8 @@ const Host& host(napi_env env) {
     napi_value buffer;
     if (napi_create_arraybuffer(env, 64, &data, &buffer) != napi_ok) return {};
     const Store store = h.storeOf(buffer);
-    const bool works =
-        store && store.use_count() == 2 && h.dataOf(store.get()) == data && !h.resizable(store.get());
+    const bool works = store && store.use_count() == 2 && h.dataOf(store.get()) == data &&
+                       !h.resizable(store.get()) && !h.reallocates(env, buffer);
     return works ? h : Host{};
   }();
   return found;
@@ -73,6 +92,13 @@ View viewOf(const Napi::Value& array) {
   return v;
 }
 
+// Much of it in large pages: to touch small ones for the first time costs several times the copy.
+std::shared_ptr<void> memoryOf(size_t bytes) {
+  if (bytes < size_t{4} << 20) return std::shared_ptr<uint8_t[]>(new uint8_t[bytes]);
+  const auto large = std::make_shared<Bytes>(bytes);
+  return {large, large->data};
+}
+
 }  // namespace
 
 Loan::Loan(const Napi::Value& array, std::string field, Use use) : field_(std::move(field)), use_(use) {
@@ -89,7 +115,7 @@ Loan::Loan(const Napi::Value& array, std::string field, Use use) : field_(std::m
   }
   if (write || shared || use == Use::own) array_ = Napi::Reference<Napi::Value>::New(array, 1);
   if (store_ || shared || use == Use::own) return;
-  copy_.reset(new uint8_t[bytes_]);
+  copy_ = memoryOf(bytes_);
   if (bytes_) std::memcpy(copy_.get(), data_, bytes_);
   data_ = copy_.get();
 }

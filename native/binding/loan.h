@@ -5,8 +5,9 @@
 // structuredClone, ArrayBuffer.prototype.transfer), shrinks a resizable one or grows the WebAssembly memory
 // below it. A reference to the array does not prevent that, and Node-API has nothing that does. V8 has: a
 // backing store is shared by whoever uses it. Where the host exports that function, and its std::shared_ptr
-// is ours, a loan is a share of the store, which costs nothing; elsewhere, and for buffers that can shrink,
-// it is a copy.
+// is ours, a loan is a share of the store, which costs nothing. Elsewhere it is a copy: on Windows, for
+// buffers that can shrink, and on Node 21 to 23, whose V8 reallocates a store in transfer(otherLength)
+// although others share it.
 #include <memory>
 
 #include "binding/convert.h"
@@ -41,7 +42,7 @@ class Loan {
 
  private:
   std::shared_ptr<v8::BackingStore> store_;
-  std::unique_ptr<uint8_t[]> copy_;
+  std::shared_ptr<void> copy_;
   Napi::Reference<Napi::Value> array_;  // of what is written, and where it is all that we have
   std::string field_;
   void* data_ = nullptr;

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runSmoke } from './installs.mjs'
-import { check, npmInstall, project, tool } from './support.mjs'
+import { check, npmInstall, project, root, run, tool } from './support.mjs'
 
 const NODES = ['20.19.0', '20.20.2', '22.23.3', '24.21.0', '26.10.0']
 const { arch } = process
@@ -15,6 +15,17 @@ export async function testHosts({ tarball, folder }) {
     await check(`Node ${version}`, async () => {
       const where = await tool([`node-linux-${arch}@${version}`])
       return runSmoke(join(where, `node_modules/node-linux-${arch}/bin/node`), [], at)
+    })
+  // `npm test` runs on one version, and what keeps the memory of an array depends on V8's.
+  for (const version of NODES.filter(version => !version.startsWith('20.')))
+    await check(`Node ${version}: arrays that are transferred during a call`, async () => {
+      const node = join(
+        await tool([`node-linux-${arch}@${version}`]),
+        `node_modules/node-linux-${arch}/bin/node`,
+      )
+      await run(node, ['node_modules/ava/entrypoints/cli.mjs', 'dist/test/transferred.test.js'], {
+        cwd: root,
+      })
     })
   await check('Bun', async () => {
     const name = `@oven/bun-linux-${arch === 'arm64' ? 'aarch64' : 'x64'}`
