@@ -2,6 +2,7 @@
 
 import { argumentError } from '../base/errors.js'
 import { binding, fromNative } from '../native/addon.js'
+import { handOverKernels } from '../native/compiled-kernels.js'
 import type { NativeKernels } from '../native/surface.js'
 import { count } from './arguments.js'
 
@@ -16,10 +17,11 @@ export interface KernelOptions {
   threads?: number
 }
 
-export function run<K extends keyof NativeKernels>(
+export async function run<K extends keyof NativeKernels>(
   op: K,
   a: Parameters<NativeKernels[K]>[0],
 ): Promise<string> {
+  if (a.backend === 'cuda') await handOverKernels()
   return fromNative(() =>
     (binding().kernels[op] as (a: Parameters<NativeKernels[K]>[0]) => Promise<string>)(a),
   )

@@ -2,6 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { binding } from '../../lib/native/addon.js'
+import { handOverKernels } from '../../lib/native/compiled-kernels.js'
 import type { NativeBackend } from '../../lib/native/surface.js'
 import type { NativeTestBinding } from '../../lib/native/test-entries.js'
 import { lackingEntries } from './entries-test.js'
@@ -36,6 +37,7 @@ async function runOn<K extends keyof NativeKernels>(
   a: Arguments<K>,
 ) {
   const kernel = (binding() as NativeTestBinding).kernels[op] as (a: object) => Promise<string>
+  if (backend === 'cuda') await handOverKernels()
   const ran = await kernel({ threads: 2, ...a, backend })
   if (ran !== backend) t.fail(`${op} ran on ${ran} instead of ${backend}`)
 }
