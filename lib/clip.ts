@@ -29,48 +29,48 @@ import type { Store } from './store/store.js'
 import type { OpenStoreOptions } from './store/types.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
-/** What a loaded model is and runs on. */
+/** Properties of a loaded model and of what it runs on. */
 export interface ClipInfo {
-  /** Width of the joint space; 0 where the checkpoint has no projection into one: then only `output: 'pooled'` and 'tokens' work. */
+  /** Dimension of embeddings; 0 if the checkpoint has no projection: then only `output: 'pooled'` and 'tokens' work. */
   embedDim: number
-  /** Side of the image tower's input in pixels; undefined without that tower. */
+  /** Width and height of the image tower's input in pixels; undefined without that tower. */
   imageSize: number | undefined
-  /** Tokens a text may have, start and end included; undefined without that tower. */
+  /** Largest number of tokens in a text, start and end token included; undefined without a text tower. */
   contextLength: number | undefined
-  /** What cosines are multiplied with before the softmax: 100 for OpenAI's models. NaN where the checkpoint has none. */
+  /** Factor of the cosines before the softmax: 100 in OpenAI's models. NaN if the checkpoint has none. */
   logitScale: number
-  /** Encoders that are loaded. */
+  /** The encoders that are loaded. */
   towers: Tower[]
-  /** Where it runs. */
+  /** The device that the model runs on. */
   device: 'cpu' | 'cuda' | 'reference'
-  /** Instruction sets in use: `avx512+vnni+bf16+amx`. */
+  /** The backend and the CPU features that it uses: `avx512+vnni+bf16+amx`. */
   backend: string
-  /** What it computes in. */
+  /** Number format of weights and matrix products. */
   dtype: Dtype
-  /** Threads of one pass. */
+  /** Number of threads per pass. */
   threads: number
   /**
-   * Bytes of the packed weights. In float32 a matrix whose every weight is a float16 number (OpenAI's are, in every file
-   * that holds them) takes 2 bytes a weight and gives the same results as with 4.
+   * Size of the packed weights in bytes. In a float32 model, a matrix whose weights are all float16 numbers (as in
+   * OpenAI's models, whatever the file) takes 2 bytes per weight, with the same results as with 4.
    */
   weightBytes: number
   /**
-   * What `packCache: true` came to: 'mapped' from the cache, 'written' there for the next start, or 'failed' (a warning
-   * says why). 'off' without it.
+   * What `packCache: true` did: 'mapped' the cached file, 'written' it for the next start, or 'failed' (a warning says
+   * why). 'off' without that option.
    */
   packCache: PackCacheUse
   /**
-   * Names the weights by their values, and the configuration: equal wherever the same numbers come from, whatever the
-   * file, its format and dtype.
+   * Identifies the weights by their values, and the configuration: models with the same numbers have the same fingerprint,
+   * whatever the file, its format and dtype.
    */
   fingerprint: string
-  /** What the checkpoint holds beside the model, which is not used: `optimizer.* (412)`, `classifier.weight`. */
+  /** What the checkpoint contains besides the model and is not used: `optimizer.* (412)`, `classifier.weight`. */
   ignored?: readonly string[]
 }
 
-/** A loaded CLIP. Made by `load`. Every method that returns a promise reports mistakes by rejecting. */
+/** A loaded CLIP model, as `load` returns it. Async methods never throw synchronously: they reject. */
 export class Clip implements AsyncDisposable {
-  /** What this model is and runs on. */
+  /** Properties of the model and of what it runs on. */
   readonly info: Readonly<ClipInfo>
   readonly #loaded: Loaded
 
@@ -112,11 +112,11 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * OpenAI's `preprocess`: resized, cropped and normalized planes (n, 3, size, size), exactly as Pillow and torchvision
-   * make them. `encodeImage` takes the result in place of images.
+   * Preprocesses images as OpenAI's `preprocess` does: resized, cropped and normalized planes of shape
+   * (n, 3, size, size), bit-identical to those of Pillow and torchvision. `encodeImage` accepts the result as images.
    *
-   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_CONFIG without an image tower,
-   * ERR_CLIP_DISPOSED; with TypeError or RangeError for arguments that can't be; with `signal.reason`.
+   * Rejects with a ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_CONFIG without an image tower, or
+   * ERR_CLIP_DISPOSED; with a TypeError or RangeError for invalid arguments; or with `signal.reason`.
    */
   async preprocess(
     images: ImageInput | readonly ImageInput[],
@@ -126,12 +126,12 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Embeds images, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_image).
-   * `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), as they are unless `normalize: true`.
-   * A single image gives n = 1. Decoding runs off the JavaScript thread, at most 2 x threads images ahead.
+   * Embeds images: float32 of shape (n, embedDim), with rows of length 1 unless `normalize: false` (as OpenAI's
+   * encode_image returns them). `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), not normalized unless
+   * `normalize: true`. A single image gives n = 1. Images are decoded off the JavaScript thread, at most 2 x threads ahead.
    *
-   * Rejects with ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_BUSY, ERR_CLIP_DISPOSED; with TypeError
-   * or RangeError for arguments that can't be; with `signal.reason`.
+   * Rejects with a ClipError ERR_CLIP_IMAGE (`index` says which image), ERR_CLIP_BUSY, ERR_CLIP_MEMORY or
+   * ERR_CLIP_DISPOSED; with a TypeError or RangeError for invalid arguments; or with `signal.reason`.
    */
   async encodeImage<O extends Output = 'embedding'>(
     images: ImageInput | readonly ImageInput[],
@@ -141,10 +141,11 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Embeds texts, (n, embedDim) float32, rows of length 1 unless `normalize: false` (as OpenAI's encode_text).
-   * `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), as they are unless `normalize: true`.
+   * Embeds texts: float32 of shape (n, embedDim), with rows of length 1 unless `normalize: false` (as OpenAI's
+   * encode_text returns them). `output: 'pooled'` gives (n, width) and 'tokens' (n, tokens, width), not normalized unless
+   * `normalize: true`.
    *
-   * Rejects with ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, and as encodeImage does.
+   * Rejects with a ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, and like encodeImage.
    */
   async encodeText<O extends Output = 'embedding'>(
     texts: string | readonly string[],
@@ -154,11 +155,11 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Scores of every image against every text, (images, texts) float32: probabilities over the texts unless `as` and
-   * `over` say otherwise (Radford et al., 2021, figure 3: logit = logitScale * cosine). Embeddings that are at hand can
-   * stand for either side.
+   * Scores every image against every text: float32 of shape (images, texts), by default probabilities over the texts (see
+   * `as` and `over`; Radford et al., 2021, figure 3: logit = logitScale * cosine). Either side may be given as
+   * embeddings.
    *
-   * Rejects as encodeImage and encodeText do.
+   * Rejects like encodeImage and encodeText.
    */
   async similarity(
     images: ImageInput | readonly ImageInput[] | Embeddings,
@@ -169,11 +170,12 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Encodes labels once, to classify any number of images with. A label is a string, or several names of one class.
-   * Every name goes through every template; a class is the mean of its normalized embeddings, scaled to length 1, as in
-   * the CLIP paper (section 3.1.4) and open_clip's build_zero_shot_classifier.
+   * Creates a zero-shot classifier: encodes the labels once, to classify any number of images. A label is a string, or
+   * several names of one class. Every name is put into every template; the embedding of a class is the normalized mean of
+   * the normalized embeddings of its prompts, as in the CLIP paper (section 3.1.4) and in open_clip's
+   * build_zero_shot_classifier.
    *
-   * Rejects as encodeText does, and with TypeError or RangeError for labels and templates that can't be.
+   * Rejects like encodeText, and with a TypeError or RangeError for invalid labels or templates.
    */
   async classifier<const L extends Label>(
     labels: readonly L[],
@@ -183,8 +185,8 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Reads a classifier that `save` wrote. Rejects with ClipError ERR_CLIP_CHECKPOINT when the file is damaged or is none,
-   * ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
+   * Loads a classifier that `save` wrote. Rejects with a ClipError ERR_CLIP_CHECKPOINT if the file is damaged or not a
+   * classifier, or ERR_CLIP_MODEL_MISMATCH if it was made with other weights.
    */
   async loadClassifier(file: string | URL, options?: { signal?: AbortSignal }): Promise<Classifier> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
@@ -194,13 +196,13 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Linear probe: a classifier learned from labelled images by multinomial logistic regression on the image tower's
-   * features, as in section 3.2 of the CLIP paper and to scikit-learn's optimum.
+   * Trains a linear probe: a classifier learned from labelled images by multinomial logistic regression on the features of
+   * the image tower, as in section 3.2 of the CLIP paper, to scikit-learn's optimum.
    *
-   * Memory grows with the images: four times 4 bytes for each number of their features (360 MB in all for 50 000
-   * images of 512 numbers and 100 labels).
+   * Memory grows with the number of images: 16 bytes for each number of their features (360 MB in total for 50 000 images
+   * with 512 features each and 100 labels).
    *
-   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   * Rejects like encodeImage, and with a TypeError or RangeError for invalid examples.
    */
   async linearProbe<const T extends string>(
     examples: Examples<T>,
@@ -214,9 +216,10 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Tip-Adapter: class names and a cache of a few labelled images; training-free, or with `fineTune` its keys trained.
+   * Creates a Tip-Adapter (Zhang et al., 2022): a classifier from class names and a cache of a few labelled images.
+   * Nothing is trained, or with `fineTune` the keys of the cache.
    *
-   * Rejects as encodeImage does, and with TypeError or RangeError for examples that can't be.
+   * Rejects like encodeImage, and with a TypeError or RangeError for invalid examples.
    */
   async tipAdapter(examples: Examples, options?: TipAdapterOptions): Promise<Classifier> {
     return (require('./learn/tip-adapter.js') as typeof import('./learn/tip-adapter.js')).tipAdapter(
@@ -227,10 +230,10 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Trains both projections and the temperature on pairs of images and texts, everything below them frozen, with the
-   * contrastive loss of the paper. The model itself stays as it is: save the result and `load` it as `adapter`.
+   * Trains both projections and the temperature on pairs of images and texts with the contrastive loss of the CLIP paper;
+   * the towers are frozen. This model does not change: save the result, and `load` it with the option `adapter`.
    *
-   * Rejects as encodeImage and encodeText do, and with TypeError or RangeError for pairs that can't be.
+   * Rejects like encodeImage and encodeText, and with a TypeError or RangeError for invalid pairs.
    */
   async adapt(pairs: Pairs, options?: AdaptOptions): Promise<Adapter> {
     return (require('./learn/adapt.js') as typeof import('./learn/adapt.js')).adapt(
@@ -241,10 +244,10 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Opens a folder of embeddings on disk: `store.add(images)` and `store.search('words')`.
+   * Opens a store, which is a folder of embeddings on disk: `store.add(images)`, `store.search('words')`.
    *
-   * Rejects with ERR_CLIP_INPUT when there is none (`create: true` makes one), ERR_CLIP_CHECKPOINT naming file and field
-   * when it is damaged, ERR_CLIP_MODEL_MISMATCH when it was made with other weights.
+   * Rejects with a ClipError ERR_CLIP_INPUT if there is no store (`create: true` creates one), ERR_CLIP_CHECKPOINT naming
+   * file and field if it is damaged, or ERR_CLIP_MODEL_MISMATCH if it was made with other weights.
    */
   async openStore(folder: string | URL, options?: OpenStoreOptions): Promise<Store> {
     return (require('./store/store.js') as typeof import('./store/store.js')).Store.open(
@@ -255,10 +258,10 @@ export class Clip implements AsyncDisposable {
   }
 
   /**
-   * Token ids, (n, contextLength) int32, padded as the original tokenizer pads.
+   * Tokenizes texts: int32 ids of shape (n, contextLength), padded as the original tokenizer pads.
    *
-   * Rejects with ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, ERR_CLIP_CONFIG without a text tower; with
-   * TypeError for what is no text; with `signal.reason`.
+   * Rejects with a ClipError ERR_CLIP_TEXT_TOO_LONG unless `truncate: true`, or ERR_CLIP_CONFIG without a text tower; with
+   * a TypeError for anything but texts; or with `signal.reason`.
    */
   async tokenize(
     texts: string | readonly string[],
@@ -267,7 +270,7 @@ export class Clip implements AsyncDisposable {
     return tokenize(this.#loaded, texts, options)
   }
 
-  /** The text of token ids; special tokens are spelt out. Throws RangeError for an id of no piece. */
+  /** The text of token ids; special tokens are spelled out. Throws a RangeError for an id that is not in the vocabulary. */
   detokenize(ids: ArrayLike<number>): string {
     const typed = isTypedArray(ids)
     if (!typed && !isArray(ids)) throw argumentError('ids', 'be an array of token ids', ids)
@@ -277,7 +280,7 @@ export class Clip implements AsyncDisposable {
     return needTextTower(this.#loaded).decode(list)
   }
 
-  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. Idempotent. */
+  /** Frees the model. Running passes finish, waiting calls reject with ERR_CLIP_DISPOSED; resolves once the memory is freed. Idempotent. */
   async dispose(): Promise<void> {
     await this.#loaded.calls.dispose()
   }

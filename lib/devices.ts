@@ -3,25 +3,25 @@ import { binding } from './native/addon.js'
 
 /** One implementation of a device, and whether this machine can run it. */
 export interface BackendInfo {
-  /** As in `CLIP_NATIVE_BACKEND` and `clip.info.backend`: `avx512`. */
+  /** Its name, as in `CLIP_NATIVE_BACKEND` and `clip.info.backend`: `avx512`. */
   name: string
-  /** Whether this machine runs it. */
+  /** Whether it runs on this machine. */
   available: boolean
   /** Why not. */
   reason?: string
-  /** What it computes in here. */
+  /** Dtypes that it supports on this machine. */
   dtypes: Dtype[]
 }
 
 /** An NVIDIA GPU of this machine. */
 export interface GpuInfo {
-  /** As the driver counts; `load({ device: 'cuda' })` takes the first that is available. */
+  /** Its index in the driver; `load(source, { device: 'cuda' })` uses the first that is available. */
   index: number
-  /** As the driver calls it: 'NVIDIA H100 80GB HBM3'. */
+  /** Its name in the driver: 'NVIDIA H100 80GB HBM3'. */
   name: string
   /** Compute capability: '9.0'. */
   capability: string
-  /** Bytes in all. */
+  /** Total memory in bytes. */
   memory: number
   /** Whether a model can be loaded on it. */
   available: boolean
@@ -29,19 +29,19 @@ export interface GpuInfo {
   reason?: string
 }
 
-/** A device, and what it can do on this machine. */
+/** A device, and what it supports on this machine. */
 export interface DeviceInfo {
-  /** What `load({ device })` takes. */
+  /** Its name in the option `device` of `load`. */
   name: 'cpu' | 'cuda' | 'reference'
   /** Whether one of its implementations runs here. */
   available: boolean
   /** Why not. */
   reason?: string
-  /** What `load({ dtype })` takes on this device of this machine. */
+  /** Dtypes that `load` accepts for this device on this machine. */
   dtypes: Dtype[]
-  /** The implementations behind it, the preferred one first. */
+  /** Its implementations, the preferred one first. */
   backends: BackendInfo[]
-  /** Of 'cuda' only: every GPU that the driver lists, none without a driver. */
+  /** For 'cuda' only: the GPUs that the driver lists; empty without a driver. */
   gpus?: GpuInfo[]
 }
 
@@ -58,8 +58,9 @@ const gpus = (): GpuInfo[] =>
     }))
 
 /**
- * Where a model can run on this machine, and why not elsewhere. Where NVIDIA's driver is installed the first call opens
- * it, which can take some tenths of a second. Throws ERR_CLIP_BACKEND without a native addon.
+ * Lists the devices of this package, which of them work on this machine, and why the others do not. If NVIDIA's driver is
+ * installed, the first call opens it, which can take some tenths of a second. Throws a ClipError ERR_CLIP_BACKEND if the
+ * native addon is missing.
  */
 export function devices(): DeviceInfo[] {
   const all = binding().backends()

@@ -17,67 +17,67 @@ import { cancellable } from './native/jobs.js'
 import type { Activation, ModelSpec, Tower } from './native/spec.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
-/** Where a model comes from, where it runs and in what. */
+/** Options of {@link load}. */
 export interface LoadOptions {
-  /** Where to run. 'auto' (default) and 'cpu' take the best instruction set of this machine; see `devices()`. */
+  /** Device to run on. 'auto' (the default) and 'cpu' use the best instruction set of this machine; see `devices()`. */
   device?: 'auto' | 'cpu' | 'cuda' | 'reference'
-  /** What to compute in; default float32. See `devices()` for what this machine runs. */
+  /** Number format of weights and matrix products; default 'float32'. `devices()` lists what this machine supports. */
   dtype?: Dtype
-  /** Which encoders to load; default those that the checkpoint has. One of them takes about half the memory. */
+  /** Encoders to load; default: all that the checkpoint contains. One of them needs about half the memory. */
   towers?: readonly Tower[]
-  /** Threads of one pass; default: physical cores within the process's affinity and CPU quota. */
+  /** Number of threads per pass; default: the physical cores that the process may use (affinity and CPU quota). */
   threads?: number
-  /** Token rows that calls waiting at the same time may share one pass with; default 512, on a GPU 8192. */
+  /** Largest number of token rows that waiting calls are batched into one pass with; default 512, on a GPU 8192. */
   maxBatchRows?: number
-  /** Calls that may wait behind the running one; one more rejects ERR_CLIP_BUSY. Default 1024. */
+  /** Number of calls that may wait; a further call rejects with ERR_CLIP_BUSY. Default 1024. */
   maxQueue?: number
   /**
-   * Larger images are refused with ERR_CLIP_IMAGE before they are decoded, and so are those whose decoder would need
-   * more than 8 bytes for each of these pixels; default 100 million.
+   * Largest number of pixels of an image; default 100 million. A larger image is rejected with ERR_CLIP_IMAGE before it
+   * is decoded, and so is one whose decoder would need more than 8 bytes for each of these pixels.
    */
   maxPixels?: number
-  /** Turn photographs as their EXIF orientation says; default false, as OpenAI's `preprocess` (which turns TIFF alone). */
+  /** Rotate images according to their EXIF orientation; default false, as in OpenAI's `preprocess`, which only rotates TIFF. */
   orient?: boolean
   /**
-   * What transparent images are laid on: '#fff', '#ffffff', 'white' or 'black'. Default nothing, as OpenAI's
-   * `preprocess`: what is transparent becomes black. Opaque images are not touched.
+   * Colour that transparent images are composited onto: '#fff', '#ffffff', 'white' or 'black'. By default they are not
+   * composited, as in OpenAI's `preprocess`, and transparent pixels become black. Opaque images are not changed.
    */
   background?: string
   /**
-   * Render SVG too, in a process of its own that is killed after `decodeTimeout`. For files that you trust: a few bytes
-   * of SVG can ask for any amount of work and memory. Default false.
+   * Render SVG as well, in a separate process that is killed after `decodeTimeout`. Use it only for files that you trust:
+   * a few bytes of SVG can require any amount of work and memory. Default false.
    */
   svg?: boolean
   /**
-   * Milliseconds that reading and decoding an image may take, and that may pass between two pieces of a stream; then it
-   * is refused with ERR_CLIP_IMAGE. Default 30 000.
+   * Time limit in milliseconds for reading and decoding one image, and for the next chunk of a stream. An image that
+   * exceeds it is rejected with ERR_CLIP_IMAGE. Default 30 000.
    */
   decodeTimeout?: number
-  /** Attention heads, for checkpoints that do not say. */
+  /** Number of attention heads, for checkpoints without a configuration. */
   heads?: number | { image?: number; text?: number }
-  /** The MLP's nonlinearity, for checkpoints that do not say. */
+  /** Activation function of the MLPs, for checkpoints without a configuration. */
   activation?: Activation
   /**
-   * Where the model is in a file that holds more than one, by its path in there: 'ema', 'state_dict.student'. Without it
-   * the one that is no average of the others is taken, and an error names those that there are.
+   * Which model to load from a file that contains several, by its path in the file: 'ema', 'state_dict.student'. By
+   * default it is the one that is not an average of the others; where that is ambiguous, the error lists them.
    */
   stateDict?: string
-  /** A file that `clip.adapt(...)` saved: its projections and temperature take the place of the checkpoint's own. */
+  /** A file that `clip.adapt(...)` saved: its projections and temperature replace those of the checkpoint. */
   adapter?: string | URL
-  /** Where downloads are kept; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
+  /** Download folder; default: CLIP_NATIVE_CACHE, or else the cache folder of the platform. */
   cacheDir?: string
   /**
-   * Keep the packed weights in the folder `packed` of the cache folder, about as large as the model's memory (mode
-   * 0600): the next start maps them, shared between processes, with the same results bit for bit. A file that does not
-   * fit is replaced; one that can't be written is a warning (code CLIP_PACK_CACHE), not a failure. Delete such a file or
-   * let it be replaced, but never cut it short: that kills the processes that have it mapped. Default false.
+   * Cache the packed weights in the folder `packed` of the cache folder, in a file (mode 0600) about as large as the
+   * model's memory. The next start maps that file, shared between processes, with bit-identical results. A file that does
+   * not match is replaced; if it can't be written, a warning is emitted (code CLIP_PACK_CACHE) and loading continues. Such
+   * a file may be deleted, but never truncate it: that kills the processes that have it mapped. Default false.
    */
   packCache?: boolean
-  /** Never touch the network: a model that is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
+  /** Never use the network: a model that is not on this machine rejects with ERR_CLIP_OFFLINE. Default: HF_HUB_OFFLINE. */
   offline?: boolean
-  /** Told how a download proceeds. */
+  /** Download progress callback. */
   onProgress?: (progress: DownloadProgress) => void
-  /** Gives up loading; the promise rejects with its reason. */
+  /** Aborts loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -169,16 +169,16 @@ function checkPictures(o: Partial<LoadOptions>): PictureSettings {
 }
 
 /**
- * Opens a checkpoint and packs its weights for this machine.
+ * Loads a checkpoint and packs its weights for this machine.
  *
- * `source`: one of OpenAI's names (`availableModels()`), the path (or file: URL) of a checkpoint file or folder, or a
- * Hugging Face hub id; nothing = the embedded model, which knows icons and emoji, not photographs. A named model that is
- * not on this machine is downloaded once.
+ * `source` is one of OpenAI's model names (`availableModels()`), a Hugging Face id, or the path or file: URL of a
+ * checkpoint file or folder. Without it, the embedded model is loaded, which knows icons and emoji, not photographs. A
+ * named model that is not on this machine is downloaded once.
  *
- * Rejects with ClipError ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_MODEL_MISMATCH (an
- * adapter of other weights), ERR_CLIP_BACKEND,
- * ERR_CLIP_DTYPE, ERR_CLIP_CUDA (a GPU that fails, or computes other numbers than the reference), ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for
- * options that can't be; with `signal.reason`.
+ * Rejects with a ClipError: ERR_CLIP_CHECKPOINT or ERR_CLIP_CONFIG (naming file and field), ERR_CLIP_MODEL_MISMATCH (an
+ * adapter of other weights), ERR_CLIP_BACKEND, ERR_CLIP_DTYPE, ERR_CLIP_CUDA (a GPU that fails, or computes other numbers
+ * than the reference), ERR_CLIP_MEMORY, ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD or ERR_CLIP_CHECKSUM; with a TypeError or
+ * RangeError for invalid options; or with `signal.reason`.
  */
 export function load(source?: string | URL, options?: LoadOptions): Promise<Clip> {
   return traced(load, () => open(source, options))

@@ -7,53 +7,53 @@ export { describe, describeShape, got, printable, quote, shorten } from './descr
 /** Every code a {@link ClipError} (or a TypeError / RangeError about an argument) of this package can carry. */
 export type ClipErrorCode =
   /**
-   * A caller's mistake: an argument of a wrong type, shape or range is a TypeError or RangeError with this code; what
-   * only the disk could tell (no such store, a file that can't be written) is a ClipError with it. {@link isClipError}
-   * is true for both.
+   * An invalid argument. A wrong type, shape or range is a TypeError or RangeError with this code; what only the file system
+   * can tell (no such store, a file that can't be written) is a ClipError with this code. {@link isClipError} is true for
+   * both.
    */
   | 'ERR_CLIP_INPUT'
-  /** An image that can't be read: no image, too large, truncated, unreadable path. */
+  /** An image that can't be read: not an image, too large, truncated, or an unreadable path. */
   | 'ERR_CLIP_IMAGE'
   /** A text with more tokens than the model's context; pass `truncate: true` to cut it. */
   | 'ERR_CLIP_TEXT_TOO_LONG'
   /** A weight or vocabulary file that can't be used: damaged, missing tensors, wrong shapes or values. */
   | 'ERR_CLIP_CHECKPOINT'
-  /** A configuration that is missing, contradicts the weights, or asks for what is not implemented. */
+  /** A configuration that is missing, contradicts the weights, or needs something that is not implemented. */
   | 'ERR_CLIP_CONFIG'
-  /** A device or backend that this machine or build does not have, and why. */
+  /** A device or backend that is not available on this machine or in this build; the message says why. */
   | 'ERR_CLIP_BACKEND'
-  /** A dtype that the device does not run; the message lists those it does. */
+  /** A dtype that the device does not support; the message lists those that it supports. */
   | 'ERR_CLIP_DTYPE'
   /** A classifier, store or adapter that was made with another model. */
   | 'ERR_CLIP_MODEL_MISMATCH'
-  /** A download that failed, or a lock on the cache folder that could not be had. */
+  /** A download that failed, or a lock on the cache folder that could not be acquired. */
   | 'ERR_CLIP_DOWNLOAD'
-  /** A downloaded file that is not the one it should be. */
+  /** A downloaded file whose checksum is wrong. */
   | 'ERR_CLIP_CHECKSUM'
-  /** A model that is not here while `offline` forbids to fetch it. */
+  /** A model that is not on this machine, while `offline` forbids downloading it. */
   | 'ERR_CLIP_OFFLINE'
-  /** The model was disposed before or while the call waited. */
+  /** The model was disposed before the call, or while the call waited. */
   | 'ERR_CLIP_DISPOSED'
   /** More than `maxQueue` calls are waiting; try again later. */
   | 'ERR_CLIP_BUSY'
-  /** Memory, a thread or a file descriptor that the system did not give: the same call may succeed later. */
+  /** The system is out of memory, threads or file descriptors: the same call may succeed later. */
   | 'ERR_CLIP_MEMORY'
   /** A failure of a GPU, its driver or its kernels. */
   | 'ERR_CLIP_CUDA'
-  /** A fault of ours; please report it. */
+  /** A bug of this package; please report it. */
   | 'ERR_CLIP_INTERNAL'
 
-/** What a {@link ClipError} tells beyond its message. */
+/** The fields of a {@link ClipError}. */
 export interface ClipErrorDetails {
-  /** The file that is at fault, as it was given; a path of more than 120 characters is shortened in the middle. */
+  /** The file that caused the error, as it was given; a path of more than 120 characters is shortened in the middle. */
   file?: string
-  /** The field, tensor or option that is at fault. */
+  /** The field, tensor or option that caused the error. */
   field?: string
-  /** What it should be. */
+  /** The expected value. */
   expected?: string
-  /** What it is. */
+  /** The actual value. */
   actual?: string
-  /** Which element of the caller's array, from 0. */
+  /** Index of the element in the caller's array, from 0. */
   index?: number
   /** The error below this one. */
   cause?: unknown
@@ -81,15 +81,15 @@ function shortCause(cause: unknown, values: readonly string[]): unknown {
 export class ClipError extends Error {
   /** Which kind of failure: the same in every version. */
   readonly code: ClipErrorCode
-  /** The file that is at fault, as it was given; a path of more than 120 characters is shortened in the middle. */
+  /** The file that caused the error, as it was given; a path of more than 120 characters is shortened in the middle. */
   readonly file?: string
-  /** The field, tensor or option that is at fault. */
+  /** The field, tensor or option that caused the error. */
   readonly field?: string
-  /** What it should be. */
+  /** The expected value. */
   readonly expected?: string
-  /** What it is. */
+  /** The actual value. */
   readonly actual?: string
-  /** Which element of the caller's array, from 0. */
+  /** Index of the element in the caller's array, from 0. */
   readonly index?: number
 
   /** Made by this package; a program only needs it for tests of its own. */

@@ -5,32 +5,32 @@
 
 import { argumentError, ClipError } from './errors.js'
 
-/** Where a model's files come from, and so which layout they have. */
+/** Publisher of a model, which determines the layout of its files. */
 export type ModelFamily = 'openai' | 'huggingface' | 'openclip'
 
-/** What is known of a model before any of its files is opened. */
+/** Description of a model that can be loaded by name. */
 export interface ModelInfo {
-  /** What `load` takes. */
+  /** The name to pass to `load`. */
   name: string
-  /** Whose layout the checkpoint has. */
+  /** Publisher of the checkpoint. */
   family: ModelFamily
-  /** OpenAI: the file itself; a hub repository: its page. */
+  /** For OpenAI models the URL of the file; for Hugging Face repositories that of their page. */
   url: string
-  /** The one file of an OpenAI model. Hub repositories have several; the hub lists them. */
+  /** File name of an OpenAI model, which is a single file. */
   file?: string
-  /** Of `file`, in hexadecimal. Hub files carry theirs in the hub's own listing. */
+  /** SHA-256 of `file`, in hexadecimal. The hashes of Hugging Face files come from the hub. */
   sha256?: string
-  /** Size of `file`. */
+  /** Size of `file` in bytes. */
   bytes?: number
-  /** SPDX; absent for a hub repository that is not in our list. */
+  /** Licence, as an SPDX identifier; absent for a repository that is not in the list of this package. */
   license?: string
-  /** The image tower's name; absent for a hub repository that is not in our list. */
+  /** Name of the image tower; absent for a repository that is not in the list of this package. */
   architecture?: string
-  /** Side of the square input, in pixels. */
+  /** Width and height of the input in pixels. */
   imageSize?: number
-  /** Width of the joint space; absent for a hub repository that is not in our list. */
+  /** Dimension of embeddings; absent for a repository that is not in the list of this package. */
   embedDim?: number
-  /** Hub repositories only. */
+  /** Revision, for Hugging Face repositories only. */
   revision?: string
 }
 
@@ -165,7 +165,7 @@ const hub: ModelInfo[] = hubRows.map(([name, family, architecture, imageSize, em
   revision: 'main',
 }))
 
-/** OpenAI's model names in OpenAI's order: `load(availableModels()[0])` works, as in Python. */
+/** The names of OpenAI's models, in OpenAI's order, as `clip.available_models()` in Python. */
 export function availableModels(): string[] {
   return openai.map(model => model.name)
 }
@@ -196,9 +196,9 @@ export function parseHubId(text: string): { id: string; revision: string } | und
 }
 
 /**
- * Address, hash, size and licence of a model by OpenAI's name or hub id. A hub id that is not in our list is taken
- * as it is: only its address is known. Throws TypeError when `name` is no string, and ClipError ERR_CLIP_CONFIG, with
- * the names that are near, when it is neither.
+ * Describes a model, given OpenAI's name or a Hugging Face id: URL, hash, size and licence. For an id that is not in the
+ * list of this package only the URL is known. Throws a TypeError if `name` is not a string, and a ClipError
+ * ERR_CLIP_CONFIG, which suggests similar names, if it is neither a name nor an id.
  */
 export function modelInfo(name: string): ModelInfo {
   if (typeof name !== 'string') throw argumentError('name', "be a model's name or hub id", name)

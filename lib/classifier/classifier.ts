@@ -20,58 +20,59 @@ import { classEmbeddings, type Template } from './prompts.js'
 import { type Best, type ClassifierKind, type Scorer, ZeroShotScorer } from './scorers.js'
 import { inOrderAhead } from './stream.js'
 
-/** A label that a classifier gives to an image, and its score. */
+/** A label and its score for one image. */
 export interface Prediction<T extends string = string> {
   /** The label, as it was given. */
   label: T
-  /** Probability over all labels, unless `as` says otherwise. */
+  /** By default the probability over all labels; see `as`. */
   score: number
-  /** Which label, from 0. */
+  /** Index of the label, from 0. */
   index: number
 }
 
 export interface ClassifierOptions extends TokenizeOptions {
-  /** Texts with `{}` for the label, or functions of it; default the label as it is. See `templates`. */
+  /** Prompt templates: texts with `{}` in place of the label, or functions of the label. Default: the label alone. See `templates`. */
   templates?: Template | readonly Template[]
-  /** Withdraws the call: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many texts (labels x templates) are encoded. */
+  /** Progress callback: the number of prompts (labels x templates) that have been encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** What a classification returns, and when it is withdrawn. */
+/** Options of `classifier.classify` and `classifier.stream`. */
 export interface ClassifyOptions {
-  /** How many labels to return, the best first; default 5 (with `threshold`: all), at most all. */
+  /** Number of labels to return, best first; default 5, or all with `threshold`. */
   topK?: number
-  /** What the score is; default 'probability' over all labels, whatever topK. A learned classifier has no 'cosine'. */
+  /** Kind of score; default 'probability', over all labels whatever `topK` is. Learned classifiers have no 'cosine'. */
   as?: ScoreKind
   /**
-   * Only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels don't compete, so
-   * an image may have several; where the threshold lies depends on model and prompts, so choose it on examples.
+   * Return only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels do not
+   * compete, so an image may have several. The right threshold depends on the model and the prompts: choose it on
+   * examples.
    */
   threshold?: number
-  /** Withdraws the call: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** One image of a stream: its predictions, or why there are none. */
+/** One image of a stream: its predictions, or its error. */
 export type StreamItem<T extends string> =
   | {
-      /** Which image, from 0. */
+      /** Index of the image, from 0. */
       index: number
-      /** The image, as the source gave it. */
+      /** The image, as the source yielded it. */
       image: ImageInput
-      /** Best first. */
+      /** The predictions, best first. */
       predictions: Prediction<T>[]
       error?: undefined
     }
   | {
-      /** Which image, from 0. */
+      /** Index of the image, from 0. */
       index: number
-      /** The image, as the source gave it. */
+      /** The image, as the source yielded it. */
       image: ImageInput
       predictions?: undefined
-      /** Why there are none. */
+      /** Why the image could not be classified. */
       error: Error & { code: string }
     }
 
@@ -111,15 +112,15 @@ function* originOf(classes: readonly LabelledClass[]): Steps<ClassifierOrigin> {
   return { templates: yield* words(shared), classes: own }
 }
 
-/** Labels ready to classify with. Made by `clip.classifier`, by what learns from examples, or read from a file; lives as long as its model. */
+/** A classifier, as `clip.classifier`, `clip.linearProbe`, `clip.tipAdapter` and `clip.loadClassifier` return it. It lives as long as its model. */
 export class Classifier<T extends string = string> {
-  /** The labels, in the order in which `Prediction.index` counts them. */
+  /** The labels, in the order of `Prediction.index`. */
   readonly labels: readonly T[]
-  /** 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
+  /** How it was made: 'zero-shot' from names, 'linear-probe' or 'tip-adapter' from examples. */
   readonly kind: ClassifierKind
-  /** (labels, width): what images are compared with: class embeddings of length 1, or the weights of a linear probe. */
+  /** (labels, width) float32: the class embeddings, of length 1, or the weights of a linear probe. */
   readonly embeddings: Embeddings
-  /** Of a learned classifier: what it was learned with, and how well: `C` and `loss`, or `alpha` and `beta`. */
+  /** Settings and results of training, for learned classifiers: `C` and `loss`, or `alpha` and `beta`. */
   readonly settings: Readonly<Record<string, number | string>>
   readonly #loaded: Loaded
   readonly #scorer: Scorer
@@ -158,20 +159,20 @@ export class Classifier<T extends string = string> {
   }
 
   /**
-   * Writes labels and what was encoded or learned to one small safetensors file, for `clip.loadClassifier` with the same
-   * model: whole or not at all. Templates that are functions are not kept, only what they made.
-   * Rejects with ClipError ERR_CLIP_INPUT when the file can't be written.
+   * Saves the labels and the encoded or learned weights as one small safetensors file, for `clip.loadClassifier` with the
+   * same model. The file is written completely or not at all. Templates that are functions are not saved, only their
+   * results. Rejects with a ClipError ERR_CLIP_INPUT if the file can't be written.
    */
   async save(file: string | URL): Promise<void> {
     await writeClassifier(this.#loaded, file, this.labels, this.#scorer, this.#origin)
   }
 
   /**
-   * The labels that fit best, best first: an array for one image, an array of arrays for an array of images.
-   * Rejects as encodeImage does; an image that can't be read rejects the call (`stream` reports it by itself).
+   * Classifies images: returns the best labels, best first, as an array for one image and an array of arrays for an array
+   * of images. Rejects like encodeImage; one image that can't be read rejects the whole call (see `stream`).
    *
-   * Images that are encoded already can be given as what encodeImage made of them: embeddings of length 1, or for a
-   * linear probe what it learned on (by default `output: 'pooled'`).
+   * Images that are already encoded can be given as the result of encodeImage: embeddings of length 1, or for a linear
+   * probe the kind of features that it was trained on (by default `output: 'pooled'`).
    */
   classify(images: readonly ImageInput[] | Embeddings, options?: ClassifyOptions): Promise<Prediction<T>[][]>
   classify(image: ImageInput, options?: ClassifyOptions): Promise<Prediction<T>[]>
@@ -196,8 +197,8 @@ export class Classifier<T extends string = string> {
   }
 
   /**
-   * Classifies images as they come, in their order, at most 2 x threads of them ahead of the reader. An image that
-   * can't be read is an item with `error`; the stream goes on. Leaving the loop stops the source.
+   * Classifies images from an iterable, in order, at most 2 x threads ahead of the consumer. An image that can't be read
+   * yields an item with `error`, and the stream continues. Leaving the loop stops the source.
    */
   async *stream(
     source: AsyncIterable<ImageInput> | Iterable<ImageInput>,

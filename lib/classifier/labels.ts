@@ -6,20 +6,20 @@ import { type Steps, startTurn } from '../base/slices.js'
 import { isArray, isObject } from '../base/values.js'
 import { checkTemplates, type PromptClass, type Template } from './prompts.js'
 
-/** A class with more to say than its name. */
+/** A class with names or templates of its own. */
 export interface DescribedLabel<T extends string = string> {
-  /** What predictions call it. */
+  /** The label in predictions. */
   label: T
-  /** What prompts call it; default the label. */
+  /** Its name or names in prompts; default: the label. */
   names?: string | readonly string[]
-  /** Templates of this class alone; default those of the call. */
+  /** Templates of this class; default: those of the call. */
   templates?: Template | readonly Template[]
 }
 
 /** One class: its name, or several names of it (its predictions then carry the first), or {@link DescribedLabel}. */
 export type Label = string | readonly string[] | DescribedLabel
 
-/** What a prediction of this label is called. */
+/** The label that predictions of this class carry. */
 export type LabelOf<L extends Label> = L extends string
   ? L
   : L extends readonly [infer First extends string, ...unknown[]]

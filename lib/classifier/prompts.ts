@@ -21,7 +21,7 @@ import { longList } from '../tokenizer/long-list.js'
 import { Joined } from '../tokenizer/pieces.js'
 import { mostCharacters, RefusedText, tooManyCharacters } from '../tokenizer/tokenizer.js'
 
-/** A text with `{}` where the label goes, or a function of the label. */
+/** A text with `{}` in place of the label, or a function of the label. */
 export type Template = string | ((label: string) => string)
 
 /** A class: its names, and the templates that each of them goes through. */

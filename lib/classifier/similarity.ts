@@ -11,13 +11,13 @@ import type { ImageInput } from '../image/input.js'
 import { binding, fromNative } from '../native/addon.js'
 import type { ScoreKind } from '../native/surface.js'
 
-/** What `similarity` returns. */
+/** Options of `clip.similarity`. */
 export interface SimilarityOptions extends TokenizeOptions {
-  /** What a score is; default 'probability'. */
+  /** Kind of score; default 'probability'. */
   as?: ScoreKind
-  /** What probabilities sum to 1 over: the texts of each image (default), or the images of each text. */
+  /** Dimension over which probabilities sum to 1: the texts of each image (default), or the images of each text. */
   over?: 'texts' | 'images'
-  /** Withdraws the call: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 

@@ -14,13 +14,13 @@ import type { EmbeddingsOf } from './embeddings.js'
 import { type Loaded, needProjection, towerMissing } from './loaded-model.js'
 import { type CheckedEncode, checkEncode, type EncodeOptions, type Output, Rows } from './result.js'
 
-/** What becomes of transparent images. */
+/** How transparent images are handled. */
 export interface BackgroundOption {
-  /** What transparent images are laid on, as `load`'s option: '#fff', '#ffffff', 'white' or 'black'. */
+  /** Colour that transparent images are composited onto, as in the option of `load`: '#fff', '#ffffff', 'white' or 'black'. */
   background?: string
 }
 
-/** What encodeImage returns, and how it reads images. */
+/** Options of `encodeImage`. */
 export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
 
 /** The caller's images, and how many rows they will make. */

@@ -7,27 +7,31 @@ import { copySlices, Slices } from '../base/slices.js'
 import { Embeddings, type EmbeddingsOf } from './embeddings.js'
 
 /**
- * embedding: the joint space, (n, embedDim).
- * pooled: the pooled token after its last layer norm, before the projection, (n, width): Hugging Face's pooler_output.
- * tokens: every token after the last layer norm, (n, tokens, width); texts are padded with zero rows to the longest.
- * Only embeddings are points of the joint space, so only they are normalized unless `normalize` says so.
+ * What an encoder returns.
+ *
+ * - `'embedding'`: points of the joint space, (n, embedDim).
+ * - `'pooled'`: the pooled token after the last layer norm and before the projection, (n, width): Hugging Face's
+ *   pooler_output.
+ * - `'tokens'`: every token after the last layer norm, (n, tokens, width); texts are padded with zero rows to the longest.
+ *
+ * Only embeddings are points of the joint space, so only they are normalized by default.
  */
 export type Output = 'embedding' | 'pooled' | 'tokens'
 
-/** What encodeImage and encodeText return, and what becomes of items that fail. */
+/** Options that `encodeImage` and `encodeText` share. */
 export interface EncodeOptions<O extends Output = Output> {
   /**
-   * Scale every row (of tokens: every token) to length 1. Default true for `output: 'embedding'`, false for 'pooled' and
-   * 'tokens'. OpenAI's encode_image and encode_text don't: false gives theirs.
+   * Scale every row (for 'tokens': every token) to length 1. Default: true for `output: 'embedding'`, false for 'pooled'
+   * and 'tokens'. OpenAI's encode_image and encode_text do not normalize: pass false to get their numbers.
    */
   normalize?: boolean
   /** What to return; default 'embedding'. */
   output?: O
-  /** 'throw' (default): the first bad item rejects the call. 'collect': its row is NaN and `errors[i]` says why. */
+  /** 'throw' (default): the first item that fails rejects the call. 'collect': its row is NaN, and `errors[i]` is its error. */
   errors?: 'throw' | 'collect'
-  /** Withdraws the call: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called after every window of the call with how many items are done. */
+  /** Progress callback: the number of items that are done. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 

@@ -14,13 +14,13 @@ import { classFolders } from './class-folders.js'
 import { csv } from './csv.js'
 import { type Dataset, datasetFault as fault, type Reading, type Sample } from './samples.js'
 
-/** How a data set is read. */
+/** Options of {@link openDataset}. */
 export interface DatasetOptions {
-  /** Follow links that lead out of a folder; default false. Cycles end, and nothing is counted twice. */
+  /** Follow symbolic links that lead out of the folder; default false. Cycles end, and no file is counted twice. */
   followLinks?: boolean
   /**
-   * The classes' names, where labels are numbers from 0 (a .cls of a WebDataset, a folder): the n-th is that of class n,
-   * as in the classnames.txt of CLIP_benchmark. 'numbers': the numbers are the names.
+   * Names of the classes, for data sets whose labels are numbers from 0 (.cls files of a WebDataset, folders): element n is
+   * the name of class n, as in the classnames.txt of CLIP_benchmark. 'numbers' uses the numbers as names.
    */
   classNames?: readonly string[] | 'numbers'
 }
@@ -94,12 +94,13 @@ async function openPath(source: unknown, options: DatasetOptions): Promise<Datas
 }
 
 /**
- * Opens a folder with a folder per class; a CSV, or a table with tabs, with a column `file` (relative to it; also
- * `filepath`, `file_name`, `filename`, `image`), one `label`, `text`, `caption` or `title` and, if it has one, `split`;
- * or a WebDataset tar (images with .cls or .txt, where each line is a caption). Images are read as they are needed.
+ * Opens a data set: a folder with one subfolder per class; a CSV or TSV file with a column `file` (or `filepath`,
+ * `file_name`, `filename`, `image`; relative to the table), one of `label`, `text`, `caption` or `title`, and optionally
+ * `split`; or a WebDataset tar (images with .cls or .txt files, where each line of a .txt is a caption). Images are read as
+ * they are needed.
  *
- * Rejects with ClipError ERR_CLIP_INPUT when it is none of them, with TypeError for arguments that can't be. Reading
- * the samples rejects when a class has no image, or a table's columns are not those that are expected.
+ * Rejects with a ClipError ERR_CLIP_INPUT if it is none of these, and with a TypeError for invalid arguments. Reading the
+ * samples rejects if a class has no image, or if a table lacks a required column.
  */
 export async function openDataset(source: string | URL, options?: DatasetOptions): Promise<Dataset> {
   return openPath(source, checkDatasetOptions(checkOptions(options, datasetOptionNames)))

@@ -21,31 +21,31 @@ import type { Dataset, Sample } from './samples.js'
 
 export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
 
-/** What is measured, and on which images. */
+/** Options of {@link evaluate}. */
 export interface EvaluateOptions extends DatasetOptions {
-  /** 'zeroshot' (default): names alone. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
+  /** 'zeroshot' (default): class names only. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
-  /** A classifier that is ready, learned or read from a file, in place of `task`, `labels` and what is learned. */
+  /** An existing classifier to measure, instead of `task`, `labels`, `templates` and `shots`. */
   classifier?: Classifier
-  /** What the labels of the data set stand for, as `clip.classifier` takes them; default the labels, in their order. */
+  /** The classes, as in `clip.classifier`; default: the labels of the data set, in their order. */
   labels?: readonly Label[]
-  /** Default the label as it is. A linear probe has none. */
+  /** Prompt templates, as in `clip.classifier`. A linear probe has none. */
   templates?: Template | readonly Template[]
   /**
-   * Examples of each class to learn from, drawn with `seed`: among those that the data set marks 'train', else among all;
-   * the rest is the test. Default: all that are marked 'train'; 16 where none is. A class without more than `shots`
-   * keeps one image for the test.
+   * Number of examples per class to learn from. They are drawn with `seed` from the samples of split 'train', or from all
+   * samples if there is no such split; the others are the test set. Default: all samples of split 'train', or 16 per class
+   * without that split. A class with no more than `shots` samples keeps one of them for the test.
    */
   shots?: number
-  /** Default 1. */
+  /** Random seed for drawing the examples, default 1. */
   seed?: number
-  /** Of the linear probe; default as `clip.linearProbe`. */
+  /** C of the linear probe; default as in `clip.linearProbe`. */
   C?: number
-  /** At most so many samples, the first of the data set. */
+  /** Use only the first `limit` samples of the data set. */
   limit?: number
-  /** Ends the evaluation: it rejects with the signal's reason. */
+  /** Aborts the evaluation, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called as texts, examples and images are done. */
+  /** Progress callback: the number of texts, examples or test images that are done. */
   onProgress?: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
 }
 
@@ -229,18 +229,19 @@ const copied = <T>(field: string, value: T): T =>
   isArray(value) ? (listOf(field, 'be an array', value) as T) : value
 
 /**
- * Measures a model on labelled images: `dataset` is a path as `openDataset` takes it, a data set, or an array of
- * samples. Images are read as they are needed, so an archive may be larger than memory; it is read two or three times.
- * Samples of the same image (a file, or the same bytes) are one image with several captions. Recall is that of
- * CLIP_benchmark and the papers: the part of the images that have a caption of theirs among the first k, and of the
- * captions that have an image of theirs; a caption that several images share is one text.
+ * Measures a model on labelled images. `dataset` is a path for {@link openDataset}, a data set, or an array of samples.
+ * Images are read as they are needed, two or three times, so an archive may be larger than memory. Samples with the same
+ * image (the same file, or the same bytes) count as one image with several captions. Recall is defined as in CLIP_benchmark
+ * and the papers: the share of images that have one of their captions among the first k results, and the share of captions
+ * that have one of their images there. A caption that several images share is one text.
  *
- * Memory: 'zeroshot' none for each image but its label; 'retrieval' the embeddings of images and texts, 4 * embedDim
- * bytes each (61 MB in all for 10 000 pairs of 512 numbers); 'fewshot' and 'probe' what is learned from, as
- * `clip.tipAdapter` and `clip.linearProbe` do. Nowhere all images against all texts.
+ * Memory: 'zeroshot' keeps only the label of each image; 'retrieval' keeps the embeddings of images and texts, 4 * embedDim
+ * bytes each (61 MB in total for 10 000 pairs at dimension 512); 'fewshot' and 'probe' need as much as `clip.tipAdapter`
+ * and `clip.linearProbe`. The matrix of all images against all texts is never in memory.
  *
- * Rejects with ClipError ERR_CLIP_INPUT for a data set that can't be read (single images that can't are in `failed`),
- * ERR_CLIP_IMAGE when none can; with TypeError or RangeError for options that can't be; with `signal.reason`.
+ * Rejects with a ClipError ERR_CLIP_INPUT for a data set that can't be read (single images that can't be read are listed in
+ * `failed`), or ERR_CLIP_IMAGE if none of its images can be read; with a TypeError or RangeError for invalid options; or
+ * with `signal.reason`.
  */
 export function evaluate(
   clip: Clip,

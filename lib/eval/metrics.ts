@@ -8,65 +8,65 @@ export interface Answer {
   confidence: number
 }
 
-/** How well the images of one label did. */
+/** Accuracy of one class. */
 export interface ClassAccuracy {
   /** The label. */
   label: string
-  /** Images of it. */
+  /** Number of images of the class. */
   count: number
-  /** Images of it that were called by it. */
+  /** Number of images of the class that were classified correctly. */
   right: number
-  /** right / count; null without images. */
+  /** right / count; null if the class has no images. */
   accuracy: number | null
 }
 
-/** Images of one label that were called by one label. */
+/** Number of images of one label that were classified as another, or as the same label. */
 export interface Confusion {
-  /** What they show. */
+  /** The true label. */
   label: string
-  /** What they were called. */
+  /** The predicted label. */
   predicted: string
-  /** How many. */
+  /** Number of images. */
   count: number
 }
 
-/** Answers whose probability lies above `from` and at most at `to`. */
+/** Predictions whose probability is above `from` and at most `to`. */
 export interface CalibrationBin {
-  /** Probability, 0 to 1. */
+  /** Probability, from 0 to 1. */
   from: number
-  /** Probability, 0 to 1. */
+  /** Probability, from 0 to 1. */
   to: number
-  /** Answers in it. */
+  /** Number of predictions in the bin. */
   count: number
-  /** Part of them that is right; null when there are none. */
+  /** Share of them that is correct; null if the bin is empty. */
   accuracy: number | null
-  /** Mean probability of them; null when there are none. */
+  /** Their mean probability; null if the bin is empty. */
   confidence: number | null
 }
 
-/** Whether probabilities are what they say: of answers at 80 %, four in five should be right. */
+/** Calibration of the probabilities: of predictions at 80 %, four in five should be correct. */
 export interface Calibration {
-  /** Expected calibration error (Guo et al., 2017): mean of |accuracy - confidence| over answers, by bins. */
+  /** Expected calibration error (Guo et al., 2017): |accuracy - confidence| of the bins, averaged over predictions. */
   ece: number
-  /** Fifteen of equal width, from 0 to 1. */
+  /** Fifteen bins of equal width, from 0 to 1. */
   bins: CalibrationBin[]
 }
 
-/** The figures of a classification, parts from 0 to 1. */
+/** Results of a classification; shares are from 0 to 1. */
 export interface Classification {
-  /** Images with an answer. */
+  /** Number of images that were classified. */
   count: number
-  /** The truth is the best label. */
+  /** Share of images whose true label is the best prediction. */
   top1: number
-  /** The truth among the five best; with five labels or fewer always 1. */
+  /** Share of images whose true label is among the five best predictions; 1 with five labels or fewer. */
   top5: number
-  /** Mean of the classes' accuracies, over those that have images. */
+  /** Mean of the accuracies of the classes that have images. */
   meanPerClass: number
-  /** Each label, in their order. */
+  /** Accuracy of each label, in the order of the labels. */
   perClass: ClassAccuracy[]
-  /** All pairs that occur, right answers (label = predicted) among them, the most frequent first. */
+  /** Every pair of true and predicted label that occurs, correct ones included, most frequent first. */
   confusion: Confusion[]
-  /** Of the best label's probability. */
+  /** Calibration of the probability of the best label. */
   calibration: Calibration
 }
 
@@ -139,13 +139,13 @@ export class ClassificationMetrics {
   }
 }
 
-/** Part of the queries that find something that belongs to them among the k best. */
+/** Recall: the share of queries with a correct result among the first k. */
 export interface Recall {
-  /** Among the first, 0 to 1. */
+  /** Recall at 1, from 0 to 1. */
   recall1: number
-  /** Among the five best. */
+  /** Recall at 5. */
   recall5: number
-  /** Among the ten best. */
+  /** Recall at 10. */
   recall10: number
 }
 

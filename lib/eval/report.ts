@@ -147,8 +147,8 @@ function leftOutLines({ count, files }: AllLeftOut): string[] {
 }
 
 /**
- * The report as one HTML page that needs nothing else: no scripts, no other files, no network. Small images of mistakes
- * (up to 32 kB) are read and put into it; one that is gone is named only.
+ * Renders a report as one self-contained HTML page, without scripts, other files or network access. Small images of
+ * mistakes (up to 32 kB) are embedded; of others only the name is shown.
  */
 export async function htmlReport(report: Evaluation): Promise<string> {
   const learned = report.task === 'retrieval' ? undefined : report.learned

@@ -8,59 +8,59 @@ import type { Classification, Recall } from './metrics.js'
 /** What is measured: see `task` of `evaluate`. */
 export type EvaluationTask = 'zeroshot' | 'fewshot' | 'probe' | 'retrieval'
 
-/** An image that was put under a wrong label. */
+/** An image that was classified wrongly. */
 export interface Mistake {
-  /** What the data set calls the image. */
+  /** Name of the image in the data set. */
   name: string
-  /** What it shows. */
+  /** The true label. */
   label: string
-  /** What it was called. */
+  /** The predicted label. */
   predicted: string
-  /** Of the wrong label. */
+  /** Probability of the predicted label. */
   probability: number
-  /** The image as the data set gave it; empty when it was large and in memory. */
+  /** The image as the data set yielded it; empty if it was large and in memory. */
   image: ImageInput
 }
 
-/** What every evaluation tells. */
+/** Fields that all reports share. */
 export interface Evaluated {
-  /** What the data set is called. */
+  /** Name of the data set. */
   dataset: string
-  /** Of the model. */
+  /** Fingerprint of the model. */
   fingerprint: string
-  /** Images that could not be read, by name; they count nowhere. */
+  /** Images that could not be read; they are not counted. */
   failed: { name: string; message: string }[]
-  /** Files of the data set that are no samples: no images by their names, links that are not followed. Absent where there are none. */
+  /** Files of the data set that are no samples: not named as images, or links that are not followed. Absent if there are none. */
   leftOut?: AllLeftOut
 }
 
-/** What an evaluation of labels tells. */
+/** Report of a classification. */
 export interface ClassificationReport extends Evaluated, Classification {
-  /** What was measured. */
+  /** The task that was measured. */
   task: 'zeroshot' | 'fewshot' | 'probe'
-  /** The labels, in the order in which classes are counted. */
+  /** The labels, in the order of the classes. */
   labels: string[]
-  /** What was learned, and from how many images. */
+  /** Number of examples and settings of training. */
   learned?: { examples: number; shots: number | 'all'; seed: number; settings: Classifier['settings'] }
-  /** The classifier that was given, in place of what would have been learned. */
+  /** The classifier that was passed in, if any. */
   classifier?: { kind: Classifier['kind']; settings: Classifier['settings'] }
-  /** The surest of the wrong answers, at most 24. */
+  /** The wrong predictions with the highest probabilities, at most 24. */
   mistakes: Mistake[]
 }
 
-/** What an evaluation of captions tells. */
+/** Report of a retrieval. */
 export interface RetrievalReport extends Evaluated {
-  /** What was measured. */
+  /** The task that was measured. */
   task: 'retrieval'
-  /** Images that could be read; one with several captions is one. */
+  /** Number of images that could be read; an image with several captions counts once. */
   images: number
-  /** Distinct captions. */
+  /** Number of distinct captions. */
   texts: number
-  /** An image finds one of its captions. */
+  /** Recall of searching captions by an image. */
   imageToText: Recall
-  /** A caption finds one of its images. */
+  /** Recall of searching images by a caption. */
   textToImage: Recall
 }
 
-/** What `evaluate` resolves to: told apart by `task`. */
+/** Result of {@link evaluate}, discriminated by `task`. */
 export type Evaluation = ClassificationReport | RetrievalReport

@@ -4,29 +4,29 @@ import { ClipError } from '../base/errors.js'
 import type { LeftOut } from '../image/files.js'
 import type { ImageInput } from '../image/input.js'
 
-/** An image and what it shows. */
+/** One sample of a data set: an image with its label or captions. */
 export interface Sample {
-  /** The image, or where it lies. */
+  /** The image, or its path. */
   image: ImageInput
   /** Its class, or for retrieval its caption. */
   label: string
-  /** Its captions, where they are several or stand beside a class: retrieval takes them in place of the label. */
+  /** Its captions, if there are several or if it has a class as well: retrieval uses them instead of the label. */
   captions?: readonly string[]
-  /** The data set has no name for the class, only its number: `label` is that. See `classNames` of `openDataset`. */
+  /** True if `label` is the number of a class that has no name. See `classNames` of `openDataset`. */
   numbered?: true
-  /** What reports call it: a path, or its name in an archive. */
+  /** Its name in reports: a path, or its name in an archive. */
   name?: string
-  /** Where a data set says so: 'train', 'validation' or 'test', as it spells them. */
+  /** The split that the data set assigns it to: 'train', 'validation' or 'test', in the spelling of the data set. */
   split?: string
 }
 
-/** What `evaluate` reads: more than once, always in the same order. */
+/** A data set that `evaluate` can read, more than once and always in the same order. */
 export interface Dataset {
-  /** What reports call it. */
+  /** Its name in reports. */
   readonly name: string
   /**
-   * All samples, from the first; called once for each time that they are read. What is no sample (a file that is no
-   * image, a link that is not followed) is told to `onLeftOut`.
+   * Yields all samples, from the first; called each time they are read. Files that are no samples (not an image, or a link
+   * that is not followed) are passed to `onLeftOut`.
    */
   samples(signal?: AbortSignal, onLeftOut?: (leftOut: LeftOut) => void): AsyncIterable<Sample>
 }

@@ -3,21 +3,21 @@
 import { argumentError } from '../base/errors.js'
 import { text } from '../base/options.js'
 
-/** One report of `load(..., { onProgress })`. */
+/** Progress of a download, as `load(source, { onProgress })` reports it. */
 export interface DownloadProgress {
-  /** `waiting`: another process holds this model's lock; `verifying`: a part of an earlier run is read again. */
+  /** `waiting`: another process is downloading this model; `verifying`: data of an interrupted download is being checked. */
   phase: 'waiting' | 'downloading' | 'verifying' | 'done'
-  /** The model, as it was asked for. */
+  /** The model name, as it was passed to `load`. */
   name: string
-  /** The file of the model, without folder. */
+  /** The name of the file that is being downloaded, without folder. */
   file: string
-  /** Bytes of this file that are on the disk, those of earlier runs included. */
+  /** Bytes of this file on disk, including those of earlier runs. */
   received: number
-  /** Bytes of this file; absent while the server has not said. */
+  /** Size of this file in bytes; absent while it is unknown. */
   total?: number
-  /** The same over all files of the model. */
+  /** Bytes of all files of the model on disk. */
   modelReceived: number
-  /** Bytes of all files of the model; absent while one is unknown. */
+  /** Size of all files of the model in bytes; absent while one of them is unknown. */
   modelTotal?: number
 }
 

@@ -12,9 +12,9 @@ import { inSlices, Slices, sorted } from '../base/slices.js'
 import { isImageName } from './extensions.js'
 
 /**
- * Why something was left out: 'name' is not that of an image, 'place' is not where images are expected, 'link' leads
- * out of the folder or nowhere, 'counted' is a link to what is there already, 'special' is a FIFO, device or socket,
- * 'unreadable' could not be read and is a loss.
+ * Why a file or folder was left out. 'name': it is not named as an image is; 'place': images are not expected there;
+ * 'link': a symbolic link that leads out of the folder or nowhere; 'counted': a link to something that is counted already;
+ * 'special': a FIFO, device or socket; 'unreadable': it could not be read, so images may be missing.
  */
 export type LeftOutReason = 'name' | 'place' | 'link' | 'counted' | 'special' | 'unreadable'
 
@@ -22,19 +22,19 @@ export type LeftOutReason = 'name' | 'place' | 'link' | 'counted' | 'special' | 
 export interface LeftOut {
   /** Its path, or its name in an archive. */
   path: string
-  /** Why, for programs. */
+  /** The reason, for programs. */
   reason: LeftOutReason
-  /** Why, in words that follow the path: "is not named as an image is". */
+  /** The reason as a phrase that follows the path: "is not named as an image is". */
   message: string
 }
 
-/** How a folder is walked. */
+/** Options of {@link imageFiles}. */
 export interface ImageFilesOptions {
-  /** Follow links that lead out of the folder; default false. Cycles end, and nothing is counted twice. */
+  /** Follow symbolic links that lead out of the folder; default false. Cycles end, and no file is returned twice. */
   followLinks?: boolean
-  /** Called for everything that is passed over, so that nothing is missed in silence. */
+  /** Called for every file and folder that is left out. */
   onLeftOut?: (leftOut: LeftOut) => void
-  /** Ends the walk: it rejects with the signal's reason. */
+  /** Aborts the walk, which then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -224,14 +224,14 @@ export class Walk {
 }
 
 /**
- * The image files of a folder and of the folders in it, chosen by their names (`isImageName`), as paths
- * that begin with the folder as it was given, in the order of the letters' codes: the same on every machine and in every
- * version of Node. A file whose name is not UTF-8 comes as a file: URL with its bytes percent-encoded, which is an
- * image for every method here.
+ * Yields the image files of a folder and its subfolders, chosen by their names (`isImageName`), as paths that begin with
+ * the folder as it was given. They are sorted by code unit, which is the same on every machine and in every version of
+ * Node. A file whose name is not UTF-8 is yielded as a file: URL with its bytes percent-encoded, which every method of
+ * this package accepts as an image.
  *
- * Links that lead out of the folder are followed only with `followLinks`; cycles end, and no file comes twice. What is
- * passed over is told to `onLeftOut`. Rejects with ClipError ERR_CLIP_INPUT for a folder that can't be read, with
- * TypeError for arguments that can't be, with `signal.reason`.
+ * Symbolic links that lead out of the folder are followed only with `followLinks`; cycles end, and no file is yielded
+ * twice. Files and folders that are left out are passed to `onLeftOut`. Rejects with a ClipError ERR_CLIP_INPUT for a folder
+ * that can't be read, with a TypeError for invalid arguments, or with `signal.reason`.
  *
  * @example
  * ```js

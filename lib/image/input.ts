@@ -31,9 +31,9 @@ import {
   tooSlow,
 } from './source.js'
 
-/** Pixels in memory: rows without padding, interleaved channels, sRGB, straight alpha. */
+/** Raw pixels in memory: rows without padding, interleaved channels, sRGB, straight alpha. */
 export interface RawPixels {
-  /** height * width * channels values, 0 to 255. Not to be changed before the call has settled. */
+  /** height * width * channels values, 0 to 255. Do not change them until the promise settles. */
   data: Uint8Array | Uint8ClampedArray
   /** In pixels. */
   width: number
@@ -43,15 +43,15 @@ export interface RawPixels {
   channels: 1 | 2 | 3 | 4
 }
 
-/** What `clip.preprocess` returns: `shape[0]` images that need no more preparation. */
+/** Result of `clip.preprocess`: `shape[0]` images, ready for the image tower. */
 export interface Preprocessed {
-  /** n * 3 * size * size normalized values, channel planes. Not to be changed before the call has settled. */
+  /** n * 3 * size * size normalized values, in planes. Do not change them until the promise settles. */
   data: Float32Array
-  /** [n, 3, size, size] of the model that will read it. */
+  /** [n, 3, size, size], with the size of the model that will encode it. */
   shape: readonly number[]
 }
 
-/** The part of a `sharp` instance that is used: its pipeline is run as it is, to raw pixels. */
+/** The part of a `sharp` instance that is used. Its pipeline runs unchanged, to raw pixels. */
 export interface SharpLike {
   /** As sharp's. */
   clone(): SharpLike
@@ -69,10 +69,10 @@ export interface SharpLike {
 }
 
 /**
- * An image: path, file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; SVG with
- * `svg: true`), a Blob, a stream of such bytes (node's, the web's as `(await fetch(url)).body`, or any async iterable of
- * them), a sharp instance, raw pixels, or what `clip.preprocess` returned. Files, Blobs and streams may have at most
- * 256 MB. http(s) URLs are refused: fetch them first, under your own rules.
+ * An image: a path, a file: or data: URL, the bytes of a file (JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; SVG with
+ * `svg: true`), a Blob, a stream of such bytes (a Node stream, a web stream such as `(await fetch(url)).body`, or any async
+ * iterable of bytes), a sharp instance, raw pixels, or the result of `clip.preprocess`. Files, Blobs and streams may have
+ * at most 256 MB. http(s) URLs are rejected: fetch them first, under your own rules.
  */
 export type ImageInput =
   | string

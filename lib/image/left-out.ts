@@ -2,9 +2,9 @@
 
 import type { LeftOut } from './files.js'
 
-/** Everything that was left out. */
+/** The files and folders that were left out. */
 export interface AllLeftOut {
-  /** How many. */
+  /** Their number. */
   count: number
   /** The first thousand. */
   files: LeftOut[]

@@ -72,7 +72,7 @@ export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'
   classes: Matrix
   /** Default: as many as `queries` has. */
   rows?: number
-  /** Stops the search soon; the promise rejects with `signal.reason`. */
+  /** Aborts the search; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 

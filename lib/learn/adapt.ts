@@ -31,33 +31,33 @@ import { projectionNames, writeAdapter } from './adapter-file.js'
 import { featuresOf } from './examples.js'
 import { readTensor } from './read-tensor.js'
 
-/** Images and what belongs to them: `texts[i]` to `images[i]`. */
+/** Pairs of images and texts: `texts[i]` describes `images[i]`. */
 export interface Pairs {
-  /** Images, or what encodeImage made of them with `output: 'pooled'`. */
+  /** Images, or the result of encodeImage with `output: 'pooled'`. */
   images: readonly ImageInput[] | Embeddings
-  /** Texts, or what encodeText made of them with `output: 'pooled'`. */
+  /** Texts, or the result of encodeText with `output: 'pooled'`. */
   texts: readonly string[] | Embeddings
 }
 
-/** How projections are trained; the defaults suit some hundreds to thousands of pairs. */
+/** Options of `clip.adapt`. The defaults suit some hundreds to thousands of pairs. */
 export interface AdaptOptions extends TokenizeOptions {
-  /** Times that all pairs go by; default 20. */
+  /** Number of epochs; default 20. */
   epochs?: number
-  /** Pairs that are told from each other at a time; default 256, at least 2. */
+  /** Number of pairs per batch, which are each other's negatives; default 256, at least 2. */
   batchSize?: number
-  /** Of AdamW, default 1e-4; falls to 0 along a cosine. */
+  /** Initial learning rate of AdamW, default 1e-4; it decays to 0 along a cosine. */
   learningRate?: number
-  /** Of AdamW on the projections, default 0.01. */
+  /** Weight decay of AdamW on the projections, default 0.01. */
   weightDecay?: number
-  /** Of the order of pairs, default 1. */
+  /** Random seed for the order of the pairs, default 1. */
   seed?: number
-  /** Ends the training: it rejects with the signal's reason. */
+  /** Aborts the training, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many images are encoded. */
+  /** Called with the number of images that have been encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** What adaptation made. `save` it, and give the file to `load(source, { adapter: file })`. */
+/** The result of `clip.adapt`. `save` it, and load it with `load(source, { adapter: file })`. */
 export class Adapter {
   /** The trained temperature, at most 100. */
   readonly logitScale: number
@@ -80,7 +80,7 @@ export class Adapter {
     this.#save = file => save(this, file)
   }
 
-  /** Writes one small safetensors file, whole or not at all. Rejects with ClipError ERR_CLIP_INPUT when it can't. */
+  /** Saves one small safetensors file, completely or not at all. Rejects with a ClipError ERR_CLIP_INPUT if it can't be written. */
   async save(file: string | URL): Promise<void> {
     await this.#save(file)
   }

@@ -11,11 +11,11 @@ import type { Loaded } from '../encode/loaded-model.js'
 import { checkEncode } from '../encode/result.js'
 import type { ImageInput } from '../image/input.js'
 
-/** Labelled images: `labels[i]` says what `images[i]` shows. */
+/** Labelled images: `labels[i]` is the label of `images[i]`. */
 export interface Examples<T extends string = string> {
-  /** Images as encodeImage takes them, or what encodeImage made of them with the `output` and `normalize` that is asked for. */
+  /** Images, or the result of encodeImage with the `output` and `normalize` that the method expects. */
   images: readonly ImageInput[] | Embeddings
-  /** One for each image, in their order. */
+  /** One label per image, in the same order. */
   labels: readonly T[]
 }
 

@@ -18,26 +18,27 @@ import { cancellable } from '../native/jobs.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
 /**
- * Memory of a fit: the features (4 bytes a number), two and a half times as much beside them, and 8 bytes for each image
- * and label; measured: 360 MB at 50 000 images, 512 numbers and 100 labels, 102 MB of which are the features.
+ * Options of `clip.linearProbe`. Memory: the features (4 bytes per number), two and a half times as much besides, and
+ * 8 bytes for each pair of image and label. Measured: 360 MB for 50 000 images with 512 features and 100 labels, of which
+ * 102 MB are the features.
  */
 export interface LinearProbeOptions {
-  /** What to learn on: 'pooled' (default), before the projection, as in the paper, or 'embedding'. */
+  /** Features to train on: 'pooled' (default), before the projection, as in the paper, or 'embedding'. */
   output?: 'pooled' | 'embedding'
-  /** Scale features to length 1; default as encodeImage: true for 'embedding', false for 'pooled'. */
+  /** Scale features to length 1; default as in encodeImage: true for 'embedding', false for 'pooled'. */
   normalize?: boolean
   /**
    * Inverse of the L2 penalty's strength, as scikit-learn's C: the loss is |W|^2 / 2 + C * sum of log-losses. Default:
-   * with `validation` searched for, else 0.316 (OpenAI's example).
+   * chosen by `validation` if given, otherwise 0.316 (OpenAI's example).
    */
   C?: number
-  /** Labelled images that choose C: the paper's search, over 1e-6 to 1e6 in steps of an eighth of a decade. */
+  /** Labelled images to choose C on, with the paper's search from 1e-6 to 1e6 in steps of an eighth of a decade. */
   validation?: Examples
-  /** Of L-BFGS, default 1000. */
+  /** Largest number of L-BFGS iterations, default 1000. */
   maxIterations?: number
-  /** Ends the fit: it rejects with the signal's reason. */
+  /** Aborts the fit, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many images are encoded, then with how many fits are done. */
+  /** Progress callback: first the number of images encoded, then the number of fits done. */
   onProgress?: (progress: { done: number; total: number; stage: 'encode' | 'fit' }) => void
 }
 
@@ -58,7 +59,7 @@ interface Problem {
   maxIterations: number
 }
 
-/** Withdrawn when the call is. */
+/** Aborted with the call. */
 async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: Fit): Promise<Fit> {
   const [rows, width] = p.features.shape as readonly [number, number]
   const weights = allocate(Float32Array, 'the weights', p.classes, width)

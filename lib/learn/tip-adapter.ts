@@ -20,37 +20,37 @@ import { binding } from '../native/addon.js'
 import { cancellable } from '../native/jobs.js'
 import { checkExamples, classesOf, type Examples, featuresOf, owners } from './examples.js'
 
-/** How the keys are trained; the defaults are the published ones. */
+/** How the keys are trained. The defaults are those of the published code. */
 export interface FineTune {
-  /** Default 20. */
+  /** Number of epochs, default 20. */
   epochs?: number
-  /** Default 256. */
+  /** Batch size, default 256. */
   batchSize?: number
-  /** Default 0.001; falls to 0 along a cosine. */
+  /** Initial learning rate of AdamW, default 0.001; it decays to 0 along a cosine. */
   learningRate?: number
-  /** Of AdamW, default 0.01. */
+  /** Weight decay of AdamW, default 0.01. */
   weightDecay?: number
-  /** Of the order of batches, default 1. */
+  /** Random seed for the order of the batches, default 1. */
   seed?: number
 }
 
-/** How a Tip-Adapter is made; the defaults are the published ones. */
+/** Options of `clip.tipAdapter`. The defaults are those of the published code. */
 export interface TipAdapterOptions extends TokenizeOptions {
-  /** What the labels of the examples stand for, as `clip.classifier` takes them; default the labels as they are. */
+  /** The classes, as in `clip.classifier`; default: the labels of the examples. */
   labels?: readonly Label[]
-  /** Texts with `{}` for the label, or functions of it, as `clip.classifier` takes them. */
+  /** Prompt templates, as in `clip.classifier`. */
   templates?: Template | readonly Template[]
-  /** Weight of the cache; default 1. */
+  /** Weight of the cache, default 1. */
   alpha?: number
-  /** Sharpness of the cache: how fast an example's weight falls with distance; default 5.5. */
+  /** Sharpness of the cache: how fast the weight of an example decreases with its distance; default 5.5. */
   beta?: number
-  /** Labelled images that choose alpha (0.1 to 3) and beta (0.1 to 7) instead, 20 values of each. */
+  /** Labelled images to choose alpha (0.1 to 3) and beta (0.1 to 7) on, from 20 values of each. */
   validation?: Examples
-  /** Train the keys on the examples: true for the published settings. Default false: nothing is trained. */
+  /** Train the keys on the examples; true uses the published settings. Default false: nothing is trained. */
   fineTune?: boolean | FineTune
-  /** Ends the work: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called with how many images are encoded. */
+  /** Called with the number of images that have been encoded. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 

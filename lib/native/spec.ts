@@ -4,7 +4,7 @@
  * JavaScript. Native code checks every range again before it reads.
  */
 
-/** An encoder: of images or of texts. */
+/** One of the two encoders of a CLIP model. */
 export type Tower = 'image' | 'text'
 
 export type TensorDtype = 'F32' | 'F16' | 'BF16' | 'F64'

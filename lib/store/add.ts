@@ -17,18 +17,18 @@ import { longestId } from './log.js'
 import type { AddProgress } from './types.js'
 import type { NewItem } from './writer.js'
 
-/** A path (its id is the path as given), a file: URL, or an image with an id of your own. */
+/** A path (which is also its id), a file: URL, or an image with an id of your choice. */
 export type StoreInput = string | URL | { id: string; image: ImageInput }
 
-/** What an `add` did. */
+/** Result of `store.add`. */
 export interface AddResult {
-  /** Items that are new. */
+  /** Number of new items. */
   added: number
-  /** Items embedded again, because their file has another size or time of modification. */
+  /** Number of items embedded again, because the size or modification time of their file has changed. */
   updated: number
-  /** Items that were there already. */
+  /** Number of items that were already in the store. */
   skipped: number
-  /** With `errors: 'collect'`: what could not be embedded. It is tried again the next time. */
+  /** With `errors: 'collect'`: the inputs that could not be embedded. The next `add` tries them again. */
   errors: { id: string; error: ClipError }[]
 }
 

@@ -9,11 +9,11 @@ import { filesOf, type StoreHeader, syncFolder, writeHeader } from './header.js'
 import { formatLine } from './log.js'
 import { Writer, writeAll } from './writer.js'
 
-/** What a compaction gave back. */
+/** Result of `store.compact`. */
 export interface CompactResult {
-  /** Rows that were replaced and are gone. */
+  /** Number of replaced rows that were removed. */
   removed: number
-  /** Bytes that the folder takes less. */
+  /** Number of bytes by which the folder became smaller. */
   bytes: number
 }
 

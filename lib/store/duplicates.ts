@@ -7,13 +7,13 @@ import { kernelBackend } from '../encode/loaded-model.js'
 import { binding, fromNative } from '../native/addon.js'
 import type { Rows } from './numbers.js'
 
-/** Two items of a store that are nearly the same. */
+/** Two nearly identical items of a store. */
 export interface NearDuplicate {
-  /** Added before `b`. */
+  /** Id of the item that was added first. */
   a: string
-  /** The later one. */
+  /** Id of the item that was added later. */
   b: string
-  /** Cosine of their embeddings. */
+  /** Cosine between their embeddings. */
   score: number
 }
 

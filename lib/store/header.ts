@@ -8,7 +8,7 @@ import { RegularFile, statPath } from '../base/regular-file.js'
 import { damaged, faultOf } from './errors.js'
 import { openToAppend } from './own-file.js'
 
-/** How a number of a vector is kept on disk: 4, 2 or 1 bytes. */
+/** Number format of vectors on disk: 4, 2 or 1 bytes per number. */
 export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
 
 export interface StoreHeader {

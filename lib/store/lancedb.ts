@@ -9,7 +9,7 @@ import type { Store } from './store.js'
 export interface LanceTable {
   /** Appends rows. */
   add(rows: Record<string, unknown>[]): Promise<unknown>
-  /** How many rows it has. */
+  /** The number of rows. */
   countRows(): Promise<number>
 }
 interface LanceDB {
@@ -23,11 +23,11 @@ interface LanceDB {
 }
 
 /**
- * Copies a store into a table of an embedded LanceDB (a folder): columns `id` and `vector`, float32 of length 1, so that
- * `table.search(vector).distanceType('cosine')` finds what `store.search` finds. An existing table of the name is
- * replaced. Returns the package's own table.
+ * Copies a store into a table of an embedded LanceDB (a folder) with the columns `id` and `vector`, float32 of length 1, so
+ * that `table.search(vector).distanceType('cosine')` finds what `store.search` finds. An existing table of that name is
+ * replaced. Returns LanceDB's own table.
  *
- * Needs the package @lancedb/lancedb; rejects with ERR_CLIP_INPUT when it is not installed or the store is empty.
+ * Needs the package @lancedb/lancedb; rejects with ERR_CLIP_INPUT if it is not installed or the store is empty.
  */
 export async function toLanceDB<T extends LanceTable = LanceTable>(
   store: Store,

@@ -9,13 +9,13 @@ import type { StoreHeader } from './header.js'
 import type { Known } from './known.js'
 import type { NewItem } from './writer.js'
 
-/** What a merge did. */
+/** Result of `store.merge`. */
 export interface MergeResult {
-  /** Items that are new. */
+  /** Number of new items. */
   added: number
-  /** Items that took the place of those made from another size or time of the same file. */
+  /** Number of items that replaced those of the same file with another size or modification time. */
   updated: number
-  /** Items that were there already. */
+  /** Number of items that were already in the store. */
   skipped: number
 }
 

@@ -14,17 +14,17 @@ import { cosineTopK } from '../kernels/cosine.js'
 import type { Matrix } from '../kernels/matrix.js'
 import type { Rows } from './numbers.js'
 
-/** Words, an image, or both in one query. */
+/** A text, an image, or both in one query. */
 export interface BothQuery {
-  /** Words. */
+  /** The text. */
   text?: string
-  /** An image. */
+  /** The image. */
   image?: ImageInput
-  /** With both: the text's share, 0 to 1; the image has the rest. Default 0.5. */
+  /** With both: weight of the text, from 0 to 1; the image has the rest. Default 0.5. */
   weight?: number
 }
 
-/** A string is words; the image of a path is `{ image: path }`. Embeddings have one row. */
+/** A string is a text; for an image file pass `{ image: path }`. Embeddings must have one row. */
 export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
 
 /** The rows that are most like the query and count, best first: at most `topK`. */

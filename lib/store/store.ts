@@ -29,19 +29,19 @@ import type {
 import type { NewItem } from './writer.js'
 
 /**
- * Embeddings on disk. Made by `clip.openStore`; belongs to the model that opened it. Any number of processes may read,
- * one at a time writes. Vectors are read from the file and never in memory as a whole; memory per item is 12 bytes, and
- * about 150 more once something is added.
+ * Embeddings on disk, as `clip.openStore` opens them; belongs to the model that opened it. Any number of processes may
+ * read; one at a time may write. Vectors are read from the file and are never in memory as a whole. Memory per item is
+ * 12 bytes, and about 150 more once something is added.
  *
- * Rejections of every method: ERR_CLIP_CHECKPOINT naming file and field when the store is damaged, ERR_CLIP_DISPOSED
- * when it or its model was closed, `signal.reason`.
+ * Every method rejects with ERR_CLIP_CHECKPOINT naming file and field if the store is damaged, with ERR_CLIP_DISPOSED if
+ * the store or its model was closed, and with `signal.reason`.
  */
 export class Store implements AsyncDisposable {
-  /** Where it lies, as an absolute path. */
+  /** Absolute path of the folder. */
   readonly folder: string
-  /** How a number of a vector is kept on the disk. */
+  /** Number format of the vectors on disk. */
   readonly dtype: StoreDtype
-  /** Numbers of a vector. */
+  /** Dimension of the vectors. */
   readonly embedDim: number
   readonly #loaded: Loaded
   readonly #files: StoreFiles
@@ -70,24 +70,24 @@ export class Store implements AsyncDisposable {
     return store
   }
 
-  /** How many items it has, as far as this process knows: what others add is seen by the next search. */
+  /** Number of items, as far as this process knows: items that other processes add are seen by the next search. */
   get size(): number {
     const { log } = this.#files.now
     return log.rows - log.unused.size
   }
 
   /**
-   * Embeds images and appends them, 64 at a time: a batch is on the disk before it is reported, and a kill at any
-   * moment loses nothing that was. Call it again with the same images to go on.
+   * Embeds images and appends them in batches of 64. A batch is on disk before it is reported, so a process that is killed
+   * loses no reported batch. To resume, call it again with the same images.
    *
-   * An item that is there is skipped; a file whose size or time of modification has changed is embedded again and takes
-   * the place of the old one (whose row stays on the disk, unused, until `compact`). While another process adds to the
-   * store it waits.
+   * Items that are already in the store are skipped. A file whose size or modification time has changed is embedded again
+   * and replaces the old item, whose row stays on disk, unused, until `compact`. The call waits while another process
+   * writes to the store.
    *
-   * For `maxQueue` it is one call from its beginning to its end: ERR_CLIP_BUSY rejects it before anything is added, or not
-   * at all.
+   * It counts as one call for `maxQueue` from beginning to end: it rejects with ERR_CLIP_BUSY before anything is added, or
+   * not at all.
    *
-   * Rejects as encodeImage does, and with ERR_CLIP_INPUT naming the file when the store can't be written.
+   * Rejects like encodeImage, and with ERR_CLIP_INPUT naming the file if the store can't be written.
    */
   add(
     images: StoreInput | Iterable<StoreInput> | AsyncIterable<StoreInput>,
@@ -112,11 +112,12 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Appends what another store holds, in its order and with the same bytes: parts that several processes or machines
-   * embedded become one store. Both must be of one model and dtype. An item that is there is skipped; a file of another
-   * size or time of modification takes the place of the old one, as in `add`. Killed at any moment, the same call goes on.
+   * Appends the items of another store, in their order and with the same bytes, so that parts which several processes or
+   * machines embedded become one store. Both stores must have the same model and dtype. Items that are already in the store
+   * are skipped; an item whose file has another size or modification time replaces the old one, as in `add`. A merge that
+   * was killed is resumed by the same call.
    *
-   * Rejects with ERR_CLIP_INPUT naming the file when the store can't be written.
+   * Rejects with ERR_CLIP_INPUT naming the file if the store can't be written.
    */
   merge(source: Store, options?: MergeOptions): Promise<MergeResult> {
     return this.#run(async () => {
@@ -142,11 +143,12 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Gives back the disk space of rows that were replaced: what is left is written beside, with the same ids, order and
-   * bytes, and takes the place of the old files in one step. A kill at any moment leaves the one or the other. Readers go
-   * on meanwhile, in other processes too; while another process adds it waits. Takes the disk space of what is left.
+   * Reclaims the disk space of replaced rows: the remaining rows are written to new files, with the same ids, order and
+   * bytes, which replace the old files in one step. A process that is killed leaves either the old or the new files.
+   * Readers are not disturbed, in other processes either; the call waits while another process writes. It needs disk space
+   * for the remaining rows.
    *
-   * Rejects with ERR_CLIP_INPUT naming the file when the store can't be written.
+   * Rejects with ERR_CLIP_INPUT naming the file if the store can't be written.
    */
   compact(options?: CompactOptions): Promise<CompactResult> {
     return this.#run(async () => {
@@ -165,10 +167,11 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * The items that are most like the query, best first, equal scores by age: every vector is compared, nothing is
-   * approximated. A string is words; an image of a path is `{ image: path }`; `{ text, image, weight }` is both.
+   * Returns the items that are most similar to the query, best first; of equal scores, the item added first. The search is
+   * exact: every vector is compared. A string is a text; for an image file pass `{ image: path }`, and for both
+   * `{ text, image, weight }`.
    *
-   * Rejects as encodeText and encodeImage do.
+   * Rejects like encodeText and encodeImage.
    */
   search(query: StoreQuery, options?: SearchOptions): Promise<Match[]> {
     return this.#run(async () => {
@@ -195,8 +198,9 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Every pair of items whose cosine is at least `threshold`, exactly. Compares all with all in tiles: work grows with
-   * the square of the items, memory does not (26 MB at 512 values).
+   * Yields every pair of items whose cosine is at least `threshold`. The search is exact: it compares all items with each
+   * other in tiles, so its work grows with the square of the number of items, but its memory does not (26 MB at dimension
+   * 512).
    */
   async *nearDuplicates(options: NearDuplicateOptions): AsyncGenerator<NearDuplicate, void, void> {
     if (options === undefined) throw argumentError('options', 'be an object with `threshold`', options)
@@ -212,25 +216,25 @@ export class Store implements AsyncDisposable {
     )
   }
 
-  /** The ids, in the order in which their rows were added. */
+  /** Yields the ids, in the order in which their rows were added. */
   async *ids(options?: { signal?: AbortSignal }): AsyncGenerator<string, void, void> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
     for await (const item of this.#withFiles(signal, ({ log }, { items }) => log.items(items, signal)))
       yield item.id
   }
 
-  /** Ids and embeddings, at most 1024 at a time; every row is compared with its checksum. */
+  /** Yields ids and embeddings, at most 1024 at a time; every row is verified against its checksum. */
   async *batches(options?: { signal?: AbortSignal }): AsyncGenerator<StoreBatch, void, void> {
     const signal = checkSignal(checkOptions(options, ['signal']).signal)
     yield* this.#withFiles(signal, (now, files) => now.batches(files, now.log.rows, signal))
   }
 
   /**
-   * Writes everything to one file: `.npy` (float32 rows for numpy.load, and their ids beside it in `.ids.jsonl`, a JSON
-   * string a line), `.arrow` (columns id and vector; needs the package apache-arrow) or `.parquet` (the same; needs
-   * hyparquet-writer). Written beside and renamed: whole or not at all. A thread of its own does it, batch by batch.
+   * Exports all items to one file: `.npy` (float32 rows for numpy.load, with the ids in a file `.ids.jsonl` beside it, one
+   * JSON string per line), `.arrow` (columns id and vector; needs the package apache-arrow) or `.parquet` (the same
+   * columns; needs hyparquet-writer). The file is written completely or not at all, in a separate thread.
    *
-   * Rejects with ERR_CLIP_INPUT naming the file when it can't be written, or the package that is not installed.
+   * Rejects with ERR_CLIP_INPUT naming the file that can't be written, or the package that is not installed.
    */
   export(file: string | URL, options?: { signal?: AbortSignal }): Promise<void> {
     return this.#run(async () => {
@@ -240,7 +244,7 @@ export class Store implements AsyncDisposable {
     })
   }
 
-  /** Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves when the files are closed. Idempotent. */
+  /** Closes the store. Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves once the files are closed. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await Promise.allSettled(this.#running)

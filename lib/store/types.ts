@@ -3,91 +3,89 @@
 import type { Embeddings } from '../encode/embeddings.js'
 import type { StoreDtype } from './header.js'
 
-/** How a store is opened. */
+/** Options of `clip.openStore`. */
 export interface OpenStoreOptions {
-  /** Make the folder and an empty store in it when there is none. Default false: then it must be there. */
+  /** Create the folder with an empty store if there is none. Default false: the store must exist. */
   create?: boolean
   /**
-   * How a number of a vector is kept in a new store; default 'float32'. 'bfloat16' takes half of the disk and the time of
-   * a search, 'int8' a quarter; a store keeps the dtype it was made with.
+   * Number format of the vectors of a new store; default 'float32'. 'bfloat16' halves the disk space and the time of a
+   * search, 'int8' quarters it. An existing store keeps its dtype.
    */
   dtype?: StoreDtype
-  /** Gives up opening; the promise rejects with its reason. */
+  /** Aborts opening; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** What becomes of images that fail, and how an `add` is followed and ended. */
+/** Options of `store.add`. */
 export interface AddOptions {
-  /** 'throw' (default): the first image that can't be read rejects, what is done is kept. 'collect': it goes on. */
+  /** 'throw' (default): the first image that can't be read rejects the call; completed batches are kept. 'collect': the call continues. */
   errors?: 'throw' | 'collect'
-  /**
-   * Ends the work after the batch under way; what is done is kept, and the promise rejects with the reason.
-   */
+  /** Aborts the call after the current batch; completed batches are kept, and the promise rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called after every batch that is on the disk. */
+  /** Progress callback, called after every batch that is on disk. */
   onProgress?: (progress: AddProgress) => void
 }
 
-/** How a compaction is followed and ended. */
+/** Options of `store.compact`. */
 export interface CompactOptions {
-  /** Ends it; the store stays as it was, and the promise rejects with the reason. */
+  /** Aborts the compaction; the store stays as it was, and the promise rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called after every 1024 rows, with rows read. */
+  /** Progress callback, called after every 1024 rows with the number of rows read. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** How a merge is followed and ended. */
+/** Options of `store.merge`. */
 export interface MergeOptions {
-  /** Ends it after the rows under way; what is done is kept, and the promise rejects with the reason. */
+  /** Aborts the merge after the current rows; merged rows are kept, and the promise rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called after every 1024 rows that are on the disk or skipped, with rows of the source. */
+  /** Progress callback, called with the number of source rows that are on disk or skipped, after every 1024. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** How much a search returns. */
+/** Options of `store.search`. */
 export interface SearchOptions {
-  /** How many items; default 10, at most all. */
+  /** Number of items to return; default 10. */
   topK?: number
-  /** Ends the search; the promise rejects with its reason. */
+  /** Aborts the search; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** Which pairs are near, and how the search for them is followed and ended. */
+/** Options of `store.nearDuplicates`. */
 export interface NearDuplicateOptions {
-  /** Least cosine of a pair, -1 to 1. Images that differ by compression alone are above 0.98 or so. */
+  /** Smallest cosine of a pair, from -1 to 1. Images that differ only by compression are above about 0.98. */
   threshold: number
-  /** Ends the search; the iterator rejects with its reason. */
+  /** Aborts the search; the iterator then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called after each tile with pairs of rows compared. */
+  /** Progress callback, called after each tile with the number of pairs of rows compared. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** An item that was found. */
+/** An item that a search found. */
 export interface Match {
-  /** The item's id: of a file its path. */
+  /** The id of the item; for a file, its path. */
   id: string
-  /** Cosine of its embedding and the query. */
+  /** Cosine between its embedding and the query. */
   score: number
 }
 
-/** Some items of a store, in their order: `embeddings.row(i)` is that of `ids[i]`. */
+/** Some items of a store, in their order: `embeddings.row(i)` belongs to `ids[i]`. */
 export interface StoreBatch {
   /** Ids, in the order in which they were added. */
   ids: string[]
-  /** (ids.length, embedDim) float32; of length 1 up to the store's dtype. */
+  /** (ids.length, embedDim) float32; of length 1 up to the rounding of the store's dtype. */
   embeddings: Embeddings
 }
 
-/** How far an `add` is. */
+/** Progress of `store.add`. */
 export interface AddProgress {
-  /** Inputs that are dealt with: added and on the disk, skipped or failed. */
+  /** Number of inputs done: added and on disk, skipped or failed. */
   done: number
-  /** Undefined when the inputs come from an iterable of unknown length. */
+  /** Number of inputs; undefined for an iterable of unknown length. */
   total: number | undefined
-  /** Embedded and on the disk, new or again. */
+  /** Number of inputs embedded and on disk, new or again. */
   added: number
-  /** There already. */
+  /** Number of inputs that were already in the store. */
   skipped: number
-  /** With `errors: 'collect'`: could not be embedded. */
+  /** With `errors: 'collect'`: number of inputs that could not be embedded. */
   failed: number
 }
