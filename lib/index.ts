@@ -19,7 +19,7 @@
 // Looking for something else?
 //   how an option is checked, an error is worded, a long loop gives way    base/options.ts, base/errors.ts, base/slices.ts
 //   what kind of image is accepted, and how it becomes pixels              image/input.ts, image/decode.ts, image/formats/
-//   a checkpoint that is not recognised                                    checkpoint/folder.ts, checkpoint/openai.ts
+//   a checkpoint that is not recognised                                    checkpoint/folder.ts, checkpoint/families/
 //   searching, evaluating, learning                                        store/, eval/, learn/
 //   the command line                                                       cli/main.ts
 //   the kernels that clip-native/kernels exports                           kernels.ts, kernels/

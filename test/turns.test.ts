@@ -70,7 +70,7 @@ const texts: Record<string, string> = {
 }
 
 test.serial('texts: no text holds a turn, whatever is in it', async t => {
-  const tokenizer = await createTokenizer({ contextLength: 77, family: 'openai' })
+  const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 77, family: 'openai' })
   for (const cleaning of ['openai', 'huggingface'] as const)
     for (const [name, text] of Object.entries(texts)) {
       const options = { truncate: true, cleaning, specialTokens: 'parse' } as const

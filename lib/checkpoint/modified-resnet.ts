@@ -2,7 +2,7 @@
 
 import type { ModifiedResNetSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
-import type { OpenclipSizes } from './openclip.js'
+import type { OpenclipSizes } from './openclip-sizes.js'
 import { agreedHeads, checkDivides, optionHeads } from './options.js'
 import type { CheckpointOptions } from './spec.js'
 import { type Picker, type Size, times } from './tensors.js'

@@ -1,12 +1,15 @@
 /** Preprocessing as transformers and OpenCLIP configure it. */
 
 import type { Json } from '../base/json.js'
-import type { PreprocessSpec } from '../native/spec.js'
+import { imageSizeOf, type ModelSpec, type PreprocessSpec } from '../native/spec.js'
 import { badConfig } from './errors.js'
 import { type Fields, kindOfJson } from './fields.js'
 
 export const OPENAI_MEAN: [number, number, number] = [0.48145466, 0.4578275, 0.40821073]
 export const OPENAI_STD: [number, number, number] = [0.26862954, 0.26130258, 0.27577711]
+
+/** The side of the images that a model takes; a text tower by itself never sees any. */
+export const inputSize = ({ image }: ModelSpec): number => (image ? imageSizeOf(image) : 224)
 
 export function openaiPreprocess(size: number): PreprocessSpec {
   return { size, interpolation: 'bicubic', mode: 'shortest', mean: OPENAI_MEAN, std: OPENAI_STD }

@@ -2,6 +2,8 @@
 
 /** How texts become token ids. */
 export interface TokenizerSpec {
+  /** bpe: byte-level byte pair encoding, as all that OpenAI trained. */
+  kind: 'bpe'
   contextLength: number
   /** Defaults come from the checkpoint's family; OpenAI's cleaning unless the caller says otherwise. */
   family: 'openai' | 'huggingface' | 'openclip'

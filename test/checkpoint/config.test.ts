@@ -70,7 +70,7 @@ test('the embedded model', async t => {
   t.is(model.embedDim, 192)
   t.is(Object.keys(model.tensors).length, 12 + 16 * 10 + 1)
   t.like(preprocess, { size: 72, interpolation: 'bicubic', mode: 'shortest' })
-  t.deepEqual({ ...tokenizer }, { contextLength: 32, family: 'huggingface' })
+  t.deepEqual({ ...tokenizer }, { kind: 'bpe', contextLength: 32, family: 'huggingface' })
   t.is(vocabulary?.merges.length, 7680)
 })
 

@@ -18,7 +18,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'clip-native-'))
 test.after.always(() => rm(scratch, { recursive: true, force: true }))
 
 type Case = [text: string, ids: number[]]
-const spec = { contextLength: 512, family: 'huggingface' } as const
+const spec = { kind: 'bpe', contextLength: 512, family: 'huggingface' } as const
 const asTransformers = { cleaning: 'huggingface', specialTokens: 'parse' } as const
 
 let folders = 0

@@ -29,7 +29,7 @@ const cases = (): Case[] =>
 const textOf = ({ parts }: Case): string => parts.map(([text, times]) => text.repeat(times)).join('')
 
 test('the ids of hard texts of thousands of characters are those of OpenAI', async t => {
-  const tokenizer = await createTokenizer({ contextLength: 100_000, family: 'openai' })
+  const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 100_000, family: 'openai' })
   const all = cases()
   t.true(all.length >= 60)
   const wrong = all.filter(one => {
@@ -96,7 +96,7 @@ test('lower-casing in pieces is that of the engine, for every character beside a
 })
 
 test('a text beyond the limit is refused by name, whatever truncate says', async t => {
-  const tokenizer = await createTokenizer({ contextLength: 77, family: 'openai' })
+  const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 77, family: 'openai' })
   const long = 'a '.repeat(mostCharacters / 2)
   t.is(tokenizer.encode(long, { truncate: true }).tokens, mostCharacters / 2 + 2)
   const error = t.throws(() => tokenizer.encode(`${long}b`, { truncate: true }, 2), {

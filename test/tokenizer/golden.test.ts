@@ -13,7 +13,7 @@ const golden = (name: string): [text: string, ids: number[]][] =>
   ).cases
 
 test('openai: every id as SimpleTokenizer with ftfy 6.3.1 gives', async t => {
-  const tokenizer = await createTokenizer({ contextLength: 100_000, family: 'openai' })
+  const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 100_000, family: 'openai' })
   const cases = golden('openai')
   t.true(cases.length >= 5000)
   const wrong = cases.filter(
@@ -25,7 +25,10 @@ test('openai: every id as SimpleTokenizer with ftfy 6.3.1 gives', async t => {
 
 test('huggingface: every id as CLIPTokenizerFast gives on the embedded model', async t => {
   const vocabulary = await readVocabulary(join(packageRoot, 'models/icon-clip'))
-  const tokenizer = await createTokenizer({ contextLength: 100_000, family: 'huggingface' }, vocabulary)
+  const tokenizer = await createTokenizer(
+    { kind: 'bpe', contextLength: 100_000, family: 'huggingface' },
+    vocabulary,
+  )
   const cases = golden('huggingface')
   t.true(cases.length >= 1500)
   const options = { specialTokens: 'parse', cleaning: 'huggingface' } as const

@@ -6,7 +6,7 @@ import { packageRoot } from '../../lib/base/package.js'
 import { createTokenizer, readVocabulary } from '../../lib/tokenizer/index.js'
 import { processorMs } from '../processor-time.js'
 
-const openai = () => createTokenizer({ contextLength: 77, family: 'openai' })
+const openai = () => createTokenizer({ kind: 'bpe', contextLength: 77, family: 'openai' })
 const folder = () => mkdtempSync(join(tmpdir(), 'clip-vocabulary-'))
 
 test('known values', async t => {
@@ -95,7 +95,10 @@ test('damaged vocabularies name file and field', async t => {
   const make = async (vocabText: string, mergesText: string): Promise<unknown> => {
     writeFileSync(vocab, vocabText)
     writeFileSync(merges, mergesText)
-    return createTokenizer({ contextLength: 8, family: 'huggingface' }, await readVocabulary(dir))
+    return createTokenizer(
+      { kind: 'bpe', contextLength: 8, family: 'huggingface' },
+      await readVocabulary(dir),
+    )
   }
   const good = '{"a":0,"b":1,"ab":2,"<|startoftext|>":3,"<|endoftext|>":4}'
   await t.notThrowsAsync(make(good, 'a b\n'))

@@ -6,7 +6,7 @@
 import { type BlocksSpec, imageSizeOf, type ModelSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
-import type { OpenclipSizes } from './openclip.js'
+import type { OpenclipSizes } from './openclip-sizes.js'
 import {
   activationWithoutConfig,
   agreedActivation,
@@ -36,7 +36,7 @@ interface TowerSizes {
   mlp: Size
 }
 
-export async function readOpenai(
+export async function readOpenaiLayout(
   table: TensorTable,
   options: CheckpointOptions,
   config?: OpenclipSizes,

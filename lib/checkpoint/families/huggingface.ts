@@ -1,9 +1,20 @@
 /** CLIPModel as transformers saves it: config.json, and tensors named text_model.*, vision_model.*. */
 
-import type { Activation, BlocksSpec, ImageTowerSpec, ModelSpec, TextTowerSpec } from '../native/spec.js'
-import type { TokenizerSpec } from '../tokenizer/spec.js'
-import { badConfig } from './errors.js'
-import { Fields } from './fields.js'
+import { join } from 'node:path'
+import type { ClipError } from '../../base/errors.js'
+import { baseModel } from '../../base/known-models.js'
+import {
+  type Activation,
+  type BlocksSpec,
+  type ImageTowerSpec,
+  imageSizeOf,
+  type ModelSpec,
+  type TextTowerSpec,
+} from '../../native/spec.js'
+import type { TokenizerSpec } from '../../tokenizer/spec.js'
+import { badConfig, type Pace } from '../errors.js'
+import { Fields, readJsonFile } from '../fields.js'
+import { firstOf, HUGGING_FACE } from '../layouts.js'
 import {
   activationWithoutConfig,
   agreedActivation,
@@ -11,9 +22,13 @@ import {
   checkDivides,
   headsWithoutConfig,
   type Tower,
-} from './options.js'
-import type { CheckpointOptions } from './spec.js'
-import { Picker, readLogitScale, type Size, type TensorTable, times } from './tensors.js'
+} from '../options.js'
+import { huggingFacePreprocess, inputSize, openaiPreprocess } from '../processor.js'
+import { statPath } from '../source-file.js'
+import type { Checkpoint, CheckpointOptions } from '../spec.js'
+import { Picker, readLogitScale, type Size, type TensorTable, times } from '../tensors.js'
+import { siblingOf, vocabularyOf } from '../vocabulary.js'
+import type { Family } from './family.js'
 
 /** What transformers calls the classes whose weights are those of a CLIP, one tower of it, or one with another head. */
 const ARCHITECTURES = [
@@ -28,7 +43,7 @@ const ARCHITECTURES = [
 const TOWER_TYPES: Record<string, Tower> = { clip_vision_model: 'image', clip_text_model: 'text' }
 
 /** Refuses the configurations of other models. */
-export function checkIsClip(config: Fields): void {
+function checkIsClip(config: Fields): void {
   const type = config.get('model_type')
   if (
     type !== undefined &&
@@ -265,7 +280,7 @@ function embedSize(picker: Picker, config: Fields | undefined): Size | undefined
 }
 
 /** Which towers the tensors are of. */
-export function huggingFaceTowers(table: TensorTable): Tower[] {
+function huggingFaceTowers(table: TensorTable): Tower[] {
   const names = [...table.tensors.keys()]
   return (['image', 'text'] as const).filter(which =>
     names.some(name => name.startsWith(`${prefixOf(which)}.`)),
@@ -273,7 +288,7 @@ export function huggingFaceTowers(table: TensorTable): Tower[] {
 }
 
 /** Everything but preprocessing and the vocabulary. Without a configuration sizes are those of the tensors. */
-export async function readHuggingFace(
+async function readHuggingFace(
   config: Fields | undefined,
   table: TensorTable,
   options: CheckpointOptions,
@@ -300,12 +315,12 @@ export async function readHuggingFace(
       ...(text ? { text } : {}),
       tensors: picker.picked,
     },
-    tokenizer: { contextLength: text?.embed.contextLength ?? 0, family: 'huggingface' },
+    tokenizer: { kind: 'bpe', contextLength: text?.embed.contextLength ?? 0, family: 'huggingface' },
   }
 }
 
 /** With first-position pooling, the end token must be the one that the configuration names. */
-export function checkEndToken(
+function checkEndToken(
   config: Fields,
   { pool, embed: { endId, vocabSize } }: TextTowerSpec,
   vocabEnd: number | undefined,
@@ -327,4 +342,65 @@ export function checkEndToken(
         actual: String(endId),
       },
     )
+}
+
+async function processorFields(folder: string, pace: Pace): Promise<Fields | undefined> {
+  // transformers 5 nests the image processor in processor_config.json; older ones write preprocessor_config.json.
+  for (const place of new Set([folder, siblingOf(folder, /^image_encoder$/, 'feature_extractor')]))
+    for (const name of ['processor_config.json', 'preprocessor_config.json']) {
+      if (!(await statPath(join(place, name)))) continue
+      const file = await readJsonFile(join(place, name), pace.signal)
+      const fields =
+        file.section('image_processor') ?? (name === 'preprocessor_config.json' ? file : undefined)
+      if (fields) return fields
+    }
+  return undefined
+}
+
+function noProcessor(folder: string, config: Fields, image: ImageTowerSpec): ClipError {
+  const patch = image.kind === 'transformer' ? image.embed.patchSize : 32
+  const base = baseModel(config.get('_name_or_path'), patch, imageSizeOf(image))
+  return badConfig(
+    folder,
+    'preprocessor_config.json',
+    'has neither preprocessor_config.json nor processor_config.json with `image_processor`, so how images become the input of the model is unknown. ' +
+      `Copy preprocessor_config.json from the model that this one was trained from: cp "$(npx clip-native download ${base})/preprocessor_config.json" "${folder}"; or load only the text tower: \`towers: ['text']\``,
+    { expected: 'preprocessor_config.json' },
+  )
+}
+
+export const huggingface: Family = {
+  recognise: ({ layout }) => layout === 'huggingface',
+  async read({ table, folder, toldBy, options, pace }) {
+    const config = (await firstOf(folder, [HUGGING_FACE]))
+      ? await readJsonFile(join(folder, HUGGING_FACE), pace.signal)
+      : undefined
+    const type = config?.get('model_type')
+    // A file by itself need not belong to what lies beside it.
+    if (!config || (toldBy === undefined && !(typeof type === 'string' && type.startsWith('clip'))))
+      return withoutConfiguration(table, options)
+    const { model, tokenizer } = await readHuggingFace(config, table, options)
+    const fields = model.image ? await processorFields(folder, pace) : undefined
+    const size = inputSize(model)
+    const vocabulary = model.text ? await vocabularyOf(folder, pace) : undefined
+    const vocab = vocabulary?.vocab
+    const vocabEnd = vocab instanceof Map ? vocab.get('<|endoftext|>') : vocab?.['<|endoftext|>']
+    if (model.text) checkEndToken(config, model.text, vocabEnd)
+    return {
+      model,
+      preprocess: fields ? huggingFacePreprocess(fields, size) : openaiPreprocess(size),
+      tokenizer,
+      ...(vocabulary ? { vocabulary } : {}),
+      ...(model.image && !fields ? { unknownPreprocess: noProcessor(folder, config, model.image) } : {}),
+      family: 'huggingface',
+      ignored: table.ignored,
+    }
+  },
+}
+
+/** transformers' tensors alone: sizes from the tensors, the rest as for OpenAI's files. */
+async function withoutConfiguration(table: TensorTable, options: CheckpointOptions): Promise<Checkpoint> {
+  const { model, tokenizer } = await readHuggingFace(undefined, table, options)
+  const preprocess = openaiPreprocess(inputSize(model))
+  return { model, preprocess, tokenizer, family: 'huggingface', ignored: table.ignored }
 }

@@ -1,26 +1,16 @@
-/** open_clip_config.json: {model_cfg, preprocess_cfg}. Every key is known, or refused by its name. */
+/** OpenCLIP: open_clip_config.json, {model_cfg, preprocess_cfg}, beside the weights. Every key is known, or refused by its name. */
 
-import type { Json } from '../base/json.js'
-import type { Activation } from '../native/spec.js'
-import { badConfig } from './errors.js'
-import { Fields, kindOfJson } from './fields.js'
-import type { Size } from './tensors.js'
-
-/** What OpenCLIP's configuration says; everything may be absent with a bare weight file. */
-export interface OpenclipSizes {
-  file: string
-  embed: Size
-  activation: Activation
-  image: {
-    width: Size
-    layers: Size | [Size, Size, Size, Size]
-    heads: Size
-    mlp?: Size
-    patch?: Size
-    imageSize: Size
-  }
-  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
-}
+import { join } from 'node:path'
+import type { Json } from '../../base/json.js'
+import { badConfig } from '../errors.js'
+import { Fields, kindOfJson, readJsonFile } from '../fields.js'
+import { firstOf, HUGGING_FACE, OPENCLIP } from '../layouts.js'
+import { isOpenaiOrigin, readOpenaiLayout } from '../openai-layout.js'
+import type { OpenclipSizes } from '../openclip-sizes.js'
+import { inputSize, openclipPreprocess } from '../processor.js'
+import type { Size } from '../tensors.js'
+import { vocabularyOf } from '../vocabulary.js'
+import type { Family } from './family.js'
 
 /** Keys that change the arithmetic, with the values under which they do not: open_clip's defaults. */
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
@@ -131,7 +121,7 @@ function mlpOf(fields: Fields, width: Size): Size {
   return named(fields, 'mlp_ratio', n)
 }
 
-export function openclipSizes(model: Fields): OpenclipSizes {
+function openclipSizes(model: Fields): OpenclipSizes {
   const image = model.section('vision_cfg')
   const text = model.section('text_cfg')
   if (!image) throw model.wrong('vision_cfg', 'an object')
@@ -175,4 +165,28 @@ export function openclipSizes(model: Fields): OpenclipSizes {
       vocab: sized(text, 'vocab_size', 49408),
     },
   }
+}
+
+export const openclip: Family = {
+  async recognise({ table, layout, folder, toldBy }) {
+    if (layout !== 'openai' || toldBy === HUGGING_FACE || isOpenaiOrigin(table)) return false
+    return (await firstOf(folder, [OPENCLIP])) !== undefined
+  },
+  async read({ table, folder, options, pace }) {
+    const config = await readJsonFile(join(folder, OPENCLIP), pace.signal)
+    const fields = config.section('model_cfg')
+    if (!fields) throw config.wrong('model_cfg', 'an object')
+    const { model } = await readOpenaiLayout(table, options, openclipSizes(fields))
+    const { text } = model
+    // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
+    const vocabulary = text && text.embed.vocabSize !== 49408 ? await vocabularyOf(folder, pace) : undefined
+    return {
+      model,
+      preprocess: openclipPreprocess(config.section('preprocess_cfg'), inputSize(model)),
+      tokenizer: { kind: 'bpe', contextLength: text?.embed.contextLength ?? 0, family: 'openclip' },
+      ...(vocabulary ? { vocabulary } : {}),
+      family: 'openclip',
+      ignored: table.ignored,
+    }
+  },
 }

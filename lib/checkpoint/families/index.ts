@@ -1,0 +1,16 @@
+/** Every family of checkpoints that is read, each in a file of its own. */
+
+import { badCheckpoint } from '../errors.js'
+import type { Checkpoint } from '../spec.js'
+import type { Family, Found } from './family.js'
+import { huggingface } from './huggingface.js'
+import { openai } from './openai.js'
+import { openclip } from './openclip.js'
+
+/** The first that recognises its files reads them. */
+const families: readonly Family[] = [huggingface, openclip, openai]
+
+export async function readFamily(found: Found): Promise<Checkpoint> {
+  for (const family of families) if (await family.recognise(found)) return family.read(found)
+  throw badCheckpoint(found.table.where, undefined, 'is of no family of checkpoints that is read')
+}

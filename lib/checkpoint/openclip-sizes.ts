@@ -1,0 +1,20 @@
+/** What a configuration says of the towers of OpenAI's layout. */
+
+import type { Activation } from '../native/spec.js'
+import type { Size } from './tensors.js'
+
+/** What OpenCLIP's configuration says. A bare weight file has none. */
+export interface OpenclipSizes {
+  file: string
+  embed: Size
+  activation: Activation
+  image: {
+    width: Size
+    layers: Size | [Size, Size, Size, Size]
+    heads: Size
+    mlp?: Size
+    patch?: Size
+    imageSize: Size
+  }
+  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
+}
