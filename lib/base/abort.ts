@@ -101,3 +101,36 @@ export async function* abortable<T>(
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => {})
   }
 }
+
+/** What a source yields, until the signal is aborted: at once, whatever the source is waiting for. */
+export async function* untilAbortedEach<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, void, void> {
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  let isOpen = true
+  try {
+    for (;;) {
+      const next = await untilAborted(
+        (async () => iterator.next())().catch(error => {
+          isOpen = false
+          throw error
+        }),
+        signal,
+      )
+      if (next.done) {
+        isOpen = false
+        return
+      }
+      yield next.value
+      signal?.throwIfAborted()
+    }
+  } finally {
+    if (isOpen) {
+      const stopped = (async () => iterator.return?.())()
+      stopped.catch(() => {})
+      // A source that does not answer would keep the caller waiting.
+      if (!signal?.aborted) await stopped
+    }
+  }
+}

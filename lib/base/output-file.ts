@@ -1,16 +1,15 @@
 /**
- * The one way in which a file that a caller names is written: beside its place, then renamed into it, so that what is
- * in place is always whole. A link is followed, not replaced; a file keeps its mode; a device or a pipe is written to
+ * The one way in which a file that a caller names is written: whole or not at all (see replace-file.ts). A link is followed, not replaced; a file keeps its mode; a device or a pipe is written to
  * as it is.
  */
 
-import { randomBytes } from 'node:crypto'
 import { constants, write } from 'node:fs'
-import { access, lstat, open, readlink, rename, rm, stat } from 'node:fs/promises'
+import { access, lstat, open, readlink, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ClipError } from './errors.js'
+import { replaceFile } from './replace-file.js'
 
 const writeSome = promisify(write)
 
@@ -124,7 +123,6 @@ async function toDevice<T>(file: string, body: (output: OutputFile) => Promise<T
  * error of `body`.
  */
 export async function writeOutput<T>(file: string, body: (output: OutputFile) => Promise<T>): Promise<T> {
-  let beside: string | undefined
   try {
     if (await writtenInPlace(resolve(file))) return await toDevice(file, body)
     const target = await targetOf(file)
@@ -133,23 +131,19 @@ export async function writeOutput<T>(file: string, body: (output: OutputFile) =>
       throw Object.assign(new Error('is a folder'), { code: 'EISDIR', syscall: 'open' })
     // A rename asks for no permission on the file that it replaces.
     if (before) await access(target, constants.W_OK)
-    beside = `${target}.${randomBytes(6).toString('hex')}.part`
-    const handle = await open(beside, 'wx', before ? 0o600 : 0o666)
-    let result: T
-    try {
-      result = await body({ write: (data, position) => writeAll(handle.fd, data, position) })
-      if (before) {
-        await handle.chown(before.uid, before.gid).catch(() => {}) // only root may give a file away
-        await handle.chmod(before.mode & 0o7777)
-      }
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(beside, target)
-    return result
+    return await replaceFile(
+      target,
+      async handle => {
+        const result = await body({ write: (data, position) => writeAll(handle.fd, data, position) })
+        if (before) {
+          await handle.chown(before.uid, before.gid).catch(() => {}) // only root may give a file away
+          await handle.chmod(before.mode & 0o7777)
+        }
+        return result
+      },
+      { mode: before ? 0o600 : 0o666 },
+    )
   } catch (error) {
-    if (beside !== undefined) await rm(beside, { force: true }).catch(() => {})
     throw cannotWrite(error, file)
   }
 }

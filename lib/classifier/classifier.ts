@@ -2,6 +2,7 @@
 
 import { allocate, checkHeap } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
+import { inOrder } from '../base/in-order.js'
 import { callback, checkOptions, checkSignal, integer, oneOf } from '../base/options.js'
 import { inSlices, Slices, type Steps } from '../base/slices.js'
 import { traceMethods } from '../base/stack.js'
@@ -18,7 +19,6 @@ import { type ClassifierOrigin, writeClassifier } from './file.js'
 import { checkLabels, type Label, type LabelledClass, type LabelOf } from './labels.js'
 import { classEmbeddings, type Template } from './prompts.js'
 import { type Best, type ClassifierKind, type Scorer, ZeroShotScorer } from './scorers.js'
-import { inOrderAhead } from './stream.js'
 
 /** A label and its score for one image. */
 export interface Prediction<T extends string = string> {
@@ -208,11 +208,13 @@ export class Classifier<T extends string = string> {
     if (!isIterable(source)) throw argumentError('source', 'be an iterable of images', source)
     const call = this.#loaded.calls.enter(checked.signal)
     try {
-      yield* inOrderAhead(source, 2 * this.#loaded.model.threads, checked.signal, (image, index) =>
-        this.#item(call, image, index, checked),
-      )
+      const options = {
+        ahead: 2 * this.#loaded.model.threads,
+        signal: checked.signal,
+        cancel: call.cancel,
+      }
+      yield* inOrder(source, options, (image, index) => this.#item(call, image, index, checked))
     } finally {
-      call.cancel()
       call.close()
     }
   }

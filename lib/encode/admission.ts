@@ -2,6 +2,7 @@
 
 import { onAbort } from '../base/abort.js'
 import { ClipError } from '../base/errors.js'
+import { inOrder } from '../base/in-order.js'
 import { fromNative } from '../native/addon.js'
 import { nextJob } from '../native/jobs.js'
 import type { NativeModel } from '../native/surface.js'
@@ -58,24 +59,11 @@ export class Call {
     run: (window: W) => Promise<void>,
     done: (window: W) => void,
   ): Promise<void> {
-    const running: { window: W; ended: Promise<void> }[] = []
-    const next = async () => {
-      await running[0]!.ended
-      done(running.shift()!.window)
-    }
-    try {
-      for await (const window of windows) {
-        const ended = run(window)
-        ended.catch(() => {}) // thrown by `next`; this only says that somebody will look
-        running.push({ window, ended })
-        if (running.length === 2) await next()
-      }
-      while (running.length > 0) await next()
-    } catch (error) {
-      this.cancel()
-      await Promise.allSettled(running.map(r => r.ended))
-      throw error
-    }
+    const ran = inOrder(windows, { ahead: 2, cancel: this.cancel }, async window => {
+      await run(window)
+      return window
+    })
+    for await (const window of ran) done(window)
   }
 }
 

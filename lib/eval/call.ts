@@ -1,11 +1,11 @@
 /** One evaluation under way: its checked options, and the samples as all of its parts read them. */
 
+import { untilAbortedEach } from '../base/abort.js'
 import { argumentError, ClipError } from '../base/errors.js'
 import { isIterable } from '../base/values.js'
 import type { Classifier } from '../classifier/classifier.js'
 import type { Label } from '../classifier/labels.js'
 import type { Template } from '../classifier/prompts.js'
-import { untilAbortedEach } from '../classifier/stream.js'
 import type { Clip } from '../clip.js'
 import type { LeftOutList } from '../image/left-out.js'
 import { checkSample } from './dataset.js'

@@ -1,9 +1,9 @@
 /** Features of a data set's images, with no more of its images in memory than a window. */
 
+import { untilAbortedEach } from '../base/abort.js'
 import { allocate } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { isArrayBuffer } from '../base/values.js'
-import { untilAbortedEach } from '../classifier/stream.js'
 import type { Clip } from '../clip.js'
 import { Embeddings } from '../encode/embeddings.js'
 import type { ImageInput, RawPixels } from '../image/input.js'

@@ -1,12 +1,11 @@
 /** A hub repository: asks for its list of files at one commit, fetches those that loading reads, then remembers the commit. */
 
-import { randomUUID } from 'node:crypto'
-import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CacheFolders } from '../base/cache-folders.js'
 import { ClipError } from '../base/errors.js'
 import { originalOf } from '../base/known-models.js'
 import { makeFolder } from '../base/make-folder.js'
+import { replaceFile } from '../base/replace-file.js'
 import {
   chooseFiles,
   fileSize,
@@ -85,13 +84,10 @@ const originalText = (id: string): string => {
 }
 
 async function writeRef(file: string, commit: string): Promise<void> {
-  const beside = `${file}.${randomUUID()}`
   try {
     await makeFolder(dirname(file))
-    await writeFile(beside, commit)
-    await rename(beside, file)
+    await replaceFile(file, handle => handle.writeFile(commit))
   } catch (error) {
-    await rm(beside, { force: true })
     throw fileError(error, file)
   }
 }

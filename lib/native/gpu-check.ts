@@ -3,13 +3,14 @@
  * What came out well is remembered in the cache folder, by driver, kind of device and build of the kernels.
  */
 
-import { createHash, randomUUID } from 'node:crypto'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cacheFolders } from '../base/cache-folders.js'
 import { ClipError } from '../base/errors.js'
 import { makeFolder } from '../base/make-folder.js'
 import { version } from '../base/package.js'
+import { replaceFile } from '../base/replace-file.js'
 import { binding, fromNative } from './addon.js'
 import { handOverKernels } from './compiled-kernels.js'
 import { cancellable } from './jobs.js'
@@ -76,12 +77,7 @@ export async function checkDevice(cacheDir: string | undefined, signal?: AbortSi
       { field: wrong.kernel, expected: 'the numbers of the reference', actual: wrong.difference },
     )
   // A cache that can't be written costs the next start a check, nothing else.
-  const own = join(folder, `.${randomUUID()}`)
-  try {
-    await makeFolder(folder, 0o700)
-    await writeFile(own, verdict(device), { mode: 0o600, flag: 'wx' })
-    await rename(own, file)
-  } catch {
-    await rm(own, { force: true }).catch(() => undefined)
-  }
+  await makeFolder(folder, 0o700)
+    .then(() => replaceFile(file, handle => handle.writeFile(verdict(device)), { mode: 0o600 }))
+    .catch(() => undefined)
 }

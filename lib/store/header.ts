@@ -1,10 +1,10 @@
 /** store.json: what a folder of ours holds, and which model made it. Written by rename: at first, and by compaction. */
 
-import { randomBytes } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClipError } from '../base/errors.js'
 import { RegularFile, statPath } from '../base/regular-file.js'
+import { replaceFile } from '../base/replace-file.js'
 import { damaged, faultOf } from './errors.js'
 import { openToAppend } from './own-file.js'
 
@@ -147,27 +147,14 @@ export async function writeHeader(
   check: () => Promise<void>,
 ): Promise<void> {
   const { header: path, vectors, items } = filesOf(folder, header.generation)
-  const beside = `${path}.${randomBytes(6).toString('hex')}.part`
-  try {
-    // Before the header: where there is a header, there is a store.
-    for (const file of [vectors, items]) await (await openToAppend(file, true)).close()
-    await syncFolder(folder)
-    const handle = await open(beside, 'wx')
-    try {
-      const { generation, ...rest } = header
-      const all = { format, version: 1, ...rest, ...(generation === '' ? {} : { generation }) }
-      await handle.writeFile(`${JSON.stringify(all, null, 2)}\n`)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await check()
-    await rename(beside, path).catch(error => {
-      throw error.code === 'ENOENT' ? takenOver(path) : error
-    })
-    await syncFolder(folder)
-  } catch (error) {
-    await rm(beside, { force: true }).catch(() => {})
-    throw error
-  }
+  // Before the header: where there is a header, there is a store.
+  for (const file of [vectors, items]) await (await openToAppend(file, true)).close()
+  await syncFolder(folder)
+  const { generation, ...rest } = header
+  const all = { format, version: 1, ...rest, ...(generation === '' ? {} : { generation }) }
+  const text = `${JSON.stringify(all, null, 2)}\n`
+  await replaceFile(path, handle => handle.writeFile(text), { check }).catch(error => {
+    throw error.code === 'ENOENT' && error.syscall === 'rename' ? takenOver(path) : error
+  })
+  await syncFolder(folder)
 }

@@ -1,13 +1,24 @@
-import { onAbort, untilAborted } from '../base/abort.js'
+/** Work that overlaps and whose results keep their order. */
+
+import { onAbort } from './abort.js'
+
+interface InOrderOptions {
+  /** The most items that are under way at a time. */
+  ahead: number
+  /** Ends the waiting: the reader gets its reason. */
+  signal?: AbortSignal | undefined
+  /** Called when this ends early, by a failure or because the reader leaves: cancels what still runs. */
+  cancel?: () => void
+}
 
 /**
  * Maps what a source yields, keeping its order, with up to `ahead` items under way. A finished item is handed out at
- * once, even while the source has nothing new; the reader's pace holds the source back.
+ * once, even while the source has nothing new; the reader's pace holds the source back. When this ends, in whatever way,
+ * nothing runs any more.
  */
-export async function* inOrderAhead<A, B>(
+export async function* inOrder<A, B>(
   source: AsyncIterable<A> | Iterable<A>,
-  ahead: number,
-  signal: AbortSignal | undefined,
+  { ahead, signal, cancel }: InOrderOptions,
   map: (item: A, index: number) => Promise<B>,
 ): AsyncGenerator<B, void, void> {
   const iterator =
@@ -75,43 +86,11 @@ export async function* inOrderAhead<A, B>(
     }
   } finally {
     deaf()
+    if (!ended || running.length > 0) cancel?.()
     // A source that is still thinking would keep return() waiting for as long as it thinks.
     const stopped = ended ? undefined : (async () => iterator.return?.())()
     stopped?.catch(() => {})
     if (!asked) await stopped
     await Promise.allSettled(started)
-  }
-}
-
-/** What a source yields, until the signal is aborted: at once, whatever the source is waiting for. */
-export async function* untilAbortedEach<T>(
-  source: AsyncIterable<T> | Iterable<T>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<T, void, void> {
-  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
-  let isOpen = true
-  try {
-    for (;;) {
-      const next = await untilAborted(
-        (async () => iterator.next())().catch(error => {
-          isOpen = false
-          throw error
-        }),
-        signal,
-      )
-      if (next.done) {
-        isOpen = false
-        return
-      }
-      yield next.value
-      signal?.throwIfAborted()
-    }
-  } finally {
-    if (isOpen) {
-      const stopped = (async () => iterator.return?.())()
-      stopped.catch(() => {})
-      // A source that does not answer would keep the caller waiting.
-      if (!signal?.aborted) await stopped
-    }
   }
 }
