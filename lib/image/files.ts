@@ -1,7 +1,7 @@
 /** The image files of a folder and of the folders in it: the one walk that everything here uses. */
 
 import type { BigIntStats, Dirent } from 'node:fs'
-import { opendir, realpath, stat } from 'node:fs/promises'
+import { lstat, opendir, readdir, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import { untilAborted } from '../base/abort.js'
 import { ClipError } from '../base/errors.js'
@@ -55,7 +55,21 @@ const identity = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`
 /** By the codes of the letters, so that no machine's language changes the order. */
 const byCode = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
-const byName = (a: Dirent<Buffer>, b: Dirent<Buffer>) => Buffer.compare(a.name, b.name)
+/** What a folder says of one of its entries. */
+type Entry = Pick<
+  Dirent<Buffer>,
+  | 'name'
+  | 'isFile'
+  | 'isDirectory'
+  | 'isSymbolicLink'
+  | 'isFIFO'
+  | 'isSocket'
+  | 'isCharacterDevice'
+  | 'isBlockDevice'
+>
+const isNode = !process.versions.bun && !process.versions.deno
+
+const byName = (a: Entry, b: Entry) => Buffer.compare(a.name, b.name)
 
 /** A folder's place in the order is that of the paths in it. */
 const byPath = (a: Found, b: Found) =>
@@ -97,14 +111,8 @@ export class Walk {
         const stats = await this.#wait(stat(folder, { bigint: true }))
         if (this.#isMet(folder, stats)) return undefined
       }
-      const all: Dirent<Buffer>[] = []
-      const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 128 })
-      const dir = await this.#wait(open).catch(cause => {
-        open.then(late => late.close()).catch(() => {}) // an abort did not wait for it
-        throw cause
-      })
-      const entries = dir as AsyncIterable<unknown> as AsyncIterable<Dirent<Buffer>>
-      for await (const entry of entries) {
+      const all: Entry[] = []
+      for await (const entry of isNode ? this.#listed(folder) : this.#looked(folder)) {
         this.#signal?.throwIfAborted()
         all.push(entry)
       }
@@ -133,6 +141,26 @@ export class Walk {
     }
   }
 
+  async *#listed(folder: Buffer): AsyncGenerator<Entry, void, void> {
+    const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 128 })
+    const dir = await this.#wait(open).catch(cause => {
+      open.then(late => late.close()).catch(() => {}) // an abort did not wait for it
+      throw cause
+    })
+    yield* dir as AsyncIterable<unknown> as AsyncIterable<Dirent<Buffer>>
+  }
+
+  /** The same for Bun and Deno, whose `opendir` gives no names as bytes. */
+  async *#looked(folder: Buffer): AsyncGenerator<Entry, void, void> {
+    for (const name of await this.#wait(readdir(folder, { encoding: 'buffer' }))) {
+      const stats = await this.#wait(lstat(joinBytes(folder, name))).catch(cause => {
+        if (cause?.code === 'ENOENT') return undefined // it went meanwhile
+        throw cause
+      })
+      if (stats) yield Object.assign(stats, { name })
+    }
+  }
+
   /** Every image in a folder and below, in order. */
   async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
     // A stack of its own: folders may lie as deep as the system allows.
@@ -156,11 +184,7 @@ export class Walk {
     return untilAborted(promise, this.#signal)
   }
 
-  #found(
-    folder: Buffer,
-    entry: Dirent<Buffer>,
-    byLink: boolean,
-  ): Found | undefined | Promise<Found | undefined> {
+  #found(folder: Buffer, entry: Entry, byLink: boolean): Found | undefined | Promise<Found | undefined> {
     const path = joinBytes(folder, entry.name)
     const name = entry.name.toString('utf8')
     if (entry.isDirectory()) return { path, name, isFolder: true, byLink }

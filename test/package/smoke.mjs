@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import cluster from 'node:cluster'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { ClipError, devices, load, version } from 'clip-native'
+import { ClipError, devices, imageFiles, load, version } from 'clip-native'
 import { cosineSoftmax } from 'clip-native/kernels'
 
 const require = createRequire(import.meta.url)
@@ -99,6 +100,24 @@ await check('kernels', async () => {
   })
   const e = Math.exp(1) / (Math.exp(1) + 1)
   assert.ok(Math.abs(out[0] - e) < 1e-6 && Math.abs(out[1] + e - 1) < 1e-6, String(out))
+})
+await check('imageFiles finds every file of folders with more entries than are read at a time', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'clip-native-smoke-'))
+  try {
+    const names = []
+    for (let i = 0; i < 1500; i++) names.push(`${i}.png`)
+    for (let i = 0; i < 12; i++)
+      for (let j = 0; j < 70; j++) names.push(`${i % 4}/${i}/${j}.jpg`)
+    for (const name of names) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true })
+      writeFileSync(join(folder, name), '')
+    }
+    const found = []
+    for await (const file of imageFiles(folder)) found.push(file.slice(folder.length + 1).replaceAll('\\', '/'))
+    assert.deepEqual(found, names.sort())
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 await check('devices', () => assert.ok(devices().some(d => d.name === 'cpu' && d.available)))
 await check('a wrong option and a wrong file are told', async () => {
