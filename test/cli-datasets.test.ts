@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import {
   copyFileSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -15,7 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { pack } from 'tar-stream'
 import { packageRoot } from '../lib/base/package.js'
 import { pictures } from './api/helpers.js'
@@ -46,7 +45,11 @@ function cli(
     flags = [],
     env,
     onStderr,
-  }: { flags?: string[]; env?: NodeJS.ProcessEnv; onStderr?: (all: string, kill: () => void) => void } = {},
+  }: {
+    flags?: string[]
+    env?: NodeJS.ProcessEnv
+    onStderr?: (all: string, kill: (signal: NodeJS.Signals) => void) => void
+  } = {},
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...flags, main, ...args], {
@@ -57,7 +60,7 @@ function cli(
     for (const name of ['stdout', 'stderr'] as const)
       child[name].setEncoding('utf8').on('data', piece => {
         out[name] += piece
-        if (name === 'stderr') onStderr?.(out.stderr, () => child.kill('SIGINT'))
+        if (name === 'stderr') onStderr?.(out.stderr, signal => child.kill(signal))
       })
     child.on('error', reject).on('close', (code, signal) => resolve({ code, signal, ...out }))
   })
@@ -223,51 +226,57 @@ test('the embedded model is told of, once, by every command whose results depend
 
 const unix = process.platform === 'win32' ? test.skip : test
 
-unix('Ctrl-C ends every command with 130, the cursor shown and nothing half-written', async t => {
+/** The ends of a command that is stopped while its bar is shown, by each signal in turn. */
+async function stopped(t: ExecutionContext, signals: readonly [name: NodeJS.Signals, status: number][]) {
+  const mark = signals.map(([name]) => name).join('-')
   const many = readdirSync(join(packageRoot, 'test/data/digits/one')).map(name =>
     join(packageRoot, 'test/data/digits/one', name),
   )
   const labels = Array.from({ length: 3000 }, (_, i) => `label number ${i}`)
-  writeFileSync(at('labels.txt'), labels.join('\n'))
-  const outputs = [
-    'stopped.npy',
-    'stopped.probe',
-    'stopped.tip',
-    'stopped.adapter',
-    'stopped.html',
-    'stopped.saved',
-  ]
-  for (const args of [
-    ['eval', digits, '--report', at('stopped.html')],
+  writeFileSync(at(`labels.${mark}`), labels.join('\n'))
+  const commands = [
+    ['eval', digits, '--report', at(`${mark}.html`)],
     ['eval', digits, '--task', 'retrieval'],
-    ['learn', digits, '--out', at('stopped.probe')],
-    ['learn', digits, '--method', 'tip', '--fine-tune', '--out', at('stopped.tip')],
-    ['adapt', digits, '--out', at('stopped.adapter')],
-    ['embed', ...many, ...many, ...many, ...many, '--out', at('stopped.npy')],
+    ['learn', digits, '--out', at(`${mark}.probe`)],
+    ['learn', digits, '--method', 'tip', '--fine-tune', '--out', at(`${mark}.tip`)],
+    ['adapt', digits, '--out', at(`${mark}.adapter`)],
+    ['embed', ...many, ...many, ...many, ...many, '--out', at(`${mark}.npy`)],
     ['classify', ...many, ...many, '--labels', 'one,two'],
-    ['classify', dog, '--labels-file', at('labels.txt'), '--save', at('stopped.saved')],
-    ['embed', join(packageRoot, 'test/data/digits'), '--store', at('stopped.store')],
-  ]) {
+    ['classify', dog, '--labels-file', at(`labels.${mark}`), '--save', at(`${mark}.saved`)],
+    ['embed', join(packageRoot, 'test/data/digits'), '--store', at(`${mark}.store`)],
+  ]
+  for (const [i, args] of commands.entries()) {
+    const [name, status] = signals[i % signals.length]!
     let isStopped = false
     const { code, signal, stderr } = await cli(args, {
       flags: terminal,
       onStderr(all, kill) {
         if (isStopped || !all.includes('\u001b[?25l')) return
         isStopped = true
-        kill()
+        kill(name)
       },
     })
-    const what = args.filter(arg => !arg.endsWith('.png')).join(' ')
-    t.deepEqual([code, signal], [130, null], `${what}: ${stderr}`)
+    const what = `${name}, ${args.filter(arg => !arg.endsWith('.png')).join(' ')}`
+    t.deepEqual([code, signal], [status, null], `${what}: ${stderr}`)
     t.true(stderr.lastIndexOf('\u001b[?25h') > stderr.lastIndexOf('\u001b[?25l'), `${what}: the cursor`)
-    for (const name of outputs) t.false(existsSync(at(name)), name)
     t.deepEqual(
-      readdirSync(base).filter(name => name.startsWith('stopped.') && name !== 'stopped.store'),
+      readdirSync(base).filter(name => name.startsWith(`${mark}.`) && name !== `${mark}.store`),
       [],
       `${what}: nothing is left`,
     )
   }
-})
+}
+
+unix('Ctrl-C ends every command with 130, the cursor shown and nothing half-written', t =>
+  stopped(t, [['SIGINT', 130]]),
+)
+
+unix('SIGTERM ends commands with 143 and SIGHUP with 129, the cursor shown and nothing half-written', t =>
+  stopped(t, [
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ]),
+)
 
 test('a model that has a name is downloaded with the same signs in every command', async t => {
   const id = 'someone/tiny-clip'

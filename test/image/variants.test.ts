@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import { ClipError } from '../../lib/base/errors.js'
 import { packageRoot } from '../../lib/base/package.js'
 import { colourOf } from '../../lib/image/background.js'
@@ -110,6 +111,31 @@ test('AVIF is turned with `orient` alone, in each of the eight ways', async t =>
       t.true(difference <= 4, `${file}, orient: ${orient}: ${difference}`)
     }
 })
+
+// Written by test/golden/image/heic.sh.
+for (const name of ['heic-8.heic', 'heic-10.heic'])
+  test(`a real HEIC file is refused with the reason and what to do, or decoded: ${name}`, async t => {
+    const file = join(folder, 'variants', name)
+    // A sharp that was built with an HEVC decoder reads it.
+    if (
+      await sharp(file)
+        .stats()
+        .catch(() => undefined)
+    ) {
+      const { width, height, mode } = (await decodeImage(file)) as DecodedImage
+      return t.deepEqual([width, height, mode], [64, 64, 'RGB'])
+    }
+    for (const input of [file, readFileSync(file)]) {
+      const error = (await t.throwsAsync(decodeImage(input))) as ClipError
+      t.is(error.code, 'ERR_CLIP_IMAGE')
+      t.is(error.actual, 'HEIC')
+      t.is(error.file, input === file ? file : undefined)
+      t.regex(
+        error.message,
+        /HEIC.*no decoder.*HEVC.*convert it to JPEG or AVIF, or build sharp with a libvips/,
+      )
+    }
+  })
 
 test('HEIC says that this sharp has no decoder for it, and what to do', async t => {
   // The boxes of an AVIF, called as those of a HEIC are.
