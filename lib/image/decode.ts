@@ -189,7 +189,7 @@ async function prepareBytes(
     const mine = await readable()
     try {
       facts = await untilAborted(
-        sharp(mine, { ...settings, limitInputPixels: false }).metadata(),
+        withItsReason(() => sharp(mine, { ...settings, limitInputPixels: false }).metadata(), signal),
         signal,
         limit,
       )
@@ -214,14 +214,16 @@ async function prepareBytes(
     async decode(stop) {
       const mine = await readable()
       try {
-        // libvips looks at the clock too: what nobody waits for any more comes to an end.
-        let pipeline = sharp(mine, {
-          ...settings,
-          limitInputPixels: maxPixels,
-          autoOrient: turned,
-        }).timeout({ seconds })
-        if (part) pipeline = pipeline.extract(part)
-        const { data: given, info } = await plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
+        const { data: given, info } = await withItsReason(() => {
+          // libvips looks at the clock too: what nobody waits for any more comes to an end.
+          let pipeline = sharp(mine, {
+            ...settings,
+            limitInputPixels: maxPixels,
+            autoOrient: turned,
+          }).timeout({ seconds })
+          if (part) pipeline = pipeline.extract(part)
+          return plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
+        }, stop)
         const { regroup: how } = plan
         const data = how ? await inSlices(regroup(given, info.width * info.height, how), stop) : given
         if (how) info.channels = how.keep as 3 | 4
@@ -361,6 +363,20 @@ function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipErr
   const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
   if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)
   return imageError(`is no image that can be read: ${actual}`, from, more)
+}
+
+/**
+ * The result of `run`, or an error that says why there is none. libvips keeps what it has to say in one place for all
+ * threads: of several images that fail at the same time, one can take the words of another, which is asked again.
+ */
+async function withItsReason<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    const said = reasonOf((error as Error).message)
+    if (signal?.aborted || !/^(unknown error|source: bad seek)/i.test(said)) throw error
+    return run()
+  }
 }
 
 /** The line that says why. libvips tells of each place where libheif looked behind the end of a file before that. */

@@ -117,11 +117,8 @@ for (const name of ['heic-8.heic', 'heic-10.heic'])
   test(`a real HEIC file is refused with the reason and what to do, or decoded: ${name}`, async t => {
     const file = join(folder, 'variants', name)
     // A sharp that was built with an HEVC decoder reads it.
-    if (
-      await sharp(file)
-        .stats()
-        .catch(() => undefined)
-    ) {
+    const own = sharp(readFileSync(file)).raw().toBuffer()
+    if (await own.catch(() => undefined)) {
       const { width, height, mode } = (await decodeImage(file)) as DecodedImage
       return t.deepEqual([width, height, mode], [64, 64, 'RGB'])
     }
