@@ -42,13 +42,19 @@ export class ProxyError extends Error {
 
 const portOf = ({ port, protocol }: URL) => Number(port) || (protocol === 'https:' ? 443 : 80)
 
-/** Whether NO_PROXY has this address: names with all below them, `host:port`, or `*`. */
+/**
+ * Whether NO_PROXY has this address: names with all below them, `host:port`, `*`, IPv6 addresses with or without
+ * brackets. (The package proxy-from-env takes names without a leading dot for themselves alone, which neither curl nor
+ * Python does, knows IPv6 in brackets only, and reads no other environment than the process's.)
+ */
 function isExempt(url: URL, noProxy: string): boolean {
   return noProxy
     .toLowerCase()
     .split(/[\s,]+/)
     .some(entry => {
       if (entry === '*') return true
+      const address = `http://[${entry}]`
+      if (URL.canParse(address)) return url.hostname === new URL(address).hostname
       const [, name = '', port] = /^(.*?)(?::(\d+))?$/.exec(entry.replace(/^\*?\./, ''))!
       if (name === '' || (port !== undefined && Number(port) !== portOf(url))) return false
       return url.hostname === name || url.hostname.endsWith(`.${name}`)

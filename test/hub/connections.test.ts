@@ -71,6 +71,14 @@ test('the proxy that the environment names, and what NO_PROXY exempts', t => {
     ['https://x.example:8443/', 'x.example:443', false],
     ['http://127.0.0.1:80/', '127.0.0.1:80 y', true],
     ['https://x.example/', ' , ', false],
+    ['https://x.example/', '.x.example', true],
+    ['https://x.example/', 'y.example,*', true],
+    ['http://[::1]:8080/', '::1', true],
+    ['http://[::1]:8080/', '[::1]', true],
+    ['http://[::1]:8080/', '[::1]:8080', true],
+    ['http://[::1]:8080/', '[::1]:80', false],
+    ['http://[::1]/', '::2, fe80::1%eth0', false],
+    ['http://[2001:db8::1]/', '2001:0DB8:0::1', true],
   ] as const)
     t.is(of(url, { HTTP_PROXY: a, NO_PROXY: noProxy }), exempt ? undefined : a, `${url} ${noProxy}`)
   for (const wrong of ['socks5://a:1', 'http://'])
