@@ -13,6 +13,7 @@ const FLAGS: Record<string, string> = {
   packCache: '--pack-cache',
   activation: '--activation',
   heads: '--heads',
+  stateDict: '--state-dict',
   topK: '--top',
   as: '--as',
   threshold: '--threshold',

@@ -14,7 +14,7 @@ import { gpuSelfcheck } from './gpu/command.js'
 import { info } from './info.js'
 import { withLabels } from './labels.js'
 import { registerLearn } from './learn.js'
-import { withModel } from './model.js'
+import { withCheckpoint, withModel } from './model.js'
 import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
 import { registerStore } from './store.js'
@@ -79,10 +79,12 @@ function program(finish: (code: number) => void): Command {
     .description('show which devices and backends work here, and compare each with results from PyTorch')
     .option(...json)
     .action(async options => finish(await doctor(options)))
-  root
-    .command('gpu-selfcheck')
-    .description('check and time the GPU kernels on this machine; writes a report to attach to an issue')
-    .option('--model <path>', 'model for the tower checks and timings (default: the embedded model)')
+  withCheckpoint(
+    root
+      .command('gpu-selfcheck')
+      .description('check and time the GPU kernels on this machine; writes a report to attach to an issue')
+      .option('--model <path>', 'model for the tower checks and timings (default: the embedded model)'),
+  )
     .option(
       '--onnx <folder>',
       'folder with vision_model.onnx and text_model.onnx of that model, to time onnxruntime-node as well',

@@ -25,20 +25,25 @@ export interface ModelOptions {
   json?: boolean
 }
 
-export function withModel(command: Command): Command {
-  return command
-    .optionsGroup('Model options:')
-    .option(
-      '--model <model>',
-      'model name (ViT-B/32), Hugging Face id, or checkpoint file or folder (default: the embedded model for icons and emoji)',
-    )
-    .option('--adapter <file>', 'apply an adapter that `adapt` trained for this model')
+/** What a weight file may leave open: the options of every command that loads one. */
+export const withCheckpoint = (command: Command): Command =>
+  command
     .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
     .option(
       '--heads <count>',
       'attention heads (both towers, or IMAGE,TEXT), for weight files without a configuration',
     )
     .option('--state-dict <path>', 'which model to load from a file that contains several, such as ema')
+
+export function withModel(command: Command): Command {
+  command
+    .optionsGroup('Model options:')
+    .option(
+      '--model <model>',
+      'model name (ViT-B/32), Hugging Face id, or checkpoint file or folder (default: the embedded model for icons and emoji)',
+    )
+    .option('--adapter <file>', 'apply an adapter that `adapt` trained for this model')
+  return withCheckpoint(command)
     .option('--device <name>', 'auto, cpu, cuda or reference (default: auto)')
     .option('--dtype <name>', 'compute in float32, float16, bfloat16 or int8 (default: float32)')
     .option('--threads <count>', 'number of threads (default: the physical cores that this process may use)')
@@ -65,6 +70,14 @@ function headsOf(text: string): LoadOptions['heads'] {
   return { image: number(image), text: number(tower) } as LoadOptions['heads']
 }
 
+/** What {@link withCheckpoint} gave, as `load` takes it. */
+export const checkpointOptions = ({ heads, activation, stateDict }: ModelOptions): CheckpointChoice => ({
+  ...(heads === undefined ? {} : { heads: headsOf(heads) }),
+  ...(activation === undefined ? {} : { activation: activation as Activation }),
+  ...(stateDict === undefined ? {} : { stateDict }),
+})
+export type CheckpointChoice = Pick<LoadOptions, 'heads' | 'activation' | 'stateDict'>
+
 let isNoted = false
 
 /** The embedded model is for trying things out: whoever gives it photographs is told, once. */
@@ -87,7 +100,6 @@ interface Loading {
 export async function loadFor(options: ModelOptions, { signal, note }: Loading = {}): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
   const { background, maxPixels, decodeTimeout, svg } = options
-  const { heads, activation, stateDict } = options
   if (note) noteEmbedded(options)
   const shown = downloadBar()
   try {
@@ -102,9 +114,7 @@ export async function loadFor(options: ModelOptions, { signal, note }: Loading =
       ...(svg ? { svg } : {}),
       ...(adapter === undefined ? {} : { adapter }),
       ...(packCache ? { packCache } : {}),
-      ...(heads === undefined ? {} : { heads: headsOf(heads) }),
-      ...(activation === undefined ? {} : { activation: activation as Activation }),
-      ...(stateDict === undefined ? {} : { stateDict }),
+      ...checkpointOptions(options),
       ...(signal ? { signal } : {}),
       onProgress: shown.update,
     })

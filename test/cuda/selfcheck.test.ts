@@ -1,7 +1,9 @@
 /** What `clip-native gpu-selfcheck` writes, and its comparison with onnxruntime-node where that is and where it is not. */
+import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { Graph } from '../../bench/peers/onnx-file.js'
 import { packageRoot } from '../../lib/base/package.js'
@@ -10,6 +12,7 @@ import { compareWithOnnxRuntime } from '../../lib/cli/gpu/onnxruntime.js'
 import { gpuOf, leastMicroseconds } from '../../lib/cli/gpu/roofline.js'
 import type { SelfCheck } from '../../lib/cli/gpu/selfcheck.js'
 import type { Clip } from '../../lib/clip.js'
+import { writeTinyModel } from '../helpers/tiny-model.js'
 
 const work = mkdtempSync(join(tmpdir(), 'clip-native-selfcheck-'))
 test.after.always(() => rmSync(work, { recursive: true, force: true }))
@@ -213,4 +216,22 @@ const real = existsSync(join(peers, 'node_modules/onnxruntime-node'))
   t.regex(missing!, /has no CUDA provider here: /)
   t.deepEqual(timings, [])
   t.log(missing)
+})
+
+test('what a weight file leaves open is told by the same options as elsewhere, and read before the GPU is', async t => {
+  const model = await writeTinyModel(join(work, 'model'), { layers: 1, contextLength: 16 })
+  const cli = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
+  for (const [flag, value, code, said] of [
+    ['--heads', '3', 1, /heads .*but the option --heads says 3/],
+    ['--activation', 'relu', 2, /--activation.* to be 'gelu' or 'quickGelu', got/],
+    ['--state-dict', 'ema', 1, /has no CLIP at "ema", which the option --state-dict names/],
+  ] as const) {
+    const args = [cli, 'gpu-selfcheck', '--model', model, '--out', join(work, 'none.md'), flag, value]
+    const failure = await t.throwsAsync<Error & { code: number; stderr: string }>(
+      promisify(execFile)(process.execPath, args),
+    )
+    t.is(failure.code, code, flag)
+    t.regex(failure.stderr, said)
+  }
+  t.false(existsSync(join(work, 'none.md')))
 })

@@ -5,6 +5,7 @@ import { writeOutput } from '../../base/output-file.js'
 import { resolveModel } from '../../hub/resolve-model.js'
 import { downloadBar } from '../download-bar.js'
 import { untilInterrupted } from '../interrupt.js'
+import { checkpointOptions, type ModelOptions } from '../model.js'
 import { print } from '../output.js'
 import { leastMicroseconds } from './roofline.js'
 import type { SelfCheck } from './selfcheck.js'
@@ -123,8 +124,7 @@ export function report(r: SelfCheck): string {
   return `${parts.filter(Boolean).join('\n\n')}\n`
 }
 
-interface SelfCheckCommand {
-  model?: string
+interface SelfCheckCommand extends Pick<ModelOptions, 'model' | 'heads' | 'activation' | 'stateDict'> {
   onnx?: string
   out?: string
   seconds?: string
@@ -159,6 +159,7 @@ async function check(
   const result = await selfCheck({
     signal,
     ...(options.model === undefined ? {} : { model: await modelPath(options.model, signal) }),
+    checkpoint: checkpointOptions(options),
     ...(options.onnx === undefined ? {} : { onnx: options.onnx }),
     seconds,
     batches,

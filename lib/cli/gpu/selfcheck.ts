@@ -12,6 +12,7 @@ import { embeddedModel, resolveModel } from '../../hub/resolve-model.js'
 import { load } from '../../load.js'
 import { checkKernels, identifyDevice, timeKernels } from '../../native/gpu-check.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from '../../native/surface.js'
+import type { CheckpointChoice } from '../model.js'
 import { compareWithOnnxRuntime, type PeerComparison } from './onnxruntime.js'
 import { type Gpu, gpuOf } from './roofline.js'
 
@@ -108,6 +109,12 @@ const texts = [
   'rain',
 ]
 
+/** A model, and what its weight file leaves open; without a path the embedded one. */
+interface Model {
+  path: string | undefined
+  checkpoint: CheckpointChoice
+}
+
 interface Inputs {
   images: string[]
   texts: string[]
@@ -125,10 +132,13 @@ async function encode(clip: Clip, tower: 'image' | 'text', { images, texts }: In
 
 /** Blocks of each tower. */
 async function layersOf(
-  model: string | undefined,
+  { path, checkpoint }: Model,
   signal: AbortSignal | undefined,
 ): Promise<Record<'image' | 'text', number>> {
-  const { model: spec } = await readCheckpoint(await resolveModel(model, { signal }), { signal })
+  const { model: spec } = await readCheckpoint(await resolveModel(path, { signal }), {
+    ...checkpoint,
+    signal,
+  })
   const { image, text } = spec
   return {
     image:
@@ -140,22 +150,22 @@ async function layersOf(
 }
 
 async function checkTowers(
-  model: string | undefined,
+  model: Model,
+  layers: Record<'image' | 'text', number>,
   signal: AbortSignal | undefined,
   told: (line: string) => void,
 ): Promise<TowerCheck[]> {
   const given = await inputs()
-  const layers = await layersOf(model, signal)
   const want = new Map<string, Embeddings>()
   {
     told('the reference computes')
-    await using clip = await load(model, { device: 'reference', signal })
+    await using clip = await load(model.path, { ...model.checkpoint, device: 'reference', signal })
     for (const tower of clip.info.towers) want.set(tower, await encode(clip, tower, given))
   }
   const checks: TowerCheck[] = []
   for (const dtype of dtypes) {
     told(`towers in ${dtype}`)
-    await using clip = await load(model, { device: 'cuda', dtype, signal })
+    await using clip = await load(model.path, { ...model.checkpoint, device: 'cuda', dtype, signal })
     for (const tower of clip.info.towers) {
       const all = await encode(clip, tower, given)
       const again = await encode(clip, tower, given) // the recorded plan, if it was recorded at once
@@ -198,7 +208,7 @@ async function time(
 }
 
 async function timings(
-  model: string | undefined,
+  model: Model,
   seconds: number,
   batches: readonly number[],
   signal: AbortSignal | undefined,
@@ -206,7 +216,13 @@ async function timings(
 ): Promise<Timing[]> {
   const all: Timing[] = []
   for (const dtype of ['bfloat16', 'float16'] as const) {
-    await using clip = await load(model, { device: 'cuda', dtype, signal, maxBatchRows: 1 << 16 })
+    await using clip = await load(model.path, {
+      ...model.checkpoint,
+      device: 'cuda',
+      dtype,
+      signal,
+      maxBatchRows: 1 << 16,
+    })
     const { towers, imageSize: size } = clip.info
     for (const n of batches) {
       told(`timing ${n} in ${dtype}`)
@@ -229,7 +245,7 @@ async function timings(
 }
 
 async function peer(
-  model: string | undefined,
+  model: Model,
   onnx: string | undefined,
   batches: readonly number[],
   seconds: number,
@@ -237,7 +253,13 @@ async function peer(
   told: (line: string) => void,
 ): Promise<PeerComparison> {
   told('onnxruntime-node')
-  await using clip = await load(model, { device: 'cuda', dtype: 'bfloat16', signal, maxBatchRows: 1 << 16 })
+  await using clip = await load(model.path, {
+    ...model.checkpoint,
+    device: 'cuda',
+    dtype: 'bfloat16',
+    signal,
+    maxBatchRows: 1 << 16,
+  })
   return compareWithOnnxRuntime(clip, onnx, batches, seconds)
 }
 
@@ -248,6 +270,8 @@ async function peer(
  */
 export async function selfCheck(options: {
   model?: string
+  /** What its weight file leaves open, as `load` takes it. */
+  checkpoint?: CheckpointChoice
   /** A folder with ONNX files of the model (vision_model.onnx, text_model.onnx), for onnxruntime-node. */
   onnx?: string
   seconds?: number
@@ -255,13 +279,16 @@ export async function selfCheck(options: {
   signal?: AbortSignal
   told?: (line: string) => void
 }): Promise<SelfCheck> {
-  const { model, onnx, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
+  const { onnx, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
+  const model: Model = { path: options.model, checkpoint: options.checkpoint ?? {} }
+  // Before the kernels, which take a while: a model that can't be read is known at once.
+  const layers = await layersOf(model, signal)
   const device = await identifyDevice()
   told(`${device.name}: every kernel against the reference`)
   const kernels = await checkKernels(signal)
   const differs = kernels.some(k => k.difference)
   // Models refuse a GPU whose kernels differ: there is nothing more to find out.
-  const towers = differs ? [] : await checkTowers(model, signal, told)
+  const towers = differs ? [] : await checkTowers(model, layers, signal, told)
   const library = process.env.CLIP_NATIVE_LIBCUDA
   // An emulator would be at real shapes for days.
   if (!differs) told('timing every kernel')
@@ -275,7 +302,7 @@ export async function selfCheck(options: {
     date: new Date().toISOString(),
     device,
     ...(library ? { standIn: basename(library) } : {}),
-    model: model === undefined ? 'icon-clip (embedded)' : basename(model), // no names of folders in reports
+    model: model.path === undefined ? 'icon-clip (embedded)' : basename(model.path), // no names of folders in reports
     kernels,
     towers,
     timings: differs ? [] : await timings(model, seconds, batches, signal, told),
