@@ -131,8 +131,7 @@ here(
 for (const name of Object.keys(systemActions))
   everyNight(`when any call of the system fails, ${name} answers, and the next call works${why}`, async t => {
     t.timeout(3_600_000)
-    // A load reads in a thousand pieces, of which one is like another.
-    const ended = await run(name.startsWith('load') ? 7 : 1, '', [name], 3000)
+    const ended = await run(1, '', [name], 3000)
     const reports = check(t, ended)
     injected(t, reports, [name])
     t.log(reports.map(({ way, failures, errors }) => `${way} ${failures}, ${errors} errors`).join('; '))
