@@ -130,6 +130,7 @@ function checkPresent(checkpoint: Checkpoint, towers: readonly Tower[], source: 
       )
     }
   if (towers.includes('image') && checkpoint.unknownPreprocess) throw checkpoint.unknownPreprocess
+  if (towers.includes('text') && checkpoint.unknownTokenizer) throw checkpoint.unknownTokenizer
 }
 
 function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): ClipError {

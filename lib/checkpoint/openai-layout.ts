@@ -30,6 +30,21 @@ const TOWERS =
   /^(positional_embedding$|text_projection(\.|$)|(visual|token_embedding|transformer|ln_final)\.)/
 const CUSTOM_TOWERS = /^(visual|text)\./
 
+/** The text tower of every CLIP whose image tower is CLIP's: what tensors do not tell. */
+const CLIP_TEXT: Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> = { mask: 'causal', pool: 'argmax' }
+
+/** The image tower of a weight file without a configuration. */
+function imageTowerOfTensors(picker: Picker): Pick<OpenclipSizes['image'], 'preNorm' | 'pool'> {
+  if (picker.has('visual.ln_pre.weight') || picker.has('visual.ln_pre.bias'))
+    return { preNorm: true, pool: 'first' }
+  throw badConfig(
+    picker.table.where,
+    'open_clip_config.json',
+    'has no visual.ln_pre, as the models of CLIPA, whose pooling and attention mask leave no trace in the tensors: put open_clip_config.json of the model beside it',
+    { expected: 'open_clip_config.json' },
+  )
+}
+
 interface TowerSizes {
   blocks: BlocksSpec
   width: Size
@@ -97,6 +112,7 @@ export async function readOpenaiLayout(
     model.image = resnetSizes(picker, options, origin, config)
     takeResnet(picker, model.image, embed ?? picker.size('visual.attnpool.c_proj.weight', 0, 2))
   } else {
+    const { preNorm, pool } = config?.image ?? imageTowerOfTensors(picker)
     const image = sizesOf('image', 'visual.class_embedding', 'visual.transformer')
     const patch = config?.image.patch ?? picker.size('visual.conv1.weight', 2, 4)
     const positions = picker.size('visual.positional_embedding', 0, 2)
@@ -126,33 +142,39 @@ export async function readOpenaiLayout(
     model.image = {
       kind: 'transformer',
       embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n },
-      preNorm: true,
+      preNorm,
       mask: 'full',
       blocks: image.blocks,
-      pool: 'first',
+      pool,
       project,
     }
     picker.take('image.class', 'visual.class_embedding', [image.width])
     picker.take('image.patch.weight', 'visual.conv1.weight', [image.width, 3, patch, patch])
     picker.take('image.position', 'visual.positional_embedding', [expected, image.width])
-    picker.takeNorm('image.preNorm', 'visual.ln_pre', image.width)
+    if (preNorm) picker.takeNorm('image.preNorm', 'visual.ln_pre', image.width)
     takeBlocks(picker, 'image', 'visual.transformer', image)
     picker.takeNorm('image.postNorm', 'visual.ln_post', image.width)
     if (project) picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
   }
 
   if (towers.text) {
+    const { mask, pool, padId } = config?.text ?? CLIP_TEXT
     const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
     const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
     const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
     const project = embed !== undefined && picker.has(projection)
     model.text = {
       kind: 'transformer',
-      embed: { kind: 'tokens', vocabSize: vocab.n, contextLength: context.n },
+      embed: {
+        kind: 'tokens',
+        vocabSize: vocab.n,
+        contextLength: context.n,
+        ...(padId === undefined ? {} : { padId }),
+      },
       preNorm: false,
-      mask: 'causal',
+      mask,
       blocks: text.blocks,
-      pool: 'argmax',
+      pool,
       project,
     }
     picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])

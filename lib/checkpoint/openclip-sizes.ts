@@ -1,6 +1,6 @@
 /** What a configuration says of the towers of OpenAI's layout. */
 
-import type { Activation } from '../native/spec.js'
+import type { Activation, TransformerSpec } from '../native/spec.js'
 import type { Size } from './tensors.js'
 
 /** What OpenCLIP's configuration says. A bare weight file has none. */
@@ -15,6 +15,18 @@ export interface OpenclipSizes {
     mlp?: Size
     patch?: Size
     imageSize: Size
+    preNorm: boolean
+    pool: TransformerSpec['pool']
   }
-  text: { width: Size; layers: Size; heads: Size; mlp: Size; context: Size; vocab: Size }
+  text: {
+    width: Size
+    layers: Size
+    heads: Size
+    mlp: Size
+    context: Size
+    vocab: Size
+    mask: TransformerSpec['mask']
+    pool: TransformerSpec['pool']
+    padId?: number
+  }
 }

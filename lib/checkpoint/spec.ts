@@ -22,6 +22,8 @@ export interface Checkpoint {
   ignored: readonly string[]
   /** How images become input is not known: what an image tower is refused with. */
   unknownPreprocess?: ClipError
+  /** How texts become token ids is not known: what a text tower is refused with. */
+  unknownTokenizer?: ClipError
 }
 
 /** A checkpoint whose weights have been read. */

@@ -64,12 +64,24 @@ const openai: Record<string, Architecture> = {
   'ViT-L/14': { config: config(768, vit(14, 1024, 24), [768, 12, 12]), parameters: 427616513, imageHeads: 16, mlp: 4096 },
   'ViT-L/14@336px': { config: config(768, vit(14, 1024, 24, 336), [768, 12, 12]), parameters: 427944193, imageHeads: 16, mlp: 4096 },
 }
+const clipaOf = ({ vision_cfg, text_cfg, ...rest }: OpenclipConfig): OpenclipConfig => ({
+  ...rest,
+  vision_cfg: { ...vision_cfg, no_ln_pre: true, pool_type: 'avg', final_ln_after_pool: true },
+  text_cfg: { ...text_cfg, context_length: 32, vocab_size: 32000, pool_type: 'last', no_causal_mask: true },
+})
+// biome-ignore format: one table
+const clipa: Record<string, Architecture> = {
+  'ViT-L-14-CLIPA': { config: clipaOf(config(768, vit(14, 1024, 24), [768, 12, 12])), parameters: 414210561, imageHeads: 16, mlp: 4096 },
+  'ViT-H-14-CLIPA-336': { config: clipaOf(config(1024, { ...vit(14, 1280, 32, 336), head_width: 80 }, [1024, 16, 24])), parameters: 968644609, imageHeads: 16, mlp: 5120 },
+  'ViT-bigG-14-CLIPA': { config: clipaOf(config(1280, { ...vit(14, 1664, 48), head_width: 104, mlp_ratio: 4.9231 }, [1280, 20, 32])), parameters: 2517223937, imageHeads: 16, mlp: 8192 },
+}
 // biome-ignore format: one table
 const openclip: Record<string, Architecture> = {
   ...openai,
   'ViT-H-14': { config: config(1024, { ...vit(14, 1280, 32), head_width: 80 }, [1024, 16, 24]), parameters: 986109441, imageHeads: 16, mlp: 5120 },
   'ViT-g-14': { config: config(1024, { ...vit(14, 1408, 40), head_width: 88, mlp_ratio: 4.3637 }, [1024, 16, 24]), parameters: 1366678273, imageHeads: 16, mlp: 6144 },
   'ViT-bigG-14': { config: config(1280, { ...vit(14, 1664, 48), head_width: 104, mlp_ratio: 4.9231 }, [1280, 20, 32]), parameters: 2539567105, imageHeads: 16, mlp: 8192 },
+  ...clipa,
 }
 
 const headsOf = ({ image, text }: ModelSpec) => [
@@ -99,18 +111,23 @@ function checkSpec(
       : {
           kind: 'transformer',
           embed: { kind: 'patches', imageSize: v.image_size, patchSize: v.patch_size },
-          preNorm: true,
+          preNorm: !v.no_ln_pre,
           mask: 'full',
           blocks: { width, layers, heads: imageHeads, mlp, activation, layerNormEps: 1e-5 },
-          pool: 'first',
+          pool: v.pool_type === 'avg' ? 'mean' : 'first',
           project: true,
         },
   )
   t.deepEqual(model.text as object, {
     kind: 'transformer',
-    embed: { kind: 'tokens', vocabSize: 49408, contextLength: 77 },
+    embed: {
+      kind: 'tokens',
+      vocabSize: text_cfg.vocab_size,
+      contextLength: text_cfg.context_length,
+      ...(text_cfg.no_causal_mask ? { padId: 0 } : {}),
+    },
     preNorm: false,
-    mask: 'causal',
+    mask: text_cfg.no_causal_mask ? 'full' : 'causal',
     blocks: {
       width: text_cfg.width,
       layers: text_cfg.layers,
@@ -119,11 +136,11 @@ function checkSpec(
       activation,
       layerNormEps: 1e-5,
     },
-    pool: 'argmax',
+    pool: text_cfg.pool_type ?? 'argmax',
     project: true,
   })
   t.is(preprocess.size, v.image_size)
-  t.is(tokenizer.contextLength, 77)
+  t.is(tokenizer.contextLength, text_cfg.context_length)
 }
 
 for (const [name, architecture] of Object.entries(openai))

@@ -149,7 +149,6 @@ const openclip: [string, unknown, RegExp][] = [
   ['model_cfg.vision_cfg.timm_model_name', 'vit_base', /timm_model_name` "vit_base" is not implemented/],
   ['model_cfg.text_cfg.hf_model_name', 'roberta', /hf_model_name/],
   ['model_cfg.vision_cfg.qk_norm', true, /qk_norm` true is not implemented/],
-  ['model_cfg.vision_cfg.no_ln_pre', true, /no_ln_pre/],
   ['model_cfg.vision_cfg.pool_type', 'avg', /pool_type` "avg"/],
   ['model_cfg.text_cfg.pool_type', 'last', /pool_type` "last"/],
   ['model_cfg.text_cfg.no_causal_mask', true, /no_causal_mask/],
@@ -191,9 +190,7 @@ const REFUSED: Record<string, Record<string, unknown>> = {
   'model_cfg.vision_cfg': {
     ls_init_value: 0.1,
     attentional_pool: true,
-    no_ln_pre: true,
     pos_embed_type: 'sin_cos_2d',
-    final_ln_after_pool: true,
     pool_type: 'avg',
     output_tokens: true,
     act_kwargs: { approximate: 'tanh' },
@@ -210,7 +207,6 @@ const REFUSED: Record<string, Record<string, unknown>> = {
     global_average_pool: true,
   },
   'model_cfg.text_cfg': {
-    hf_tokenizer_name: 'bert-base-uncased',
     tokenizer_mode: 'canonicalize',
     tokenizer_kwargs: { strip_sep_token: true },
     ls_init_value: 0.1,

@@ -56,6 +56,7 @@ test('a weight file of a folder, and the folder, are one checkpoint', async t =>
     ['hf-5', 'model.safetensors'],
     ['openclip-80', 'open_clip_model.safetensors'],
     ['openclip-104-bin', 'open_clip_pytorch_model.bin'],
+    ['openclip-clipa', 'open_clip_model.safetensors'],
   ] as const)
     t.deepEqual(await read(join(goldenPath(golden), name)), await read(goldenPath(golden)), golden)
 })

@@ -40,7 +40,15 @@ const backends = binding()
 test('reference is always there, and there are goldens of each family', t => {
   t.true(backends.includes('reference'))
   const names = Object.keys(goldens).join()
-  for (const family of ['hf-4', 'hf-5', 'openai-vit', 'openai-resnet', 'openclip-80', 'openclip-resnet'])
+  for (const family of [
+    'hf-4',
+    'hf-5',
+    'openai-vit',
+    'openai-resnet',
+    'openclip-80',
+    'openclip-resnet',
+    'openclip-clipa',
+  ])
     t.true(names.includes(family), family)
 })
 

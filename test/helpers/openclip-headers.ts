@@ -13,8 +13,19 @@ export interface OpenclipConfig {
     patch_size: number | null
     head_width?: number
     mlp_ratio?: number
+    no_ln_pre?: boolean
+    pool_type?: string
+    final_ln_after_pool?: boolean
   }
-  text_cfg: { context_length: number; vocab_size: number; width: number; heads: number; layers: number }
+  text_cfg: {
+    context_length: number
+    vocab_size: number
+    width: number
+    heads: number
+    layers: number
+    pool_type?: string
+    no_causal_mask?: boolean
+  }
   quick_gelu?: boolean
 }
 
@@ -89,7 +100,7 @@ export function openclipShapes(config: OpenclipConfig): Shapes {
     shapes.set('visual.positional_embedding', [1 + (v.image_size / patch) ** 2, v.width])
     shapes.set('visual.proj', [v.width, embed])
     shapes.set('visual.conv1.weight', [v.width, 3, patch, patch])
-    takeNorm(shapes, 'visual.ln_pre', v.width)
+    if (!v.no_ln_pre) takeNorm(shapes, 'visual.ln_pre', v.width)
     takeBlocks(shapes, 'visual.transformer', v.width, v.layers, Math.trunc(v.width * (v.mlp_ratio ?? 4)))
     takeNorm(shapes, 'visual.ln_post', v.width)
   }

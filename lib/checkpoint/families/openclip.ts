@@ -1,6 +1,7 @@
 /** OpenCLIP: open_clip_config.json, {model_cfg, preprocess_cfg}, beside the weights. Every key is known, or refused by its name. */
 
 import { join } from 'node:path'
+import type { ClipError } from '../../base/errors.js'
 import type { Json } from '../../base/json.js'
 import { badConfig } from '../errors.js'
 import { Fields, kindOfJson, readJsonFile } from '../fields.js'
@@ -12,16 +13,16 @@ import type { Size } from '../tensors.js'
 import { vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
-/** Keys that change the arithmetic, with the values under which they do not: open_clip's defaults. */
+/** Keys that change the arithmetic, with the values that are implemented: open_clip's defaults first. */
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
   model: { init_logit_bias: [], multimodal_cfg: [], custom_text: [true, false] },
   image: {
     ls_init_value: [],
     attentional_pool: [false],
-    no_ln_pre: [false],
+    no_ln_pre: [false, true],
     pos_embed_type: ['learnable'],
-    final_ln_after_pool: [false],
-    pool_type: ['tok'],
+    final_ln_after_pool: [false, true],
+    pool_type: ['tok', 'avg'],
     output_tokens: [false],
     act_kwargs: [],
     norm_kwargs: [],
@@ -35,14 +36,13 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
     timm_model_name: [''],
   },
   text: {
-    hf_tokenizer_name: [''],
     tokenizer_mode: ['clean'],
     tokenizer_kwargs: [],
     ls_init_value: [],
     embed_cls: [false],
-    no_causal_mask: [false],
+    no_causal_mask: [false, true],
     final_ln_after_pool: [false],
-    pool_type: ['argmax'],
+    pool_type: ['argmax', 'last'],
     proj_type: ['linear'],
     output_tokens: [false],
     act_kwargs: [],
@@ -77,6 +77,7 @@ const KNOWN = {
       'pad_id',
       'eos_id',
       'proj_bias',
+      'hf_tokenizer_name',
     ],
     ...['hf_model_pretrained', 'hf_proj_type', 'hf_pooler_type'],
   ],
@@ -89,6 +90,7 @@ function refuseUnknown(fields: Fields, which: 'model' | 'image' | 'text'): void 
     if (harmless?.includes(value)) continue
     // {} for act_kwargs, norm_kwargs, tokenizer_kwargs.
     if (harmless && value instanceof Map && value.size === 0) continue
+    if (key === 'tokenizer_kwargs' && tokenizerOf(fields) !== undefined) continue
     const field = fields.name(key)
     throw badConfig(fields.file, field, `\`${field}\` ${kindOfJson(value)} is not implemented`, {
       actual: kindOfJson(value),
@@ -119,6 +121,53 @@ function mlpOf(fields: Fields, width: Size): Size {
   const n = Math.trunc(width.n * fields.number('mlp_ratio', 4))
   if (!(n >= 1 && n <= 1 << 24)) throw fields.wrong('mlp_ratio', 'a sensible factor')
   return named(fields, 'mlp_ratio', n)
+}
+
+/** The tokenizer of transformers that a text_cfg names, in place of OpenAI's. */
+const tokenizerOf = (text: Fields): string | undefined => text.string('hf_tokenizer_name', '') || undefined
+
+/** Two values of one section that no model has together. */
+function refusePair(fields: Fields, key: string, other: string): Error {
+  const [field, with_] = [fields.name(key), fields.name(other)]
+  return badConfig(
+    fields.file,
+    field,
+    `\`${field}\` ${kindOfJson(fields.get(key))} with \`${with_}\` ${kindOfJson(fields.get(other))} is not implemented`,
+    { actual: kindOfJson(fields.get(key)) },
+  )
+}
+
+/** CLIP's image tower, or CLIPA's: no layer norm before the blocks, the mean of the patches before the last one. */
+function imageTower(image: Fields): Pick<OpenclipSizes['image'], 'preNorm' | 'pool'> {
+  const mean = image.string('pool_type', 'tok') === 'avg'
+  if (mean && !image.boolean('final_ln_after_pool', false))
+    throw refusePair(image, 'pool_type', 'final_ln_after_pool')
+  return { preNorm: !image.boolean('no_ln_pre', false), pool: mean ? 'mean' : 'first' }
+}
+
+/** CLIP's text tower, or CLIPA's: every position sees every other, padding included, and the last one is the text. */
+function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> {
+  const full = text.boolean('no_causal_mask', false)
+  const last = text.string('pool_type', 'argmax') === 'last'
+  if (full !== last)
+    throw full
+      ? refusePair(text, 'no_causal_mask', 'pool_type')
+      : refusePair(text, 'pool_type', 'no_causal_mask')
+  return full ? { mask: 'full', pool: 'last', padId: 0 } : { mask: 'causal', pool: 'argmax' }
+}
+
+/** Why texts can't become token ids: the tower itself is read. */
+function unknownTokenizer(text: Fields): ClipError | undefined {
+  const name = tokenizerOf(text)
+  if (name === undefined) return undefined
+  const field = text.name('hf_tokenizer_name')
+  const said = kindOfJson(name)
+  return badConfig(
+    text.file,
+    field,
+    `\`${field}\` ${said} is a tokenizer of another kind than OpenAI's byte pair encoding, which is not implemented. Load only the image tower: \`towers: ['image']\``,
+    { expected: 'no hf_tokenizer_name', actual: said },
+  )
 }
 
 function openclipSizes(model: Fields): OpenclipSizes {
@@ -154,6 +203,7 @@ function openclipSizes(model: Fields): OpenclipSizes {
       layers,
       heads: named(image, 'head_width', Math.floor(features / headWidth)),
       imageSize: square(image, 'image_size', 224),
+      ...imageTower(image),
       ...(resnet ? {} : { mlp: mlpOf(image, width), patch: square(image, 'patch_size', 16) }),
     },
     text: {
@@ -163,6 +213,7 @@ function openclipSizes(model: Fields): OpenclipSizes {
       mlp: mlpOf(text, textWidth),
       context: sized(text, 'context_length', 77, 1 << 16),
       vocab: sized(text, 'vocab_size', 49408),
+      ...textTower(text),
     },
   }
 }
@@ -180,11 +231,13 @@ export const openclip: Family = {
     const { text } = model
     // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
     const vocabulary = text && text.embed.vocabSize !== 49408 ? await vocabularyOf(folder, pace) : undefined
+    const unknown = text && unknownTokenizer(fields.section('text_cfg')!)
     return {
       model,
       preprocess: openclipPreprocess(config.section('preprocess_cfg'), inputSize(model)),
       tokenizer: { kind: 'bpe', contextLength: text?.embed.contextLength ?? 0, family: 'openclip' },
       ...(vocabulary ? { vocabulary } : {}),
+      ...(unknown ? { unknownTokenizer: unknown } : {}),
       family: 'openclip',
       ignored: table.ignored,
     }

@@ -48,11 +48,14 @@ def archive(name, seed, **sizes):
     write_expected(name, size, IDS, image, text, madeBy=MADE_BY)
 
 
-def folder(name, seed, vision, text, embed_dim=24, dtype=torch.float32, weights="open_clip_model.safetensors", **model_cfg):
+HALVES = dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.25, 0.5], interpolation="bilinear", resize_mode="squash")
+
+
+def folder(name, seed, vision, text, embed_dim=24, dtype=torch.float32, weights="open_clip_model.safetensors", preprocess=HALVES, **model_cfg):
     path = os.path.join(HERE, name)
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
-    text_cfg = dict(context_length=CONTEXT, vocab_size=VOCAB, **text)
+    text_cfg = dict(context_length=CONTEXT, vocab_size=VOCAB) | text
     config = dict(embed_dim=embed_dim, vision_cfg=vision, text_cfg=text_cfg, **model_cfg)
     custom = config.get("custom_text", False)
     kind = CustomTextCLIP if custom else CLIP
@@ -65,7 +68,6 @@ def folder(name, seed, vision, text, embed_dim=24, dtype=torch.float32, weights=
     else:
         torch.save(state, f"{path}/{weights}")
         back = torch.load(f"{path}/{weights}", weights_only=True)
-    preprocess = dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.25, 0.5], interpolation="bilinear", resize_mode="squash")
     json.dump(dict(model_cfg=config, preprocess_cfg=preprocess), open(f"{path}/open_clip_config.json", "w"), indent=2)
     oracle = kind(**arguments)
     oracle.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in back.items()})
@@ -88,6 +90,16 @@ def training_checkpoint(name, seed):
     write_expected(name, 24, IDS, *embed(model, 24), madeBy=MADE_BY, activation="gelu")
 
 
+def clipa(name, seed):
+    """open_clip's ViT-L-14-CLIPA at reduced size: its configuration's keys, and its preprocessing."""
+    full = open_clip.get_model_config("ViT-L-14-CLIPA")
+    vision = full["vision_cfg"] | dict(image_size=28, patch_size=7, width=64, layers=2, mlp_ratio=2.0)
+    text = full["text_cfg"] | dict(context_length=CONTEXT, vocab_size=524, width=48, heads=2, layers=2, mlp_ratio=2.0)
+    tag = open_clip.get_pretrained_cfg("ViT-L-14-CLIPA", "datacomp1b")
+    preprocess = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    folder(name, seed, vision, text, dtype=torch.float16, preprocess=preprocess)
+
+
 if __name__ == "__main__":
     text = dict(transformer_width=64, transformer_heads=1, transformer_layers=1)
     archive("openai-vit", 11, embed_dim=24, image_resolution=24, vision_layers=2, vision_width=64, vision_patch_size=8, **text)
@@ -100,3 +112,4 @@ if __name__ == "__main__":
            dtype=torch.float16, custom_text=True)
     folder("openclip-resnet", 16, dict(image_size=64, patch_size=None, width=4, layers=[1, 1, 1, 1]), narrow, dtype=torch.float16)
     training_checkpoint("openclip-training", 17)
+    clipa("openclip-clipa", 18)
