@@ -35,14 +35,23 @@ export class StoreFiles {
 
   /** Runs `work` on the files as they are now; again, when another process has compacted them away meanwhile. */
   on<T>(signal: AbortSignal | undefined, work: (now: Generation) => Promise<T>): Promise<T> {
+    return this.#on(signal, () => readStoreHeader(this.folder, signal), work)
+  }
+
+  /** `header` reads the header that the work begins with: once, because a reading is five calls of the system. */
+  #on<T>(
+    signal: AbortSignal | undefined,
+    header: () => Promise<StoreHeader | undefined>,
+    work: (now: Generation) => Promise<T>,
+  ): Promise<T> {
     return this.#exclusively(async () => {
-      await this.#follow(signal)
+      this.#follow(await header())
       for (;;) {
         try {
           await this.now.refresh(signal, item => this.#known?.note(item))
           return await work(this.now)
         } catch (error) {
-          if (!(await this.#follow(signal))) throw error
+          if (!this.#follow(await readStoreHeader(this.folder, signal))) throw error
         }
       }
     })
@@ -53,8 +62,7 @@ export class StoreFiles {
   }
 
   /** Whether the store has other files than before. */
-  async #follow(signal: AbortSignal | undefined): Promise<boolean> {
-    const header = await readStoreHeader(this.folder, signal)
+  #follow(header: StoreHeader | undefined): boolean {
     const before = this.now.header
     if (!header || header.generation === before.generation) return false
     checkSameStore(this.folder, before, header)
@@ -72,8 +80,11 @@ export class StoreFiles {
       return await withLock(this.#lock, lockOptions(this.#lock, signal), async lock => {
         const check = () => lock.check()
         await revokeHeaders(this.folder)
-        await headerOfSame(this.folder, this.now.header, signal)
-        await this.refresh(signal)
+        await this.#on(
+          signal,
+          () => headerOfSame(this.folder, this.now.header, signal),
+          async () => {},
+        )
         await removeLeftovers(this.folder, this.now.header, check)
         return await work(check)
       })
