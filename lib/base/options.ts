@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { argumentError, got, quote } from './errors.js'
+import { startTurn } from './slices.js'
 import { isArray, isObject, isProxy, isSignal, isUrl } from './values.js'
 
 /** Number of single-character edits between two words; what "did you mean" is made of. */
@@ -67,6 +68,8 @@ export function fields<T extends object>(field: string, value: T, names: readonl
   return read as Partial<T>
 }
 
+/** Copying more elements takes a part of a turn that counts. */
+const longList = 4096
 /** Of longer arrays that have a hole, what follows it is not looked at. */
 const mostWithHoles = 2 ** 18
 
@@ -79,6 +82,8 @@ export function listOf(field: string, expected: string, value: unknown): unknown
   if (!isArray(value)) throw argumentError(field, expected, value)
   try {
     const { length } = value
+    // The copy of a long list is part of what this turn has time for.
+    if (length > longList) startTurn()
     // Both run at the speed of memory for an array of any class and realm. For an array that is nearly all holes concat
     // would take a tenth of a second, where includes ends at the first.
     if (!isProxy(value) && !Array.prototype.includes.call(value, undefined)) {

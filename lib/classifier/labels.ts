@@ -2,7 +2,7 @@
 
 import { argumentError } from '../base/errors.js'
 import { checkOptions, listOf } from '../base/options.js'
-import { type Steps, startTurn } from '../base/slices.js'
+import type { Steps } from '../base/slices.js'
 import { isArray, isObject } from '../base/values.js'
 import { checkTemplates, type PromptClass, type Template } from './prompts.js'
 
@@ -55,8 +55,6 @@ function* checkLabel(label: unknown, field: string, shared: readonly Template[])
 
 /** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
 export function checkLabels(labels: unknown, templates: unknown): Steps<LabelledClass[]> {
-  // The copy of a long list is part of what this turn has time for.
-  startTurn()
   const list = listOf('labels', 'be an array of one label or more', labels)
   if (list.length === 0) throw argumentError('labels', 'be an array of one label or more', labels)
   const shared = checkTemplates(templates ?? '{}')

@@ -176,7 +176,9 @@ class BpeTokenizer implements Tokenizer {
       yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(text), false), false, add)
       return
     }
+    let work = 0
     for (const part of yield* edgeTokens(text)) {
+      if (++work % perStep === 0) yield
       const id = this.#specialId(part)
       if (id !== undefined) add(Int32Array.of(id))
       else yield* this.#encodeWords(huggingfaceWords(yield* cleanHuggingface(part), true), false, add)
@@ -191,22 +193,27 @@ class BpeTokenizer implements Tokenizer {
     parse: boolean,
     add: (ids: Int32Array) => void,
   ): Steps<void> {
+    let work = 0
     for (const part of yield* added.split(text)) {
+      if (++work % perStep === 0) yield
       if (typeof part !== 'string') {
         add(Int32Array.of(part.id))
         continue
       }
       for (const piece of parse && huggingface ? yield* edgeTokens(part) : [part]) {
+        if (++work % perStep === 0) yield
         const id = parse && huggingface ? this.#specialId(piece) : undefined
         if (id !== undefined) {
           add(Int32Array.of(id))
           continue
         }
         const cleaned = yield* huggingface ? cleanHuggingface(piece) : cleanOpenai(piece)
-        for (const found of yield* added.splitCleaned(cleaned))
+        for (const found of yield* added.splitCleaned(cleaned)) {
+          if (++work % perStep === 0) yield
           if (typeof found !== 'string') add(Int32Array.of(found.id))
           else if (huggingface) yield* this.#encodeWords(huggingfaceWords(found, parse), false, add)
           else yield* this.#encodeWords(openaiWords(found, parse), parse, add)
+        }
       }
     }
   }

@@ -4,7 +4,7 @@
  */
 
 import type { Steps } from '../base/slices.js'
-import { piece } from './pieces.js'
+import { Joined, piece } from './pieces.js'
 
 /**
  * What may combine with a character before it. All marks are in it, the vowels and final consonants of Hangul, and the
@@ -80,18 +80,24 @@ const tried = 64
 /** Characters that are put together at once. */
 const together = 256
 
+/** Marks of one class in their order: those that are tried, and the others, of which there may be any number. */
+interface Marks {
+  first: string[]
+  others: Joined
+}
+
 /** NFC of a run of any length in which each character may combine with one before. */
 function* composeRun(text: string): Steps<string> {
   let out = ''
   // Characters before and with which the next may still combine.
   let open = ''
   let starter = ''
-  let marks = new Map<MarkClass, string[]>()
+  let marks = new Map<MarkClass, Marks>()
   let markCount = 0
   const close = function* (): Steps<void> {
     if (markCount <= tried) {
       open += starter
-      if (markCount > 0) for (const one of classes) open += (marks.get(one) ?? []).join('')
+      if (markCount > 0) for (const one of classes) open += (marks.get(one)?.first ?? []).join('')
     } else {
       // Marks that are too many to be taken up all: nothing after them can combine with what is before them.
       let composed = starter
@@ -104,16 +110,13 @@ function* composeRun(text: string): Steps<string> {
       } else out += open.normalize('NFC')
       open = ''
       for (const one of classes) {
-        const list = marks.get(one)
-        if (!list) continue
-        const head = (composed + list.slice(0, tried).join('')).normalize('NFC')
+        const all = marks.get(one)
+        if (!all) continue
+        const head = (composed + all.first.join('')).normalize('NFC')
         const taken = starter === '' ? 0 : String.fromCodePoint(head.codePointAt(0)!).length
         composed = head.slice(0, taken)
-        rest += head.slice(taken)
-        for (let i = tried; i < list.length; i += together) {
-          rest += list.slice(i, i + together).join('')
-          yield
-        }
+        rest += head.slice(taken) + all.others.end()
+        yield
       }
       out += composed + rest
     }
@@ -128,9 +131,10 @@ function* composeRun(text: string): Steps<string> {
       if (++work % 128 === 0) yield
       const one = yield* markClass(char)
       if (one) {
-        const list = marks.get(one)
-        if (list) list.push(char)
-        else marks.set(one, [char])
+        const all = marks.get(one)
+        if (!all) marks.set(one, { first: [char], others: new Joined() })
+        else if (all.first.length < tried) all.first.push(char)
+        else all.others.add(char)
         markCount++
         continue
       }

@@ -1,7 +1,9 @@
 /** How long the turns of the event loop are while something is at work: what everybody else in the process waits for. */
 
 import { PerformanceObserver } from 'node:perf_hooks'
+import type { ExecutionContext } from 'ava'
 import { testEntries } from '../../lib/native/test-entries.js'
+import { child } from './child.js'
 
 interface Turn {
   start: number
@@ -13,18 +15,23 @@ interface Turn {
 /**
  * The longest turn in milliseconds of processor time of this thread, which does not grow where the thread has to wait for
  * a processor. Collecting garbage is not counted: its length depends on the heap, not on the work. Node reports
- * collections in time of the clock, which is at least what they took of the processor, so a turn that had one counts with
- * no more than it was: on a machine with nothing else to do with exactly that, on a busy one perhaps with less.
+ * collections in time of the clock; what a turn computed beside them is taken to be its share of the turn's time, which is
+ * exact where the thread did not wait. `turnsOf` runs the cases where there are few collections.
  */
-export async function longestTurn(work: () => Promise<unknown>): Promise<number> {
+async function longestTurn(one: TurnCase): Promise<number> {
   const { threadTime } = testEntries().measure
   const turns: Turn[] = []
   const collections: { startTime: number; duration: number }[] = []
   const observer = new PerformanceObserver(list => collections.push(...list.getEntries()))
   observer.observe({ entryTypes: ['gc'] })
   let ended = false
-  let start = performance.now()
-  let from = threadTime()
+  let start = 0
+  let from = 0
+  const begin = () => {
+    start = performance.now()
+    from = threadTime()
+    setImmediate(watch)
+  }
   const watch = () => {
     const end = performance.now()
     const computed = threadTime() - from
@@ -35,8 +42,21 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
     setImmediate(watch)
   }
   try {
-    setImmediate(watch)
-    await work()
+    if (typeof one === 'function') {
+      begin()
+      await one()
+    } else {
+      // Begins when the turn of `before` is over and none of what it has started has had one.
+      const begun = new Promise<void>(resolve =>
+        setImmediate(() => {
+          begin()
+          resolve()
+        }),
+      )
+      const given = one.before()
+      await begun
+      await one.run(given)
+    }
   } finally {
     ended = true
   }
@@ -44,12 +64,18 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
   await new Promise(resolve => setTimeout(resolve, 5))
   collections.push(...observer.takeRecords())
   observer.disconnect()
+  collections.sort((a, b) => a.startTime - b.startTime)
   let longest = 0
   for (const { start, end, computed } of turns) {
     let collecting = 0
-    for (const { startTime, duration } of collections)
-      if (startTime >= start && startTime < end) collecting += duration
-    longest = Math.max(longest, computed - collecting)
+    let told = start
+    for (const { startTime, duration } of collections) {
+      // One may be told within another.
+      const to = Math.min(end, startTime + duration)
+      collecting += Math.max(0, to - Math.max(told, startTime))
+      told = Math.max(told, to)
+    }
+    longest = Math.max(longest, computed * (1 - collecting / (end - start)))
   }
   return longest
 }
@@ -59,8 +85,55 @@ export async function longestTurn(work: () => Promise<unknown>): Promise<number>
  * long is long in every run; one that something else made long (a function that was being compiled, memory that had to
  * come from the system) is not.
  */
-export async function longestTurnOf(runs: number, work: () => Promise<unknown>, enough = 0): Promise<number> {
+async function longestTurnOf(runs: number, one: TurnCase, enough: number): Promise<number> {
   let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < runs && least >= enough; i++) least = Math.min(least, await longestTurn(work))
+  for (let i = 0; i < runs && least >= enough; i++) {
+    globalThis.gc?.()
+    await new Promise(setImmediate)
+    least = Math.min(least, await longestTurn(one))
+  }
   return least
+}
+
+/** What a turn may compute, in milliseconds. docs/servers.md names what may take longer. */
+export const mostPerTurn = 2
+
+/** A piece of work that is measured, for itself or with what comes before it and is not measured. */
+export type TurnCase =
+  | (() => Promise<unknown>)
+  | { before: () => unknown; run: (given: unknown) => Promise<unknown> }
+
+/** A measured case, as the process of `turnsOf` writes it. */
+interface Measured {
+  name: string
+  longest: number
+}
+
+/** In the process of `turnsOf`: measures the cases and writes a line for each. */
+export async function measure(cases: Record<string, TurnCase>): Promise<void> {
+  for (const [name, one] of Object.entries(cases)) {
+    const longest = await longestTurnOf(6, one, mostPerTurn)
+    process.stdout.write(`${JSON.stringify({ name, longest } satisfies Measured)}\n`)
+  }
+}
+
+/**
+ * Runs a group of cases of a file like turns-run.ts, in a process whose new objects have room for so long that there is
+ * hardly a collection while it measures.
+ */
+export async function turnsOf(t: ExecutionContext, url: URL, group: string): Promise<Record<string, number>> {
+  const flags = ['--expose-gc', '--min-semi-space-size=128', '--max-semi-space-size=128']
+  const script = `process.argv[2] = ${JSON.stringify(group)}; await import(${JSON.stringify(url.href)})`
+  const { end, stdout, stderr } = await child(script, { flags, seconds: 280 })
+  t.is(end, 0, stderr)
+  const measured: Measured[] = stdout.split('\n').map(line => JSON.parse(line))
+  const [first] = measured.sort((a, b) => b.longest - a.longest)
+  t.log(`longest turn: ${first!.longest.toFixed(2)} ms (${first!.name})`)
+  return Object.fromEntries(measured.map(({ name, longest }) => [name, longest]))
+}
+
+/** No case of a group has a turn that is too long. */
+export async function noLongTurn(t: ExecutionContext, url: URL, group: string): Promise<void> {
+  for (const [name, longest] of Object.entries(await turnsOf(t, url, group)))
+    t.true(longest < mostPerTurn, `${name}: a turn of ${longest.toFixed(2)} ms`)
 }
