@@ -150,15 +150,15 @@ export class RegularFile {
     }
   }
 
-  /** Bytes [position, position + length), all of them, in memory of their own. */
-  async read(position: number, length: number): Promise<Buffer> {
+  /** Bytes [position, position + length), all of them, in memory of their own or at the beginning of `room`. */
+  async read(position: number, length: number, room?: Buffer): Promise<Buffer> {
     this.signal?.throwIfAborted()
     if (position < 0 || length < 0 || position + length > this.bytes)
       throw this.fault(
         `ends at byte ${this.bytes}, but bytes ${position} to ${position + length} were asked for`,
         {},
       )
-    const buffer = allocateBytes(`a part of ${this.path}`, length)
+    const buffer = room?.subarray(0, length) ?? allocateBytes(`a part of ${this.path}`, length)
     for (let done = 0; done < length; ) {
       let got: number
       try {

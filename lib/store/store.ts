@@ -14,6 +14,7 @@ import { type NearDuplicate, nearDuplicates } from './duplicates.js'
 import { StoreFiles } from './files.js'
 import type { Generation, OpenFiles } from './generation.js'
 import { dtypes, type StoreDtype, type StoreHeader } from './header.js'
+import { longestLine } from './log.js'
 import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
 import { bestRows, queryVector, type StoreQuery } from './query.js'
 import type {
@@ -189,7 +190,9 @@ export class Store implements AsyncDisposable {
         if (!classes) return []
         const found = await bestRows(this.#loaded, queries, classes, log.unused, topK, signal)
         const matches: Match[] = []
-        for (const { row, score } of found) matches.push({ id: (await log.item(files.items, row)).id, score })
+        const room = Buffer.allocUnsafeSlow(longestLine)
+        for (const { row, score } of found)
+          matches.push({ id: (await log.item(files.items, row, room)).id, score })
         return matches
       } finally {
         await files.close()
