@@ -91,4 +91,30 @@ export async function testBundlers({ tarball, folder }) {
     await run(bin('webpack'), ['--config', 'inlined.config.mjs'], { cwd: at })
     await refuses('inlined-webpack.cjs')
   })
+  await check('inlined by Vite, it says to mark it as external', async () => {
+    const config = `export default {
+  logLevel: 'warn',
+  ssr: { noExternal: ['clip-native'], external: ['sharp'] },
+  build: {
+    ssr: 'inlined.js', outDir: 'vite-inlined', target: 'node20',
+    rollupOptions: { output: { entryFileNames: 'inlined-vite.mjs' } },
+  },
+}
+`
+    writeFileSync(join(at, 'inlined-vite.config.mjs'), config)
+    await run(bin('vite'), ['build', '--config', 'inlined-vite.config.mjs'], { cwd: at })
+    cpSync(join(at, 'vite-inlined/inlined-vite.mjs'), join(at, 'inlined-vite.mjs'))
+    await refuses('inlined-vite.mjs')
+  })
+  await check("Vite's `external` wins over `noExternal: true`", async () => {
+    const config = `export default {
+  logLevel: 'warn',
+  ssr: { noExternal: true, external: ['clip-native'] },
+  build: { ssr: 'main.js', outDir: 'vite-all', target: 'node20' },
+}
+`
+    writeFileSync(join(at, 'all-vite.config.mjs'), config)
+    await run(bin('vite'), ['build', '--config', 'all-vite.config.mjs'], { cwd: at })
+    return works('vite-all/main.js')
+  })
 }
