@@ -18,6 +18,7 @@ import test, { type ExecutionContext } from 'ava'
 import { pack } from 'tar-stream'
 import { packageRoot } from '../lib/base/package.js'
 import { pictures } from './api/helpers.js'
+import { testData } from './helpers/test-data.js'
 import { answerHub, bytes, sandbox, serve, tinyRepo } from './hub/server.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
@@ -27,7 +28,7 @@ test.after.always(() => rmSync(base, { recursive: true, force: true }))
 
 const dog = pictures.find(path => path.endsWith('dog.png'))!
 const bicycle = pictures.find(path => path.endsWith('bicycle.jpg'))!
-const digits = join(packageRoot, 'test/data/digits.csv')
+const digits = join(testData, 'digits.csv')
 
 interface Outcome {
   code: number | null
@@ -229,9 +230,7 @@ const unix = process.platform === 'win32' ? test.skip : test
 /** The ends of a command that is stopped while its bar is shown, by each signal in turn. */
 async function stopped(t: ExecutionContext, signals: readonly [name: NodeJS.Signals, status: number][]) {
   const mark = signals.map(([name]) => name).join('-')
-  const many = readdirSync(join(packageRoot, 'test/data/digits/one')).map(name =>
-    join(packageRoot, 'test/data/digits/one', name),
-  )
+  const many = readdirSync(join(testData, 'digits/one')).map(name => join(testData, 'digits/one', name))
   const labels = Array.from({ length: 3000 }, (_, i) => `label number ${i}`)
   writeFileSync(at(`labels.${mark}`), labels.join('\n'))
   const commands = [
@@ -243,7 +242,7 @@ async function stopped(t: ExecutionContext, signals: readonly [name: NodeJS.Sign
     ['embed', ...many, ...many, ...many, ...many, '--out', at(`${mark}.npy`)],
     ['classify', ...many, ...many, '--labels', 'one,two'],
     ['classify', dog, '--labels-file', at(`labels.${mark}`), '--save', at(`${mark}.saved`)],
-    ['embed', join(packageRoot, 'test/data/digits'), '--store', at(`${mark}.store`)],
+    ['embed', join(testData, 'digits'), '--store', at(`${mark}.store`)],
   ]
   for (const [i, args] of commands.entries()) {
     const [name, status] = signals[i % signals.length]!

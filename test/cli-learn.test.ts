@@ -6,9 +6,9 @@ import test from 'ava'
 import { packageRoot } from '../lib/base/package.js'
 import { load, templates } from '../lib/index.js'
 import { pictures } from './api/helpers.js'
+import { testData } from './helpers/test-data.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const data = join(packageRoot, 'test', 'data')
 const dog = pictures.find(path => path.endsWith('dog.png'))!
 const folder = mkdtempSync(join(tmpdir(), 'clip-cli-'))
 const at = (name: string) => join(folder, name)
@@ -29,12 +29,12 @@ function cli(...args: string[]): Promise<{ code: number | null; stdout: string; 
   })
 }
 
-const lines = readFileSync(join(data, 'digits.csv'), 'utf8').trim().split(/\r?\n/).slice(1)
+const lines = readFileSync(join(testData, 'digits.csv'), 'utf8').trim().split(/\r?\n/).slice(1)
 const few = (label: string, from: number, n: number) =>
   lines
     .filter(line => line.split(',')[1] === label)
     .slice(from, from + n)
-    .map(line => `${join(data, line.split(',')[0]!)},${label}`)
+    .map(line => `${join(testData, line.split(',')[0]!)},${label}`)
 const [train, held] = [0, 12].map(from => ['one', 'two', 'three'].flatMap(label => few(label, from, 8)))
 writeFileSync(at('train.csv'), ['file,label', ...train!].join('\n'))
 writeFileSync(at('held.csv'), ['file,label', ...held!].join('\n'))

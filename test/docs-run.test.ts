@@ -22,6 +22,7 @@ import { dirname, join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../lib/base/package.js'
 import { patience } from './helpers/patience.js'
+import { testData } from './helpers/test-data.js'
 
 const scratch = mkdtempSync(join(tmpdir(), 'clip-pages-'))
 test.after.always(() => rmSync(scratch, { recursive: true, force: true }))
@@ -61,7 +62,7 @@ const pictures = join(packageRoot, 'models/icon-clip/examples')
 const icons = ['dog.png', 'rocket.png', 'guitar.jpg', 'anchor.png'].filter(name =>
   readdirSync(pictures).includes(name),
 )
-const digits = join(packageRoot, 'test/data/digits')
+const digits = join(testData, 'digits')
 
 /** A folder with what the blocks name: images, folders of images, the package, the command. */
 function folderFor(name: string, code: string): string {

@@ -2,11 +2,9 @@
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/base/package.js'
 import { drawShots, seededRandom } from '../../lib/eval/metrics.js'
 import { type Clip, Embeddings, openDataset } from '../../lib/index.js'
-
-export const data = join(packageRoot, 'test', 'data')
+import { testData } from '../../test/helpers/test-data.js'
 
 export interface Picture {
   file: string
@@ -49,7 +47,7 @@ const take = (e: Embeddings, rows: readonly number[]): Embeddings => {
 
 export async function readSet(clip: Clip, csv: string, only?: string): Promise<PictureSet> {
   const pictures: Picture[] = []
-  for await (const { image, label, name, split } of (await openDataset(join(data, csv))).samples()) {
+  for await (const { image, label, name, split } of (await openDataset(join(testData, csv))).samples()) {
     const set = name!.split('/')[1]!
     if (only === undefined || set === only)
       pictures.push({ file: image as string, label, set, ...(split ? { split } : {}) })

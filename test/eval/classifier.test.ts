@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/base/package.js'
 import { type ClassificationReport, evaluate, load, openDataset, type Sample } from '../../lib/index.js'
+import { testData } from '../helpers/test-data.js'
 
 const clip = await load()
 const base = await mkdtemp(join(tmpdir(), 'clip-native-classifier-'))
@@ -19,8 +19,7 @@ let train: Sample[]
 let held: Sample[]
 test.before(async () => {
   const digits: Sample[] = []
-  for await (const sample of (await openDataset(join(packageRoot, 'test/data/digits.csv'))).samples())
-    digits.push(sample)
+  for await (const sample of (await openDataset(join(testData, 'digits.csv'))).samples()) digits.push(sample)
   const of = (label: string, from: number, to: number) =>
     digits.filter(sample => sample.label === label).slice(from, to)
   train = ['one', 'two', 'three'].flatMap(label => of(label, 0, 8))

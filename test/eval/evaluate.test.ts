@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import test from 'ava'
 import { pack } from 'tar-stream'
-import { packageRoot } from '../../lib/base/package.js'
 import {
   type ClassificationReport,
   type ClipError,
@@ -15,8 +14,8 @@ import {
   type RetrievalReport,
   type Sample,
 } from '../../lib/index.js'
+import { testData } from '../helpers/test-data.js'
 
-const data = join(packageRoot, 'test/data')
 const clip = await load()
 const folder = await mkdtemp(join(tmpdir(), 'clip-eval-'))
 const all = async (path: string) => {
@@ -35,7 +34,7 @@ const thrown = async (call: Promise<unknown>): Promise<ClipError> => {
 }
 
 /** Four images each of two digits: as a folder per class, as a CSV, and as a tar. */
-const digits = (await all(join(data, 'digits.csv'))).filter(s => s.label === 'one' || s.label === 'two')
+const digits = (await all(join(testData, 'digits.csv'))).filter(s => s.label === 'one' || s.label === 'two')
 const chosen = [
   ...digits.filter(s => s.label === 'one').slice(0, 4),
   ...digits.filter(s => s.label === 'two').slice(0, 4),
@@ -116,7 +115,7 @@ test('a probe and a Tip-Adapter learn from what is marked train and are tested o
 })
 
 test('retrieval: both directions are those of the similarity matrix', async t => {
-  const pairs = (await all(join(data, 'heldout.csv'))).slice(0, 40)
+  const pairs = (await all(join(testData, 'heldout.csv'))).slice(0, 40)
   const report = (await evaluate(clip, pairs, { task: 'retrieval' })) as RetrievalReport
   const captions = [...new Set(pairs.map(s => s.label))]
   t.is(report.texts, captions.length)

@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { packageRoot } from '../../lib/base/package.js'
 import { type ClassificationReport, evaluate, htmlReport, load } from '../../lib/index.js'
+import { testData } from '../helpers/test-data.js'
 
 const chromium = spawnSync('chromium', ['--version'], { stdio: 'ignore' }).status === 0
 const browser = chromium ? test : test.skip
 const folder = await mkdtemp(join(tmpdir(), 'clip-report-'))
 const clip = await load()
-const report = (await evaluate(clip, join(packageRoot, 'test/data/styles.csv'), {
+const report = (await evaluate(clip, join(testData, 'styles.csv'), {
   templates: 'a {}',
 })) as ClassificationReport
 

@@ -3,15 +3,14 @@
  * those of one model. Reads a Task from standard input, prints a Measured.
  */
 
-import { join } from 'node:path'
 import { text as readAll } from 'node:stream/consumers'
-import { packageRoot } from '../../lib/base/package.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { type Clip, load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import { nextJob } from '../../lib/native/jobs.js'
 import type { ModelSpec } from '../../lib/native/spec.js'
 import { goldenPixels } from '../checkpoint/goldens.js'
+import { repositoryFile } from '../helpers/test-data.js'
 import { distance, floats, length, rowsOf } from '../model/golden.js'
 import type { Entry } from './checkpoints.js'
 import type { Published } from './published.js'
@@ -116,7 +115,7 @@ async function measure({ path, entry, inputs, published, threads }: Task): Promi
   if (entry && inputs) {
     const size = clip.info.imageSize!
     const planes = goldenPixels(size).map(data => ({ data, shape: [1, 3, size, size] }))
-    const pictures = inputs.pictures.map(file => join(packageRoot, file))
+    const pictures = inputs.pictures.map(repositoryFile)
     measured.differences.push(
       compare('planes', [...(await clip.encodeImage(planes, raw))], entry.planes),
       compare('pictures', [...(await clip.encodeImage(pictures, raw))], entry.pictures),

@@ -2,11 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { packageRoot } from '../../lib/base/package.js'
 import { type ClipError, Embeddings, load } from '../../lib/index.js'
 import { searchC } from '../../lib/learn/linear-probe.js'
+import { testData } from '../helpers/test-data.js'
 
-const data = join(packageRoot, 'test/data')
 const clip = await load()
 const folder = await mkdtemp(join(tmpdir(), 'clip-learn-'))
 interface Picture {
@@ -14,10 +13,10 @@ interface Picture {
   label: string
 }
 async function listed(csv: string): Promise<Picture[]> {
-  const lines = (await readFile(join(data, csv), 'utf8')).trim().split(/\r?\n/).slice(1)
+  const lines = (await readFile(join(testData, csv), 'utf8')).trim().split(/\r?\n/).slice(1)
   return lines.map(line => {
     const [file, label] = line.split(',')
-    return { file: join(data, file!), label: label! }
+    return { file: join(testData, file!), label: label! }
   })
 }
 const digits = await listed('digits.csv')

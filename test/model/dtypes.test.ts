@@ -14,6 +14,7 @@ import { packageRoot } from '../../lib/base/package.js'
 import { type Clip, devices, type Embeddings, load } from '../../lib/index.js'
 import { sample } from '../helpers/patience.js'
 import { randomBytes } from '../helpers/random.js'
+import { testData } from '../helpers/test-data.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 import { distance, floats } from './golden.js'
 import type { WholeModel } from './whole-model.js'
@@ -30,11 +31,10 @@ function worst(got: Embeddings, want: Embeddings): number {
 
 for (const dtype of dtypes)
   test(`${dtype}: the embedded model's held-out images`, async t => {
-    const data = join(packageRoot, 'test', 'data')
-    const lines = (await readFile(join(data, 'heldout.csv'), 'utf8')).trim().split('\n').slice(1)
+    const lines = (await readFile(join(testData, 'heldout.csv'), 'utf8')).trim().split('\n').slice(1)
     const all = lines.map(line => line.split(',') as [string, string, string])
     const members = sample(all)
-    const files = members.map(([file]) => join(data, file))
+    const files = members.map(([file]) => join(testData, file))
     await using wide = await load()
     await using narrow = await load(undefined, { dtype })
     t.is(narrow.info.dtype, dtype)

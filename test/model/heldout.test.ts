@@ -13,6 +13,7 @@ import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
 import { type ImageInput, load } from '../../lib/index.js'
 import { sample } from '../helpers/patience.js'
+import { testData } from '../helpers/test-data.js'
 import { goldenFolder } from './golden.js'
 
 interface Answers {
@@ -29,8 +30,7 @@ interface Heldout {
 }
 
 const golden: Heldout = JSON.parse(readFileSync(join(goldenFolder, 'heldout.json'), 'utf8'))
-const data = join(packageRoot, 'test', 'data')
-const pictures = readFileSync(join(data, 'heldout.csv'), 'utf8')
+const pictures = readFileSync(join(testData, 'heldout.csv'), 'utf8')
   .trim()
   .split('\n')
   .slice(1)
@@ -59,7 +59,7 @@ for (const [set, { labels, pictures: count, columns }] of Object.entries(golden.
     const places = sample(whole.map((_, i) => i))
     const members = places.map(i => whole[i]!)
     await using clip = await load()
-    const files = members.map(picture => join(data, picture.file))
+    const files = members.map(picture => join(testData, picture.file))
     const inputs: Record<Order, ImageInput[]> = {
       openai: files,
       rgbFirst: await Promise.all(files.map(rgb)),

@@ -6,11 +6,10 @@
  *   node dist/test/model/whole-model.js [device] [dtype]
  */
 
-import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Dtype } from '../../lib/base/dtypes.js'
-import { packageRoot } from '../../lib/base/package.js'
 import { type Embeddings, load } from '../../lib/index.js'
+import { repositoryFile } from '../helpers/test-data.js'
 import { base64, readGolden } from './golden.js'
 
 export interface WholeModel {
@@ -26,7 +25,7 @@ const rows = (e: Embeddings): string[] => Array.from(e, base64)
 
 async function run(device: 'auto' | 'reference', dtype: Dtype): Promise<WholeModel> {
   const golden = readGolden()
-  const files = golden.images.map(image => join(packageRoot, image.file))
+  const files = golden.images.map(image => repositoryFile(image.file))
   const texts = golden.texts.map(text => text.text)
   await using clip = await load(undefined, { device, dtype, threads: 1 })
   await using two = await load(undefined, { device, dtype, threads: 2 })

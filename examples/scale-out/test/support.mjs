@@ -100,16 +100,15 @@ async function* filesOf(folder) {
     if (entry.isFile() && /\.(png|jpg)$/.test(entry.name)) yield join(entry.parentPath, entry.name)
 }
 
-/** Icons that the embedded model knows: its examples, then those of the repository's tests. */
+/** Icons that the embedded model knows: its examples, then those of the repository's tests, which are archives there. */
 export async function iconFiles(count) {
+  const { testData } = await import(new URL('../../../dist/test/helpers/test-data.js', import.meta.url))
   const files = []
   for (const folder of [
-    'models/icon-clip/examples',
-    'test/data/heldout',
-    'test/data/fewshot',
-    'test/data/styles',
+    join(repository, 'models/icon-clip/examples'),
+    ...['heldout', 'fewshot', 'styles'].map(name => join(testData, name)),
   ])
-    for await (const file of filesOf(join(repository, folder))) if (files.length < count) files.push(file)
+    for await (const file of filesOf(folder)) if (files.length < count) files.push(file)
   if (files.length < count) throw new Error(`only ${files.length} icons are there`)
   return files
 }
