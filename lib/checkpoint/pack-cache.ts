@@ -4,12 +4,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cacheFolders } from '../base/cache-folders.js'
 import { makeFolder } from '../base/make-folder.js'
 import { version } from '../base/package.js'
-import { openSource } from '../checkpoint/source-file.js'
+import { openSource, timesOf } from '../checkpoint/source-file.js'
 import { INTERFACE } from '../native/addon.js'
 import type { ModelSpec } from '../native/spec.js'
 import type { NativeLoadOptions, NativeModel } from '../native/surface.js'
@@ -58,14 +57,9 @@ export async function packCacheFor(
 ): Promise<NonNullable<NativeLoadOptions['packCache']>> {
   const folder = join(cacheFolders({ cacheDir, env: process.env }).own, 'packed')
   await makeFolder(folder, 0o700).catch(() => undefined)
-  // Nanoseconds, as exact as the file system has them. Taken before native code opens the files: what is replaced in
+  // Taken before native code opens the files: what is replaced in
   // between is stored under the old time, and never found.
-  const times = await Promise.all(
-    spec.files.map(async path => {
-      const { mtimeNs, ctimeNs } = await stat(path, { bigint: true })
-      return `${mtimeNs} ${ctimeNs}`
-    }),
-  )
+  const times = await Promise.all(spec.files.map(timesOf))
   const towers = (['image', 'text'] as const).filter(tower => spec[tower]).join('+')
   const build = `${version} ${INTERFACE} ${process.platform} ${process.arch}`
   return {

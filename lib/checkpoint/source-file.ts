@@ -1,7 +1,8 @@
 /** The files of a checkpoint: headers and samples are read here, never a whole weight file. */
 
 import type { Stats } from 'node:fs'
-import { type FileFault, RegularFile, statPath as statAny } from '../base/regular-file.js'
+import { stat } from 'node:fs/promises'
+import { type FileFault, RegularFile, statPath as statAny, systemReason } from '../base/regular-file.js'
 import { badCheckpoint } from './errors.js'
 
 export type SourceFile = RegularFile
@@ -19,4 +20,13 @@ export function openSource(path: string, signal?: AbortSignal): Promise<SourceFi
 /** stat, or undefined when there is nothing at this path; other failures are ERR_CLIP_CHECKPOINT. */
 export function statPath(path: string): Promise<Stats | undefined> {
   return statAny(path, faultOf(path))
+}
+
+/** When it was last changed, to the nanosecond where the file system knows it; failures are ERR_CLIP_CHECKPOINT. */
+export async function timesOf(path: string): Promise<string> {
+  const { mtimeNs, ctimeNs } = await stat(path, { bigint: true }).catch((cause: Error) => {
+    const actual = systemReason(cause, 'opened', path)
+    throw faultOf(path)(actual, { expected: 'a file that can be read', actual, cause })
+  })
+  return `${mtimeNs} ${ctimeNs}`
 }
