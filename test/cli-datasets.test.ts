@@ -180,7 +180,7 @@ test('class numbers of a tar: --class-names, and refused without; caption lines 
     t.is(refused.code, 2)
     t.regex(
       refused.stderr,
-      /the class of 0 is the number 1, which is no name: give the names with --class-names/,
+      /the class of 0 is the number 1, which is not a name: give the names with --class-names/,
     )
   }
   const named = await cli(['eval', at('numbers.tar'), '--class-names', at('classnames.txt'), '--json'])

@@ -90,7 +90,7 @@ test('SVG is drawn with --svg alone', async t => {
 
 test('--background is the option: without it one warning, with it none and the other embedding', async t => {
   const plain = await cli(['embed', clear, clear])
-  t.is(plain.stderr.match(/transparent for the most part/g)?.length, 1)
+  t.is(plain.stderr.match(/is mostly transparent/g)?.length, 1)
   const white = await cli(['embed', clear, '--background', '#fff'])
   t.notRegex(white.stderr, /transparent/)
   const clip = await load(undefined, { threads: 1, background: '#ffffff' })

@@ -166,7 +166,7 @@ unix('a pipe that nobody reads from is an error, not a wait', async t => {
 unix('what needs its beginning written last is refused by name on a pipe', async t => {
   await t.throwsAsync(
     writeOutput('/dev/null', output => output.write(bytes('x'), 0)),
-    { code: 'ERR_CLIP_INPUT', message: /^\/dev\/null: is no regular file/ },
+    { code: 'ERR_CLIP_INPUT', message: /^\/dev\/null: is not a regular file/ },
   )
   t.true((await stat('/dev/null')).isCharacterDevice())
 })

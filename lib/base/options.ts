@@ -153,6 +153,6 @@ export function pathOf(field: string, file: unknown): string {
 export function text(field: string, value: unknown): string | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'string' || value === '' || value.includes('\0'))
-    throw argumentError(field, 'be a string with something in it', value)
+    throw argumentError(field, 'be a non-empty string', value)
   return value
 }

@@ -105,11 +105,11 @@ async function toDevice<T>(file: string, body: (output: OutputFile) => Promise<T
     return await body({
       write: (data, position) => {
         if (position === undefined) return writeAll(handle?.fd ?? own!, data)
-        throw new ClipError(
-          'ERR_CLIP_INPUT',
-          `${file}: is no regular file, and this format can only be written to one`,
-          { file, expected: 'a regular file', actual: 'a device or a pipe' },
-        )
+        throw new ClipError('ERR_CLIP_INPUT', `${file}: is not a regular file, which this format needs`, {
+          file,
+          expected: 'a regular file',
+          actual: 'a device or a pipe',
+        })
       },
     })
   } finally {

@@ -59,7 +59,7 @@ export function checkFingerprint(own: string, file: string, what: string, finger
   if (fingerprint === own) return
   throw new ClipError(
     'ERR_CLIP_MODEL_MISMATCH',
-    `${file}: ${what} was made with the model ${String(fingerprint).slice(0, 64)}, but this one is ${own}: load that model, or make it anew with this one`,
+    `${file}: ${what} was made with the model ${String(fingerprint).slice(0, 64)}, but this one is ${own}: load that model, or create it again with this one`,
     { file, field: 'fingerprint', expected: own, actual: String(fingerprint).slice(0, 64) },
   )
 }

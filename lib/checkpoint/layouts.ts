@@ -122,7 +122,7 @@ export async function noWeights(folder: string, config: string | undefined): Pro
     return badCheckpoint(
       folder,
       undefined,
-      `is no model folder: it has neither ${HUGGING_FACE} nor ${OPENCLIP}, nor a weight file`,
+      `is not a model folder: it has neither ${HUGGING_FACE} nor ${OPENCLIP}, nor a weight file`,
     )
   const expected = config === OPENCLIP ? OPENCLIP_WEIGHTS : HUGGING_FACE_WEIGHTS
   return badCheckpoint(folder, expected[0], `has ${config}, but no ${expected.join(', ')}`)

@@ -131,7 +131,7 @@ export async function readOpenaiLayout(
       throw badConfig(
         imageSize.config?.file ?? table.where,
         'vision_cfg.image_size',
-        `an image size of ${imageSize.n} is no multiple of the patch size ${patch.n}`,
+        `an image size of ${imageSize.n} is not a multiple of the patch size ${patch.n}`,
       )
     const expected: Size = {
       ...imageSize,

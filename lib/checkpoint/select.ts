@@ -170,7 +170,7 @@ function* choose(
       throw badCheckpoint(
         where,
         'stateDict',
-        `has no CLIP at ${quote(wanted)}, which the option \`stateDict\` names; it has ${listed(all)}`,
+        `has no CLIP model at ${quote(wanted)}, which the option \`stateDict\` names; it has ${listed(all)}`,
         { expected: all.map(nameOf).join(' or ').slice(0, 200), actual: wanted.slice(0, 80) },
       )
     return yield* choose(below, names, where)
@@ -198,7 +198,7 @@ function* choose(
   throw badCheckpoint(
     where,
     'stateDict',
-    `holds more than one CLIP: ${listed(pool)}. Say which with the option \`stateDict: ${JSON.stringify(nameOf(pool[0]!).slice(0, 80))}\` (\`--state-dict\` on the command line)`,
+    `contains more than one CLIP model: ${listed(pool)}. Choose one with the option \`stateDict: ${JSON.stringify(nameOf(pool[0]!).slice(0, 80))}\` (\`--state-dict\` on the command line)`,
     { expected: 'one CLIP', actual: pool.map(nameOf).join(', ').slice(0, 200) },
   )
 }
@@ -247,7 +247,7 @@ function* nothing(table: TensorTable): Steps<Error> {
     : lora
       ? `: ${quote(lora)} is of an adapter (LoRA) without its model: merge it into the model in Python (\`model.merge_and_unload()\`) and save that`
       : `: there are neither visual.* nor vision_model.* tensors, nor those of a text tower (${some || 'none at all'})`
-  return badCheckpoint(table.where, undefined, `holds no CLIP${why}`)
+  return badCheckpoint(table.where, undefined, `contains no CLIP model${why}`)
 }
 
 /**

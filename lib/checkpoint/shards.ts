@@ -36,7 +36,7 @@ export async function readShards(
       throw badCheckpoint(
         path,
         `weight_map.${name}`,
-        `tensor ${quote(name)} is said to be in ${kindOfJson(file)}, which is no name of a file in this folder`,
+        `tensor ${quote(name)} is listed in ${kindOfJson(file)}, which is not the name of a file in this folder`,
       )
     shards.add(file)
     if (shards.size > MOST_SHARDS)
@@ -52,7 +52,7 @@ export async function readShards(
       throw badCheckpoint(
         path,
         `weight_map.${name}`,
-        `tensor ${quote(name)} is said to be in ${shard}, but is ${there === undefined ? 'missing' : `in ${there}`}`,
+        `tensor ${quote(name)} is listed in ${shard}, but is ${there === undefined ? 'missing' : `in ${there}`}`,
       )
   }
   for (const name of table.found.keys())

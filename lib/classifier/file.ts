@@ -122,7 +122,7 @@ export async function readClassifier(
   if (!(file.about instanceof Map)) throw fail('about', 'expected `about` to be an object')
   checkFingerprint(loaded.checkpoint.fingerprint, path, 'this classifier', file.metadata.get('fingerprint'))
   const labels = await inSlices(labelsOf(file.about.get('labels')), signal)
-  if (!labels) throw fail('about.labels', 'expected `labels` to be an array of one string or more')
+  if (!labels) throw fail('about.labels', 'expected `labels` to be an array of at least one string')
   const kind = file.metadata.get('kind') ?? ''
   if (!Object.hasOwn(readers, kind))
     throw fail(

@@ -55,8 +55,8 @@ function* checkLabel(label: unknown, field: string, shared: readonly Template[])
 
 /** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
 export function checkLabels(labels: unknown, templates: unknown): Steps<LabelledClass[]> {
-  const list = listOf('labels', 'be an array of one label or more', labels)
-  if (list.length === 0) throw argumentError('labels', 'be an array of one label or more', labels)
+  const list = listOf('labels', 'be an array of at least one label', labels)
+  if (list.length === 0) throw argumentError('labels', 'be an array of at least one label', labels)
   const shared = checkTemplates(templates ?? '{}')
   return (function* () {
     const checked = yield* shared

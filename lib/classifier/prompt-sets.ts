@@ -60,7 +60,7 @@ async function readSets(): Promise<JsonObject> {
   } catch (cause) {
     throw new ClipError(
       'ERR_CLIP_CONFIG',
-      `${file}: can't be read (${(cause as Error).message}); it ships with clip-native, so install the package anew`,
+      `${file}: can't be read (${(cause as Error).message}); it ships with clip-native, so install the package again`,
       { file, cause },
     )
   }

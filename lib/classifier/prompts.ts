@@ -43,16 +43,16 @@ interface Prompt {
 export function checkTemplates(value: unknown, name = 'templates'): Steps<readonly Template[]> {
   const many = isArray(value)
   const list = many ? listOf(name, 'be templates', value) : [value]
-  if (list.length === 0) throw argumentError(name, 'have one template or more', value)
+  if (list.length === 0) throw argumentError(name, 'have at least one template', value)
   return (function* () {
     for (const [i, template] of list.entries()) {
       if (i % 64 === 63) yield
       const field = many ? `${name}[${i}]` : name
       if (typeof template === 'string') {
         if (template.length > mostCharacters) throw refusedText(field, tooManyCharacters(template.length))
-        if (!template.includes('{}')) throw argumentError(field, 'have {} where the label goes', template)
+        if (!template.includes('{}')) throw argumentError(field, 'contain {} in place of the label', template)
       } else if (typeof template !== 'function')
-        throw argumentError(field, 'be a string with {} in it, or a function', template)
+        throw argumentError(field, 'be a string that contains {}, or a function', template)
     }
     return list as readonly Template[]
   })()

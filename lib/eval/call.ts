@@ -43,8 +43,8 @@ function needName(call: EvaluationCall, { numbered, label, captions, name }: Sam
 export function unnamed(dataset: string, name: string | undefined, label: string): ClipError {
   return new ClipError(
     'ERR_CLIP_INPUT',
-    `${dataset}: the class of ${name ?? 'a sample'} is the number ${label}, which is no name: give the names with \`classNames\` ` +
-      "(a name a line, as in CLIP_benchmark's classnames.txt), or 'numbers' where they are the names",
+    `${dataset}: the class of ${name ?? 'a sample'} is the number ${label}, which is not a name: give the names with \`classNames\` ` +
+      "(one name per line, as in CLIP_benchmark's classnames.txt), or 'numbers' where they are the names",
     { file: dataset, field: 'classNames' },
   )
 }

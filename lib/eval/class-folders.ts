@@ -61,7 +61,7 @@ export async function* classFolders(
       if (!isUtf8(inside(entry.path)))
         throw datasetFault(
           rootName,
-          `the name of its folder ${nameOfPath(entry.path)} is not UTF-8, and so no label: rename it`,
+          `the name of its folder ${nameOfPath(entry.path)} is not UTF-8, so it can't be a label: rename it`,
         )
       const label = inside(entry.path).toString('utf8')
       here = []
@@ -81,5 +81,5 @@ export async function* classFolders(
     }
   }
   if (classes === 0)
-    throw datasetFault(rootName, 'has no folders of images: one folder for each class is expected')
+    throw datasetFault(rootName, 'has no folders of images: expected one folder for each class')
 }

@@ -81,7 +81,10 @@ async function openPath(source: unknown, options: DatasetOptions): Promise<Datas
   })
   const read = readers[extensionOf(name)]
   if (!stats.isDirectory() && !(read && stats.isFile()))
-    throw fault(name, 'is no data set: a folder with a folder per class, a .csv, .tsv or .tar is expected')
+    throw fault(
+      name,
+      'is not a data set: expected a folder with one subfolder per class, or a .csv, .tsv or .tar file',
+    )
   const { followLinks = false } = options
   const dataset: Dataset = {
     name,
@@ -119,7 +122,7 @@ export function checkSample(sample: unknown, field: string): Sample {
     captions !== undefined &&
     !(isArray(captions) && captions.length > 0 && [...captions].every(c => typeof c === 'string'))
   )
-    throw argumentError(`${field}.captions`, 'be an array of one string or more', captions)
+    throw argumentError(`${field}.captions`, 'be an array of at least one string', captions)
   return sample as unknown as Sample
 }
 

@@ -115,7 +115,7 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
     truths.push(sample.label)
     splits.push(sample.split ?? '')
   }
-  if (truths.length === 0) throw argumentError('dataset', 'have one sample or more', got('none'))
+  if (truths.length === 0) throw argumentError('dataset', 'have at least one sample', got('none'))
   const names: Label[] = [...(call.classifier?.labels ?? call.labels ?? new Set(truths))]
   const known = new Set(names.map(labelName))
   const stranger = truths.findIndex(label => !known.has(label))
@@ -219,7 +219,7 @@ function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | 
   if (classifier.fingerprint !== fingerprint)
     throw new ClipError(
       'ERR_CLIP_MODEL_MISMATCH',
-      'The classifier is of another model than the one to be measured',
+      'The classifier belongs to another model than the one to be measured',
       { field: 'classifier', expected: fingerprint, actual: classifier.fingerprint },
     )
   return classifier
@@ -274,7 +274,7 @@ async function measure(
     labels:
       o.labels === undefined
         ? undefined
-        : (listOf('labels', 'be an array of one label or more', o.labels) as Label[]),
+        : (listOf('labels', 'be an array of at least one label', o.labels) as Label[]),
     templates: copied('templates', o.templates),
     shots: o.shots === undefined ? undefined : integer('shots', o.shots, 1),
     seed: integer('seed', o.seed ?? 1, 0),

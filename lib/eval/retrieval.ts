@@ -13,7 +13,7 @@ export async function retrieval(call: EvaluationCall): Promise<RetrievalReport> 
   const { clip } = call
   const { embedDim: dim } = clip.info
   const { first, captions: all } = await picturesOf(samplesOf(call, true))
-  if (first.size === 0) throw argumentError('dataset', 'have one sample or more', got('none'))
+  if (first.size === 0) throw argumentError('dataset', 'have at least one sample', got('none'))
   const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
     output: 'embedding',
     count: first.size,

@@ -29,7 +29,7 @@ export interface Connections {
 
 export class SilenceError extends Error {
   constructor() {
-    super('the server said nothing for too long')
+    super('the server sent nothing for too long')
   }
 }
 
@@ -70,7 +70,7 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv): URL | undefined {
   const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`
   const proxy = URL.canParse(address) ? new URL(address) : undefined
   if (proxy?.protocol === 'http:' || proxy?.protocol === 'https:') return proxy
-  throw new ClipError('ERR_CLIP_DOWNLOAD', 'The proxy that the environment names is no http(s) address', {
+  throw new ClipError('ERR_CLIP_DOWNLOAD', 'The proxy that the environment names is not an http(s) address', {
     field: url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY',
   })
 }

@@ -26,7 +26,7 @@ export async function downloadModel(
   if (chosen.offline)
     throw new ClipError(
       'ERR_CLIP_OFFLINE',
-      `${source} is not on this machine, and the network is switched off (offline: true or HF_HUB_OFFLINE). Looked in ${isOpenai ? `${where.openai}, ` : `${where.huggingface}, `}${where.own}; it would come from ${url}`,
+      `${source} is not on this machine, and the network is disabled (offline: true or HF_HUB_OFFLINE). Looked in ${isOpenai ? `${where.openai}, ` : `${where.huggingface}, `}${where.own}; it would come from ${url}`,
       { file: source },
     )
   const reporter = new Reporter(info.name, chosen.onProgress)

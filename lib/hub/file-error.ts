@@ -21,16 +21,16 @@ export function fileError(error: unknown, file: string): unknown {
   const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
   if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error
   const reasons: Record<string, string> = {
-    ENOSPC: `the disk is full (${code}): free some space, what arrived is kept; or ${advice}`,
-    EDQUOT: `your disk quota is used up (${code}): free some space, what arrived is kept; or ${advice}`,
-    EFBIG: `the file system takes no file of this size (${code}): ${advice}`,
+    ENOSPC: `the disk is full (${code}): free some space (what has been downloaded is kept); or ${advice}`,
+    EDQUOT: `your disk quota is used up (${code}): free some space (what has been downloaded is kept); or ${advice}`,
+    EFBIG: `the file system does not allow a file of this size (${code}): ${advice}`,
     EACCES: `no permission to write there (${code}): ${advice}`,
     EPERM: `no permission to write there (${code}): ${advice}`,
     EROFS: `the file system is read-only (${code}): ${advice}`,
-    ENOTDIR: `a part of this path is no folder (${code}): ${advice}`,
-    EEXIST: `a part of this path is no folder (${code}): ${advice}`,
+    ENOTDIR: `a part of this path is not a folder (${code}): ${advice}`,
+    EEXIST: `a part of this path is not a folder (${code}): ${advice}`,
     EISDIR: `there is a folder in the file's place (${code})`,
-    ENOENT: `this path can't be made (${code}): ${advice}`,
+    ENOENT: `this path can't be created (${code}): ${advice}`,
   }
   const reason = reasons[code] ?? `${syscall} failed (${code}): ${(error as Error).message}`
   return new ClipError('ERR_CLIP_DOWNLOAD', `${file}: ${reason}`, { file, cause: error })

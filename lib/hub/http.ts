@@ -62,7 +62,7 @@ export function checkRedirect(from: URL, location: string, first: string): URL {
   try {
     next = new URL(location, from)
   } catch (cause) {
-    throw refuse(first, `redirects to ${JSON.stringify(location.slice(0, 200))}, which is no address`, {
+    throw refuse(first, `redirects to ${JSON.stringify(location.slice(0, 200))}, which is not an address`, {
       cause,
     })
   }
@@ -84,7 +84,7 @@ const permanent: Record<string, string> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
   CERT_HAS_EXPIRED: 'its certificate has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
-  ERR_INVALID_CHAR: 'this request can not be made',
+  ERR_INVALID_CHAR: 'this request cannot be made',
 }
 
 /** A failure of the connection, sorted. Aborts and ClipErrors pass. */
@@ -94,7 +94,7 @@ export function networkError(error: unknown, url: string, signal: AbortSignal | 
   const { code = '', message } = (error ?? {}) as NodeJS.ErrnoException
   if (permanent[code]) return refuse(url, `failed (${code}): ${permanent[code]}`, { cause: error })
   if (error instanceof ProxyError && (error.status === 403 || error.status === 407))
-    return refuse(url, `can not be reached: ${message}`, { actual: String(error.status), cause: error })
+    return refuse(url, `cannot be reached: ${message}`, { actual: String(error.status), cause: error })
   return new TransientError(message || code, { cause: error })
 }
 
@@ -102,7 +102,7 @@ function statusError(url: string, status: number, headers: Record<string, string
   if (status === 429 || status === 408 || status === 425 || status >= 500) {
     const wait = retryAfter(headers['retry-after'])
     if (wait !== undefined && wait > maxWait)
-      return refuse(url, `answered ${status} and asks to come back in ${Math.round(wait / 1000)} s`, {
+      return refuse(url, `answered ${status} and asks to retry after ${Math.round(wait / 1000)} s`, {
         actual: String(status),
       })
     return new TransientError(`the server answered ${status}`, { wait })
@@ -235,7 +235,7 @@ export async function getJson(http: Http, url: string, settings: HubSettings): P
     try {
       return JSON.parse(Buffer.concat(read).toString('utf8')) as unknown
     } catch (cause) {
-      throw refuse(url, 'answered something that is no JSON: is it a login page or a proxy?', { cause })
+      throw refuse(url, 'did not answer with JSON: is it a login page or a proxy?', { cause })
     }
   })
 }

@@ -70,8 +70,8 @@ export function warnOfTransparency(image: DecodedImage, name: string): void {
   if (2 * clear <= seen) return
   warned = true
   process.emitWarning(
-    `${name} is transparent for the most part, which becomes black, as in OpenAI's preprocess: a dark icon is not seen any more. ` +
-      "Set `background` (for example '#fff') to lay such images on a colour. This is said once.",
+    `${name} is mostly transparent, and transparent pixels become black, as in OpenAI's preprocess, so a dark icon disappears. ` +
+      "Set `background` (for example '#fff') to composite such images onto a colour. This warning is shown once.",
     { code: 'CLIP_TRANSPARENT' },
   )
 }

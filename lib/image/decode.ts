@@ -85,7 +85,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   }
   const from = origin(input, options.index)
   if (prepared.images.length !== 1)
-    throw imageError(`holds ${prepared.images.length} images where one is wanted`, from, {
+    throw imageError(`holds ${prepared.images.length} images, but one is expected`, from, {
       expected: '1 image',
       actual: `${prepared.images.length} images`,
     })
@@ -229,7 +229,7 @@ async function prepareBytes(
         if (how) info.channels = how.keep as 3 | 4
         // Turned, its sides are swapped; otherwise they are what the header said.
         if (!turned && (info.width !== decoded.width || info.height !== decoded.height))
-          throw new Error(`it has other sides than its header says`)
+          throw new Error(`its size differs from that in its header`)
         const image = checked(data, info, plan, from)
         return part ? { ...image, width, height, part } : image
       } catch (cause) {
@@ -293,7 +293,7 @@ async function prepareSharp(sharp: SharpLike, context: Context): Promise<Pending
   let size: { width?: number; height?: number }
   try {
     // One that is written to by a stream waits for its end.
-    size = await untilAborted(sharp.metadata(), signal, tooSlow(limit.ms, from, 'said nothing of its size'))
+    size = await untilAborted(sharp.metadata(), signal, tooSlow(limit.ms, from, 'did not report its size'))
   } catch (cause) {
     throw cause instanceof ClipError || signal?.aborted ? cause : unreadable(from, cause)
   }
@@ -330,7 +330,7 @@ async function prepareSvg(
 ): Promise<Pending> {
   if (!options.svg)
     throw imageError(
-      'is an SVG or other markup, which is not rendered unless `svg: true` is set: do so for files that you trust, since nothing bounds the work that a few bytes of SVG can ask for',
+      'is an SVG or other markup, which is not rendered unless `svg: true` is set: do that only for files that you trust, since a few bytes of SVG can require any amount of work',
       from,
       { expected: FORMATS, actual: 'SVG or other markup' },
     )

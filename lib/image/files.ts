@@ -224,11 +224,11 @@ export class Walk {
     return !isFolder && this.#isMet(path, stats) ? undefined : { path, name, isFolder, byLink: true }
   }
 
-  /** Whether it was met before, under another name; from now on it was. */
+  /** Whether it was already counted under another name; from now on it was. */
   #isMet(path: Buffer, stats: BigIntStats): boolean {
     const id = identity(stats)
     if (this.#met.has(id)) {
-      this.leaveOut(path, 'counted', 'was met before, under another name')
+      this.leaveOut(path, 'counted', 'was already counted under another name')
       return true
     }
     this.#met.add(id)

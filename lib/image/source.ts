@@ -83,7 +83,7 @@ export async function readPath(
     const kind = typeof path === 'string' ? looksLikeBase64(path) : undefined
     if (kind === undefined) return imageError(message, pathOrigin(name, from), facts)
     return imageError(
-      `is no path but looks like ${kind} in base64: pass Buffer.from(text, 'base64'), or the text as a data: URL ('data:image/${kind.toLowerCase()};base64,' before it)`,
+      `is not a path but looks like ${kind} in base64: pass Buffer.from(text, 'base64'), or the text as a data: URL ('data:image/${kind.toLowerCase()};base64,' before it)`,
       { ...from, file: undefined },
       { ...facts, expected: 'a path, a data: URL or bytes', actual: `${name.length} characters of base64` },
     )

@@ -90,7 +90,7 @@ traceMethods(Adapter)
 function rate(field: string, value: number | undefined, preset: number, least: number): number {
   if (value === undefined) return preset
   if (typeof value !== 'number' || !Number.isFinite(value) || value < least || (least === 0 && value < 0))
-    throw argumentError(field, least === 0 ? 'be 0 or more' : 'be a number more than 0', value)
+    throw argumentError(field, least === 0 ? 'be 0 or more' : 'be a number greater than 0', value)
   return value
 }
 
@@ -153,7 +153,7 @@ export async function adapt(
   const given = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
   const listed = <T>(field: string, value: unknown) =>
     isEmbeddings(value)
-      ? checkEmbeddings(field, value, 'be rows of one width', undefined)
+      ? checkEmbeddings(field, value, 'be rows of equal width', undefined)
       : (listOf(field, 'be an array, or pooled features', value) as T[])
   const images = listed<ImageInput>('pairs.images', given.images)
   const texts = listed<string>('pairs.texts', given.texts)
@@ -161,7 +161,7 @@ export async function adapt(
   const n = count(images)
   if (count(texts) !== n)
     throw argumentError('pairs.texts', `have ${n} elements, one for each image`, got(count(texts)))
-  if (n < 2) throw argumentError('pairs.images', 'have two images or more', got(n))
+  if (n < 2) throw argumentError('pairs.images', 'have at least two images', got(n))
 
   return loaded.calls.run(signal, async call => {
     const width = pooledWidth(loaded)
@@ -188,7 +188,7 @@ export async function adapt(
       job => binding().learn.cancel(job),
     )
     if (!Number.isFinite(result.loss))
-      throw argumentError('pairs', 'have finite features', got('a loss that is no number'))
+      throw argumentError('pairs', 'have finite features', got('a loss that is not a number'))
     const matrix = (s: NativeSide) => new Embeddings(s.projection, [loaded.spec.embedDim, s.width] as const)
     const projections = { image: matrix(imageSide), text: matrix(textSide) }
     return new Adapter(result.logitScale, result.loss, projections, (adapter, file) =>

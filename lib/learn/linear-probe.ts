@@ -139,7 +139,7 @@ export async function linearProbe<T extends string>(
   const onProgress = callback('onProgress', o.onProgress)
   const { C } = o
   if (C !== undefined && !(typeof C === 'number' && C > 0 && Number.isFinite(C)))
-    throw argumentError('C', 'be a number more than 0', C)
+    throw argumentError('C', 'be a number greater than 0', C)
   const train = checkExamples('examples', examples)
   const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
   if (validation && C !== undefined)
@@ -148,7 +148,7 @@ export async function linearProbe<T extends string>(
   if (classes.length < 2)
     throw argumentError(
       'examples.labels',
-      'have two different labels or more',
+      'have at least two different labels',
       got(`only ${quote(String(classes[0]))}`),
     )
   const labels = await inSlices(owners('examples.labels', train.labels, classes), signal)

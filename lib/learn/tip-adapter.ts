@@ -57,7 +57,7 @@ export interface TipAdapterOptions extends TokenizeOptions {
 function positive(field: string, value: number | undefined, preset: number): number {
   if (value === undefined) return preset
   if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
-    throw argumentError(field, 'be a number more than 0', value)
+    throw argumentError(field, 'be a number greater than 0', value)
   return value
 }
 

@@ -11,11 +11,11 @@ const here = `${process.platform}-${process.arch} (Node ${process.versions.node}
 const remedies: readonly [said: RegExp, remedy: string][] = [
   [
     /operation not permitted/i,
-    'The system forbids to run code from there: is the folder mounted with noexec? Install the package elsewhere',
+    'The system forbids running code from there: is the folder mounted with noexec? Install the package elsewhere',
   ],
   [
     /failed to map|cannot allocate|not enough (memory|storage)|static TLS/i,
-    'The process may not take the memory or address space for it: raise the limit (ulimit -v, systemd MemoryMax, the container)',
+    'The process is not allowed the memory or address space that it needs: raise the limit (ulimit -v, systemd MemoryMax, the container)',
   ],
   [
     /GLIBC(XX)?_|CXXABI_|ld-linux|ld-musl|libc\.musl|libc\.so/,

@@ -42,7 +42,7 @@ interface Waiting {
 }
 
 function checkId(id: unknown, field: string): string {
-  if (typeof id !== 'string' || id === '') throw argumentError(field, 'be a string that is not empty', id)
+  if (typeof id !== 'string' || id === '') throw argumentError(field, 'be a non-empty string', id)
   if (id.length > longestId)
     throw argumentError(field, `have at most ${longestId} characters`, got(id.length), 'range')
   if (/\p{Surrogate}/u.test(id)) throw argumentError(field, 'be well-formed Unicode', id)

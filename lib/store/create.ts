@@ -35,7 +35,7 @@ export async function openHeader(
   if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
   const { header: file } = filesOf(folder)
   if (!header)
-    throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no store; \`create: true\` makes one`, {
+    throw new ClipError('ERR_CLIP_INPUT', `${folder}: is not a store; \`create: true\` creates one`, {
       file: folder,
       field: 'create',
       expected: 'a folder with store.json',
@@ -61,10 +61,14 @@ async function createStore(
   try {
     const made = await makeFolder(folder).catch(cause => {
       if (cause.code !== 'ENOENT') throw cause
-      throw new ClipError('ERR_CLIP_INPUT', `${folder}: no folder can be made there; choose another place`, {
-        file: folder,
-        cause,
-      })
+      throw new ClipError(
+        'ERR_CLIP_INPUT',
+        `${folder}: no folder can be created there; choose another place`,
+        {
+          file: folder,
+          cause,
+        },
+      )
     })
     for (const path of made) await syncFolder(dirname(path))
     const other = (await readdir(folder)).find(name => !isOfStore(name))

@@ -26,7 +26,7 @@ export function checkRow(
   crc: number,
 ): void {
   if (crc32(bytes.subarray(at * rowBytes, (at + 1) * rowBytes)) !== crc)
-    throw damaged(file, `row ${row}`, `row ${row} is damaged: its checksum is another`)
+    throw damaged(file, `row ${row}`, `row ${row} is damaged: its checksum does not match`)
 }
 
 /** For a file that `RegularFile` opens. */
@@ -54,7 +54,7 @@ export function lockOptions(file: string, signal: AbortSignal | undefined): Lock
     onWait: (holder, milliseconds) => {
       if (told || milliseconds < 5000) return
       told = true
-      const what = `${file} is held by ${holder}: waiting until it is given back, or not touched for 30 s`
+      const what = `${file} is held by ${holder}: waiting until the lock is released, or has not been renewed for 30 s`
       process.emitWarning(what, { type: 'ClipWarning', code: 'CLIP_STORE_LOCKED' })
     },
   }

@@ -133,7 +133,7 @@ async function parquet({ embedDim, batches, write }: Target): Promise<void> {
 /** The store's files as they are now; again, when they were compacted away meanwhile. */
 async function openNow(folder: string, signal: AbortSignal): Promise<{ now: Generation; files: OpenFiles }> {
   for (let header = await readStoreHeader(folder); ; ) {
-    if (!header) throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no store any more`, { file: folder })
+    if (!header) throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no longer a store`, { file: folder })
     const now = new Generation(folder, header)
     try {
       await now.refresh(signal)

@@ -73,7 +73,7 @@ export async function exportStore(
     }
     const ended = once(thread, 'exit').catch(failed)
     const gone = ended.then(() => {
-      throw new ClipError('ERR_CLIP_INTERNAL', 'The thread that writes an export ended without a word')
+      throw new ClipError('ERR_CLIP_INTERNAL', 'The thread that writes an export ended without a message')
     })
     gone.catch(() => {}) // it ends after its word, too
     const message = once(thread, 'message').catch(failed)

@@ -49,7 +49,7 @@ export async function toLanceDB<T extends LanceTable = LanceTable>(
     signal?.throwIfAborted()
   }
   if (!table)
-    throw new ClipError('ERR_CLIP_INPUT', `${store.folder}: an empty store makes no table`, {
+    throw new ClipError('ERR_CLIP_INPUT', `${store.folder}: an empty store cannot become a table`, {
       file: store.folder,
     })
   return table as T

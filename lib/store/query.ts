@@ -63,7 +63,7 @@ export async function queryVector(
   if (typeof query === 'string') return (await encodeText(loaded, query, { signal })).data
   if (isOneImage(query)) return (await encodeImage(loaded, query as ImageInput, { signal })).data
   if (!isObject(query) || isArray(query))
-    throw argumentError('query', 'be words, an image, an embedding or { text, image }', query)
+    throw argumentError('query', 'be a text, an image, an embedding or { text, image }', query)
   const { text, image, weight = 0.5 } = checkOptions(query as BothQuery, ['text', 'image', 'weight'], 'query')
   if (text === undefined && image === undefined)
     throw argumentError('query', 'have `text`, `image` or both', got('neither'))

@@ -139,7 +139,7 @@ const mistakes: [
   [
     'no labels',
     () => clip.classifier([]),
-    'Expected `labels` to be an array of one label or more, got an array of 0',
+    'Expected `labels` to be an array of at least one label, got an array of 0',
     'TypeError',
   ],
   [
@@ -151,7 +151,7 @@ const mistakes: [
   [
     'template without {}',
     () => clip.classifier(['dog'], { templates: ['{}', 'a photo'] }),
-    'Expected `templates[1]` to have {} where the label goes, got "a photo"',
+    'Expected `templates[1]` to contain {} in place of the label, got "a photo"',
     'TypeError',
   ],
   [

@@ -80,7 +80,7 @@ test('labels with templates of their own', async t => {
     [[{ label: 3 }], /`labels\[0\]\.label` to be a string, got 3/],
     [
       ['a', { label: 'x', templates: 'no place' }],
-      /`labels\[1\]\.templates` to have \{\} where the label goes/,
+      /`labels\[1\]\.templates` to contain \{\} in place of the label/,
     ],
     [[{ label: 'x', names: [] }], /`labels\[0\]\.names` to be a string or an array of strings/],
   ] as const)

@@ -232,7 +232,13 @@ test('shards stay inside the folder and hold what the index says', async t => {
     'x'.repeat(256),
   ]) {
     await writeFile(file, JSON.stringify({ ...index, weight_map: { ...index.weight_map, [first]: target } }))
-    await refused(t, path, 'ERR_CLIP_CHECKPOINT', /no name of a file in this folder/, `weight_map.${first}`)
+    await refused(
+      t,
+      path,
+      'ERR_CLIP_CHECKPOINT',
+      /not the name of a file in this folder/,
+      `weight_map.${first}`,
+    )
   }
   await writeFile(
     file,

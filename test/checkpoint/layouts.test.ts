@@ -118,7 +118,7 @@ test('a configuration without weights: what the folder is instead', async t => {
   )
   await refused(t, await empty({ ...config, 'tf_model.h5': '' }), /from_tf=True/)
   await refused(t, await empty({ ...config }), /has config\.json, but no model\.safetensors/)
-  await refused(t, await empty({ 'notes.txt': '' }), /is no model folder/)
+  await refused(t, await empty({ 'notes.txt': '' }), /is not a model folder/)
 })
 
 test('ids of ONNX exports point to the original, before any network', async t => {
@@ -169,7 +169,10 @@ test('the command line has a flag for what a weight file does not say, and its e
   t.deepEqual(info.towers, ['image'])
   t.is(info.fingerprint, await nameOf(file, { activation: 'gelu', heads: { image: 2 } }))
   t.is(run('--activation', 'gelu', '--heads', '2', '--state-dict', 'ema', '--json').status, 0)
-  t.regex(run('--activation', 'gelu', '--heads', '2', '--state-dict', 'x').stderr, /no CLIP at "x".*"ema"/)
+  t.regex(
+    run('--activation', 'gelu', '--heads', '2', '--state-dict', 'x').stderr,
+    /no CLIP model at "x".*"ema"/,
+  )
   t.is(run('--activation', 'relu').status, 2)
   t.is(run('--activation', 'gelu', '--heads', 'two').status, 2)
   await writeFile(file, safetensors(new Map([...visual, ['head.weight', plain.get('visual.proj')!]])))

@@ -179,7 +179,7 @@ test('two models are refused by their names, and chosen by them', async t => {
   t.is((await identity(file, { stateDict: 'student' })).fingerprint, expected.fingerprint)
   t.not((await identity(file, { stateDict: 'teacher' })).fingerprint, expected.fingerprint)
   const none = await refused(file, { stateDict: 'other' })
-  t.regex(none.message, /no CLIP at "other".*"student"/)
+  t.regex(none.message, /no CLIP model at "other".*"student"/)
   await t.throwsAsync(load(file, { stateDict: '' }), { instanceOf: TypeError, message: /stateDict/ })
 })
 

@@ -150,7 +150,7 @@ test('names of classes and files that are not UTF-8', async t => {
   t.like(await evaluate(clip, root), { count: 2, failed: [] })
   await mkdir(Buffer.concat([Buffer.from(`${root}/V`), Buffer.from([0xf6]), Buffer.from('gel')]))
   const error = await refusal(samplesOf(root))
-  t.regex(error.message, /file:.*V%F6gel is not UTF-8, and so no label/)
+  t.regex(error.message, /file:.*V%F6gel is not UTF-8, so it can't be a label/)
 })
 
 test('tables as OpenCLIP, Hugging Face and Flickr8k write them are read', async t => {
@@ -236,7 +236,7 @@ test('class numbers of a tar become names by a list, and are refused as names un
     t.is(error.code, 'ERR_CLIP_INPUT')
     t.regex(
       error.message,
-      /the class of 0 is the number 1, which is no name: give the names with `classNames`/,
+      /the class of 0 is the number 1, which is not a name: give the names with `classNames`/,
     )
   }
   const named = (await evaluate(clip, tar, { classNames: ['cat', 'dog'] })) as ClassificationReport

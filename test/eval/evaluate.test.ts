@@ -175,7 +175,7 @@ test('what is no data set is refused by name', async t => {
     t.is(error.code, 'ERR_CLIP_INPUT', name)
     t.regex(error.message, message)
   }
-  await bad('a.txt', 'x', /is no data set/)
+  await bad('a.txt', 'x', /is not a data set/)
   await bad('columns.csv', 'path,name\na,b\n', /expected columns `file` and `label`/)
   await bad('hole.csv', 'file,label\na.png,\n', /row 2 has no label/)
   await bad('ragged.csv', 'file,label\na.png,b,c,d\n', /can't be read as CSV/)
@@ -188,7 +188,7 @@ test('what is no data set is refused by name', async t => {
     /can't be read as a tar|no label|Unexpected end/,
   )
   await bad('noise.tar', Buffer.alloc(4096, 7), /can't be read as a tar/)
-  await bad('empty.csv', 'file,label\n', /one sample or more/)
+  await bad('empty.csv', 'file,label\n', /at least one sample/)
   await mkdir(join(folder, 'bare'))
   t.regex((await thrown(evaluate(clip, join(folder, 'bare')))).message, /no folders of images/)
   t.is((await thrown(evaluate(clip, '/no/such'))).code, 'ERR_CLIP_INPUT')

@@ -72,7 +72,7 @@ test('load: nothing, a folder, an empty file, no checkpoint, a pipe, a device', 
   const code = 'ERR_CLIP_CHECKPOINT'
   const empty = file('empty.pt', '')
   const words = file('words.pt', 'these are words, and they say nothing of weights')
-  await refused(t, load(folder), { code, file: folder, message: /no model folder/ })
+  await refused(t, load(folder), { code, file: folder, message: /not a model folder/ })
   await refused(t, load(empty), { code, file: empty, field: 'header', message: /empty/ })
   await refused(t, load(words), { code, file: words, field: 'header', message: /neither/ })
   await t.throwsAsync(load(join(scratch, 'nothing')), { instanceOf: ClipError, message: /nothing/ })

@@ -212,7 +212,7 @@ if (process.platform === 'linux')
       for (const name of [id, 'ViT-B/32'])
         await t.throwsAsync(resolveName(name, { ...fast, ...options }), {
           code: 'ERR_CLIP_DOWNLOAD',
-          message: /^\/proc\/nope.*can't be made.*CLIP_NATIVE_CACHE/,
+          message: /^\/proc\/nope.*can't be created.*CLIP_NATIVE_CACHE/,
         })
     // What is no file is passed over, never opened.
     const refs = join(cache, 'hub', id.replace('/', '--'), 'refs')

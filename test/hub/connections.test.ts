@@ -84,7 +84,7 @@ test('the proxy that the environment names, and what NO_PROXY exempts', t => {
   for (const wrong of ['socks5://a:1', 'http://'])
     t.throws(() => of('https://x.example/', { HTTPS_PROXY: wrong }), {
       code: 'ERR_CLIP_DOWNLOAD',
-      message: /no http\(s\) address/,
+      message: /is not an http\(s\) address/,
     })
 })
 
@@ -142,7 +142,7 @@ test('a proxy that says nothing is left: by the time allowed, or by an abort', a
   const env = { HTTP_PROXY: silent.url }
   const waiting = into('http://models.example.invalid/x', {}, env)
   const error = await t.throwsAsync(waiting.fetch({ idleTimeout: 200, retries: 0 }))
-  t.regex(error!.message, /said nothing for too long/)
+  t.regex(error!.message, /sent nothing for too long/)
   const reason = new Error('enough')
   const control = new AbortController()
   const stopped = waiting.fetch({ signal: control.signal })

@@ -218,7 +218,7 @@ test('a process that exits at any moment leaves a lock that says whose it was, o
   }
 })
 
-test('a folder that can not be made is said so', async t => {
+test('an error says which folder cannot be created', async t => {
   const file = newLock()
   const base = join(file, '..', '..')
   writeFileSync(join(base, 'file'), '')

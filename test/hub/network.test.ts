@@ -101,7 +101,7 @@ test('redirects are followed within the rules only', async t => {
   t.regex(await failed('/file'), /only https/)
   t.regex(await failed('/plain'), /example\.invalid: only https/)
   t.regex(await failed('/nowhere'), /302 without an address/)
-  t.regex(await failed('/broken'), /which is no address/)
+  t.regex(await failed('/broken'), /which is not an address/)
   t.regex(await failed('/loop'), /more than 10 times/)
 })
 
@@ -149,7 +149,7 @@ test('what no retry changes is said at once: no such host, a certificate nobody 
 
 test('what the disk refuses is said with a way out', t => {
   for (const [code, message] of [
-    ['ENOSPC', /disk is full.*what arrived is kept.*CLIP_NATIVE_CACHE/],
+    ['ENOSPC', /disk is full.*what has been downloaded is kept.*CLIP_NATIVE_CACHE/],
     ['EROFS', /read-only.*CLIP_NATIVE_CACHE/],
     ['EACCES', /no permission.*CLIP_NATIVE_CACHE/],
     ['EIO', /write failed \(EIO\)/],
@@ -178,7 +178,7 @@ test('a server that always hangs is given up, and said so', async t => {
   const error = await t.throwsAsync(into(server.url).fetch({ idleTimeout: 200, retries: 1 }), {
     code: 'ERR_CLIP_DOWNLOAD',
   })
-  t.regex(error!.message, /said nothing for too long/)
+  t.regex(error!.message, /sent nothing for too long/)
 })
 
 test('nobody listens', async t => {

@@ -136,7 +136,7 @@ linux('places where no store can be made are an error', async t => {
     t.true(['ERR_CLIP_INPUT', 'ERR_CLIP_CHECKPOINT'].includes(error!.code), `${place}: ${error!.code}`)
     t.true(error!.message.startsWith(place), error!.message)
   }
-  await t.throwsAsync(clip.openStore('/proc/self'), { code: 'ERR_CLIP_INPUT', message: /is no store/ })
+  await t.throwsAsync(clip.openStore('/proc/self'), { code: 'ERR_CLIP_INPUT', message: /is not a store/ })
 })
 
 test('a store that is removed or replaced while it is open takes nothing more', async t => {

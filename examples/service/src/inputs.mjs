@@ -15,7 +15,7 @@ function sentence({ instancePath, keyword, params, message }) {
   if (keyword === 'not') return '`templates`, `templateSet` and `classifier` exclude one another'
   if (keyword === 'enum') return `\`${field}\` must be one of ${params.allowedValues.join(', ')}`
   if (keyword === 'pattern' && field.startsWith('templates'))
-    return `\`${field}\` must have {} where the label goes`
+    return `\`${field}\` must contain {} in place of the label`
   return field ? `\`${field}\` ${message}` : message
 }
 

@@ -119,7 +119,7 @@ function square(fields: Fields, key: string, fallback?: number): Size {
 /** int(width * mlp_ratio), as Python computes it. */
 function mlpOf(fields: Fields, width: Size): Size {
   const n = Math.trunc(width.n * fields.number('mlp_ratio', 4))
-  if (!(n >= 1 && n <= 1 << 24)) throw fields.wrong('mlp_ratio', 'a sensible factor')
+  if (!(n >= 1 && n <= 1 << 24)) throw fields.wrong('mlp_ratio', 'a plausible factor')
   return named(fields, 'mlp_ratio', n)
 }
 
