@@ -175,7 +175,7 @@ const mistakes: [
 ]
 
 for (const [title, call, sentence, kind] of mistakes)
-  test(`${title}: one sentence`, async t => {
+  test(`an invalid argument is refused in one sentence: ${title}`, async t => {
     let promise: Promise<unknown> | undefined
     t.notThrows(() => {
       promise = call()
@@ -204,7 +204,7 @@ test('http addresses are refused with what to do instead', async t => {
   })
 })
 
-test('a source that is nowhere says what was looked for', async t => {
+test('an unknown source is refused with the places that were searched', async t => {
   await t.throwsAsync(load('/no/such/folder'), { code: 'ERR_CLIP_CHECKPOINT', message: /\/no\/such\/folder/ })
   await t.throwsAsync(load('ViT-B/23'), { code: 'ERR_CLIP_CONFIG', message: /ViT-B\/32/ })
 })
@@ -217,7 +217,7 @@ test('embeddings of another width are refused', async t => {
   })
 })
 
-test('names, devices and templates are there', t => {
+test('names, devices and templates are exported', t => {
   t.is(availableModels().length, 9)
   t.is(availableModels()[5], 'ViT-B/32')
   for (const name of availableModels()) t.regex(modelInfo(name).url, new RegExp(modelInfo(name).sha256!))

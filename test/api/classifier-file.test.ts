@@ -119,7 +119,7 @@ test('a classifier of another model is refused', async t => {
   }
 })
 
-test('damaged and foreign files are refused by name; a folder that is not there is said', async t => {
+test('damaged and foreign files are refused by name, and a missing folder is named', async t => {
   const good = join(folder, 'good.safetensors')
   await (await clip.classifier(['a', 'b'])).save(good)
   const bytes = await readFile(good)
@@ -203,7 +203,7 @@ test('damaged and foreign files are refused by name; a folder that is not there 
   await t.throwsAsync(classifier.save(3 as never), { instanceOf: TypeError, message: /`file` to be a path/ })
 })
 
-test('JSON that is written in steps is that of JSON.stringify', t => {
+test('JSON written in steps equals that of JSON.stringify', t => {
   const values: unknown[] = [
     'a "quoted" \\ line\n\u2028 \ud800 \u{1f600}',
     [1, -0, 1.5e300, Number.NaN, null, true, undefined],

@@ -21,7 +21,7 @@ test("the examples get PyTorch's probabilities", async t => {
   }
 })
 
-test('one image gives a list, several give lists, none gives none; topK and as', async t => {
+test('classify returns a list for one image, lists for several and none for none; topK and as', async t => {
   const classifier = await clip.classifier(['dog', 'cat', 'key'] as const)
   const one = await classifier.classify(pictures[4]!, { topK: 2 })
   t.is(one.length, 2)
@@ -53,7 +53,7 @@ test('an ensemble is the mean of the normalized embeddings, normalized', async t
   }
 })
 
-test('more prompts than a window: every class gets all its prompts', async t => {
+test('every class gets all its prompts when there are more prompts than a window holds', async t => {
   const labels = Array.from({ length: 60 }, (_, i) => expected.labels[i % 22]!)
   const progress: number[] = []
   const ensemble = await clip.classifier(labels, {
@@ -111,7 +111,7 @@ test('similarity sums to one over what is asked for and takes embeddings', async
   t.true(Math.abs(cosine.row(1)[0]! - dot) < 1e-6)
 })
 
-test('a stream keeps order, reports bad items by themselves, and stops its source', async t => {
+test('a stream keeps the order, reports bad items individually and stops its source', async t => {
   const classifier = await clip.classifier(expected.labels)
   let pulled = 0
   let stopped = false
@@ -146,7 +146,7 @@ test('a stream keeps order, reports bad items by themselves, and stops its sourc
   t.true(pulled <= 6 + 2 * clip.info.threads + 1, `${pulled} pulled`)
 })
 
-test('a stream hands out what is done while its source thinks; an abort ends it even then', async t => {
+test('a stream yields finished items while its source is waiting, and an abort ends it even then', async t => {
   const classifier = await clip.classifier(['dog', 'cat'])
   const controller = new AbortController()
   async function* slow(): AsyncGenerator<ImageInput> {

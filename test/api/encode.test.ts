@@ -11,7 +11,7 @@ const clip = await load()
 test.after.always(() => clip.dispose())
 const file = pictures[0]!
 
-test('info says what the embedded model is', t => {
+test('info describes the embedded model', t => {
   const { device, backend, threads, fingerprint, logitScale, weightBytes, ...rest } = clip.info
   t.deepEqual(rest, {
     embedDim: 192,
@@ -70,7 +70,7 @@ test('a Preprocessed of several images is several rows', async t => {
   t.true(bits(mixed.row(2)).equals(bits(one.data)))
 })
 
-test('normalize false is the original: another length, the same direction', async t => {
+test('normalize: false gives the original embeddings: another length, the same direction', async t => {
   for (const [unit, raw] of [
     [await clip.encodeImage(file), await clip.encodeImage(file, { normalize: false })],
     [await clip.encodeText('a dog'), await clip.encodeText('a dog', { normalize: false })],
@@ -135,7 +135,7 @@ test('pooled rows and tokens are normalized only where asked; embeddings unless 
     }
 })
 
-test('nothing gives nothing, with a shape', async t => {
+test('no input gives no rows, with a shape', async t => {
   t.deepEqual([...(await clip.encodeImage([])).shape], [0, 192])
   t.deepEqual([...(await clip.encodeText([])).shape], [0, 192])
   t.deepEqual([...(await clip.preprocess([])).shape], [0, 3, 72, 72])
@@ -152,7 +152,7 @@ test('more texts than a window holds keep their order', async t => {
   t.deepEqual(seen, [2048, 2100, 2100, 2100])
 })
 
-test('collect: bad items are NaN rows with their error, the others are as ever', async t => {
+test("errors: 'collect': bad items become NaN rows with their error, and the others do not change", async t => {
   const images = [file, '/no/such/file.png', pictures[1]!, Buffer.from('no image at all')]
   const { errors, shape, ...rest } = await clip.encodeImage(images, { errors: 'collect' })
   t.deepEqual([...shape], [4, 192])
@@ -174,7 +174,7 @@ test('collect: bad items are NaN rows with their error, the others are as ever',
   t.true(texts.row(0).every(value => !Number.isNaN(value)))
 })
 
-test('throw: the first bad item rejects the call and is named', async t => {
+test("errors: 'throw': the first bad item rejects the call and is named", async t => {
   const image = await t.throwsAsync(clip.encodeImage([file, '/no/such/file.png']), { instanceOf: ClipError })
   t.like(image, { code: 'ERR_CLIP_IMAGE', index: 1 })
   const long = 'dog '.repeat(100)
@@ -183,7 +183,7 @@ test('throw: the first bad item rejects the call and is named', async t => {
   t.deepEqual([...(await clip.encodeText(long, { truncate: true })).shape], [1, 192])
 })
 
-test('rows are views, iterable, and end where they end', async t => {
+test('rows are views and iterable, and an index past the end throws', async t => {
   const all = await clip.encodeText(['dog', 'cat'])
   t.is(all.row(1).buffer, all.data.buffer)
   t.deepEqual([...all].length, 2)
@@ -245,7 +245,7 @@ test("cleaning: OpenAI's repairs mojibake and entities, transformers' does not",
   t.false(bits(openai.data).equals(bits(huggingface.data)))
 })
 
-test('orient: a photograph is turned as its EXIF says, on request only', async t => {
+test('orient: an image is rotated according to its EXIF orientation, only on request', async t => {
   const photo = join(packageRoot, 'test/golden/image/files/jpeg-exif-6.jpg')
   const turning = await load(undefined, { orient: true })
   t.teardown(() => turning.dispose())

@@ -88,7 +88,7 @@ test.serial('a call that waits leaves at once when it is aborted', async t => {
   await clip.dispose()
 })
 
-test('maxQueue: so many calls wait, one more rejects at once', async t => {
+test('maxQueue calls may wait, and one more rejects at once', async t => {
   await using clip = await load(undefined, { maxQueue: 2 })
   const calls = Array.from({ length: 5 }, (_, i) => clip.encodeText(`text ${i}`))
   const settled = await Promise.allSettled(calls)
@@ -102,7 +102,7 @@ test('maxQueue: so many calls wait, one more rejects at once', async t => {
 })
 
 test.serial(
-  'dispose: what runs finishes, what waits and what comes later is refused; again is harmless',
+  'dispose: running calls finish, waiting and later calls reject, and a second dispose is harmless',
   async t => {
     const { clip, passes, jobs } = await watched({ threads: 1, device: 'reference' })
     const classifier = await clip.classifier(['dog', 'cat'])
@@ -131,7 +131,7 @@ test.serial(
   },
 )
 
-test('one tower alone works, and says so when the other is asked for', async t => {
+test('one tower works alone, and the error for the other one says that it is not loaded', async t => {
   await using image = await load(undefined, { towers: ['image'] })
   t.deepEqual(image.info.towers, ['image'])
   t.is(image.info.contextLength, undefined)

@@ -108,7 +108,7 @@ const refused: [title: string, call: () => unknown, message: RegExp][] = [
 ]
 
 for (const [title, call, message] of refused)
-  test(`${title}: refused by name`, async t => {
+  test(`an odd argument is refused by name: ${title}`, async t => {
     const error = await t.throwsAsync<Error & { code?: string }>(
       async () => {
         await call()

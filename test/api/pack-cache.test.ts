@@ -100,7 +100,7 @@ test('the embedded model, its towers and dtypes: a file each', async t => {
   t.is(packed(cacheDir).length, 4)
 })
 
-test('CLIP_NATIVE_CACHE is where it goes; options that can not be', async t => {
+test('the file is written below CLIP_NATIVE_CACHE; invalid options are refused', async t => {
   await t.throwsAsync(load(undefined, { packCache: 1 as unknown as boolean }), {
     instanceOf: TypeError,
     message: /packCache/,
@@ -235,7 +235,7 @@ test('a mapped file may be replaced and unlinked under a running model', async t
   t.deepEqual(bits((await clip.encodeText('a dog')).data), before)
 })
 
-test('a folder that is none: a warning, no failure', async t => {
+test('a cache folder that is not a folder is a warning, not a failure', async t => {
   const { model, cacheDir } = await fresh()
   writeFileSync(cacheDir, 'a file in its place')
   const plain = await run(model, {})
@@ -299,7 +299,7 @@ test('processes that start together all work, and one file is left', async t => 
 })
 
 if (process.platform === 'linux')
-  test('a home where nothing can be made: one warning for all loads of the process', async t => {
+  test('a home folder that cannot be written causes one warning for all loads of the process', async t => {
     const { model } = await fresh()
     const code = `
     import { load } from ${JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/index.js')).href)}

@@ -19,7 +19,7 @@ test('the 27 sets are those of the file, in its order', async t => {
   t.deepEqual(file.ImageNet.templates7, [...templates.imagenet7])
 })
 
-test('a set is a copy, and an unknown name is a mistake', async t => {
+test('a set is a copy, and an unknown name is a TypeError', async t => {
   const set = await promptSet('MNIST')
   ;(set.labels as string[])[0] = 'changed'
   t.is((await promptSet('MNIST')).labels[0], '0')

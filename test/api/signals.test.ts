@@ -95,7 +95,7 @@ test('an abort reaches every call of a signal, of AbortSignal.any and of another
   }
 })
 
-test('whoever stops listening is not told, and the last one takes the listener off', async t => {
+test('a callback that was removed is not called, and removing the last one removes the listener', async t => {
   const controller = new AbortController()
   const { signal } = controller
   const told: string[] = []

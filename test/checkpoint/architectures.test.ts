@@ -198,7 +198,7 @@ test('heads that tensors do not tell: refused by the name of the option, which t
   t.regex(odd?.message ?? '', /width of 1280 can't be divided into 17 heads/)
 })
 
-test('a width that is no multiple of 64: both towers ask for heads', async t => {
+test('a width that is not a multiple of 64: both towers ask for heads', async t => {
   const file = join(await scratch(t), 'weights')
   const small = config(24, vit(8, 160, 1, 24), [48, 2, 1])
   await writeHollow(file, openclipShapes(small))

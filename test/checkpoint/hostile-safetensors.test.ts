@@ -177,7 +177,7 @@ test('a hole between two tensors names both', async t => {
   )
 })
 
-test('header lengths that can not be', async t => {
+test('impossible header lengths are refused', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   await writeFile(file, joined('{}', Buffer.alloc(100), 100_000_001))
@@ -203,7 +203,7 @@ test('NaN weights are refused when they are packed', async t => {
   t.regex((error as ClipError).message, /pre_layrnorm\.weight/)
 })
 
-test('logit_scale that is no logarithm', async t => {
+test('a logit_scale that is not a logarithm is refused', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   const bytes = await readFile(file)

@@ -80,7 +80,7 @@ async function refused(source: string, more?: LoadOptions): Promise<ClipError> {
   return error
 }
 
-test('the plain file: its numbers are not nothing', t => {
+test('the embeddings of the plain file are not zero', t => {
   t.true(expected.embedding.every(Number.isFinite))
   t.true(Math.abs(Math.hypot(...expected.embedding) - 1) < 1e-5)
   t.deepEqual(expected.ignored, [])
@@ -129,7 +129,7 @@ test('wrappers in the middle of names', async t => {
 
 const zeros = (n: number): Stored => ({ dtype: 'F32', shape: [n], data: Buffer.alloc(4 * n) })
 
-test('what is no part of the model is not used, and listed', async t => {
+test('tensors that are not part of the model are not used, and are listed', async t => {
   const more = new Map([...plain, ['classifier.weight', zeros(3)], ['fc.bias', zeros(2)]])
   for (let i = 0; i < 9; i++) more.set(`optimizer.${i}.exp_avg`, zeros(1))
   t.deepEqual(
@@ -138,7 +138,7 @@ test('what is no part of the model is not used, and listed', async t => {
   )
 })
 
-test('what would be computed by a tower and is not known is refused by name', async t => {
+test('an unknown tensor inside a tower is refused by name', async t => {
   for (const [name, message] of [
     ['visual.adapter.weight', /"visual\.adapter\.weight" \[3\] belongs to no part of CLIP/],
     ['transformer.resblocks.0.ls_1.gamma', /ls_1\.gamma/],
@@ -190,7 +190,7 @@ test('towers that are modules of their own make one model', async t => {
   await same(t, savedDict(apart), 'towers apart')
 })
 
-test('a call beside the weights is not made', async t => {
+test('a call in a pickle beside the weights is not executed', async t => {
   const evidence = join(folder, 'evidence')
   const { items, entries } = tensorItems(plain)
   const call = `${global('posix', 'system')}(${unicode(`touch ${evidence}`)}tR`
@@ -199,7 +199,7 @@ test('a call beside the weights is not made', async t => {
   t.false(existsSync(evidence))
 })
 
-test('a value that should be a tensor is named', async t => {
+test('a value that should be a tensor is named in the error', async t => {
   const call = `${global('torch._utils', '_rebuild_qtensor')})R`
   for (const missing of ['visual.ln_pre.bias', 'visual.proj', 'logit_scale']) {
     const { items, entries } = tensorItems(new Map([...plain].filter(([name]) => name !== missing)))

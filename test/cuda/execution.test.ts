@@ -90,7 +90,7 @@ const lacking =
 if (lacking) {
   test.skip(`models on the stand-in (${lacking})`, () => {})
 } else {
-  test.before('the stand-in is built', async t => {
+  test.before('the stand-in for the driver can be built', async t => {
     t.timeout(30 * 60_000)
     standIn = await buildStandIn()
     await writeSmallModel(tiny)
@@ -251,7 +251,7 @@ if (lacking) {
   })
 
   test.serial(
-    'no memory at the n-th allocation, for every n: the load or the call says so, nothing leaks',
+    'when the n-th allocation fails, for every n, the load or the call reports it and nothing leaks',
     async t => {
       t.timeout(20 * 60_000)
       const { result, report } = await scenario<{ failures: Failure[]; cpu: boolean; after: number[] }>([

@@ -40,7 +40,7 @@ if (lacking) {
   test.skip(`kernels on the stand-in (${lacking})`, () => {})
 } else {
   let standIn = ''
-  test.before('the stand-in is built', async t => {
+  test.before('the stand-in for the driver can be built', async t => {
     t.timeout(30 * 60_000)
     standIn = await buildStandIn()
   })

@@ -66,7 +66,7 @@ test('a thousand small members of one piece', async t => {
   )
 })
 
-test('who stops early leaves nothing open', async t => {
+test('a reader that stops early leaves nothing open', async t => {
   const path = join(folder, 'early.tar')
   await writeFile(
     path,

@@ -264,7 +264,7 @@ test('class numbers of a tar become names by a list, and are refused as names un
   )
 })
 
-test('where a data set lies: file: URLs; addresses and what is no path are typed errors', async t => {
+test('data sets are opened by path or file: URL; other URLs and values are typed errors', async t => {
   const root = await folderOf('place', ['dog/a b#%.png'])
   for (const given of [root, `${root}/`, pathToFileURL(root), pathToFileURL(root).href])
     t.deepEqual((await samplesOf(given)).names, ['dog/a b#%.png'])

@@ -144,7 +144,7 @@ test('retrieval: both directions are those of the similarity matrix', async t =>
   t.true(a.recall1 > 0 && a.recall1 < 1, 'something is found, and something is not')
 })
 
-test('an image that cannot be read is named and counts nowhere', async t => {
+test('an image that cannot be read is named and not counted', async t => {
   const broken = join(folder, 'broken.png')
   await writeFile(broken, 'no image')
   const report = (await evaluate(clip, [...chosen, { image: broken, label: 'one' }])) as ClassificationReport
@@ -154,7 +154,7 @@ test('an image that cannot be read is named and counts nowhere', async t => {
   t.is((await thrown(evaluate(clip, [{ image: broken, label: 'one' }]))).code, 'ERR_CLIP_IMAGE')
 })
 
-test('CSV as spreadsheets write it: quotes, commas, lines and spaces in fields, empty lines', async t => {
+test('CSV files as spreadsheets write them are read: quotes, commas, line ends and spaces in fields, empty lines', async t => {
   const path = join(folder, 'quoted.csv')
   await writeFile(
     path,
@@ -167,7 +167,7 @@ test('CSV as spreadsheets write it: quotes, commas, lines and spaces in fields, 
   ])
 })
 
-test('what is no data set is refused by name', async t => {
+test('a path that is not a data set is refused by name', async t => {
   const bad = async (name: string, text: string | Buffer, message: RegExp) => {
     const path = join(folder, name)
     await writeFile(path, text)

@@ -99,7 +99,7 @@ browser(
   },
 )
 
-test('the report needs nothing else, and names of others cannot become markup', async t => {
+test('the report is self-contained, and names from the data set cannot become markup', async t => {
   const evil = '<script>alert(1)</script>"&'
   const html = await htmlReport({
     ...report,

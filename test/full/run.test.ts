@@ -99,7 +99,7 @@ test('a value that is off by 2e-5 of the length fails, whichever input it is of,
   t.regex(out, /FAILED: mine: texts: largest difference NaN/)
 })
 
-test('nothing to compare with is no success: it says how outputs are made', t => {
+test('a run without stored outputs fails and says how they are made', t => {
   const { status, out } = run()
   t.is(status, 1)
   t.regex(out, /skipped: mine: no stored outputs/)

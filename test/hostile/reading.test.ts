@@ -196,7 +196,7 @@ test('a file that changes between its header and its weights', async t => {
   }
 })
 
-test('encodeImage: what is no image, through the public API', async t => {
+test('encodeImage refuses everything that is not an image, through the public API', async t => {
   const clip = await load()
   t.teardown(() => clip.dispose())
   const png = readFileSync(join(goldenPath('hf-4'), '../../image/files/png-rgb.png'))

@@ -7,7 +7,7 @@ import { availableModels, findCached, type HubOptions, modelInfo, resolveName } 
 import { fast, hub, id, tree, write } from './repo.js'
 import { bytes, commit, sandbox, sendFile, serve, sha256, tinyRepo } from './server.js'
 
-test('offline: nothing is asked, and the error says where it looked', async t => {
+test('offline: no request is made, and the error says where the model was searched', async t => {
   const server = await serve(t, (_, response) => response.end())
   for (const [options, extra] of [
     [{ offline: true }, {}],
@@ -134,7 +134,7 @@ test('a snapshot of Python’s that is not whole, or no CLIP model, does not cou
   await missing()
 })
 
-test('our folder by option, variable and platform', t => {
+test('the cache folder is chosen by option, variable and platform', t => {
   const at = (platform: NodeJS.Platform, env: NodeJS.ProcessEnv, cacheDir?: string) =>
     cacheFolders({ cacheDir, env: { HOME: '/home/me', USERPROFILE: '/users/me', ...env } }, platform).own
   if (process.platform === 'win32') return t.pass('the paths below are of Unix')
@@ -148,7 +148,7 @@ test('our folder by option, variable and platform', t => {
   t.is(at('linux', { CLIP_NATIVE_CACHE: '/mine' }, '/option'), '/option')
 })
 
-test('paths: what exists is returned, what looks like a path and is not there is said so', async t => {
+test('an existing path is returned, and the error for a missing one says that it does not exist', async t => {
   const { home, env } = sandbox({ HF_HUB_OFFLINE: '1' })
   const file = join(home, 'model.safetensors')
   writeFileSync(file, 'x')
@@ -172,7 +172,7 @@ test('paths: what exists is returned, what looks like a path and is not there is
     })
 })
 
-test('impossible arguments are the caller’s, and reject', async t => {
+test('invalid arguments reject with a TypeError or RangeError', async t => {
   const wrong = async (options: unknown, instanceOf: typeof TypeError | typeof RangeError = TypeError) =>
     t.throwsAsync(resolveName('RN50', options as HubOptions), { instanceOf, code: 'ERR_CLIP_INPUT' })
   await wrong({ offline: 'yes' })
@@ -198,7 +198,7 @@ test('a cache folder that can’t be: a file in its place', async t => {
   writeFileSync(join(home, 'file'), '')
   await t.throwsAsync(resolveName(id, { ...fast, env, cacheDir: join(home, 'file') }), {
     code: 'ERR_CLIP_DOWNLOAD',
-    message: /no folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/,
+    message: /not a folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/,
   })
   t.is(server.requests.length, 0)
 })

@@ -112,7 +112,7 @@ test('download --quiet --cache-dir, and what fails', async t => {
 })
 
 const noSignals = process.platform === 'win32'
-;(noSignals ? test.skip : test)('Ctrl-C: exit code 130, and what arrived is kept', async t => {
+;(noSignals ? test.skip : test)('Ctrl-C: exit code 130, and the downloaded part is kept', async t => {
   const files = tinyRepo(bytes(400_000))
   files['model.safetensors'].send = { hangAfter: 150_000 }
   const server = await hub(t, files)

@@ -124,7 +124,7 @@ test('https goes through a tunnel, encrypted from end to end; a stranger in it i
   ])
 })
 
-test('a proxy that refuses is said at once, one that stumbles is asked again', async t => {
+test('a proxy that refuses is reported at once, and one with a temporary failure is tried again', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const closed = await proxyTo(t, server.port, answer('407 Proxy Authentication Required'))
   const refused = into('http://models.example.invalid/x', {}, { HTTP_PROXY: closed.url })
@@ -137,7 +137,7 @@ test('a proxy that refuses is said at once, one that stumbles is asked again', a
   t.is(bad.asked.length, 2)
 })
 
-test('a proxy that says nothing is left: by the time allowed, or by an abort', async t => {
+test('a silent proxy is given up after the time limit or at an abort', async t => {
   const silent = await proxyTo(t, 0, socket => socket.resume().on('end', () => socket.end()))
   const env = { HTTP_PROXY: silent.url }
   const waiting = into('http://models.example.invalid/x', {}, env)

@@ -3,7 +3,7 @@ import test from 'ava'
 import { content, type Fetched, hash, into, whole } from './fetch.js'
 import { bytes, gitSha1, randomBelow, sendFile, serve, sha256 } from './server.js'
 
-test('a good server: one request, progress to the last byte, nothing left beside', async t => {
+test('a good server: one request, progress up to the last byte, no temporary file left', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const to = into(server.url, { sha256: hash, bytes: content.length, gitSha1: gitSha1(content) })
   const seen: (number | undefined)[][] = []
@@ -47,7 +47,7 @@ test('cut by a server without Range: starts again, and the file is whole', async
   t.is(server.requests.length, 3)
 })
 
-test('cut for ever: gives up with the address and the last byte, and keeps what arrived', async t => {
+test('a connection that always breaks is given up with the address and the last byte, and the downloaded part is kept', async t => {
   const server = await serve(t, (request, response) =>
     sendFile(request, response, content, { ranges: false, etag: '"v1"', cutAfter: 1000 }),
   )
@@ -68,7 +68,7 @@ test('without etag and hash nothing can be resumed: every attempt is whole', asy
   t.true(server.requests.every(({ headers }) => headers.range === undefined))
 })
 
-test('a weak etag is no promise: not used for If-Range', async t => {
+test('a weak etag is not used for If-Range', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, { etag: 'W/"v1"', cutAfter: count < 2 ? 50_000 : undefined }),
   )

@@ -186,7 +186,7 @@ test('names that a server should not send are refused before anything is written
   }
 })
 
-test('a server that is no hub: each answer is said so', async t => {
+test('a server that is not a hub is reported for each kind of answer', async t => {
   for (const [override, message] of [
     [{ sha: '../../x' }, /no commit/],
     [{ sha: undefined }, /no commit/],

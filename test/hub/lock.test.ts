@@ -48,13 +48,13 @@ async function contend(file: string, runners: number, stale?: number): Promise<n
   return done === runners ? most : Number.NaN
 }
 
-test('one at a time, and the file is gone afterwards', async t => {
+test('the lock is held by one at a time, and the file is removed afterwards', async t => {
   const file = newLock()
   t.is(await contend(file, 12), 1)
   t.deepEqual(readdirSync(join(file, '..')), [])
 })
 
-test('given back when the body throws', async t => {
+test('the lock is released when the body throws', async t => {
   const file = newLock()
   const mine = new Error('mine')
   t.is(await t.throwsAsync(withLock(file, {}, () => Promise.reject(mine))), mine)
@@ -226,7 +226,7 @@ test('an error says which folder cannot be created', async t => {
     withLock(join(base, 'file', 'x', 'model.lock'), {}, async () => {}),
     { code: 'ERR_CLIP_DOWNLOAD' },
   )
-  t.regex(error!.message, /no folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/)
+  t.regex(error!.message, /not a folder \((ENOTDIR|EEXIST)\).*CLIP_NATIVE_CACHE/)
 })
 
 const linux = process.platform === 'linux' ? test : test.skip

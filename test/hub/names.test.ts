@@ -83,7 +83,7 @@ test('an unknown name suggests its neighbours', t => {
   t.throws(() => modelInfo(3 as unknown as string), { instanceOf: TypeError, code: 'ERR_CLIP_INPUT' })
 })
 
-test('hub ids that could leave their folder or address are no hub ids', t => {
+test('ids that could leave their folder or address are not hub ids', t => {
   for (const bad of [
     '../etc',
     'a/..',

@@ -181,7 +181,7 @@ test('a server that always hangs is given up, and said so', async t => {
   t.regex(error!.message, /sent nothing for too long/)
 })
 
-test('nobody listens', async t => {
+test('a refused connection is reported', async t => {
   const server = await serve(t, () => {})
   await new Promise(done => server.server.close(done))
   const error = await t.throwsAsync(into(server.url).fetch({ retries: 1 }), { code: 'ERR_CLIP_DOWNLOAD' })

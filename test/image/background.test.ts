@@ -11,7 +11,7 @@ const half = {
 } as const
 const opaque = { data: new Uint8Array([200, 100, 50, 9, 9, 9]), width: 2, height: 1, channels: 3 } as const
 
-test('of the model and of one call: the same, and nothing else is touched', async t => {
+test('the background of the model and that of one call give the same result, and opaque images are not changed', async t => {
   const plain = await load(undefined, { threads: 1 })
   const white = await load(undefined, { threads: 1, background: '#ffffff' })
   const expected = await white.encodeImage(half)
@@ -31,7 +31,7 @@ test('of the model and of one call: the same, and nothing else is touched', asyn
   await white.dispose()
 })
 
-test("what is no colour is the caller's mistake", async t => {
+test('an invalid colour is a TypeError', async t => {
   const clip = await load(undefined, { threads: 1 })
   for (const background of ['beige', '#ff', '#12345', 'fff', '', 7, null, ['#fff'], 'constructor']) {
     const options = { background: background as string }

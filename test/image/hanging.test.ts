@@ -50,7 +50,7 @@ const silent: Record<string, () => ImageInput> = {
 }
 const some = () => [...Object.values(silent), ...Object.values(silent)].map(make => make())
 
-test('while sixteen say nothing, bytes, files and raw pixels are read', async t => {
+test('bytes, files and raw pixels are read while sixteen streams are silent', async t => {
   const clip = await load(undefined, { threads: 1 })
   const stop = new AbortController()
   const hanging = some().map(image => clip.encodeImage(image, { signal: stop.signal }))
@@ -84,7 +84,7 @@ test('each is refused after decodeTimeout, alone and among others', async t => {
   await clip.dispose()
 })
 
-test('a stream may take longer than decodeTimeout as long as it goes on', async t => {
+test('a stream may take longer than decodeTimeout as long as chunks arrive', async t => {
   const clip = await load(undefined, { threads: 1, decodeTimeout: 1500 })
   async function* slow() {
     for (let at = 0; at < good.length; at += Math.ceil(good.length / 8)) {

@@ -250,7 +250,7 @@ test('empty bytes, Blob and stream', async t => {
   }
 })
 
-test('a stream that fails, one without end, one that says nothing', async t => {
+test('streams that fail, never end or stay silent are refused', async t => {
   const failing = new Readable({ read: () => failing.destroy(new Error('the disk is on fire')) })
   const error = (await t.throwsAsync(decodeImage(failing))) as ClipError
   t.is(error.code, 'ERR_CLIP_IMAGE')
@@ -346,7 +346,7 @@ for (const [name, make] of Object.entries(streams))
     t.deepEqual(await decoded(make()), await decoded(bytes))
   })
 
-test('bytes, Blobs, URLs and pixels of another realm are as good', async t => {
+test('bytes, Blobs, URLs and pixels of another realm are accepted', async t => {
   const list = [...bytes]
   t.deepEqual(await decoded(runInNewContext('Uint8Array.from(list)', { list })), await decoded(bytes))
   t.deepEqual(await decoded(runInNewContext('Uint8Array.from(list).buffer', { list })), await decoded(bytes))

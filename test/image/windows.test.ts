@@ -136,7 +136,7 @@ test('windows: a consumer that forgets to release still gets on', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: images that can not be read stand where they were asked for', async t => {
+test('windows: errors of images that cannot be read keep their position', async t => {
   const gate = new DecodeGate(2)
   const [a, b] = await colours(2)
   const cut = new Uint8Array(a.subarray(0, a.length - 30))
@@ -157,7 +157,7 @@ test('windows: images that can not be read stand where they were asked for', asy
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: what is no image at all ends the call, and the room is given back', async t => {
+test('windows: an argument that is not an image ends the call, and its memory is released', async t => {
   const gate = new DecodeGate(2)
   const files: ImageInput[] = await colours(5)
   const error = await t.throwsAsync(collect([...files, 17 as unknown as ImageInput], { gate }))
@@ -191,7 +191,7 @@ test('windows: preprocessed images are taken apart and checked', async t => {
   t.regex(error?.message ?? '', /`images\[0\]\.shape` to be \[n, 3, 8, 8\]/)
 })
 
-test('windows: abort and leaving the loop stop the source and give the room back', async t => {
+test('windows: an abort and leaving the loop stop the source and release the memory', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(3)
   let closed = 0

@@ -64,7 +64,7 @@ for (const { name: backend, epsilon } of backends) {
   })
 }
 
-test('mistakes with dtypes', async t => {
+test('invalid dtypes are refused', async t => {
   const f = (n: number) => new Float32Array(n)
   const product = { x: f(6), weight: f(12), rows: 2, inFeatures: 3, outFeatures: 4 }
   const scores = { queries: f(4), classes: new Int8Array(8), rows: 1, classCount: 2, dim: 4 }

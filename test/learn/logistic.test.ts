@@ -103,7 +103,7 @@ for (const c of golden.cases)
     }
   })
 
-test('threads do not show in the bits', async t => {
+test('the number of threads does not change the bits', async t => {
   for (const c of [golden.cases[2]!, golden.cases[5]!]) {
     const [one, two] = [train(c, 'reference', 1), train(c, 'reference', 2)]
     await Promise.all([one.done, two.done])
@@ -112,7 +112,7 @@ test('threads do not show in the bits', async t => {
   }
 })
 
-test('a fit goes on where it is told to, stops when told to, and says when it had too few iterations', async t => {
+test('a fit starts from given weights, stops when it is aborted and reports when it had too few iterations', async t => {
   const c = golden.cases[3]!
   const first = train(c, backends[0]!, 1)
   const all = await first.done
@@ -136,7 +136,7 @@ test('NaN features end with a report that says so', async t => {
   t.true(Number.isNaN(report.loss))
 })
 
-test('what native code is given is checked', async t => {
+test('native code checks its arguments', async t => {
   const c = golden.cases[0]!
   for (const [more, message] of [
     [{ labels: new Int32Array(c.rows).fill(2) }, /`labels\[0\]`/],

@@ -153,7 +153,7 @@ for (const c of golden.contrastive)
     }
   })
 
-test('a training stops when told to', async t => {
+test('an abort stops the training', async t => {
   const c = { ...golden.contrastive[0]!, epochs: 1_000_000 }
   const number = job++
   const done = fromNative(() =>
@@ -169,7 +169,7 @@ test('a training stops when told to', async t => {
   await t.throwsAsync(done, { code: 'ERR_CLIP_ABORTED' })
 })
 
-test('what native code is given is checked', async t => {
+test('native code checks its arguments', async t => {
   const c = golden.contrastive[0]!
   const call = (more: object) =>
     fromNative(() =>

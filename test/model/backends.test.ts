@@ -54,7 +54,7 @@ test('reference is always there', t => {
 })
 
 for (const name of names) {
-  test(`${name}: is what runs`, async t => {
+  test(`${name}: the backend that was chosen runs`, async t => {
     t.is((await on(name)).backend.split('+')[0], name)
   })
 
@@ -120,7 +120,7 @@ for (const name of names) {
   })
 
   if (name !== 'reference')
-    test(`${name}: as reference`, async t => {
+    test(`${name}: results agree with the reference`, async t => {
       const here = await on(name)
       const there = await on('reference')
       for (const side of ['images', 'texts'] as const)

@@ -53,7 +53,7 @@ async function builds(t: ExecutionContext, width: number, ...model: string[]): P
 }
 
 test.serial('clip.classifier builds from them within the memory bound', t => builds(t, 16, folder))
-nightly('and so it does on the embedded model', t => builds(t, 192))
+nightly('clip.classifier builds from them within the memory bound on the embedded model', t => builds(t, 192))
 
 test.serial('769 212 tokens are 328 378 nodes of one trie', async t => {
   const { model: spec, preprocess, tokenizer: family } = await readCheckpoint(folder)

@@ -240,7 +240,7 @@ test('a tensor that is missing, misshapen or outside its file', async t => {
   await model.dispose()
 })
 
-test('a file that is gone, cut, a folder or a pipe', async t => {
+test('a missing file, a truncated file, a folder and a pipe are refused', async t => {
   const cut = stored(original)
   truncateSync(cut.files[0]!, original.length / 2)
   await refused(t, cut, 'ERR_CLIP_CHECKPOINT', { file: cut.files[0]!, message: /bytes/ })
@@ -260,7 +260,7 @@ test('a file that is gone, cut, a folder or a pipe', async t => {
   })
 })
 
-test('sizes that can not be: ERR_CLIP_CONFIG names the field', async t => {
+test('impossible sizes: ERR_CLIP_CONFIG names the field', async t => {
   const cases: [(spec: ModelSpec) => void, RegExp][] = [
     [({ text }) => Object.assign(text!.blocks, { heads: 5 }), /heads/],
     [({ text }) => Object.assign(text!.blocks, { layers: 0 }), /layers/],

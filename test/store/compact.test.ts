@@ -82,7 +82,7 @@ for (const dtype of ['float32', 'int8'] as const)
     t.is((await all(store.ids())).length, 43)
   })
 
-test('what a compaction that was killed leaves is nobody’s, and the next writer removes it', async t => {
+test('a killed compaction leaves a readable store, and the next writer removes its files', async t => {
   const { clip, store } = await withReplaced()
   const before = await content(store)
   // Killed before the rename: new files, the old header.
@@ -117,7 +117,7 @@ test('on the command line; a store that was open meanwhile follows', async t => 
   t.is((await namesIn(store)).length, 3)
 })
 
-test('damage stops it and names the row, an abort stops it; the store stays as it was', async t => {
+test('damage (which is named) and an abort stop a compaction, and the store stays as it was', async t => {
   const { clip, store } = await withReplaced()
   const reason = new Error('enough')
   await t.throwsAsync(store.compact({ signal: AbortSignal.abort(reason) }), { is: reason })
@@ -139,7 +139,7 @@ test('damage stops it and names the row, an abort stops it; the store stays as i
   await t.throwsAsync(store.compact({ signals: undefined }), { instanceOf: TypeError })
 })
 
-nightly('killed again and again: always the whole store', async t => {
+nightly('a store stays complete when compactions are killed again and again', async t => {
   t.timeout(patience * 120_000)
   const clip = await embedder()
   const files = await writePictures(join(folder, 'killed'), 12)

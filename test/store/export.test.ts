@@ -92,7 +92,7 @@ test('to .parquet, read by hyparquet', async t => {
   }
 })
 
-test.serial('a thread of its own writes every kind, and an abort stops it without a trace', async t => {
+test.serial('a separate thread writes every format, and an abort leaves no file', async t => {
   const { store } = await filled(40)
   const threads: Worker[] = []
   const seen = (thread: Worker) => threads.push(thread)
@@ -169,7 +169,7 @@ test('an empty store exports no rows', async t => {
   t.deepEqual(await all(store.batches()), [])
 })
 
-test('unknown endings, folders that are not there, packages that are not installed', async t => {
+test('unknown file extensions, missing folders and missing packages are refused', async t => {
   const { store } = await filled(3)
   await t.throwsAsync(store.export('x.csv'), { instanceOf: TypeError, message: /\.parquet/ })
   for (const kind of ['npy', 'arrow', 'parquet']) {

@@ -117,7 +117,7 @@ for (const name of ['vectors.bin', 'items.log', 'store.json', 'lock'])
     t.regex(error!.message, /is a FIFO/)
   })
 
-linux('places where no store can be made are an error', async t => {
+linux('places where no store can be created are an error', async t => {
   const file = join(folder, 'a file')
   await writeFile(file, '')
   const control = new AbortController()
@@ -139,7 +139,7 @@ linux('places where no store can be made are an error', async t => {
   await t.throwsAsync(clip.openStore('/proc/self'), { code: 'ERR_CLIP_INPUT', message: /is not a store/ })
 })
 
-test('a store that is removed or replaced while it is open takes nothing more', async t => {
+test('a store that is removed or replaced while it is open accepts no more items', async t => {
   const remove = (name: string) => (path: string) => rm(join(path, name))
   const replace = (name: string) => async (path: string) => {
     await cp(join(path, name), join(path, 'kept'))
@@ -191,7 +191,7 @@ test('a store that is removed or replaced while it is open takes nothing more', 
     }
 })
 
-test('a long tail that is nobody’s is skipped or compacted away', async t => {
+test('a long tail of uncommitted rows is skipped or compacted away', async t => {
   const path = await copy()
   const ledger = new Ledger()
   await ledger.expect(clip, items(20))

@@ -84,7 +84,7 @@ test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors
   t.deepEqual(await readFile(join(store, 'vectors.bin')), await readFile(join(whole, 'vectors.bin')))
 })
 
-test('Ctrl-C ends cleanly, and the same command goes on', async t => {
+test('Ctrl-C ends cleanly, and the same command continues', async t => {
   if (process.platform === 'win32') return t.pass()
   t.timeout(patience * 300_000)
   const pictures = join(folder, 'more')

@@ -25,7 +25,7 @@ const linesOf = async (store: Store) =>
     .map(line => ({ ...JSON.parse(line.slice(9)), first: 0 }))
 
 for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
-  test(`${dtype}: two parts, merged, are the whole; again adds nothing`, async t => {
+  test(`${dtype}: two merged parts equal the whole, and merging again adds nothing`, async t => {
     const files = await writePictures(join(folder, dtype), 9)
     const whole = await storeOf([...items(70), ...files, ...items(20, 70)], dtype)
     const parts = [await storeOf(items(70), dtype), await storeOf([...files, ...items(20, 70)], dtype)]
@@ -83,7 +83,7 @@ test('a file that changed meanwhile takes the place of the old one', async t => 
   t.deepEqual((await all(old.ids())).sort(), [...files].sort())
 })
 
-test('an abort keeps what is on the disk, and the same call goes on', async t => {
+test('an abort keeps the rows on disk, and the same call continues', async t => {
   const size = 2100
   const source = await storeOf(items(size))
   const target = await storeOf([])
@@ -111,7 +111,7 @@ test('a damaged row is named and not taken', async t => {
   t.is(target.size, 0)
 })
 
-test('what can not be merged is refused', async t => {
+test('stores that cannot be merged are refused', async t => {
   const target = await storeOf(items(2))
   const other = await storeOf(items(2), 'int8')
   await t.throwsAsync(target.merge(other), {

@@ -25,7 +25,7 @@ const cosine = (a: Float32Array, b: Float32Array) => {
   return dot / Math.sqrt(aa * bb)
 }
 
-test('what is added is there, once, with the bits of encodeImage', async t => {
+test('added items are in the store once, with the bits of encodeImage', async t => {
   const clip = await embedder()
   const path = fresh()
   const pictures = items(150)
@@ -84,7 +84,7 @@ for (const dtype of dtypes)
     t.is((await store.search('red', { topK: 10_000 })).length, 303)
   })
 
-test('words, an image, both and an embedding', async t => {
+test('a query may be a text, an image, both or an embedding', async t => {
   const clip = await embedder()
   await using store = await clip.openStore(fresh(), { create: true })
   await store.add(items(40))

@@ -103,7 +103,7 @@ test("with OpenAI's cleaning too, which is the default; decode spells them out",
   t.false(tokenizer.encode('<|endoftext|> <cat-toy>').ids.slice(0, -1).includes(tokenizer.endId))
 })
 
-test('what can not be meant is refused by file and field', async t => {
+test('invalid added tokens are refused by file and field', async t => {
   for (const [files, file, field] of [
     [{ 'added_tokens.json': { '<x>': 'a' } }, 'added_tokens.json', '["<x>"].id'],
     [{ 'added_tokens.json': { '<x>': 3 } }, 'added_tokens.json', undefined],

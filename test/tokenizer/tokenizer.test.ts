@@ -38,7 +38,7 @@ test('special tokens in a text are characters unless parsed', async t => {
   }
 })
 
-test('too long: an error with the count, or the end token kept', async t => {
+test('a text that is too long is an error with its length, or is cut before the end token', async t => {
   const tokenizer = await openai()
   const text = 'cat '.repeat(100)
   const error = t.throws(() => tokenizer.encode(text, {}, 3), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
