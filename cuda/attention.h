@@ -14,6 +14,13 @@
 
 namespace clip::cuda {
 
+constexpr const char* kAttentionKernels[] = {
+    "clip_attention_groups",       "clip_attention_float32",     "clip_attention_bfloat16_64",
+    "clip_attention_bfloat16_80",  "clip_attention_bfloat16_88", "clip_attention_bfloat16_104",
+    "clip_attention_bfloat16_128", "clip_attention_float16_64",  "clip_attention_float16_80",
+    "clip_attention_float16_88",   "clip_attention_float16_104", "clip_attention_float16_128",
+};
+
 constexpr int kGroupQueries = 64;  // of a block: 16 a warp
 
 // Neighbouring queries that see the same keys, but for the causal edge.

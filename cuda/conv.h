@@ -9,6 +9,11 @@
 
 namespace clip::cuda {
 
+constexpr const char* kConvKernels[] = {
+    "clip_conv_bfloat16",
+    "clip_conv_float16",
+};
+
 namespace conv {
 constexpr int kRows = 128, kOutputs = 64, kStages = 4;
 constexpr int kShared = kStages * (kRows + kOutputs) * 64;

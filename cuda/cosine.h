@@ -18,6 +18,11 @@
 
 namespace clip::cuda {
 
+constexpr const char* kCosineKernels[] = {
+    "clip_cosine_scores",      "clip_softmax_rows", "clip_cosine_top_k",
+    "clip_cosine_top_k_merge", "clip_info_nce",     "clip_info_nce_loss",
+};
+
 constexpr int kChunkClasses = 1024, kChunkQueries = 8;  // of a block
 constexpr int chunksOf(int classes) { return ceilDiv(classes, kChunkClasses); }
 

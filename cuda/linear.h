@@ -18,6 +18,11 @@
 
 namespace clip::cuda {
 
+constexpr const char* kLinearKernels[] = {
+    "clip_linear_bfloat16_skinny", "clip_linear_float16_skinny", "clip_linear_bfloat16_square",
+    "clip_linear_float16_square",  "clip_linear_float32",
+};
+
 constexpr int kSliceInputs = 256;
 
 constexpr int packedInputs(int in) { return ceilDiv(in, 64) * 64; }

@@ -9,6 +9,7 @@
 //   clip_gather      (Gather)
 //   clip_patches     (Patches)     y float32, bfloat16 or float16
 //   clip_pool        (Pooling)     y float32, bfloat16 or float16
+//   clip_softmax_cross_entropy (SoftmaxCrossEntropy)   x and the gradient float32, bfloat16 or float16
 //
 // Row numbers that are read on the device (ids, position, row) are negative in padding rows: such a row of y
 // stays as it is.
@@ -16,20 +17,28 @@
 
 namespace clip::cuda {
 
+constexpr const char* kRowKernels[] = {
+    "clip_layer_norm", "clip_normalise", "clip_convert", "clip_embed",
+    "clip_gather",     "clip_patches",   "clip_pool",    "clip_softmax_cross_entropy",
+};
+
 constexpr int kRowWarps = 4;  // rows of a block, one per warp
 
 constexpr Launch rowLaunch(const char* kernel, int rows) {
   return {kernel, static_cast<unsigned>(ceilDiv(rows, kRowWarps)), 1, 1, kRowWarps * 32, 0};
 }
-constexpr Launch layerNormLaunch(const LayerNorm& l) { return rowLaunch("clip_layer_norm", l.rows); }
-constexpr Launch normaliseLaunch(const Normalise& n) { return rowLaunch("clip_normalise", n.rows); }
-constexpr Launch convertLaunch(const Convert& c) { return rowLaunch("clip_convert", c.rows); }
-constexpr Launch embedLaunch(const Embed& e) { return rowLaunch("clip_embed", e.rows); }
-constexpr Launch gatherLaunch(const Gather& g) { return rowLaunch("clip_gather", g.count); }
-constexpr Launch patchesLaunch(const Patches& p) {
+constexpr Launch launchOf(const LayerNorm& l) { return rowLaunch("clip_layer_norm", l.rows); }
+constexpr Launch launchOf(const Normalise& n) { return rowLaunch("clip_normalise", n.rows); }
+constexpr Launch launchOf(const Convert& c) { return rowLaunch("clip_convert", c.rows); }
+constexpr Launch launchOf(const Embed& e) { return rowLaunch("clip_embed", e.rows); }
+constexpr Launch launchOf(const Gather& g) { return rowLaunch("clip_gather", g.count); }
+constexpr Launch launchOf(const SoftmaxCrossEntropy& s) {
+  return rowLaunch("clip_softmax_cross_entropy", s.rows);
+}
+constexpr Launch launchOf(const Patches& p) {
   return rowLaunch("clip_patches", p.images * (p.size / p.patch) * (p.size / p.patch));
 }
-constexpr Launch poolLaunch(const Pooling& p) {
+constexpr Launch launchOf(const Pooling& p) {
   return rowLaunch("clip_pool", p.images * (p.height / p.kernelHeight) * (p.width / p.kernelWidth));
 }
 

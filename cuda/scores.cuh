@@ -1,17 +1,10 @@
 #pragma once
 // Cosine scores of queries of length 1 with rows of any length, and what is kept of a chunk of them.
 #include "cosine.h"
+#include "exponential.cuh"
 #include "row_work.cuh"
 
 namespace clip::cuda {
-
-// e^x for x up to 0, to about three units in the last place.
-__device__ __forceinline__ float exponential(float x) {
-  if (x < -104.f) return 0.f;
-  const float n = rintf(x * kLog2E);
-  const float rest = fmaf(n, 1.42860677e-6f, fmaf(n, -0.693148613f, x));  // x - n ln 2
-  return exp2Approx(n) * exp2Approx(rest * kLog2E);
-}
 
 // put(q, factor * (unit[q] · row)) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
 template <class Put>

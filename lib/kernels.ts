@@ -24,4 +24,9 @@ export { type LayerNormArguments, type LinearArguments, layerNorm, linear } from
 export { Matrix, type MatrixOptions, openMatrix } from './kernels/matrix.js'
 export { type ResizeArguments, resizeBicubic } from './kernels/resize.js'
 export type { KernelOptions } from './kernels/run.js'
+export {
+  type SoftmaxCrossEntropyArguments,
+  type SoftmaxCrossEntropyResult,
+  softmaxCrossEntropy,
+} from './kernels/softmax-cross-entropy.js'
 export type { ScoreKind } from './native/surface.js'

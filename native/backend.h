@@ -272,6 +272,41 @@ struct InfoNce {
   double* scaleGradient;  // one number
 };
 
+// The cross entropy of each row of logits with its target, and its gradient, as torch.nn.functional's
+// cross_entropy of class indices:
+//   loss[r] = log(sum_j exp(x[r][j])) - x[r][target[r]]
+//   gradient[r][j] = scale * (exp(x[r][j]) / sum_i exp(x[r][i]) - [j == target[r]])
+// A row with a negative target does not count: its loss and its gradient are 0. A logit of -infinity has the
+// probability 0; a row with a NaN, with +infinity or of nothing but -infinity is NaN. The columns are read
+// twice, and probabilities are not stored.
+struct SoftmaxCrossEntropy {
+  Activations x;          // (rows, cols) float32 or bfloat16
+  const int32_t* target;  // (rows): below cols
+  float* loss;            // (rows)
+  Activations gradient;   // (rows, cols) float32 or bfloat16, may be x; data == nullptr: the loss alone
+  int rows, cols;
+  float scale;  // of the gradient: 1 / (rows that count) for that of the mean
+};
+
+// Every op: its entry in the table, and the struct of its arguments. Whatever must name all ops goes through
+// this list.
+#define CLIP_OPS(OP)               \
+  OP(linear, Linear)               \
+  OP(layerNorm, LayerNorm)         \
+  OP(convert, Convert)             \
+  OP(attention, Attention)         \
+  OP(embed, Embed)                 \
+  OP(gather, Gather)               \
+  OP(resize, Resize)               \
+  OP(patches, Patches)             \
+  OP(conv, Conv)                   \
+  OP(pool, Pooling)                \
+  OP(normalise, Normalise)         \
+  OP(cosineSoftmax, CosineSoftmax) \
+  OP(cosineTopK, CosineTopK)       \
+  OP(infoNce, InfoNce)             \
+  OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
+
 // Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
 // backend.
 struct Context;
@@ -348,20 +383,9 @@ struct Backend {
   Entry<void(Context&, bool complete)> end;  // false: the calls broke off
 
   // the ops
-  Entry<void(Context&, const Linear&)> linear;
-  Entry<void(Context&, const LayerNorm&)> layerNorm;
-  Entry<void(Context&, const Convert&)> convert;
-  Entry<void(Context&, const Attention&)> attention;
-  Entry<void(Context&, const Embed&)> embed;
-  Entry<void(Context&, const Gather&)> gather;
-  Entry<void(Context&, const Resize&)> resize;
-  Entry<void(Context&, const Patches&)> patches;
-  Entry<void(Context&, const Conv&)> conv;
-  Entry<void(Context&, const Pooling&)> pool;
-  Entry<void(Context&, const Normalise&)> normalise;
-  Entry<void(Context&, const CosineSoftmax&)> cosineSoftmax;
-  Entry<void(Context&, const CosineTopK&)> cosineTopK;
-  Entry<void(Context&, const InfoNce&)> infoNce;
+#define CLIP_ENTRY(op, Arguments) Entry<void(Context&, const Arguments&)> op;
+  CLIP_OPS(CLIP_ENTRY)
+#undef CLIP_ENTRY
 };
 
 // registry.cc

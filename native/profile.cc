@@ -15,23 +15,20 @@ const Backend* real = nullptr;
 
 int bytesIn(Dtype dtype) { return static_cast<int>(bytesOf(dtype)); }
 
-OpTimes describe(const Linear& l) {
-  return {"linear", l.rows, l.in, l.out, l.x.dtype, bytesIn(l.float16Weights ? Dtype::float16 : l.x.dtype),
-          {}};
+// Those whose rows and columns have other names, or which have weights.
+OpTimes describe(const char* op, const Linear& l) {
+  return {op, l.rows, l.in, l.out, l.x.dtype, bytesIn(l.float16Weights ? Dtype::float16 : l.x.dtype), {}};
 }
-OpTimes describe(const LayerNorm& l) { return {"layerNorm", l.rows, l.cols, 0, l.y.dtype, 0, {}}; }
-OpTimes describe(const Convert& c) { return {"convert", c.rows, c.cols, 0, c.y.dtype, 0, {}}; }
-OpTimes describe(const Attention& a) {
-  return {"attention", a.queries, a.rows, a.heads * a.dim, a.q.dtype, 0, {}};
+OpTimes describe(const char* op, const Attention& a) {
+  return {op, a.queries, a.rows, a.heads * a.dim, a.q.dtype, 0, {}};
 }
-OpTimes describe(const Embed& e) { return {"embed", e.rows, e.cols, 0, e.y.dtype, 0, {}}; }
-OpTimes describe(const Gather& g) { return {"gather", g.count, g.cols, 0, g.y.dtype, 0, {}}; }
-OpTimes describe(const Patches& p) {
+OpTimes describe(const char* op, const Gather& g) { return {op, g.count, g.cols, 0, g.y.dtype, 0, {}}; }
+OpTimes describe(const char* op, const Patches& p) {
   const int side = p.size / p.patch;
-  return {"patches", p.images * side * side, 3 * p.patch * p.patch, 0, p.y.dtype, 0, {}};
+  return {op, p.images * side * side, 3 * p.patch * p.patch, 0, p.y.dtype, 0, {}};
 }
-OpTimes describe(const Conv& c) {
-  return {"conv",
+OpTimes describe(const char* op, const Conv& c) {
+  return {op,
           c.images * c.outHeight() * c.outWidth(),
           c.kernel * c.kernel * c.in,
           c.out,
@@ -39,10 +36,12 @@ OpTimes describe(const Conv& c) {
           bytesIn(c.dtype),
           {}};
 }
-OpTimes describe(const Pooling& p) {
-  return {"pool", p.images * p.height * p.width, p.channels, 0, p.y.dtype, 0, {}};
+OpTimes describe(const char* op, const Pooling& p) {
+  return {op, p.images * p.height * p.width, p.channels, 0, p.y.dtype, 0, {}};
 }
-OpTimes describe(const Normalise& n) { return {"normalise", n.rows, n.cols, 0, n.y.dtype, 0, {}}; }
+template <class Op>
+requires requires(const Op& o) { o.rows, o.cols, o.y.dtype; }
+OpTimes describe(const char* op, const Op& o) { return {op, o.rows, o.cols, 0, o.y.dtype, 0, {}}; }
 
 void add(const OpTimes& what, float seconds) {
   const std::lock_guard lock(mutex);
@@ -56,26 +55,36 @@ void add(const OpTimes& what, float seconds) {
   times.back().seconds.push_back(seconds);
 }
 
+// The ops of a tower, from activations to activations.
+template <class Op>
+constexpr bool isTimed = requires(const Op& op) {
+  describe("", op);
+};
+
+template <auto Entry>
+const char* nameOf = nullptr;
+
 template <auto Entry, class Op>
 void timed(Context& context, const Op& op) {
   using Clock = std::chrono::steady_clock;
   const auto from = Clock::now();
   (real->*Entry)(context, op);
-  add(describe(op), std::chrono::duration<float>(Clock::now() - from).count());
+  add(describe(nameOf<Entry>, op), std::chrono::duration<float>(Clock::now() - from).count());
+}
+
+template <auto Entry, class Op>
+void takeTimes(Backend& table, const char* name) {
+  if constexpr (isTimed<Op>) {
+    nameOf<Entry> = name;
+    table.*Entry = timed<Entry, Op>;
+  }
 }
 
 Backend timedCopy(const Backend& b) {
   Backend t = b;
-  t.linear = timed<&Backend::linear, Linear>;
-  t.layerNorm = timed<&Backend::layerNorm, LayerNorm>;
-  t.convert = timed<&Backend::convert, Convert>;
-  t.attention = timed<&Backend::attention, Attention>;
-  t.embed = timed<&Backend::embed, Embed>;
-  t.gather = timed<&Backend::gather, Gather>;
-  t.patches = timed<&Backend::patches, Patches>;
-  t.conv = timed<&Backend::conv, Conv>;
-  t.pool = timed<&Backend::pool, Pooling>;
-  t.normalise = timed<&Backend::normalise, Normalise>;
+#define CLIP_TIMED(op, Arguments) takeTimes<&Backend::op, Arguments>(t, #op);
+  CLIP_OPS(CLIP_TIMED)
+#undef CLIP_TIMED
   return t;
 }
 

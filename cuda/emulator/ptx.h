@@ -82,6 +82,7 @@ struct Instruction {
   int target = -1;                 // of a branch; of wait: how many groups stay
   bool flush = false;              // .ftz: subnormal results become zero
   bool transposed = false, bfloat16 = false;
+  bool wide = false;  // of a load: its register has 64 bits
   std::string text;
   uint64_t* issued = nullptr;  // a counter of all instructions of this name
 };

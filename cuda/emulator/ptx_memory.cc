@@ -58,8 +58,10 @@ void load(BlockState& block, Warp& w, const Instruction& i, uint32_t mask, bool 
       value = 0;
       std::memcpy(&value, at, size);
       const unsigned spare = 64 - 8 * static_cast<unsigned>(size);
-      if (i.type == Type::s8 || i.type == Type::s16)
-        value = static_cast<uint32_t>(static_cast<int64_t>(value << spare) >> spare);
+      if (i.type == Type::s8 || i.type == Type::s16 || i.type == Type::s32) {
+        const auto extended = static_cast<uint64_t>(static_cast<int64_t>(value << spare) >> spare);
+        value = i.wide ? extended : static_cast<uint32_t>(extended);
+      }
     }
   });
 }

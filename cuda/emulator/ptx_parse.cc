@@ -198,6 +198,7 @@ bool Parser::decodeMemory(Instruction& i, const std::vector<std::string>& name,
     i.type = typeOf(name.back(), i.text);
     address(i, o.at(op == "ld" ? 1 : 0));
     i.to = rowsOf(o.at(op == "ld" ? 0 : 1), i.text);
+    i.wide = op == "ld" && o[0].find("%rd") != std::string::npos;
   } else if (op == "atom" && has(name, "global") && has(name, "add") && name.back() == "u32") {
     i.op = Op::atomicAdd;
     i.to = rowsOf(o.at(0), i.text);

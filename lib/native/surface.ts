@@ -177,6 +177,24 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
+  /** mean: one number, of the rows that count. Without gradient the losses alone; scale: default 1 / the rows that count. */
+  softmaxCrossEntropy(a: {
+    logits: Float32Array | Uint16Array | Int8Array
+    /** Of the logits; default float32. */
+    dtype?: 'float32' | 'bfloat16' | 'int8'
+    targets: Int32Array
+    /** Rows with 0 do not count. */
+    mask?: Uint8Array
+    loss: Float32Array
+    mean: Float64Array
+    gradient?: Float32Array | Uint16Array
+    outDtype?: 'float32' | 'bfloat16'
+    scale?: number
+    rows: number
+    cols: number
+    threads: number
+    backend: Backend
+  }): Promise<string>
   resize(a: {
     src: Uint8Array
     width: number

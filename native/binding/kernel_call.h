@@ -85,9 +85,11 @@ class Arrays {
             .stride = static_cast<size_t>(cols) * sizeof(float),
             .dtype = Dtype::float32};
   }
+  // What ops have written so far is where the caller will look.
   void giveBack() {
-    for (const auto& [array, copy] : copies_)
-      if (copy.written) backend_.download(&context_, array.first, copy.memory->data(), array.second);
+    for (auto& [array, copy] : copies_)
+      if (std::exchange(copy.written, false))
+        backend_.download(&context_, array.first, copy.memory->data(), array.second);
   }
 
  private:

@@ -131,6 +131,47 @@ Napi::Value infoNce(Call& c) {
   });
 }
 
+Napi::Value softmaxCrossEntropy(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const Dtype dtype = c.dtype("dtype"), outDtype = c.dtype("outDtype");
+  for (const auto& [field, narrow] : {std::pair{"dtype", dtype}, {"outDtype", outDtype}})
+    if (narrow == Dtype::int8) wrong(field, "be 'float32' or 'bfloat16'", "'int8'");
+  // Rows that do not count may have any target.
+  std::vector<int32_t> target = c.indices("targets", rowsOf(rows), INT32_MIN, INT32_MAX);
+  const uint8_t* const mask = c.has("mask") ? c.typed<uint8_t>("mask", rowsOf(rows)).data : nullptr;
+  int counted = 0;
+  for (int r = 0; r < rows; ++r) {
+    if (mask && !mask[r]) {
+      target[r] = -1;
+      continue;
+    }
+    counted++;
+    if (target[r] < 0 || target[r] >= cols)
+      wrong("targets[" + std::to_string(r) + "]", "be an integer from 0 to " + std::to_string(cols - 1),
+            std::to_string(target[r]));
+  }
+  const float scale =
+      c.has("scale") ? static_cast<float>(c.number("scale")) : 1 / static_cast<float>(counted);
+  const LentMatrix x = c.matrix("logits", rows, cols, dtype);
+  const auto loss = c.output<float>("loss", {rowsOf(rows)});
+  const LentMatrix gradient =
+      c.has("gradient") ? c.outputMatrix("gradient", rows, cols, outDtype) : LentMatrix{};
+  double* const mean = c.output<double>("mean", {1}).host;
+  return c.run([=, target = std::move(target)](const Backend& b, Context& context, Arrays& at) {
+    b.softmaxCrossEntropy(context, {.x = at(x),
+                                    .target = at(target),
+                                    .loss = at(loss),
+                                    .gradient = at(gradient),
+                                    .rows = rows,
+                                    .cols = cols,
+                                    .scale = scale});
+    at.giveBack();
+    double sum = 0;
+    for (int r = 0; r < rows; ++r) sum += double{loss.host[r]};
+    *mean = sum / counted;  // NaN where no row counts
+  });
+}
+
 Napi::Value resize(Call& c) {
   constexpr int side = 1 << 20;
   const int width = c.integer("width", 1, side), height = c.integer("height", 1, side);
@@ -206,6 +247,7 @@ Napi::Object makeKernels(Napi::Env env) {
   add("linear", linear);
   add("layerNorm", layerNorm);
   add("infoNce", infoNce);
+  add("softmaxCrossEntropy", softmaxCrossEntropy);
   add("resize", resize);
   addCosineKernels(add);
 #if CLIP_TEST_ENTRIES

@@ -44,49 +44,32 @@ int bucket(int n) {
 bool begin(Context& c, const Plan& plan) { return Stream::of(c).begin(plan); }
 void end(Context& c, bool complete) { Stream::of(c).end(complete); }
 
-void resize(Context& c, const Resize& r) {
-  Stream& stream = Stream::of(c);
-  stream.hostTable().resize(stream.host(), r);
-}
-
 }  // namespace
 
-const Backend cudaBackend{
-    .name = "cuda",
-    .device = "cuda",
-    .features = "",
-    .borrowed = "resize: cpu, infoNce's gradients: cpu",
-    .available = available,
-    .runs = runs,
-    .epsilon = epsilon,
-    .requireHead = requireHead,
-    .open = open,
-    .close = close,
-    .alloc = alloc,
-    .free = free,
-    .plainMemory = false,
-    .upload = upload,
-    .download = download,
-    .packRows = kPackRows,
-    .packedSize = linearPackedSize,
-    .pack = pack,
-    .bucket = bucket,
-    .begin = begin,
-    .end = end,
-    .linear = ops::linear,
-    .layerNorm = ops::layerNorm,
-    .convert = ops::convert,
-    .attention = ops::attention,
-    .embed = ops::embed,
-    .gather = ops::gather,
-    .resize = resize,
-    .patches = ops::patches,
-    .conv = ops::conv,
-    .pool = ops::pool,
-    .normalise = ops::normalise,
-    .cosineSoftmax = ops::cosineSoftmax,
-    .cosineTopK = ops::cosineTopK,
-    .infoNce = ops::infoNce,
+const Backend cudaBackend{.name = "cuda",
+                          .device = "cuda",
+                          .features = "",
+                          .borrowed = "resize: cpu, infoNce's gradients: cpu",
+                          .available = available,
+                          .runs = runs,
+                          .epsilon = epsilon,
+                          .requireHead = requireHead,
+                          .open = open,
+                          .close = close,
+                          .alloc = alloc,
+                          .free = free,
+                          .plainMemory = false,
+                          .upload = upload,
+                          .download = download,
+                          .packRows = kPackRows,
+                          .packedSize = linearPackedSize,
+                          .pack = pack,
+                          .bucket = bucket,
+                          .begin = begin,
+                          .end = end,
+#define CLIP_ENTRY(op, Arguments) .op = ops::run,
+                          CLIP_OPS(CLIP_ENTRY)
+#undef CLIP_ENTRY
 };
 
 }  // namespace clip::cuda

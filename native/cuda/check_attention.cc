@@ -59,7 +59,7 @@ std::string attention(Device& d, Dtype dtype, int dim, Mask mask) {
   call.k = d.matrix(k, dtype);
   call.v = d.matrix(v, dtype);
   call.out = d.matrix(n, dim, dtype);
-  ops::attention(d.context(), call);
+  ops::run(d.context(), call);
   const auto reference = [&](Values& values) {
     Values out(rows.count, dim);
     referenceBackend.attention(Device::reference(),

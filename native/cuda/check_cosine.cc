@@ -26,7 +26,7 @@ std::string softmax(Device& d, Score score) {
                      .dim = kDim,
                      .scale = scale,
                      .score = score};
-  ops::cosineSoftmax(d.context(), call);
+  ops::run(d.context(), call);
   Values got(kRows, kClasses), want(kRows, kClasses);
   got.data = d.floats(call.y, got.data.size());
   call.queries = q.data.data();
@@ -67,7 +67,7 @@ std::string topK(Device& d) {
     if (reference)
       reference->cosineTopK(Device::reference(), call);
     else
-      ops::cosineTopK(d.context(), call);
+      ops::run(d.context(), call);
     finishTopK(best.data(), sums.data(), blocksOf(kClasses), kRows, Score::probability);
   };
   run(nullptr, d.copy(q.data), d.copy(c.data), got, index);
@@ -109,7 +109,7 @@ std::string infoNce(Device& d) {
                .imagesGradient = nullptr,
                .textsGradient = nullptr,
                .scaleGradient = nullptr};
-  ops::infoNce(d.context(), call);
+  ops::run(d.context(), call);
   call.images = images.data.data();
   call.texts = texts.data.data();
   call.loss = &want;

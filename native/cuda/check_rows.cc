@@ -22,7 +22,7 @@ std::string layerNorm(Device& d) {
                    .rows = rows,
                    .cols = cols,
                    .epsilon = 1e-5f};
-    ops::layerNorm(d.context(), call);
+    ops::run(d.context(), call);
     const Values got = d.values(call.y, rows, cols);
     Values want(rows, cols);
     call.x = x.activations();
@@ -46,7 +46,7 @@ std::string normalise(Device& d) {
   Values x = normal(1, rows, cols, 3), want(rows, cols);
   std::fill_n(x.row(1), cols, 0.f);
   const Activations y = d.matrix(x, Dtype::float32);
-  ops::normalise(d.context(), {.x = y, .y = y, .rows = rows, .cols = cols});
+  ops::run(d.context(), Normalise{.x = y, .y = y, .rows = rows, .cols = cols});
   referenceBackend.normalise(Device::reference(),
                              {.x = x.activations(), .y = want.activations(), .rows = rows, .cols = cols});
   return compare(d.values(y, rows, cols), want,
@@ -57,7 +57,7 @@ std::string convert(Device& d) {
   const Values x = normal(1, 5, 70, 100);
   for (const Dtype to : {Dtype::float32, Dtype::bfloat16, Dtype::float16}) {
     const Activations y = d.matrix(5, 70, to);
-    ops::convert(d.context(), {.x = d.matrix(x, Dtype::float32), .y = y, .rows = 5, .cols = 70});
+    ops::run(d.context(), Convert{.x = d.matrix(x, Dtype::float32), .y = y, .rows = 5, .cols = 70});
     const std::string wrong =
         compare(d.values(y, 5, 70), normal(1, 5, 70, 100, to), [](int, int) { return 0; });
     if (!wrong.empty()) return wrong;
@@ -74,15 +74,15 @@ std::string embed(Device& d) {
   for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::float16}) {
     Values table = normal(1, 9, cols, 1, dtype), want(rows, cols);
     const Activations there = d.matrix(table, dtype), y = d.matrix(rows, cols, Dtype::float32);
-    ops::embed(d.context(), {.table = there.data,
-                             .tableStride = there.stride,
-                             .tableDtype = dtype,
-                             .ids = d.copy(id),
-                             .positions = d.copy(position.data),
-                             .position = d.copy(at),
-                             .y = y,
-                             .rows = rows,
-                             .cols = cols});
+    ops::run(d.context(), Embed{.table = there.data,
+                                .tableStride = there.stride,
+                                .tableDtype = dtype,
+                                .ids = d.copy(id),
+                                .positions = d.copy(position.data),
+                                .position = d.copy(at),
+                                .y = y,
+                                .rows = rows,
+                                .cols = cols});
     // The padding row stays the zeros that it was.
     for (int r = 0; r + 1 < rows; r++)
       for (int c = 0; c < cols; c++) want.row(r)[c] = table.row(id[r])[c] + position.row(at[r])[c];
@@ -96,8 +96,8 @@ std::string gather(Device& d) {
   const Values x = normal(1, 6, 70);
   const std::vector<int32_t> row{5, 0, 0, -1, 3};
   const Activations y = d.matrix(5, 70, Dtype::float32);
-  ops::gather(d.context(),
-              {.x = d.matrix(x, Dtype::float32), .row = d.copy(row), .y = y, .count = 5, .cols = 70});
+  ops::run(d.context(),
+           Gather{.x = d.matrix(x, Dtype::float32), .row = d.copy(row), .y = y, .count = 5, .cols = 70});
   Values want(5, 70);
   for (int r = 0; r < 5; r++)
     if (row[r] >= 0) std::copy_n(x.row(row[r]), 70, want.row(r));
@@ -117,7 +117,7 @@ std::string patches(Device& d) {
                  .images = images,
                  .size = size,
                  .patch = patch};
-    ops::patches(d.context(), call);
+    ops::run(d.context(), call);
     const Values got = d.values(call.y, rows, cols);
     Values want(rows, cols);
     call.pixels = bytes ? pixels.data() : nullptr;
@@ -142,12 +142,50 @@ std::string pool(Device& d) {
                .channels = channels,
                .kernelHeight = 2,
                .kernelWidth = 2};
-  ops::pool(d.context(), call);
+  ops::run(d.context(), call);
   const Values got = d.values(call.y, rows, channels);
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.pool(Device::reference(), call);
   return compare(got, want, [&](int, int) { return summed(4) * 4; });
+}
+
+// Several columns for each lane, and rows that do not count.
+std::string softmaxCrossEntropy(Device& d) {
+  const int rows = 6, cols = 300;
+  const float scale = 0.25f;
+  const std::vector<int32_t> target{0, 299, -1, 17, 255, -1};
+  for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::float16}) {
+    Values x = normal(1, rows, cols, 4, dtype), gradient(rows, cols), loss(1, rows);
+    const std::vector<float> zeros(rows);
+    SoftmaxCrossEntropy call{.x = d.matrix(x, dtype),
+                             .target = d.copy(target),
+                             .loss = d.copy(zeros),
+                             .gradient = d.matrix(rows, cols, dtype),
+                             .rows = rows,
+                             .cols = cols,
+                             .scale = scale};
+    ops::run(d.context(), call);
+    const Values got = d.values(call.gradient, rows, cols);
+    Values gotLoss(1, rows);
+    gotLoss.data = d.floats(call.loss, rows);
+    call.x = x.activations();
+    call.target = target.data();
+    call.loss = loss.data.data();
+    call.gradient = gradient.activations();
+    referenceBackend.softmaxCrossEntropy(Device::reference(), call);
+    // Differences of logits, which are below 25 here, exponentials and their sum round; of the target 1 is
+    // subtracted.
+    const double relative = summed(cols) + 25 * 0x1p-23;
+    std::string wrong = compare(gotLoss, loss, [&](int, int) { return relative + 25 * 0x1p-22; });
+    if (wrong.empty())
+      wrong = compare(got, gradient, [&](int r, int c) {
+        return (relative + epsilon(dtype)) * std::fabs(gradient.row(r)[c]) +
+               (c == target[r] ? scale * relative : 0) + 0x1p-25;
+      });
+    if (!wrong.empty()) return wrong;
+  }
+  return "";
 }
 
 }  // namespace
@@ -160,6 +198,7 @@ void addRows(std::vector<Check>& checks) {
   checks.push_back({{"clip_gather"}, gather});
   checks.push_back({{"clip_patches"}, patches});
   checks.push_back({{"clip_pool"}, pool});
+  checks.push_back({{"clip_softmax_cross_entropy"}, softmaxCrossEntropy});
 }
 
 }  // namespace clip::cuda::check

@@ -16,7 +16,7 @@ float* unitQueries(Stream& stream, const float* queries, int rows, int dim) {
   const size_t bytes = static_cast<size_t>(rows) * dim * sizeof(float);
   float* const unit = stream.scratch(Stream::queryUnits, bytes)->as<float>();
   const Normalise n = denseNormalise(queries, unit, rows, dim);
-  stream.run(normaliseLaunch(n), n);
+  stream.run(launchOf(n), n);
   return unit;
 }
 
@@ -47,7 +47,7 @@ std::vector<T> fetch(Stream& stream, const T* from, size_t count) {
 
 }  // namespace
 
-void cosineSoftmax(Context& context, const CosineSoftmax& c) {
+void run(Context& context, const CosineSoftmax& c) {
   Stream& stream = Stream::of(context);
   const float* const unit = unitQueries(stream, c.queries, c.rows, c.dim);
   stream.run(cosineScoresLaunch(c), c, unit);
@@ -55,7 +55,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
 }
 
 // The kernels rank this part; what they say of it is pushed here, and merged with other parts by finishTopK.
-void cosineTopK(Context& context, const CosineTopK& c) {
+void run(Context& context, const CosineTopK& c) {
   Stream& stream = Stream::of(context);
   int most = 0;
   for (int r = 0; r < c.rows; r++) most = std::max(most, c.best[r].capacity);
@@ -108,7 +108,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
 }
 
 // The loss is the kernels'; gradients, which only training wants, are computed by this process.
-void infoNce(Context& context, const InfoNce& n) {
+void run(Context& context, const InfoNce& n) {
   Stream& stream = Stream::of(context);
   const size_t values = static_cast<size_t>(n.rows) * n.dim;
   if (n.imagesGradient) {

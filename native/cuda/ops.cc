@@ -1,4 +1,4 @@
-// What needs no more than a launch, or a few. Kernels take the ops' structs as they are.
+// Ops of a few launches.
 #include "ops.h"
 
 #include "context.h"
@@ -7,7 +7,7 @@
 
 namespace clip::cuda::ops {
 
-void linear(Context& c, const Linear& l) {
+void run(Context& c, const Linear& l) {
   Stream& stream = Stream::of(c);
   const Launch launch = linearLaunch(l);
   if (linearIsSkinny(l))
@@ -16,15 +16,7 @@ void linear(Context& c, const Linear& l) {
     stream.run(launch, l);
 }
 
-void layerNorm(Context& c, const LayerNorm& l) { Stream::of(c).run(layerNormLaunch(l), l); }
-void convert(Context& c, const Convert& v) { Stream::of(c).run(convertLaunch(v), v); }
-void embed(Context& c, const Embed& e) { Stream::of(c).run(embedLaunch(e), e); }
-void gather(Context& c, const Gather& g) { Stream::of(c).run(gatherLaunch(g), g); }
-void patches(Context& c, const Patches& p) { Stream::of(c).run(patchesLaunch(p), p); }
-void pool(Context& c, const Pooling& p) { Stream::of(c).run(poolLaunch(p), p); }
-void normalise(Context& c, const Normalise& n) { Stream::of(c).run(normaliseLaunch(n), n); }
-
-void attention(Context& c, const Attention& a) {
+void run(Context& c, const Attention& a) {
   requireHead(a.q.dtype, a.dim, "heads");
   Stream& stream = Stream::of(c);
   int bound = 0;
@@ -34,7 +26,7 @@ void attention(Context& c, const Attention& a) {
 
 // float32: no kernel of its own. Windows are gathered as rows of a matrix, zeros where they leave the
 // image.
-void conv(Context& c, const Conv& v) {
+void run(Context& c, const Conv& v) {
   Stream& stream = Stream::of(c);
   if (v.dtype != Dtype::float32) return stream.run(convLaunch(v), v);
   const int rows = v.images * v.outHeight() * v.outWidth(), taps = v.kernel * v.kernel, columns = taps * v.in;
@@ -46,16 +38,21 @@ void conv(Context& c, const Conv& v) {
   const Activations x{.data = memory->as<void>(), .stride = stride, .dtype = Dtype::float32};
   Activations tap = x;
   tap.stride = static_cast<size_t>(v.in) * sizeof(float);
-  gather(c, {.x = v.x, .row = row, .y = tap, .count = rows * taps, .cols = v.in});
-  linear(c, {.x = x,
-             .w = v.w,
-             .bias = v.bias,
-             .residual = {},
-             .y = v.y,
-             .rows = rows,
-             .in = columns,
-             .out = v.out,
-             .nonlinearity = Nonlinearity::relu});
+  run(c, Gather{.x = v.x, .row = row, .y = tap, .count = rows * taps, .cols = v.in});
+  run(c, Linear{.x = x,
+                .w = v.w,
+                .bias = v.bias,
+                .residual = {},
+                .y = v.y,
+                .rows = rows,
+                .in = columns,
+                .out = v.out,
+                .nonlinearity = Nonlinearity::relu});
+}
+
+void run(Context& c, const Resize& r) {
+  Stream& stream = Stream::of(c);
+  stream.hostTable().resize(stream.host(), r);
 }
 
 }  // namespace clip::cuda::ops

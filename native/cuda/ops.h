@@ -1,25 +1,25 @@
 #pragma once
-// The entries of the table that are kernels. In a namespace of their own: linear and attention are more.
-#include "backend.h"
+// The entries of the table that are kernels.
+#include "context.h"
+#include "rows.h"
 
 namespace clip::cuda::ops {
 
+// An op whose kernel does all of it, and has a launchOf in cuda/.
+template <class Arguments>
+requires requires(const Arguments& a) { launchOf(a); }
+void run(Context& c, const Arguments& a) { Stream::of(c).run(launchOf(a), a); }
+
 // ops.cc
-void linear(Context&, const Linear&);
-void layerNorm(Context&, const LayerNorm&);
-void convert(Context&, const Convert&);
-void attention(Context&, const Attention&);
-void embed(Context&, const Embed&);
-void gather(Context&, const Gather&);
-void patches(Context&, const Patches&);
-void conv(Context&, const Conv&);
-void pool(Context&, const Pooling&);
-void normalise(Context&, const Normalise&);
+void run(Context&, const Linear&);
+void run(Context&, const Attention&);
+void run(Context&, const Conv&);
+void run(Context&, const Resize&);  // on this process's memory
 
 // cosine.cc: queries, classes, y, images, texts and their gradients lie on the device; `best`, `sums`, losses
 // and the scale's gradient in this process.
-void cosineSoftmax(Context&, const CosineSoftmax&);
-void cosineTopK(Context&, const CosineTopK&);
-void infoNce(Context&, const InfoNce&);
+void run(Context&, const CosineSoftmax&);
+void run(Context&, const CosineTopK&);
+void run(Context&, const InfoNce&);
 
 }  // namespace clip::cuda::ops

@@ -25,7 +25,7 @@ Work layerNorm(Bench& b) {
                        .cols = cols,
                        .epsilon = 1e-5f};
   return {size(rows, cols) + " to bfloat16", 8. * rows * cols, 6. * rows * cols + 8. * cols, false,
-          b.launching(layerNormLaunch(call), call)};
+          b.launching(launchOf(call), call)};
 }
 
 Work normalise(Bench& b) {
@@ -34,8 +34,7 @@ Work normalise(Bench& b) {
                        .y = b.matrix(rows, cols, Dtype::float32),
                        .rows = rows,
                        .cols = cols};
-  return {size(rows, cols), 3. * rows * cols, 8. * rows * cols, false,
-          b.launching(normaliseLaunch(call), call)};
+  return {size(rows, cols), 3. * rows * cols, 8. * rows * cols, false, b.launching(launchOf(call), call)};
 }
 
 Work convert(Bench& b) {
@@ -44,8 +43,7 @@ Work convert(Bench& b) {
                      .y = b.matrix(rows, cols, Dtype::bfloat16),
                      .rows = rows,
                      .cols = cols};
-  return {size(rows, cols) + " to bfloat16", 0, 6. * rows * cols, false,
-          b.launching(convertLaunch(call), call)};
+  return {size(rows, cols) + " to bfloat16", 0, 6. * rows * cols, false, b.launching(launchOf(call), call)};
 }
 
 Work embed(Bench& b) {
@@ -62,7 +60,7 @@ Work embed(Bench& b) {
                    .y = b.matrix(rows, cols, Dtype::float32),
                    .rows = rows,
                    .cols = cols};
-  return {size(rows, cols), 1. * rows * cols, 12. * rows * cols, false, b.launching(embedLaunch(call), call)};
+  return {size(rows, cols), 1. * rows * cols, 12. * rows * cols, false, b.launching(launchOf(call), call)};
 }
 
 Work gather(Bench& b) {
@@ -74,7 +72,7 @@ Work gather(Bench& b) {
                     .y = b.matrix(count, cols, Dtype::float32),
                     .count = count,
                     .cols = cols};
-  return {size(count, cols), 0, 8. * count * cols, false, b.launching(gatherLaunch(call), call)};
+  return {size(count, cols), 0, 8. * count * cols, false, b.launching(launchOf(call), call)};
 }
 
 Work patches(Bench& b) {
@@ -89,7 +87,7 @@ Work patches(Bench& b) {
                      .size = side,
                      .patch = patch};
   return {size(images, side) + ", patches of " + std::to_string(patch), 0, 3. * rows * cols, false,
-          b.launching(patchesLaunch(call), call)};
+          b.launching(launchOf(call), call)};
 }
 
 // Before RN50's second layer, 16 images.
@@ -106,7 +104,22 @@ Work pool(Bench& b) {
                      .kernelWidth = 2};
   return {std::to_string(images) + " x " + size(side, side) + " x " + std::to_string(channels) + " by 2",
           1. * pixels * channels, 4. * pixels * channels + 0.5 * pixels * channels, false,
-          b.launching(poolLaunch(call), call)};
+          b.launching(launchOf(call), call)};
+}
+
+// A batch of texts, each token's logits over OpenAI's vocabulary.
+Work softmaxCrossEntropy(Bench& b) {
+  const int rows = pooledOf(b), cols = b.small ? 70 : 49408;
+  std::vector<int32_t> target;
+  for (int r = 0; r < rows; r++) target.push_back(r * 31 % cols);
+  const SoftmaxCrossEntropy call{.x = b.matrix(rows, cols, Dtype::float32),
+                                 .target = b.copy(target),
+                                 .loss = b.floats(static_cast<size_t>(rows)),
+                                 .gradient = b.matrix(rows, cols, Dtype::float32),
+                                 .rows = rows,
+                                 .cols = cols,
+                                 .scale = 1};
+  return {size(rows, cols), 8. * rows * cols, 8. * rows * cols, false, b.launching(launchOf(call), call)};
 }
 
 // 64 images and ImageNet's classes.
@@ -217,6 +230,7 @@ void addRows(std::vector<Case>& cases) {
   cases.push_back({"clip_gather", gather});
   cases.push_back({"clip_patches", patches});
   cases.push_back({"clip_pool", pool});
+  cases.push_back({"clip_softmax_cross_entropy", softmaxCrossEntropy});
   cases.push_back({"clip_cosine_scores", scores});
   cases.push_back({"clip_softmax_rows", softmaxRows});
   cases.push_back({"clip_cosine_top_k", topK});

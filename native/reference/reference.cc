@@ -19,6 +19,13 @@ bool available(std::string*) { return true; }
 bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }  // results are rounded once
 
+double asBfloat16(double x) {
+  const uint16_t half = toBfloat16(static_cast<float>(x));
+  return widen(&half, Dtype::bfloat16, 0);
+}
+
+}  // namespace
+
 // y = (x - E[x]) / sqrt(Var[x] + epsilon) * weight + bias, biased variance: Ba et al. 2016,
 // torch.nn.LayerNorm.
 void layerNorm(Context& context, const LayerNorm& l) {
@@ -33,11 +40,6 @@ void layerNorm(Context& context, const LayerNorm& l) {
     for (int i = 0; i < l.cols; i++) y[i] = float((x[i] - mean) * scale * l.weight[i] + l.bias[i]);
     writeRow(l.y, r, y.data(), l.cols);
   });
-}
-
-double asBfloat16(double x) {
-  const uint16_t half = toBfloat16(static_cast<float>(x));
-  return widen(&half, Dtype::bfloat16, 0);
 }
 
 // softmax(q Kt / sqrt(dim)) V over the keys that the mask lets a query see: Vaswani et al. 2017, equation 1.
@@ -128,46 +130,33 @@ void pool(Context& context, const Pooling& p) {
   });
 }
 
-}  // namespace
 }  // namespace reference
 
-const Backend referenceBackend{
-    .name = "reference",
-    .device = "reference",
-    .features = "",
-    .borrowed = "",
-    .available = reference::available,
-    .runs = reference::runs,
-    .epsilon = reference::epsilon,
-    .requireHead = cpuRequireHead,
-    .open = cpuOpen,
-    .close = cpuClose,
-    .alloc = cpuAlloc,
-    .free = cpuFree,
-    .plainMemory = true,
-    .float16Weights = true,
-    .upload = cpuCopy,
-    .download = cpuCopy,
-    .packRows = 1,
-    .packedSize = reference::packedSize,
-    .pack = reference::pack,
-    .bucket = cpuBucket,
-    .begin = cpuBegin,
-    .end = cpuEnd,
-    .linear = reference::linear,
-    .layerNorm = reference::layerNorm,
-    .convert = reference::convert,
-    .attention = reference::attention,
-    .embed = reference::embed,
-    .gather = reference::gather,
-    .resize = reference::resize,
-    .patches = reference::patches,
-    .conv = reference::conv,
-    .pool = reference::pool,
-    .normalise = reference::normalise,
-    .cosineSoftmax = reference::cosineSoftmax,
-    .cosineTopK = reference::cosineTopK,
-    .infoNce = reference::infoNce,
+const Backend referenceBackend{.name = "reference",
+                               .device = "reference",
+                               .features = "",
+                               .borrowed = "",
+                               .available = reference::available,
+                               .runs = reference::runs,
+                               .epsilon = reference::epsilon,
+                               .requireHead = cpuRequireHead,
+                               .open = cpuOpen,
+                               .close = cpuClose,
+                               .alloc = cpuAlloc,
+                               .free = cpuFree,
+                               .plainMemory = true,
+                               .float16Weights = true,
+                               .upload = cpuCopy,
+                               .download = cpuCopy,
+                               .packRows = 1,
+                               .packedSize = reference::packedSize,
+                               .pack = reference::pack,
+                               .bucket = cpuBucket,
+                               .begin = cpuBegin,
+                               .end = cpuEnd,
+#define CLIP_ENTRY(op, Arguments) .op = reference::op,
+                               CLIP_OPS(CLIP_ENTRY)
+#undef CLIP_ENTRY
 };
 
 }  // namespace clip

@@ -10,22 +10,15 @@ extern const Backend referenceBackend;
 
 namespace reference {
 
+#define CLIP_DECLARE(op, Arguments) void op(Context&, const Arguments&);
+CLIP_OPS(CLIP_DECLARE)
+#undef CLIP_DECLARE
+
 // linear.cc
 size_t packedSize(Dtype, int in, int out);
 void pack(const Pack&);
-void linear(Context&, const Linear&);
-void conv(Context&, const Conv&);
-void convert(Context&, const Convert&);
 // x (cols) as row r of y, in y's dtype
 void writeRow(const Activations& y, int r, const float* x, int cols);
-
-// cosine.cc
-void normalise(Context&, const Normalise&);
-void cosineSoftmax(Context&, const CosineSoftmax&);
-void cosineTopK(Context&, const CosineTopK&);
-
-void resize(Context&, const Resize&);    // resize.cc
-void infoNce(Context&, const InfoNce&);  // info_nce.cc
 
 inline const void* rowOf(const Activations& a, int r) {
   return static_cast<const char*>(a.data) + static_cast<size_t>(r) * a.stride;

@@ -56,7 +56,7 @@ std::string softmax(const Machine& m, int rows, int classes, int dim, Score scor
                      .scale = scale,
                      .score = score};
   const Normalise n = cuda::denseNormalise(call.queries, unit.as<float>(), rows, dim);
-  device::run(m, cuda::normaliseLaunch(n), n);
+  device::run(m, cuda::launchOf(n), n);
   const float* units = unit.as<float>();
   device::run(m, cuda::cosineScoresLaunch(call), call, units);
   if (score == Score::probability) device::run(m, cuda::softmaxRowsLaunch(call), call);
@@ -98,7 +98,7 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
                         .scale = scale,
                         .score = score};
   const Normalise n = cuda::denseNormalise(call.queries, scratch.unit, rows, dim);
-  device::run(m, cuda::normaliseLaunch(n), n);
+  device::run(m, cuda::launchOf(n), n);
   device::run(m, cuda::cosineTopKLaunch(call), call, scratch);
   device::run(m, cuda::cosineTopKMergeLaunch(call), call, scratch);
   // All scores by the reference: what is returned must be in order, each be the score of its index, and none

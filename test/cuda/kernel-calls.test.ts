@@ -21,6 +21,7 @@ const quick: [file: string, tests: number][] = [
   ['golden', 16],
   ['layer-norm', 22],
   ['rows', 27],
+  ['softmax-cross-entropy', 18],
 ]
 const long: [file: string, tests: number][] = [
   ['attention', 40],

@@ -52,7 +52,7 @@ for (const [name, fibers, onPtx] of [
   group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)
   group(`${name}: the PTX that nvcc emits against reference`, `${name}-ptx`, onPtx, true)
 }
-group('bank conflicts of every kernel are within limits.json', 'banks-ptx', 32, true)
+group('bank conflicts of every kernel are within limits.json', 'banks-ptx', 33, true)
 group('mutants of the inline assembly are caught in the PTX', 'ptx-mutants', 14, true)
 
 if (lackingPtx) {

@@ -90,6 +90,10 @@ void addInstructions() {
   gives("max.s32 %r3, %r2, 1;", 0xffffffffu, 1);
   gives("max.u32 %r3, %r2, 1;", 0xffffffffu, 0xffffffffu);
   gives("not.b32 %r3, %r2;", 5, 0xfffffffau);
+  // A register of 64 bits is filled with the sign of a signed number of 32.
+  gives("ld.global.s32 %rd6, [%rd5];\nshr.s64 %rd6, %rd6, 36;\ncvt.u32.u64 %r3, %rd6;", 0x80000000u,
+        0xffffffffu);
+  gives("ld.global.u32 %rd6, [%rd5];\nshr.s64 %rd6, %rd6, 28;\ncvt.u32.u64 %r3, %rd6;", 0x80000000u, 8);
   gives("popc.b32 %r3, %r2;", 0xf0f0u, 8);
   gives("cvt.rn.f32.s32 %r3, %r2;", 0xffffffffu, 0xbf800000u);
   gives("cvt.rzi.s32.f32 %r3, %r2;", 0xc0200000u, static_cast<uint32_t>(-2));

@@ -28,7 +28,7 @@ std::string layerNorm(const Machine& m, int rows, int cols, Dtype to, float shif
                  .rows = rows,
                  .cols = cols,
                  .epsilon = 1e-5f};
-  device::run(m, cuda::layerNormLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.layerNorm(device::referenceContext(), call);
@@ -54,7 +54,7 @@ std::string normalise(const Machine& m, int rows, int cols, float scale, bool in
   const Matrix xs(x, Dtype::float32), apart(rows, cols, Dtype::float32);
   const Matrix& y = inPlace ? xs : apart;
   Normalise call{.x = xs.activations(), .y = y.activations(), .rows = rows, .cols = cols};
-  device::run(m, cuda::normaliseLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.normalise(device::referenceContext(), call);
@@ -70,7 +70,7 @@ std::string convert(const Machine& m, int rows, int cols, Dtype to) {
   for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
   const Matrix xs(x, Dtype::float32), y(rows, cols, to, 4);
   const Convert call{.x = xs.activations(), .y = y.activations(), .rows = rows, .cols = cols};
-  device::run(m, cuda::convertLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   return device::compareMatrix(y, device::rounded(x, to), [](int, int) { return 0; });
 }
 
@@ -94,7 +94,7 @@ std::string embed(const Machine& m, int rows, int cols, Dtype table, bool paddin
              .y = y.activations(),
              .rows = rows,
              .cols = cols};
-  device::run(m, cuda::embedLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   call.y = want.activations();
   call.rows = rows - padding;
   referenceBackend.embed(device::referenceContext(), call);
@@ -109,7 +109,7 @@ std::string gather(const Machine& m) {
   const Matrix xs(x, Dtype::float32), y(5, 70, Dtype::float32);
   const Gather call{
       .x = xs.activations(), .row = rows.as<int32_t>(), .y = y.activations(), .count = 5, .cols = 70};
-  device::run(m, cuda::gatherLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   Values want(5, 70);
   for (int r = 0; r < 5; r++)
     for (int c = 0; c < 70; c++) want.row(r)[c] = row[r] < 0 ? std::nanf("") : x.row(row[r])[c];
@@ -133,7 +133,7 @@ std::string patches(const Machine& m, int images, int size, int patch, Dtype to,
                .images = images,
                .size = size,
                .patch = patch};
-  device::run(m, cuda::patchesLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   call.y = want.activations();
   referenceBackend.patches(device::referenceContext(), call);
   return device::compareMatrix(y, device::rounded(want, to), [](int, int) { return 0; });
@@ -152,12 +152,58 @@ std::string pool(const Machine& m, int height, int width, int channels, int ky, 
                .channels = channels,
                .kernelHeight = ky,
                .kernelWidth = kx};
-  device::run(m, cuda::poolLaunch(call), call);
+  device::run(m, cuda::launchOf(call), call);
   call.x = x.activations();
   call.y = want.activations();
   referenceBackend.pool(device::referenceContext(), call);
   return device::compareMatrix(y, want, [&](int r, int c) {
     return summed(ky * kx) * 4 + device::epsilon(to) * std::fabs(want.row(r)[c]);
+  });
+}
+
+std::string softmaxCrossEntropy(const Machine& m, int rows, int cols, float scale, Dtype from, Dtype to,
+                                bool inPlace, bool extremes) {
+  Values x = device::rounded(device::normal(1, rows, cols, scale), from), want(rows, cols), losses(1, rows);
+  std::vector<int32_t> target(rows);
+  for (int r = 0; r < rows; r++) target[r] = r % 3 == 2 ? -1 : r * 37 % cols;
+  if (extremes) {
+    const float infinity = INFINITY;
+    x.row(0)[cols / 2] = infinity;
+    std::fill_n(x.row(1), cols - 1, -infinity);
+    x.row(2)[0] = std::nanf("");  // does not count
+    x.row(3)[cols - 1] = std::nanf("");
+    std::fill_n(x.row(4), cols, -infinity);
+    x.row(6)[target[6]] = -infinity;
+  }
+  const Matrix xs(x, from, 4), apart(rows, cols, to, 4);
+  const Matrix& y = inPlace ? xs : apart;
+  const device::Memory targets = device::copyOf(target), loss(size_t{4} * rows);
+  SoftmaxCrossEntropy call{.x = xs.activations(),
+                           .target = targets.as<int32_t>(),
+                           .loss = loss.as<float>(),
+                           .gradient = y.activations(),
+                           .rows = rows,
+                           .cols = cols,
+                           .scale = 0.25f};
+  device::run(m, cuda::launchOf(call), call);
+  Values got(1, rows);
+  std::copy_n(loss.as<float>(), rows, got.data.begin());
+  call.x = x.activations();
+  call.target = target.data();
+  call.loss = losses.data.data();
+  call.gradient = want.activations();
+  referenceBackend.softmaxCrossEntropy(device::referenceContext(), call);
+  float most = 0;
+  for (const float v : x.data)
+    if (std::isfinite(v)) most = std::max(most, std::fabs(v));
+  // Differences of logits, exponentials and their sum round; of the target 1 is subtracted.
+  const double relative = summed(cols) + 4 * most * 0x1p-23;
+  const std::string wrong =
+      device::compare(got, losses, [&](int, int) { return 2 * relative + std::log(cols) * 0x1p-22; });
+  if (!wrong.empty()) return "loss: " + wrong;
+  return device::compareMatrix(y, want, [&](int r, int c) {
+    return (relative + device::epsilon(to)) * std::fabs(want.row(r)[c]) +
+           (c == target[r] ? 0.25 * relative : 0) + (to == Dtype::float32 ? 1e-37 : 0x1p-25);
   });
 }
 
@@ -186,6 +232,18 @@ void addAll(const Machine& m, const std::string& group) {
     add("pool 7 x 6 by 2 to " + name, [&m, to] { return pool(m, 7, 6, 33, 2, 2, to); });
     add("pool 5 x 4 by 5 x 1 to " + name, [&m, to] { return pool(m, 5, 4, 8, 5, 1, to); });
   }
+  for (const Dtype to : device::kStored) {
+    const std::string name = std::string("softmaxCrossEntropy in ") + device::nameOf(to);
+    for (const auto& [rows, cols] : {std::pair{1, 1}, {3, 31}, {5, 64}, {7, 300}})
+      add(cases::format("%s, %d x %d", name.c_str(), rows, cols), [&m, rows = rows, cols = cols, to] {
+        return softmaxCrossEntropy(m, rows, cols, 4, to, to, false, false);
+      });
+    add(name + " in place", [&m, to] { return softmaxCrossEntropy(m, 5, 100, 4, to, to, true, false); });
+    add(name + ", infinities and NaN",
+        [&m, to] { return softmaxCrossEntropy(m, 8, 70, 4, to, Dtype::float32, false, true); });
+  }
+  add("softmaxCrossEntropy, logits of +-1000",
+      [&m] { return softmaxCrossEntropy(m, 4, 90, 500, Dtype::float32, Dtype::float32, false, false); });
   for (const int cols : {1, 33, 512})
     for (const bool inPlace : {false, true}) {
       add(cases::format("normalize 5 x %d%s: a zero row, a NaN", cols, inPlace ? " in place" : ""),

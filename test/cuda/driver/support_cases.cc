@@ -156,7 +156,7 @@ void Rows::convert(CUstream s, int rows) const {
         .data = reinterpret_cast<void*>(at), .stride = kCols * 4, .dtype = clip::Dtype::float32};
   };
   const clip::Convert c{.x = matrix(from), .y = matrix(to), .rows = rows, .cols = kCols};
-  module->launch(convertLaunch(c), s, {&c});
+  module->launch(launchOf(c), s, {&c});
 }
 bool Rows::isCopied(float first) const {
   for (int i = 0; i < kRows * kCols; i++)

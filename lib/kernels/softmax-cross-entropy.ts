@@ -1,0 +1,113 @@
+/** The cross entropy of rows of logits, as a public kernel. */
+
+import { argumentError } from '../base/errors.js'
+import { isInt32Array, isUint8Array } from '../base/values.js'
+import {
+  count,
+  number,
+  numbers,
+  object,
+  output,
+  outputDtype,
+  outputLike,
+  type Shape,
+  sized,
+} from './arguments.js'
+import { type KernelOptions, options, run } from './run.js'
+
+/** What {@link softmaxCrossEntropy} takes. */
+export interface SoftmaxCrossEntropyArguments<T extends Float32Array | Uint16Array = Float32Array>
+  extends KernelOptions {
+  /** `[rows, cols]`: float32, or a Uint16Array of bfloat16. */
+  logits: Float32Array | Uint16Array
+  /** `[rows]`: the column that each row should choose, from 0 to cols - 1. */
+  targets: Int32Array
+  /** `[rows]`: rows with 0 do not count; their targets may be any integers. Default: every row counts. */
+  mask?: Uint8Array
+  /** Rows of logits. */
+  rows: number
+  /** Logits of a row. */
+  cols: number
+  /** Compute the gradient too; default true. */
+  gradient?: boolean
+  /**
+   * What the gradient is multiplied by. Default: 1 / the number of rows that count, which makes it the gradient of the
+   * mean; 1 makes it the gradient of the sum.
+   */
+  gradientScale?: number
+  /**
+   * Where to write the results. `loss` is `[rows]`; `gradient` is `[rows, cols]`, float32 or a Uint16Array for bfloat16,
+   * and may be `logits` itself, which it then replaces. Default: new arrays, the gradient in float32.
+   */
+  out?: { loss?: Float32Array; gradient?: T }
+}
+
+/** The losses, and their derivatives by the logits. */
+export interface SoftmaxCrossEntropyResult<T extends Float32Array | Uint16Array = Float32Array> {
+  /** The loss of each row, in nats; 0 for a row that does not count. */
+  loss: Float32Array
+  /** The mean over the rows that count; NaN if none does. */
+  mean: number
+  /** `[rows, cols]`: zeros in a row that does not count; absent with `gradient: false`. */
+  gradient?: T
+}
+
+/**
+ * Softmax cross entropy: for each row of logits z with target t, loss = log(Σ exp(z)) - z[t], and the gradient
+ * gradientScale · (softmax(z) - onehot(t)). torch.nn.functional.cross_entropy with class indices, of which `mask` takes
+ * the place of `ignore_index`.
+ *
+ * Columns are read twice and probabilities are never stored. A row's results have the same bits whatever other rows it is
+ * computed with. A logit of -Infinity has the probability 0; a row with a NaN, with +Infinity or with nothing but
+ * -Infinity gives NaN.
+ *
+ * @returns the loss of each row and their mean, and the gradient unless `gradient: false`
+ */
+export async function softmaxCrossEntropy<T extends Float32Array | Uint16Array = Float32Array>(
+  a: SoftmaxCrossEntropyArguments<T>,
+): Promise<SoftmaxCrossEntropyResult<T>> {
+  a = object(a)
+  const rows = count('rows', a.rows)
+  const cols = count('cols', a.cols)
+  const shape: Shape = [
+    [rows, 'rows'],
+    [cols, 'cols'],
+  ]
+  const { array: logits, dtype } = numbers('logits', a.logits, shape, ['float32', 'bfloat16'])
+  const { targets, mask } = a
+  if (!isInt32Array(targets)) throw argumentError('targets', 'be an Int32Array', targets)
+  sized('targets', targets, [[rows, 'rows']], 'integers')
+  if (mask !== undefined) {
+    if (!isUint8Array(mask)) throw argumentError('mask', 'be a Uint8Array', mask)
+    sized('mask', mask, [[rows, 'rows']], 'bytes')
+  }
+  const scale = a.gradientScale === undefined ? undefined : number('gradientScale', a.gradientScale)
+  if (a.gradient !== undefined && typeof a.gradient !== 'boolean')
+    throw argumentError('gradient', 'be true or false', a.gradient)
+  if (a.out !== undefined && (typeof a.out !== 'object' || a.out === null))
+    throw argumentError('out', 'be { loss, gradient }', a.out)
+  const inputs = { logits, targets, mask }
+  const loss = output('out.loss', a.out?.loss, [[rows, 'rows']], inputs)
+  const mean = new Float64Array(1)
+  const common = { logits, targets, mask, loss, mean, rows, cols, dtype, scale, ...options(a) }
+  if (a.gradient === false) {
+    if (a.out?.gradient !== undefined)
+      throw argumentError('out.gradient', 'be left out where there is no gradient', a.out.gradient)
+    await run('softmaxCrossEntropy', common)
+    return { loss, mean: mean[0]! }
+  }
+  const outDtype = outputDtype('out.gradient', a.out?.gradient)
+  // In place: each logit is replaced after it was read for the last time.
+  const inPlace = isSameMemory(a.out?.gradient, logits)
+  const gradient = outputLike('out.gradient', a.out?.gradient, outDtype, shape, {
+    ...inputs,
+    logits: inPlace ? undefined : logits,
+    'out.loss': loss,
+  })
+  await run('softmaxCrossEntropy', { ...common, gradient, outDtype })
+  return { loss, mean: mean[0]!, gradient: gradient as T }
+}
+
+/** The same numbers of the same dtype, not some of them. */
+const isSameMemory = (a: ArrayBufferView | undefined, b: ArrayBufferView): boolean =>
+  a?.buffer === b.buffer && a.byteOffset === b.byteOffset && a.byteLength === b.byteLength
