@@ -7,7 +7,7 @@ import { fromNative } from '../native/addon.js'
 import { nextJob } from '../native/jobs.js'
 import type { NativeModel } from '../native/surface.js'
 
-/** One call of the public API: any number of native jobs, withdrawn together when its signal is aborted. */
+/** One call of the public API: any number of native jobs, which are cancelled together when its signal is aborted. */
 export class Call {
   readonly signal: AbortSignal | undefined
   readonly #model: NativeModel
@@ -39,7 +39,7 @@ export class Call {
     }
   }
 
-  /** Withdraws every job of this call that has not finished. */
+  /** Cancels every job of this call that has not finished. */
   readonly cancel = (): void => {
     for (const job of this.#jobs) this.#model.cancel(job)
   }
@@ -52,7 +52,7 @@ export class Call {
 
   /**
    * Runs windows of work in order, two at a time: while native code computes one, the next is being prepared. `done` is
-   * told of each in its turn. The first failure withdraws what is still running and is thrown when nothing runs any more.
+   * told of each in its turn. The first failure cancels the jobs that are still running, and is thrown once none is running.
    */
   async inOrder<W>(
     windows: AsyncIterable<W>,

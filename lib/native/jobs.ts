@@ -11,17 +11,17 @@ export function nextJob(): number {
 }
 
 /**
- * One native job outside a model's queue (a load, a training, a search in a file), withdrawn when the signal is aborted.
+ * One native job outside a model's queue (a load, a training, a search in a file), cancelled when the signal is aborted.
  * Rejects with the signal's reason.
  */
 export async function cancellable<T>(
   signal: AbortSignal | undefined,
   start: (job: number) => Promise<T>,
-  withdraw: (job: number) => void,
+  cancelJob: (job: number) => void,
 ): Promise<T> {
   signal?.throwIfAborted()
   const job = nextJob()
-  const cancel = () => withdraw(job)
+  const cancel = () => cancelJob(job)
   const deaf = onAbort(signal, cancel)
   try {
     return await fromNative(() => start(job), signal)

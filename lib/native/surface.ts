@@ -27,7 +27,7 @@ export interface NativeShapes {
 }
 
 /**
- * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` withdraws it (its promise then
+ * A loaded model. Every method that takes `job` starts one queue entry; `cancel(job)` cancels it (its promise then
  * rejects with code ERR_CLIP_ABORTED, which lib turns into signal.reason). Buffers are referenced until the promise
  * settles; their memory stays even if the caller transfers them.
  */
@@ -320,7 +320,7 @@ export interface NativeBinding {
     preprocess: PreprocessSpec,
     options: NativeLoadOptions,
   ): Promise<NativeModel>
-  /** Reads all weights for their names, without packing them. Withdrawn by cancelLoad. */
+  /** Reads all weights for their names, without packing them. Cancelled by cancelLoad. */
   nameWeights(job: number, spec: ModelSpec, preprocess: PreprocessSpec, threads: number): Promise<WeightNames>
   cancelLoad(job: number): void
   kernels: NativeKernels
@@ -521,11 +521,11 @@ export interface NativeCuda {
   giveKernels(a: { machineCode: Uint8Array; ptx: Uint8Array; name: string }): Promise<void>
   /** The device that 'cuda' means here. Loads the kernels onto it: some milliseconds. */
   identify(): Promise<CudaDevice>
-  /** Runs every kernel once, on small shapes, and compares with reference. Withdrawn by cancelLoad. */
+  /** Runs every kernel once, on small shapes, and compares with reference. Cancelled by cancelLoad. */
   check(job: number): Promise<KernelCheck[]>
   /**
    * Runs every kernel on shapes of models for about `seconds` each. small: shapes that an emulator gets through.
-   * Withdrawn by cancelLoad.
+   * Cancelled by cancelLoad.
    */
   time(job: number, seconds: number, small: boolean): Promise<KernelTiming[]>
 }

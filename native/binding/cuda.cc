@@ -98,7 +98,7 @@ Napi::Value identify(const Napi::CallbackInfo& info) {
   });
 }
 
-// A job on the pool that can be withdrawn; its promise is a list of what `work` found, each as `describe`
+// A job on the pool that can be cancelled; its promise is a list of what `work` found, each as `describe`
 // sets it.
 template <class T, class Work, class Describe>
 Napi::Value kernelRun(const Napi::CallbackInfo& info, Work work, Describe describe) {

@@ -182,7 +182,7 @@ class Call : public Fields {
 
   void keep(Loan loan) { loans_.push_back(std::move(loan)); }
 
-  // The call can be withdrawn by (owner, job); `cancel` is told.
+  // The call can be cancelled by (owner, job); `cancel` is told.
   void cancellable(const void* owner, int64_t job, std::function<void()> cancel) {
     owner_ = owner, job_ = job, cancel_ = std::move(cancel);
   }

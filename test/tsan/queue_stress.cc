@@ -106,7 +106,7 @@ struct Tally {
   int settled() const { return results + cancelled + disposed; }
 };
 
-// One thread's calls: jobs of a few rows, some withdrawn at once, some by another thread a little later.
+// One thread's calls: jobs of a few rows, some cancelled at once, some by another thread a little later.
 void use(const Subject& subject, Queue& queue, uint64_t seed, Tally& tally) {
   SeededChoices choices(seed);
   std::vector<Queue::JobPtr> jobs;
