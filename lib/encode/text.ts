@@ -4,6 +4,7 @@ import { allocate } from '../base/allocate.js'
 import { argumentError, ClipError } from '../base/errors.js'
 import { fields, flag, listOf, oneOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
+import { fromNative } from '../native/addon.js'
 import type { RefusedText, TokenizeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Call } from './admission.js'
 import type { EmbeddingsOf } from './embeddings.js'
@@ -169,8 +170,7 @@ export async function encodeTexts<O extends Output>(
   if (options.output === 'embedding') needProjection(loaded, 'text')
   const { model } = loaded
   const width = options.output === 'embedding' ? model.shapes.embedDim : model.shapes.text!.width
-  const longestOf = ({ ids, lengths }: TokenWindow) =>
-    options.output === 'tokens' ? model.textTokens(ids, lengths) : 0
+  const longestOf = ({ ids, lengths }: TokenWindow) => fromNative(async () => model.textTokens(ids, lengths))
   const failed: [number, ClipError][] = []
   const fail = (row: number, error: ClipError) => {
     if (!options.collect) throw error
@@ -187,7 +187,7 @@ export async function encodeTexts<O extends Output>(
   if (texts.length <= textsPerWindow) {
     // One window: without the machinery of many, which a single short text would feel.
     const window = await windowAt(loaded, texts, 0, single, tokenize, call.signal, fail)
-    const longest = longestOf(window)
+    const longest = options.output === 'tokens' ? await longestOf(window) : 0
     rows = new Rows(options, texts.length, width, longest)
     await encode(rows, window, longest)
     if (window.items > 0) rows.progress(window.items)
@@ -200,7 +200,7 @@ export async function encodeTexts<O extends Output>(
       const all: TokenWindow[] = []
       for await (const window of windows) {
         all.push({ ...window, ids: window.ids.slice() })
-        longest = Math.max(longest, longestOf(window))
+        longest = Math.max(longest, await longestOf(window))
       }
       ready = all
     }

@@ -56,20 +56,29 @@ TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const T
 }  // namespace
 
 void toTextRows(const TextTransformerConfig& c, std::vector<int32_t>& ids, std::vector<int32_t>& lengths) {
-  const bool cuts = c.mask == Mask::causal;
-  std::vector<int32_t> all;
-  all.reserve(c.padId ? lengths.size() * static_cast<size_t>(c.contextLength) : ids.size());
-  const int32_t* text = ids.data();
-  for (int32_t& length : lengths) {
-    const auto begin = static_cast<std::ptrdiff_t>(all.size());
-    all.insert(all.end(), text, text + length);
-    text += length;
-    if (c.padId) all.resize(static_cast<size_t>(begin + c.contextLength), *c.padId);
-    length = static_cast<int32_t>(static_cast<std::ptrdiff_t>(all.size()) - begin);
-    if (cuts) length = pooledLength(c, all.data() + begin, length);
-    all.resize(static_cast<size_t>(begin + length));
+  if (c.padId) {
+    const size_t context = static_cast<size_t>(c.contextLength);
+    std::vector<int32_t> filled(lengths.size() * context, *c.padId);
+    const int32_t* text = ids.data();
+    for (size_t i = 0; i < lengths.size(); i++) {
+      std::copy_n(text, lengths[i], filled.data() + i * context);
+      text += lengths[i];
+      lengths[i] = c.contextLength;
+    }
+    ids = std::move(filled);
   }
-  ids = std::move(all);
+  if (c.mask != Mask::causal) return;
+  // In place: what is kept only moves forward.
+  const int32_t* text = ids.data();
+  int32_t* kept = ids.data();
+  for (int32_t& length : lengths) {
+    const int pooled = pooledLength(c, text, length);
+    if (kept != text) std::copy_n(text, pooled, kept);
+    kept += pooled;
+    text += length;
+    length = pooled;
+  }
+  ids.resize(static_cast<size_t>(kept - ids.data()));
 }
 
 bool sharesPrefixes(const TextTransformerConfig& c) { return c.mask == Mask::causal; }
