@@ -398,11 +398,15 @@ if (lacking) {
       t.regex(result.devices.reason, reason)
     })
 
-  for (const name of ['openclip-resnet', 'openai-resnet.pt'])
+  for (const [name, layers] of [
+    ['openclip-resnet', 16],
+    ['openai-resnet.pt', 16],
+    ['openclip-clipa', 2],
+  ] as const)
     for (const dtype of ['bfloat16', 'float16', 'float32'] as const)
       (all ? test.serial : test.skip)(`${name} in ${dtype} as on the reference`, async t => {
         t.timeout(30 * 60_000)
         const file = join(packageRoot, 'test', 'golden', 'checkpoint', name)
-        await checkTowers(t, dtype, file, [1, 3], 16)
+        await checkTowers(t, dtype, file, [1, 3], layers)
       })
 }
