@@ -1,5 +1,5 @@
 // What the scripts for the CUDA kernels share: nvcc's run, and the one PTX that tests execute, reports are made of
-// and the addon carries.
+// and the package carries.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'

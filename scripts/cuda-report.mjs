@@ -63,7 +63,7 @@ for (const [name, { on }] of kernels) {
 for (const name of Object.keys(limits.registers))
   if (!kernels.has(name)) complaints.push(`cuda/limits.json names ${name}, which does not exist`)
 
-// Of what the addon carries, which cuda:build --check compares with the sources; all its architectures.
+// Of what is in cuda/images, which cuda:build --check compares with the sources; all its architectures.
 const hmma = tensorInstructions()
 const mma = ptxTensorInstructions()
 for (const name of kernels.keys()) {

@@ -82,28 +82,8 @@ export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal, limit
   })
 }
 
-/** The same items; waiting for the next one ends when the signal is aborted. */
+/** The same items; waiting for the next one ends as soon as the signal is aborted, whatever the source waits for. */
 export async function* abortable<T>(
-  source: AsyncIterable<T>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<T, void, void> {
-  const iterator = source[Symbol.asyncIterator]()
-  let ended = false
-  try {
-    for (;;) {
-      const next = await untilAborted(Promise.resolve(iterator.next()), signal)
-      ended = next.done === true
-      if (ended) return
-      yield next.value
-    }
-  } finally {
-    // Not awaited: a source that does not answer does not end either.
-    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => {})
-  }
-}
-
-/** What a source yields, until the signal is aborted: at once, whatever the source is waiting for. */
-export async function* untilAbortedEach<T>(
   source: AsyncIterable<T> | Iterable<T>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<T, void, void> {

@@ -1,6 +1,6 @@
 /** One evaluation under way: its checked options, and the samples as all of its parts read them. */
 
-import { untilAbortedEach } from '../base/abort.js'
+import { abortable } from '../base/abort.js'
 import { argumentError, ClipError } from '../base/errors.js'
 import { isIterable } from '../base/values.js'
 import type { Classifier } from '../classifier/classifier.js'
@@ -54,7 +54,7 @@ export async function* samplesOf(call: EvaluationCall, notes = false): AsyncGene
   let index = 0
   const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})
   if (!isIterable(all)) throw argumentError('dataset.samples', 'return an iterable of samples', all)
-  for await (const sample of untilAbortedEach(all, call.signal)) {
+  for await (const sample of abortable(all, call.signal)) {
     needName(call, checkSample(sample, `dataset[${index}]`))
     yield sample
     if (++index >= call.limit) return

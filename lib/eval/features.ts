@@ -1,6 +1,6 @@
 /** Features of a data set's images, with no more of its images in memory than a window. */
 
-import { untilAbortedEach } from '../base/abort.js'
+import { abortable } from '../base/abort.js'
 import { allocate } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { isArrayBuffer } from '../base/values.js'
@@ -64,7 +64,7 @@ export async function featuresOfSamples(
   const labels: string[] = []
   const numbers: number[] = []
   let done = 0
-  for await (const part of windows(untilAbortedEach(samples, signal))) {
+  for await (const part of windows(abortable(samples, signal))) {
     const features = (await clip.encodeImage(
       part.map(sample => sample.image),
       { output, errors: 'collect', ...(signal ? { signal } : {}) },

@@ -27,7 +27,7 @@
 //   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is refused, PTX is
 //                                compiled if its version is not newer
 //   CLIP_STANDIN_MEMORY=bytes    of each device
-//   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX that the addon carries is what runs, in
+//   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX of cuda/images is what runs, in
 //                                the interpreter: it sees every access outside of device and pinned memory,
 //                                the host's own memory included
 //   CLIP_STANDIN_EAGER=1         what is queued runs at once: the most helpful driver
