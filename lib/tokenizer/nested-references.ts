@@ -28,6 +28,7 @@ class Chain {
     this.code = new Uint16Array(2 * length + 8)
     this.next = longList(2 * length + 8)
     this.previous = longList(2 * length + 8)
+    this.link(0, 0)
   }
 
   insert(code: number, left: number): number {
