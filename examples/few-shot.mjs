@@ -4,7 +4,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load, openDataset } from 'clip-native'
-import { exampleDataset } from './picture-files.mjs'
+import { exampleDataset } from './image-files.mjs'
 
 const dataset = await openDataset(process.argv[2] ?? exampleDataset)
 const clip = await load()

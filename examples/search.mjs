@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { imageFiles, load } from 'clip-native'
-import { exampleFolder } from './picture-files.mjs'
+import { exampleFolder } from './image-files.mjs'
 
 const [folder = exampleFolder, words = 'an icon of a dog'] = process.argv.slice(2)
 const work = await mkdtemp(join(tmpdir(), 'clip-search-'))

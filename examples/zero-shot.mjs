@@ -4,7 +4,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load } from 'clip-native'
-import { examplePictures } from './picture-files.mjs'
+import { examplePictures } from './image-files.mjs'
 
 const given = process.argv.slice(2)
 const pictures = given.length > 0 ? given : examplePictures()

@@ -1,11 +1,11 @@
 /**
- * The raw kernels, as `clip-native/kernels`: typed arrays in, typed arrays out, computed off the JavaScript thread.
+ * The kernels of `clip-native/kernels`: typed arrays in, typed arrays out, computed off the JavaScript thread.
  *
- * All matrices are dense and row-major, float32 unless said otherwise; bfloat16 is a Uint16Array of the upper halves of
- * float32. Every function is asynchronous, checks every argument, and rejects (never throws) with a TypeError or
- * RangeError with code ERR_CLIP_INPUT for a caller's mistake, or a `ClipError` with ERR_CLIP_BACKEND (a backend
- * this machine does not have) or ERR_CLIP_MEMORY. Arrays are read where they are: do not
- * change them until the promise settles.
+ * All matrices are dense and row-major, float32 unless stated otherwise; bfloat16 is a Uint16Array of the upper halves of
+ * float32. Every function is asynchronous and never throws synchronously: it checks every argument and rejects with a
+ * TypeError or RangeError (code ERR_CLIP_INPUT) for invalid arguments, or with a `ClipError` ERR_CLIP_BACKEND (a backend
+ * that this machine does not have) or ERR_CLIP_MEMORY. Arrays are read in place: do not change them until the promise
+ * settles.
  *
  * @module
  */

@@ -100,6 +100,6 @@ test('every example has its test: a file here, a folder with packages of its own
         name,
       )
       t.true(ci.includes(`test_example ${name}`), name)
-    } else if (name !== 'picture-files.mjs') t.true(text.includes(`'${name}'`), name)
+    } else if (name !== 'image-files.mjs') t.true(text.includes(`'${name}'`), name)
   }
 })

@@ -6,21 +6,21 @@ import { type KernelOptions, options, run } from './run.js'
 /** All of q, k, v and out are float32, or all are bfloat16 (the upper halves of float32, as a Uint16Array). */
 export interface AttentionArguments<T extends Float32Array | Uint16Array = Float32Array>
   extends KernelOptions {
-  /** [sequence, token, head, headDim], as k and v. */
+  /** Queries, `[sequence, token, head, headDim]`. */
   q: T
-  /** Keys, laid out as q. */
+  /** Keys, in the same layout as q. */
   k: T
-  /** Values, laid out as q. */
+  /** Values, in the same layout as q. */
   v: T
-  /** How many sequences; each is attended to on its own. */
+  /** Number of sequences, which do not attend to each other. */
   sequences: number
-  /** Tokens per sequence. */
+  /** Number of tokens per sequence. */
   length: number
-  /** Heads per token, 1 to 4096. */
+  /** Number of heads, from 1 to 4096. */
   heads: number
-  /** 1 to 1024. */
+  /** Dimension of a head, from 1 to 1024. */
   headDim: number
-  /** Where to write: same layout, type and size as q, overlapping no input. Default: a new array. */
+  /** Array to write the result to, with the layout, type and size of q; it must not overlap an input. Default: a new array. */
   out?: T
 }
 

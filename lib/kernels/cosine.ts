@@ -22,71 +22,71 @@ import { isMatrix, type Matrix, topKOfMatrix } from './matrix.js'
 import { type KernelOptions, options, run } from './run.js'
 
 interface ScoreArguments extends KernelOptions {
-  /** `[rows, dim]`: need not be normalized. */
+  /** `[rows, dim]` float32; need not be normalized. */
   queries: Float32Array
-  /** How many queries. */
+  /** Number of queries. */
   rows: number
-  /** Numbers of a query and of a class. */
+  /** Dimension of queries and classes. */
   dim: number
-  /** Multiplies the cosines; CLIP's is 100 (the default). */
+  /** Factor of the cosines; default 100, as in OpenAI's models. */
   logitScale?: number
-  /** Default 'probability'. */
+  /** Kind of score; default 'probability'. */
   as?: ScoreKind
 }
 
 interface ClassMatrix {
   /**
-   * `[classCount, dim]`: need not be normalized. float32, a Uint16Array of bfloat16 (scores as the same numbers in float32
-   * do, to the bit) or an Int8Array: then the query is rounded to 15 bits (steps of its largest magnitude / 16383) and
-   * the dot product is exact.
+   * `[classCount, dim]`; need not be normalized. float32, a Uint16Array of bfloat16 (with bit-identical scores to the same
+   * numbers in float32), or an Int8Array: then the query is rounded to 15 bits (in steps of its largest magnitude / 16383),
+   * and the dot product is exact.
    */
   classes: Float32Array | Uint16Array | Int8Array
-  /** How many classes. */
+  /** Number of classes. */
   classCount: number
   /**
-   * [classCount], of int8 classes only: a row's value is scale · byte. A positive scale cancels out of a cosine, so they
-   * are rarely needed: a negative one turns the sign, 0 makes a zero vector, NaN or an infinity gives NaN.
+   * `[classCount]`, for int8 classes only: the values of a row are scale · byte. A positive scale cancels out of a cosine,
+   * so it is rarely needed; a negative scale inverts the sign, 0 makes a zero vector, and NaN or an infinity gives NaN.
    */
   classScales?: Float32Array
 }
 
-/** What {@link cosineSoftmax} takes. */
+/** Arguments of {@link cosineSoftmax}. */
 export interface CosineSoftmaxArguments extends ScoreArguments, ClassMatrix {
-  /** [rows, classCount]. */
+  /** `[rows, classCount]`: array to write the scores to. Default: a new array. */
   out?: Float32Array
 }
 
 interface TopKArguments {
-  /** How many classes per query, 1 to classCount. */
+  /** Number of classes to return per query, from 1 to classCount. */
   k: number
-  /** [rows, k] each. */
+  /** Arrays to write the result to, `[rows, k]` each. Default: new arrays. */
   out?: TopK
 }
 
-/** What {@link cosineTopK} takes for classes in memory. */
+/** Arguments of {@link cosineTopK} for classes in memory. */
 export interface CosineTopKArguments extends ScoreArguments, ClassMatrix, TopKArguments {}
 
-/** {@link cosineTopK} over a file: its rows and width are the matrix's. */
+/** Arguments of {@link cosineTopK} for classes in a file, which determines `classCount` and `dim`. */
 export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'>, TopKArguments {
-  /** An open file of rows. */
+  /** The classes, opened by {@link openMatrix}. */
   classes: Matrix
-  /** Default: as many as `queries` has. */
+  /** Number of queries. Default: as many as `queries` contains. */
   rows?: number
   /** Aborts the search; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** The best classes of each query, best first; equal scores by lower index, NaN above any number. */
+/** The best classes of each query, best first. Equal scores are ordered by index, and NaN counts as largest. */
 export interface TopK {
-  /** [rows, k]. */
+  /** `[rows, k]`: indices of the classes. */
   index: Int32Array
   /** `[rows, k]`: the scores of those classes; probabilities are over all classes. */
   value: Float32Array
 }
 
 /**
- * Scores of every class for every query: softmax over classes of logitScale · cosine(query, class), or the logits or
- * cosines themselves, which are never beyond 1 or -1. Both sides are normalized inside (by a norm of at least 1e-12).
+ * Scores every class for every query: the softmax over the classes of logitScale · cosine(query, class), or the logits, or
+ * the cosines, which are always from -1 to 1. Both sides are normalized internally (by a norm of at least 1e-12).
  * Radford et al. 2021, section 3.1.2.
  *
  * @returns out, [rows, classCount]
@@ -103,10 +103,10 @@ export async function cosineSoftmax(a: CosineSoftmaxArguments): Promise<Float32A
 }
 
 /**
- * The k best classes of every query, as {@link cosineSoftmax} scores them. The class matrix is read once and the
- * scores of all classes are never stored (online softmax: Milakov and Gimelshein 2018). `classes` may be a
- * {@link Matrix} from openMatrix, in a file of any size: the same bits as in memory; rejects with ERR_CLIP_CHECKPOINT
- * when the file has been cut, and with ERR_CLIP_DISPOSED when it was closed.
+ * Returns the k best classes of every query, with the scores of {@link cosineSoftmax}. The class matrix is read once, and the
+ * scores of all classes are never stored (online softmax: Milakov and Gimelshein 2018). `classes` may be a {@link Matrix}
+ * from openMatrix, in a file of any size, with bit-identical results. Rejects with ERR_CLIP_CHECKPOINT if the file has been
+ * truncated, and with ERR_CLIP_DISPOSED if it was closed.
  *
  * @returns index and value, [rows, k] each
  */

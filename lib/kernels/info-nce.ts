@@ -4,29 +4,29 @@ import { argumentError } from '../base/errors.js'
 import { count, floats, number, object, output, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
-/** What {@link infoNCE} takes. */
+/** Arguments of {@link infoNCE}. */
 export interface InfoNceArguments extends KernelOptions {
-  /** `[rows, dim]`: embeddings of images, as they are (the model has scaled them to length 1). */
+  /** `[rows, dim]`: embeddings of images, used as they are (clip.encodeImage returns rows of length 1). */
   images: Float32Array
   /** `[rows, dim]`: row i belongs to row i of `images`. */
   texts: Float32Array
-  /** Pairs. */
+  /** Number of pairs. */
   rows: number
-  /** Numbers of an embedding. */
+  /** Dimension of an embedding. */
   dim: number
-  /** Multiplies the dot products: exp of the trained parameter. Default 100, the most that the paper allows. */
+  /** Factor of the dot products: exp of the trained parameter. Default 100, the largest value that the paper allows. */
   logitScale?: number
-  /** Compute the gradients too; default true. Without them the loss costs a third. */
+  /** Compute the gradients as well; default true. The loss alone takes a third of the time. */
   gradients?: boolean
-  /** Where to write the gradients: [rows, dim] each. Default: new arrays. */
+  /** Arrays to write the gradients to, `[rows, dim]` each. Default: new arrays. */
   out?: { images: Float32Array; texts: Float32Array }
 }
 
-/** The loss, and its derivatives by everything that went in. */
+/** Result of {@link infoNCE}: the loss and its gradients. */
 export interface InfoNceResult {
-  /** Mean of both directions, in nats. */
+  /** Mean loss of both directions, in nats. */
   loss: number
-  /** Derivatives of the loss; absent with `gradients: false`. */
+  /** Gradients of the loss; absent with `gradients: false`. */
   gradients?: {
     /** [rows, dim] */
     images: Float32Array

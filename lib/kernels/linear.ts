@@ -14,26 +14,26 @@ import {
 } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
-/** What {@link linear} takes. */
+/** Arguments of {@link linear}. */
 export interface LinearArguments<T extends Float32Array | Uint16Array = Float32Array> extends KernelOptions {
-  /** [rows, inFeatures]. */
+  /** `[rows, inFeatures]`: the input. */
   x: Float32Array
-  /** [outFeatures, inFeatures], as torch.nn.Linear stores it. */
+  /** `[outFeatures, inFeatures]`: the weight, as in torch.nn.Linear. */
   weight: Float32Array
-  /** [outFeatures]. */
+  /** `[outFeatures]`: the bias. Default: none. */
   bias?: Float32Array
-  /** [rows, outFeatures], added last; may be `out` itself. */
+  /** `[rows, outFeatures]`: added last; may be `out` itself. Default: none. */
   residual?: Float32Array
-  /** Rows of x. */
+  /** Number of rows of x. */
   rows: number
-  /** Numbers of a row of x. */
+  /** Number of input features. */
   inFeatures: number
-  /** Numbers of a row of the result. */
+  /** Number of output features. */
   outFeatures: number
-  /** Default 'none'. */
+  /** Activation function; default 'none'. */
   activation?: 'none' | 'quickGelu' | 'gelu'
   /**
-   * What x and weight are multiplied as; default 'float32'. 'bfloat16' rounds both to nearest even and sums in float32.
+   * Number format of the multiplication; default 'float32'. 'bfloat16' rounds both sides to nearest even and sums in float32.
    * 'int8' gives each row of x a scale and a zero point (unsigned bytes) and each row of weight a scale (-127 to 127),
    * and sums exactly in 32 bits; inFeatures is then at most 65536.
    */
@@ -42,20 +42,20 @@ export interface LinearArguments<T extends Float32Array | Uint16Array = Float32A
   out?: T
 }
 
-/** What {@link layerNorm} takes. */
+/** Arguments of {@link layerNorm}. */
 export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float32Array>
   extends KernelOptions {
-  /** [rows, cols]. */
+  /** `[rows, cols]`: the input. */
   x: Float32Array
-  /** [cols]. */
+  /** `[cols]`: the weight. */
   weight: Float32Array
-  /** [cols]. */
+  /** `[cols]`: the bias. */
   bias: Float32Array
-  /** Rows of x; each is normalized on its own. */
+  /** Number of rows; each is normalized separately. */
   rows: number
-  /** Numbers of a row. */
+  /** Number of columns. */
   cols: number
-  /** Default 1e-5. */
+  /** Added to the variance; default 1e-5. */
   epsilon?: number
   /** `[rows, cols]`: float32, or a Uint16Array for bfloat16. Default: a new Float32Array. */
   out?: T
@@ -65,7 +65,7 @@ export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float
  * y = activation(x · weightᵀ + bias) + residual. quickGelu is y · sigmoid(1.702 y) (OpenAI's CLIP), gelu is
  * y · Φ(y) with the exact error function (Hendrycks and Gimpel 2016).
  *
- * The weight is repacked at every call, which costs about as much as a few rows: worth it from some ten rows on.
+ * The weight is repacked at every call, which costs about as much as a few rows, so this pays off from about ten rows on.
  *
  * @returns out, [rows, outFeatures]
  */

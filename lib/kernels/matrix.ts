@@ -7,17 +7,17 @@ import { cancellable } from '../native/jobs.js'
 import type { NativeMatrix } from '../native/surface.js'
 import { count, word } from './arguments.js'
 
-/** Where in a file the rows of a matrix lie, and how. */
+/** Location and layout of a matrix in a file. */
 export interface MatrixOptions {
-  /** Byte at which the first row starts. Default 0. */
+  /** Offset of the first row in bytes; default 0. */
   offset?: number
-  /** 1 to 2147483647. */
+  /** Number of rows, from 1 to 2147483647. */
   rows: number
-  /** Numbers per row. */
+  /** Dimension of a row. */
   dim: number
   /**
-   * How a number is stored, little-endian; default 'float32'. int8 rows need no scales: a positive scale per row cancels
-   * out of a cosine.
+   * Number format, little-endian; default 'float32'. int8 rows need no scales, because a positive scale per row cancels out
+   * of a cosine.
    */
   dtype?: 'float32' | 'bfloat16' | 'int8'
 }
@@ -31,15 +31,15 @@ interface Opened {
 const opened = new WeakMap<Matrix, Opened>()
 const door = Symbol('openMatrix')
 
-/** An open file of rows, for cosineTopK. Made by {@link openMatrix}. */
+/** An open file of rows for cosineTopK, as {@link openMatrix} returns it. */
 export class Matrix {
   /** The path of the file. */
   readonly file: string
-  /** How many rows. */
+  /** Number of rows. */
   readonly rows: number
-  /** Numbers of a row. */
+  /** Dimension of a row. */
   readonly dim: number
-  /** How a number is stored. */
+  /** Number format. */
   readonly dtype: 'float32' | 'bfloat16' | 'int8'
 
   /** @internal */
@@ -52,7 +52,7 @@ export class Matrix {
     opened.set(this, { native, running: new Set(), closed: undefined })
   }
 
-  /** Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves when the file is closed. Idempotent. */
+  /** Closes the file. Running calls finish, later ones reject with ERR_CLIP_DISPOSED; resolves once it is closed. Idempotent. */
   close(): Promise<void> {
     const self = opened.get(this)!
     self.closed ??= (async () => {
@@ -69,12 +69,11 @@ export class Matrix {
 }
 
 /**
- * Opens rows of a file for {@link cosineTopK}: `rows` x `dim` numbers from byte `offset` on, as a .npy file, a
- * safetensors tensor or a plain dump holds them. The file is read block by block during each call and stays open until
- * `close()`.
+ * Opens a matrix in a file for {@link cosineTopK}: `rows` x `dim` numbers from byte `offset` on, as in a .npy file, a
+ * safetensors tensor or a raw dump. The file is read block by block during each call and stays open until `close()`.
  *
- * Rejects with ERR_CLIP_CHECKPOINT, naming file, field, expected and actual, when the file can't be opened, is no
- * regular file or is too short; a call rejects with it when the file was cut later.
+ * Rejects with ERR_CLIP_CHECKPOINT, naming file, field, expected and actual, if the file can't be opened, is not a regular
+ * file or is too short; a call rejects with the same code if the file was truncated later.
  */
 export async function openMatrix(file: string | URL, options: MatrixOptions): Promise<Matrix> {
   const path = pathOf('file', file)

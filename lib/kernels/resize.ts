@@ -5,26 +5,26 @@ import { apart, bytes, count, elements, object, room, type Shape } from './argum
 import { type KernelOptions, options, run } from './run.js'
 
 export interface ResizeArguments extends KernelOptions {
-  /** [height, width, channels] bytes, rows without padding. */
+  /** `[height, width, channels]` bytes; rows have no padding. */
   data: Uint8Array | Uint8ClampedArray
-  /** Of the image, in pixels. */
+  /** Width of the image in pixels. */
   width: number
-  /** Of the image, in pixels. */
+  /** Height of the image in pixels. */
   height: number
-  /** 1 to 4. */
+  /** Number of channels, from 1 to 4. */
   channels: number
-  /** Of the result, in pixels. */
+  /** Width of the result in pixels. */
   outWidth: number
-  /** Of the result, in pixels. */
+  /** Height of the result in pixels. */
   outHeight: number
-  /** [outHeight, outWidth, channels]. */
+  /** `[outHeight, outWidth, channels]`: array to write the result to. Default: a new array. */
   out?: Uint8Array
 }
 
 /**
  * Pillow's `Image.resize(size, Resampling.BICUBIC)`, to the last bit: antialiased, a = -0.5, fixed-point coefficients
- * of 22 bits, rounded to bytes between the two passes (libImaging/Resample.c). Channels are resized one by one;
- * Pillow multiplies RGBA and LA by their alpha first, which is the caller's business here.
+ * of 22 bits, rounded to bytes between the two passes (libImaging/Resample.c). Channels are resized separately;
+ * Pillow premultiplies RGBA and LA by alpha first, which is left to the caller here.
  *
  * @returns out, [outHeight, outWidth, channels]
  */

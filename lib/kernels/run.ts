@@ -6,14 +6,14 @@ import { handOverKernels } from '../native/compiled-kernels.js'
 import type { NativeKernels } from '../native/surface.js'
 import { count } from './arguments.js'
 
-/** What every kernel takes. */
+/** Options of every kernel. */
 export interface KernelOptions {
   /**
    * The name of a backend that `devices()` lists: 'avx512', 'avx2', 'neon', 'reference', ... Default: the best CPU backend
    * of this machine. 'cuda' copies the arrays to the GPU and the results back at every call.
    */
   backend?: string
-  /** Threads to use, 1 to 256. Default: the physical cores that this process may use. */
+  /** Number of threads, from 1 to 256. Default: the physical cores that this process may use. */
   threads?: number
 }
 

@@ -15,40 +15,42 @@ import {
 } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
 
-/** What {@link softmaxCrossEntropy} takes. */
+/** Arguments of {@link softmaxCrossEntropy}. */
 export interface SoftmaxCrossEntropyArguments<T extends Float32Array | Uint16Array = Float32Array>
   extends KernelOptions {
   /** `[rows, cols]`: float32, or a Uint16Array of bfloat16. */
   logits: Float32Array | Uint16Array
-  /** `[rows]`: the column that each row should choose, from 0 to cols - 1. */
+  /** `[rows]`: the target column of each row, from 0 to cols - 1. */
   targets: Int32Array
-  /** `[rows]`: rows with 0 do not count; their targets may be any integers. Default: every row counts. */
+  /** `[rows]`: rows with 0 are ignored; their targets may be any integers. Default: no row is ignored. */
   mask?: Uint8Array
-  /** Rows of logits. */
+  /** Number of rows. */
   rows: number
-  /** Logits of a row. */
+  /** Number of columns: logits per row. */
   cols: number
   /** Compute the gradient too; default true. */
   gradient?: boolean
   /**
-   * What the gradient is multiplied by. Default: 1 / the number of rows that count, which makes it the gradient of the
-   * mean; 1 makes it the gradient of the sum.
+   * Factor of the gradient. Default: 1 / the number of rows that are not ignored, which gives the gradient of the mean
+   * loss; 1 gives the gradient of the sum.
    */
   gradientScale?: number
-  /**
-   * Where to write the results. `loss` is `[rows]`; `gradient` is `[rows, cols]`, float32 or a Uint16Array for bfloat16,
-   * and may be `logits` itself, which it then replaces. Default: new arrays, the gradient in float32.
-   */
-  out?: { loss?: Float32Array; gradient?: T }
+  /** Arrays to write the results to. Default: new arrays, with the gradient in float32. */
+  out?: {
+    /** `[rows]`. */
+    loss?: Float32Array
+    /** `[rows, cols]`: float32, or a Uint16Array for bfloat16. May be `logits` itself, which it then replaces. */
+    gradient?: T
+  }
 }
 
-/** The losses, and their derivatives by the logits. */
+/** Result of {@link softmaxCrossEntropy}: the losses, and their derivatives with respect to the logits. */
 export interface SoftmaxCrossEntropyResult<T extends Float32Array | Uint16Array = Float32Array> {
-  /** The loss of each row, in nats; 0 for a row that does not count. */
+  /** `[rows]`: the loss of each row, in nats; 0 for a row that is ignored. */
   loss: Float32Array
-  /** The mean over the rows that count; NaN if none does. */
+  /** The mean loss of the rows that are not ignored; NaN if all are. */
   mean: number
-  /** `[rows, cols]`: zeros in a row that does not count; absent with `gradient: false`. */
+  /** `[rows, cols]`: zeros in a row that is ignored; absent with `gradient: false`. */
   gradient?: T
 }
 
