@@ -25,6 +25,13 @@ function random(n: number, seed: number): Float32Array {
   return x
 }
 
+/** The sizes of an op's cases that are timed on GPUs as well: native/ops/cases.cc. */
+const timed = (op: string): Record<string, number>[] =>
+  testEntries()
+    .measure.cases({ op })
+    .filter(c => c.timed)
+    .map(c => c.sizes)
+
 export type ComputeDtype = 'float32' | 'bfloat16' | 'int8'
 
 /** Operations per second of all threads; on processors without the instruction, the float32 peak. */
@@ -159,10 +166,7 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
       check: async () => agree('attention', await f(a), await f({ ...a, backend: 'reference' }), 1e-4),
     })
   }
-  for (const [rows, cols] of [
-    [50, 768],
-    [257, 1024],
-  ] as const) {
+  for (const { rows, cols } of timed('layerNorm')) {
     const a = {
       x: random(rows * cols, 4),
       weight: random(cols, 5),
@@ -183,6 +187,29 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
           await kernels.layerNorm({ ...a, backend: 'reference' }),
           1e-4,
         ),
+    })
+  }
+  for (const { rows, cols, scale } of timed('softmaxCrossEntropy')) {
+    const a = {
+      logits: random(rows * cols, 10).map(v => v * scale),
+      targets: Int32Array.from({ length: rows }, (_, r) => (r * 31) % cols),
+      rows,
+      cols,
+      threads,
+    }
+    const out = { loss: new Float32Array(rows), gradient: new Float32Array(rows * cols) }
+    tasks.push({
+      name: `softmaxCrossEntropy ${rows} x ${cols}`,
+      run: () => kernels.softmaxCrossEntropy({ ...a, out }),
+      bytes: 12 * rows * cols,
+      check: async () => {
+        const [got, want] = [
+          await kernels.softmaxCrossEntropy(a),
+          await kernels.softmaxCrossEntropy({ ...a, backend: 'reference' }),
+        ]
+        agree('softmaxCrossEntropy', got.loss, want.loss, 1e-4)
+        agree('softmaxCrossEntropy', got.gradient!, want.gradient!, 1e-6)
+      },
     })
   }
   {

@@ -545,6 +545,16 @@ export interface OpTimes {
   seconds: Float32Array
 }
 
+/** A case of an op. */
+export interface NativeCase {
+  name: string
+  /** On every backend, by test/kernels. */
+  tested: boolean
+  timed: boolean
+  /** Named as the arguments of the op's kernel call. */
+  sizes: Record<string, number>
+}
+
 /** What only benchmarks call: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
@@ -556,6 +566,8 @@ export interface NativeMeasure {
    * taken since the last call.
    */
   profile(a: { on: boolean }): OpTimes[]
+  /** The cases of an op, from native/ops/cases.cc: what tests and benchmarks run. */
+  cases(a: { op: string }): NativeCase[]
   /** Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the machine is. */
   threadTime(): number
   /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */

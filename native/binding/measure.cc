@@ -17,6 +17,7 @@
 #include "binding/surface.h"
 #include "cpu/peak.h"
 #include "pool/context.h"
+#include "ops/cases.h"
 #include "profile.h"
 
 namespace clip::binding {
@@ -149,6 +150,26 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   });
 }
 
+// The cases of an op, as native/ops/cases.h has them.
+Napi::Value cases(const Napi::CallbackInfo& info) {
+  const Fields a(info[0], "");
+  const std::string op = a.string("op");
+  const Napi::Env env = info.Env();
+  const Napi::Array list = Napi::Array::New(env);
+  for (const ops::Case& c : ops::casesOf(op.c_str(), ~0u)) {
+    const Napi::Object o = Napi::Object::New(env);
+    o.Set("name", c.name);
+    o.Set("tested", Napi::Boolean::New(env, c.uses & ops::kTested));
+    o.Set("timed", Napi::Boolean::New(env, c.uses & ops::kTimed));
+    const Napi::Object sizes = Napi::Object::New(env);
+    for (const ops::Field& f : c.fields)
+      if (f.key) sizes.Set(f.key, f.value);
+    o.Set("sizes", sizes);
+    list.Set(list.Length(), o);
+  }
+  return list;
+}
+
 // Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the
 // machine is.
 Napi::Value threadTime(const Napi::CallbackInfo& info) {
@@ -182,6 +203,7 @@ Napi::Object makeMeasure(Napi::Env env) {
   add("stream", stream);
   add("linear", linear);
   add("profile", profile);
+  add("cases", cases);
   add("threadTime", threadTime);
   return o;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What the checks of kernels have in common: numbers, their copies on the device, and comparing.
+// Cases of ops on a machine that runs kernels, a GPU or an emulator: numbers, their copies there, what the
+// reference makes of the same, and comparing.
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "context.h"
+#include "ops/cases.h"
 #include "reference/reference.h"
 
 namespace clip::cuda::check {
@@ -24,36 +26,76 @@ struct Values {
 };
 // Pseudo-random numbers about 0, as a bell; each rounded to what `dtype` holds.
 Values normal(uint32_t seed, int rows, int cols, float scale = 1, Dtype dtype = Dtype::float32);
+Values rounded(Values, Dtype);
 Values absolute(Values);
-double epsilon(Dtype);  // unit round-off
+double epsilon(Dtype);                                     // unit round-off
+inline double summed(int n) { return (n + 8) * 0x1p-23; }  // a float32 sum of n terms, in units of its size
 
-class Device {
+using Bound = std::function<double(int row, int col)>;
+// "" or the first number that is off; a NaN is for a NaN only.
+std::string compare(const Values& got, const Values& want, const Bound&);
+
+// What runs kernels, and its memory.
+class Machine {
  public:
-  explicit Device(Stream& stream);
-  ~Device();  // waits
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
+  virtual ~Machine() = default;
+  // Memory of bytes 0xff, a NaN in every type, until the machine is reset.
+  virtual void* take(size_t bytes) = 0;
+  virtual void upload(void* there, const void* here, size_t bytes) = 0;
+  virtual void download(void* here, const void* there, size_t bytes) = 0;
+  virtual void run(const Launch&, std::initializer_list<const void*> arguments) = 0;
 
-  Stream& stream() { return stream_; }
-  Context& context() { return *stream_.context(); }
-  static Context& reference();
-
-  // Zeroed memory, until the next check.
-  void* take(size_t bytes);
-  void reset();
   template <class T>
   T* copy(const std::vector<T>& values) {
     T* place = static_cast<T*>(take(values.size() * sizeof(T)));
-    stream_.upload(place, values.data(), values.size() * sizeof(T));
+    upload(place, values.data(), values.size() * sizeof(T));
     return place;
   }
   // Rows with a stride of their own.
   Activations matrix(int rows, int cols, Dtype);
   Activations matrix(const Values&, Dtype);
-  // (out, packedInputs(in))
-  void* weight(const Values&, Dtype);
   Values values(const Activations&, int rows, int cols);
   std::vector<float> floats(const float* from, size_t count);
+  // The same of y, and that nothing between its rows was written.
+  std::string compareMatrix(const Activations& y, const Values& want, const Bound&);
+  static Context& reference();
+};
+
+// A case of an op on a machine. It may be run again and again.
+struct Made {
+  std::function<void()> run;
+  std::function<std::string()> difference;  // of what the last run wrote from the reference
+  std::string shape;                        // in words
+  double flops, bytes;                      // of use, each once, as in cuda/report.md
+};
+// An op whose kernel takes a warp per row. It is made in one stored type after another, where it has any.
+struct RowOp {
+  const char *op, *kernel;
+  Made (*make)(Machine&, const ops::Case&, Dtype);
+  bool dtypes;
+};
+const std::vector<RowOp>& rowOps();  // case_rows.cc
+
+// A GPU.
+class Device : public Machine {
+ public:
+  explicit Device(Stream& stream);
+  ~Device() override;  // waits
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  void* take(size_t bytes) override;
+  void upload(void* there, const void* here, size_t bytes) override { stream_.upload(there, here, bytes); }
+  void download(void* here, const void* there, size_t bytes) override {
+    stream_.download(here, there, bytes);
+  }
+  void run(const Launch& launch, std::initializer_list<const void*> arguments) override;
+  void reset();
+
+  Stream& stream() { return stream_; }
+  Context& context() { return *stream_.context(); }
+  // (out, packedInputs(in))
+  void* weight(const Values&, Dtype);
 
  private:
   Stream& stream_;
@@ -61,18 +103,13 @@ class Device {
   size_t used_ = 0;
 };
 
-using Bound = std::function<double(int row, int col)>;
-// "" or the first number that is off.
-std::string compare(const Values& got, const Values& want, const Bound&);
-
 struct Check {
   std::vector<const char*> kernels;  // that it runs, beside those checked before
   std::function<std::string(Device&)> run;
 };
-// check_attention.cc, check_products.cc, check_rows.cc, check_cosine.cc
+// check_attention.cc, check_products.cc, check_cosine.cc
 void addAttention(std::vector<Check>&);
 void addProducts(std::vector<Check>&);
-void addRows(std::vector<Check>&);
 void addCosine(std::vector<Check>&);
 
 }  // namespace clip::cuda::check

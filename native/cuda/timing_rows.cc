@@ -1,4 +1,7 @@
 // Kernels that go row by row, and those that compare rows with each other.
+#include <memory>
+
+#include "check_support.h"
 #include "cosine.h"
 #include "rows.h"
 #include "timing_support.h"
@@ -6,121 +9,30 @@
 namespace clip::cuda::timing {
 namespace {
 
+// Cases of ops/cases.cc in memory of a timing.
+class Timed : public check::Machine {
+ public:
+  explicit Timed(Bench& bench) : bench_(bench) {}
+  void* take(size_t bytes) override { return bench_.zeros(bytes); }
+  void upload(void* there, const void* here, size_t bytes) override {
+    bench_.stream().upload(there, here, bytes);
+  }
+  void download(void* here, const void* there, size_t bytes) override {
+    bench_.stream().download(here, there, bytes);
+  }
+  void run(const Launch& launch, std::initializer_list<const void*> arguments) override {
+    bench_.stream().run([&](CUstream s) { bench_.stream().module()->launch(launch, s, arguments); });
+  }
+
+ private:
+  Bench& bench_;
+};
+
 std::string size(int a, int b) { return std::to_string(a) + " x " + std::to_string(b); }
 
-// The residual stream of 64 images of ViT-B/32; its pooled rows.
-int rowsOf(const Bench& b) { return b.small ? 5 : 3200; }
+// The pooled rows of 64 images of ViT-B/32.
 int pooledOf(const Bench& b) { return b.small ? 3 : 64; }
-int widthOf(const Bench& b) { return b.small ? 40 : 768; }
 int dimOf(const Bench& b) { return b.small ? 24 : 512; }
-
-// FLOPs of a number: as in cuda/report.md.
-Work layerNorm(Bench& b) {
-  const int rows = rowsOf(b), cols = widthOf(b);
-  const LayerNorm call{.x = b.matrix(rows, cols, Dtype::float32),
-                       .weight = b.floats(static_cast<size_t>(cols)),
-                       .bias = b.floats(static_cast<size_t>(cols)),
-                       .y = b.matrix(rows, cols, Dtype::bfloat16),
-                       .rows = rows,
-                       .cols = cols,
-                       .epsilon = 1e-5f};
-  return {size(rows, cols) + " to bfloat16", 8. * rows * cols, 6. * rows * cols + 8. * cols, false,
-          b.launching(launchOf(call), call)};
-}
-
-Work normalise(Bench& b) {
-  const int rows = pooledOf(b), cols = dimOf(b);
-  const Normalise call{.x = b.matrix(rows, cols, Dtype::float32),
-                       .y = b.matrix(rows, cols, Dtype::float32),
-                       .rows = rows,
-                       .cols = cols};
-  return {size(rows, cols), 3. * rows * cols, 8. * rows * cols, false, b.launching(launchOf(call), call)};
-}
-
-Work convert(Bench& b) {
-  const int rows = rowsOf(b), cols = widthOf(b);
-  const Convert call{.x = b.matrix(rows, cols, Dtype::float32),
-                     .y = b.matrix(rows, cols, Dtype::bfloat16),
-                     .rows = rows,
-                     .cols = cols};
-  return {size(rows, cols) + " to bfloat16", 0, 6. * rows * cols, false, b.launching(launchOf(call), call)};
-}
-
-Work embed(Bench& b) {
-  const int rows = rowsOf(b), cols = widthOf(b), tokens = b.small ? 3 : 50;
-  const Activations table = b.matrix(rows, cols, Dtype::float32);
-  std::vector<int32_t> id, at;
-  for (int r = 0; r < rows; r++) id.push_back(r), at.push_back(r % tokens);
-  const Embed call{.table = table.data,
-                   .tableStride = table.stride,
-                   .tableDtype = Dtype::float32,
-                   .ids = b.copy(id),
-                   .positions = b.floats(static_cast<size_t>(tokens) * cols),
-                   .position = b.copy(at),
-                   .y = b.matrix(rows, cols, Dtype::float32),
-                   .rows = rows,
-                   .cols = cols};
-  return {size(rows, cols), 1. * rows * cols, 12. * rows * cols, false, b.launching(launchOf(call), call)};
-}
-
-Work gather(Bench& b) {
-  const int rows = rowsOf(b), count = pooledOf(b), cols = widthOf(b);
-  std::vector<int32_t> row;
-  for (int i = 0; i < count; i++) row.push_back(i * (rows / count));
-  const Gather call{.x = b.matrix(rows, cols, Dtype::float32),
-                    .row = b.copy(row),
-                    .y = b.matrix(count, cols, Dtype::float32),
-                    .count = count,
-                    .cols = cols};
-  return {size(count, cols), 0, 8. * count * cols, false, b.launching(launchOf(call), call)};
-}
-
-Work patches(Bench& b) {
-  const int images = b.small ? 1 : 64, side = b.small ? 8 : 224, patch = b.small ? 4 : 32;
-  const int rows = images * (side / patch) * (side / patch), cols = 3 * patch * patch;
-  const Patches call{.pixels = static_cast<const uint8_t*>(
-                         b.numbers((static_cast<size_t>(rows) * cols + 3) / 4, Dtype::float32)),
-                     .value = b.floats(3 * 256),
-                     .planes = nullptr,
-                     .y = b.matrix(rows, cols, Dtype::bfloat16),
-                     .images = images,
-                     .size = side,
-                     .patch = patch};
-  return {size(images, side) + ", patches of " + std::to_string(patch), 0, 3. * rows * cols, false,
-          b.launching(launchOf(call), call)};
-}
-
-// Before RN50's second layer, 16 images.
-Work pool(Bench& b) {
-  const int images = b.small ? 1 : 16, side = b.small ? 6 : 56, channels = b.small ? 8 : 256;
-  const int pixels = images * side * side;
-  const Pooling call{.x = b.matrix(pixels, channels, Dtype::float32),
-                     .y = b.matrix(pixels / 4, channels, Dtype::bfloat16),
-                     .images = images,
-                     .height = side,
-                     .width = side,
-                     .channels = channels,
-                     .kernelHeight = 2,
-                     .kernelWidth = 2};
-  return {std::to_string(images) + " x " + size(side, side) + " x " + std::to_string(channels) + " by 2",
-          1. * pixels * channels, 4. * pixels * channels + 0.5 * pixels * channels, false,
-          b.launching(launchOf(call), call)};
-}
-
-// A batch of texts, each token's logits over OpenAI's vocabulary.
-Work softmaxCrossEntropy(Bench& b) {
-  const int rows = pooledOf(b), cols = b.small ? 70 : 49408;
-  std::vector<int32_t> target;
-  for (int r = 0; r < rows; r++) target.push_back(r * 31 % cols);
-  const SoftmaxCrossEntropy call{.x = b.matrix(rows, cols, Dtype::float32),
-                                 .target = b.copy(target),
-                                 .loss = b.floats(static_cast<size_t>(rows)),
-                                 .gradient = b.matrix(rows, cols, Dtype::float32),
-                                 .rows = rows,
-                                 .cols = cols,
-                                 .scale = 1};
-  return {size(rows, cols), 8. * rows * cols, 8. * rows * cols, false, b.launching(launchOf(call), call)};
-}
 
 // 64 images and ImageNet's classes.
 CosineSoftmax softmaxCall(Bench& b) {
@@ -223,14 +135,16 @@ Work infoNceLoss(Bench& b) {
 }  // namespace
 
 void addRows(std::vector<Case>& cases) {
-  cases.push_back({"clip_layer_norm", layerNorm});
-  cases.push_back({"clip_normalise", normalise});
-  cases.push_back({"clip_convert", convert});
-  cases.push_back({"clip_embed", embed});
-  cases.push_back({"clip_gather", gather});
-  cases.push_back({"clip_patches", patches});
-  cases.push_back({"clip_pool", pool});
-  cases.push_back({"clip_softmax_cross_entropy", softmaxCrossEntropy});
+  for (const check::RowOp& op : check::rowOps())
+    for (const ops::Case& c : ops::casesOf(op.op, ops::kTimed))
+      cases.push_back({op.kernel, [&op, c](Bench& b) {
+                         const auto machine = std::make_shared<Timed>(b);
+                         const check::Made made =
+                             op.make(*machine, b.small ? ops::casesOf(op.op, ops::kFirstLoad).front() : c,
+                                     op.dtypes ? Dtype::bfloat16 : Dtype::float32);
+                         return Work{made.shape, made.flops, made.bytes, false,
+                                     [machine, run = made.run](CUstream) { run(); }};
+                       }});
   cases.push_back({"clip_cosine_scores", scores});
   cases.push_back({"clip_softmax_rows", softmaxRows});
   cases.push_back({"clip_cosine_top_k", topK});

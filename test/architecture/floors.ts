@@ -16,6 +16,7 @@ export const native: Floors = [
     top_k: 'The best classes of a query, and their ranking.',
     profile: 'What each op of a model costs, for benchmarks.',
     backend_buffer: 'Memory of a backend for the length of a call.',
+    ops: 'The cases of every op, for its tests, checks and timings.',
   },
   { pool: 'The threads of the process, and the context in which a CPU runs an op.' },
   {

@@ -45,7 +45,7 @@ group('the PTX interpreter names faults and computes as the manual says', 'ptx',
 for (const [name, fibers, onPtx] of [
   ['attention', 180, 93],
   ['linear', 72, 61],
-  ['rows', 80, 80],
+  ['rows', 200, 200],
   ['conv', 34, 34],
   ['cosine', 36, 33],
 ] as const) {

@@ -1,6 +1,7 @@
 /** Convolution and average pooling of the ResNets, which have no public kernel: test hooks of the binding. */
 
 import { canaryFloats } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
 import { eachBackend, needs } from '../helpers/each-backend.js'
 import { toBfloat16s } from '../helpers/narrow.js'
@@ -160,16 +161,14 @@ interface PoolShape {
   kernelHeight: number
   kernelWidth: number
 }
-const pools: (PoolShape & { name: string })[] = [
-  { images: 2, height: 8, width: 6, channels: 32, kernelHeight: 2, kernelWidth: 2 },
-  { images: 2, height: 7, width: 9, channels: 17, kernelHeight: 2, kernelWidth: 2 },
-  { images: 3, height: 7, width: 7, channels: 96, kernelHeight: 7, kernelWidth: 7 },
-  { images: 1, height: 5, width: 4, channels: 3, kernelHeight: 2, kernelWidth: 3 },
-  { images: 1, height: 1, width: 1, channels: 1, kernelHeight: 1, kernelWidth: 1 },
-].map(s => ({
-  name: `${s.images} of ${s.height} x ${s.width}, ${s.channels} channels, by ${s.kernelHeight} x ${s.kernelWidth}`,
-  ...s,
-}))
+const pools = casesOf('pool', {
+  images: 0,
+  height: 0,
+  width: 0,
+  channels: 0,
+  kernelHeight: 0,
+  kernelWidth: 0,
+})
 const pooled = (s: PoolShape) => Math.floor(s.height / s.kernelHeight) * Math.floor(s.width / s.kernelWidth)
 
 eachBackend('pool', pools, async (t, on, { name: _, ...shape }) => {

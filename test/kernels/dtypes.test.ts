@@ -5,6 +5,7 @@
 
 import { linears, model } from '../../bench/cases.js'
 import { canaryFloats } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
 import { eachBackend, needs } from '../helpers/each-backend.js'
 import { quantise, toBfloat16s, widened } from '../helpers/narrow.js'
@@ -47,12 +48,12 @@ const special = Float32Array.from([
 
 eachBackend(
   'convert to bfloat16',
-  widths.map(cols => ({ name: `${cols} columns`, cols })),
-  async (t, on, { cols }) => {
-    const x = normal(cols, 3 * cols)
+  casesOf('convert', { rows: 0, cols: 0, scale: 1 }),
+  async (t, on, { rows, cols, scale }) => {
+    const x = normal(cols, rows * cols, scale)
     for (let i = 0; i < Math.min(x.length, special.length); i++) x[x.length - 1 - i] = special[i]!
     const out = new Uint16Array(x.length)
-    await on.run('convert', { x, out, outDtype: 'bfloat16', rows: 3, cols })
+    await on.run('convert', { x, out, outDtype: 'bfloat16', rows, cols })
     t.deepEqual(bitsOn(on.backend)(out), bitsOn(on.backend)(toBfloat16s(x)))
   },
 )

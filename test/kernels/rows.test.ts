@@ -1,19 +1,12 @@
 /** embed, gather, normalize and patches: the ops that move rows. */
 
 import { canaryFloats } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, sameBytes } from '../helpers/close.js'
 import { eachBackend } from '../helpers/each-backend.js'
 import { integers, normal, randomBytes } from '../helpers/random.js'
 
-const sizes = [
-  { name: 'icon-clip', rows: 32, cols: 192 },
-  { name: 'ViT-B/32 text', rows: 10, cols: 512 },
-  { name: 'one element', rows: 1, cols: 1 },
-  { name: 'odd sizes', rows: 7, cols: 37 },
-  { name: 'one short of the vectors', rows: 3, cols: 31 },
-]
-
-eachBackend('embed', sizes, async (t, on, { rows, cols }) => {
+eachBackend('embed', casesOf('embed', { rows: 0, cols: 0 }), async (t, on, { rows, cols }) => {
   const table = normal(1, 50 * cols)
   const positions = normal(2, 33 * cols)
   const ids = integers(3, rows, 50)
@@ -31,7 +24,7 @@ eachBackend('embed', sizes, async (t, on, { rows, cols }) => {
   got.check(t)
 })
 
-eachBackend('gather', sizes, async (t, on, { rows, cols }) => {
+eachBackend('gather', casesOf('gather', { rows: 0, cols: 0 }), async (t, on, { rows, cols }) => {
   const x = normal(1, 40 * cols)
   x[3 * cols] = Number.NaN
   const row = integers(2, rows, 40)
@@ -46,8 +39,9 @@ eachBackend('gather', sizes, async (t, on, { rows, cols }) => {
   got.check(t)
 })
 
-eachBackend('normalise', sizes, async (t, on, { rows, cols }) => {
-  const x = normal(1, rows * cols, 1000)
+eachBackend('normalise', casesOf('normalise', { rows: 0, cols: 0, scale: 1 }), async (t, on, c) => {
+  const { rows, cols } = c
+  const x = normal(1, rows * cols, c.scale)
   if (rows > 2) {
     x.fill(0, 0, cols) // a zero row stays zero
     x[cols + cols - 1] = Number.NaN
@@ -68,14 +62,7 @@ eachBackend('normalise', sizes, async (t, on, { rows, cols }) => {
   sameBytes(t, last, got.array.subarray((rows - 1) * cols), 'the last row alone')
 })
 
-const grids = [
-  { name: 'icon-clip, 2 images', images: 2, size: 72, patch: 12 },
-  { name: 'patches of 32', images: 1, size: 96, patch: 32 },
-  { name: 'patches of 14', images: 1, size: 28, patch: 14 },
-  { name: 'a rest at the right and bottom', images: 2, size: 23, patch: 5 },
-  { name: 'one patch', images: 3, size: 7, patch: 7 },
-  { name: 'single pixels', images: 1, size: 5, patch: 1 },
-]
+const grids = casesOf('patches', { images: 0, size: 0, patch: 0 })
 
 /** torch.nn.functional.unfold of planes, as a matrix of patches. */
 function unfold(

@@ -4,6 +4,7 @@ import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { softmaxCrossEntropy } from '../../lib/kernels.js'
 import { canaryFloats } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, largest, sameBytes } from '../helpers/close.js'
 import { eachBackend, type Running } from '../helpers/each-backend.js'
 import { toBfloat16s, widened } from '../helpers/narrow.js'
@@ -56,17 +57,7 @@ const relativeError = (cols: number, most: number, epsilon: number) =>
 const lossError = (cols: number, most: number, epsilon: number) =>
   relativeError(cols, most, epsilon) + 4 * epsilon * (most + Math.log(cols))
 
-const cases = [
-  { name: 'one of everything', rows: 1, cols: 1, scale: 5 },
-  { name: 'two columns', rows: 3, cols: 2, scale: 1 },
-  { name: 'one short of the vectors', rows: 5, cols: 31, scale: 3 },
-  { name: 'odd sizes', rows: 19, cols: 133, scale: 4 },
-  { name: 'one block of columns', rows: 2, cols: 1024, scale: 10 },
-  { name: 'one past the block', rows: 2, cols: 1025, scale: 10 },
-  { name: 'a vocabulary', rows: 3, cols: 49408, scale: 6 },
-  { name: 'logits of +-1000', rows: 7, cols: 50, scale: 500 },
-  { name: 'equal logits', rows: 2, cols: 77, scale: 0 },
-]
+const cases = casesOf('softmaxCrossEntropy', { rows: 0, cols: 0, scale: 1 })
 
 const inputs = ({ rows, cols, scale }: (typeof cases)[number]): Inputs => ({
   logits: normal(1, rows * cols, scale),

@@ -1,0 +1,16 @@
+/** The cases of an op, from the list that its checks and timings on GPUs, the emulators and the benchmark read as well: native/ops/cases.cc. */
+
+import { testEntries } from '../../lib/native/test-entries.js'
+
+/** Every case that the tests of all backends run, with a default for sizes that a case does not name. */
+export function casesOf<S extends Record<string, number>>(op: string, sizes: S): (S & { name: string })[] {
+  const cases = testEntries()
+    .measure.cases({ op })
+    .filter(c => c.tested)
+  if (cases.length === 0) throw new Error(`native/ops/cases.cc has no cases of ${op}`)
+  return cases.map(c => {
+    const unknown = Object.keys(c.sizes).filter(key => !(key in sizes))
+    if (unknown.length > 0) throw new Error(`${op}, ${c.name}: the test does not know ${unknown.join(', ')}`)
+    return { name: c.name, ...sizes, ...(c.sizes as Partial<S>) }
+  })
+}
