@@ -56,8 +56,8 @@ export interface TokenEmbed {
 }
 
 /**
- * A transformer tower, in the order in which it computes: embed, layer norm (preNorm), blocks, pool, layer norm, projection
- * into the joint space (project).
+ * A transformer tower, in the order in which it computes: embed, layer norm (preNorm), blocks, pool, layer norm,
+ * projection into the joint space (project).
  *
  * What follows from it is decided in native code (native/model/text_transformer.h): under the causal mask a row sees
  * nothing behind it, so texts are cut behind the one row that the pool reads, and share the rows of a common beginning.
@@ -71,7 +71,7 @@ export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEm
   blocks: BlocksSpec
   /**
    * Images: 'first', the class token, or 'mean', the mean of the patches without it. Texts: 'last', the last row (of
-   * texts that are filled up the last position); 'argmax', the first largest id; 'eos', the first end token.
+   * texts that are filled up, the last position); 'argmax', the first largest id; 'eos', the first end token.
    */
   pool: 'first' | 'mean' | 'last' | 'argmax' | 'eos'
   project: boolean

@@ -1,6 +1,6 @@
 #pragma once
-// The end of every tower: its rows, projected into the joint space where embeddings are asked for, and scaled to
-// length 1.
+// The end of every tower: its rows are projected into the joint space where embeddings are asked for, and
+// scaled to length 1 where that is.
 #include "model/ops.h"
 #include "model/pass.h"
 

@@ -5,11 +5,11 @@
 
 namespace clip {
 
-// The rows that the tower computes of each text, in place: checked ids in, ids and lengths of the rows out. The
-// pooled row is then each text's last.
+// Turns the ids of texts, which checkTexts has checked, into the rows that the tower computes, in place. Each
+// text's last row is then the one that is pooled.
 //
-// A text is filled up where padding takes part. Under the causal mask a row sees nothing behind it, and the pool
-// reads one row, so what stands behind that row can not matter and is cut off.
+// A text is filled up to the context where padding takes part. Under the causal mask a row sees nothing behind
+// it, and the pool reads one row, so what stands behind that row cannot matter and is cut off.
 void toTextRows(const TextTransformerConfig&, std::vector<int32_t>& ids, std::vector<int32_t>& lengths);
 
 // Whether texts that begin alike may share the rows of their beginning: a causal row sees that alone.

@@ -9,8 +9,8 @@
 
 namespace clip {
 
-// The rows of one pass, sequence after sequence, and which of them become results. Padding stands behind what is
-// used, as Backend::bucket says.
+// The rows of one pass, sequence after sequence, and which of them become results. Padding stands behind what
+// is used, as Backend::bucket says.
 struct TowerRows {
   // Per row.
   std::vector<int32_t> id{};        // its row of the table, negative in padding
@@ -28,8 +28,9 @@ struct TowerRows {
   uint32_t calls = 0;
 };
 
-// Runs the tower over rows that `table` gives, called once where the pass is computed. The results are usedResults
-// rows, or all usedRows where tokens are asked for; nothing when stopped.
+// Runs the tower over rows of the table that `table` gives; it is called where the pass is computed, not where
+// a recorded plan is run again. The results are usedResults rows, or all usedRows where tokens are asked for;
+// nothing when stopped.
 std::optional<HostRows> runTransformer(const Pass&, const TransformerConfig&, const TransformerWeights&,
                                        const TowerRows&, const std::function<RowTable(const Ops&)>& table);
 

@@ -153,3 +153,23 @@ for (const device of ['auto', 'reference'] as const)
     await model.dispose()
     await plain.dispose()
   })
+
+test('each pool reads its own row, and what stands behind that row is not computed', async t => {
+  const text = spec.text!
+  const ids = [START, 5, END, 7, END, 9]
+  for (const [pool, embed, rows] of [
+    ['eos', { ...text.embed, endId: 5 }, 2],
+    ['eos', { ...text.embed, endId: 6 }, 6],
+    ['argmax', text.embed, 3],
+    ['last', text.embed, 6],
+  ] as const) {
+    const model = await loadNative({ ...spec, text: { ...text, embed, pool } }, preprocess)
+    const last = await loadNative({ ...spec, text: { ...text, pool: 'last' } }, preprocess)
+    const row = await encodeIds(model, [ids])
+    t.is(model.counters().textRows, rows, pool)
+    t.deepEqual(row, await encodeIds(last, [ids.slice(0, rows)]), pool)
+    t.is(model.textTokens(Int32Array.from([...ids, ...ids]), Int32Array.of(6, 6)), rows)
+    await model.dispose()
+    await last.dispose()
+  }
+})

@@ -11,7 +11,7 @@ export interface Found {
   /** How the tensors are named. */
   layout: Layout
   folder: string
-  /** The configuration file that a folder was told by. A weight file by itself need not belong to what lies beside it. */
+  /** The configuration file that a folder was told by. A weight file by itself may lie beside one that is not its own. */
   toldBy: string | undefined
   options: CheckpointOptions
   pace: Pace

@@ -1,4 +1,4 @@
-/** OpenAI's archives, and OpenCLIP's weights without a configuration: everything is told by the tensors and by options. */
+/** OpenAI's archives, and OpenCLIP's weights without a configuration: tensors and options tell everything. */
 
 import { readOpenaiLayout } from '../openai-layout.js'
 import { inputSize, openaiPreprocess } from '../processor.js'

@@ -1,4 +1,4 @@
-/** OpenCLIP: open_clip_config.json, {model_cfg, preprocess_cfg}, beside the weights. Every key is known, or refused by its name. */
+/** OpenCLIP: weights beside open_clip_config.json, {model_cfg, preprocess_cfg}. Every key is known, or refused by name. */
 
 import { join } from 'node:path'
 import type { ClipError } from '../../base/errors.js'
