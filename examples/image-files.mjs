@@ -5,8 +5,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The images that come with the embedded model. */
 export const exampleFolder = join(root, 'models', 'icon-clip', 'examples')
-/** Handwritten digits; in the repository, not in the package. */
-export const exampleDataset = join(root, 'test', 'data', 'digits.csv')
+/** Handwritten digits, as a WebDataset archive; in the repository, not in the package. */
+export const exampleDataset = join(root, 'test', 'data', 'digits.tar')
 
 /** Some of the images that come with the embedded model. */
 export const examplePictures = () =>
