@@ -58,7 +58,7 @@ function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptio
 /** Exit code: 1 when an image could not be read. */
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
   if (images.length === 0 && options.save === undefined)
-    throw argumentError('image', 'be one image or more (or none with --save)', got('none'))
+    throw argumentError('image', 'be at least one file (or none, with --save)', got('none'))
   return untilInterrupted(signal => classifyAll(images, options, signal))
 }
 

@@ -362,7 +362,7 @@ function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipErr
   const actual = header?.format === 'HEIC' ? 'HEIC' : (said ?? 'bytes of no known format')
   const more = { expected: FORMATS, actual, cause: cause instanceof Error ? cause : new Error(actual) }
   if (header?.format === 'HEIC') return imageError(NO_HEVC, from, more)
-  return imageError(`is no image that can be read: ${actual}`, from, more)
+  return imageError(`is not a readable image: ${actual}`, from, more)
 }
 
 /**

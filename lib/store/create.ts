@@ -35,11 +35,15 @@ export async function openHeader(
   if (!header && create) header = await createStore(loaded, folder, dtype ?? 'float32', signal)
   const { header: file } = filesOf(folder)
   if (!header)
-    throw new ClipError('ERR_CLIP_INPUT', `${folder}: is not a store; \`create: true\` creates one`, {
-      file: folder,
-      field: 'create',
-      expected: 'a folder with store.json',
-    })
+    throw new ClipError(
+      'ERR_CLIP_INPUT',
+      `${folder}: is not a store: \`create: true\` creates one (\`clip-native embed --store\` on the command line)`,
+      {
+        file: folder,
+        field: 'create',
+        expected: 'a folder with store.json',
+      },
+    )
   const { fingerprint, embedDim } = header
   checkFingerprint(loaded.checkpoint.fingerprint, file, 'this store', fingerprint)
   if (embedDim !== loaded.spec.embedDim)

@@ -201,7 +201,7 @@ test('encodeImage refuses everything that is not an image, through the public AP
   t.teardown(() => clip.dispose())
   const png = readFileSync(join(goldenPath('hf-4'), '../../image/files/png-rgb.png'))
   const pictures: [string, RegExp][] = [
-    [file('words.png', 'no image'), /no image/],
+    [file('words.png', 'no image'), /is not a readable image/],
     [file('empty.png', ''), /empty/],
     [file('half.png', png.subarray(0, png.length >> 1)), /./],
     [join(scratch, 'nowhere.png'), /does not exist/],

@@ -140,7 +140,7 @@ const unreadable: Record<string, [string, RegExp]> = {
   'a path through a file': [join(empty, 'x.png'), /does not exist/],
   'a directory': [folder, /directory/],
   'an empty file': [empty, /empty/],
-  'no image': [noPicture, /no image/],
+  'no image': [noPicture, /is not a readable image/],
   'a header of 60000 x 60000': [huge, /60000 x 60000 pixels.*maxPixels/],
   ...(process.platform === 'linux' ? { 'a device': ['/dev/zero', /device/] as [string, RegExp] } : {}),
 }
