@@ -103,6 +103,9 @@ void main()
     writeFileSync(join(at, 'traced.mjs'), source.replace(': Promise<void>', ''))
     const script = `import('@vercel/nft').then(m => m.nodeFileTrace(['traced.mjs'])).then(r => console.log(JSON.stringify([...r.fileList])))`
     const files = JSON.parse((await node(['-e', script])).trim())
+    // What only a GPU needs is opened later, but must be there.
+    for (const name of ['images.json', 'machine_code.br', 'ptx.br'])
+      expect(files.includes(`node_modules/clip-native/cuda/images/${name}`), `${name} is not traced`)
     const alone = join(folder, 'traced')
     for (const file of files)
       cpSync(join(at, file), join(alone, file), { recursive: true, dereference: true })
