@@ -24,8 +24,8 @@ function watch(signal: AbortSignal): Watch {
 }
 
 /**
- * Calls `act` when the signal is aborted; not when it is aborted already. What is returned ends that, and takes the
- * listener off the signal when nobody else waits.
+ * Calls `act` when the signal is aborted, but not if it is aborted already. The returned function cancels that, and removes
+ * the listener from the signal if no other call uses it.
  */
 export function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
   if (!signal) return () => {}
@@ -41,7 +41,7 @@ export function onAbort(signal: AbortSignal | undefined, act: () => void): () =>
   }
 }
 
-/** Waits so many milliseconds. Rejects with the signal's reason as soon as it is aborted. */
+/** Waits `ms` milliseconds. Rejects with the signal's reason as soon as it is aborted. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -59,13 +59,13 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
-/** How long something may take, and what is thrown when it took longer. */
+/** A time limit, and the error that is thrown when it is exceeded. */
 export interface TimeLimit {
   ms: number
   fault(): Error
 }
 
-/** The promise, or a rejection with `signal.reason` as soon as it aborts, or with the limit's error after its time. */
+/** Settles like the promise, or rejects with `signal.reason` at an abort, or with the limit's error after its time. */
 export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal, limit?: TimeLimit): Promise<T> {
   if (!signal && !limit) return promise
   if (signal?.aborted) {
@@ -82,7 +82,7 @@ export function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal, limit
   })
 }
 
-/** The same items; waiting for the next one ends as soon as the signal is aborted, whatever the source waits for. */
+/** Yields the same items, but stops waiting for the next one as soon as the signal is aborted, whatever the source is doing. */
 export async function* abortable<T>(
   source: AsyncIterable<T> | Iterable<T>,
   signal: AbortSignal | undefined,

@@ -36,7 +36,7 @@ export function quote(text: string, most = 60): string {
   return escaped.length > MOST ? `${escaped.slice(0, MOST - 4)}..."` : escaped
 }
 
-/** Words that are said as they are, where an error says what it got. */
+/** Words for the actual value in an error message, printed as they are. */
 class Words {
   readonly #text: string
   constructor(text: string) {
@@ -47,10 +47,10 @@ class Words {
     return typeof value === 'object' && value !== null && #text in value ? value.#text : undefined
   }
 }
-/** What an error says of what it got: words of ours as they are, any other value described. */
+/** How an error names the actual value: `Words` as they are, any other value described. */
 export const wordsFor = (actual: unknown): string => Words.of(actual) ?? describe(actual)
 
-/** What an error got, in words of ours instead of the value's description: `got('none')`. */
+/** Words for the actual value, in place of a description of it: `got('none')`. */
 export const got = (text: string | number): Words => new Words(shorten(printable(String(text))))
 
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype)

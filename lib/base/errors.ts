@@ -61,7 +61,7 @@ export interface ClipErrorDetails {
 
 /** A caller's text as errors carry it. */
 const shown = (text: string): string => shorten(printable(text))
-/** A message of ours: line by line. */
+/** A message of this package, made printable line by line. */
 const lines = (message: string): string => message.split('\n').map(printable).join('\n')
 
 /** An error below ours, which may say a path once more: the same with the path as short and printable as in ours. */
@@ -96,7 +96,7 @@ export class ClipError extends Error {
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
     const { file, field, expected, actual, index, cause } = details
     // What is too long or has control characters is so in the message, too. Line ends of the message itself stay.
-    // What it is (`actual`) are words of ours around a value that is short.
+    // `actual` is a phrase of this package around a short value.
     const values = [file, field].filter(text => text !== undefined && shown(text) !== text) as string[]
     const short = values.reduce((text, one) => text.replaceAll(one, shown(one)), message)
     super(lines(short), cause === undefined ? undefined : { cause: shortCause(cause, values) })
@@ -133,7 +133,7 @@ export function isClipError(error: unknown): error is ClipError | ClipArgumentEr
 /**
  * A caller's mistake, in the one sentence shape: Expected `images[2].data` to have 150528 bytes (224 x 224 x 3),
  * got 1000. A value of the right type but out of range is a RangeError, anything else a TypeError. `actual` is the
- * value, which is described, or words of ours about it: `got('none')`.
+ * value itself, which is described, or words for it: `got('none')`.
  */
 export function argumentError(
   field: string,

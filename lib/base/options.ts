@@ -1,11 +1,11 @@
-/** Checks of what callers pass: one sentence shape, misspelt names included. Every failure is a TypeError or RangeError. */
+/** Checks of arguments and options, including misspelled names. Every failure is a TypeError or RangeError in the same form. */
 
 import { fileURLToPath } from 'node:url'
 import { argumentError, got, quote } from './errors.js'
 import { startTurn } from './slices.js'
 import { isArray, isObject, isProxy, isSignal, isUrl } from './values.js'
 
-/** Number of single-character edits between two words; what "did you mean" is made of. */
+/** Number of single-character edits between two words, for "did you mean". */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
@@ -32,7 +32,7 @@ export function suggestion(word: string, names: readonly string[]): string | und
   return best
 }
 
-/** An options object with only these names in it; undefined is an empty one. */
+/** Checks that an options object has only these names; undefined counts as an empty object. */
 export function checkOptions<T extends object>(
   value: T | undefined,
   names: readonly string[],
@@ -53,7 +53,7 @@ export function checkOptions<T extends object>(
   return read
 }
 
-/** Some properties of a caller's object, each read once: undefined where it has none. */
+/** Some properties of a caller's object, each read once; undefined if it lacks one. */
 export function fields<T extends object>(field: string, value: T, names: readonly string[]): Partial<T> {
   const read: Record<string, unknown> = {}
   try {
@@ -127,7 +127,7 @@ export function callback<F>(field: string, value: F | undefined): F | undefined 
   return value
 }
 
-/** A usable signal; one that is already aborted throws its reason, before any work. */
+/** Checks a signal. Throws its reason if it is already aborted, before any work is done. */
 export function checkSignal(value: AbortSignal | undefined, field = 'signal'): AbortSignal | undefined {
   if (value === undefined) return undefined
   if (!isSignal(value)) throw argumentError(field, 'be an AbortSignal', value)
@@ -149,7 +149,7 @@ export function pathOf(field: string, file: unknown): string {
   return path
 }
 
-/** A string with something in it, or undefined. */
+/** A non-empty string, or undefined. */
 export function text(field: string, value: unknown): string | undefined {
   if (value === undefined) return undefined
   if (typeof value !== 'string' || value === '' || value.includes('\0'))

@@ -1,6 +1,6 @@
 /**
- * The one way in which a file that a caller names is written: whole or not at all (see replace-file.ts). A link is followed, not replaced; a file keeps its mode; a device or a pipe is written to
- * as it is.
+ * How every file that a caller names is written: completely or not at all (see replace-file.ts). A link is followed, not
+ * replaced; a file keeps its mode; a device or a pipe is written to directly.
  */
 
 import { constants, write } from 'node:fs'
@@ -39,7 +39,7 @@ const REASONS: Record<string, string> = {
   EIO: 'the device reports an input/output error',
 }
 
-/** What the system says when a file can't be written, as ERR_CLIP_INPUT; every other error as it is. */
+/** Turns the system's error for a file that can't be written into ERR_CLIP_INPUT; other errors are not changed. */
 export function cannotWrite(error: unknown, file: string): unknown {
   const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
   if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error
@@ -52,7 +52,7 @@ export function cannotWrite(error: unknown, file: string): unknown {
   })
 }
 
-/** Writes all of `data`, whatever a single write takes, and waits while a pipe is full. */
+/** Writes all of `data`, however much a single write accepts, and waits while a pipe is full. */
 async function writeAll(descriptor: number, data: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < data.byteLength; ) {
     const at = position === undefined ? null : position + done
@@ -65,7 +65,7 @@ async function writeAll(descriptor: number, data: Uint8Array, position?: number)
   }
 }
 
-/** The path that `file` leads to through links, whether or not there is something at its end. */
+/** The path that `file` leads to through links, whether or not it exists. */
 async function targetOf(file: string): Promise<string> {
   let path = resolve(file)
   for (let links = 0; links < 40; links++) {
@@ -79,14 +79,14 @@ async function targetOf(file: string): Promise<string> {
   throw Object.assign(new Error('too many links'), { code: 'ELOOP', syscall: 'readlink' })
 }
 
-/** Whether `file` is written to as it is: a device or a pipe. */
+/** Whether `file` is a device or a pipe, which is written to directly. */
 async function writtenInPlace(file: string): Promise<boolean> {
   if (/^\/(dev|proc)\//.test(file)) return true
   const stats = await stat(file).catch(() => undefined)
   return stats !== undefined && !stats.isFile() && !stats.isDirectory()
 }
 
-/** The number of a file that this process has open, for the names that the system gives to these. */
+/** The file descriptor that a name such as /dev/fd/3 or /dev/stdout stands for. */
 function descriptorOf(file: string): number | undefined {
   const [, name, number] =
     /^\/dev\/(stdin|stdout|stderr)$|^(?:\/dev|\/proc\/self)\/fd\/(\d+)$/.exec(file) ?? []
@@ -96,7 +96,7 @@ function descriptorOf(file: string): number | undefined {
 
 async function toDevice<T>(file: string, body: (output: OutputFile) => Promise<T>): Promise<T> {
   const own = descriptorOf(resolve(file))
-  // No O_CREAT: /dev is not ours. O_NONBLOCK: opening a pipe that nobody reads from would wait for ever.
+  // No O_CREAT, because nothing may be created in /dev. O_NONBLOCK, because opening a pipe without a reader would block.
   const handle =
     own === undefined
       ? await open(file, constants.O_WRONLY | constants.O_APPEND | (constants.O_NONBLOCK ?? 0))
@@ -118,9 +118,8 @@ async function toDevice<T>(file: string, body: (output: OutputFile) => Promise<T
 }
 
 /**
- * Runs `body` on what becomes `file` when it ends well. When it fails, what was in place stays as it was, and nothing
- * is left beside it. Rejects with ClipError ERR_CLIP_INPUT naming the file when it can't be written, or with the
- * error of `body`.
+ * Runs `body` on a new file that replaces `file` on success. On failure the old file is unchanged, and no temporary file is
+ * left. Rejects with a ClipError ERR_CLIP_INPUT naming the file if it can't be written, or with the error of `body`.
  */
 export async function writeOutput<T>(file: string, body: (output: OutputFile) => Promise<T>): Promise<T> {
   try {
@@ -129,7 +128,7 @@ export async function writeOutput<T>(file: string, body: (output: OutputFile) =>
     const before = await stat(target).catch(() => undefined)
     if (before?.isDirectory())
       throw Object.assign(new Error('is a folder'), { code: 'EISDIR', syscall: 'open' })
-    // A rename asks for no permission on the file that it replaces.
+    // A rename needs no permission on the file that it replaces, so check it.
     if (before) await access(target, constants.W_OK)
     return await replaceFile(
       target,

@@ -1,6 +1,6 @@
 /**
- * The one way in which a file that a caller or a model folder names is opened: regular files only, whose size is known
- * before a byte is read. A FIFO, a device or a socket could keep its reader waiting for ever or never end.
+ * How every file that a caller or a model folder names is opened: only regular files, whose size is known before a byte is
+ * read. A FIFO, a device or a socket could block its reader for ever, or never end.
  */
 
 import { constants, type Stats } from 'node:fs'
@@ -10,8 +10,8 @@ import type { ClipErrorDetails } from './errors.js'
 import { lostBytes, nameOfPath } from './file-name.js'
 
 /**
- * Makes the error of whoever opens the file out of words that follow the file's name: "is a FIFO, not a file". `part`
- * is the part of the file that was wanted, where the reader said so.
+ * Makes the caller's kind of error from a phrase that follows the file's name: "is a FIFO, not a file". `part` is the part of
+ * the file that was to be read, if the reader named it.
  */
 export type FileFault = (message: string, facts: FileFacts, part?: string) => Error
 export type FileFacts = Pick<ClipErrorDetails, 'expected' | 'actual' | 'cause'>
@@ -27,7 +27,7 @@ const REASONS: Record<string, string> = {
   ENFILE: "can't be opened: too many open files",
 }
 
-/** Why the system did not open or read something, to follow its name. */
+/** The reason why the system did not open or read a file, as a phrase that follows its name. */
 export function systemReason(cause: unknown, verb: 'opened' | 'read', path: string | Buffer = ''): string {
   const { code, message } = cause as NodeJS.ErrnoException
   const reason = REASONS[code ?? ''] ?? `can't be ${verb} (${code ?? message})`
@@ -44,12 +44,12 @@ function systemFault(
   return fault(actual, { expected: 'a file that can be read', actual, cause })
 }
 
-/** Whether a link is followed to the file that it names, or taken for what it is: no regular file. */
+/** Whether a link is followed to its target, or refused because it is not a regular file. */
 export type Links = 'followed' | 'refused'
 
 const look = (path: string | Buffer, links: Links) => (links === 'followed' ? stat(path) : lstat(path))
 
-/** What lies at a path, or undefined when nothing does; other failures are `fault`'s. */
+/** The stats of a path, or undefined if nothing is there; other failures become errors of `fault`. */
 export async function statPath(
   path: string,
   fault: FileFault,
@@ -87,7 +87,7 @@ function checkRegular(stats: Stats, fault: FileFault): void {
 const PIECE = 16 * 1024 * 1024
 const TEXT_PIECE = 128 * 1024
 
-/** How many bytes were read, 0 at the end. Node does not repeat a read that a signal interrupted. */
+/** The number of bytes read, 0 at the end. Repeats a read that a signal interrupted, which Node does not. */
 export async function readSome(
   handle: FileHandle,
   buffer: Buffer,
@@ -103,13 +103,13 @@ export async function readSome(
     }
 }
 
-/** An open regular file, read by position. Whoever opens it closes it. */
+/** An open regular file, read by position. The opener must close it. */
 export class RegularFile {
   private constructor(
     readonly path: string,
     /** Its size when it was opened. */
     readonly bytes: number,
-    /** Tells it from another file of the same name. */
+    /** Distinguishes it from another file of the same name. */
     readonly identity: string,
     private readonly handle: FileHandle,
     private readonly fault: FileFault,

@@ -7,7 +7,7 @@
 /** Milliseconds of work per turn; under 1 with room for the step that runs over. */
 const budget = 0.7
 
-/** First come, first served; those in front of `first` are gone. */
+/** Waiting work, first come, first served; entries before `first` have been served. */
 let waiting: (() => void)[] = []
 let first = 0
 let turnEnd = 0
@@ -22,8 +22,9 @@ function schedule(): void {
 }
 
 /**
- * Lets those that wait go on, one after the other, until the turn's budget is spent. What awaits goes on some microtasks
- * after it is told to, so the next is told after these: all at once would each take a step beyond the budget.
+ * Resumes waiting work, one piece after the other, until the turn's budget is spent. An awaiting function continues some
+ * microtasks after it is resumed, so the next one is resumed after those: if all were resumed at once, each would take a
+ * step beyond the budget.
  */
 async function run(): Promise<void> {
   const idle = waiting.length === 0
@@ -37,12 +38,12 @@ async function run(): Promise<void> {
     waiting = waiting.slice(first)
     first = 0
   }
-  // Once more after the last: what begins in this turn has no budget of its own.
+  // Once more after the last: work that begins in this turn has no budget of its own.
   if (idle && waiting.length === 0) scheduled = false
   else schedule()
 }
 
-/** From the end of a promise to the line after the `await` of an async function that awaits it, and some to spare. */
+/** Microtasks from the end of a promise to the line after the `await` of an async function that awaits it, with a margin. */
 const microtasks = 4
 
 function enqueue(turn: () => void): void {
@@ -51,8 +52,8 @@ function enqueue(turn: () => void): void {
 }
 
 /**
- * The first work since the loop last turned starts the turn's budget. For callers who do something long at once (copy an
- * array) and go on in slices.
+ * Starts the turn's budget, if this is the first work since the last turn of the event loop. For callers that do something
+ * long in one go (copy an array) and continue in slices.
  */
 export function startTurn(): void {
   if (scheduled) return
@@ -63,7 +64,7 @@ export function startTurn(): void {
 /** Steps of work that end with a value. */
 export type Steps<T> = Generator<void, T, void>
 
-/** Runs all steps, letting the event loop turn in between. Rejects with `signal.reason` when aborted. */
+/** Runs all steps and lets the event loop turn in between. Rejects with `signal.reason` when aborted. */
 export function inSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const turn = (): void => {

@@ -1,11 +1,11 @@
-/** Stacks of our errors: they begin where the package was called, not inside it. */
+/** Stacks of the package's errors: they begin where the package was called, not inside it. */
 
 import { dirname, sep } from 'node:path'
 import { types } from 'node:util'
 
-/** dist/lib, the folder of our own frames. A bundle has no such folder: the caller's frames would go as well. */
+/** dist/lib, the folder of the package's own frames. In a bundle there is no such folder: the caller's frames would be removed as well. */
 const own = /[\\/]dist[\\/]lib[\\/]base$/.test(__dirname) ? dirname(__dirname) + sep : undefined
-/** Frames that are looked through for the caller. */
+/** Number of frames that are searched for the caller. */
 const DEEPEST = 40
 
 const isOwn = (line: string) => line.includes(own!)
@@ -17,8 +17,8 @@ const linesOf = (stack: string, at: number): string[] => stack.slice(at + 1).spl
 const begin = '\n    at '
 
 /**
- * Takes the error's stack anew, with the frames inside this package left out. CLIP_NATIVE_STACK=full keeps them; they
- * also stay where the caller can't be found. To be called when the error has its name and message.
+ * Captures the error's stack again, without the frames inside this package. CLIP_NATIVE_STACK=full keeps them, and they also
+ * stay if the caller can't be found. Call it once the error has its name and message.
  */
 export function fromCaller<E extends Error>(error: E): E {
   const limit = Error.stackTraceLimit
@@ -35,7 +35,7 @@ export function fromCaller<E extends Error>(error: E): E {
     const kept = first < 0 ? lines : lines.slice(first).filter(line => !isOwn(line))
     error.stack = `${stack!.slice(0, at)}\n${kept.slice(0, limit).join('\n')}`
   } catch {
-    // Whoever froze Error, or made a stack that can't be read, keeps it as it is.
+    // If Error was frozen, or the stack can't be read, it stays as it is.
   } finally {
     if (Error.stackTraceLimit !== limit) Error.stackTraceLimit = limit
   }
@@ -46,7 +46,7 @@ interface Place {
   stack?: string
 }
 
-/** Gives an error of ours the stack of the call. */
+/** Gives an error of this package the stack of the call. */
 function fromPlace(error: unknown, place: Place): unknown {
   if (!own || !types.isNativeError(error) || process.env.CLIP_NATIVE_STACK === 'full') return error
   const { code } = error as NodeJS.ErrnoException
@@ -63,8 +63,8 @@ function fromPlace(error: unknown, place: Place): unknown {
 }
 
 /**
- * Runs a public function. Its errors get the stack of the call, which a part of the work (a queue, a window of images) no
- * longer knows, and nothing does where the caller does not await. Noting the place takes a microsecond.
+ * Runs a public function. Its errors get the stack of the call, which parts of the work (a queue, a window of images) no longer
+ * know, and which is lost entirely if the caller does not await. Recording the place takes a microsecond.
  */
 export async function traced<T>(entry: (...args: never[]) => unknown, work: () => Promise<T>): Promise<T> {
   const place: Place = {}

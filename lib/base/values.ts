@@ -1,6 +1,6 @@
 /**
- * What a value is, whoever made it. `instanceof` fails for values of another realm (jest, vitest's vm pools, `node:vm`,
- * jsdom) and of another copy of the package; these look at the value itself. None throws, whatever the value does.
+ * Type checks that work for values of any origin. `instanceof` fails for values of another realm (jest, vitest's vm pools,
+ * `node:vm`, jsdom) and of another copy of the package; these functions look at the value itself. None of them throws.
  */
 
 import { types } from 'node:util'
@@ -23,27 +23,27 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 export const has = (value: unknown, ...methods: string[]): boolean =>
   isObject(value) && safely(() => methods.every(method => typeof value[method] === 'function'))
 
-/** Whether a property is there, own or inherited. */
+/** Whether an object has a property, own or inherited. */
 export const holds = (value: object, name: PropertyKey): boolean => safely(() => name in value)
 
 const tagged = (value: unknown, ...tags: string[]): boolean =>
   isObject(value) && safely(() => tags.includes(Object.prototype.toString.call(value).slice(8, -1)))
 
-/** A URL: also jsdom's, which is a class of its own. */
+/** Whether a value is a URL, jsdom's own class included. */
 export const isUrl = (value: unknown): value is URL =>
   tagged(value, 'URL') &&
   safely(() => typeof (value as URL).href === 'string' && typeof (value as URL).protocol === 'string')
 
-/** A Blob or File whose bytes can be had. */
+/** Whether a value is a Blob or File whose bytes can be read. */
 export const isBlob = (value: unknown): value is Blob =>
   tagged(value, 'Blob', 'File') && has(value, 'arrayBuffer') && safely(() => (value as Blob).size >= 0)
 
-/** An AbortSignal, or what does its work. */
+/** Whether a value is an AbortSignal, or behaves like one. */
 export const isSignal = (value: unknown): value is AbortSignal =>
   has(value, 'throwIfAborted', 'addEventListener', 'removeEventListener') &&
   safely(() => typeof (value as AbortSignal).aborted === 'boolean')
 
-/** Whether something can be gone through with `for` or `for await`. */
+/** Whether a value can be iterated with `for` or `for await`. */
 export const isIterable = (value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> =>
   isObject(value) &&
   safely(

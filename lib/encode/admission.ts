@@ -1,4 +1,4 @@
-/** The calls of one model that are under way: how many may wait, how they are cancelled, what dispose does to them. */
+/** The running and waiting calls of one model: how many may wait, how they are cancelled, and what dispose does to them. */
 
 import { onAbort } from '../base/abort.js'
 import { ClipError } from '../base/errors.js'
@@ -15,7 +15,7 @@ export class Call {
   readonly #jobs = new Set<number>()
 
   readonly #closed: () => void
-  /** Ends listening to the signal. */
+  /** Stops listening to the signal. */
   readonly #deaf: () => void
 
   constructor(calls: Calls, model: NativeModel, signal: AbortSignal | undefined, closed: () => void) {
@@ -44,7 +44,7 @@ export class Call {
     for (const job of this.#jobs) this.#model.cancel(job)
   }
 
-  /** Gives the call's place back. Once. */
+  /** Releases the call's place in the queue, once. */
   close(): void {
     this.#deaf()
     this.#closed()
@@ -52,7 +52,7 @@ export class Call {
 
   /**
    * Runs windows of work in order, two at a time: while native code computes one, the next is being prepared. `done` is
-   * told of each in its turn. The first failure cancels the jobs that are still running, and is thrown once none is running.
+   * called for each in order. The first failure cancels the jobs that are still running, and is thrown once none is running.
    */
   async inOrder<W>(
     windows: AsyncIterable<W>,

@@ -7,14 +7,14 @@
  *   const permit = await gate.enter(bytes, signal)
  *   try { const image = await gate.decode(permit, image, signal); await native.encodeImage(job, [image], ...) } finally { permit.leave() }
  *
- * Nobody does this by hand: windows.ts hands out windows of decoded images whose `release()` gives their
- * permits back. To stay free of deadlock nobody may wait for a permit while holding one that only a later permit would
- * free: after its first permit a window takes more only by {@link DecodeGate.tryEnter}.
+ * windows.ts does this: it returns windows of decoded images whose `release()` releases their permits. To avoid deadlocks, no
+ * code may wait for a permit while it holds one that only a later permit would free: after its first permit, a window takes
+ * more only with {@link DecodeGate.tryEnter}.
  */
 
 import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
 
-/** A counting semaphore. Whoever holds a place must not wait for anything that another holder would have to free. */
+/** A counting semaphore. The holder of a place must not wait for anything that another holder would have to free. */
 export class Semaphore {
   #free: number
   readonly #waiting: (() => void)[] = []
@@ -23,7 +23,7 @@ export class Semaphore {
     this.#free = places
   }
 
-  /** Waits for a place; the answer gives it back, once. Rejects with `signal.reason`, keeping no place. */
+  /** Waits for a place; the returned function releases it, once. Rejects with `signal.reason` without keeping a place. */
   async enter(signal?: AbortSignal): Promise<() => void> {
     signal?.throwIfAborted()
     if (this.#free > 0) this.#free--
@@ -57,11 +57,11 @@ export class Semaphore {
 export const DECODED_BYTES_IN_FLIGHT = 128 * 1024 * 1024
 
 export interface Permit {
-  /** Gives the place and the bytes back. May be called more than once. */
+  /** Releases the place and the bytes. May be called more than once. */
   leave(): void
   /**
-   * For work that nobody waits for any more: gives the place back now, and the bytes when the work has ended, but not
-   * later than `ms` from now. Then `leave` does nothing.
+   * For work that no call waits for any more: releases the place now, and the bytes when the work has ended, or after `ms` at
+   * the latest. `leave` does nothing then.
    */
   abandon(work: Promise<unknown>, ms: number): void
 }
