@@ -3,8 +3,9 @@
 import { devices } from '../lib/index.js'
 import * as kernels from '../lib/kernels.js'
 import { binding } from '../lib/native/addon.js'
+import type { NativeCase } from '../lib/native/surface.js'
 import { testEntries } from '../lib/native/test-entries.js'
-import { linears, model, resizes, tokens, topK } from './cases.js'
+import { resizes, topK } from './cases.js'
 import { agree, figures, measure, type Result, type Task } from './suite.js'
 
 export interface KernelOptions {
@@ -26,11 +27,10 @@ function random(n: number, seed: number): Float32Array {
 }
 
 /** The sizes of an op's cases that are timed on GPUs as well: native/ops/cases.cc. */
-const timed = (op: string): Record<string, number>[] =>
+const timed = (op: string): NativeCase[] =>
   testEntries()
     .measure.cases({ op })
     .filter(c => c.timed)
-    .map(c => c.sizes)
 
 export type ComputeDtype = 'float32' | 'bfloat16' | 'int8'
 
@@ -81,24 +81,12 @@ async function checkLinear(name: string, { rows, ...shape }: LinearShape): Promi
 
 /** linear as a model runs it: weights packed once and read from memory. Native code takes the times. */
 async function linearTasks(o: KernelOptions): Promise<void> {
-  const b32 = model('ViT-B/32')
-  const l14 = model('ViT-L/14')
-  const shapes: [string, number, number, number][] = [
-    ...linears(b32.image).map(
-      ([n, i, out]) => [`ViT-B/32 ${n}`, tokens(b32), i, out] as [string, number, number, number],
-    ),
-    ...linears(b32.text).map(
-      ([n, i, out]) => [`text of 10 ${n}`, 10, i, out] as [string, number, number, number],
-    ),
-    ...linears(l14.image).map(
-      ([n, i, out]) => [`ViT-L/14 ${n}`, tokens(l14), i, out] as [string, number, number, number],
-    ),
-  ]
   for (const kind of [...dtypesHere(), 'float16 weights'] as const) {
     const float16Weights = kind === 'float16 weights'
     const dtype = float16Weights ? 'float32' : kind
     const peak = await peakOf(dtype, o.threads)
-    for (const [what, rows, inFeatures, outFeatures] of shapes) {
+    for (const { name: what, sizes } of timed('linear')) {
+      const { rows, inFeatures, outFeatures } = sizes as unknown as LinearShape
       const name = `linear ${kind} ${what} ${rows} x ${inFeatures} x ${outFeatures}`
       if (!o.wanted(name)) continue
       await checkLinear(name, { rows, inFeatures, outFeatures, dtype, float16Weights, threads: o.threads })
@@ -166,7 +154,8 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
       check: async () => agree('attention', await f(a), await f({ ...a, backend: 'reference' }), 1e-4),
     })
   }
-  for (const { rows, cols } of timed('layerNorm')) {
+  for (const { sizes } of timed('layerNorm')) {
+    const { rows, cols } = sizes as { rows: number; cols: number }
     const a = {
       x: random(rows * cols, 4),
       weight: random(cols, 5),
@@ -189,7 +178,8 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
         ),
     })
   }
-  for (const { rows, cols, scale } of timed('softmaxCrossEntropy')) {
+  for (const { sizes } of timed('softmaxCrossEntropy')) {
+    const { rows, cols, scale } = sizes as { rows: number; cols: number; scale: number }
     const a = {
       logits: random(rows * cols, 10).map(v => v * scale),
       targets: Int32Array.from({ length: rows }, (_, r) => (r * 31) % cols),

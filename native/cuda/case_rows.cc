@@ -32,7 +32,7 @@ Made layerNorm(Machine& m, const Case& c, Dtype to) {
   const LayerNorm call{.x = m.matrix(x, Dtype::float32),
                        .weight = m.copy(weight.data),
                        .bias = m.copy(bias.data),
-                       .y = m.matrix(rows, cols, to),
+                       .y = m.output(rows, cols, to),
                        .rows = rows,
                        .cols = cols,
                        .epsilon = static_cast<float>(c.number("epsilon", 1e-5))};
@@ -94,7 +94,7 @@ Made convert(Machine& m, const Case& c, Dtype to) {
                            0x1p-130f, -0x1.8p-127f, 0x1.8p-25f, 1.00390625f, 1.01171875f};
   for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
   const Convert call{
-      .x = m.matrix(x, Dtype::float32), .y = m.matrix(rows, cols, to), .rows = rows, .cols = cols};
+      .x = m.matrix(x, Dtype::float32), .y = m.output(rows, cols, to), .rows = rows, .cols = cols};
   const auto difference = [=, &m] {
     return m.compareMatrix(call.y, rounded(x, to), [](int, int) { return 0; });
   };
@@ -115,7 +115,7 @@ Made embed(Machine& m, const Case& c, Dtype dtype) {
                    .ids = m.copy(id),
                    .positions = m.copy(position.data),
                    .position = m.copy(at),
-                   .y = m.matrix(rows, cols, Dtype::float32),
+                   .y = m.output(rows, cols, Dtype::float32),
                    .rows = rows,
                    .cols = cols};
   const auto difference = [=, &m] {
@@ -138,7 +138,7 @@ Made gather(Machine& m, const Case& c, Dtype) {
   if (c["padding"]) row[count - 1] = -1;
   const Gather call{.x = m.matrix(x, Dtype::float32),
                     .row = m.copy(row),
-                    .y = m.matrix(count, cols, Dtype::float32),
+                    .y = m.output(count, cols, Dtype::float32),
                     .count = count,
                     .cols = cols};
   const auto difference = [=, &m] {
@@ -160,13 +160,13 @@ Made patches(Machine& m, const Case& c, Dtype to) {
   const Patches ofBytes{.pixels = m.copy(pixels),
                         .value = m.copy(value.data),
                         .planes = m.copy(planes.data),
-                        .y = m.matrix(rows, cols, to),
+                        .y = m.output(rows, cols, to),
                         .images = images,
                         .size = side,
                         .patch = patch};
   Patches ofPlanes = ofBytes;
   ofPlanes.pixels = nullptr;
-  ofPlanes.y = m.matrix(rows, cols, to);
+  ofPlanes.y = m.output(rows, cols, to);
   const auto run = [=, &m] { m.run(launchOf(ofBytes), {&ofBytes}); };
   const auto difference = [=, &m]() mutable {
     m.run(launchOf(ofPlanes), {&ofPlanes});
@@ -195,7 +195,7 @@ Made pool(Machine& m, const Case& c, Dtype to) {
   Values x = normal(1, pixels, channels);
   x.row(0)[0] = std::nanf("");
   const Pooling call{.x = m.matrix(x, Dtype::float32),
-                     .y = m.matrix(rows, channels, to),
+                     .y = m.output(rows, channels, to),
                      .images = images,
                      .height = height,
                      .width = width,
@@ -237,7 +237,7 @@ Made softmaxCrossEntropy(Machine& m, const Case& c, Dtype dtype) {
   const SoftmaxCrossEntropy call{.x = logits,
                                  .target = m.copy(target),
                                  .loss = m.copy(std::vector<float>(rows)),
-                                 .gradient = c["inPlace"] ? logits : m.matrix(rows, cols, dtype),
+                                 .gradient = c["inPlace"] ? logits : m.output(rows, cols, dtype),
                                  .rows = rows,
                                  .cols = cols,
                                  .scale = scale};

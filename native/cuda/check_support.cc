@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "half.h"
+#include "linear.h"
 
 namespace clip::cuda::check {
 namespace {
@@ -80,8 +81,24 @@ Activations Machine::matrix(const Values& values, Dtype dtype) {
   return a;
 }
 
+Activations Machine::output(int rows, int cols, Dtype dtype) {
+  Activations a = matrix(rows, cols + 2, dtype);
+  a.data = static_cast<char*>(a.data) + 2 * bytesOf(dtype);
+  return a;
+}
+
+void* Machine::weight(const Values& w, Dtype dtype) {
+  if (dtype == Dtype::float32) return copy(w.data);
+  const auto padded = static_cast<size_t>(packedInputs(w.cols));
+  std::vector<uint16_t> halves(static_cast<size_t>(w.rows) * padded);
+  for (int o = 0; o < w.rows; o++)
+    for (int i = 0; i < w.cols; i++) halves[static_cast<size_t>(o) * padded + i] = toHalf(w.row(o)[i], dtype);
+  return copy(halves);
+}
+
 Values Machine::values(const Activations& a, int rows, int cols) {
-  std::vector<char> bytes(static_cast<size_t>(rows) * a.stride);
+  std::vector<char> bytes(static_cast<size_t>(rows - 1) * a.stride +
+                          static_cast<size_t>(cols) * bytesOf(a.dtype));
   download(bytes.data(), a.data, bytes.size());
   Values values(rows, cols);
   for (int r = 0; r < rows; r++)
@@ -97,9 +114,9 @@ std::vector<float> Machine::floats(const float* from, size_t count) {
 }
 
 std::string Machine::compareMatrix(const Activations& y, const Values& want, const Bound& bound) {
-  std::vector<char> bytes(static_cast<size_t>(want.rows) * y.stride);
-  download(bytes.data(), y.data, bytes.size());
   const size_t width = static_cast<size_t>(want.cols) * bytesOf(y.dtype);
+  std::vector<char> bytes(static_cast<size_t>(want.rows - 1) * y.stride + width);
+  download(bytes.data(), y.data, bytes.size());
   for (size_t i = 0; i < bytes.size(); i++)
     if (i % y.stride >= width && bytes[i] != static_cast<char>(0xff))
       return "byte " + std::to_string(i % y.stride) + " of row " + std::to_string(i / y.stride) +

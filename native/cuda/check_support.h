@@ -54,6 +54,10 @@ class Machine {
   // Rows with a stride of their own.
   Activations matrix(int rows, int cols, Dtype);
   Activations matrix(const Values&, Dtype);
+  // The same for what a kernel writes: it begins where only 4 bytes are aligned.
+  Activations output(int rows, int cols, Dtype);
+  // A weight (out, in) as clip_linear_* and clip_conv_* take it.
+  virtual void* weight(const Values&, Dtype);
   Values values(const Activations&, int rows, int cols);
   std::vector<float> floats(const float* from, size_t count);
   // The same of y, and that nothing between its rows was written.
@@ -76,6 +80,15 @@ struct RowOp {
 };
 const std::vector<RowOp>& rowOps();  // case_rows.cc
 
+// Matrix products and convolutions, each kernel in its own type.
+struct ProductOp {
+  const char *op, *kernel;
+  Made (*make)(Machine&, const ops::Case&, const ProductOp&);
+  Dtype dtype;
+  enum Family : uint8_t { skinny, square, float32 } family;
+};
+const std::vector<ProductOp>& productOps();  // case_products.cc
+
 // A GPU.
 class Device : public Machine {
  public:
@@ -94,8 +107,7 @@ class Device : public Machine {
 
   Stream& stream() { return stream_; }
   Context& context() { return *stream_.context(); }
-  // (out, packedInputs(in))
-  void* weight(const Values&, Dtype);
+  void* weight(const Values&, Dtype) override;  // by the backend's pack
 
  private:
   Stream& stream_;
@@ -107,9 +119,8 @@ struct Check {
   std::vector<const char*> kernels;  // that it runs, beside those checked before
   std::function<std::string(Device&)> run;
 };
-// check_attention.cc, check_products.cc, check_cosine.cc
+// check_attention.cc, check_cosine.cc
 void addAttention(std::vector<Check>&);
-void addProducts(std::vector<Check>&);
 void addCosine(std::vector<Check>&);
 
 }  // namespace clip::cuda::check

@@ -1,71 +1,14 @@
 // Products, convolution and attention.
+#include <memory>
+
 #include "attention.h"
-#include "conv.h"
 #include "linear.h"
 #include "timing_support.h"
 
 namespace clip::cuda::timing {
 namespace {
 
-enum class Family : uint8_t { skinny, square, float32 };
-
 std::string text(int n) { return std::to_string(n); }
-
-// The first layer of ViT-B/32's MLP, for one image and for 64; float32: the projection of 64 images.
-Work linear(Bench& b, Family family, Dtype dtype) {
-  const bool plain = family == Family::float32;
-  const int rows = b.small                    ? 5
-                   : plain                    ? 64
-                   : family == Family::skinny ? 50
-                                              : 3200,
-            in = b.small ? 40 : 768,
-            out = b.small ? 24
-                  : plain ? 512
-                          : 3072;
-  const double wide = double(bytesOf(dtype));
-  const Linear call{.x = b.matrix(rows, in, dtype),
-                    .w = b.numbers(linearPackedSize(dtype, in, out) / bytesOf(dtype), dtype),
-                    .bias = b.floats(static_cast<size_t>(out)),
-                    .residual = {},
-                    .y = b.matrix(rows, out, dtype),
-                    .rows = rows,
-                    .in = in,
-                    .out = out,
-                    .nonlinearity = plain ? Nonlinearity::none : Nonlinearity::quickGelu};
-  return {.shape = text(rows) + " x " + text(in) + " x " + text(out),
-          .flops = 2. * rows * in * out,
-          .bytes = wide * in * out + 4. * out + rows * wide * (in + out),
-          .tensor = !plain,
-          .step = plain ? b.launching(linearFloat32Launch(call), call)
-                  : family == Family::square
-                      ? b.launching(linearSquareLaunch(call), call)
-                      : b.launching(linearSkinnyLaunch(call), call, b.stream().linearScratch(call))};
-}
-
-// A 3 x 3 convolution of RN50's first layer, 16 images.
-Work conv(Bench& b, Dtype dtype) {
-  const int images = b.small ? 1 : 16, side = b.small ? 6 : 56, channels = b.small ? 8 : 64;
-  const int pixels = images * side * side, inputs = 9 * channels;
-  const Conv call{.x = b.matrix(pixels, channels, dtype),
-                  .w = b.numbers(static_cast<size_t>(packedInputs(inputs)) * channels, dtype),
-                  .dtype = dtype,
-                  .bias = b.floats(static_cast<size_t>(channels)),
-                  .y = b.matrix(pixels, channels, dtype),
-                  .images = images,
-                  .height = side,
-                  .width = side,
-                  .in = channels,
-                  .out = channels,
-                  .kernel = 3,
-                  .stride = 1,
-                  .pad = 1};
-  return {
-      .shape = text(images) + " x " + text(side) + " x " + text(side) + " x " + text(channels) + ", 3 x 3",
-      .flops = 2. * pixels * inputs * channels,
-      .bytes = 2. * inputs * channels + 4. * pixels * channels,
-      .tensor = true,
-      .step = b.launching(convLaunch(call), call)};
-}
 
 struct Sequences {
   int count, length, heads;
@@ -123,16 +66,23 @@ Work groups(Bench& b) {
 }  // namespace
 
 void addProducts(std::vector<Case>& cases) {
+  for (const check::ProductOp& op : check::productOps())
+    for (const ops::Case& c : ops::casesOf(op.op, ops::kTimed)) {
+      // Few rows are for the skinny products, many for the square ones.
+      const bool skinny = c.number("rows", 1e6) <= linear::kSkinnyRows;
+      if (op.family != check::ProductOp::float32 && skinny != (op.family == check::ProductOp::skinny))
+        continue;
+      cases.push_back({op.kernel, [&op, c](Bench& b) {
+                         const auto machine = std::make_shared<Timed>(b);
+                         const check::Made made = op.make(
+                             *machine, b.small ? ops::casesOf(op.op, ops::kFirstLoad).front() : c, op);
+                         return Work{made.shape, made.flops, made.bytes, op.dtype != Dtype::float32,
+                                     [machine, run = made.run](CUstream) { run(); }};
+                       }});
+    }
   const auto add = [&](const char* kernel, auto prepare, auto... arguments) {
     cases.push_back({kernel, [=](Bench& b) { return prepare(b, arguments...); }});
   };
-  add("clip_linear_bfloat16_skinny", linear, Family::skinny, Dtype::bfloat16);
-  add("clip_linear_float16_skinny", linear, Family::skinny, Dtype::float16);
-  add("clip_linear_bfloat16_square", linear, Family::square, Dtype::bfloat16);
-  add("clip_linear_float16_square", linear, Family::square, Dtype::float16);
-  add("clip_linear_float32", linear, Family::float32, Dtype::float32);
-  add("clip_conv_bfloat16", conv, Dtype::bfloat16);
-  add("clip_conv_float16", conv, Dtype::float16);
   add("clip_attention_bfloat16_64", attention, 64, Dtype::bfloat16);
   add("clip_attention_bfloat16_80", attention, 80, Dtype::bfloat16);
   add("clip_attention_bfloat16_88", attention, 88, Dtype::bfloat16);

@@ -1,32 +1,12 @@
 // Kernels that go row by row, and those that compare rows with each other.
 #include <memory>
 
-#include "check_support.h"
 #include "cosine.h"
 #include "rows.h"
 #include "timing_support.h"
 
 namespace clip::cuda::timing {
 namespace {
-
-// Cases of ops/cases.cc in memory of a timing.
-class Timed : public check::Machine {
- public:
-  explicit Timed(Bench& bench) : bench_(bench) {}
-  void* take(size_t bytes) override { return bench_.zeros(bytes); }
-  void upload(void* there, const void* here, size_t bytes) override {
-    bench_.stream().upload(there, here, bytes);
-  }
-  void download(void* here, const void* there, size_t bytes) override {
-    bench_.stream().download(here, there, bytes);
-  }
-  void run(const Launch& launch, std::initializer_list<const void*> arguments) override {
-    bench_.stream().run([&](CUstream s) { bench_.stream().module()->launch(launch, s, arguments); });
-  }
-
- private:
-  Bench& bench_;
-};
 
 std::string size(int a, int b) { return std::to_string(a) + " x " + std::to_string(b); }
 

@@ -1,6 +1,7 @@
 #pragma once
 // What the cases of timing have in common: memory that is filled with numbers, and launches that can be
 // repeated.
+#include "check_support.h"
 #include "context.h"
 #include "timing.h"
 
@@ -34,6 +35,25 @@ class Bench {
  private:
   Stream& stream_;
   std::vector<std::unique_ptr<DeviceMemory>> memory_;
+};
+
+// Cases of ops/cases.cc in memory of a timing.
+class Timed : public check::Machine {
+ public:
+  explicit Timed(Bench& bench) : bench_(bench) {}
+  void* take(size_t bytes) override { return bench_.zeros(bytes); }
+  void upload(void* there, const void* here, size_t bytes) override {
+    bench_.stream().upload(there, here, bytes);
+  }
+  void download(void* here, const void* there, size_t bytes) override {
+    bench_.stream().download(here, there, bytes);
+  }
+  void run(const Launch& launch, std::initializer_list<const void*> arguments) override {
+    bench_.stream().run([&](CUstream s) { bench_.stream().module()->launch(launch, s, arguments); });
+  }
+
+ private:
+  Bench& bench_;
 };
 
 struct Work {

@@ -23,7 +23,7 @@ struct Case {
   const char* op;
   const char* name;
   unsigned uses;     // of Use
-  Field fields[10];  // sizes and the like, by the names that the kernel calls of JavaScript have for them
+  Field fields[12];  // sizes and the like, by the names that the kernel calls of JavaScript have for them
 
   double number(const char* key, double otherwise = 0) const;
   // 0 where the key is missing

@@ -44,9 +44,9 @@ group('the emulator reports planted bugs, and every barrier that is taken away',
 group('the PTX interpreter names faults and computes as the manual says', 'ptx', 50, false)
 for (const [name, fibers, onPtx] of [
   ['attention', 180, 93],
-  ['linear', 72, 61],
+  ['linear', 300, 300],
   ['rows', 200, 200],
-  ['conv', 34, 34],
+  ['conv', 100, 100],
   ['cosine', 36, 33],
 ] as const) {
   group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)

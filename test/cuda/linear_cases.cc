@@ -7,6 +7,7 @@
 
 #include "cases.h"
 #include "device.h"
+#include "emulated.h"
 #include "emulator/memory_map.h"
 #include "emulator/state.h"
 #include "kernel_runs.h"
@@ -62,47 +63,29 @@ Matrix product(const device::Machine& machine, Family family, Dtype dtype, const
   return y;
 }
 
-std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s,
-                  bool withNan = false) {
-  Values x = device::rounded(device::normal(1, s.rows, s.in, s.scale), dtype);
-  Values w = device::rounded(device::normal(2, s.out, s.in, 1 / std::sqrt(float(s.in))), dtype);
-  const Values bias = device::normal(3, 1, s.out);
-  Values residual = device::normal(4, s.rows, s.out);
-  if (withNan) {
-    x.row(s.rows / 2)[s.in - 1] = std::nanf("");
-    x.row(0)[0] = INFINITY;
-    residual.row(s.rows - 1)[s.out - 1] = std::nanf("");
-  }
-  const device::Memory wPacked = device::packedWeight(w, dtype);
-  Values biasThere = bias;
-  emulator::mapMemory(biasThere.data.data(), biasThere.data.size() * 4);
-  const Matrix y = product(machine, family, dtype, s, x, wPacked, biasThere, residual);
-  emulator::unmapMemory(biasThere.data.data());
-  if (const std::string wrong = y.canary(); !wrong.empty()) return wrong;
-  Values want(s.rows, s.out), sizes(s.rows, s.out), ax = x, aw = w;
-  const auto call = [&](Values& xs, Values& ws, Values& ys, bool all) {
-    referenceBackend.linear(device::referenceContext(),
-                            {.x = xs.activations(),
-                             .w = ws.data.data(),
-                             .bias = all && s.bias ? bias.data.data() : nullptr,
-                             .residual = all && s.residual ? residual.activations() : Activations{},
-                             .y = ys.activations(),
-                             .rows = s.rows,
-                             .in = s.in,
-                             .out = s.out,
-                             .nonlinearity = all ? s.nonlinearity : Nonlinearity::none});
-  };
-  call(x, w, want, true);
-  for (float& v : ax.data) v = std::fabs(v);
-  for (float& v : aw.data) v = std::fabs(v);
-  call(ax, aw, sizes, false);  // sum of |x w|
-  // Every sum of up to `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good
-  // to 2^-20 of what they take; y is rounded once.
-  return device::compare(y.values(), want, [&](int r, int c) {
-    const double size = sizes.row(r)[c] + 8;
-    return size * ((s.in + 16) * 0x1p-23 + (s.nonlinearity == Nonlinearity::none ? 0 : 0x1p-20)) +
-           device::epsilon(s.y) * std::fabs(want.row(r)[c]) + 0x1p-24;
-  });
+std::string run(const device::Machine& machine, const cuda::check::ProductOp& op, const ops::Case& c) {
+  device::Emulated emulated(machine);
+  const cuda::check::Made made = op.make(emulated, c, op);
+  made.run();
+  return made.difference();
+}
+
+// A shape of this file's own.
+std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s) {
+  const ops::Case c{"linear",
+                    "",
+                    0,
+                    {{"rows", double(s.rows)},
+                     {"inFeatures", double(s.in)},
+                     {"outFeatures", double(s.out)},
+                     {"activation", double(s.nonlinearity)},
+                     {"bias", double(s.bias)},
+                     {"residual", s.residual ? 2. : 0.},
+                     {"narrow", s.y == Dtype::float32 ? 0. : 1.}}};
+  for (const cuda::check::ProductOp& op : cuda::check::productOps())
+    if (op.op == std::string("linear") && op.dtype == dtype && int(op.family) == int(family))
+      return run(machine, op, c);
+  return "no such kernel";
 }
 
 // Row r of a batch has the bits that it has alone, in all families of its type.
@@ -142,42 +125,22 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
 
 void addShapes(const device::Machine& machine, const std::string& group) {
   const bool fibers = &machine == &device::fibers();
-  using N = Nonlinearity;
-  const Shape shapes[] = {{1, 64, 32},
-                          {1, 768, 40, N::quickGelu},
-                          {5, 27, 33, N::relu, true, true},
-                          {16, 256, 8, N::none, false},
-                          {17, 257, 31, N::gelu},
-                          {50, 588, 70, N::quickGelu, true, false, Dtype::bfloat16},
-                          {64, 512, 129, N::none, true, true},
-                          {65, 96, 64, N::gelu, true, true, Dtype::float16},
-                          {129, 40, 130, N::relu, true, true, Dtype::bfloat16},
-                          {7, 1, 1},
-                          {3, 300, 5, N::quickGelu, true, false, Dtype::float32, 300}};
-  for (const Family family : {Family::skinny, Family::square, Family::float32})
-    for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32}) {
-      if ((family == Family::float32) != (dtype == Dtype::float32)) continue;
-      const char* names[] = {"skinny", "square", "SIMT"};
-      const std::string prefix = std::string(device::nameOf(dtype)) + " " + names[int(family)];
-      for (const Shape& s : shapes) {
-        Shape shape = s;
-        if (shape.y != Dtype::float32) shape.y = dtype;
-        cases::add(
-            group, cases::format("%s, %d x %d x %d", prefix.c_str(), s.rows, s.in, s.out),
-            [&machine, family, dtype, shape] { return check(machine, family, dtype, shape); },
-            !fibers && s.rows > 65);
-      }
-      cases::add(group, prefix + ", NaN and infinity stay in their rows", [&machine, family, dtype] {
-        return check(machine, family, dtype, {20, 70, 35, N::quickGelu, true, true}, true);
-      });
-      if (fibers)
-        cases::add(
-            group, prefix + ", 200 x 1536 x 300",
-            [&machine, family, dtype] {
-              return check(machine, family, dtype, {200, 1536, 300});
-            },
-            true);
+  for (const cuda::check::ProductOp& op : cuda::check::productOps()) {
+    if (op.op != std::string("linear")) continue;
+    for (const ops::Case& c : ops::casesOf("linear", ops::kTested | ops::kEmulated)) {
+      const double work = c.number("rows") * c.number("inFeatures") * c.number("outFeatures");
+      cases::add(
+          group, cases::format("%s, %s", op.kernel, c.name),
+          [&machine, &op, c] { return run(machine, op, c); }, work > (fibers ? 3e6 : 6e5));
     }
+    if (fibers)
+      cases::add(
+          group, cases::format("%s, 200 x 1536 x 300", op.kernel),
+          [&machine, &op] {
+            return check(machine, Family(op.family), op.dtype, {200, 1536, 300});
+          },
+          true);
+  }
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16, Dtype::float32}) {
     for (const int in : {300, 768})
       cases::add(

@@ -1,28 +1,10 @@
 // The kernels that go row by row, on every case of ops/cases.cc, each in every stored type.
-#include <deque>
-
-#include "cuda/check_support.h"
+#include "emulated.h"
 #include "matrices.h"
 
 namespace {
 
 using namespace clip;
-
-// An emulator as a machine of the cases: memory whose ends are watched.
-class Emulated : public cuda::check::Machine {
- public:
-  explicit Emulated(const device::Machine& machine) : machine_(machine) {}
-  void* take(size_t bytes) override { return memory_.emplace_back(bytes).as<void>(); }
-  void upload(void* there, const void* here, size_t bytes) override { std::memcpy(there, here, bytes); }
-  void download(void* here, const void* there, size_t bytes) override { std::memcpy(here, there, bytes); }
-  void run(const cuda::Launch& launch, std::initializer_list<const void*> arguments) override {
-    machine_.run(launch, arguments);
-  }
-
- private:
-  const device::Machine& machine_;
-  std::deque<device::Memory> memory_;
-};
 
 void addAll(const device::Machine& machine, const std::string& group) {
   for (const cuda::check::RowOp& op : cuda::check::rowOps())
@@ -33,7 +15,7 @@ void addAll(const device::Machine& machine, const std::string& group) {
         cases::add(
             group, cases::format("%s, %s, %s", op.op, c.name, device::nameOf(dtype)),
             [&machine, make = op.make, c, dtype] {
-              Emulated emulated(machine);
+              device::Emulated emulated(machine);
               const cuda::check::Made made = make(emulated, c, dtype);
               made.run();
               return made.difference();

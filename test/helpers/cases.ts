@@ -14,3 +14,21 @@ export function casesOf<S extends Record<string, number>>(op: string, sizes: S):
     return { name: c.name, ...sizes, ...(c.sizes as Partial<S>) }
   })
 }
+
+const activations = ['none', 'quickGelu', 'gelu', 'relu'] as const
+/** relu comes after the residual, the others before it. */
+/** The cases of linear, in words. */
+export const linearCases = casesOf('linear', {
+  rows: 0,
+  inFeatures: 0,
+  outFeatures: 0,
+  activation: 0,
+  bias: 1,
+  residual: 0,
+  scale: 1,
+}).map(c => ({
+  ...c,
+  activation: activations[c.activation]!,
+  bias: c.bias === 1,
+  residual: (['none', 'apart', 'in place'] as const)[c.residual]!,
+}))

@@ -32,42 +32,18 @@ function inputs(s: Shape) {
   }
 }
 
-// Every kernel, stride and padding, with channels below, at and past a vector, and sides that stride does not divide.
-const channels = [
-  [3, 32],
-  [17, 5],
-  [48, 96],
-  [96, 33],
-] as const
-const convs = channels.flatMap(([inChannels, outChannels]) =>
-  [1, 3].flatMap(kernel =>
-    [1, 2].flatMap(stride =>
-      [0, 1].map(pad => {
-        const [height, width] = stride === 1 ? [7, 5] : [9, 8]
-        return {
-          name: `${inChannels} to ${outChannels} channels, kernel ${kernel}, stride ${stride}, pad ${pad}, ${height} x ${width}`,
-          ...{ images: 2, height, width, inChannels, outChannels, kernel, stride, pad },
-        }
-      }),
-    ),
-  ),
-)
-const more = [
-  {
-    name: 'an image of one pixel',
-    ...{ images: 1, height: 1, width: 1, inChannels: 1, outChannels: 1, kernel: 3, stride: 1, pad: 1 },
-  },
-  {
-    name: 'a window as large as the image',
-    ...{ images: 3, height: 3, width: 3, inChannels: 7, outChannels: 9, kernel: 3, stride: 2, pad: 0 },
-  },
-  {
-    name: 'more pixels than a block holds',
-    ...{ images: 1, height: 33, width: 31, inChannels: 96, outChannels: 19, kernel: 3, stride: 1, pad: 1 },
-  },
-]
+const convs = casesOf('conv', {
+  images: 0,
+  height: 0,
+  width: 0,
+  inChannels: 0,
+  outChannels: 0,
+  kernel: 0,
+  stride: 0,
+  pad: 0,
+})
 
-eachBackend('conv', [...convs, ...more], async (t, on, { name: _, ...shape }) => {
+eachBackend('conv', convs, async (t, on, { name: _, ...shape }) => {
   const a = inputs(shape)
   const n = shape.images * outPixels(shape) * shape.outChannels
   const got = canaryFloats(n)
@@ -205,7 +181,7 @@ eachBackend('pool: NaN stays in its window and channel', [{ name: 'window (1, 0)
 for (const dtype of ['bfloat16', 'int8'] as const)
   eachBackend(
     `conv in ${dtype}`,
-    [...convs, ...more],
+    convs,
     async (t, on, { name: _, ...shape }) => {
       const a = { ...inputs(shape), dtype }
       const n = shape.images * outPixels(shape) * shape.outChannels

@@ -3,9 +3,8 @@
  * of their own.
  */
 
-import { linears, model } from '../../bench/cases.js'
 import { canaryFloats } from '../helpers/canary.js'
-import { casesOf } from '../helpers/cases.js'
+import { casesOf, linearCases } from '../helpers/cases.js'
 import { bound, close, largest, largestNorm, sameBytes } from '../helpers/close.js'
 import { eachBackend, needs } from '../helpers/each-backend.js'
 import { quantise, toBfloat16s, widened } from '../helpers/narrow.js'
@@ -154,47 +153,13 @@ interface Case {
   rows: number
   inFeatures: number
   outFeatures: number
-  activation?: 'none' | 'quickGelu' | 'gelu'
+  activation?: (typeof linearCases)[number]['activation']
   residual?: boolean
 }
 
-const cases: Case[] = [
-  ...linears(model('icon-clip').image).map(([name, inFeatures, outFeatures]) => ({
-    name: `icon-clip ${name}, 37 rows`,
-    rows: 37,
-    inFeatures,
-    outFeatures,
-  })),
-  ...linears(model('ViT-B/32').image).map(([name, inFeatures]) => ({
-    name: `ViT-B/32 ${name}, 5 rows, 96 outputs`,
-    rows: 5,
-    inFeatures,
-    outFeatures: 96,
-  })),
-  ...[1, 2, 3, 4, 5, 6, 7].map(inFeatures => ({
-    name: `K ${inFeatures}`,
-    rows: 3,
-    inFeatures,
-    outFeatures: 9,
-  })),
-  ...Array.from({ length: 15 }, (_, i) => ({
-    name: `${i + 1} rows`,
-    rows: i + 1,
-    inFeatures: 131,
-    outFeatures: 70,
-  })),
-  { name: 'one past the tiles', rows: 29, inFeatures: 65, outFeatures: 65 },
-  { name: 'two row blocks', rows: 171, inFeatures: 33, outFeatures: 40 },
-  { name: 'K past one block, odd', rows: 3, inFeatures: 3081, outFeatures: 33 },
-  ...(['quickGelu', 'gelu'] as const).map(activation => ({
-    name: `${activation} and residual`,
-    rows: 13,
-    inFeatures: 50,
-    outFeatures: 37,
-    activation,
-    residual: true,
-  })),
-]
+const cases: Case[] = linearCases.map(c => ({ ...c, residual: c.residual !== 'none' }))
+/** Tails, several blocks, and what follows a sum. */
+const some = cases.filter(c => /two row blocks|K past one block, odd|elu, bias, residual apart/.test(c.name))
 
 function inputs(c: Case) {
   const shape = { rows: c.rows, inFeatures: c.inFeatures, outFeatures: c.outFeatures }
@@ -237,7 +202,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
 
   eachBackend(
     `linear in ${dtype} to bfloat16`,
-    cases.slice(-4),
+    some,
     async (t, on, c) => {
       const a = { ...inputs(c), dtype }
       const wide = new Float32Array(c.rows * c.outFeatures)
