@@ -48,6 +48,32 @@ test('a text that is valid is what JSON.parse makes of it', t => {
   for (const text of valid) t.deepEqual(result(text), { value: JSON.parse(text) })
 })
 
+test('a string may be long: its escapes are whole wherever it is read in parts', t => {
+  const escapes = ['\\n', '\\\\', '\\"', '\\u00e9', '\\ud83d\\ude00', '\\ud83d', '\u{1f600}', 'x']
+  for (const one of escapes)
+    for (let shift = 0; shift < 12; shift++) {
+      const string = `"${'-'.repeat(shift)}${one.repeat(Math.floor(50_000 / one.length))}"`
+      const text = `{${string}:${string},"list":[${string},1]}`
+      t.deepEqual(result(text), { value: JSON.parse(text) }, `${one} after ${shift}`)
+      t.deepEqual(
+        result(text.match(/[\s\S]{1,9000}/g)!),
+        { value: JSON.parse(text) },
+        `${one} after ${shift}`,
+      )
+    }
+})
+
+test('a long string is refused as a short one is, by its own position', t => {
+  const long = 'x'.repeat(40_000)
+  t.is(result(`[1,"${long}\\x"]`), 'Bad escape in a string at character 4')
+  t.is(result(`[1,"\\u12${long}"]`), 'Bad escape in a string at character 4')
+  t.is(result(`[1,"${long}\n"]`), 'Control character in a string at character 40004')
+  t.is(result(`[1,"${long}`), 'Unexpected end in a string at character 40004')
+  t.regex(String(result(`{"${long}":1,"${long}":2}`)), /^Duplicate key .* at character 40006$/)
+  t.is((result(`"${'x'.repeat((1 << 18) - 1)}"`) as { value: string }).value.length, (1 << 18) - 1)
+  t.is(result(`[1,"${'x'.repeat(1 << 18)}"]`), 'String longer than 262144 characters at character 4')
+})
+
 test('a text that is not valid is refused', t => {
   for (const text of invalid) t.regex(String(result(text)), / at character \d+$/, text)
 })

@@ -136,7 +136,6 @@ async function listCases(): Promise<Record<string, TurnCase>> {
     ),
     'a classifier saved': () => large.save(saved),
     'a classifier loaded': () => clip.loadClassifier(saved),
-    'similarity of 1500 x 1500': () => clip.similarity(half, half),
     'similarity over images': () => clip.similarity(half, half, { over: 'images' }),
     'many texts': () => clip.encodeText(many.slice(0, 5000)),
     'every token of many texts': () => clip.encodeText(many.slice(0, 3000), { output: 'tokens' }),

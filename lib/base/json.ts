@@ -25,7 +25,7 @@ export const INDEX_LIMITS: JsonLimits = { depth: 4, values: 20_100, objects: 100
 /** CLIP's own tokenizer.json has 196 000 values when its merges are pairs. */
 export const VOCABULARY_LIMITS: JsonLimits = { depth: 32, values: 220_000, objects: 10_000 }
 
-/** Some tens of microseconds; a string may be longer, and is one step. */
+/** Some tens of microseconds. */
 const CHARACTERS_PER_STEP = 16_384
 const LONGEST_STRING = 1 << 18
 const LONGEST_NUMBER = 64
@@ -107,6 +107,10 @@ class Parser {
 
   /** One value, or the punctuation after it. True when the text is done. */
   private step(): boolean {
+    if (this.parts.length > 0) {
+      this.goOn()
+      return false
+    }
     if (!this.skipBlanks()) return false
     const { text, stack } = this
     const end = this.at >= text.length
@@ -156,10 +160,13 @@ class Parser {
 
   private key(top: Open): void {
     if (this.text.charCodeAt(this.at) !== QUOTE) throw this.fail('Expected a key')
-    const start = this.start + this.at
     const key = this.string()
+    if (key !== undefined) this.putKey(top, key)
+  }
+
+  private putKey(top: Open, key: string): void {
     if ((top.container as JsonObject).has(key))
-      throw this.fail(`Duplicate key ${JSON.stringify(key.slice(0, 80))}`, start - this.start)
+      throw this.fail(`Duplicate key ${JSON.stringify(key.slice(0, 80))}`, this.stringStart - this.start)
     top.key = key
     this.wantKey = false
     this.wantColon = true
@@ -186,8 +193,10 @@ class Parser {
   private value(): void {
     const { text } = this
     const c = text[this.at]
-    if (c === '"') this.put(this.string())
-    else if (c === '[') this.open([], ']')
+    if (c === '"') {
+      const value = this.string()
+      if (value !== undefined) this.put(value)
+    } else if (c === '[') this.open([], ']')
     else if (c === '{') {
       if (++this.objects > this.limits.objects) throw this.fail(`More than ${this.limits.objects} objects`)
       this.open(new Map(), '}')
@@ -222,31 +231,68 @@ class Parser {
     return Number(digits)
   }
 
-  private string(): string {
+  /** The parts of a long string that are read, while it is not at its end. */
+  private parts: string[] = []
+  /** The first quote of the string that is read, from the start of everything. */
+  private stringStart = 0
+
+  /** The string that begins here; undefined after a part of a long one. */
+  private string(): string | undefined {
+    this.stringStart = this.start + this.at
+    return this.part('"')
+  }
+
+  /** Goes on with a string of which parts are read. */
+  private goOn(): void {
+    const string = this.part('')
+    if (string === undefined) return
+    if (this.wantKey) this.putKey(this.stack[this.stack.length - 1]!, string)
+    else this.put(string)
+  }
+
+  /** Reads on from `this.at`, where the string's first quote is or, with `quote` empty, its next part begins. */
+  private part(quote: '"' | ''): string | undefined {
     const { text } = this
-    // `this.at` is its first quote up to the end, so that all of it is kept when it needs another piece.
-    const start = this.at + 1
-    const limit = start + LONGEST_STRING
-    let escaped = false
-    for (let i = start; i < limit; ++i) {
+    // `this.at` stays up to the end, so that all of the part is kept when it needs another piece.
+    const start = this.at + quote.length
+    const longest = this.stringStart + 1 + LONGEST_STRING - this.start
+    const enough = start + CHARACTERS_PER_STEP
+    let backslash = -1
+    let i = start
+    // No part ends within a \uXXXX.
+    for (; i < longest && (i < enough || (i < backslash + 6 && text[backslash + 1] === 'u')); ++i) {
       const c = text.charCodeAt(i)
-      if (i >= text.length && this.more()) return this.string()
+      if (i >= text.length && this.more()) return this.part(quote)
       if (c === QUOTE) {
         this.at = i + 1
-        if (!escaped) return text.slice(start, i)
-        try {
-          return JSON.parse(text.slice(start - 1, i + 1)) as string
-        } catch {
-          throw this.fail('Bad escape in a string', start)
-        }
+        const last = this.decoded(start, i, backslash >= 0)
+        if (this.parts.length === 0) return last
+        this.parts.push(last)
+        const whole = this.parts.join('')
+        this.parts = []
+        return whole
       }
       if (c === BACKSLASH) {
-        escaped = true
+        backslash = i
         ++i
       } else if (!(c >= 0x20))
         throw this.fail(i >= text.length ? 'Unexpected end in a string' : 'Control character in a string', i)
     }
-    throw this.fail(`String longer than ${LONGEST_STRING} characters`, start)
+    if (i >= longest)
+      throw this.fail(`String longer than ${LONGEST_STRING} characters`, this.stringStart + 1 - this.start)
+    this.parts.push(this.decoded(start, i, backslash >= 0))
+    this.at = i
+    return undefined
+  }
+
+  private decoded(start: number, end: number, escaped: boolean): string {
+    const raw = this.text.slice(start, end)
+    if (!escaped) return raw
+    try {
+      return JSON.parse(`"${raw}"`) as string
+    } catch {
+      throw this.fail('Bad escape in a string', this.stringStart + 1 - this.start)
+    }
   }
 }
 

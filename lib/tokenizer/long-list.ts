@@ -1,5 +1,7 @@
 /** Lists of numbers as long as a text, made without a long turn. */
 
+import { allocateBytes } from '../base/allocate.js'
+
 /** Up to this many bytes are cleared in some microseconds. */
 const atOnce = 1 << 18
 
@@ -10,5 +12,5 @@ const atOnce = 1 << 18
 export function longList(length: number): Int32Array {
   const bytes = length * Int32Array.BYTES_PER_ELEMENT
   if (bytes <= atOnce) return new Int32Array(length)
-  return new Int32Array(Buffer.allocUnsafeSlow(bytes).buffer)
+  return new Int32Array(allocateBytes('the work on a long text', bytes).buffer)
 }

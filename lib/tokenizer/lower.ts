@@ -27,11 +27,16 @@ function* characters(text: string, at: number, backwards: boolean): Generator<st
 }
 
 /** Whether the nearest character that case does not ignore is a cased one. */
-function* besideCased(text: string, at: number, backwards: boolean): Steps<boolean> {
-  let work = 0
+function* besideCased(
+  text: string,
+  at: number,
+  backwards: boolean,
+  /** Of all sigmas of the text together: the searches from many of them may be a little long each. */
+  looked: { characters: number },
+): Steps<boolean> {
   for (const char of characters(text, at, backwards)) {
     if (!ignorable.test(char)) return cased.test(char)
-    if (++work % piece === 0) yield
+    if (++looked.characters % piece === 0) yield
   }
   return false
 }
@@ -44,8 +49,10 @@ function* lowerSigmas(text: string): Steps<string> {
   const out = new Joined()
   let done = 0
   let work = 0
+  const looked = { characters: 0 }
   for (let at = text.indexOf('\u03a3'); at >= 0; at = text.indexOf('\u03a3', at + 1)) {
-    const final = (yield* besideCased(text, at, true)) && !(yield* besideCased(text, at + 1, false))
+    const final =
+      (yield* besideCased(text, at, true, looked)) && !(yield* besideCased(text, at + 1, false, looked))
     out.add(text.slice(done, at))
     out.add(final ? '\u03c2' : '\u03c3')
     done = at + 1

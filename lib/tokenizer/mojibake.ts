@@ -117,7 +117,7 @@ const variantStart = /[\xc0\xed]/
 
 /** UTF-8 in which U+0000 may be C0 80, and characters beyond FFFF may be two surrogates of three bytes each. */
 function* decodeVariants(bytes: string): Steps<string | undefined> {
-  let text = ''
+  const text = new Joined()
   let done = 0
   let work = 0
   for (let from = 0; from < bytes.length; ) {
@@ -134,18 +134,20 @@ function* decodeVariants(bytes: string): Steps<string | undefined> {
     if (!found) continue
     const plain = yield* decodeUtf8(bytes.slice(done, at))
     if (plain === undefined) return undefined
-    text += plain
-    if (found[0].length === 2) text += '\0'
+    text.add(plain)
+    if (found[0].length === 2) text.add('\0')
     else {
       const bits = (offset: number, mask: number): number => bytes.charCodeAt(at + offset) & mask
-      text += String.fromCodePoint(
-        0x10000 + ((bits(1, 0x0f) << 16) | (bits(2, 0x3f) << 10) | (bits(4, 0x0f) << 6) | bits(5, 0x3f)),
+      text.add(
+        String.fromCodePoint(
+          0x10000 + ((bits(1, 0x0f) << 16) | (bits(2, 0x3f) << 10) | (bits(4, 0x0f) << 6) | bits(5, 0x3f)),
+        ),
       )
     }
     done = from = at + found[0].length
   }
   const plain = yield* decodeUtf8(bytes.slice(done))
-  return plain === undefined ? undefined : text + plain
+  return plain === undefined ? undefined : text.end(plain)
 }
 
 /** ftfy's is_bad. */
