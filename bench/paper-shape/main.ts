@@ -218,7 +218,7 @@ for (const { name, title } of tasks) {
   }
   failures.push(`### ${title[0]!.toUpperCase()}${title.slice(1)}
 
-${table(['example', 'shows', 'called', 'pictures'], rows)}
+${table(['example', 'shows', 'called', 'images'], rows)}
 `)
 }
 
@@ -267,7 +267,7 @@ ${sections.join('\n')}
 One image for most names, so there is nothing to learn from.
 
 ${table(
-  ['data', 'pictures', 'labels', 'top-1 in % (95 % interval)'],
+  ['data', 'images', 'labels', 'top-1 in % (95 % interval)'],
   tasks
     .filter(t => !t.shots)
     .map(({ name }) => {
