@@ -154,7 +154,7 @@ test('what the loader says of a file that is there is told, with what to do', as
       await says('self-register', 'built for another program or version')
       // As under `ulimit -v`: more address space than there is.
       library('huge', 'char huge[1ul << 47];')
-      await says('failed to map segment', /may not take the memory or address space.*ulimit -v/)
+      await says('failed to map segment', /is not allowed the memory or address space.*ulimit -v/)
       cpSync(addon, file)
       const bytes = readFileSync(file)
       writeFileSync(file, bytes.subarray(0, 30))
