@@ -55,7 +55,7 @@ interface LinearShape {
   inFeatures: number
   outFeatures: number
   dtype: ComputeDtype
-  float16Weights: boolean
+  weightDtype: ComputeDtype | 'float16'
   threads: number
 }
 
@@ -68,7 +68,7 @@ async function checkLinear(name: string, { rows, ...shape }: LinearShape): Promi
   const few = Math.min(rows, 7)
   const weight = random(inFeatures * outFeatures, 2)
   // Multiples of 1/1024 up to 1 are float16 numbers.
-  if (shape.float16Weights)
+  if (shape.weightDtype === 'float16')
     for (let i = 0; i < weight.length; i++) weight[i] = Math.round(weight[i]! * 1024) / 1024
   const on = async (backend: string | undefined) => {
     const out = new Float32Array(few * outFeatures)
@@ -82,14 +82,14 @@ async function checkLinear(name: string, { rows, ...shape }: LinearShape): Promi
 /** linear as a model runs it: weights packed once and read from memory. Native code takes the times. */
 async function linearTasks(o: KernelOptions): Promise<void> {
   for (const kind of [...dtypesHere(), 'float16 weights'] as const) {
-    const float16Weights = kind === 'float16 weights'
-    const dtype = float16Weights ? 'float32' : kind
+    const dtype = kind === 'float16 weights' ? 'float32' : kind
+    const weightDtype: 'float16' | ComputeDtype = kind === 'float16 weights' ? 'float16' : kind
     const peak = await peakOf(dtype, o.threads)
     for (const { name: what, sizes } of timed('linear')) {
       const { rows, inFeatures, outFeatures } = sizes as unknown as LinearShape
       const name = `linear ${kind} ${what} ${rows} x ${inFeatures} x ${outFeatures}`
       if (!o.wanted(name)) continue
-      await checkLinear(name, { rows, inFeatures, outFeatures, dtype, float16Weights, threads: o.threads })
+      await checkLinear(name, { rows, inFeatures, outFeatures, dtype, weightDtype, threads: o.threads })
       const operations = 2 * rows * inFeatures * outFeatures
       const copies = Math.max(1, Math.ceil(100e6 / (inFeatures * outFeatures * 4)))
       const count = Math.max(20, Math.min(2000, Math.round((o.seconds * 1e9) / (operations / (peak / 1e9)))))
@@ -99,7 +99,7 @@ async function linearTasks(o: KernelOptions): Promise<void> {
         inFeatures,
         outFeatures,
         dtype,
-        float16Weights,
+        weightDtype,
         threads: o.threads,
         copies,
         backend: undefined,

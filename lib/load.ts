@@ -1,4 +1,4 @@
-import type { Dtype } from './base/dtypes.js'
+import { type Dtype, modelDtypes } from './base/dtypes.js'
 import { argumentError, ClipError } from './base/errors.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf } from './base/options.js'
 import { traced } from './base/stack.js'
@@ -189,7 +189,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
   const o = checkOptions(options, optionNames)
   const signal = checkSignal(o.signal)
   const device = oneOf('device', o.device ?? 'auto', ['auto', 'cpu', 'cuda', 'reference'])
-  const dtype = oneOf('dtype', o.dtype ?? 'float32', ['float32', 'float16', 'bfloat16', 'int8'])
+  const dtype = oneOf('dtype', o.dtype ?? 'float32', modelDtypes)
   const towers = checkTowers(o.towers)
   const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? (runsOnCuda(device) ? 8192 : 512), 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)

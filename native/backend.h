@@ -14,18 +14,12 @@
 //    backend.
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
-namespace clip {
+#include "dtypes.h"
 
-// float64: only in files.
-enum class Dtype : uint8_t { float32, float16, bfloat16, int8, uint8, float64 };
-constexpr size_t bytesOf(Dtype t) {
-  return t == Dtype::float64                           ? 8
-         : t == Dtype::float32                         ? 4
-         : t == Dtype::float16 || t == Dtype::bfloat16 ? 2
-                                                       : 1;
-}
+namespace clip {
 
 // A matrix of activations: row r starts at data + r * stride bytes.
 //
@@ -62,8 +56,8 @@ enum class Nonlinearity : uint8_t {
 
 // y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
-// x is of the dtype that w was packed in, or float32 with w packed in float16 (float16Weights). float32,
-// bfloat16 and float16 sum in float32. int8 weights have one symmetric scale per output:
+// w and x are of one of the formats of dtypes.h. float32, bfloat16 and float16 sum in float32. int8 weights
+// have one symmetric scale per output:
 //   scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w * (1 / scale[o])), -127, 127),
 //   x · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes),
 // the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN
@@ -77,7 +71,8 @@ struct Linear {
   Activations y;         // float32 or bfloat16
   int rows, in, out;
   Nonlinearity nonlinearity;
-  bool float16Weights = false;  // w was packed in float16, x is float32: the sums of the same float32 weights
+  Dtype weights;  // the dtype that w was packed in
+  Format format() const { return {weights, x.dtype}; }
 };
 
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; the variance is biased, as
@@ -123,6 +118,7 @@ struct Attention {
   Mask mask;
   const int32_t* first;   // (rows) the row at which r's sequence starts; full and causal
   const int32_t* parent;  // (rows) parent[r] < r, -1 at a root; tree only, otherwise nullptr
+  Format format() const { return {k.dtype, q.dtype}; }
 };
 
 // y[r] = table[ids[r]] + positions[position[r]]
@@ -187,6 +183,7 @@ struct Conv {
   Activations y;      // (images * outHeight * outWidth, out), float32 or bfloat16
   int images, height, width, in, out;
   int kernel, stride, pad;
+  Format format() const { return uniform(dtype); }
   int outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
   int outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
 };
@@ -289,23 +286,25 @@ struct SoftmaxCrossEntropy {
 };
 
 // Every op: its entry in the table, and the struct of its arguments. Whatever must name all ops goes through
-// this list.
-#define CLIP_OPS(OP)               \
-  OP(linear, Linear)               \
+// this list. Products have an entry for each format (dtypes.h).
+#define CLIP_PRODUCTS(OP)  \
+  OP(linear, Linear)       \
+  OP(attention, Attention) \
+  OP(conv, Conv)
+#define CLIP_OTHER_OPS(OP)         \
   OP(layerNorm, LayerNorm)         \
   OP(convert, Convert)             \
-  OP(attention, Attention)         \
   OP(embed, Embed)                 \
   OP(gather, Gather)               \
   OP(resize, Resize)               \
   OP(patches, Patches)             \
-  OP(conv, Conv)                   \
   OP(pool, Pooling)                \
   OP(normalise, Normalise)         \
   OP(cosineSoftmax, CosineSoftmax) \
   OP(cosineTopK, CosineTopK)       \
   OP(infoNce, InfoNce)             \
   OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
+#define CLIP_OPS(OP) CLIP_PRODUCTS(OP) CLIP_OTHER_OPS(OP)
 
 // Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
 // backend.
@@ -329,10 +328,7 @@ struct Pack {
   const float* rows;  // (rowCount, in): only the rows being packed
   size_t rowStride;   // floats
   int in, out, firstRow, rowCount;
-  // float16: of a float16 model; or of one in float32 on a backend with float16Weights, of weights that it
-  // holds exactly.
-  Dtype dtype;
-  bool* inexact = nullptr;  // set to true where float16 does not hold a weight exactly
+  Dtype dtype;  // to store it in
 };
 
 // A table entry that cannot be forgotten: no default, no nullptr.
@@ -346,6 +342,38 @@ struct Entry<R(A...)> {
   R operator()(A... a) const { return f(static_cast<A&&>(a)...); }
 };
 
+// The entries of a product: a kernel for each format that the backend has one for.
+template <class Op>
+class Products {
+ public:
+  using Kernel = void (*)(Context&, const Op&);
+  struct Row {
+    Format format;
+    Kernel kernel;
+  };
+  constexpr Products(std::initializer_list<Row> rows) {
+    for (const Row& row : rows) set(row.format, row.kernel);
+  }
+  constexpr Products(Kernel one, std::initializer_list<Format> formats) {
+    for (const Format format : formats) set(format, one);
+  }
+  constexpr void set(Format format, Kernel kernel) { kernels_[indexOf(format)] = kernel; }
+  constexpr bool has(Format format) const {
+    const int i = indexOf(format);
+    return i >= 0 && kernels_[i];
+  }
+  // One kernel in the place of all that are there.
+  constexpr Products& operator=(Kernel one) {
+    for (Kernel& kernel : kernels_)
+      if (kernel) kernel = one;
+    return *this;
+  }
+  void operator()(Context& context, const Op& op) const { kernels_[indexOf(op.format())](context, op); }
+
+ private:
+  Kernel kernels_[kFormatCount] = {};
+};
+
 struct Backend {
   // what it is
   const char* name;      // "avx2": says what the CPU needs
@@ -353,7 +381,6 @@ struct Backend {
   const char* features;  // what else of this CPU its entries use: "+vnni+bf16"; "" for nothing
   const char* borrowed;  // ops whose entry is another backend's, "op: backend, ..."; "" for none
   Entry<bool(std::string* why)> available;  // false and why not, in words
-  Entry<bool(Dtype)> runs;                  // which dtypes a model can be loaded with
   // Unit round-off of a stored number (int8: of its float32 ends): the only tolerance of the tests.
   Entry<double(Dtype)> epsilon;
   // Throws, naming `field`, where attention has no kernel for heads of `dim` numbers in models of that dtype.
@@ -369,13 +396,13 @@ struct Backend {
   // of it. Otherwise all that the towers hand to ops lies in memory of alloc; images (Resize), TopK and
   // sums are this process's everywhere.
   bool plainMemory = false;
-  bool float16Weights = false;  // packs float16, and linear multiplies float32 rows with that
   // In the order of the context's ops; without a context done when it returns. src may change afterwards.
   Entry<void(Context*, void* dst, const void* src, size_t)> upload;
   Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for what was queued before it
   int packRows;                                                        // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
-  Entry<void(const Pack&)> pack;
+  // Whether float32 or float16 hold all of these weights as they are; not asked of the other dtypes.
+  Entry<bool(const Pack&)> pack;
   // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
   // `parent` is below -1; what is computed for it is nobody's.
   Entry<int(int n)> bucket;
@@ -383,9 +410,15 @@ struct Backend {
   Entry<void(Context&, bool complete)> end;  // false: the calls broke off
 
   // the ops
-#define CLIP_ENTRY(op, Arguments) Entry<void(Context&, const Arguments&)> op;
-  CLIP_OPS(CLIP_ENTRY)
+#define CLIP_ENTRY(op, Arguments) Products<Arguments> op;
+  CLIP_PRODUCTS(CLIP_ENTRY)
 #undef CLIP_ENTRY
+#define CLIP_ENTRY(op, Arguments) Entry<void(Context&, const Arguments&)> op;
+  CLIP_OTHER_OPS(CLIP_ENTRY)
+#undef CLIP_ENTRY
+
+  // Whether a model can be loaded with that dtype.
+  constexpr bool runs(Dtype t) const { return linear.has(uniform(t)); }
 };
 
 // registry.cc

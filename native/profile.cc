@@ -17,7 +17,7 @@ int bytesIn(Dtype dtype) { return static_cast<int>(bytesOf(dtype)); }
 
 // Those whose rows and columns have other names, or which have weights.
 OpTimes describe(const char* op, const Linear& l) {
-  return {op, l.rows, l.in, l.out, l.x.dtype, bytesIn(l.float16Weights ? Dtype::float16 : l.x.dtype), {}};
+  return {op, l.rows, l.in, l.out, l.x.dtype, bytesIn(l.weights), {}};
 }
 OpTimes describe(const char* op, const Attention& a) {
   return {op, a.queries, a.rows, a.heads * a.dim, a.q.dtype, 0, {}};
@@ -62,20 +62,20 @@ constexpr bool isTimed = requires(const Op& op) {
 };
 
 template <auto Entry>
-const char* nameOf = nullptr;
+const char* opName = nullptr;
 
 template <auto Entry, class Op>
 void timed(Context& context, const Op& op) {
   using Clock = std::chrono::steady_clock;
   const auto from = Clock::now();
   (real->*Entry)(context, op);
-  add(describe(nameOf<Entry>, op), std::chrono::duration<float>(Clock::now() - from).count());
+  add(describe(opName<Entry>, op), std::chrono::duration<float>(Clock::now() - from).count());
 }
 
 template <auto Entry, class Op>
 void takeTimes(Backend& table, const char* name) {
   if constexpr (isTimed<Op>) {
-    nameOf<Entry> = name;
+    opName<Entry> = name;
     table.*Entry = timed<Entry, Op>;
   }
 }

@@ -2,11 +2,9 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <iterator>
 #include <string_view>
 
-#include "cpu/features.h"
-#include "cpu/tables.h"
+#include "cpu/variants.h"
 #if CLIP_CUDA
 #include "cuda/table.h"
 #endif
@@ -18,19 +16,16 @@ namespace {
 
 const Backend* const kBackends[] = {
 #if CLIP_X86
-    &avx512Backends[0], &avx2Backends[0],
-#endif
-#if CLIP_ARM64
-    &neonBackends[0],
+    &cpu::avx512, &cpu::avx2,
+#elif CLIP_ARM64
+    &cpu::neon,
 #endif
 #if CLIP_CUDA
     &cuda::cudaBackend,
 #endif
-    &referenceBackend,  nullptr};
+    &referenceBackend, nullptr};
 
 constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
-constexpr std::string_view kFeatures[] = {"avx2", "avx512", "vnni",    "bf16", "amx",
-                                          "vbmi", "neon",   "dotprod", "i8mm"};
 
 [[noreturn]] void refuse(const std::string& message, const std::string& field, const std::string& expected,
                          const std::string& actual) {
@@ -58,52 +53,42 @@ class Removed {
       rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
       while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
       while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
-      if (item.empty()) continue;
-      bool known = false;
-      for (size_t i = 0; i < std::size(kFeatures); i++)
-        if (item[0] == '-' && item.substr(1) == kFeatures[i]) known = gone_[i] = true;
-      std::string list;
-      for (std::string_view f : kFeatures) list += (list.empty() ? "-" : ", -") + std::string(f);
-      if (!known)
-        refuse(
-            "Expected CLIP_NATIVE_CPU_FEATURES to be a list of " + list + ", got " + std::string(item) + ".",
-            "CLIP_NATIVE_CPU_FEATURES", list, std::string(item));
+      if (!item.empty()) features_ |= named(item);
     }
   }
-  bool has(std::string_view feature) const {
-    for (size_t i = 0; i < std::size(kFeatures); i++)
-      if (gone_[i] && kFeatures[i] == feature) return true;
-    return feature == "avx512" && has("avx2");  // no CPU has the one without the other
-  }
+  Features features() const { return features_; }
   const std::string& text() const { return text_; }
 
  private:
+  static Features named(std::string_view item) {
+    std::string list;
+    for (const FeatureName& f : kFeatureNames) {
+      if (item[0] == '-' && item.substr(1) == f.name) return f.features;
+      list += (list.empty() ? "-" : ", -") + std::string(f.name);
+    }
+    refuse("Expected CLIP_NATIVE_CPU_FEATURES to be a list of " + list + ", got " + std::string(item) + ".",
+           "CLIP_NATIVE_CPU_FEATURES", list, std::string(item));
+  }
+
   std::string text_;
-  bool gone_[std::size(kFeatures)] = {};
+  Features features_ = 0;
 };
+
+// Whether what a backend cannot do without was removed.
+bool removes(const Removed& removed, [[maybe_unused]] const Backend& b) {
+#if CLIP_X86 || CLIP_ARM64
+  for (const cpu::Table& table : cpu::kTables)
+    if (table.backend == &b) return removed.features() & table.needs;
+#endif
+  return false;
+}
 
 // The copy of a table that uses all that this CPU has and that is not removed.
 const Backend& tuned(const Backend& b, const Removed& removed) {
-#if CLIP_X86
-  const CpuFeatures& cpu = cpuFeatures();
-  const bool vnni = !removed.has("vnni"), bf16 = !removed.has("bf16");
-#if CLIP_AMX
-  if (&b == avx512Backends && cpu.amx && vnni && bf16 && !removed.has("amx")) return avx512AmxBackend;
-#endif
-  if (&b == avx512Backends)
-    return avx512Backends[(cpu.vnni && vnni ? kVnni : 0) + (cpu.bf16 && bf16 ? kBf16 : 0)];
-  if (&b == avx2Backends) return avx2Backends[(cpu.vnni || cpu.avxVnni) && vnni ? kVnni : 0];
-#elif CLIP_ARM64
-  const CpuFeatures& cpu = cpuFeatures();
-  const int int8 = cpu.i8mm && !removed.has("i8mm")         ? kI8mm
-                   : cpu.dotprod && !removed.has("dotprod") ? kDotprod
-                                                            : 0;
-  if (&b == neonBackends) return neonBackends[int8 + (cpu.bf16 && !removed.has("bf16") ? kNeonBf16 : 0)];
-#endif
-  return b;
+  return cpu::tuned(b, cpuFeatures() & ~removed.features());
 }
 
-// Every table of that name is the first of its copies.
+// Without the copies that are tuned.
 const Backend* plain(const std::string& name) {
   for (const Backend* const* b = kBackends; *b; b++)
     if (name == (*b)->name) return *b;
@@ -113,7 +98,7 @@ const Backend* plain(const std::string& name) {
 // A GPU is only ever asked for by name.
 const Backend& bestCpu(const Removed& removed) {
   for (const Backend* const* b = kBackends; *b; b++)
-    if ((*b)->device == std::string_view("cpu") && (*b)->available(nullptr) && !removed.has((*b)->name))
+    if ((*b)->device == std::string_view("cpu") && (*b)->available(nullptr) && !removes(removed, **b))
       return tuned(**b, removed);
   return referenceBackend;
 }
@@ -129,7 +114,7 @@ const Backend& forced(const std::string& name, const std::string& device, const 
   if (!b)
     refuse("Backend " + name + " is not in this build, which has " + runnable() + ".", field, runnable(),
            name);
-  if (removed.has(name))
+  if (removes(removed, *b))
     refuse("CLIP_NATIVE_BACKEND=" + name + " contradicts CLIP_NATIVE_CPU_FEATURES=" + removed.text() + ".",
            field, "a backend that CLIP_NATIVE_CPU_FEATURES leaves", name);
   std::string why;

@@ -141,12 +141,18 @@ test('the model knows the Backend table, not the backends', t => {
 })
 
 test('vector intrinsics stay in native/cpu/*.cc', t => {
-  // A header with intrinsics compiled wide would replace portable copies of its inline functions.
+  // A header with intrinsics compiled wide would replace portable copies of its inline functions. target.h brings them
+  // into these files.
   const breaches = includes.filter(
     ([file, what]) =>
-      /^(\w*mmintrin|x86intrin|arm_\w+)\.h$/.test(what) && !/^native\/cpu\/[^/]+\.cc$/.test(file),
+      (/^(\w*mmintrin|x86intrin|arm_\w+)\.h$/.test(what) && file !== 'native/cpu/target.h') ||
+      reaches(what, 'cpu/target.h'),
   )
-  t.deepEqual(breaches, [])
+  t.deepEqual(
+    breaches.filter(([file]) => !/^native\/cpu\/[^/]+\.cc$/.test(file)),
+    [],
+  )
+  t.true(breaches.length > 5, `${breaches.length} files with intrinsics`)
 })
 
 test('instruction sets are chosen by target regions, not by flags of files', t => {

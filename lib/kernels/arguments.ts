@@ -1,6 +1,7 @@
 /** Checks of the kernels' arguments: whatever is wrong is a TypeError or RangeError with ERR_CLIP_INPUT. */
 
 import { allocate } from '../base/allocate.js'
+import type { FloatDtype, RowDtype } from '../base/dtypes.js'
 import { argumentError, got } from '../base/errors.js'
 import {
   isFloat32Array,
@@ -45,7 +46,7 @@ export function count(field: string, value: unknown, most = 2147483647): number 
   return value
 }
 
-export function word<T extends string>(field: string, value: T, words: T[]): T {
+export function word<T extends string>(field: string, value: T, words: readonly T[]): T {
   if (!words.includes(value))
     throw argumentError(field, `be one of ${words.map(w => `'${w}'`).join(', ')}`, value)
   return value
@@ -86,8 +87,6 @@ export function bytes(field: string, value: unknown, shape: Shape): Uint8Array {
   return new Uint8Array(value.buffer, value.byteOffset, value.length)
 }
 
-/** Dtypes that an array's class can tell. */
-export type Narrow = 'float32' | 'bfloat16' | 'int8'
 export type Numbers = Float32Array | Uint16Array | Int8Array
 const arrays = { float32: Float32Array, bfloat16: Uint16Array, int8: Int8Array } as const
 const is = { float32: isFloat32Array, bfloat16: isUint16Array, int8: isInt8Array } as const
@@ -97,8 +96,8 @@ export function numbers(
   field: string,
   value: unknown,
   shape: Shape,
-  dtypes: Narrow[],
-): { array: Numbers; dtype: Narrow } {
+  dtypes: readonly RowDtype[],
+): { array: Numbers; dtype: RowDtype } {
   const dtype = dtypes.find(d => is[d](value))
   if (!dtype) {
     const kinds = dtypes.map(d => (d === 'float32' ? 'a Float32Array' : `a ${arrays[d].name} of ${d}`))
@@ -109,7 +108,7 @@ export function numbers(
 }
 
 /** What the caller's output array asks for. */
-export function outputDtype(field: string, value: unknown): 'float32' | 'bfloat16' {
+export function outputDtype(field: string, value: unknown): FloatDtype {
   if (value === undefined || isFloat32Array(value)) return 'float32'
   if (isUint16Array(value)) return 'bfloat16'
   throw argumentError(field, 'be a Float32Array or a Uint16Array of bfloat16', value)
@@ -119,7 +118,7 @@ export function outputDtype(field: string, value: unknown): 'float32' | 'bfloat1
 export function outputLike(
   field: string,
   value: unknown,
-  dtype: 'float32' | 'bfloat16',
+  dtype: FloatDtype,
   shape: Shape,
   inputs: Record<string, ArrayBufferView | undefined>,
 ): Float32Array | Uint16Array {

@@ -1,6 +1,7 @@
 /** Queries against a matrix of classes, as public kernels. */
 
 import { allocate } from '../base/allocate.js'
+import { rowDtypes } from '../base/dtypes.js'
 import { argumentError } from '../base/errors.js'
 import { checkSignal } from '../base/options.js'
 import { isFloat32Array, isInt32Array } from '../base/values.js'
@@ -9,7 +10,6 @@ import {
   apart,
   count,
   floats,
-  type Narrow,
   number,
   numbers,
   object,
@@ -176,12 +176,11 @@ function scoreArguments(a: Omit<CosineSoftmaxArguments, 'out'>) {
     [rows, 'rows'],
     [dim, ''],
   ])
-  const dtypes: Narrow[] = ['float32', 'bfloat16', 'int8']
   const shape: Shape = [
     [classCount, 'classes'],
     [dim, ''],
   ]
-  const { array: classes, dtype } = numbers('classes', a.classes, shape, dtypes)
+  const { array: classes, dtype } = numbers('classes', a.classes, shape, rowDtypes)
   if (a.classScales !== undefined && dtype !== 'int8')
     throw argumentError('classScales', 'be given for an Int8Array of classes only', a.classScales)
   const classScales =

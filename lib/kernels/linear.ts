@@ -1,5 +1,6 @@
 /** linear and layerNorm as public kernels. */
 
+import { rowDtypes } from '../base/dtypes.js'
 import { argumentError } from '../base/errors.js'
 import {
   apart,
@@ -76,7 +77,7 @@ export async function linear<T extends Float32Array | Uint16Array = Float32Array
   const rows = count('rows', a.rows)
   const inFeatures = count('inFeatures', a.inFeatures)
   const outFeatures = count('outFeatures', a.outFeatures)
-  const dtype = word('dtype', a.dtype ?? 'float32', ['float32', 'bfloat16', 'int8'])
+  const dtype = word('dtype', a.dtype ?? 'float32', rowDtypes)
   if (dtype === 'int8') count('inFeatures', a.inFeatures, 65536)
   const activation = word('activation', a.activation ?? 'none', ['none', 'quickGelu', 'gelu'])
   const outShape: Shape = [

@@ -1,5 +1,6 @@
 /** Matrices in files, of a million vectors and more: read in blocks, never mapped, never in memory as a whole. */
 
+import { rowDtypes } from '../base/dtypes.js'
 import { argumentError, ClipError, got } from '../base/errors.js'
 import { checkOptions, pathOf } from '../base/options.js'
 import { binding, fromNative } from '../native/addon.js'
@@ -86,7 +87,7 @@ export async function openMatrix(file: string | URL, options: MatrixOptions): Pr
     offset,
     rows: count('rows', given.rows),
     dim: count('dim', given.dim),
-    dtype: word('dtype', given.dtype ?? 'float32', ['float32', 'bfloat16', 'int8']),
+    dtype: word('dtype', given.dtype ?? 'float32', rowDtypes),
   }
   const native = await fromNative(() => binding().openMatrix({ file: path, ...all }))
   return new Matrix(door, path, all, native)

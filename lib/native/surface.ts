@@ -3,7 +3,7 @@
  * addon, and lib/native/jobs.ts starts and cancels what it does.
  */
 
-import type { Dtype } from '../base/dtypes.js'
+import type { Dtype, FloatDtype, RowDtype } from '../base/dtypes.js'
 import type { NativeImage, PicturePart } from '../image/pixels.js'
 import type { ModelSpec, PreprocessSpec } from './spec.js'
 
@@ -83,7 +83,7 @@ type Backend = string | undefined
 interface NarrowRows {
   out: Float32Array | Uint16Array | Uint8Array
   /** Default float32. */
-  outDtype?: 'float32' | 'bfloat16' | 'int8'
+  outDtype?: RowDtype
   scale?: Float32Array
   zero?: Int32Array
 }
@@ -92,7 +92,7 @@ interface NativeScores {
   queries: Float32Array
   classes: Float32Array | Uint16Array | Int8Array
   /** Of the classes; default float32. */
-  dtype?: 'float32' | 'bfloat16' | 'int8'
+  dtype?: RowDtype
   /** int8 only. */
   classScales?: Float32Array
   rows: number
@@ -113,9 +113,9 @@ export interface NativeKernels {
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
     /** Of q, k and v; default float32. */
-    dtype?: 'float32' | 'bfloat16'
+    dtype?: FloatDtype
     /** Default: dtype. */
-    outDtype?: 'float32' | 'bfloat16'
+    outDtype?: FloatDtype
     sequences: number
     length: number
     heads: number
@@ -140,11 +140,14 @@ export interface NativeKernels {
     /** relu, of the residual as well, is for tests only: the ResNets'. */
     activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
     /** x and weight are converted to this first; default float32. */
-    dtype?: 'float32' | 'bfloat16' | 'int8'
-    /** For tests only: as a float32 model keeps weights that are float16 numbers, which these must be. */
-    float16Weights?: boolean
+    dtype?: RowDtype
+    /**
+     * How the weights are stored; default `dtype`. For tests only: 'float16', of weights that float16 holds exactly, with
+     * rows of float32, as a float32 model keeps them.
+     */
+    weightDtype?: Dtype
     /** bfloat16: out is a Uint16Array. */
-    outDtype?: 'float32' | 'bfloat16'
+    outDtype?: FloatDtype
     threads: number
     backend: Backend
   }): Promise<string>
@@ -263,7 +266,7 @@ export interface NativeTestKernels {
     value?: Float32Array
     planes?: Float32Array
     out: Float32Array | Uint16Array
-    outDtype?: 'float32' | 'bfloat16'
+    outDtype?: FloatDtype
     images: number
     size: number
     patch: number
@@ -275,10 +278,10 @@ export interface NativeTestKernels {
     x: Float32Array
     weight: Float32Array
     /** x (unless int8, whose windows are quantised one by one) and weight are converted to this first; default float32. */
-    dtype?: 'float32' | 'bfloat16' | 'int8'
+    dtype?: RowDtype
     bias: Float32Array
     out: Float32Array | Uint16Array
-    outDtype?: 'float32' | 'bfloat16'
+    outDtype?: FloatDtype
     images: number
     height: number
     width: number
@@ -294,7 +297,7 @@ export interface NativeTestKernels {
   pool(a: {
     x: Float32Array
     out: Float32Array | Uint16Array
-    outDtype?: 'float32' | 'bfloat16'
+    outDtype?: FloatDtype
     images: number
     height: number
     width: number
@@ -329,7 +332,7 @@ export interface NativeBinding {
     offset: number
     rows: number
     dim: number
-    dtype: 'float32' | 'bfloat16' | 'int8'
+    dtype: RowDtype
   }): Promise<NativeMatrix>
   /** With CLIP_TEST_ENTRIES only, as the kernels of NativeTestKernels. */
   measure?: NativeMeasure
@@ -538,7 +541,7 @@ export interface OpTimes {
   /** Inputs and outputs per row; 0 where it has no such size. attention: keys, and heads * headDim. */
   in: number
   out: number
-  dtype: 'float32' | 'bfloat16' | 'int8'
+  dtype: RowDtype
   /** Of each packed weight: 2 where a float32 product reads float16 ones. 0: it has none. */
   weightBytes: number
   /** Of each call, in their order. */
@@ -558,7 +561,7 @@ export interface NativeCase {
 /** What only benchmarks call: what no public kernel gives. */
 export interface NativeMeasure {
   /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
-  peak(a: { dtype: 'float32' | 'bfloat16' | 'int8' }): Promise<number>
+  peak(a: { dtype: RowDtype }): Promise<number>
   /** Bytes per second that so many threads together read from memory, past every cache; takes 256 MB. */
   stream(a: { threads: number }): Promise<number>
   /**
@@ -575,9 +578,9 @@ export interface NativeMeasure {
     rows: number
     inFeatures: number
     outFeatures: number
-    dtype: 'float32' | 'bfloat16' | 'int8'
-    /** Of float32: weights kept in float16. */
-    float16Weights?: boolean
+    dtype: RowDtype
+    /** How the weights are stored; default `dtype`. With float32 rows it may be float16. */
+    weightDtype?: Dtype
     threads: number
     copies: number
     backend: string | undefined

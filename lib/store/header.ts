@@ -2,6 +2,7 @@
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { rowDtypes } from '../base/dtypes.js'
 import { ClipError } from '../base/errors.js'
 import { RegularFile, statPath } from '../base/regular-file.js'
 import { replaceFile } from '../base/replace-file.js'
@@ -23,7 +24,6 @@ export interface StoreHeader {
 
 const format = 'clip-native/store'
 const largest = 65536
-export const dtypes: readonly StoreDtype[] = ['float32', 'bfloat16', 'int8']
 
 /** Names of files with rows, of any generation. */
 export const rowsFile = /^(vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/
@@ -78,7 +78,7 @@ export async function readStoreHeader(
   check('fingerprint', x => typeof x === 'string' && x !== '' && x.length <= 256, 'the name of a model')
   const whole = (x: unknown) => Number.isInteger(x) && (x as number) >= 1 && (x as number) <= 65536
   check('embedDim', whole, 'an integer from 1 to 65536')
-  check('dtype', x => dtypes.includes(x as StoreDtype), `one of ${dtypes.join(', ')}`)
+  check('dtype', x => rowDtypes.includes(x as StoreDtype), `one of ${rowDtypes.join(', ')}`)
   const isPart = (x: unknown) => x === undefined || (typeof x === 'string' && /^[0-9a-f]{1,32}$/.test(x))
   check('generation', isPart, 'hexadecimal digits')
   return {

@@ -1,6 +1,7 @@
 /** A folder of embeddings on disk: images go in, words or images find them. */
 
 import { resolve } from 'node:path'
+import { rowDtypes } from '../base/dtypes.js'
 import { argumentError, ClipError } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../base/options.js'
 import { traceMethods } from '../base/stack.js'
@@ -13,7 +14,7 @@ import { openHeader } from './create.js'
 import { type NearDuplicate, nearDuplicates } from './duplicates.js'
 import { StoreFiles } from './files.js'
 import type { Generation, OpenFiles } from './generation.js'
-import { dtypes, type StoreDtype, type StoreHeader } from './header.js'
+import type { StoreDtype, StoreHeader } from './header.js'
 import { longestLine } from './log.js'
 import { checkMergeable, type MergeResult, mergeRows } from './merge.js'
 import { bestRows, queryVector, type StoreQuery } from './query.js'
@@ -64,7 +65,7 @@ export class Store implements AsyncDisposable {
     const o = checkOptions(options, ['create', 'dtype', 'signal'])
     const signal = checkSignal(o.signal)
     const create = flag('create', o.create ?? false)
-    const dtype = o.dtype === undefined ? undefined : oneOf('dtype', o.dtype, dtypes)
+    const dtype = o.dtype === undefined ? undefined : oneOf('dtype', o.dtype, rowDtypes)
     loaded.calls.throwIfDisposed()
     const store = new Store(loaded, folder, await openHeader(loaded, folder, create, dtype, signal))
     await store.#files.refresh(signal)

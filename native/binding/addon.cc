@@ -11,11 +11,6 @@ namespace {
 
 constexpr int kInterface = 9;  // twin of INTERFACE in lib/native/addon.ts
 
-constexpr std::pair<const char*, Dtype> kDtypes[] = {{"float32", Dtype::float32},
-                                                     {"float16", Dtype::float16},
-                                                     {"bfloat16", Dtype::bfloat16},
-                                                     {"int8", Dtype::int8}};
-
 Napi::Value listBackends(const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
     const Napi::Env env = info.Env();
@@ -33,12 +28,12 @@ Napi::Value listBackends(const Napi::CallbackInfo& info) {
       const Napi::Array dtypes = Napi::Array::New(env);
       const Napi::Object epsilon = Napi::Object::New(env);
       uint32_t d = 0;
-      for (const auto& [name, dtype] : kDtypes) {
+      for (const Dtype dtype : kModelDtypes) {
         // Of a backend that does not run here nothing else is called: it may be of instructions that this CPU
         // lacks.
         if (!available || !backend.runs(dtype)) continue;
-        dtypes.Set(d++, Napi::String::New(env, name));
-        epsilon.Set(name, backend.epsilon(dtype));
+        dtypes.Set(d++, Napi::String::New(env, nameOf(dtype)));
+        epsilon.Set(nameOf(dtype), backend.epsilon(dtype));
       }
       o.Set("dtypes", dtypes);
       o.Set("epsilon", epsilon);

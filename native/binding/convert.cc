@@ -143,6 +143,17 @@ void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_typ
   *actual = n;
 }
 
+Dtype Fields::dtype(const char* key, std::span<const Dtype> allowed) const {
+  std::string list;
+  const Napi::Value given = value(key);
+  const std::string got = given.IsString() ? std::string(given.As<Napi::String>()) : "";
+  for (const Dtype dtype : allowed) {
+    if (got == clip::nameOf(dtype)) return dtype;
+    list += (list.empty() ? "'" : ", '") + std::string(clip::nameOf(dtype)) + "'";
+  }
+  wrong(path(key), "be one of " + list, describe(given));
+}
+
 std::vector<int32_t> Fields::indices(const char* key, size_t length, int32_t low, int64_t high) const {
   const Elements<int32_t> e = typed<int32_t>(key, length);
   std::vector<int32_t> v(e.data, e.data + e.length);

@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "dtypes.h"
 
 namespace clip::binding {
 
@@ -95,6 +98,9 @@ class Fields {
   E choice(const char* key, std::initializer_list<std::pair<const char*, E>> words) const {
     return readChoice<E>(value(key), path(key), words);
   }
+
+  // By its name: dtypes.h.
+  Dtype dtype(const char* key, std::span<const Dtype> allowed) const;
 
   template <class E>
   static E readChoice(Napi::Value value, const std::string& field,

@@ -144,8 +144,7 @@ class Call : public Fields {
   // float32 where the key is missing.
   Dtype dtype(const char* key) const {
     if (!has(key)) return Dtype::float32;
-    const auto dtype = choice<Dtype>(
-        key, {{"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}});
+    const Dtype dtype = Fields::dtype(key, kRowDtypes);
     if (!backend_->runs(dtype))
       throw Error{"ERR_CLIP_DTYPE",
                   std::string("Backend '") + backend_->name + "' does not run " + string(key),

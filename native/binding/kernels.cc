@@ -70,12 +70,13 @@ Napi::Value linear(Call& c) {
   const auto residual =
       c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : Lent<const float>{};
   const LentMatrix y = c.outputMatrix("out", rows, out, outDtype);
-  const bool float16 = c.has("float16Weights") && c.boolean("float16Weights");
-  if (float16 && dtype != Dtype::float32) wrong("float16Weights", "come with dtype 'float32'", "another");
-  if (float16 && !c.backend().float16Weights)
-    wrong("float16Weights", "be left out on backend '" + std::string(c.backend().name) + "'", "true");
+  const Dtype weights = c.has("weightDtype") ? c.Fields::dtype("weightDtype", kModelDtypes) : dtype;
+  if (!c.backend().linear.has({weights, dtype}))
+    wrong("weightDtype",
+          std::string("be one that backend '") + c.backend().name + "' multiplies with " + nameOf(dtype),
+          nameOf(weights));
   return c.run([=](const Backend& b, Context& context, Arrays& at) {
-    const void* const w = packed(at, weight, in, out, float16 ? Dtype::float16 : dtype);
+    const void* const w = packed(at, weight, in, out, weights);
     b.linear(context, {.x = converted(at, x, rows, in, dtype),
                        .w = w,
                        .bias = at(bias),
@@ -85,7 +86,7 @@ Napi::Value linear(Call& c) {
                        .in = in,
                        .out = out,
                        .nonlinearity = kind,
-                       .float16Weights = float16});
+                       .weights = weights});
   });
 }
 

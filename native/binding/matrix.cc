@@ -70,8 +70,7 @@ Napi::Value openMatrix(const Napi::CallbackInfo& info) {
     shape.offset = static_cast<uint64_t>(readInteger(a.value("offset"), "offset", 0, kMaxOffset));
     shape.rows = a.integer("rows");
     shape.dim = a.integer("dim");
-    shape.dtype = a.choice<Dtype>(
-        "dtype", {{"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}});
+    shape.dtype = a.dtype("dtype", kRowDtypes);
     const auto opened = std::make_shared<File>();
     Environment::Call call;
     call.result = [opened](Napi::Env env) { return makeMatrix(env, *opened); };

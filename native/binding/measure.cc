@@ -23,19 +23,10 @@
 namespace clip::binding {
 namespace {
 
-constexpr std::initializer_list<std::pair<const char*, Dtype>> kMeasured = {
-    {"float32", Dtype::float32}, {"bfloat16", Dtype::bfloat16}, {"int8", Dtype::int8}};
-
-const char* nameOf(Dtype dtype) {
-  for (const auto& [name, value] : kMeasured)
-    if (value == dtype) return name;
-  return "?";
-}
-
 // Operations per second of one thread.
 Napi::Value peak(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
-  const auto dtype = a.choice<Dtype>("dtype", kMeasured);
+  const auto dtype = a.dtype("dtype", kRowDtypes);
   Environment::Call call;
   const auto rate = std::make_shared<double>(0);
   call.result = [rate](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *rate); };
@@ -85,13 +76,12 @@ Napi::Value profile(const Napi::CallbackInfo& info) {
 Napi::Value linear(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
   const int rows = a.integer("rows"), in = a.integer("inFeatures"), out = a.integer("outFeatures");
-  const auto dtype = a.choice<Dtype>("dtype", kMeasured);
-  const bool float16 = a.has("float16Weights") && a.boolean("float16Weights");
-  const Dtype stored = float16 && dtype == Dtype::float32 ? Dtype::float16 : dtype;
+  const auto dtype = a.dtype("dtype", kRowDtypes);
+  const Dtype weights = a.has("weightDtype") ? a.dtype("weightDtype", kModelDtypes) : dtype;
   const int threads = a.integer("threads", 1, kMaxThreads), copies = a.integer("copies", 1, 1024);
   const Elements<float> times = a.typed<float>("times");
   const Backend& backend = chosenBackend(a);
-  if (!backend.runs(dtype) || (float16 && !backend.float16Weights))
+  if (!backend.linear.has({weights, dtype}))
     throw Error{"ERR_CLIP_DTYPE", std::string(backend.name) + " does not run this dtype", {}, "dtype"};
   Environment::Call call;
   call.keep.emplace_back(times.array, "times", Loan::Use::write);
@@ -122,7 +112,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
     std::vector<std::unique_ptr<BackendBuffer>> packed;
     for (int i = 0; i < copies; ++i) {
       endIfStopped();
-      packed.push_back(std::make_unique<BackendBuffer>(backend, backend.packedSize(stored, in, out)));
+      packed.push_back(std::make_unique<BackendBuffer>(backend, backend.packedSize(weights, in, out)));
       backend.pack({.dst = packed.back()->data(),
                     .rows = weight.data(),
                     .rowStride = size_t(in),
@@ -130,7 +120,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                     .out = out,
                     .firstRow = 0,
                     .rowCount = out,
-                    .dtype = stored});
+                    .dtype = weights});
     }
     for (size_t i = 0; i < count; ++i) {
       endIfStopped();
@@ -144,7 +134,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                                 .in = in,
                                 .out = out,
                                 .nonlinearity = Nonlinearity::none,
-                                .float16Weights = stored == Dtype::float16});
+                                .weights = weights});
       to[i] = std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
     }
   });

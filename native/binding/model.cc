@@ -315,10 +315,7 @@ Napi::Value loadModel(const Napi::CallbackInfo& info) {
     const Fields f(info[3], "options");
     load->options.device = f.choice<const char*>(
         "device", {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}, {"reference", "reference"}});
-    load->options.dtype = f.choice<Dtype>("dtype", {{"float32", Dtype::float32},
-                                                    {"float16", Dtype::float16},
-                                                    {"bfloat16", Dtype::bfloat16},
-                                                    {"int8", Dtype::int8}});
+    load->options.dtype = f.dtype("dtype", kModelDtypes);
     load->options.threads = f.integer("threads", 1, kMaxThreads);
     load->options.maxBatchRows = f.integer("maxBatchRows", 1, 1 << 20);
     if (f.has("unloaded")) load->options.unloaded = readModelConfig(f.value("unloaded"), info[2]);

@@ -1,26 +1,8 @@
 // The avx2 backend: its kernels and its tables.
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_X86
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/attention_plan.h"
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-#include "resample.h"
-#include "top_k.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+CLIP_BEGIN_TARGET(CLIP_AVX2)
 
 namespace clip {
 namespace {
@@ -37,42 +19,21 @@ struct Joining {
 }  // namespace
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
 
 namespace clip {
 namespace {
 bool available(std::string* why) {
-  if (cpuFeatures().avx2) return true;
+  if (cpuFeatures() & kAvx2) return true;
   if (why) *why = "this CPU or its operating system lacks AVX2 and FMA";
   return false;
 }
 
 #include "cpu/table.inl"
 
-constexpr Backend kPlain = plainTable("avx2", available);
-
-// Which of the two encodings of VNNI runs is the CPU's choice, not the compiler's.
-void linearVnni(Context& context, const Linear& l) {
-  (cpuFeatures().avxVnni ? linearAvx2AvxVnni : linearAvx2Vl)(context, l);
-}
-void convVnni(Context& context, const Conv& c) {
-  (cpuFeatures().avxVnni ? convAvx2AvxVnni : convAvx2Vl)(context, c);
-}
-constexpr Backend withVnni() {
-  Backend b = kPlain;
-  b.features = "+vnni";
-  b.linear = linear<linearOf<Bfloat16AsFloat32>, linearVnni>;
-  b.conv = conv<convOf<Bfloat16AsFloat32>, convVnni>;
-  return b;
-}
-
 }  // namespace
 
-const Backend avx2Backends[2] = {kPlain, withVnni()};
+const Backend cpu::avx2 = plainTable("avx2", available);
 
 }  // namespace clip
 #endif

@@ -6,31 +6,10 @@
 //   vdpbf16ps (peak.cc) 0.08 TFLOP/s
 //   tiles of 10 rows 1.4, 16 1.15, 25 2.1: a product takes 16 cycles whatever its rows   kept
 //   ldtilecfg 120 ns: once per height, not per tile
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_AMX
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                                       \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni," \
-                          "amx-tile,amx-bf16,amx-int8"))),                                          \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target( \
-    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni,amx-tile,amx-bf16,amx-int8")
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined in g++'s own header
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
+CLIP_BEGIN_TARGET(CLIP_AVX512 ",avx512bf16,avx512vnni,amx-tile,amx-bf16,amx-int8")
 
 namespace clip {
 namespace {
@@ -173,17 +152,18 @@ struct Matrix : Last {
 };
 
 }  // namespace
-
-void linearAvx512AmxBf16(Context& context, const Linear& l) { linearOf<Matrix<PairedBfloat16>>(context, l); }
-void convAvx512AmxBf16(Context& context, const Conv& c) { convOf<Matrix<PairedBfloat16>>(context, c); }
-void linearAvx512AmxInt8(Context& context, const Linear& l) { linearOf<Matrix<FourInt8>>(context, l); }
-void convAvx512AmxInt8(Context& context, const Conv& c) { convOf<Matrix<FourInt8>>(context, c); }
-
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void avx512Amx(Backend& b) {
+  b.linear.set(uniform(Dtype::bfloat16), linearOf<Matrix<PairedBfloat16>>);
+  b.conv.set(uniform(Dtype::bfloat16), convOf<Matrix<PairedBfloat16>>);
+  b.linear.set(uniform(Dtype::int8), linearOf<Matrix<FourInt8>>);
+  b.conv.set(uniform(Dtype::int8), convOf<Matrix<FourInt8>>);
+}
+
+}  // namespace clip::cpu
 #endif

@@ -1,28 +1,8 @@
 // avx512's bfloat16 products with vdpbf16ps (AVX512_BF16). Nothing else is compiled for that.
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_X86
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/attention_plan.h"
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                               \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16"))), \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16")
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined in g++'s own header
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
+CLIP_BEGIN_TARGET(CLIP_AVX512 ",avx512bf16")
 
 namespace clip {
 namespace {
@@ -37,16 +17,17 @@ CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m5
 #include "cpu/paired_bfloat16.inl"
 
 }  // namespace
-
-void attentionAvx512Bf16(Context& context, const Attention& a) { attentionOf<PairedBfloat16>(context, a); }
-void linearAvx512Bf16(Context& context, const Linear& l) { linearOf<PairedBfloat16>(context, l); }
-void convAvx512Bf16(Context& context, const Conv& c) { convOf<PairedBfloat16>(context, c); }
-
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void avx512Bf16(Backend& b) {
+  b.attention.set(uniform(Dtype::bfloat16), attentionOf<PairedBfloat16>);
+  b.linear.set(uniform(Dtype::bfloat16), linearOf<PairedBfloat16>);
+  b.conv.set(uniform(Dtype::bfloat16), convOf<PairedBfloat16>);
+}
+
+}  // namespace clip::cpu
 #endif

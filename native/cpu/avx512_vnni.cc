@@ -1,27 +1,8 @@
 // avx512's int8 products with vpdpbusd (AVX512_VNNI). Nothing else is compiled for that.
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_X86
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(                                                               \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni"))), \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni")
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined in g++'s own header
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
+CLIP_BEGIN_TARGET(CLIP_AVX512 ",avx512vnni")
 
 namespace clip {
 namespace {
@@ -33,15 +14,16 @@ CLIP_VECTOR I fourProducts(I sum, I x, I w) { return _mm512_dpbusd_epi32(sum, x,
 #include "cpu/four_int8.inl"
 
 }  // namespace
-
-void linearAvx512Vnni(Context& context, const Linear& l) { linearOf<FourInt8>(context, l); }
-void convAvx512Vnni(Context& context, const Conv& c) { convOf<FourInt8>(context, c); }
-
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void avx512Vnni(Backend& b) {
+  b.linear.set(uniform(Dtype::int8), linearOf<FourInt8>);
+  b.conv.set(uniform(Dtype::int8), convOf<FourInt8>);
+}
+
+}  // namespace clip::cpu
 #endif

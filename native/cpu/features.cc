@@ -46,36 +46,43 @@ static bool hasAmx() {
 #endif
 #endif
 
-const CpuFeatures& cpuFeatures() {
-  static const CpuFeatures features = [] {
-    CpuFeatures f;
+Features cpuFeatures() {
+  static const Features features = [] {
+    Features f = 0;
+    [[maybe_unused]] const auto add = [&f](Feature feature, bool there) {
+      f |= there ? Features{feature} : 0;
+    };
 #if CLIP_X86
     // The compiler's table takes the operating system into account (XGETBV), not CPUID alone.
     __builtin_cpu_init();
-    f.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && hasF16c();
-    f.avx512 = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    f.vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
-    f.avxVnni = f.avx2 && hasAvxVnni();
-    f.bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && hasF16c();
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+    add(kAvx2, avx2);
+    add(kAvx512, avx512);
+    add(kVnni, vnni);
+    add(kAvxVnni, avx2 && hasAvxVnni());
+    add(kBf16, bf16);
 #if CLIP_AMX
-    f.amx = f.vnni && f.bf16 && hasAmx();
+    add(kAmx, vnni && bf16 && hasAmx());
 #endif
-    f.vbmi = f.avx512 && __builtin_cpu_supports("avx512vbmi");
+    add(kVbmi, avx512 && __builtin_cpu_supports("avx512vbmi"));
 #elif CLIP_ARM64 && defined(__linux__)
     // By number: the names are missing from old headers (asm/hwcap.h, Linux 5.10).
     const unsigned long caps = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
-    f.neon = caps >> 1 & 1;      // HWCAP_ASIMD
-    f.dotprod = caps >> 20 & 1;  // HWCAP_ASIMDDP
-    f.i8mm = more >> 13 & 1;     // HWCAP2_I8MM
-    f.bf16 = more >> 14 & 1;     // HWCAP2_BF16
+    add(kNeon, caps >> 1 & 1);      // HWCAP_ASIMD
+    add(kDotprod, caps >> 20 & 1);  // HWCAP_ASIMDDP
+    add(kI8mm, more >> 13 & 1);     // HWCAP2_I8MM
+    add(kBf16, more >> 14 & 1);     // HWCAP2_BF16
 #elif CLIP_ARM64 && defined(__APPLE__)
-    f.neon = true;
-    f.dotprod = has("hw.optional.arm.FEAT_DotProd");
-    f.i8mm = has("hw.optional.arm.FEAT_I8MM");
-    f.bf16 = has("hw.optional.arm.FEAT_BF16");
+    add(kNeon, true);
+    add(kDotprod, has("hw.optional.arm.FEAT_DotProd"));
+    add(kI8mm, has("hw.optional.arm.FEAT_I8MM"));
+    add(kBf16, has("hw.optional.arm.FEAT_BF16"));
 #elif CLIP_ARM64
-    f.neon = true;
+    add(kNeon, true);
 #endif
     return f;
   }();

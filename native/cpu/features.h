@@ -1,20 +1,35 @@
 #pragma once
 // What the CPU and the operating system let us execute.
+#include <cstdint>
+
 namespace clip {
 
-struct CpuFeatures {
-  bool avx2 = false;     // AVX2, FMA and F16C
-  bool avx512 = false;   // AVX-512 F, BW, DQ and VL
-  bool vnni = false;     // AVX512_VNNI
-  bool avxVnni = false;  // AVX-VNNI: the same on 256 bits, without AVX-512
-  bool bf16 = false;     // AVX512_BF16; FEAT_BF16 of arm64
-  bool amx = false;      // AMX-TILE, AMX-BF16 and AMX-INT8, with vnni and bf16
-  bool vbmi = false;     // AVX512_VBMI
-  bool neon = false;     // Advanced SIMD: every arm64 CPU that Node runs on
-  bool dotprod = false;  // FEAT_DotProd
-  bool i8mm = false;     // FEAT_I8MM
+// Sets of instructions, one bit each.
+using Features = uint32_t;
+enum Feature : Features {
+  kAvx2 = 1 << 0,     // AVX2, FMA and F16C
+  kAvx512 = 1 << 1,   // AVX-512 F, BW, DQ and VL
+  kVnni = 1 << 2,     // AVX512_VNNI
+  kAvxVnni = 1 << 3,  // AVX-VNNI: the same on 256 bits, without AVX-512
+  kBf16 = 1 << 4,     // AVX512_BF16; FEAT_BF16 of arm64
+  kAmx = 1 << 5,      // AMX-TILE, AMX-BF16 and AMX-INT8
+  kVbmi = 1 << 6,     // AVX512_VBMI
+  kNeon = 1 << 7,     // Advanced SIMD: every arm64 CPU that Node runs on
+  kDotprod = 1 << 8,  // FEAT_DotProd
+  kI8mm = 1 << 9,     // FEAT_I8MM
 };
-const CpuFeatures& cpuFeatures();
+Features cpuFeatures();
+
+// The names by which CLIP_NATIVE_CPU_FEATURES takes features away, and what goes with each.
+struct FeatureName {
+  const char* name;
+  Features features;
+};
+constexpr FeatureName kFeatureNames[] = {
+    {"avx2", kAvx2 | kAvx512},  // no CPU has AVX-512 without it
+    {"avx512", kAvx512},       {"vnni", kVnni | kAvxVnni}, {"bf16", kBf16}, {"amx", kAmx}, {"vbmi", kVbmi},
+    {"neon", kNeon},           {"dotprod", kDotprod},      {"i8mm", kI8mm},
+};
 
 // The tables exist only where their instructions do, and x86's not in the quick build of the fuzz targets.
 #if !CLIP_WITHOUT_X86 && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))

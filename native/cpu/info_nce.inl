@@ -77,7 +77,8 @@ inline void dotBlock(Context& context, const InfoNce& n, const PackedSide& x, co
                               .rows = count,
                               .in = n.dim,
                               .out = n.rows,
-                              .nonlinearity = Nonlinearity::none});
+                              .nonlinearity = Nonlinearity::none,
+                              .weights = Dtype::float32});
 }
 
 // Fills the statistics of x's rows and loss[i] = log sum_j exp(z_ij) - z_ii.
@@ -143,7 +144,8 @@ inline void pairGradient(Context& context, const InfoNce& n, const PackedSide& x
                                 .rows = count,
                                 .in = n.rows,
                                 .out = n.dim,
-                                .nonlinearity = Nonlinearity::none});
+                                .nonlinearity = Nonlinearity::none,
+                                .weights = Dtype::float32});
   }
 }
 

@@ -1,24 +1,8 @@
 // neon's bfloat16 products with bfdot (FEAT_BF16). Nothing else is compiled for that.
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_ARM64
-#include <arm_neon.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/attention_plan.h"
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("bf16"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+bf16")
-#endif
+CLIP_BEGIN_TARGET("bf16")
 
 namespace clip {
 namespace {
@@ -40,16 +24,17 @@ CLIP_VECTOR F pairProducts(F sum, PackedFactor x, I w) {
 #include "cpu/paired_bfloat16.inl"
 
 }  // namespace
-
-void attentionNeonBf16(Context& context, const Attention& a) { attentionOf<PairedBfloat16>(context, a); }
-void linearNeonBf16(Context& context, const Linear& l) { linearOf<PairedBfloat16>(context, l); }
-void convNeonBf16(Context& context, const Conv& c) { convOf<PairedBfloat16>(context, c); }
-
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void neonBf16(Backend& b) {
+  b.attention.set(uniform(Dtype::bfloat16), attentionOf<PairedBfloat16>);
+  b.linear.set(uniform(Dtype::bfloat16), linearOf<PairedBfloat16>);
+  b.conv.set(uniform(Dtype::bfloat16), convOf<PairedBfloat16>);
+}
+
+}  // namespace clip::cpu
 #endif

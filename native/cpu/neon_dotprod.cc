@@ -7,25 +7,10 @@
 //   in the tile, as each 4 bytes of x come                    6 besides every 24 sdot     dropped
 //   a copy of all rows before the product                     1 per 16 bytes of a row     kept
 //   udot, moving the weights and adding up the rows instead   4 besides every 24 udot     dropped
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_ARM64
-#include <arm_neon.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+dotprod")
-#endif
+CLIP_BEGIN_TARGET("dotprod")
 
 namespace clip {
 namespace {
@@ -55,9 +40,7 @@ struct FourSignedInt8 : FourInt8 {
   }
 };
 
-}  // namespace
-
-void linearNeonDotprod(Context& context, const Linear& l) {
+void linear(Context& context, const Linear& l) {
   if (l.rows <= 0) return;
   // linearOf uses no scratch memory, so the first worker's is free.
   const size_t stride = lineStride(size_t(l.in)), zeros = stride * l.rows;
@@ -72,13 +55,18 @@ void linearNeonDotprod(Context& context, const Linear& l) {
   });
   linearOf<FourSignedInt8>(context, moved);
 }
-void convNeonDotprod(Context& context, const Conv& c) { convOf<FourSignedInt8>(context, c); }
 
+}  // namespace
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void neonDotprod(Backend& b) {
+  b.linear.set(uniform(Dtype::int8), linear);
+  b.conv.set(uniform(Dtype::int8), convOf<FourSignedInt8>);
+}
+
+}  // namespace clip::cpu
 #endif

@@ -4,25 +4,10 @@
 // usmmla would multiply 2 x 8 by 8 x 2 bytes, twice sudot's products. On these weights it needs 8 zips of
 // them and 3 copies of pairs of rows besides every 24 instructions: 22 products per vector operation against
 // 16 at most. Not written: nothing here could tell whether it is faster.
-#include "cpu/features.h"
+#include "cpu/target.h"
 
 #if CLIP_ARM64
-#include <arm_neon.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <utility>
-
-#include "cpu/tables.h"
-#include "half.h"
-#include "pool/context.h"
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("i8mm"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("arch=armv8.2-a+i8mm")
-#endif
+CLIP_BEGIN_TARGET("i8mm")
 
 namespace clip {
 namespace {
@@ -41,15 +26,16 @@ CLIP_VECTOR I fourProducts(I sum, PackedFactor x, I w) {
 #include "cpu/four_int8.inl"
 
 }  // namespace
-
-void linearNeonI8mm(Context& context, const Linear& l) { linearOf<FourInt8>(context, l); }
-void convNeonI8mm(Context& context, const Conv& c) { convOf<FourInt8>(context, c); }
-
 }  // namespace clip
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+CLIP_END_TARGET
+
+namespace clip::cpu {
+
+void neonI8mm(Backend& b) {
+  b.linear.set(uniform(Dtype::int8), linearOf<FourInt8>);
+  b.conv.set(uniform(Dtype::int8), convOf<FourInt8>);
+}
+
+}  // namespace clip::cpu
 #endif

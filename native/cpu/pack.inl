@@ -54,7 +54,8 @@ bool packFloat16(const float* rows, size_t stride, int n, int in, uint16_t* dst)
   return exact;
 }
 
-void pack(const Pack& p) {
+bool pack(const Pack& p) {
+  bool exact = true;
   const int group = groupOf(p.dtype), steps = (p.in + group - 1) / group;
   char* const columns = static_cast<char*>(p.dst) + panelsBytes(p.dtype, p.in, p.out);
   for (int first = 0; first < p.rowCount; first += kCols) {
@@ -68,8 +69,7 @@ void pack(const Pack& p) {
       continue;
     }
     if (p.dtype == Dtype::float16) {
-      if (!packFloat16(rows, p.rowStride, n, p.in, reinterpret_cast<uint16_t*>(dst)) && p.inexact)
-        *p.inexact = true;
+      exact = packFloat16(rows, p.rowStride, n, p.in, reinterpret_cast<uint16_t*>(dst)) && exact;
       continue;
     }
     // Narrowed a stretch of each row at a time, then moved 4 bytes at a time as above.
@@ -101,4 +101,5 @@ void pack(const Pack& p) {
         for (int c = 0; c < kCols; c++) __builtin_memcpy(dst + size_t(i) * kCols + c, &narrow[c][i], 4);
     }
   }
+  return exact;
 }

@@ -123,20 +123,20 @@ double rate(double (*work)()) {
 
 double measurePeak([[maybe_unused]] Dtype dtype) {
 #if CLIP_X86 || CLIP_ARM64
-  const CpuFeatures& f = cpuFeatures();
+  const Features f = cpuFeatures();
 #if CLIP_X86
   const auto larger = [](double a, double b) { return a > b ? a : b; };
-  const auto float32 = [&] { return larger(f.avx2 ? rate(fma256) : 0, f.avx512 ? rate(fma512) : 0); };
+  const auto float32 = [&] { return larger(f & kAvx2 ? rate(fma256) : 0, f & kAvx512 ? rate(fma512) : 0); };
 #if CLIP_AMX
-  if (f.amx && dtype == Dtype::bfloat16) return rate(tilesBf16);
-  if (f.amx && dtype == Dtype::int8) return rate(tilesInt8);
+  if ((f & kAmx) && dtype == Dtype::bfloat16) return rate(tilesBf16);
+  if ((f & kAmx) && dtype == Dtype::int8) return rate(tilesInt8);
 #endif
-  const auto bfloat16 = [&] { return f.bf16 ? rate(dotBf16) : 0; };
-  const auto int8 = [&] { return f.vnni ? rate(dotInt8) : 0; };
+  const auto bfloat16 = [&] { return f & kBf16 ? rate(dotBf16) : 0; };
+  const auto int8 = [&] { return f & kVnni ? rate(dotInt8) : 0; };
 #else
-  const auto float32 = [&] { return f.neon ? rate(fmla) : 0; };
-  const auto bfloat16 = [&] { return f.bf16 ? rate(bfdot) : 0; };
-  const auto int8 = [&] { return f.dotprod ? rate(sdot) : 0; };
+  const auto float32 = [&] { return f & kNeon ? rate(fmla) : 0; };
+  const auto bfloat16 = [&] { return f & kBf16 ? rate(bfdot) : 0; };
+  const auto int8 = [&] { return f & kDotprod ? rate(sdot) : 0; };
 #endif
   switch (dtype) {
     case Dtype::float32:

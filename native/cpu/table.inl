@@ -1,6 +1,5 @@
 // The table of an instruction set without extras, whatever its vectors are. Included behind the target
 // region: what says what a backend is must run on a CPU that lacks the instruction set.
-bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
 
 constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> available) {
@@ -9,7 +8,6 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
           .features = "",
           .borrowed = "",
           .available = available,
-          .runs = runs,
           .epsilon = epsilon,
           .requireHead = cpuRequireHead,
           .open = cpuOpen,
@@ -17,7 +15,6 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
           .alloc = cpuAlloc,
           .free = cpuFree,
           .plainMemory = true,
-          .float16Weights = true,
           .upload = cpuCopy,
           .download = cpuCopy,
           .packRows = kCols,
@@ -26,8 +23,17 @@ constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> availab
           .bucket = cpuBucket,
           .begin = cpuBegin,
           .end = cpuEnd,
+          .linear = {{uniform(Dtype::float32), linearOf<Float32>},
+                     {{Dtype::float16, Dtype::float32}, linearOf<Float16AsFloat32>},
+                     {uniform(Dtype::bfloat16), linearOf<Bfloat16AsFloat32>},
+                     {uniform(Dtype::int8), linearOf<Int8AsInt16>}},
+          .attention = {{uniform(Dtype::float32), attentionOf<Float32>},
+                        {uniform(Dtype::bfloat16), attentionOf<Float32>}},
+          .conv = {{uniform(Dtype::float32), convOf<Float32>},
+                   {uniform(Dtype::bfloat16), convOf<Bfloat16AsFloat32>},
+                   {uniform(Dtype::int8), convOf<Int8AsInt16>}},
 #define CLIP_ENTRY(op, Arguments) .op = op,
-          CLIP_OPS(CLIP_ENTRY)
+          CLIP_OTHER_OPS(CLIP_ENTRY)
 #undef CLIP_ENTRY
   };
 }

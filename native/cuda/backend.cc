@@ -11,7 +11,8 @@ namespace clip::cuda {
 namespace {
 
 bool available(std::string* why) { return usableDevice(why) >= 0; }
-bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::float16; }
+constexpr std::initializer_list<Format> kOwnFormats = {uniform(Dtype::float32), uniform(Dtype::bfloat16),
+                                                       uniform(Dtype::float16)};
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : t == Dtype::float16 ? 0x1p-11 : 0x1p-24; }
 
 Context* open(int threads) { return (new Stream(threads))->context(); }
@@ -51,7 +52,6 @@ const Backend cudaBackend{.name = "cuda",
                           .features = "",
                           .borrowed = "resize: cpu, infoNce's gradients: cpu",
                           .available = available,
-                          .runs = runs,
                           .epsilon = epsilon,
                           .requireHead = requireHead,
                           .open = open,
@@ -67,8 +67,11 @@ const Backend cudaBackend{.name = "cuda",
                           .bucket = bucket,
                           .begin = begin,
                           .end = end,
+#define CLIP_ENTRY(op, Arguments) .op = {ops::run, kOwnFormats},
+                          CLIP_PRODUCTS(CLIP_ENTRY)
+#undef CLIP_ENTRY
 #define CLIP_ENTRY(op, Arguments) .op = ops::run,
-                          CLIP_OPS(CLIP_ENTRY)
+                              CLIP_OTHER_OPS(CLIP_ENTRY)
 #undef CLIP_ENTRY
 };
 

@@ -36,7 +36,8 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
                     .rows = rows,
                     .in = in,
                     .out = out,
-                    .nonlinearity = static_cast<Nonlinearity>(c["activation"])};
+                    .nonlinearity = static_cast<Nonlinearity>(c["activation"]),
+                    .weights = dtype};
   LinearScratch scratch{nullptr, nullptr};
   const size_t tiles = linearArrivedBytes(call) / sizeof(unsigned);
   if (op.family == ProductOp::skinny)
@@ -65,7 +66,8 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
                                .rows = rows,
                                .in = in,
                                .out = out,
-                               .nonlinearity = all ? call.nonlinearity : Nonlinearity::none});
+                               .nonlinearity = all ? call.nonlinearity : Nonlinearity::none,
+                               .weights = Dtype::float32});
       return ys;
     };
     const Values want = reference(x, w, true);

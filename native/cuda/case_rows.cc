@@ -12,7 +12,7 @@ namespace {
 using ops::Case;
 
 std::string size(int a, int b) { return std::to_string(a) + " x " + std::to_string(b); }
-std::string nameOf(Dtype t) {
+std::string inDtype(Dtype t) {
   return t == Dtype::bfloat16 ? " in bfloat16" : t == Dtype::float16 ? " in float16" : "";
 }
 float scaleOf(const Case& c) { return static_cast<float>(c.number("scale", 1)); }
@@ -63,7 +63,7 @@ Made layerNorm(Machine& m, const Case& c, Dtype to) {
              0x1p-22 * std::fabs(bias.data[i]) + epsilon(to) * std::fabs(want.row(r)[i]) + 0x1p-24;
     });
   };
-  return {launching(m, call), difference, size(rows, cols) + nameOf(to), 8. * rows * cols,
+  return {launching(m, call), difference, size(rows, cols) + inDtype(to), 8. * rows * cols,
           (4. + double(bytesOf(to))) * rows * cols + 8. * cols};
 }
 
@@ -98,7 +98,7 @@ Made convert(Machine& m, const Case& c, Dtype to) {
   const auto difference = [=, &m] {
     return m.compareMatrix(call.y, rounded(x, to), [](int, int) { return 0; });
   };
-  return {launching(m, call), difference, size(rows, cols) + nameOf(to), 0,
+  return {launching(m, call), difference, size(rows, cols) + inDtype(to), 0,
           (4. + double(bytesOf(to))) * rows * cols};
 }
 
@@ -126,7 +126,7 @@ Made embed(Machine& m, const Case& c, Dtype dtype) {
         want.row(r)[i] = id[r] < 0 ? std::nanf("") : table.row(id[r])[i] + position.row(at[r])[i];
     return m.compareMatrix(call.y, want, [](int, int) { return 0; });
   };
-  return {launching(m, call), difference, size(rows, cols) + nameOf(dtype), 1. * rows * cols,
+  return {launching(m, call), difference, size(rows, cols) + inDtype(dtype), 1. * rows * cols,
           (8. + double(bytesOf(dtype))) * rows * cols};
 }
 
@@ -184,7 +184,7 @@ Made patches(Machine& m, const Case& c, Dtype to) {
     }
     return std::string();
   };
-  return {run, difference, size(rows, cols) + nameOf(to), 0,
+  return {run, difference, size(rows, cols) + inDtype(to), 0,
           (1. + double(bytesOf(to))) * rows * cols + 3. * 256 * 4};
 }
 
@@ -214,7 +214,7 @@ Made pool(Machine& m, const Case& c, Dtype to) {
   };
   return {launching(m, call), difference,
           std::to_string(images) + " x " + size(height, width) + " x " + std::to_string(channels) + " by " +
-              size(ky, kx) + nameOf(to),
+              size(ky, kx) + inDtype(to),
           1. * pixels * channels, 4. * pixels * channels + double(bytesOf(to)) * rows * channels};
 }
 
@@ -263,7 +263,7 @@ Made softmaxCrossEntropy(Machine& m, const Case& c, Dtype dtype) {
              (i == target[r] ? scale * relative : 0) + (dtype == Dtype::float32 ? 1e-37 : 0x1p-25);
     });
   };
-  return {launching(m, call), difference, size(rows, cols) + nameOf(dtype), 8. * rows * cols,
+  return {launching(m, call), difference, size(rows, cols) + inDtype(dtype), 8. * rows * cols,
           3. * double(bytesOf(dtype)) * rows * cols};
 }
 

@@ -47,7 +47,8 @@ void run(Context& c, const Conv& v) {
                 .rows = rows,
                 .in = columns,
                 .out = v.out,
-                .nonlinearity = Nonlinearity::relu});
+                .nonlinearity = Nonlinearity::relu,
+                .weights = Dtype::float32});
 }
 
 void run(Context& c, const Resize& r) {

@@ -25,7 +25,7 @@ constexpr float kLargestFloat16 = 65504;
 
 }  // namespace
 
-void pack(const Pack& p) {
+bool pack(const Pack& p) {
   const size_t rows = static_cast<size_t>(p.rowCount), in = static_cast<size_t>(p.in),
                first = static_cast<size_t>(p.firstRow);
   if (p.dtype == Dtype::float32) {
@@ -33,10 +33,11 @@ void pack(const Pack& p) {
     for (size_t r = 0; r < rows; r++)
       std::memcpy(dense.data() + r * in, p.rows + r * p.rowStride, in * sizeof(float));
     copyIn(static_cast<float*>(p.dst) + first * in, dense.data(), dense.size() * sizeof(float));
-    return;
+    return true;
   }
   const size_t padded = static_cast<size_t>(packedInputs(p.in));
   std::vector<uint16_t> halves(rows * padded);  // zeros behind the inputs
+  bool exact = true;
   for (size_t r = 0; r < rows; r++) {
     const float* from = p.rows + r * p.rowStride;
     uint16_t* to = halves.data() + r * padded;
@@ -46,10 +47,12 @@ void pack(const Pack& p) {
       for (size_t i = 0; i < in; i++) {
         if (std::fabs(from[i]) > kLargestFloat16) refuse(from[i]);
         to[i] = toFloat16(from[i]);
+        exact = exact && widen(to, Dtype::float16, i) == from[i];
       }
     }
   }
   copyIn(static_cast<uint16_t*>(p.dst) + first * padded, halves.data(), halves.size() * sizeof(uint16_t));
+  return exact;
 }
 
 }  // namespace clip::cuda

@@ -6,6 +6,6 @@ namespace clip::cuda {
 
 constexpr int kPackRows = 64;
 // Throws ERR_CLIP_DTYPE for a number that float16 has not.
-void pack(const Pack&);
+bool pack(const Pack&);
 
 }  // namespace clip::cuda

@@ -50,7 +50,8 @@ class Products {
                                 .rows = rows,
                                 .in = in,
                                 .out = out,
-                                .nonlinearity = Nonlinearity::none});
+                                .nonlinearity = Nonlinearity::none,
+                                .weights = Dtype::float32});
   }
 
   // The same with w (out, in) as it is.

@@ -26,28 +26,10 @@ constexpr size_t kFeatureBytes = size_t{96}
                                  << 20;  // feature maps of one pass of a ResNet, if one image needs less
 constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
 
-const char* nameOf(Dtype t) {
-  switch (t) {
-    case Dtype::float32:
-      return "float32";
-    case Dtype::float16:
-      return "float16";
-    case Dtype::bfloat16:
-      return "bfloat16";
-    case Dtype::int8:
-      return "int8";
-    case Dtype::uint8:
-      return "uint8";
-    case Dtype::float64:
-      return "float64";
-  }
-  return "?";
-}
-
 void checkDtype(const Backend& backend, Dtype dtype) {
   if (backend.runs(dtype)) return;
   std::string has;
-  for (const Dtype t : {Dtype::float32, Dtype::float16, Dtype::bfloat16, Dtype::int8})
+  for (const Dtype t : kModelDtypes)
     if (backend.runs(t)) has += std::string(has.empty() ? "" : ", ") + nameOf(t);
   throw Error{.code = "ERR_CLIP_DTYPE",
               .message = std::string("The ") + backend.name + " backend does not run " + nameOf(dtype) +

@@ -31,7 +31,7 @@ class Ops {
                                .in = w.in,
                                .out = w.out,
                                .nonlinearity = f,
-                               .float16Weights = w.float16});
+                               .weights = w.format.weights});
   }
   void layerNorm(const Activations& x, const NormWeight& w, const Activations& y, int rows,
                  const BlocksConfig& c) const {
@@ -72,7 +72,7 @@ class Ops {
                int stride = 1) const {
     backend_.conv(context_, {.x = x,
                              .w = w.packed,
-                             .dtype = w.dtype,
+                             .dtype = w.format.weights,
                              .bias = w.bias,
                              .y = y,
                              .images = images,

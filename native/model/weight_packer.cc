@@ -95,21 +95,22 @@ LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const S
   LinearWeight w;
   w.in = static_cast<int>(columnsOf(*parts[0]));
   w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
-  w.dtype = dtype;
+  w.format = uniform(dtype);
   const size_t before = used_;
   void* place = naming_ ? nullptr : take(backend_.packedSize(dtype, w.in, w.out));
   w.packed = place;
   if (naming_)
     for (size_t i = 0; i < names.size(); i++) nameRows(names[i], *parts[i]);
-  if (base_ && dtype == Dtype::float32 && backend_.float16Weights) {
-    if (filling_) float16_ += packParts(parts, names, shape[0], w, place, Dtype::float16) ? '1' : '0';
-    w.float16 = float16Next_ < float16_.size() && float16_[float16Next_++] == '1';
-    if (w.float16) {
+  if (constexpr Format narrow{Dtype::float16, Dtype::float32};
+      base_ && dtype == narrow.rows && backend_.linear.has(narrow)) {
+    if (filling_) float16_ += packParts(parts, names, shape[0], w, place, narrow.weights) ? '1' : '0';
+    if (float16Next_ < float16_.size() && float16_[float16Next_++] == '1') {
+      w.format = narrow;
       used_ = before;
-      take(backend_.packedSize(Dtype::float16, w.in, w.out));
+      take(backend_.packedSize(narrow.weights, w.in, w.out));
     }
   }
-  if (filling_ && !w.float16) packParts(parts, names, shape[0], w, place, dtype);
+  if (filling_ && w.format.weights == dtype) packParts(parts, names, shape[0], w, place, dtype);
   if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
     std::vector<std::string> biases;
     for (const std::string& name : names) biases.push_back(name + ".bias");
@@ -126,7 +127,7 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
   LinearWeight w;
   w.in = static_cast<int>(columnsOf(t));
   w.out = static_cast<int>(shape[0]);
-  w.dtype = dtype_;
+  w.format = uniform(dtype_);
   void* place = naming_ ? nullptr : take(backend_.packedSize(dtype_, w.in, w.out));
   void* bias = naming_ ? nullptr : take(static_cast<size_t>(w.out) * sizeof(float));
   w.packed = place;
@@ -194,7 +195,6 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
   std::vector<WeightHash::Sum> sums(threads_);
   const auto packChunk = [&](int chunk, int worker) {
     if (inexact.load(std::memory_order_relaxed)) return;
-    bool changed = false;
     const int first = chunk * step, count = std::min(step, w.out - first);
     const size_t part = static_cast<size_t>(first / partRows);
     const int64_t partFirst = first % partRows;
@@ -205,8 +205,7 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
               .out = w.out,
               .firstRow = first,
               .rowCount = count,
-              .dtype = stored,
-              .inexact = &changed};
+              .dtype = stored};
     const TensorView& t = *parts[part];
     if (partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
       // float32 rows are packed as they were read
@@ -228,8 +227,9 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
       }
       pack.rows = rows.data();
     }
-    backend_.pack(pack);
-    if (changed) inexact.store(true, std::memory_order_relaxed);
+    const bool exact = backend_.pack(pack);
+    if (stored == Dtype::float16 && w.format.rows != stored && !exact)
+      inexact.store(true, std::memory_order_relaxed);
   };
   packChunk(0, 0);  // alone: most matrices of other numbers show it at once
   parallel(threads_, (w.out + step - 1) / step - 1,

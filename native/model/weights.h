@@ -19,8 +19,7 @@ struct LinearWeight {
   const void* packed = nullptr;  // by Backend::pack
   const float* bias = nullptr;   // (out) or nullptr
   int in = 0, out = 0;
-  Dtype dtype = Dtype::float32;  // of the rows that it is multiplied with
-  bool float16 = false;          // packed in float16, which holds every one of these float32 weights
+  Format format = uniform(Dtype::float32);  // as it is packed, and of the rows that it is multiplied with
 };
 
 struct NormWeight {

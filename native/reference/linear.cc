@@ -90,7 +90,8 @@ size_t packedSize(Dtype dtype, int in, int out) {
   return dtype == Dtype::int8 ? (values + 3) / 4 * 4 + static_cast<size_t>(out) * 8 : values * bytesOf(dtype);
 }
 
-void pack(const Pack& p) {
+bool pack(const Pack& p) {
+  bool exact = true;
   const Packed packed{p.dst, p.in, p.out, p.dtype};
   for (int r = 0; r < p.rowCount; r++) {
     const float* from = p.rows + static_cast<size_t>(r) * p.rowStride;
@@ -100,8 +101,7 @@ void pack(const Pack& p) {
     } else if (p.dtype == Dtype::float16) {
       auto* const to = static_cast<uint16_t*>(p.dst) + at;
       std::transform(from, from + p.in, to, toFloat16);
-      for (int i = 0; i < p.in; i++)
-        if (widen(to, Dtype::float16, i) != from[i] && p.inexact) *p.inexact = true;
+      for (int i = 0; i < p.in; i++) exact = exact && widen(to, Dtype::float16, i) == from[i];
     } else if (p.dtype == Dtype::bfloat16) {
       std::transform(from, from + p.in, static_cast<uint16_t*>(p.dst) + at, toBfloat16);
     } else {
@@ -125,11 +125,12 @@ void pack(const Pack& p) {
       const_cast<int32_t*>(packed.sums())[row] = sum;
     }
   }
+  return exact;
 }
 
 // y = f(x Wt + b) + residual: torch.nn.Linear, W as checkpoints store it, (out, in).
 void linear(Context& context, const Linear& l) {
-  const Packed w{l.w, l.in, l.out, l.float16Weights ? Dtype::float16 : l.x.dtype};
+  const Packed w{l.w, l.in, l.out, l.weights};
   eachRow(context.threads, l.rows, [&](int r) {
     for (int o = 0; o < l.out; o++) {
       endIfStopped();

@@ -16,7 +16,6 @@ namespace reference {
 namespace {
 
 bool available(std::string*) { return true; }
-bool runs(Dtype t) { return t == Dtype::float32 || t == Dtype::bfloat16 || t == Dtype::int8; }
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }  // results are rounded once
 
 double asBfloat16(double x) {
@@ -132,30 +131,36 @@ void pool(Context& context, const Pooling& p) {
 
 }  // namespace reference
 
-const Backend referenceBackend{.name = "reference",
-                               .device = "reference",
-                               .features = "",
-                               .borrowed = "",
-                               .available = reference::available,
-                               .runs = reference::runs,
-                               .epsilon = reference::epsilon,
-                               .requireHead = cpuRequireHead,
-                               .open = cpuOpen,
-                               .close = cpuClose,
-                               .alloc = cpuAlloc,
-                               .free = cpuFree,
-                               .plainMemory = true,
-                               .float16Weights = true,
-                               .upload = cpuCopy,
-                               .download = cpuCopy,
-                               .packRows = 1,
-                               .packedSize = reference::packedSize,
-                               .pack = reference::pack,
-                               .bucket = cpuBucket,
-                               .begin = cpuBegin,
-                               .end = cpuEnd,
+const Backend referenceBackend{
+    .name = "reference",
+    .device = "reference",
+    .features = "",
+    .borrowed = "",
+    .available = reference::available,
+    .epsilon = reference::epsilon,
+    .requireHead = cpuRequireHead,
+    .open = cpuOpen,
+    .close = cpuClose,
+    .alloc = cpuAlloc,
+    .free = cpuFree,
+    .plainMemory = true,
+    .upload = cpuCopy,
+    .download = cpuCopy,
+    .packRows = 1,
+    .packedSize = reference::packedSize,
+    .pack = reference::pack,
+    .bucket = cpuBucket,
+    .begin = cpuBegin,
+    .end = cpuEnd,
+    .linear = {reference::linear,
+               {uniform(Dtype::float32),
+                {Dtype::float16, Dtype::float32},
+                uniform(Dtype::bfloat16),
+                uniform(Dtype::int8)}},
+    .attention = {reference::attention, {uniform(Dtype::float32), uniform(Dtype::bfloat16)}},
+    .conv = {reference::conv, {uniform(Dtype::float32), uniform(Dtype::bfloat16), uniform(Dtype::int8)}},
 #define CLIP_ENTRY(op, Arguments) .op = reference::op,
-                               CLIP_OPS(CLIP_ENTRY)
+    CLIP_OTHER_OPS(CLIP_ENTRY)
 #undef CLIP_ENTRY
 };
 

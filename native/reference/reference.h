@@ -16,7 +16,7 @@ CLIP_OPS(CLIP_DECLARE)
 
 // linear.cc
 size_t packedSize(Dtype, int in, int out);
-void pack(const Pack&);
+bool pack(const Pack&);
 // x (cols) as row r of y, in y's dtype
 void writeRow(const Activations& y, int r, const float* x, int cols);
 

@@ -8,7 +8,10 @@
 export type Floors = readonly Readonly<Record<string, string>>[]
 
 export const native: Floors = [
-  { error: 'How native code reports a failure.' },
+  {
+    error: 'How native code reports a failure.',
+    dtypes: 'How numbers are stored, and the formats of a matrix product.',
+  },
   { backend: 'The contract between the model and the machine: the ops, and the table that a backend fills.' },
   {
     half: 'float16 and bfloat16 as bits.',

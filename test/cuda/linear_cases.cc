@@ -59,7 +59,8 @@ Matrix product(const device::Machine& machine, Family family, Dtype dtype, const
           .rows = s.rows,
           .in = s.in,
           .out = s.out,
-          .nonlinearity = s.nonlinearity});
+          .nonlinearity = s.nonlinearity,
+          .weights = dtype});
   return y;
 }
 

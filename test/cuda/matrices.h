@@ -10,9 +10,7 @@
 
 namespace device {
 
-constexpr const char* nameOf(clip::Dtype d) {
-  return d == clip::Dtype::float32 ? "float32" : d == clip::Dtype::bfloat16 ? "bfloat16" : "float16";
-}
+using clip::nameOf;
 constexpr clip::Dtype kStored[] = {clip::Dtype::float32, clip::Dtype::bfloat16, clip::Dtype::float16};
 
 // A number in 16 bits.

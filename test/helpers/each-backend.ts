@@ -51,8 +51,8 @@ async function oracle<K extends keyof NativeKernels>(
   op: K,
   a: Arguments<K>,
 ) {
-  const { dtype = 'float32', outDtype = 'float32', float16Weights } = a as Record<string, unknown>
-  const own = backend === 'reference' && dtype === 'float32' && outDtype === 'float32' && !float16Weights
+  const { dtype = 'float32', outDtype = 'float32', weightDtype } = a as Record<string, unknown>
+  const own = backend === 'reference' && dtype === 'float32' && outDtype === 'float32' && !weightDtype
   if (own && plain[op]) plain[op](a as never)
   else await runOn(t, 'reference', op, a)
 }

@@ -65,7 +65,7 @@ eachBackend(
     const n = c.rows * c.outFeatures
     const got = canaryFloats(n)
     const want = new Float32Array(n)
-    await on.run('linear', { ...a, float16Weights: true, out: got.array })
+    await on.run('linear', { ...a, weightDtype: 'float16', out: got.array })
     await on.run('linear', { ...a, out: want })
     sameBytes(t, got.array, want)
     got.check(t)
@@ -89,7 +89,7 @@ eachBackend(
     // weight is (out, in) = (2048, 31): row i of x asks for input i.
     const out = new Float32Array(31 * 2048)
     const shape = { rows: 31, inFeatures: 31, outFeatures: 2048, activation: 'none' as const }
-    await on.run('linear', { ...shape, x, weight, float16Weights: true, out })
+    await on.run('linear', { ...shape, x, weight, weightDtype: 'float16', out })
     let wrong = 0
     for (let i = 0; i < 31; i++)
       for (let o = 0; o < 2048; o++) if (out[i * 2048 + o] !== weight[o * 31 + i]) wrong++

@@ -147,7 +147,8 @@ void misuses() {
                          .rows = 1,
                          .in = 16,
                          .out = 8,
-                         .nonlinearity = clip::Nonlinearity::none};
+                         .nonlinearity = clip::Nonlinearity::none,
+                         .weights = clip::Dtype::float32};
     Launch launch = linearSquareLaunch(l);
     launch.shared /= 2;
     rows.module->launch(launch, rows.stream, {&l});
