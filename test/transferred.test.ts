@@ -128,6 +128,8 @@ const cases = `
     await lose('attention', [q, k, v], () => kernels.attention({ q, k, v, sequences: 8, length: 1024, heads: 2, headDim: 8 }), take)
     const [images, texts] = [many(4096), many(4096)]
     await lose('infoNCE', [images, texts], () => kernels.infoNCE({ images, texts, rows: 4096, dim }), take)
+    const logits = many(), targets = new Int32Array(rows)
+    await lose('softmaxCrossEntropy', [logits, targets], () => kernels.softmaxCrossEntropy({ logits, targets, rows, cols: dim }), take)
     const data = new Uint8Array(2000 * 2000 * 3)
     await lose('resizeBicubic', [data], () => kernels.resizeBicubic({ data, width: 2000, height: 2000, channels: 3, outWidth: 500, outHeight: 500 }), take)
   }
@@ -143,7 +145,7 @@ for (const [name, take] of Object.entries(ways))
     })
     t.is(end, 0, stderr)
     const answers: Answers = JSON.parse(stdout)
-    t.is(answers.length, 25)
+    t.is(answers.length, 26)
     for (const [what, during, after] of answers) {
       t.true(during === 'result' || during === 'ERR_CLIP_INPUT', `${what}: ${during}`)
       t.is(after, 'ERR_CLIP_INPUT', `${what}, given again`)

@@ -17,6 +17,7 @@ import {
   linear,
   openMatrix,
   resizeBicubic,
+  softmaxCrossEntropy,
 } from '../../lib/kernels.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
 
@@ -86,6 +87,8 @@ const calls: Record<string, () => Promise<unknown>> = {
       headDim: 1,
       threads: 1,
     }),
+  softmaxCrossEntropy: () =>
+    softmaxCrossEntropy({ logits: large, targets: new Int32Array(side), rows: side, cols: side, threads: 1 }),
   infoNCE: () => infoNCE({ images: large, texts: large, rows: side, dim: side, threads: 1 }),
   resizeBicubic: () =>
     resizeBicubic({

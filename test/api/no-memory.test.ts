@@ -26,7 +26,7 @@ linuxOnly('a result that there is no memory for rejects with ERR_CLIP_MEMORY and
     .split('\n')
     .map(line => JSON.parse(line))
   const last = lines.pop()
-  t.is(lines.length, 18)
+  t.is(lines.length, 19)
   for (const { name, code, kind, message } of lines) {
     t.is(code, 'ERR_CLIP_MEMORY', `${name}: ${message}`)
     t.is(kind, 'ClipError')

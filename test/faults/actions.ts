@@ -207,6 +207,16 @@ export const actions: Record<string, Action> = {
   infoNCE: {
     run: () => kernels.infoNCE({ images: queries, texts: normal(9, rows * dim), rows, dim, threads: 2 }),
   },
+  softmaxCrossEntropy: {
+    run: () =>
+      kernels.softmaxCrossEntropy({
+        logits: queries,
+        targets: new Int32Array(rows),
+        rows,
+        cols: dim,
+        threads: 2,
+      }),
+  },
   linear: { run: () => kernels.linear(product) },
   'linear, bfloat16': { run: () => kernels.linear({ ...product, dtype: 'bfloat16' }) },
   'linear, int8': { run: () => kernels.linear({ ...product, dtype: 'int8' }) },
