@@ -1,6 +1,6 @@
-/** The page's side of the HTTP interface. */
+/** Calls of the HTTP service. */
 
-/** A failure that the server explained. */
+/** An error with a message from the server. */
 class Failure extends Error {}
 
 async function answer(response) {
@@ -9,7 +9,7 @@ async function answer(response) {
   throw new Failure(body ? `${body.message}. ${body.help}` : `The server answered ${response.status}.`)
 }
 
-/** What to show of any error. */
+/** The message to show for an error. */
 export const wordsOf = error =>
   error instanceof Failure ? error.message : 'The server can’t be reached. Is it running?'
 
@@ -30,7 +30,7 @@ export async function search(text, topK, signal) {
   return answer(await fetch('search', { method: 'POST', headers, body, signal }))
 }
 
-/** A picture that the server has. */
+/** Fetches a picture of the server. */
 export async function picture(url) {
   const response = await fetch(url)
   if (!response.ok) throw new Failure(`${url}: the server answered ${response.status}.`)

@@ -1,4 +1,4 @@
-/** The upper half: a picture, labels and templates in; bars out. */
+/** The upper half of the page: classifies a picture and shows the scores of its labels as bars. */
 
 import { classify, picture as fetchPicture, wordsOf } from './api.js'
 import { Bars } from './bars.js'
@@ -10,7 +10,7 @@ const notes = {
   imagenet80: 'The 80 prompts of the CLIP paper, averaged.',
 }
 
-const noPicture = 'Bars appear here as soon as there is a picture.'
+const noPicture = 'Choose a picture to see how well each label fits.'
 const bars = new Bars(element('bars'))
 let picture
 let running
@@ -28,7 +28,7 @@ async function run() {
   const names = labels()
   if (!picture || names.length === 0) {
     bars.show([])
-    element('result').textContent = picture ? 'Type one label or more.' : noPicture
+    element('result').textContent = picture ? 'Type one or more labels.' : noPicture
     return
   }
   running = new AbortController()
@@ -50,7 +50,7 @@ async function run() {
   }
 }
 
-/** Shows and classifies a picture; `name` is said to those who do not see it. */
+/** Shows and classifies a picture; `name` is its name for screen readers. */
 export function take(blob, name) {
   picture = blob
   const preview = element('preview')
@@ -64,7 +64,7 @@ export function take(blob, name) {
   return run()
 }
 
-/** Takes a picture that the server has. */
+/** Classifies a picture of the server. */
 export async function takeFromServer({ id, url }) {
   try {
     await take(await fetchPicture(url), id)
@@ -76,7 +76,7 @@ export async function takeFromServer({ id, url }) {
 function takeFirst(files) {
   const file = [...files].find(({ type }) => type.startsWith('image/'))
   if (file) take(file, file.name)
-  else element('classify-error').textContent = 'That is no picture.'
+  else element('classify-error').textContent = 'That file is not a picture.'
 }
 
 export function startClassify({ templateSets, embedded }) {
@@ -101,13 +101,13 @@ export function startClassify({ templateSets, embedded }) {
   element('file').addEventListener('change', event => takeFirst(event.target.files))
   document.addEventListener('paste', event => {
     const { files } = event.clipboardData
-    if (files.length === 0) return // words into a field
+    if (files.length === 0) return // text pasted into a field
     event.preventDefault()
     takeFirst(files)
   })
 
   const drop = element('drop')
-  // The whole page takes a drop: beside the frame the browser would leave the page for the picture.
+  // The whole page accepts a drop: otherwise a drop beside the frame would make the browser open the picture itself.
   for (const type of ['dragenter', 'dragover'])
     document.addEventListener(type, event => {
       event.preventDefault()
@@ -123,7 +123,7 @@ export function startClassify({ templateSets, embedded }) {
   })
 }
 
-/** Some of the server's pictures, to begin with. */
+/** Shows some pictures of the server to start with. */
 export function showExamples(matches) {
   const group = element('examples')
   group.replaceChildren(...matches.map(match => pictureButton(match, () => takeFromServer(match))))

@@ -1,8 +1,8 @@
-/** What both halves of the page are built of. */
+/** Elements that both halves of the page use. */
 
 export const element = id => document.getElementById(id)
 
-/** A picture of the server that can be chosen. */
+/** A button that shows a picture of the server. */
 export function pictureButton({ id, url }, choose) {
   const button = document.createElement('button')
   button.type = 'button'

@@ -1,4 +1,4 @@
-/** The lower half: words in, pictures of the server's folder out. */
+/** The lower half of the page: searches the server's pictures by words. */
 
 import { search, wordsOf } from './api.js'
 import { takeFromServer } from './classify.js'

@@ -54,7 +54,9 @@ const transfer = (page, name) =>
     return data
   }, name)
 
-test('dropped, pasted and chosen pictures: the right label wins, and it is said', { skip }, async () => {
+test('dropped, pasted and chosen pictures get the right label, which screen readers announce', {
+  skip,
+}, async () => {
   const { page, errors } = await open()
   await page.dispatchEvent('#drop', 'drop', { dataTransfer: await transfer(page, 'dog.png') })
   await winner(page, 'dog')
@@ -92,7 +94,7 @@ test('typed labels and templates: the bars follow', { skip }, async () => {
   await page.waitForFunction(text => document.querySelector('#bars').textContent !== text, before)
   await page.fill('#labels', '')
   await page.waitForFunction(() => document.querySelectorAll('#bars li').length === 0)
-  assert.match(await page.textContent('#result'), /Type one label/)
+  assert.match(await page.textContent('#result'), /Type one or more labels/)
   await page.fill('#labels', 'x'.repeat(400))
   await page.waitForFunction(() =>
     /300 characters/.test(document.querySelector('#classify-error').textContent),
@@ -105,11 +107,11 @@ test('typed labels and templates: the bars follow', { skip }, async () => {
   await page.close()
 })
 
-test('a file that is no picture is refused in words', { skip }, async () => {
+test('a file that is not a picture is refused with a message', { skip }, async () => {
   const { page } = await open()
   const text = { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('words') }
   await page.setInputFiles('#file', text)
-  assert.equal(await page.textContent('#classify-error'), 'That is no picture.')
+  assert.equal(await page.textContent('#classify-error'), 'That file is not a picture.')
   await page.setInputFiles('#file', { ...text, name: 'a.png', mimeType: 'image/png' })
   await page.waitForFunction(() => /picture/.test(document.querySelector('#classify-error').textContent))
   assert.equal(await page.getAttribute('#classify-error', 'role'), 'alert')
