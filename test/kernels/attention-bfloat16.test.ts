@@ -41,12 +41,14 @@ eachBackend(
     const sums = 2 * bound(headDim, on.epsilon, norms) + 2 * bound(rows, on.epsilon, 1) + 8 * on.epsilon
     const most = largest(widened(v))
     close(t, got, exact, (2 ** -9 * 2 + sums) * most, 'against exact weights')
-    // It rounds what reference rounds: only where exp is next to a tie are their weights different numbers.
+    // It rounds what reference rounds: only where exp is next to a tie are their weights different numbers. A GPU rounds
+    // a weight by the largest logit of the keys so far, so its roundings are others, and no larger.
+    const alike = on.backend === 'cuda' ? Math.SQRT2 : 1 / 4
     const distance = (x: Float32Array, y: Float32Array) =>
       Math.sqrt(x.reduce((sum, value, i) => sum + (value - y[i]!) ** 2, 0))
     const [apart, rounding] = [distance(got, want), distance(want, exact)]
     t.true(
-      apart <= rounding / 4 + 1e-6 * Math.sqrt(n),
+      apart <= rounding * alike + 1e-6 * Math.sqrt(n),
       `${apart} from reference, which is ${rounding} from exact`,
     )
     if (length > 1) t.true(rounding > 1e-5 * Math.sqrt(n), `${rounding}: reference rounds nothing`)
