@@ -13,7 +13,7 @@ import { smallestModel } from './written.js'
 
 const { clip, folder, end } = await smallestModel()
 const path = join(folder, 'large')
-const count = 120_000
+const count = 60_000
 const idOf = (i: number) => `folder ${i >> 10}/image ${i}.jpg`
 
 await mkdir(path)
