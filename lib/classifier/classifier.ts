@@ -1,4 +1,4 @@
-/** Classification: labels encoded or learned once, images scored against them. */
+/** Classification: labels are encoded or learned once, then images are scored against them. */
 
 import { allocate, checkHeap } from '../base/allocate.js'
 import { argumentError, got } from '../base/errors.js'
@@ -76,9 +76,9 @@ export type StreamItem<T extends string> =
       error: Error & { code: string }
     }
 
-/** Of the heap, for an object with a score and its place in a list. */
+/** Heap bytes of an object with a score and its entry in a list. */
 const predictionBytes = 74
-/** Rows that are scored at a time. */
+/** Rows scored at a time. */
 const rowsPerWindow = 1024
 
 interface CheckedClassify {
@@ -94,7 +94,7 @@ function* labelsOf(classes: readonly LabelledClass[]): Steps<string[]> {
   return labels
 }
 
-/** Templates that are functions are not kept. */
+/** Templates that are functions are not saved. */
 function* originOf(classes: readonly LabelledClass[]): Steps<ClassifierOrigin> {
   const words = function* (templates: readonly Template[]): Steps<(string | null)[]> {
     const kept: (string | null)[] = []
@@ -137,7 +137,7 @@ export class Classifier<T extends string = string> {
     this.embeddings = new Embeddings(scorer.classes.data, scorer.classes.shape as readonly [number, number])
   }
 
-  /** Of the model that it belongs to: see `clip.info.fingerprint`. @internal */
+  /** Fingerprint of its model: see `clip.info.fingerprint`. @internal */
   get fingerprint(): string {
     return this.#loaded.checkpoint.fingerprint
   }
@@ -230,7 +230,7 @@ export class Classifier<T extends string = string> {
       return { index, image, predictions: predictions! }
     } catch (thrown) {
       const error = thrown as Error & { code?: string }
-      // About this image: an item. Anything else (abort, dispose, memory) ends the stream.
+      // An error of this image becomes an item. Any other error (abort, dispose, memory) ends the stream.
       if (error?.code !== 'ERR_CLIP_IMAGE' && error?.code !== 'ERR_CLIP_INPUT') throw thrown
       return { index, image, error: error as Error & { code: string } }
     }
@@ -249,7 +249,7 @@ export class Classifier<T extends string = string> {
     return { k: Math.min(topK, this.labels.length), as, threshold, signal }
   }
 
-  /** In windows of rows, because a scorer may need memory for each row and label. */
+  /** Works on windows of rows, because a scorer may need memory for each row and label. */
   async #best(features: Float32Array, rows: number, k: number, as: ScoreKind, call: Call): Promise<Best> {
     if (rows <= rowsPerWindow) return this.#scorer.best(this.#loaded, features, rows, k, as, call.signal)
     const { width } = this.#scorer.features

@@ -1,4 +1,4 @@
-/** Classifiers on disk: labels, what was encoded or learned, and the model it belongs to. */
+/** Classifiers on disk: labels, encoded or learned weights, and the fingerprint of the model. */
 
 import type { Json } from '../base/json.js'
 import { pathOf } from '../base/options.js'
@@ -10,11 +10,11 @@ import type { Loaded } from '../encode/loaded-model.js'
 import { pooledWidth } from '../encode/loaded-model.js'
 import { LinearProbeScorer, type Scorer, TipAdapterScorer, ZeroShotScorer } from './scorers.js'
 
-/** Where a classifier's labels come from, as its file tells: names and templates, or what it was taught with. */
+/** The origin of a classifier, as stored in its file: names and templates, or the settings of its training. */
 export type ClassifierOrigin = Readonly<Record<string, unknown>>
 
 const format = 'clip-native/classifier'
-/** Labels of a million floats each would be more than any model has. */
+/** A million floats per label are more than any model has. */
 const mostBytes = 2 ** 31
 
 export async function writeClassifier(
@@ -42,7 +42,7 @@ export async function writeClassifier(
   )
 }
 
-/** How each kind of scorer is put together from its file. */
+/** Creates each kind of scorer from its file. */
 type ReadHead = (file: TensorFile, loaded: Loaded, labels: number) => Scorer
 const readers: Record<string, ReadHead> = {
   'zero-shot': (file, loaded, labels) =>
@@ -76,14 +76,14 @@ const readers: Record<string, ReadHead> = {
   },
 }
 
-/** Those of the metadata that are there. */
+/** The entries that the metadata has. */
 function numbers(file: TensorFile, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(
     names.filter(name => file.metadata.has(name)).map(name => [name, file.number(name)]),
   )
 }
 
-/** What JSON says, as objects and arrays of our own; a member of any name, `__proto__` too, is a property. */
+/** Converts parsed JSON to plain objects and arrays; members of any name, including `__proto__`, become properties. */
 function* toPlain(value: Json): Steps<unknown> {
   if (Array.isArray(value)) {
     const list: unknown[] = []
@@ -99,7 +99,7 @@ function* toPlain(value: Json): Steps<unknown> {
   return Object.fromEntries(members)
 }
 
-/** The labels of a file, or undefined where they are not an array of one string or more. */
+/** The labels of a file, or undefined if they are not an array of one or more strings. */
 function* labelsOf(value: Json | undefined): Steps<string[] | undefined> {
   if (!Array.isArray(value) || value.length === 0) return undefined
   const labels: string[] = []
@@ -110,7 +110,7 @@ function* labelsOf(value: Json | undefined): Steps<string[] | undefined> {
   return labels
 }
 
-/** Rejects with ERR_CLIP_CHECKPOINT for a damaged or foreign file, ERR_CLIP_MODEL_MISMATCH for another model's. */
+/** Rejects with ERR_CLIP_CHECKPOINT for a damaged file or one of another kind, ERR_CLIP_MODEL_MISMATCH for another model. */
 export async function readClassifier(
   loaded: Loaded,
   source: string | URL,

@@ -1,4 +1,4 @@
-/** Labels as callers write them, and the prompts that each stands for. */
+/** Labels as callers pass them, and the prompts that they stand for. */
 
 import { argumentError } from '../base/errors.js'
 import { checkOptions, listOf } from '../base/options.js'
@@ -53,14 +53,14 @@ function* checkLabel(label: unknown, field: string, shared: readonly Template[])
   return { label: own.label, names, templates: yield* checkTemplates(own.templates, at), field: at }
 }
 
-/** The classes of a call. Templates of the call are one array, so that classes that share them can be told. */
+/** The classes of a call. Classes without templates of their own share one array, which is how they are recognised. */
 export function checkLabels(labels: unknown, templates: unknown): Steps<LabelledClass[]> {
   const list = listOf('labels', 'be an array of at least one label', labels)
   if (list.length === 0) throw argumentError('labels', 'be an array of at least one label', labels)
   const shared = checkTemplates(templates ?? '{}')
   return (function* () {
     const checked = yield* shared
-    // In place: a second list of a million elements would be memory of its own, had in one turn.
+    // In place: a second list of a million elements would take memory and be allocated in a single turn of the event loop.
     for (let i = 0; i < list.length; i++) {
       list[i] = yield* checkLabel(list[i], `labels[${i}]`, checked)
       if (i % 64 === 63) yield

@@ -1,4 +1,4 @@
-/** From labels and templates to one embedding per class, as open_clip's build_zero_shot_classifier. */
+/** Computes one embedding per class from labels and templates, as open_clip's build_zero_shot_classifier does. */
 
 import { allocate } from '../base/allocate.js'
 import { argumentError } from '../base/errors.js'
@@ -24,11 +24,11 @@ import { mostCharacters, RefusedText, tooManyCharacters } from '../tokenizer/tok
 /** A text with `{}` in place of the label, or a function of the label. */
 export type Template = string | ((label: string) => string)
 
-/** A class: its names, and the templates that each of them goes through. */
+/** A class: its names, and the templates that are applied to each name. */
 export interface PromptClass {
   names: readonly string[]
   templates: readonly Template[]
-  /** What its templates are called in messages: `templates`, or `labels[2].templates` for its own. */
+  /** The name of its templates in messages: `templates`, or `labels[2].templates` for its own. */
   field: string
 }
 
@@ -39,7 +39,7 @@ interface Prompt {
   template: number
 }
 
-/** The templates, as the array is now. */
+/** A checked copy of the templates. */
 export function checkTemplates(value: unknown, name = 'templates'): Steps<readonly Template[]> {
   const many = isArray(value)
   const list = many ? listOf(name, 'be templates', value) : [value]
@@ -58,7 +58,7 @@ export function checkTemplates(value: unknown, name = 'templates'): Steps<readon
   })()
 }
 
-/** The template with the name in every place of `{}`. Refuses a text that is too long before it is made. */
+/** Replaces every `{}` of the template by the name. A text that would be too long is refused before it is built. */
 function* fillIn(template: string, name: string): Steps<string> {
   let places = 0
   for (let at = template.indexOf('{}'); at >= 0; at = template.indexOf('{}', at + 2))
@@ -76,7 +76,10 @@ function* fillIn(template: string, name: string): Steps<string> {
   return text.end(template.slice(from))
 }
 
-/** Classes that share templates: from `first` by `next` to `last`. Of the templates, those that begin alike up to the label. */
+/**
+ * Classes that share templates, as a linked list from `first` by `next` to `last`; and groups of templates that have the same
+ * text before the label.
+ */
 interface Group {
   templates: readonly Template[]
   first: number
@@ -86,7 +89,7 @@ interface Group {
 
 function* groupsOf(classes: readonly PromptClass[]): Steps<{ groups: Group[]; next: Int32Array }> {
   const byTemplates = new Map<readonly Template[], Group>()
-  // Links, not a list for each group, which would be copied as it grows.
+  // A linked list, because an array for each group would be copied as it grows.
   const next = longList(classes.length)
   for (const [owner, { templates }] of classes.entries()) {
     const group = byTemplates.get(templates)
@@ -116,7 +119,7 @@ function* groupsOf(classes: readonly PromptClass[]): Steps<{ groups: Group[]; ne
   return { groups, next }
 }
 
-/** The steps, as pauses among values. */
+/** Turns steps into pauses (undefined) between values. */
 function* pausing<T>(steps: Steps<T>): Generator<undefined, T, void> {
   for (;;) {
     const step = steps.next()
@@ -126,8 +129,9 @@ function* pausing<T>(steps: Steps<T>): Generator<undefined, T, void> {
 }
 
 /**
- * All prompts, those that begin alike next to each other (by template up to `{}`, then by label): native code computes
- * a prefix that texts of one window share once, so few rows are lost where windows are cut. Pauses are undefined.
+ * All prompts, ordered so that those with a common beginning are adjacent (by template up to `{}`, then by label). Native code
+ * computes the shared prefixes of a window's texts once, so little work is repeated at the boundaries of windows. A pause is
+ * yielded as undefined.
  */
 function* prompts(classes: readonly PromptClass[]): Generator<Prompt | undefined, void, void> {
   const { groups, next } = yield* pausing(groupsOf(classes))
@@ -150,7 +154,7 @@ function* prompts(classes: readonly PromptClass[]): Generator<Prompt | undefined
           }
 }
 
-/** How messages call a prompt. */
+/** The name of a prompt in messages. */
 const promptName = (classes: readonly PromptClass[], owner: number, template: number): string =>
   `labels[${owner}] in ${classes[owner]!.field}[${template}]`
 
@@ -158,7 +162,7 @@ interface PromptWindow extends TokenWindow {
   owners: number[]
 }
 
-/** Characters of the prompts that are in memory at a time. */
+/** Characters of prompts in memory at a time. */
 const charactersPerWindow = 1 << 22
 
 async function* windows(
@@ -238,7 +242,7 @@ export async function classEmbeddings(
 
 /** For each class the mean of the embeddings that belong to it, of length 1. */
 export class ClassMeans {
-  // One matrix: the sums grow in place and become the result, so memory stays that of the classes.
+  // A single matrix: sums are accumulated in place and become the result, so only the classes take memory.
   readonly #sums: Float32Array
   readonly #classes: number
   readonly #dim: number

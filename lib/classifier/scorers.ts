@@ -1,6 +1,6 @@
 /**
- * What stands between features of images and scores of labels: class embeddings (zero-shot), a linear probe or a
- * Tip-Adapter. A scorer knows its arithmetic and its tensors; labels, images and files are the classifier's.
+ * Scorers compute scores of labels from features of images: with class embeddings (zero-shot), a linear probe or a
+ * Tip-Adapter. A scorer has only arithmetic and tensors; the classifier handles labels, images and files.
  */
 
 import { allocate } from '../base/allocate.js'
@@ -27,11 +27,11 @@ export interface Best {
 
 export interface Scorer {
   readonly kind: ClassifierKind
-  /** What it reads: `output` and `normalize` of encodeImage, and how wide that is. */
+  /** The features that it reads: `output` and `normalize` of encodeImage, and their width. */
   readonly features: { output: 'embedding' | 'pooled'; normalize: boolean; width: number }
-  /** (classes, width): what an image is compared with; of a linear probe its weights. */
+  /** (classes, width): the class embeddings; for a linear probe, its weights. */
   readonly classes: ScorerTensor
-  /** What a file holds beside `classes`. */
+  /** The other tensors and numbers of its file. */
   readonly tensors: Readonly<Record<string, ScorerTensor>>
   readonly settings: Readonly<Record<string, number | string>>
   best(
@@ -90,8 +90,8 @@ export class ZeroShotScorer implements Scorer {
 }
 
 /**
- * The k best of each row of (rows, classes) logits; ties by lower index. Probabilities are the softmax over all classes.
- * A NaN makes every probability of its row NaN.
+ * The k best of each row of (rows, classes) logits; ties go to the lower index. Probabilities are the softmax over all
+ * classes. A NaN makes every probability of its row NaN.
  */
 export async function bestLogits(
   logits: Float32Array,
@@ -116,7 +116,7 @@ export async function bestLogits(
   return { index, value }
 }
 
-/** Numbers that are looked at between two pauses. */
+/** Numbers processed between two pauses. */
 const perStep = 4096
 
 function* bestOfRow(
@@ -145,7 +145,7 @@ function* bestOfRow(
   }
 }
 
-/** So many are kept in order by moving them; of more, the heap is faster. */
+/** Up to this k, insertion into a sorted list is used; above it, a heap is faster. */
 const insertedAtMost = 16
 
 function* selectByInsertion(row: Float32Array, chosen: Int32Array): Steps<void> {
@@ -161,7 +161,7 @@ function* selectByInsertion(row: Float32Array, chosen: Int32Array): Steps<void> 
   }
 }
 
-/** The same order: a heap whose root is the last of those chosen, taken apart from the end. */
+/** The same order, from a heap whose root is the worst of the chosen ones; it is emptied from the end. */
 function* selectByHeap(row: Float32Array, chosen: Int32Array): Steps<void> {
   const after = (a: number, b: number): boolean =>
     before(row[b]!, row[a]!) || (!before(row[a]!, row[b]!) && a > b)
@@ -198,10 +198,10 @@ function* selectByHeap(row: Float32Array, chosen: Int32Array): Steps<void> {
 /** Best first; NaN counts as best, as in cosineTopK (and torch.topk). */
 const before = (a: number, b: number) => a > b || (Number.isNaN(a) && !Number.isNaN(b))
 
-/** Numbers that a learned classifier was made with, and how that ended. */
+/** Settings and results of the training of a classifier. */
 export type LearnSettings = Readonly<Record<string, number | string>>
 
-/** `as` has been checked: what is learned has no cosines. */
+/** `as` has been checked: learned classifiers have no cosines. */
 const learned = (as: ScoreKind) => as as 'probability' | 'logit'
 
 /** logits = W x + b on features before the projection (the paper's linear probe) or on embeddings. */
@@ -242,7 +242,7 @@ export class LinearProbeScorer implements Scorer {
 
 /**
  * Tip-Adapter (Zhang et al., 2022): logits = logitScale * cosine(x, classes) + alpha * sum over keys of
- * exp(-beta (1 - x . key)) for the key's class. Keys are the examples' embeddings, or what fine-tuning made of them.
+ * exp(-beta (1 - x . key)) for the key's class. Keys are the examples' embeddings, fine-tuned or not.
  */
 export class TipAdapterScorer implements Scorer {
   readonly kind = 'tip-adapter'

@@ -1,4 +1,4 @@
-/** How alike images and texts are: cosineSoftmax over two sets of embeddings. */
+/** Similarity of images and texts: cosineSoftmax over two sets of embeddings. */
 
 import { allocate } from '../base/allocate.js'
 import { checkOptions, checkSignal, oneOf } from '../base/options.js'
@@ -21,7 +21,7 @@ export interface SimilarityOptions extends TokenizeOptions {
   signal?: AbortSignal
 }
 
-/** (rows, cols) -> (cols, rows), in slices: square by square, because either side is in steps of its whole width. */
+/** Transposes (rows, cols) to (cols, rows) in slices: square by square, because one side always strides over whole rows. */
 async function transpose(data: Float32Array, rows: number, cols: number, signal?: AbortSignal) {
   const side = 32
   const out = allocate(Float32Array, 'the transposed scores', cols, rows)

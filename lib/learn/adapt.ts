@@ -1,6 +1,6 @@
 /**
- * Contrastive adaptation: both projections and the temperature trained on pairs of the user's own, with everything below
- * them frozen; the objective is the paper's (Radford et al., 2021, figure 3), the temperature clipped at 100 (2.5).
+ * Contrastive adaptation: trains both projections and the temperature on the user's own pairs, with all other weights frozen.
+ * The objective is that of the paper (Radford et al., 2021, figure 3); the temperature is clipped at 100 (section 2.5).
  */
 
 import { argumentError, got } from '../base/errors.js'
@@ -63,7 +63,7 @@ export class Adapter {
   readonly logitScale: number
   /** Mean loss of the last epoch. */
   readonly loss: number
-  /** (embedDim, width) of each tower's projection. */
+  /** Shape (embedDim, width) of each tower's projection. */
   readonly projections: { readonly image: Embeddings; readonly text: Embeddings }
   readonly #save: (file: string | URL) => Promise<void>
 

@@ -1,4 +1,4 @@
-/** Adapters on disk, and how `load` puts one in place of a checkpoint's own projections. */
+/** Reads adapters from disk, and puts their projections in place of a checkpoint's own. */
 
 import { createHash } from 'node:crypto'
 import { pathOf } from '../base/options.js'
@@ -47,7 +47,7 @@ export function projectionNames(model: ModelSpec): { image?: string; text?: stri
 
 /**
  * The checkpoint with the adapter's projections and temperature. Rejects with ERR_CLIP_CHECKPOINT for a damaged file,
- * ERR_CLIP_MODEL_MISMATCH for one that was made with other weights. The fingerprint becomes another: embeddings do too.
+ * ERR_CLIP_MODEL_MISMATCH for one that was made with other weights. The fingerprint changes, because the embeddings do.
  */
 export async function withAdapter(
   checkpoint: NamedCheckpoint,

@@ -38,7 +38,7 @@ export function checkExamples(field: string, value: unknown): CheckedExamples {
   return { images: pictures as CheckedExamples['images'], labels: words as string[] }
 }
 
-/** Distinct labels in the order of their first example. Every one is looked at. */
+/** Distinct labels in the order of their first example. All labels are checked. */
 export function* classesOf(field: string, labels: readonly unknown[]): Steps<string[]> {
   const classes = new Set<string>()
   for (const [i, label] of labels.entries()) {
@@ -49,7 +49,7 @@ export function* classesOf(field: string, labels: readonly unknown[]): Steps<str
   return [...classes]
 }
 
-/** The class of each label; one that is no class is the caller's mistake. */
+/** The class of each label; throws an argument error for a label that is not a class. */
 export function* owners(
   field: string,
   labels: readonly string[],
@@ -71,7 +71,7 @@ export function* owners(
   return list
 }
 
-/** What the scorer reads of each image: (n, width). */
+/** The features of each image that the scorer reads: (n, width). */
 export async function featuresOf(
   loaded: Loaded,
   call: Call,

@@ -59,7 +59,7 @@ interface Problem {
   maxIterations: number
 }
 
-/** Aborted with the call. */
+/** Aborted together with the call. */
 async function solve(loaded: Loaded, call: Call, p: Problem, c: number, start?: Fit): Promise<Fit> {
   const [rows, width] = p.features.shape as readonly [number, number]
   const weights = allocate(Float32Array, 'the weights', p.classes, width)
@@ -94,8 +94,8 @@ const decades = [-6, -4, -2, 0, 2, 4, 6]
 const finest = 1 / 8
 
 /**
- * The paper's search (appendix A.3): the seven powers first, then the interval around the best is halved until steps are
- * an eighth of a decade. Equal scores: the stronger penalty. `score` is asked once per exponent.
+ * The paper's search (appendix A.3): tries seven powers of ten first, then halves the interval around the best until the
+ * steps are an eighth of a decade. Of equal scores, the stronger penalty wins. `score` is called once per exponent.
  */
 export async function searchC(
   score: (c: number) => Promise<number>,
@@ -115,7 +115,7 @@ export async function searchC(
   return { c: 10 ** exponent, score: value, tried: scores.size }
 }
 
-/** Fits that a search makes at most: seven, and two for each halving. */
+/** Maximum number of fits of a search: seven, and two for each halving. */
 const mostFits = decades.length + 2 * (1 + Math.log2(1 / finest))
 
 export async function linearProbe<T extends string>(
@@ -185,7 +185,7 @@ export async function linearProbe<T extends string>(
       let done = 0
       const fits = new Map<number, Fit>()
       const found = await searchC(async c => {
-        // From the fit with the next stronger penalty: near, and its loss is already low.
+        // Start from the fit with the next stronger penalty: it is close, and its loss is already low.
         const nearest = [...fits.keys()].filter(other => other < c).sort((a, b) => b - a)[0]
         const one = await solve(
           loaded,

@@ -1,4 +1,4 @@
-/** One small tensor of a checkpoint as float32: a projection, to begin training from. */
+/** Reads one small tensor of a checkpoint as float32: a projection, from which training starts. */
 
 import { allocate } from '../base/allocate.js'
 import { badCheckpoint } from '../checkpoint/errors.js'
@@ -6,10 +6,10 @@ import { openSource } from '../checkpoint/source-file.js'
 import { ITEM_BYTES, weightAt } from '../checkpoint/tensors.js'
 import type { ModelSpec } from '../native/spec.js'
 
-/** At most this much of a file is read: a projection is a few megabytes. */
+/** Maximum number of bytes to read: a projection takes a few megabytes. */
 const most = 1 << 28
 
-/** Dense and row-major, whatever its dtype and strides. Rejects with ERR_CLIP_CHECKPOINT when the file has changed. */
+/** The tensor, dense and row-major, whatever its dtype and strides. Rejects with ERR_CLIP_CHECKPOINT if the file has changed. */
 export async function readTensor(spec: ModelSpec, name: string, signal?: AbortSignal): Promise<Float32Array> {
   const { file, dtype, shape, strides, offset } = spec.tensors[name]!
   const path = spec.files[file]!

@@ -1,6 +1,6 @@
 /**
- * Tip-Adapter (Zhang et al., ECCV 2022): a cache of the examples' embeddings beside the class names. Training-free, or
- * with its keys fine-tuned (Tip-Adapter-F).
+ * Tip-Adapter (Zhang et al., ECCV 2022): a cache of the examples' embeddings in addition to the class names, without training
+ * or with fine-tuned keys (Tip-Adapter-F).
  */
 
 import { allocate } from '../base/allocate.js'
@@ -80,7 +80,7 @@ function checkFineTune(value: TipAdapterOptions['fineTune']): Required<FineTune>
   }
 }
 
-/** What the caller gave as embeddings, copied: it becomes the classifier's, and the caller may transfer his. */
+/** A copy of the caller's embeddings: the classifier keeps them, and the caller may transfer the originals. */
 async function ownCopy(
   field: string,
   given: Embeddings,
@@ -109,7 +109,7 @@ interface Cache {
   owners: Int32Array
 }
 
-/** Published code, run_tip_adapter_F: cross entropy on the examples themselves. */
+/** As in the published code (run_tip_adapter_F): cross entropy on the examples themselves. */
 async function train(
   loaded: Loaded,
   call: Call,
@@ -152,12 +152,12 @@ async function train(
 const grid = (from: number, to: number, steps: number) =>
   Array.from({ length: steps }, (_, i) => from + (i * (to - from)) / (steps - 1))
 
-/** Products of images held out and keys that are in memory at a time: 16 MB. */
+/** Products of validation images and keys that are in memory at a time: 16 MB. */
 const productsPerTile = 1 << 22
 
 /**
- * alpha and beta with the most right answers on images held out; of equals the first, the gentler. Images are looked
- * at in tiles: (images, keys) products are never in memory as a whole.
+ * The alpha and beta with the most correct answers on the validation images; of equal ones the first, which is the smaller.
+ * Images are processed in tiles, so that the (images, keys) products are never in memory as a whole.
  */
 async function search(
   loaded: Loaded,

@@ -1,4 +1,4 @@
-/** Embedding images into a store: what is there already is skipped, the rest is appended batch by batch. */
+/** Embeds images into a store: items that are already there are skipped, the others are appended batch by batch. */
 
 import { stat } from 'node:fs/promises'
 import { abortable, untilAborted } from '../base/abort.js'
@@ -32,7 +32,7 @@ export interface AddResult {
   errors: { id: string; error: ClipError }[]
 }
 
-/** Images of one batch: what a kill can cost. */
+/** Images per batch: the most that is lost if the process is killed. */
 const batchSize = 64
 
 interface Waiting {
@@ -49,7 +49,7 @@ function checkId(id: unknown, field: string): string {
   return id
 }
 
-/** The path of an image that is a file, for its size and time. */
+/** The path of an image that is a file, to look up its size and modification time. */
 function pathOf(image: ImageInput, field: string): string | Buffer | undefined {
   if (isUrl(image)) return image.protocol === 'file:' ? checkPath(field, image) : undefined
   if (typeof image !== 'string') return undefined
@@ -57,7 +57,7 @@ function pathOf(image: ImageInput, field: string): string | Buffer | undefined {
   return /^(https?|data):/i.test(image) ? undefined : image
 }
 
-/** A path whose bytes are not UTF-8 is known by its file: URL. */
+/** The id of a path whose bytes are not UTF-8 is its file: URL. */
 const idOf = (path: string | Buffer) => (typeof path === 'string' ? path : nameOfPath(path))
 
 function checkInput(input: StoreInput, index: number): { id: string; image: ImageInput } {
@@ -74,7 +74,7 @@ function checkInput(input: StoreInput, index: number): { id: string; image: Imag
   return { id: checkId(id, `${field}.id`), image: image as ImageInput }
 }
 
-/** What `add` was given, as something to go through. */
+/** The inputs of `add` as an iterable. */
 export function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<StoreInput> {
   if (typeof images === 'string' || isUrl(images)) return [images]
   if (isArray(images)) return listOf('images', 'be an array', images) as StoreInput[]
@@ -85,14 +85,14 @@ export function inputsOf(images: unknown): Iterable<StoreInput> | AsyncIterable<
 
 export interface AddCall {
   loaded: Loaded
-  /** All that is encoded is one call: admitted once, whatever comes in between. */
+  /** All encoding belongs to one call, which is admitted once. */
   call: Call
   known: Known
   collect: boolean
   signal: AbortSignal | undefined
   onProgress: ((progress: AddProgress) => void) | undefined
   total: number | undefined
-  /** Puts a batch on the disk. */
+  /** Writes a batch to disk. */
   append(items: readonly NewItem[], rows: Float32Array): Promise<void>
 }
 
@@ -150,7 +150,7 @@ export async function addAll(
     if (slices.due()) await slices.pause(signal)
     const { id, image } = checkInput(input, index++)
     const path = pathOf(image, `images[${index - 1}]`)
-    // Before the image is read: if it changes in between, the next call sees that it has.
+    // Looked up before the image is read, so that the next call notices if the file changes in between.
     const stats =
       path === undefined ? undefined : await untilAborted(stat(path), signal).catch(() => undefined)
     signal?.throwIfAborted()

@@ -1,4 +1,4 @@
-/** Compaction: the rows that count, without those that were replaced, as the next generation of a store's files. */
+/** Compaction: writes the current rows, without replaced ones, as the next generation of a store's files. */
 
 import { randomBytes } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
@@ -18,9 +18,9 @@ export interface CompactResult {
 }
 
 /**
- * Writes both files and syncs them, then renames a header that names them: before the rename the store is the old one,
- * after it the new one, and what a kill leaves of the other is removed by the next writer. Just before the rename the
- * old files are fenced: nothing can be added to them that is not in the new ones.
+ * Writes and syncs both files, then renames a header that names them into place. Until the rename the store consists of the
+ * old files, afterwards of the new ones; if the process is killed, the next writer removes the files of the other generation.
+ * Just before the rename the old files are fenced, so that nothing can be added to them that is missing in the new ones.
  */
 export async function writeNextGeneration(
   folder: string,
@@ -31,7 +31,7 @@ export async function writeNextGeneration(
 ): Promise<CompactResult> {
   const { log, rowBytes } = now
   const { rows, nobodys } = log
-  // Of nobody else: a process that slept until its lock was taken over writes into no file of its successor's.
+  // A name of its own: a process that was stopped until its lock was taken over can't write into its successor's files.
   const header: StoreHeader = { ...now.header, generation: randomBytes(6).toString('hex') }
   const next = filesOf(folder, header.generation)
   const source = await now.open(signal)
@@ -54,7 +54,7 @@ export async function writeNextGeneration(
             const at = (item.row - first) * rowBytes
             data.copyWithin((kept - from) * rowBytes, at, at + rowBytes)
             const { replaces: _, after: __, ...rest } = item
-            // Each line a batch of its own: damage before the last one is never taken for a torn end.
+            // Each line is its own batch, so that damage before the last line is never mistaken for a torn end.
             lines.push(Buffer.from(formatLine({ ...rest, row: kept, first: kept })))
             kept++
             if (slices.due()) await slices.pause(signal)

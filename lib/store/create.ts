@@ -1,4 +1,4 @@
-/** Opening: the header of a store that fits the model, made in a folder of its own where there is none. */
+/** Opens or creates a store: reads its header and checks that it fits the model, or makes a new folder with a header. */
 
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -21,7 +21,7 @@ import {
   writeHeader,
 } from './header.js'
 
-/** The header of the store in this folder, which is made if `create`. */
+/** The header of the store in this folder; with `create`, the store is created if there is none. */
 export async function openHeader(
   loaded: Loaded,
   folder: string,
@@ -53,7 +53,7 @@ export async function openHeader(
   return header
 }
 
-/** What is in its header. Of two who make the same store at once, one does. */
+/** Creates the store and returns its header. If two processes create the same store at once, only one of them does. */
 async function createStore(
   loaded: Loaded,
   folder: string,
@@ -86,7 +86,7 @@ async function createStore(
       await revokeHeaders(folder)
       const there = await readStoreHeader(folder, signal)
       if (there) return there
-      // Without a header what lies there is nobody's or a store's that lost it.
+      // Files without a header don't belong to a store, or to one that has lost its header.
       const rows = (await readdir(folder)).filter(name => rowsFile.test(name))
       for (const file of rows.map(name => join(folder, name))) {
         const stats = await statPath(file, faultOf(file, 'rows'), 'refused')

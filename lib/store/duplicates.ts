@@ -1,4 +1,4 @@
-/** Near duplicates: every pair of rows, exactly, in tiles of rows against rows. */
+/** Near duplicates: an exact search that compares all pairs of rows, in tiles of rows against rows. */
 
 import { allocate } from '../base/allocate.js'
 import { Slices } from '../base/slices.js'
@@ -17,7 +17,7 @@ export interface NearDuplicate {
   score: number
 }
 
-/** What the search needs of a store. */
+/** The data of a store that the search needs. */
 export interface Tiles {
   rows: number
   unused: Pick<Rows, 'has'>
@@ -26,7 +26,7 @@ export interface Tiles {
   ids(first: number, rows: number): Promise<(string | undefined)[]>
 }
 
-/** 8 MB of queries at 512 values, 2 MB of classes and 16 MB of scores. */
+/** At dimension 512 a tile takes 8 MB for queries, 2 MB for classes and 16 MB for scores. */
 const queryRows = 4096
 const classRows = 1024
 
@@ -50,7 +50,7 @@ export async function* nearDuplicates(
       const m = Math.min(classRows, rows - c)
       const inside = c < q + n
       const classes = inside ? queries.subarray((c - q) * dim, (c - q + m) * dim) : await tiles.read(c, m)
-      // Rows behind the tile's last class have no partner in it.
+      // Rows after the tile's last class have no partner in this tile.
       const used = inside ? Math.min(n, c - q + m) : n
       const out = allocate(Float32Array, 'the scores', used, m)
       await fromNative(() =>

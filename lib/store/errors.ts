@@ -1,4 +1,4 @@
-/** The errors of a store: what is damaged in it, and what its folder refuses. */
+/** The errors of a store: damaged files, and failures to write to its folder. */
 
 import { crc32 } from 'node:zlib'
 import { ClipError, type ClipErrorDetails } from '../base/errors.js'
@@ -16,7 +16,7 @@ export function damaged(
   return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
 }
 
-/** Throws unless row `row` of vectors.bin, the `at`th of `bytes`, is what was written. */
+/** Throws unless the checksum of row `row` of vectors.bin, which is the `at`th row of `bytes`, is right. */
 export function checkRow(
   file: string,
   row: number,
@@ -29,13 +29,13 @@ export function checkRow(
     throw damaged(file, `row ${row}`, `row ${row} is damaged: its checksum does not match`)
 }
 
-/** For a file that `RegularFile` opens. */
+/** Makes the errors of a file that `RegularFile` opens. */
 export const faultOf =
   (file: string, field: string): FileFault =>
   (message, facts) =>
     damaged(file, field, message, facts)
 
-/** What the system says when a file can't be written, as ERR_CLIP_INPUT; every other error as it is. */
+/** Turns a system error of writing a file into ERR_CLIP_INPUT; other errors are not changed. */
 export function writeError(error: unknown, file: string): unknown {
   if (error instanceof ClipError && error.code === 'ERR_CLIP_DOWNLOAD') {
     const { message, expected, actual } = error
@@ -45,7 +45,7 @@ export function writeError(error: unknown, file: string): unknown {
   return cannotWrite(error, file)
 }
 
-/** The lock of a store: the system's errors are `writeError`'s, and who waits for long is told so, once. */
+/** Takes the lock of a store. System errors become those of `writeError`; a long wait causes one warning. */
 export function lockOptions(file: string, signal: AbortSignal | undefined): LockOptions {
   let told = false
   return {
@@ -60,7 +60,7 @@ export function lockOptions(file: string, signal: AbortSignal | undefined): Lock
   }
 }
 
-/** An optional package that is not installed, named with the command that installs it. */
+/** The error for an optional package that is not installed; it names the command that installs it. */
 export async function optionalPeer<T>(name: string, version: string, purpose: string): Promise<T> {
   try {
     return (await import(name)) as T

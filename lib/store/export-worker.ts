@@ -1,6 +1,6 @@
 /**
- * The thread that writes an export: the libraries that encode Arrow and Parquet compute for a tenth of a second at a
- * time, which would stall the caller's event loop. It reads the store's files itself and needs no model.
+ * The thread that writes an export. The libraries that encode Arrow and Parquet compute for a tenth of a second at a time,
+ * which would block the caller's event loop. The thread reads the store's files itself and needs no model.
  */
 
 import { extname } from 'node:path'
@@ -24,7 +24,7 @@ interface Target {
 }
 
 type Make = new (...values: unknown[]) => object
-/** The part of apache-arrow that is used. Its own types need a browser's. */
+/** The part of apache-arrow that is used here. Its own types need those of a browser. */
 interface Arrow
   extends Record<'Schema' | 'Field' | 'Utf8' | 'Float32' | 'FixedSizeList' | 'Struct' | 'RecordBatch', Make> {
   RecordBatchFileWriter: new () => AsyncIterable<Uint8Array> & {
@@ -41,7 +41,7 @@ const view = (a: ArrayBufferView) => new Uint8Array(a.buffer, a.byteOffset, a.by
 async function npy(path: string, batches: Batches, dim: number): Promise<void> {
   await writeOutput(`${path.slice(0, -4)}.ids.jsonl`, idFile =>
     writeOutput(path, async file => {
-      // The number of rows is known in the end, and has its place: the header keeps its length.
+      // The number of rows is known only at the end. The header has room for it and keeps its length.
       const length = npyHeader([2 ** 31, dim]).length
       await file.write(npyHeader([0, dim], length))
       let rows = 0
@@ -79,7 +79,7 @@ async function arrow({ embedDim: dim, batches, write }: Target): Promise<void> {
       const id = a.vectorFromArray(ids, new a.Utf8()).data[0]!
       const rows = a.makeData({ type: new a.Struct(fields), length, nullCount: 0, children: [id, vector] })
       writer.write(new a.RecordBatch(schema, rows))
-      // The writer keeps what is not taken: wait until it is on the disk.
+      // The writer buffers data that has not been consumed: wait until it is on disk.
       do await Promise.race([turn(), consumer])
       while (waiting > 0)
     }
@@ -103,7 +103,7 @@ async function parquet({ embedDim, batches, write }: Target): Promise<void> {
   }
   const writer = new ParquetWriter({
     writer: bytes,
-    // Vectors of random-looking floats do not get smaller.
+    // Embeddings look like random floats and don't compress.
     codec: 'UNCOMPRESSED',
     createdBy: 'clip-native',
     kvMetadata: [{ key: 'clip-native.embedDim', value: String(embedDim) }],
@@ -130,7 +130,7 @@ async function parquet({ embedDim, batches, write }: Target): Promise<void> {
   await flush()
 }
 
-/** The store's files as they are now; again, when they were compacted away meanwhile. */
+/** Opens the current files of the store, and tries again if a compaction has just replaced them. */
 async function openNow(folder: string, signal: AbortSignal): Promise<{ now: Generation; files: OpenFiles }> {
   for (let header = await readStoreHeader(folder); ; ) {
     if (!header) throw new ClipError('ERR_CLIP_INPUT', `${folder}: is no longer a store`, { file: folder })
@@ -163,7 +163,7 @@ async function run({ folder, path }: ExportJob, signal: AbortSignal): Promise<vo
 }
 
 const control = new AbortController()
-// Any message is the wish to stop. The port alone keeps no thread alive.
+// Any message means "stop". The port does not keep the thread alive.
 parentPort!.on('message', () => control.abort()).unref()
 run(workerData, control.signal)
   .then(

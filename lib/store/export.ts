@@ -1,4 +1,4 @@
-/** A store as one file for others: .npy, Arrow or Parquet. Written by a thread of its own (export-worker.ts). */
+/** Exports a store to one file: .npy, Arrow or Parquet. A separate thread writes it (export-worker.ts). */
 
 import { once } from 'node:events'
 import { extname, join } from 'node:path'
@@ -6,13 +6,13 @@ import { Worker } from 'node:worker_threads'
 import { onAbort } from '../base/abort.js'
 import { argumentError, ClipError, type ClipErrorCode, type ClipErrorDetails } from '../base/errors.js'
 
-/** What the thread is told. */
+/** The task of the thread. */
 export interface ExportJob {
   folder: string
   path: string
 }
 
-/** What it says in the end. A ClipError is one no more when it has passed between threads, and is put together again. */
+/** The thread's final message. A ClipError loses its class between threads, so its parts are sent and it is rebuilt. */
 export interface ExportEnd {
   error?: unknown
   clip?: { code: ClipErrorCode; message: string; details: ClipErrorDetails }
@@ -20,7 +20,7 @@ export interface ExportEnd {
 
 const endings = ['.npy', '.arrow', '.feather', '.parquet']
 
-/** What a thread met with that is no ClipError: it could not be started, ran out of memory, or a library failed. */
+/** The error for a thread that failed without a ClipError: it could not start, ran out of memory, or a library threw. */
 function threadError(cause: unknown): ClipError {
   const { code, message } = (cause ?? {}) as NodeJS.ErrnoException
   if (code === 'ERR_WORKER_INIT_FAILED')
@@ -47,7 +47,7 @@ function threadError(cause: unknown): ClipError {
 
 function start(job: ExportJob): Worker {
   try {
-    // Without this process's own options: --input-type, say, is refused for a thread that runs a file.
+    // Don't pass on the options of this process: some (such as --input-type) are invalid for a thread that runs a file.
     return new Worker(join(__dirname, 'export-worker.js'), { workerData: job, execArgv: [] })
   } catch (cause) {
     throw threadError(cause)
@@ -67,7 +67,7 @@ export async function exportStore(
   const stop = () => thread.postMessage('stop')
   const deaf = onAbort(signal, stop)
   try {
-    // An 'error' of the thread rejects both.
+    // An 'error' event of the thread rejects both promises.
     const failed = (cause: unknown): never => {
       throw threadError(cause)
     }

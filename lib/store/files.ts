@@ -1,4 +1,4 @@
-/** The folder of an open store: what is in it now, whoever wrote it; reading in turn, and writing under the lock. */
+/** The folder of an open store: its current contents, whichever process wrote them; serialised reads, and writes under the lock. */
 
 import { withLock } from '../hub/lock.js'
 import { lockOptions, writeError } from './errors.js'
@@ -11,7 +11,7 @@ export class StoreFiles {
   now: Generation
   readonly #lock: string
   #known: Known | undefined
-  /** The log is read and written by one at a time. */
+  /** Serialises reading and writing of the log. */
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -28,17 +28,17 @@ export class StoreFiles {
     return mine
   }
 
-  /** Takes note of what others added. */
+  /** Reads what other processes have added. */
   refresh(signal: AbortSignal | undefined): Promise<void> {
     return this.on(signal, async () => {})
   }
 
-  /** Runs `work` on the files as they are now; again, when another process has compacted them away meanwhile. */
+  /** Runs `work` on the current files, and again if another process has compacted the store in the meantime. */
   on<T>(signal: AbortSignal | undefined, work: (now: Generation) => Promise<T>): Promise<T> {
     return this.#on(signal, () => readStoreHeader(this.folder, signal), work)
   }
 
-  /** `header` reads the header that the work begins with: once, because a reading is five calls of the system. */
+  /** `header` reads the header that the work starts with. It is read once, because that takes five system calls. */
   #on<T>(
     signal: AbortSignal | undefined,
     header: () => Promise<StoreHeader | undefined>,
@@ -61,7 +61,7 @@ export class StoreFiles {
     return this.on(signal, async now => ({ now, files: await now.open(signal) }))
   }
 
-  /** Whether the store has other files than before. */
+  /** Whether the store has changed its files (a compaction). */
   #follow(header: StoreHeader | undefined): boolean {
     const before = this.now.header
     if (!header || header.generation === before.generation) return false
@@ -71,7 +71,7 @@ export class StoreFiles {
     return true
   }
 
-  /** Runs `work` while nobody else writes, with everything noted that others have written. */
+  /** Runs `work` while no other process can write, after reading everything that others have written. */
   async writing<T>(
     signal: AbortSignal | undefined,
     work: (check: () => Promise<void>) => Promise<T>,
@@ -93,7 +93,7 @@ export class StoreFiles {
     }
   }
 
-  /** The same with a writer, whose appends take their turn; what it appends is on the disk and known afterwards. */
+  /** The same with a writer, whose appends are serialised; they are on disk and known to this process when it resolves. */
   appending<T>(
     signal: AbortSignal | undefined,
     work: (known: Known, append: (how: (writer: Writer) => Promise<void>) => Promise<void>) => Promise<T>,
@@ -109,7 +109,7 @@ export class StoreFiles {
     })
   }
 
-  /** Removes the files of other generations, for whoever is writing. */
+  /** Removes the files of other generations. Call it only while writing. */
   removeLeftovers(check: () => Promise<void>): Promise<void> {
     return removeLeftovers(this.folder, this.now.header, check)
   }

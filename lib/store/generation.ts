@@ -1,6 +1,6 @@
 /**
- * The two files that hold a store's rows, and what is known of them. Adding appends to them; compaction writes the next
- * generation beside them and changes store.json, by rename, to name it.
+ * The two files that hold a store's rows, and the state that was read from them. Adding appends to them. Compaction writes
+ * the next generation beside them and replaces store.json, by a rename, with one that names it.
  */
 
 import { readdir, rm } from 'node:fs/promises'
@@ -14,10 +14,10 @@ import { type Item, Log } from './log.js'
 import type { StoreBatch } from './types.js'
 import { bytesOf, checkRows, readRows } from './vectors.js'
 
-/** Rows of a batch that is read. */
+/** Rows that are read at a time. */
 export const batchRows = 1024
 
-/** Both files, open: they stay readable when a compaction takes their names away. */
+/** Both open files: they stay readable after a compaction has removed their names. */
 export interface OpenFiles {
   vectors: RegularFile
   items: RegularFile
@@ -28,7 +28,7 @@ export class Generation {
   readonly files: ReturnType<typeof filesOf>
   readonly log: Log
   readonly rowBytes: number
-  /** Whether the folder was synced since its header named these files. */
+  /** Whether the folder has been synced since its header named these files. */
   isLasting = false
 
   constructor(
@@ -49,7 +49,7 @@ export class Generation {
     return RegularFile.open(vectors, faultOf(vectors, 'rows'), signal, 'refused')
   }
 
-  /** Takes note of what was added, by whomever. */
+  /** Reads what has been added, by any process. */
   async refresh(signal: AbortSignal | undefined, each?: (item: Item) => void): Promise<void> {
     const { log, rowBytes } = this
     const before = log.rows
@@ -65,7 +65,7 @@ export class Generation {
           `has ${file.bytes} bytes, but ${log.rows} rows of ${rowBytes} bytes have ids`,
           { expected: `at least ${log.rows * rowBytes} bytes`, actual: `${file.bytes} bytes` },
         )
-      // Rows older than the last batch are looked at when they are exported or compared.
+      // Older rows are verified when they are exported or compared.
       const together = Math.max(1, Math.floor(2 ** 20 / rowBytes))
       for (let row = Math.max(log.lastBatch, log.rows - batchRows); row < log.rows; row += together) {
         const count = Math.min(together, log.rows - row)
@@ -77,7 +77,7 @@ export class Generation {
     }
   }
 
-  /** Whether something lies behind the rows that count. */
+  /** Whether there is data after the last current row. */
   async hasRest(): Promise<boolean> {
     const { vectors } = this.files
     const stats = await statPath(vectors, faultOf(vectors, 'rows'), 'refused')
@@ -140,8 +140,8 @@ export class Generation {
 }
 
 /**
- * For whoever has just got the lock, before anything else: removes headers that are written and not yet renamed. Their
- * writer was killed, or is stopped and shall not change the header any more when it goes on: it finds nothing to rename.
+ * Removes headers that were written but not yet renamed. Whoever has just taken the lock must call this first: the writer of
+ * such a header was killed, or is stopped; when it continues, it must not replace the header, and finds nothing to rename.
  */
 export async function revokeHeaders(folder: string): Promise<void> {
   for (const name of await readdir(folder))
@@ -149,8 +149,8 @@ export async function revokeHeaders(folder: string): Promise<void> {
 }
 
 /**
- * For whoever holds the lock: removes what other generations and killed writers left. The lock is checked when the list
- * is made, so that a writer who was stopped here removes no file that its successor makes.
+ * Removes the files that other generations and killed writers left. Call it only while holding the lock, which is checked
+ * after the list is made, so that a writer that was stopped here removes no files of its successor.
  */
 export async function removeLeftovers(
   folder: string,
@@ -162,9 +162,9 @@ export async function removeLeftovers(
   const paths = (await readdir(folder)).filter(left).map(name => join(folder, name))
   const old = paths.filter(path => path !== vectors && path !== items)
   if (old.length === 0) return
-  // The header must be the lasting one before files go that only an older one names.
+  // The new header must be durable before files are removed that only an older header names.
   await syncFolder(folder)
   await check()
-  // Where a system keeps a file that somebody reads, the next writer removes it.
+  // Some systems keep a file that is open elsewhere; the next writer removes it.
   for (const path of old) await rm(path, { force: true }).catch(() => {})
 }

@@ -1,4 +1,4 @@
-/** store.json: what a folder of ours holds, and which model made it. Written by rename: at first, and by compaction. */
+/** store.json: the contents of a store's folder and the model that made it. Creation and compaction write it by a rename. */
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,25 +13,25 @@ import { openToAppend } from './own-file.js'
 export type StoreDtype = 'float32' | 'bfloat16' | 'int8'
 
 export interface StoreHeader {
-  /** The model that embedded everything in it. */
+  /** Fingerprint of the model that made all embeddings. */
   fingerprint: string
   embedDim: number
-  /** How a number of a vector is kept. */
+  /** Number format of the vectors. */
   dtype: StoreDtype
-  /** Part of the names of its files: '' at first, another one after each compaction. */
+  /** Part of the file names: '' at first, and a new one after each compaction. */
   generation: string
 }
 
 const format = 'clip-native/store'
 const largest = 65536
 
-/** Names of files with rows, of any generation. */
+/** Names of the files with rows, of any generation. */
 export const rowsFile = /^(vectors(-[0-9a-f]+)?\.bin|items(-[0-9a-f]+)?\.log)$/
-/** Of a header that was written and not yet renamed. */
+/** Name of a header that was written but not yet renamed. */
 export const headerPart = /^store\.json\.[0-9a-f]+\.part$/
-/** Of a lock that was written and not yet taken. */
+/** Name of a lock file that was written but not yet linked. */
 export const lockPart = /^lock\.[0-9a-f-]{36}$/
-/** All that a store's folder may hold. */
+/** All names that may occur in a store's folder. */
 export const isOfStore = (name: string): boolean =>
   rowsFile.test(name) || lockPart.test(name) || /^(lock(\.takeover.*)?|store\.json.*)$/.test(name)
 
@@ -43,7 +43,7 @@ export const filesOf = (folder: string, generation = '') => ({
   lock: join(folder, 'lock'),
 })
 
-/** Undefined when there is none. Rejects with ERR_CLIP_CHECKPOINT for one that is damaged or of another version. */
+/** Undefined if there is no header. Rejects with ERR_CLIP_CHECKPOINT if it is damaged or has another version. */
 export async function readStoreHeader(
   folder: string,
   signal?: AbortSignal,
@@ -89,7 +89,7 @@ export async function readStoreHeader(
   }
 }
 
-/** Throws ERR_CLIP_CHECKPOINT when a header that was changed is another store's. */
+/** Throws ERR_CLIP_CHECKPOINT if a changed header belongs to another store. */
 export function checkSameStore(folder: string, before: StoreHeader, now: StoreHeader): void {
   for (const field of ['fingerprint', 'embedDim', 'dtype'] as const)
     if (now[field] !== before[field])
@@ -99,7 +99,7 @@ export function checkSameStore(folder: string, before: StoreHeader, now: StoreHe
       })
 }
 
-/** The header of a store that is open; throws when it is another's, or gone with the store's name. */
+/** The header of an open store; throws if it belongs to another store, or if it has been removed. */
 export async function headerOfSame(
   folder: string,
   before: StoreHeader,
@@ -122,7 +122,7 @@ export async function headerOfSame(
   )
 }
 
-/** What a writer is told that was stopped, lost its lock, and goes on. */
+/** The error for a writer that was stopped, lost its lock, and continues. */
 export const takenOver = (file: string): ClipError =>
   new ClipError(
     'ERR_CLIP_INPUT',
@@ -130,7 +130,7 @@ export const takenOver = (file: string): ClipError =>
     { file },
   )
 
-/** Makes the names in a folder last. Not every system lets a folder be opened. */
+/** Makes the names in a folder durable. Not every system can open a folder. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
@@ -138,8 +138,8 @@ export async function syncFolder(folder: string): Promise<void> {
 }
 
 /**
- * Changes the header in one step. `check` is the lock's, made when the new header is there and only its name is not:
- * whoever takes the lock over later removes it (`revokeHeaders`), and the rename fails.
+ * Replaces the header atomically. `check` checks the lock when the new header is complete but not yet renamed. A process that
+ * takes the lock over later removes this header (`revokeHeaders`), so that the rename fails.
  */
 export async function writeHeader(
   folder: string,
@@ -147,7 +147,7 @@ export async function writeHeader(
   check: () => Promise<void>,
 ): Promise<void> {
   const { header: path, vectors, items } = filesOf(folder, header.generation)
-  // Before the header: where there is a header, there is a store.
+  // Before the header is written: a folder with a header counts as a complete store.
   for (const file of [vectors, items]) await (await openToAppend(file, true)).close()
   await syncFolder(folder)
   const { generation, ...rest } = header

@@ -1,12 +1,12 @@
-/** Which ids a store has, and of which state of their files. Made when something is added; about 150 bytes an item. */
+/** The ids of a store, and the state of their files when they were embedded. Built at the first `add`; about 150 bytes per item. */
 
 import { damaged } from './errors.js'
 import type { Item } from './log.js'
 import { Numbers } from './numbers.js'
 
 /**
- * Row numbers by id. V8's Map ends at 2^24 entries and stalls the event loop while it grows, so ids are spread over
- * many by their last characters.
+ * Row numbers by id. V8's Map is limited to 2^24 entries and blocks the event loop while it grows, so ids are distributed
+ * over many maps by their last characters.
  */
 export class RowsById {
   readonly #maps = Array.from({ length: 4096 }, () => new Map<string, number>())
@@ -29,13 +29,13 @@ export class RowsById {
 
 export class Known {
   readonly #rows = new RowsById()
-  /** By row; NaN where the item is no file. */
+  /** By row; NaN if the item is not a file. */
   readonly #sizes = new Numbers(Float64Array)
   readonly #times = new Numbers(Float64Array)
 
   constructor(readonly file: string) {}
 
-  /** In the order of rows, every row. Throws ERR_CLIP_CHECKPOINT for an id that is there twice. */
+  /** Must be called for every row, in order. Throws ERR_CLIP_CHECKPOINT for a duplicate id. */
   note(item: Item): void {
     const before = this.#rows.get(item.id)
     if (before !== item.replaces)
@@ -60,7 +60,7 @@ export class Known {
     return this.#rows.get(id)
   }
 
-  /** A file is current when its size and time are those it was embedded with; anything else when its id is there. */
+  /** A file is current if its size and modification time have not changed; any other item if its id is in the store. */
   isCurrent(id: string, stamp: { size: number; mtimeMs: number } | undefined, isFile: boolean): boolean {
     const row = this.#rows.get(id)
     if (row === undefined) return false

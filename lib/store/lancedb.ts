@@ -1,4 +1,4 @@
-/** From a store to a table of LanceDB, for those who outgrow exact search. */
+/** Copies a store into a table of LanceDB, for stores that are too large for exact search. */
 
 import { argumentError, ClipError } from '../base/errors.js'
 import { checkOptions, checkSignal } from '../base/options.js'

@@ -1,19 +1,19 @@
 /**
  * items.log: one line for each row of vectors.bin, in its order: a checksum of eight hexadecimal digits, a space, JSON.
  *
- * Both files only ever grow at their ends: nothing is overwritten or cut, whoever writes. A batch is finished by its
- * lines: its vectors are appended and synced first, then its lines in one piece, synced too. So a kill leaves at worst
- * vectors without lines and one torn batch of lines, which nobody was told of.
+ * Both files are append-only: no writer overwrites or truncates anything. A batch is committed by its lines: its vectors
+ * are appended and synced first, then its lines in one write, which is synced too. So a killed process leaves at worst
+ * vectors without lines and one torn batch of lines, neither of which was reported as done.
  *
- * The order of the lines decides. `first`, the row at which a line's batch begins, says what its writer knew: all rows
- * before it. A batch counts when these are all the rows that there are, so of two writers who both believe that they
- * hold the lock (one was stopped, and slept through the takeover) one wins, and the other sees that it did not. Lines
- * that do not count are left out by all. The same rule tells them from damage: a batch that stands on rows which are not
- * there means that their lines were lost.
+ * The order of the lines decides which batches are valid. `first`, the row at which a line's batch begins, says what its
+ * writer knew: all rows before it. A batch is valid if these are all the rows that exist at that point. So if two writers
+ * both believe that they hold the lock (because one was stopped during the takeover), one of them wins, and the other
+ * notices. All readers ignore invalid lines. The same rule distinguishes them from damage: a batch that builds on rows
+ * which do not exist means that lines have been lost.
  *
- * Where rows of nobody lie before a batch, written by someone who was killed or lost the race, its lines have `after`:
- * what its writer knew is the rows before that, and rows `after` to `first - 1` are skipped. A line
- * `{ "after": n, "skip": m }` is such a batch without items: it skips rows n to m - 1.
+ * Orphaned rows are vectors without valid lines, of a writer that was killed or lost the race. If a batch follows orphaned
+ * rows, its lines have `after`: its writer knew the rows before that one, and rows `after` to `first - 1` are skipped. A
+ * line `{ "after": n, "skip": m }` is such a batch without items: it skips rows n to m - 1.
  */
 
 import { crc32 } from 'node:zlib'
@@ -26,28 +26,28 @@ export interface Item {
   id: string
   /** Its row in vectors.bin, from 0. */
   row: number
-  /** First row of the batch it was written in. */
+  /** First row of its batch. */
   first: number
-  /** Where rows of nobody lie before the batch: the first of them. */
+  /** The first orphaned row before the batch, if there are any. */
   after?: number
   /** CRC-32 of its vector's bytes. */
   crc: number
-  /** Of a file: bytes, and when it was modified. */
+  /** For a file: its size in bytes and its modification time. */
   size?: number
   mtimeMs?: number
-  /** The row of an earlier embedding of the same id, which counts no more. */
+  /** The row of an earlier embedding of the same id, which this one replaces. */
   replaces?: number
 }
 
-/** Rows [after, skip) are nobody's. */
+/** Rows [after, skip) are orphaned. */
 export interface Skip {
   after: number
   skip: number
 }
 
-/** A longer id is refused when it is added. */
+/** `add` refuses longer ids. */
 export const longestId = 32768
-/** Rows of nobody before a batch, at most. */
+/** Maximum number of orphaned rows before a batch. */
 export const longestSkip = 65536
 export const longestLine = 6 * longestId + 1024
 const piece = 1 << 20
@@ -81,7 +81,7 @@ function isItem(item: Partial<Item>): item is Item {
   )
 }
 
-/** Undefined for a line that is damaged. */
+/** Undefined for a damaged line. */
 export function parseLine(line: Buffer): Item | Skip | undefined {
   if (line.length < 10 || line[8] !== 0x20) return undefined
   const text = line.subarray(9)
@@ -94,16 +94,16 @@ export function parseLine(line: Buffer): Item | Skip | undefined {
   }
 }
 
-/** What is known of a store's lines: 12 bytes a row, and the rows that count no more. */
+/** Index of a store's lines: 12 bytes per row, and the set of rows that are no longer current. */
 export class Log {
-  /** Where row i's line begins; -1 where row i is nobody's. */
+  /** Where the line of row i begins; -1 if row i is orphaned. */
   readonly #starts = new Numbers(Float64Array)
   readonly #crcs = new Numbers(Uint32Array)
-  /** Rows that were replaced, and those that are nobody's. */
+  /** Replaced and orphaned rows. */
   readonly unused = new Rows()
-  /** How many are nobody's. */
+  /** Number of orphaned rows. */
   nobodys = 0
-  /** Where the last line that counts ends, and how many lines end there. */
+  /** Where the last valid line ends, and how many lines end there. */
   bytes = 0
   #lines = 0
   /** First row of the last batch. */
@@ -112,7 +112,7 @@ export class Log {
 
   constructor(
     readonly path: string,
-    /** How many whole rows vectors.bin has: as many must be there as are skipped. */
+    /** Number of complete rows in vectors.bin: skipped rows must exist. */
     private readonly rowsThere: () => Promise<number>,
   ) {}
 
@@ -120,7 +120,7 @@ export class Log {
     return this.#starts.length
   }
 
-  /** Whether row i was written by a batch that counts, replaced or not. */
+  /** Whether row i was written by a valid batch, replaced or not. */
   isItem(row: number): boolean {
     return this.#starts.at(row) >= 0
   }
@@ -160,8 +160,8 @@ export class Log {
   }
 
   /**
-   * Reads the lines that were added since the last time, up to the last whole batch's end or a torn line.
-   * Rejects with ERR_CLIP_CHECKPOINT when what is damaged is not the end.
+   * Reads the lines that were added since the last time, up to the end of the last complete batch or a torn line.
+   * Rejects with ERR_CLIP_CHECKPOINT if there is damage before the end.
    */
   async refresh(signal: AbortSignal | undefined, each?: (item: Item) => void): Promise<void> {
     const file = await this.open(signal)
@@ -173,7 +173,7 @@ export class Log {
         })
       const slices = new Slices()
       let number = this.#lines
-      // Whether the line before does not count; and the first one since the last that does which is none at all.
+      // Whether the previous line is invalid; and the first unreadable line since the last valid one.
       let broken = false
       let torn: number | undefined
       for await (const { line, at } of lines(file, this.bytes)) {
@@ -221,7 +221,7 @@ export class Log {
     }
   }
 
-  /** Whoever opens it closes it. Always the same file: another of its name is an error. */
+  /** The caller must close it. It is always the same file: another file of that name is an error. */
   async open(signal: AbortSignal | undefined): Promise<RegularFile> {
     const file = await RegularFile.open(this.path, faultOf(this.path, 'items'), signal, 'refused')
     this.#identity ??= file.identity
@@ -230,7 +230,7 @@ export class Log {
     throw damaged(this.path, 'items', 'was replaced by another file while the store was open')
   }
 
-  /** The items of rows [from, to), those that were replaced left out. */
+  /** The items of rows [from, to), without replaced ones. */
   async *items(
     file: RegularFile,
     signal: AbortSignal | undefined,
@@ -240,7 +240,7 @@ export class Log {
     for await (const item of this.every(file, signal, from, to)) if (!this.unused.has(item.row)) yield item
   }
 
-  /** The same with those that were replaced. */
+  /** The items of rows [from, to), with replaced ones. */
   async *every(
     file: RegularFile,
     signal: AbortSignal | undefined,
@@ -274,7 +274,7 @@ export class Log {
     return item
   }
 
-  /** The item of a row. `room`, of longestLine bytes, spares whoever asks for many an array for each. */
+  /** The item of a row. `room`, a buffer of longestLine bytes, saves allocating an array for each of many items. */
   async item(file: RegularFile, row: number, room?: Buffer): Promise<Item> {
     const from = this.#starts.at(row)
     let next = row + 1
@@ -286,7 +286,7 @@ export class Log {
   }
 }
 
-/** Whole lines without their newlines, in pieces of a megabyte. A line that is too long comes as an empty one. */
+/** Complete lines without their newlines, read a megabyte at a time. A line that is too long is yielded as an empty one. */
 async function* lines(
   file: RegularFile,
   from: number,
@@ -309,5 +309,5 @@ async function* lines(
       rest = Buffer.alloc(0)
     }
   }
-  // What follows the last newline is a line that was not finished.
+  // The text after the last newline is an incomplete line.
 }

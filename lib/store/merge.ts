@@ -1,4 +1,4 @@
-/** Merging: the rows of another store of the same model and dtype, appended as they are. Nothing is computed. */
+/** Merging: appends the rows of another store of the same model and dtype without changing them. */
 
 import { argumentError, got } from '../base/errors.js'
 import { Slices } from '../base/slices.js'
@@ -23,11 +23,11 @@ export interface MergeCall {
   known: Known
   signal: AbortSignal | undefined
   onProgress: ((progress: { done: number; total: number }) => void) | undefined
-  /** Puts rows on the disk, as they are kept: items.length rows. */
+  /** Writes items.length rows to disk, in the store's number format. */
   append(items: readonly NewItem[], data: Uint8Array): Promise<void>
 }
 
-/** Throws RangeError or ERR_CLIP_MODEL_MISMATCH when rows of the one can't be rows of the other as they are. */
+/** Throws a RangeError or ERR_CLIP_MODEL_MISMATCH if the rows of one store can't be copied to the other unchanged. */
 export function checkMergeable(folder: string, into: StoreHeader, source: string, from: StoreHeader): void {
   if (source === folder) throw argumentError('source', 'be another store', source, 'range')
   if (from.dtype !== into.dtype)
@@ -35,7 +35,7 @@ export function checkMergeable(folder: string, into: StoreHeader, source: string
   checkFingerprint(into.fingerprint, source, 'this store', from.fingerprint)
 }
 
-/** Takes the first `rows` rows of `source`, in their order; each is compared with its checksum. */
+/** Copies the first `rows` rows of `source`, in order; each is verified against its checksum. */
 export async function mergeRows(
   source: Generation,
   { vectors, items }: OpenFiles,

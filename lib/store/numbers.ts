@@ -1,9 +1,9 @@
-/** Lists and sets of numbers that grow by millions without ever being copied, which would stall the event loop. */
+/** Lists and sets of millions of numbers that grow without being copied, because copying would block the event loop. */
 
 const bits = 14
 const size = 1 << bits
 
-/** Numbers of 8 or 4 bytes each, not objects. */
+/** A list of numbers with 8 or 4 bytes each. */
 export class Numbers {
   length = 0
   readonly #chunks: (Float64Array | Uint32Array)[] = []
@@ -21,7 +21,7 @@ export class Numbers {
   }
 }
 
-/** Rows, a bit each. */
+/** A set of rows with one bit each. */
 export class Rows {
   size = 0
   readonly #chunks: (Uint8Array | undefined)[] = []

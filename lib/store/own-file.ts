@@ -1,6 +1,6 @@
 /**
- * Opening the files of a store's folder for writing. What a link names lies outside of the store and may be anything,
- * so no link is followed, and a file that has another name too is left alone.
+ * Opens the files of a store's folder for writing. The target of a link is outside the store and may be anything, so
+ * symbolic links are not followed, and a file with further hard links is refused.
  */
 
 import { constants } from 'node:fs'
@@ -11,7 +11,7 @@ import { damaged } from './errors.js'
 const notAFile = (path: string, actual: string) =>
   damaged(path, 'file', `is ${actual}, not a file; nothing is written to it`, { expected: 'a file', actual })
 
-/** At the end of the file, which is read by position. `create`: makes it if it is not there. */
+/** Opens the file for appending and for reading by position. `create`: creates it if it does not exist. */
 export async function openToAppend(path: string, create = false): Promise<FileHandle> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error

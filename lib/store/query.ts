@@ -1,4 +1,4 @@
-/** What a store is searched with: words, an image, both, or an embedding that is at hand. */
+/** Queries of a store: a text, an image, both, or an existing embedding. */
 
 import { argumentError, got } from '../base/errors.js'
 import { checkOptions } from '../base/options.js'
@@ -27,7 +27,7 @@ export interface BothQuery {
 /** A string is a text; for an image file pass `{ image: path }`. Embeddings must have one row. */
 export type StoreQuery = string | Exclude<ImageInput, string> | Embeddings | BothQuery
 
-/** The rows that are most like the query and count, best first: at most `topK`. */
+/** The current rows that are most similar to the query, best first: at most `topK`. */
 export async function bestRows(
   loaded: Loaded,
   queries: Float32Array,
@@ -36,7 +36,7 @@ export async function bestRows(
   topK: number,
   signal: AbortSignal | undefined,
 ): Promise<{ row: number; score: number }[]> {
-  // So many that enough are left when those that count no more are taken out.
+  // Ask for more, so that enough are left after replaced rows are removed.
   const k = Math.min(classes.rows, topK + unused.size)
   const backend = kernelBackend(loaded) as 'reference' | undefined
   const { threads } = loaded.model

@@ -1,4 +1,4 @@
-/** A folder of embeddings on disk: images go in, words or images find them. */
+/** A folder of embeddings on disk that can be searched by text or image. */
 
 import { resolve } from 'node:path'
 import { rowDtypes } from '../base/dtypes.js'
@@ -289,7 +289,7 @@ export class Store implements AsyncDisposable {
     return matrix
   }
 
-  /** Runs a generator over the files as they are now, and closes them when its reader stops. */
+  /** Runs a generator over the current files, and closes them when its consumer stops. */
   async *#withFiles<T>(
     signal: AbortSignal | undefined,
     body: (now: Generation, files: OpenFiles) => AsyncGenerator<T, void, void>,

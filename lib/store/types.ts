@@ -1,4 +1,4 @@
-/** What the methods of a store take and give. */
+/** Options and results of the methods of a store. */
 
 import type { Embeddings } from '../encode/embeddings.js'
 import type { StoreDtype } from './header.js'

@@ -12,8 +12,8 @@ export const bytesOf: Record<StoreDtype, number> = { float32: 4, bfloat16: 2, in
 const view = (a: ArrayBufferView) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
 
 /**
- * (n, dim) rows of length 1 as they are kept. bfloat16 rounds to the nearest, ties to even. int8 scales a row so that
- * its largest magnitude is 127; the scale is not kept, because a row's length is known to be 1.
+ * Converts (n, dim) rows of length 1 to the store's number format. bfloat16 rounds to nearest, ties to even. int8 scales a
+ * row so that its largest magnitude is 127; the scale is not stored, because the length of a row is known to be 1.
  */
 export function narrow(rows: Float32Array, dim: number, dtype: StoreDtype): Uint8Array {
   if (dtype === 'float32') return view(rows)
@@ -31,7 +31,7 @@ export function narrow(rows: Float32Array, dim: number, dtype: StoreDtype): Uint
   return view(out)
 }
 
-/** What {@link narrow} kept, as float32; int8 rows are scaled to length 1. */
+/** Converts the result of {@link narrow} back to float32; int8 rows are scaled to length 1. */
 export async function widen(
   bytes: Buffer,
   dim: number,
@@ -59,7 +59,7 @@ export async function widen(
   return out
 }
 
-/** Throws ERR_CLIP_CHECKPOINT unless rows [first, first + rows) are what was written. Rows of nobody are anything. */
+/** Throws ERR_CLIP_CHECKPOINT unless the checksums of rows [first, first + rows) are right. Orphaned rows are not checked. */
 export async function checkRows(
   file: RegularFile,
   log: Pick<Log, 'isItem' | 'crc'>,
@@ -75,7 +75,7 @@ export async function checkRows(
   }
 }
 
-/** Rows [first, first + rows), compared with their checksums, as float32. */
+/** Rows [first, first + rows) as float32, verified against their checksums. */
 export async function readRows(
   file: RegularFile,
   log: Pick<Log, 'isItem' | 'crc'>,

@@ -1,7 +1,8 @@
 /**
- * Batches at the end of a store, in the order that survives a kill (see log.ts). Whoever makes one holds the store's
- * lock; and because a process that is stopped loses it and may go on in the middle of a write, nothing here depends on
- * it: files are opened to append, so nothing of another is overwritten, and where each write came to lie is read back.
+ * Appends batches to a store, in an order that is safe if the process is killed (see log.ts). A writer holds the store's
+ * lock. But a process that is stopped loses the lock and may continue in the middle of a write, so nothing here relies on
+ * it: files are opened for appending, which never overwrites another writer's data, and the position of each write is read
+ * back.
  */
 
 import type { FileHandle } from 'node:fs/promises'
@@ -17,10 +18,10 @@ import { formatLine, type Item, longestSkip } from './log.js'
 import { isStillThere, openToAppend } from './own-file.js'
 import { narrow } from './vectors.js'
 
-/** What a row is called, and which file it was made from. */
+/** The id of a row, and the file that it was made from. */
 export type NewItem = Pick<Item, 'id' | 'size' | 'mtimeMs'>
 
-/** All of `data`, at `position` or behind what was written last. */
+/** Writes all of `data`, at `position` or after the last write. */
 export async function writeAll(handle: FileHandle, data: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < data.byteLength; ) {
     const at = position === undefined ? null : position + done
@@ -39,14 +40,14 @@ async function readAll(handle: FileHandle, position: number, length: number): Pr
   return buffer.subarray(0, done)
 }
 
-/** Each further attempt means that yet another process lost its lock and went on at just this moment. */
+/** Each further attempt means that yet another process has lost its lock and continued at just this moment. */
 const attempts = 8
 
 export class Writer {
   private constructor(
     private readonly now: Generation,
     private readonly known: Known | undefined,
-    /** The lock's: throws when it is another's. */
+    /** Checks the lock: throws if another process has it. */
     private readonly check: () => Promise<void>,
     private readonly vectors: FileHandle,
     private readonly items: FileHandle,
@@ -59,7 +60,7 @@ export class Writer {
       handles.push(await openToAppend(path))
       path = now.files.items
       handles.push(await openToAppend(path))
-      // What a killed writer left counts by now, and is told to be there: it has to be on the disk.
+      // Data of a killed writer is now valid and will be reported as present, so it has to be on disk.
       await handles[1]!.datasync()
       if (!now.isLasting) await syncFolder(now.folder)
       now.isLasting = true
@@ -70,12 +71,12 @@ export class Writer {
     }
   }
 
-  /** Appends rows: (items.length, embedDim) of length 1. When it resolves they are on the disk. */
+  /** Appends (items.length, embedDim) rows of length 1. They are on disk when it resolves. */
   append(items: readonly NewItem[], rows: Float32Array): Promise<void> {
     return this.appendBytes(items, narrow(rows, this.now.header.embedDim, this.now.header.dtype))
   }
 
-  /** The same for rows as they are kept. */
+  /** The same for rows in the store's number format. */
   async appendBytes(items: readonly NewItem[], data: Uint8Array): Promise<void> {
     const { log, rowBytes } = this.now
     for (let i = 0; i < attempts; i++) {
@@ -109,8 +110,8 @@ export class Writer {
   }
 
   /**
-   * Makes it impossible to append what stands on the rows that there are now: whoever was stopped while appending and
-   * goes on later appends lines that do not count.
+   * Invalidates every append that was prepared for the current rows: if a stopped writer continues later, the lines that it
+   * appends are invalid.
    */
   async fence(): Promise<void> {
     const { log, rowBytes, files } = this.now
@@ -128,7 +129,7 @@ export class Writer {
     if (log.rows !== next + 1 || log.isItem(next)) throw takenOver(this.now.files.items)
   }
 
-  /** Returns the row at which `data` lies: `next` unless somebody else's rows are there. */
+  /** Returns the row at which `data` was written: `next`, unless another writer's rows are there. */
   private async appendVectors(data: Uint8Array, next: number): Promise<number> {
     const { rowBytes, files } = this.now
     const want = next * rowBytes
@@ -141,7 +142,7 @@ export class Writer {
             'rows',
             `has ${size} bytes, but ${next} rows of ${rowBytes} bytes have ids`,
           )
-        // What a killed writer left may be the beginning of this very batch: then the rest goes behind it.
+        // A killed writer may have left the beginning of this very batch: then only the rest is appended.
         const there = await readAll(this.vectors, want, Math.min(size - want, data.byteLength))
         let at = want
         if (there.equals(data.subarray(0, there.length)))
@@ -168,7 +169,7 @@ export class Writer {
     try {
       const { size } = await this.items.stat()
       const end = size > 0 ? (await readAll(this.items, size - 1, 1)).toString('latin1') : '\n'
-      // Behind a line that was cut off, the next one begins on its own.
+      // After a line that was cut off, the next one starts on a new line.
       await writeAll(this.items, Buffer.from(end === '\n' ? text : `\n${text}`))
       await this.items.datasync()
     } catch (error) {
@@ -176,7 +177,7 @@ export class Writer {
     }
   }
 
-  /** Reads the log on from where it was known, and returns the items that count and are new. */
+  /** Reads the new part of the log, and returns its valid items. */
   private async refresh(): Promise<Item[]> {
     const items: Item[] = []
     await this.now.log.refresh(undefined, item => {
@@ -186,7 +187,7 @@ export class Writer {
     return items
   }
 
-  /** Throws when what is appended would be in no store: its files or its header are gone or others by now. */
+  /** Throws if appended data would be lost because the files or the header have been removed or replaced. */
   private async checkFiles(): Promise<void> {
     const { folder, header, files } = this.now
     const { generation } = await headerOfSame(folder, header)
