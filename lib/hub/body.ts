@@ -1,13 +1,13 @@
-/** The bytes of an answer in the order they came, those just before a cut included. */
+/** The body of a response: yields every byte that arrived, including those just before a connection failed. */
 
 import type { Readable } from 'node:stream'
 
-/** So much may lie here unread before the connection is held back. */
+/** Unread bytes to buffer before the connection is paused. */
 const most = 2 ** 20
 
 /**
- * A stream that fails throws away what nobody has read yet; a server that cuts early every time would so never be
- * downloaded from. This one takes the bytes as they come, hands all of them out, and only then throws the failure.
+ * A Node stream that fails discards its unread data, so a download could make no progress from a server that always cuts the
+ * connection early. This reader takes the bytes as they arrive, yields all of them, and only then throws the error.
  */
 export class Body implements AsyncIterable<Buffer> {
   private readonly queue: Buffer[] = []
@@ -56,7 +56,7 @@ export class Body implements AsyncIterable<Buffer> {
     }
   }
 
-  /** Ends the connection if it is still open. */
+  /** Closes the connection if it is still open. */
   destroy() {
     this.end(new Error('the answer was dropped'))
     this.stream.destroy()

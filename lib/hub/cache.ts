@@ -1,6 +1,6 @@
 /**
- * Where models lie: Python's folders, which are only read, and our own cache folder. Nothing here touches the network
- * or writes.
+ * Finds models on this machine: in the cache folders of Python libraries and in the package's own cache folder. Nothing here
+ * uses the network or writes files.
  */
 
 import { createHash } from 'node:crypto'
@@ -12,15 +12,15 @@ import { ClipError } from '../base/errors.js'
 import type { ModelInfo } from '../base/known-models.js'
 import { chooseVariant } from '../checkpoint/layouts.js'
 
-/** A model that is here. */
+/** A model on this machine. */
 export interface Cached {
   path: string
   place: keyof CacheFolders
-  /** Of the files that loading reads. */
+  /** Total size of the files that loading reads. */
   bytes: number
 }
 
-/** Bytes of a regular file (links are followed), or undefined. */
+/** Size in bytes of a regular file (links are followed), or undefined. */
 export async function fileSize(path: string): Promise<number | undefined> {
   try {
     const info = await stat(path)
@@ -30,7 +30,7 @@ export async function fileSize(path: string): Promise<number | undefined> {
   }
 }
 
-/** SHA-256 of a file in hexadecimal, read in pieces. */
+/** SHA-256 of a file in hexadecimal; the file is read in pieces. */
 export async function sha256Of(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   for await (const piece of createReadStream(path)) {
@@ -40,7 +40,7 @@ export async function sha256Of(path: string, signal?: AbortSignal): Promise<stri
   return hash.digest('hex')
 }
 
-/** Text of a small file; what is larger is not what its name says, and is not read. */
+/** The text of a small file. A larger file can't be what its name says and is not read. */
 export async function readSmall(path: string): Promise<string> {
   const limit = 16 * 2 ** 20
   const bytes = await fileSize(path)
@@ -55,8 +55,8 @@ export async function readSmall(path: string): Promise<string> {
 export const ownOpenaiFile = (where: CacheFolders, info: ModelInfo) => join(where.own, 'openai', info.file!)
 
 /**
- * OpenAI's file in Python's folder or in ours. Python writes in place, so a file of another size is half a download:
- * it counts only if its hash is right all the same.
+ * OpenAI's file in Python's folder or in the package's. Python writes in place, so a file of another size is probably an
+ * incomplete download: it is used only if its hash is right.
  */
 export async function findOpenai(
   where: CacheFolders,
@@ -73,7 +73,7 @@ export async function findOpenai(
     if (bytes !== undefined && bytes === info.bytes) return { path, place, bytes }
     if (bytes) others.push({ path, place, bytes })
   }
-  // Hashing takes a second or two: only when no size is right.
+  // Hashing takes a second or two, so it is done only if no file has the right size.
   for (const other of others) {
     const hash = await sha256Of(other.path, signal).catch(() => undefined)
     signal?.throwIfAborted()
@@ -82,18 +82,18 @@ export async function findOpenai(
   return undefined
 }
 
-/** Folder of a hub repository in our cache; it holds refs/ and one folder per commit. */
+/** Folder of a hub repository in the package's cache; it holds refs/ and one folder per commit. */
 export const ownRepo = (where: CacheFolders, id: string) => join(where.own, 'hub', id.replace('/', '--'))
 
-/** A revision may contain slashes: one file name per revision. */
+/** The file name of a revision, which may contain slashes. */
 export const refFile = (repo: string, revision: string) => join(repo, 'refs', encodeURIComponent(revision))
 
 export const isCommit = (text: string) => /^[0-9a-f]{40}$/.test(text)
 
-/** Where sentence-transformers keeps a CLIP inside a repository. */
+/** The folder in which sentence-transformers keeps a CLIP model inside a repository. */
 const innerFolder = /^\d{1,2}_CLIPModel$/
 
-/** Whether a path of a repository may be one that loading reads: at its top level, or in such a folder. */
+/** Whether loading may read a path of a repository: one at its top level, or in such a folder. */
 export function mayBeRead(path: string): boolean {
   const parts = path.split('/')
   return parts.length === 1
@@ -105,14 +105,14 @@ export interface Chosen {
   weights: string
   /** The configuration first, the weights last. */
   files: string[]
-  /** What the names of all of these begin with. */
+  /** The common prefix of these names. */
   folder: string
 }
 
 /**
- * The files of a hub repository that loading reads, out of the names that `mayBeRead`, or undefined when none of the
- * layouts is there. OpenCLIP's pair comes first: a repository that has it may keep an image-only model beside it under
- * Hugging Face's names. The shards of an index are not in it.
+ * Selects the files of a hub repository that loading reads from the names that `mayBeRead`; undefined if no layout matches.
+ * OpenCLIP's pair of files comes first, because a repository with it may also have an image-only model under Hugging Face's
+ * names. The shards of an index are not included.
  */
 export function chooseFiles(names: ReadonlySet<string>): Chosen | undefined {
   const layouts = [
@@ -128,7 +128,7 @@ export function chooseFiles(names: ReadonlySet<string>): Chosen | undefined {
   const found = layouts.find(layout => layout.every(name => names.has(name)))
   if (!found) return chooseInside(names)
   const [config, weights] = found as [string, string]
-  // The same content twice: one of the two is enough.
+  // Both have the same content: one of them is enough.
   const vocabulary =
     names.has('vocab.json') && names.has('merges.txt')
       ? ['vocab.json', 'merges.txt', 'added_tokens.json', 'tokenizer_config.json']
@@ -152,10 +152,10 @@ function chooseInside(names: ReadonlySet<string>): Chosen | undefined {
   )
 }
 
-/** Whether a weight file's name is that of an index of several. */
+/** Whether a file name is that of an index of several weight files. */
 export const isIndex = (name: string): boolean => /\.index(\.[\w-]+)?\.json$/.test(name)
 
-/** A name that a server or an index may give a file of ours: one path component, no tricks. */
+/** Whether a name from a server or an index is safe as a file name: a single path component. */
 export const isPlainName = (name: unknown): name is string =>
   typeof name === 'string' && /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/.test(name) && !name.includes('..')
 
@@ -188,7 +188,7 @@ export function shardsOf(index: string, file: string): string[] {
   return names as string[]
 }
 
-/** Names at the top level of a folder and in sentence-transformers' folder in it. */
+/** Names at the top level of a folder, and in sentence-transformers' folder inside it. */
 async function namesIn(folder: string): Promise<Set<string>> {
   const names = await readdir(folder)
   const inner = names.find(name => innerFolder.test(name))
@@ -197,8 +197,8 @@ async function namesIn(folder: string): Promise<Set<string>> {
 }
 
 /**
- * Total size of a folder's model when all that loading reads is there; dangling links are not. `shared`: others put
- * files there as they need them, so a model may be there in part.
+ * Total size of a folder's model if all files that loading reads are there (dangling links don't count). `shared`: other
+ * programs add files to the folder as they need them, so the model may be incomplete.
  */
 async function completeSize(folder: string, shared: boolean): Promise<number | undefined> {
   try {
@@ -207,10 +207,10 @@ async function completeSize(folder: string, shared: boolean): Promise<number | u
     if (!chosen) return undefined
     const { weights, files, folder: inner } = chosen
     if (files[0] === `${inner}config.json`) {
-      // timm keeps a config.json of its own kind, without a model_type, beside image-only weights.
+      // timm has a different config.json, without a model_type, beside image-only weights.
       const config = JSON.parse(await readSmall(join(folder, files[0]))) as { model_type?: unknown }
       if (typeof config?.model_type !== 'string') return undefined
-      // Whoever used only a part of it in Python has only a part of it here.
+      // A model of which only a part was used in Python is incomplete here.
       const hasProcessor = files.some(name => name.endsWith('processor_config.json'))
       const needsProcessor = config.model_type !== 'clip_text_model'
       if (shared && needsProcessor && !hasProcessor) return undefined
@@ -251,13 +251,13 @@ async function snapshot(
   return bytes === undefined ? undefined : { path, bytes }
 }
 
-/** Hub ids in our own cache, whole or not. */
+/** Hub ids in the package's cache, complete or not. */
 export async function ownIds(where: CacheFolders): Promise<string[]> {
   const folders = await readdir(join(where.own, 'hub')).catch(() => [])
   return folders.map(folder => folder.replace('--', '/')).sort()
 }
 
-/** A hub repository in Python's cache or in ours, at the commit that `revision` last meant there. */
+/** A hub repository in Python's cache or the package's, at the commit that `revision` last resolved to there. */
 export async function findHub(
   where: CacheFolders,
   id: string,

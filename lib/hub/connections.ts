@@ -1,6 +1,6 @@
 /**
- * One GET at a time over node:http and node:https: through the proxy that the environment names, cut when it says nothing
- * for too long. (Node's own fetch knows no proxy before Node 22.21; undici, which does, takes as much room as lib.)
+ * GET requests over node:http and node:https, through the proxy of the environment, with a timeout for silent connections.
+ * (Node's own fetch supports no proxy before Node 22.21; undici, which does, is as large as all of lib.)
  */
 
 import {
@@ -21,9 +21,9 @@ export interface Answer {
 }
 
 export interface Connections {
-  /** Rejects with what Node says, with a {@link SilenceError}, with a {@link ProxyError}, or with the signal's reason. */
+  /** Rejects with Node's error, a {@link SilenceError}, a {@link ProxyError}, or the signal's reason. */
   get(url: URL, headers: Record<string, string>): Promise<Answer>
-  /** Ends all connections, those in use too. */
+  /** Closes all connections, even those in use. */
   close(): void
 }
 
@@ -33,7 +33,7 @@ export class SilenceError extends Error {
   }
 }
 
-/** What a proxy answered in place of a connection. */
+/** A proxy refused to connect. */
 export class ProxyError extends Error {
   constructor(readonly status: number) {
     super(`the proxy answered ${status}`)
@@ -43,9 +43,9 @@ export class ProxyError extends Error {
 const portOf = ({ port, protocol }: URL) => Number(port) || (protocol === 'https:' ? 443 : 80)
 
 /**
- * Whether NO_PROXY has this address: names with all below them, `host:port`, `*`, IPv6 addresses with or without
- * brackets. (The package proxy-from-env takes names without a leading dot for themselves alone, which neither curl nor
- * Python does, knows IPv6 in brackets only, and reads no other environment than the process's.)
+ * Whether NO_PROXY matches this address: names with their subdomains, `host:port`, `*`, and IPv6 addresses with or without
+ * brackets. (The package proxy-from-env does not match subdomains of names without a leading dot, unlike curl and Python. It
+ * supports IPv6 only in brackets, and reads only the environment of the process.)
  */
 function isExempt(url: URL, noProxy: string): boolean {
   return noProxy
@@ -61,7 +61,7 @@ function isExempt(url: URL, noProxy: string): boolean {
     })
 }
 
-/** The proxy for an address; that of http serves https, too, where there is no other. */
+/** The proxy for an address; the proxy of http is also used for https if there is no other. */
 export function proxyFor(url: URL, env: NodeJS.ProcessEnv): URL | undefined {
   const plain = env.http_proxy ?? env.HTTP_PROXY
   const named = (url.protocol === 'https:' && (env.https_proxy ?? env.HTTPS_PROXY)) || plain
@@ -75,7 +75,7 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv): URL | undefined {
   })
 }
 
-/** Few need it: loaded when it is. */
+/** Loaded on demand, because it is rarely needed. */
 async function tunnel(proxy: URL, signal: AbortSignal): Promise<HttpAgent> {
   const { HttpsProxyAgent } = await import('https-proxy-agent')
   return new HttpsProxyAgent(proxy, { signal })
@@ -90,7 +90,7 @@ export function openConnections({
   const https = new HttpsAgent({ keepAlive: true })
   const underWay = new Set<(error: Error) => void>()
 
-  /** Settles with the answer, and watches over its body until the request is closed. */
+  /** Settles with the response, and watches its body until the request is closed. */
   function exchange(request: ClientRequest, cut: AbortController): Promise<Answer> {
     return new Promise((resolve, reject) => {
       let answer: IncomingMessage | undefined
@@ -107,9 +107,9 @@ export function openConnections({
         reject(error)
       }
       const abort = () => fail(signal!.reason)
-      // Ours: a socket's own does not run before there is a socket.
+      // A timer of our own, because a socket's timeout does not run before there is a socket.
       const timer = setTimeout(() => {
-        // Held back by whoever reads: not the server's silence.
+        // Paused by a slow reader: the server is not silent.
         if (answer?.isPaused()) timer.refresh()
         else fail(new SilenceError())
       }, idleTimeout)
@@ -122,7 +122,7 @@ export function openConnections({
         if (statusCode !== 200) fail(new ProxyError(statusCode))
       })
       request.on('response', message => {
-        // Before anything can arrive: the body misses no piece.
+        // Before anything can arrive, so that the body misses no data.
         const body = new Body(message)
         answer = message
         timer.refresh()
@@ -138,7 +138,7 @@ export function openConnections({
     async get(url, headers) {
       const secure = url.protocol === 'https:'
       const proxy = proxyFor(url, env)
-      // Cuts a connection to a proxy that has not answered: no request knows of that socket yet.
+      // Closes a connection to a proxy that has not answered, because no request owns that socket yet.
       const cut = new AbortController()
       const agent = proxy ? await tunnel(proxy, cut.signal) : secure ? https : http
       signal?.throwIfAborted()

@@ -1,4 +1,4 @@
-/** One model from its server into our folder: under a lock, so that processes that want the same one share one download. */
+/** Downloads one model into the cache under a lock, so that several processes share one download. */
 
 import { basename, join } from 'node:path'
 import { cacheFolders } from '../base/cache-folders.js'
@@ -12,7 +12,7 @@ import type { HubSettings } from './options.js'
 import { Reporter } from './progress.js'
 import { downloadRepo } from './repo.js'
 
-/** `find`: where the model lies on this machine by now. */
+/** `find` looks for the model on this machine again. */
 export async function downloadModel(
   info: ModelInfo,
   source: string,
@@ -37,7 +37,7 @@ export async function downloadModel(
     reporter.report('waiting', (isOpenai ? await fileSize(`${target}.part`) : undefined) ?? 0)
   }
   return withLock(`${target}.lock`, { signal: chosen.signal, onWait }, async lock => {
-    // Whoever held the lock before us may have brought it.
+    // The previous holder of the lock may have downloaded it.
     const here = await find()
     if (here !== undefined) return here
     const http = openHttp(chosen)
@@ -64,7 +64,7 @@ async function downloadOpenai(
 ): Promise<string> {
   reporter.start(info.file!, info.bytes)
   if (info.bytes !== undefined) reporter.expect(info.bytes)
-  // The hash alone decides: it fixes the length as well.
+  // Only the hash is checked: it determines the length too.
   await downloadFile(http, { url, sha256: info.sha256 }, target, chosen, {
     report: reporter.report,
     check: () => lock.check(),

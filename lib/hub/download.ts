@@ -1,6 +1,6 @@
 /**
- * One file from an address to a place: written beside it, resumed where an earlier attempt or process stopped, checked
- * and only then renamed. What is in place is always whole.
+ * Downloads one file: it is written beside its destination, resumed where an earlier attempt or process stopped, verified and
+ * only then renamed. A file at its destination is always complete.
  */
 
 import { createHash, type Hash } from 'node:crypto'
@@ -14,26 +14,26 @@ import { fileError, formatBytes } from './file-error.js'
 import { bareUrl, type Http, pieces, type Reply, retrying, TransientError } from './http.js'
 import type { HubSettings } from './options.js'
 
-/** A file on a server, and what is known of it beforehand. */
+/** A file on a server, and what is known about it before the download. */
 export interface RemoteFile {
   url: string
   sha256?: string
   /** Git's name for the content: SHA-1 of "blob <bytes>\0" and the content. Needs `bytes`. */
   gitSha1?: string
-  /** As its index says; another length is an error. */
+  /** Expected length from its listing; another length is an error. */
   bytes?: number
   /** Whether the hub's token may be sent. */
   authorized?: boolean
 }
 
 export interface FileHooks {
-  /** Bytes on the disk and bytes in all, as they change. */
+  /** Reports the bytes on disk and the total number of bytes. */
   report?: (phase: 'downloading' | 'verifying', received: number, total: number | undefined) => void
   /** Called before anything is put in place. */
   check?: () => Promise<void>
 }
 
-/** Kept beside a part: what it is a part of. */
+/** Stored beside a partial file: describes the complete file. */
 interface PartState {
   url: string
   etag?: string
@@ -41,7 +41,7 @@ interface PartState {
   sha256?: string
 }
 
-/** Both digests of what was written so far, in order. */
+/** Both digests of the data written so far. */
 class Digest {
   length = 0
   private readonly sha256 = createHash('sha256')
@@ -79,10 +79,10 @@ async function writeAll(handle: FileHandle, piece: Buffer, position: number): Pr
   }
 }
 
-/** A weak etag does not promise equal bytes. */
+/** A weak etag does not guarantee equal bytes. */
 const strongEtag = (etag: string | undefined) => (etag?.startsWith('"') ? etag : undefined)
 
-/** "bytes 100-999/1000"; the end is what the connection brings anyway. */
+/** Parses "bytes 100-999/1000"; the end of the range is not needed. */
 function parseRange(value: string | undefined): { start?: number; total?: number } | undefined {
   const match = /^bytes (?:(\d{1,15})-\d{1,15}|\*)\/(?:(\d{1,15})|\*)$/.exec(value?.trim() ?? '')
   if (!match) return undefined
@@ -92,7 +92,7 @@ function parseRange(value: string | undefined): { start?: number; total?: number
   }
 }
 
-/** Syncing a folder makes the rename last; where the system can't (Windows), nothing is lost. */
+/** Syncs the folder to make the rename durable; systems that can't (Windows) are ignored. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
@@ -104,11 +104,11 @@ class Download {
   private readonly stateFile: string
   private readonly url: string
   private digest: Digest | undefined
-  /** The farthest byte that any attempt reached, and where the last report of progress stood. */
+  /** The highest offset that any attempt reached, and the offset of the last progress report. */
   private best = 0
   private counted = 0
   private total: number | undefined
-  /** The part holds bytes of an earlier attempt: if the hash is wrong, they may be the reason. */
+  /** The partial file has bytes of an earlier attempt, which may be the reason if the hash is wrong. */
   private resumed = false
   private restarted = false
 
@@ -141,7 +141,7 @@ class Download {
     }
   }
 
-  /** An attempt counts as progress when it won a hundredth of the file, or a mebibyte: so attempts are bounded. */
+  /** An attempt counts as progress if it adds a hundredth of the file or a mebibyte, which bounds the number of attempts. */
   private hasProgressed(): boolean {
     const step = Math.max(1, Math.min(2 ** 20, (this.total ?? Infinity) / 100))
     if (this.best - this.counted < step) return false
@@ -161,13 +161,13 @@ class Download {
     await rm(this.stateFile, { force: true })
   }
 
-  /** How many bytes of the part on disk may be kept, and the state they were written under. */
+  /** How many bytes of the partial file can be kept, and the state in which they were written. */
   private async kept(): Promise<{ offset: number; state: PartState | undefined }> {
     const size = await fileSize(this.part)
     const state = await readState(this.stateFile)
     const { url, sha256 } = this.remote
     const sameFile = state?.url === url && (sha256 === undefined || (state.sha256 ?? sha256) === sha256)
-    // Without a strong etag only a hash can tell whether the rest still belongs to the beginning.
+    // Without a strong etag, only a hash can show whether the rest belongs to the same file.
     const canTell = strongEtag(state?.etag) !== undefined || sha256 !== undefined
     const total = this.remote.bytes ?? state?.total
     if (!size || !sameFile || !canTell || (total !== undefined && size > total)) {
@@ -177,7 +177,7 @@ class Download {
     return { offset: size, state }
   }
 
-  /** One request, written as far as it comes. Returns when every byte is in the part, synced. */
+  /** Makes one request and writes what arrives. Returns when all bytes are in the partial file and synced. */
   private async attempt(): Promise<void> {
     const { offset, state } = await this.kept()
     this.total ??= this.remote.bytes ?? state?.total
@@ -202,7 +202,7 @@ class Download {
     const coding = reply.headers['content-encoding']
     if (coding !== undefined && coding !== 'identity')
       throw this.refuse(`sends ${coding}, expected the file as it is`)
-    // The hub's headers speak where its listing was silent.
+    // The hub's headers may have the facts that its listing lacks.
     remote.sha256 ??= reply.linked.sha256
     remote.bytes ??= reply.linked.bytes
     let position = 0
@@ -255,7 +255,7 @@ class Download {
     }
   }
 
-  /** Reads the part again unless this process wrote it: the digest must have seen every byte. */
+  /** Reads the partial file again unless this process wrote all of it, because the digest must cover every byte. */
   private async rehash(offset: number): Promise<void> {
     if (this.digest?.length === offset) return
     this.digest = new Digest(this.remote)
@@ -266,7 +266,7 @@ class Download {
     }
   }
 
-  /** Checks the part and puts it in place. False when it was a patchwork gone wrong, to be fetched afresh once. */
+  /** Verifies the file and renames it into place. Returns false if parts of several attempts don't fit: it is then fetched afresh, once. */
   private async finish(): Promise<boolean> {
     const { remote } = this
     const actual = this.digest!.end()
@@ -301,7 +301,7 @@ class Download {
     const disk = await statfs(dirname(this.target)).catch(() => undefined)
     const free = disk && disk.bavail * disk.bsize
     const needed = this.total - position
-    // Some network and virtual file systems say 0 blocks of 0: they do not know.
+    // Some network and virtual file systems report 0 of 0 blocks because they don't know.
     if (free === undefined || disk?.blocks === 0 || needed <= free) return
     throw new ClipError(
       'ERR_CLIP_DOWNLOAD',
@@ -325,8 +325,8 @@ class Download {
 }
 
 /**
- * Fetches `remote` to `target`. The caller holds the lock of `target`. Rejects with `signal.reason`, ERR_CLIP_CHECKSUM
- * (naming both hashes; the file is deleted) or ERR_CLIP_DOWNLOAD.
+ * Downloads `remote` to `target`. The caller must hold the lock of `target`. Rejects with `signal.reason`, ERR_CLIP_CHECKSUM
+ * (with both hashes; the file is deleted) or ERR_CLIP_DOWNLOAD.
  */
 export async function downloadFile(
   http: Http,

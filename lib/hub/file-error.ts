@@ -1,8 +1,8 @@
-/** What the disk refuses, said so that a person can act on it. */
+/** Messages for disk errors that say what to do. */
 
 import { ClipError } from '../base/errors.js'
 
-/** Whole numbers of bytes for people: 353976522 is "354 MB". */
+/** Formats a number of bytes: 353976522 is "354 MB". */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB']
   let value = bytes
@@ -16,7 +16,7 @@ export function formatBytes(bytes: number): string {
 
 const advice = 'choose another folder with the option cacheDir or the environment variable CLIP_NATIVE_CACHE'
 
-/** A system error about `file` as ERR_CLIP_DOWNLOAD; every other error as it is. */
+/** Turns a system error of `file` into ERR_CLIP_DOWNLOAD; other errors are not changed. */
 export function fileError(error: unknown, file: string): unknown {
   const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
   if (error instanceof ClipError || typeof code !== 'string' || !syscall) return error

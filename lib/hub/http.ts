@@ -1,6 +1,6 @@
 /**
- * GET of what a server has: redirects followed by our own rules, every failure sorted into "try again" (TransientError)
- * and "say so" (ClipError).
+ * HTTP GET with restricted redirects. Every failure is classified as temporary (TransientError, to be retried) or permanent
+ * (ClipError).
  */
 
 import { sleep } from '../base/abort.js'
@@ -10,7 +10,7 @@ import type { Body } from './body.js'
 import { type Answer, openConnections, ProxyError } from './connections.js'
 import type { HubSettings } from './options.js'
 
-/** Worth another attempt, no sooner than `wait` milliseconds from now when the server said so. */
+/** A temporary failure, to be retried; after at least `wait` milliseconds if the server asked for that. */
 export class TransientError extends Error {
   readonly wait: number | undefined
   constructor(message: string, options: { wait?: number; cause?: unknown } = {}) {
@@ -19,44 +19,44 @@ export class TransientError extends Error {
   }
 }
 
-/** An answer with status 200, 206 or 416. The body must be read or destroyed. */
+/** A response with status 200, 206 or 416. The body must be read or destroyed. */
 export interface Reply {
   status: number
-  /** Lower-case names; of the last answer. */
+  /** Headers of the last response, with lower-case names. */
   headers: Record<string, string>
-  /** What the hub itself says of the file before it redirects to where the bytes are. */
+  /** Headers that the hub sends about the file before it redirects to the storage server. */
   linked: { sha256?: string; bytes?: number }
   body: Body
 }
 
 export interface Http {
-  /** `authorized`: send the token, as long as the address is the one asked for. */
+  /** `authorized`: send the token, but only to the original host. */
   get(url: string, options?: { headers?: Record<string, string>; authorized?: boolean }): Promise<Reply>
-  /** Ends all connections. */
+  /** Closes all connections. */
   close(): void
 }
 
 const maxRedirects = 10
-/** A server that wants us to wait longer is told off instead. */
+/** If a server asks for a longer wait, the request fails. */
 const maxWait = 5 * 60_000
 
 /** 127.0.0.0/8, ::1 and localhost. */
 const isLoopback = (host: string) => /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host)
 
-/** An address for messages: without the query, where signed addresses keep their secrets. */
+/** An address for messages: without the query, which may contain secrets of signed addresses. */
 export const bareUrl = (url: string | URL) => {
   const { origin, pathname } = new URL(url)
   return origin + pathname
 }
 
-/** Retry-After, in seconds or as a date, in milliseconds from now. */
+/** Parses Retry-After (seconds or a date) to milliseconds from now. */
 export function retryAfter(value: string | undefined, now = Date.now()): number | undefined {
   if (value === undefined) return undefined
   const wait = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
   return Number.isNaN(wait) ? undefined : Math.max(0, wait)
 }
 
-/** Where a redirect may go: https always; http only from http, and only to the same host or to this machine. */
+/** Allowed redirects: to https always; to http only from http, and only to the same host or this machine. */
 export function checkRedirect(from: URL, location: string, first: string): URL {
   let next: URL
   try {
@@ -75,7 +75,7 @@ export function checkRedirect(from: URL, location: string, first: string): URL {
 const refuse = (url: string, text: string, details: { cause?: unknown; actual?: string } = {}) =>
   new ClipError('ERR_CLIP_DOWNLOAD', `${bareUrl(url)} ${text}`, { file: bareUrl(url), ...details })
 
-// Another attempt changes nothing about these.
+// Retrying these makes no sense.
 const permanent: Record<string, string> = {
   ENOTFOUND: 'there is no such host: is this machine online, and the proxy or mirror right?',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -87,7 +87,7 @@ const permanent: Record<string, string> = {
   ERR_INVALID_CHAR: 'this request cannot be made',
 }
 
-/** A failure of the connection, sorted. Aborts and ClipErrors pass. */
+/** Classifies a failure of the connection. Aborts and ClipErrors are not changed. */
 export function networkError(error: unknown, url: string, signal: AbortSignal | undefined): unknown {
   signal?.throwIfAborted()
   if (error instanceof ClipError || error instanceof TransientError) return error
@@ -126,7 +126,7 @@ function flatten(headers: Record<string, string | string[] | undefined>): Record
   return flat
 }
 
-/** Connections are opened as they are needed. */
+/** Connections are opened on demand. */
 export function openHttp(settings: HubSettings): Http {
   const { signal, token } = settings
   const connections = openConnections(settings)
@@ -134,7 +134,7 @@ export function openHttp(settings: HubSettings): Http {
     async get(url, { headers = {}, authorized = false } = {}) {
       const first = new URL(url)
       let here = first
-      // Once it has left, a request never carries the token again.
+      // After a redirect to another host, the token is never sent again.
       let atHome = true
       const linked: Reply['linked'] = {}
       for (let hop = 0; hop <= maxRedirects; hop++) {
@@ -176,8 +176,8 @@ export function openHttp(settings: HubSettings): Http {
 }
 
 /**
- * Runs `attempt` until it returns. A TransientError is tried again after a growing, jittered delay (or what the server
- * asked for), until `retries` attempts in a row made no progress by `progress()`'s count.
+ * Runs `attempt` until it succeeds. After a TransientError it waits (exponential backoff with jitter, or the time that the
+ * server asked for) and retries, until `retries` attempts in a row have made no progress as counted by `progress()`.
  */
 export async function retrying<T>(
   settings: Pick<HubSettings, 'retries' | 'retryDelay' | 'signal'>,
@@ -204,7 +204,7 @@ export async function retrying<T>(
   }
 }
 
-/** The pieces of a body; only the connection's own failures are sorted, not those of whoever reads. */
+/** The chunks of a body; only failures of the connection are classified, not those of the consumer. */
 export async function* pieces(
   reply: Reply,
   url: string,
@@ -219,7 +219,7 @@ export async function* pieces(
   }
 }
 
-/** A small JSON answer, with retries. Rejects with ERR_CLIP_DOWNLOAD when it is larger or no JSON. */
+/** Requests a small JSON response, with retries. Rejects with ERR_CLIP_DOWNLOAD if it is too large or not JSON. */
 export async function getJson(http: Http, url: string, settings: HubSettings): Promise<unknown> {
   const limit = 8 * 2 ** 20
   return retrying(settings, url, async () => {

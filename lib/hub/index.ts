@@ -1,4 +1,4 @@
-/** From a name to a path: looks where Python put the model, then in our cache, then downloads it, once. */
+/** Resolves a name to a path: looks in Python's caches, then in the package's cache, then downloads the model. */
 
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -31,11 +31,11 @@ const looksLikePath = (text: string) =>
   /^(\.{0,2}[\\/]|~|[A-Za-z]:[\\/]|\.{1,2}$)|\\|\.(pt|pth|bin|safetensors|json)$/i.test(text)
 
 /**
- * A path that `readCheckpoint` opens. `source` is one of OpenAI's names, the path of something that exists, or a hub
- * id (`owner/name`, `owner/name@revision`), looked at in this order. A model that is nowhere on this machine is
- * downloaded; processes that want the same one share one download.
+ * Returns a path for `readCheckpoint`. `source` is one of OpenAI's names, an existing path, or a hub id (`owner/name`,
+ * `owner/name@revision`), tried in this order. A model that is not on this machine is downloaded; several processes share
+ * one download.
  *
- * Rejects with ClipError: ERR_CLIP_CONFIG (no such name; names near ones), ERR_CLIP_CHECKPOINT (no such path),
+ * Rejects with ClipError: ERR_CLIP_CONFIG (unknown name, with suggestions), ERR_CLIP_CHECKPOINT (no such path),
  * ERR_CLIP_OFFLINE, ERR_CLIP_DOWNLOAD, ERR_CLIP_CHECKSUM; with TypeError or RangeError for impossible options; with
  * `signal.reason`.
  */
@@ -58,12 +58,12 @@ export async function resolveName(source: string, options: HubOptions = {}): Pro
   if (here !== undefined) return here
   const isExport = exportError(info.name)
   if (isExport) throw isExport
-  // Only now: what talks to the network takes longer to set up than all else here.
+  // Loaded only here, because the network code takes longer to load than all other code here.
   const { downloadModel } = require('./download-model.js') as typeof import('./download-model.js')
   return downloadModel(info, source, chosen, () => find(info, chosen))
 }
 
-/** Where a named model lies on this machine, without any network; undefined when it is not here. */
+/** Finds a named model on this machine, without using the network; undefined if it is not there. */
 export async function findCached(name: string, options: HubOptions = {}): Promise<Cached | undefined> {
   const chosen = settings(options)
   const info = modelInfo(name)

@@ -1,7 +1,7 @@
 /**
- * One process at a time: a lock file beside what it guards. It holds who has it; the holder touches it every few
- * seconds. A lock whose process is gone, or that nobody touched for a while, is taken over. A process that was stopped
- * for so long may go on at any moment, so what a lock guards must bear that: see {@link Lock.check}.
+ * A lock file for one process at a time. It names its holder, which touches it every few seconds. A lock whose process is
+ * gone, or that was not touched for a while, is taken over. A holder that was stopped for that long may continue at any
+ * moment, so the guarded code must tolerate that: see {@link Lock.check}.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -17,23 +17,23 @@ import { fileError } from './file-error.js'
 
 export interface LockOptions {
   signal?: AbortSignal
-  /** Called before each look at a lock that somebody else holds, with who that is and how long it has waited. */
+  /** Called before each check of a lock that another process holds, with the holder and the time waited so far. */
   onWait?: (holder: string, milliseconds: number) => void | Promise<void>
-  /** Makes the error that is thrown out of one of the system; default `fileError`. */
+  /** Converts system errors; default `fileError`. */
   systemError?: (error: unknown, file: string) => unknown
-  /** Milliseconds between two touches; default 5000. */
+  /** Interval in milliseconds at which the holder touches the lock; default 5000. */
   heartbeat?: number
-  /** An untouched lock is dead after so many milliseconds; default 30 000. */
+  /** Milliseconds after which an untouched lock is considered dead; default 30 000. */
   stale?: number
-  /** Milliseconds between two looks; default 200. */
+  /** Interval in milliseconds at which a waiting process checks the lock; default 200. */
   poll?: number
 }
 
 /** A lock that is held. */
 export interface Lock {
   /**
-   * Throws when somebody took the lock over: this process slept too long, and must not touch the files now. It may
-   * still be stopped right after the check.
+   * Throws if the lock was taken over because this process was stopped for too long: it must not touch the files. Note that the
+   * process may still be stopped right after the check.
    */
   check(): Promise<void>
 }
@@ -46,13 +46,13 @@ interface Owner {
 
 /** A lock file as it was found. */
 interface Held {
-  /** Undefined where the file does not say: it was cut, or is not of ours. */
+  /** Undefined if the file does not name a holder: it was truncated, or is not a lock of this package. */
   owner: Owner | undefined
-  /** Differs as soon as the file was touched or is another. */
+  /** Changes if the file is touched or replaced. */
   state: string
 }
 
-// Process ids mean something only within one machine and one pid namespace (containers share host names at times).
+// Process ids are valid only within one machine and one pid namespace (containers may share host names).
 const where = (() => {
   let space = ''
   try {
@@ -61,10 +61,10 @@ const where = (() => {
   return `${hostname()} ${space}`
 })()
 
-/** Milliseconds after which a lock without an owner, or a takeover, was left by a crash. */
+/** Milliseconds after which a lock without a holder, or a takeover, is considered to be left by a crash. */
 const soon = 2000
 const largest = 4096
-/** Locks of this process that the file system did not let it give back: the next one who wants them takes them. */
+/** Locks of this process that could not be removed: the next caller in this process takes them. */
 const unreleased = new Set<string>()
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code
@@ -73,7 +73,7 @@ async function remove(file: string): Promise<void> {
   try {
     await unlink(file)
   } catch (error) {
-    // Windows: a file that is being deleted, or that somebody reads.
+    // Windows: the file is being deleted, or is open elsewhere.
     if (codeOf(error) !== 'ENOENT' && process.platform !== 'win32') throw error
   }
 }
@@ -88,17 +88,17 @@ async function writeNew(file: string, owner: Owner): Promise<void> {
   try {
     await handle.writeFile(JSON.stringify(owner))
   } catch (error) {
-    await remove(file) // a full disk: nobody shall wait for an empty lock
+    await remove(file) // the disk is full: don't leave an empty lock that others would wait for
     throw error
   } finally {
     await handle.close()
   }
 }
 
-/** Where a file can have only one name: FAT, some network file systems, Android. */
+/** For file systems without hard links: FAT, some network file systems, Android. */
 const oneName = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES', 'EMLINK', 'EXDEV', 'EINVAL'])
 
-/** Creates the file, owner and all in one step, only if it is not there. */
+/** Creates the file together with its contents atomically, only if it does not exist. */
 async function create(file: string, owner: Owner): Promise<boolean> {
   const beside = `${file}.${owner.id}`
   try {
@@ -106,7 +106,7 @@ async function create(file: string, owner: Owner): Promise<boolean> {
     try {
       await link(beside, file)
     } catch (error) {
-      // Taken for a leftover by somebody who got the lock meanwhile.
+      // Another process got the lock in the meantime and removed this file as a leftover.
       if (codeOf(error) === 'ENOENT') return false
       if (!oneName.has(codeOf(error) ?? '')) throw error
       await writeNew(file, owner)
@@ -114,7 +114,7 @@ async function create(file: string, owner: Owner): Promise<boolean> {
     return true
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false
-    // Windows: a file that is being deleted.
+    // Windows: the file is being deleted.
     if (process.platform === 'win32' && codeOf(error) === 'EPERM') return false
     throw error
   } finally {
@@ -131,7 +131,7 @@ function parseOwner(text: string): Owner | undefined {
   return undefined
 }
 
-/** Undefined when there is none. Rejects for what is no regular file, which is neither opened nor followed. */
+/** Undefined if there is none. Rejects if it is not a regular file; such a file is neither opened nor followed. */
 async function read(file: string): Promise<Held | undefined> {
   let handle: FileHandle | undefined
   try {
@@ -167,8 +167,8 @@ function isGone(owner: Owner | undefined): boolean {
 }
 
 /**
- * How long a file was seen in one state, on our own clock: those of file servers differ from ours, and a time of
- * modification may lie in the future.
+ * How long a file has been seen in the same state, measured with the local clock: the clocks of file servers differ, and a
+ * modification time may be in the future.
  */
 class Watch {
   private state: string | undefined
@@ -182,14 +182,14 @@ class Watch {
 }
 
 /**
- * Takes a dead lock away. Two who saw the same dead lock must not both do it, or the second removes the first one's
- * fresh lock: a guard file decides, and under it the lock is looked at again.
+ * Removes a dead lock. If two processes saw the same dead lock, only one may remove it, or the second would remove the first
+ * one's new lock. So a guard file is taken first, and the lock is checked again under it.
  */
 async function takeAway(file: string, dead: Held, guards: Watch): Promise<void> {
   const guard = `${file}.takeover`
   const left = await read(guard)
   if (left) {
-    // Held for a few system calls; one that outlives its process, or that time, was left by a crash.
+    // The guard is held for a few system calls only; one that is older, or whose process is gone, was left by a crash.
     if (isGone(left.owner) || guards.milliseconds(left) > soon) await remove(guard)
     return
   }
@@ -205,7 +205,7 @@ async function takeAway(file: string, dead: Held, guards: Watch): Promise<void> 
 const holderOf = ({ owner }: Held) =>
   owner ? `process ${owner.pid}${owner.host === where ? '' : ` of ${owner.host.trim()}`}` : 'nobody known'
 
-/** Milliseconds for which a lock may be given back again and again just before we look, and taken just before we do. */
+/** Milliseconds for which a lock may seem to be released at each check and yet be taken at each attempt to take it. */
 const LONGEST_MISS = 10_000
 
 async function take(file: string, owner: Owner, options: LockOptions): Promise<void> {
@@ -220,7 +220,7 @@ async function take(file: string, owner: Owner, options: LockOptions): Promise<v
     const held = await read(file)
     if (!held) {
       if (await create(file, owner)) return
-      // Given back between two looks; but on an odd file system it may be there and not there for ever.
+      // Released between two checks; but on a faulty file system it may both exist and not exist for ever.
       missing ??= performance.now()
       if (performance.now() - missing > LONGEST_MISS)
         throw new ClipError('ERR_CLIP_DOWNLOAD', `${file}: can be neither created nor read: remove it`, {

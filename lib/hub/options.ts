@@ -1,4 +1,4 @@
-/** What looking up and downloading take, checked once at the door. */
+/** Options of looking up and downloading models, and their validation. */
 
 import { argumentError } from '../base/errors.js'
 import { text } from '../base/options.js'
@@ -22,13 +22,13 @@ export interface DownloadProgress {
 }
 
 export interface HubOptions {
-  /** Where downloads go; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
+  /** Folder for downloads; default CLIP_NATIVE_CACHE, else the platform's cache folder. */
   cacheDir?: string
-  /** Never touch the network: what is not here rejects ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
+  /** Never use the network: a model that is not on this machine rejects with ERR_CLIP_OFFLINE. Default HF_HUB_OFFLINE. */
   offline?: boolean
-  /** Called at most ten times a second, and at the end of each file. What it throws ends the download. */
+  /** Called at most ten times a second, and at the end of each file. An error that it throws ends the download. */
   onProgress?: (progress: DownloadProgress) => void
-  /** Stops waiting or downloading; what arrived stays for the next time. */
+  /** Aborts waiting or downloading; data that has arrived is kept for the next time. */
   signal?: AbortSignal
   /** For private and gated repositories; default HF_TOKEN. Sent to the hub only, never to where it redirects. */
   token?: string
@@ -36,17 +36,17 @@ export interface HubOptions {
   endpoint?: string
   /** A mirror of OpenAI's files ({mirror}/<sha256>/<file>); default CLIP_NATIVE_OPENAI_ENDPOINT. */
   openaiEndpoint?: string
-  /** A connection that says nothing for so many milliseconds is cut and tried again. Default 30 000. */
+  /** Milliseconds without data after which a connection is closed and retried. Default 30 000. */
   idleTimeout?: number
-  /** Attempts in a row that may bring nothing new; default 5. */
+  /** Maximum number of attempts in a row without progress; default 5. */
   retries?: number
-  /** Milliseconds before the first retry, doubled from one to the next; default 500. */
+  /** Milliseconds before the first retry, doubled for each further one; default 500. */
   retryDelay?: number
-  /** In place of process.env. */
+  /** Replaces process.env. */
   env?: NodeJS.ProcessEnv
 }
 
-/** {@link HubOptions} with every default in its place. */
+/** {@link HubOptions} with defaults applied. */
 export interface HubSettings {
   cacheDir: string | undefined
   offline: boolean
@@ -86,7 +86,7 @@ function address(field: string, value: string | undefined): string | undefined {
   return trimmed
 }
 
-/** Checks the options and fills in what the environment says. Throws TypeError or RangeError. */
+/** Checks the options and applies defaults from the environment. Throws a TypeError or RangeError. */
 export function settings(options: HubOptions = {}): HubSettings {
   const env = options.env ?? process.env
   if (options.offline !== undefined && typeof options.offline !== 'boolean')

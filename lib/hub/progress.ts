@@ -1,4 +1,4 @@
-/** From bytes as they come to reports for people: not more than ten a second, and always the last one. */
+/** Turns byte counts into progress reports: at most ten per second, and always the last one. */
 
 import type { DownloadProgress, HubSettings } from './options.js'
 
@@ -14,7 +14,7 @@ export class Reporter {
     private readonly callback: HubSettings['onProgress'],
   ) {}
 
-  /** Bytes of all files; NaN while one of them is unknown. */
+  /** Total size of all files; NaN while one of them is unknown. */
   expect(modelTotal: number) {
     this.modelTotal = Number.isNaN(modelTotal) ? undefined : modelTotal
   }

@@ -1,4 +1,4 @@
-/** A hub repository: asks for its list of files at one commit, fetches those that loading reads, then remembers the commit. */
+/** Downloads a hub repository: lists its files at one commit, downloads those that loading reads, then records the commit. */
 
 import { dirname, join } from 'node:path'
 import type { CacheFolders } from '../base/cache-folders.js'
@@ -35,15 +35,15 @@ const size = (value: unknown) =>
 const hex = (value: unknown, digits: number) =>
   typeof value === 'string' && value.length === digits && /^[0-9a-f]+$/.test(value) ? value : undefined
 
-/** A path inside a repository; a server that lists anything else is not to be trusted with our disk. */
+/** A path inside a repository. A listing with anything else is refused, because the server can't be trusted. */
 const isInside = (path: string) =>
   path.length > 0 &&
   path.length <= 1000 &&
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are refused
   !/[\\\u0000-\u001f\u007f]|^[A-Za-z]:/.test(path) &&
   path.split('/').every(part => part !== '' && part !== '.' && part !== '..')
 
-/** Checks the hub's answer to /api/models/{id}/revision/{revision}?blobs=true. */
+/** Checks the hub's response to /api/models/{id}/revision/{revision}?blobs=true. */
 export function readListing(answer: unknown, url: string): Listing {
   const bad = (field: string, text: string, actual?: string) =>
     new ClipError('ERR_CLIP_DOWNLOAD', `${bareUrl(url)}: ${text}`, { file: bareUrl(url), field, actual })
@@ -61,14 +61,14 @@ export function readListing(answer: unknown, url: string): Listing {
       throw bad(`siblings[${i}].rfilename`, `the server names a file ${shown}, which is refused`, shown)
     }
     if (/(^|\/)onnx\/|\.onnx$/.test(rfilename)) hasOnnx = true
-    if (!mayBeRead(rfilename)) continue // other folders and hidden files: nothing there is ours
+    if (!mayBeRead(rfilename)) continue // files in other folders and hidden files are not needed
 
     const large = (lfs ?? undefined) as Record<string, unknown> | undefined
     const sha256 = hex(large?.sha256 ?? large?.oid, 64)
     files.set(rfilename, {
       bytes: size(large?.size) ?? size(bytes),
       sha256,
-      // Of a large file, git only holds a pointer.
+      // For a large file, git stores only a pointer.
       gitSha1: large === undefined ? hex(blobId, 40) : undefined,
       authorized: true,
     })
@@ -92,7 +92,7 @@ async function writeRef(file: string, commit: string): Promise<void> {
   }
 }
 
-/** Fetches the repository into our cache; the caller holds its lock. Returns the folder. */
+/** Downloads the repository into the cache and returns the folder. The caller must hold its lock. */
 export async function downloadRepo(
   http: Http,
   where: CacheFolders,
@@ -117,7 +117,7 @@ export async function downloadRepo(
     const target = join(folder, name)
     const known = files.get(name)!
     const here = await fileSize(target)
-    // What is in place was checked before it came there.
+    // A file at its destination has been verified before.
     if (here !== undefined && (known.bytes === undefined || known.bytes === here)) {
       reporter.start(name, here)
       reporter.end(here)

@@ -1,4 +1,4 @@
-/** From what `load` is given to a path of files on disk. */
+/** Resolves the source of `load` to a path on disk. */
 
 import { join } from 'node:path'
 import { argumentError } from '../base/errors.js'
@@ -10,8 +10,8 @@ import { type HubOptions, resolveName } from './index.js'
 export const embeddedModel = join(__dirname, '../../../models/icon-clip')
 
 /**
- * Absolute path of a checkpoint file or folder; a model that has a name and is not on this machine is downloaded.
- * Rejects with an error that says what was looked for.
+ * Returns the absolute path of a checkpoint file or folder; a named model that is not on this machine is downloaded.
+ * Rejects with an error that says where it was looked for.
  */
 export async function resolveModel(
   source: string | URL | undefined,

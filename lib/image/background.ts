@@ -1,7 +1,7 @@
 /**
- * What is seen through transparent images. OpenAI's `preprocess` ends with convert('RGB'), which makes what is
- * transparent black; with a background the image is laid on that colour first, at its own size, as Pillow does with
- * `Image.alpha_composite(Image.new('RGBA', image.size, colour), image.convert('RGBA')).convert('RGB')`.
+ * The background of transparent images. OpenAI's `preprocess` ends with convert('RGB'), which drops the alpha channel, so
+ * transparent pixels are usually black. With a background, the image is first composited on that colour, at its own size, as
+ * `Image.alpha_composite(Image.new('RGBA', image.size, colour), image.convert('RGBA')).convert('RGB')` does in Pillow.
  */
 
 import { allocate } from '../base/allocate.js'
@@ -28,10 +28,10 @@ export function colourOf(field: string, value: unknown): Colour | undefined {
   return [0, 2, 4].map(i => Number.parseInt(long.slice(i, i + 2), 16)) as unknown as Colour
 }
 
-/** Pixels of a piece of work between two looks at the clock. */
+/** Pixels processed between two checks of the clock. */
 const PIECE = 8192
 
-/** Pillow's arithmetic over an opaque colour (AlphaComposite.c), to the bit. Modes LA and RGBA become RGB. */
+/** Pillow's arithmetic for an opaque background (AlphaComposite.c), bit for bit. Modes LA and RGBA become RGB. */
 export function* compose(image: DecodedImage, colour: Colour): Steps<DecodedImage> {
   const { data, width, height, mode } = image
   const samples = mode === 'LA' ? 2 : 4
@@ -55,11 +55,11 @@ export function* compose(image: DecodedImage, colour: Colour): Steps<DecodedImag
   return { data: out, width, height, mode: 'RGB', ours: true }
 }
 
-/** Pixels that are looked at to tell how much of an image is transparent. */
+/** Number of pixels sampled to estimate how much of an image is transparent. */
 const SAMPLED = 4096
 let warned = false
 
-/** Once in a process: most of an image is transparent, and nobody has said what is to be seen there. */
+/** Warns, once per process, if most of an image is transparent and no background was set. */
 export function warnOfTransparency(image: DecodedImage, name: string): void {
   if (warned || (image.mode !== 'RGBA' && image.mode !== 'LA')) return
   const samples = image.mode === 'LA' ? 2 : 4

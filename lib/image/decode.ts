@@ -1,12 +1,11 @@
 /**
- * Encoded images become pixels in the mode in which Pillow opens the same file, because that is the mode in which
- * OpenAI's `preprocess` resizes them. Decoded by sharp (libvips) on its own threads; nothing here touches its global
- * settings. JPEG, PNG, WebP, GIF, BMP (decoded here) and TIFF give the bytes that Pillow 12 gives; AVIF comes from
- * another decoder than Pillow's and may differ by a few levels; SVG is rendered at its own size (Pillow can't), in a
- * process of its own.
+ * Decodes images to pixels in the mode in which Pillow opens the same file, because that is the mode in which OpenAI's
+ * `preprocess` resizes them. sharp (libvips) decodes on its own threads; its global settings are not changed. JPEG, PNG, WebP,
+ * GIF, TIFF and BMP (which is decoded here) give the same bytes as Pillow 12. AVIF uses a different decoder than Pillow and
+ * may differ by a few levels. SVG, which Pillow can't read, is rendered at its own size in a separate process.
  *
- * No decoder sees a byte before the header has been read here: the format is one of those, the sides and what the decoder
- * would need are within the limits.
+ * No decoder gets any data before the header has been checked here: the format must be one of these, and its dimensions and
+ * the memory of its decoder must be within the limits.
  */
 
 import type { SharpOptions } from 'sharp'
@@ -32,7 +31,7 @@ import { renderSvg, svgSize } from './svg.js'
 export const DEFAULT_MAX_PIXELS = 100_000_000
 export const DEFAULT_DECODE_TIMEOUT = 30_000
 
-/** How images are read: what `load` was told. */
+/** How images are read: the options of `load`. */
 export interface PictureSettings {
   /** Width x height above this is refused (ERR_CLIP_IMAGE) before anything is decoded. Default 100 million. */
   maxPixels?: number
@@ -40,30 +39,30 @@ export interface PictureSettings {
   orient?: boolean
   /** Render SVG, which nothing bounds but the time limit. Off by default. */
   svg?: boolean
-  /** What transparent images are laid on. Default nothing, which makes what is transparent black. */
+  /** Background of transparent images. Default none, as in OpenAI's `preprocess`, where transparent pixels are usually black. */
   background?: Colour
   /** Milliseconds that reading and decoding one image may take. Default 30 000. */
   decodeTimeout?: number
 }
 
 export interface DecodeOptions extends PictureSettings {
-  /** What of an image of that size is needed: more is not decoded where that saves something. Default all of it. */
+  /** The part of an image of that size that is needed; if it saves work, only that part is decoded. Default the whole image. */
   part?: (width: number, height: number) => PicturePart
   signal?: AbortSignal
-  /** Which element of the caller's array, for messages. */
+  /** Index in the caller's array, for messages. */
   index?: number
-  /** Where files are read: not more at a time than it has places. */
+  /** Limits the number of files that are read at a time. */
   opening?: Semaphore
 }
 
-/** An image whose size is known and whose pixels are not there yet, or that needs no decoding. */
+/** An image whose size is known and that is not decoded yet, or needs no decoding. */
 export type Prepared = { kind: 'ready'; images: NativeImage[] } | PendingImage
 
 export interface PendingImage extends Decodable<DecodedImage> {
   kind: 'pending'
-  /** Memory it takes while it is decoded: its decoder's, its pixels and the encoded bytes that we read. */
+  /** Memory that it needs while it is decoded: the decoder's, the pixels and the encoded bytes. */
   bytes: number
-  /** Gives the place back in which its file was read: there is room to decode it now, or it is not wanted. */
+  /** Releases the place in which its file was read: there is room to decode it now, or it is not needed. */
   opened(): void
 }
 
@@ -75,7 +74,7 @@ interface Context {
   options: DecodeOptions
 }
 
-/** One image to pixels or planes. A Preprocessed with several images is refused here: see {@link prepareImage}. */
+/** Decodes one image to pixels or planes. Refuses a Preprocessed with several images: see {@link prepareImage}. */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<NativeImage> {
   const { signal } = options
   const prepared = await prepareImage(input, options)
@@ -93,8 +92,8 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 }
 
 /**
- * Reads the image's header, decides its mode and checks its size. Throws TypeError / RangeError for what is no
- * ImageInput, ClipError ERR_CLIP_IMAGE (file, field, index, cause) for what is no image.
+ * Reads the image's header, determines its mode and checks its size. Throws a TypeError or RangeError if it is not an
+ * ImageInput, a ClipError ERR_CLIP_IMAGE (file, field, index, cause) if it is not a valid image.
  */
 export async function prepareImage(input: ImageInput, options: DecodeOptions = {}): Promise<Prepared> {
   const { signal, maxPixels = DEFAULT_MAX_PIXELS, orient = false, background } = options
@@ -131,8 +130,8 @@ export async function prepareImage(input: ImageInput, options: DecodeOptions = {
 }
 
 /**
- * Encoded bytes as a decoder gets them: in memory that nobody else has. Decoders read on threads of their own, and where
- * the caller's buffer is transferred meanwhile, its memory may be gone.
+ * Copies encoded bytes to memory that nothing else uses, for a decoder. Decoders read on other threads, and if the caller's
+ * buffer is transferred in the meantime, its memory may be freed.
  */
 async function ownBytes(bytes: Uint8Array, length: number, from: ImageOrigin): Promise<Uint8Array> {
   const copy: Uint8Array = allocateBytes(`a copy of \`${from.field}\``, length)
@@ -141,7 +140,7 @@ async function ownBytes(bytes: Uint8Array, length: number, from: ImageOrigin): P
   return copy
 }
 
-/** Laid on the background, where it has one and is not opaque. */
+/** Composites the image on the background, if one is set and the image is not opaque. */
 async function finished(
   image: DecodedImage,
   background: Colour | undefined,
@@ -208,14 +207,14 @@ async function prepareBytes(
   const seconds = Math.min(3600, Math.ceil(limit.ms / 1000))
   const whole = header.decoderBytes(width, height)
   return {
-    // A decoder that goes from row to row needs no more than the part; one that needs all of the image, all of it.
+    // A decoder that works row by row needs only the part; others need the whole image.
     bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
     limit,
     async decode(stop) {
       const mine = await readable()
       try {
         const { data: given, info } = await withItsReason(() => {
-          // libvips looks at the clock too: what nobody waits for any more comes to an end.
+          // libvips checks the time limit too, so that a decoding that no call waits for comes to an end.
           let pipeline = sharp(mine, {
             ...settings,
             limitInputPixels: maxPixels,
@@ -227,7 +226,7 @@ async function prepareBytes(
         const { regroup: how } = plan
         const data = how ? await inSlices(regroup(given, info.width * info.height, how), stop) : given
         if (how) info.channels = how.keep as 3 | 4
-        // Turned, its sides are swapped; otherwise they are what the header said.
+        // A rotated image has swapped dimensions; otherwise they are those of the header.
         if (!turned && (info.width !== decoded.width || info.height !== decoded.height))
           throw new Error(`its size differs from that in its header`)
         const image = checked(data, info, plan, from)
@@ -240,7 +239,7 @@ async function prepareBytes(
   }
 }
 
-/** Pixels of the part, and what the decoder holds beyond the image's pixels. */
+/** Memory of the part's pixels, and what the decoder needs beyond the pixels of the image. */
 function memoryOfPart(
   part: PicturePart,
   plan: DecodePlan,
@@ -252,10 +251,10 @@ function memoryOfPart(
   return part.width * part.height * plan.bytesPerPixel + beyond
 }
 
-/** Modes of which native code takes a part. */
+/** Modes in which native code accepts a part of an image. */
 const PARTIAL = new Set<PixelMode>(['L', 'RGB', 'CMYK'])
 
-/** Only what survives the model's crop is worth its memory; undefined where that is (nearly) everything. */
+/** The part of the image that the model's crop keeps; undefined if that is (nearly) all of it. */
 function usefulPart(
   { mode, nearest }: DecodePlan,
   width: number,
@@ -286,13 +285,13 @@ function checked(
   return { data, width, height, mode, ours: true, ...(nearest ? { nearest } : {}) }
 }
 
-/** A sharp pipeline of the caller's: its result is taken as it comes, as 8-bit sRGB or grey with straight alpha. */
+/** Runs the caller's sharp pipeline; its result must be 8-bit sRGB or grey, with straight alpha. */
 async function prepareSharp(sharp: SharpLike, context: Context): Promise<PendingImage> {
   const { from, limit, maxPixels, options } = context
   const { signal, background } = options
   let size: { width?: number; height?: number }
   try {
-    // One that is written to by a stream waits for its end.
+    // A pipeline that a stream writes to waits for the end of the stream.
     size = await untilAborted(sharp.metadata(), signal, tooSlow(limit.ms, from, 'did not report its size'))
   } catch (cause) {
     throw cause instanceof ClipError || signal?.aborted ? cause : unreadable(from, cause)
@@ -322,7 +321,7 @@ async function prepareSharp(sharp: SharpLike, context: Context): Promise<Pending
   }
 }
 
-/** Its size comes from the renderer, too: only that reads the file. */
+/** The renderer determines the size too, because only it reads the file. */
 async function prepareSvg(
   bytes: Uint8Array,
   own: () => Promise<Uint8Array>,
@@ -349,11 +348,11 @@ async function prepareSvg(
   }
 }
 
-/** Why this sharp can't read HEIC, which is no fault of the file. */
+/** Why this build of sharp can't read HEIC, which is not the fault of the file. */
 const NO_HEVC =
   'is a HEIC image, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
 
-/** The error of an image that a decoder could not read: the image's fault, unless the decoder says that it is the system's. */
+/** The error for an image that a decoder could not read: ERR_CLIP_IMAGE, unless the decoder blames the system. */
 function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipError {
   const lack = exhausted(cause, from)
   if (lack) return lack
@@ -366,8 +365,8 @@ function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipErr
 }
 
 /**
- * The result of `run`, or an error that says why there is none. libvips keeps what it has to say in one place for all
- * threads: of several images that fail at the same time, one can take the words of another, which is asked again.
+ * Returns the result of `run`, or throws an error with the reason. libvips has one error buffer for all threads: if several
+ * images fail at the same time, one can get the message of another, which is then run again.
  */
 async function withItsReason<T>(run: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
@@ -379,7 +378,7 @@ async function withItsReason<T>(run: () => Promise<T>, signal?: AbortSignal): Pr
   }
 }
 
-/** The line that says why. libvips tells of each place where libheif looked behind the end of a file before that. */
+/** The line with the reason. Before it, libvips reports each place where libheif read past the end of a file. */
 function reasonOf(message: string): string {
   const lines = message.split('\n').filter(line => line !== '')
   return (lines.find(line => !line.startsWith('source: bad seek')) ?? lines[0] ?? '').slice(0, 200)

@@ -1,6 +1,6 @@
 /**
- * What decoders say when the system gives them no thread, memory or file descriptor. That is no fault of the image: the
- * same file can be read a moment later, so it must not be reported as a file that can't be read.
+ * Recognises the errors of decoders that could not get a thread, memory or a file descriptor from the system. They are not
+ * the fault of the image: the same file can be read a moment later, so it must not be reported as unreadable.
  */
 
 import { ClipError } from '../base/errors.js'
@@ -8,7 +8,7 @@ import { type ImageOrigin, nameOf } from './source.js'
 
 interface Lack {
   what: string
-  /** In the words of glib, libvips, its decoders, Node, V8 and the C library. */
+  /** Messages of glib, libvips, its decoders, Node, V8 and the C library. */
   said: RegExp
   advice: string
 }
@@ -32,10 +32,10 @@ const LACKS: Lack[] = [
   },
 ]
 
-/** Decoders' own limits, which are set for a file that asks for too much. */
+/** Messages of the decoders' own limits, which are the fault of a file that needs too much. */
 const LIMIT = /security limit|byte limit|memory limits?|exceed|isize::MAX/i
 
-/** ERR_CLIP_MEMORY where an error says that the system had no more to give, and undefined where it says anything else. */
+/** ERR_CLIP_MEMORY if an error says that the system lacks a resource; otherwise undefined. */
 export function exhausted(cause: unknown, from: ImageOrigin): ClipError | undefined {
   const { message, code } = (cause ?? {}) as NodeJS.ErrnoException
   const lines = [...String(message ?? cause).split('\n'), ...(typeof code === 'string' ? [code] : [])]

@@ -1,15 +1,15 @@
-/** The one list of names that images have: for folders, archives and whatever else chooses files by their names. */
+/** The file name extensions of images, for folders, archives and everything else that selects files by name. */
 
 /**
- * Without the dot, in lower case. A name says what a file should be, not whether it can be decoded: an .heic is an
- * image whose error says what to do, where a file that is left out would say nothing.
+ * Without the dot, in lower case. An extension in this list does not mean that the file can be decoded: an .heic file counts
+ * as an image, because its error says what to do, and a file that is left out would go unnoticed.
  */
 export const pictureExtensions: ReadonlySet<string> = new Set([
   ...['jpg', 'jpeg', 'jpe', 'jfif', 'jif', 'jfi', 'pjpeg', 'pjp', 'png', 'apng', 'webp', 'gif', 'bmp', 'dib'],
   ...['tif', 'tiff', 'avif', 'avifs', 'heic', 'heif', 'heics', 'heifs', 'hif', 'svg', 'svgz'],
 ])
 
-/** What follows the last dot of a file's name, in lower case; empty where there is none. */
+/** The extension of a file name in lower case, without the dot; empty if there is none. */
 export function extensionOf(name: string): string {
   const base = name.slice(name.lastIndexOf('/') + 1)
   const dot = base.lastIndexOf('.')

@@ -1,4 +1,4 @@
-/** The image files of a folder and of the folders in it: the one walk that everything here uses. */
+/** The image files of a folder and its subfolders. Everything in this package that reads folders uses this walk. */
 
 import type { BigIntStats, Dirent } from 'node:fs'
 import { lstat, opendir, readdir, realpath, stat } from 'node:fs/promises'
@@ -38,24 +38,24 @@ export interface ImageFilesOptions {
   signal?: AbortSignal
 }
 
-/** Something in a folder that is taken: a folder to go into, or an image. */
+/** An accepted entry of a folder: a subfolder to visit, or an image. */
 export interface Found {
   path: Buffer
   name: string
   isFolder: boolean
-  /** Reached by a link: what lies below may be met again. */
+  /** Reached through a link, so its contents may be found again. */
   byLink: boolean
 }
 
-/** What a folder's failing costs: it, not the walk. Anything else (too many open files, a broken disk) ends it. */
+/** Errors for which a folder is left out. Any other error (too many open files, a broken disk) ends the walk. */
 const passable = new Set(['EACCES', 'EPERM', 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'])
 
 const identity = ({ dev, ino }: BigIntStats) => `${dev}:${ino}`
 
-/** By the codes of the letters, so that no machine's language changes the order. */
+/** Compares by code unit, so that the order does not depend on the locale. */
 const byCode = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
-/** What a folder says of one of its entries. */
+/** An entry as `opendir` describes it. */
 type Entry = Pick<
   Dirent<Buffer>,
   | 'name'
@@ -71,12 +71,12 @@ const isNode = !process.versions.bun && !process.versions.deno
 
 const byName = (a: Entry, b: Entry) => Buffer.compare(a.name, b.name)
 
-/** A folder's place in the order is that of the paths in it. */
+/** A folder is sorted as the paths in it are. */
 const byPath = (a: Found, b: Found) =>
   byCode(a.isFolder ? `${a.name}/` : a.name, b.isFolder ? `${b.name}/` : b.name) ||
   Buffer.compare(a.path, b.path)
 
-/** One walk through a folder, in parts where its reader wants parts: all know what has been met. */
+/** One walk through a folder, possibly in several parts, which share the record of what has been found. */
 export class Walk {
   readonly #root: Buffer
   readonly #isWalked: (inside: string, isFolder: boolean) => boolean
@@ -86,7 +86,7 @@ export class Walk {
   readonly #met = new Set<string>()
   #realRoot: Promise<Buffer> | undefined
 
-  /** `isWalked` says of a path inside the root whether this walk comes there without links; default everywhere. */
+  /** `isWalked` says whether this walk reaches a path inside the root without links; default always. */
   constructor(
     root: Buffer,
     { followLinks = false, onLeftOut = () => {}, signal }: ImageFilesOptions,
@@ -103,7 +103,7 @@ export class Walk {
     this.#leftOut({ path: nameOfPath(path), reason, message })
   }
 
-  /** What is in a folder, in order; undefined when the folder itself is left out. */
+  /** The entries of a folder, in order; undefined if the folder itself is left out. */
   async entries(folder: Buffer, byLink = false): Promise<Found[] | undefined> {
     const isRoot = folder === this.#root
     try {
@@ -118,7 +118,7 @@ export class Walk {
       }
       const found: Found[] = []
       const slices = new Slices()
-      // In order, so that of two ways to a file the same one is the first everywhere.
+      // In order, so that of two paths to a file the same one comes first on every machine.
       for (const entry of await inSlices(sorted(all, byName), this.#signal)) {
         this.#signal?.throwIfAborted()
         const one = entry.isSymbolicLink()
@@ -144,7 +144,7 @@ export class Walk {
   async *#listed(folder: Buffer): AsyncGenerator<Entry, void, void> {
     const open = opendir(folder, { encoding: 'buffer' as BufferEncoding, bufferSize: 128 })
     const dir = await this.#wait(open).catch(cause => {
-      open.then(late => late.close()).catch(() => {}) // an abort did not wait for it
+      open.then(late => late.close()).catch(() => {}) // an abort did not wait for opendir
       throw cause
     })
     yield* dir as AsyncIterable<unknown> as AsyncIterable<Dirent<Buffer>>
@@ -154,7 +154,7 @@ export class Walk {
   async *#looked(folder: Buffer): AsyncGenerator<Entry, void, void> {
     for (const name of await this.#wait(readdir(folder, { encoding: 'buffer' }))) {
       const stats = await this.#wait(lstat(joinBytes(folder, name))).catch(cause => {
-        if (cause?.code === 'ENOENT') return undefined // it went meanwhile
+        if (cause?.code === 'ENOENT') return undefined // removed in the meantime
         throw cause
       })
       if (stats) yield Object.assign(stats, { name })
@@ -163,7 +163,7 @@ export class Walk {
 
   /** Every image in a folder and below, in order. */
   async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
-    // A stack of its own: folders may lie as deep as the system allows.
+    // An explicit stack instead of recursion, because folders may be nested very deeply.
     const stack: Found[] = [{ path: folder, name: '', isFolder: true, byLink }]
     const slices = new Slices()
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
@@ -192,14 +192,14 @@ export class Walk {
     if (!entry.isFile()) return this.leaveOut(path, 'special', `is ${kindOf(entry)}, not a file`)
     const found = { path, name, isFolder: false, byLink }
     if (!byLink) return found
-    // Below a link, a file may be one that another link has led to.
+    // A file below a link may have been found through another link.
     return stat(path, { bigint: true }).then(
       stats => (this.#isMet(path, stats) ? undefined : found),
       () => found,
     )
   }
 
-  /** A link that is taken for what it leads to; usually that is counted where it lies, or lies outside. */
+  /** Resolves a link. Usually its target is counted at its own place, or is outside the root. */
   async #link(path: Buffer, name: string): Promise<Found | undefined> {
     let stats: BigIntStats
     let target: Buffer
@@ -224,7 +224,7 @@ export class Walk {
     return !isFolder && this.#isMet(path, stats) ? undefined : { path, name, isFolder, byLink: true }
   }
 
-  /** Whether it was already counted under another name; from now on it was. */
+  /** Whether it was already counted under another name; marks it as counted. */
   #isMet(path: Buffer, stats: BigIntStats): boolean {
     const id = identity(stats)
     if (this.#met.has(id)) {
@@ -235,7 +235,7 @@ export class Walk {
     return false
   }
 
-  /** The target's path relative to the root, '' for the root itself or a folder above; undefined outside. */
+  /** The target's path relative to the root: '' for the root itself or a folder above it, undefined if it is outside. */
   async #inside(target: Buffer): Promise<string | undefined> {
     this.#realRoot ??= realpath(this.#root, { encoding: 'buffer' }) as Promise<Buffer>
     const root = joinBytes(await this.#wait(this.#realRoot), Buffer.alloc(0))
@@ -281,6 +281,6 @@ export async function* imageFiles(
   for await (const path of walk.pictures(root)) yield nameOfPath(path)
 }
 
-/** Where a walk begins, as bytes. */
+/** The path of the root, as bytes. */
 export const rootOf = (path: string | Buffer): Buffer =>
   typeof path === 'string' ? Buffer.from(join(path)) : path

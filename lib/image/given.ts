@@ -1,4 +1,4 @@
-/** The caller's images as they are when the call begins: what may change later is copied, what makes several rows is counted. */
+/** Captures the caller's images when the call begins: copies data that may change later, and counts the resulting rows. */
 
 import { argumentError, describeShape, got } from '../base/errors.js'
 import type { Steps } from '../base/slices.js'
@@ -6,38 +6,38 @@ import { isArray, isFloat32Array, isUint8Array, isUint8ClampedArray } from '../b
 import type { ImageInput } from './input.js'
 import { copyOf } from './pixels.js'
 
-/** Raw pixels of an image up to this size are copied at once; docs/calls.md says so. */
+/** Raw pixels of an image up to this size are copied at once, as documented in docs/calls.md. */
 const COPIED_PICTURE = 1 << 20
-/** So many bytes of the raw pixels of one call at most. */
+/** Maximum bytes of raw pixels copied per call. */
 const COPIED_CALL = 16 << 20
 
-/** A property of a caller's object, whose getter may throw. */
+/** Reads a property of a caller's object, whose getter may throw. */
 function property(value: object, name: string): unknown {
   try {
     return (value as Record<string, unknown>)[name]
   } catch {
-    return undefined // whoever reads the image will say what is wrong with it
+    return undefined // reading the image later reports what is wrong with it
   }
 }
 
-/** So many images of a call are looked at before the call returns: more do not fit what is copied, unless they are tiny. */
+/** Number of images inspected before the call returns: more would exceed the bytes that are copied, unless they are tiny. */
 const LOOKED_AT = 1 << 16
 
-/** The images of a call, and the rows that those looked at so far make. */
+/** The images of a call, and the number of rows of those inspected so far. */
 export interface Given {
   inputs: readonly ImageInput[]
   total: number
-  /** The images beyond the first LOOKED_AT, if there are any: the number of rows in all. */
+  /** Inspects the images after the first LOOKED_AT, if there are any, and returns the total number of rows. */
   rest: Steps<number> | undefined
 }
 
 /**
- * Takes over `inputs`, a list of our own. Raw pixels are copied. A preprocessed image of a model of this `size` makes
- * as many rows as its first dimension says, which is believed only if there is as much data.
+ * Takes ownership of the list `inputs`. Raw pixels are copied. A preprocessed image for a model of this `size` makes as many
+ * rows as its first dimension says, provided that its data is long enough.
  */
 export function takeGiven(inputs: ImageInput[], single: boolean, size: number): Given {
   let copied = 0
-  /** Takes one image and returns how many rows it makes. */
+  /** Captures one image and returns its number of rows. */
   const take = (i: number): number => {
     const one = inputs[i]
     if (typeof one !== 'object' || one === null) return 1

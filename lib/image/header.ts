@@ -1,6 +1,6 @@
 /**
- * What an image's header says: which format it is in, how large it is and what its decoder would need, and what Pillow
- * concludes from it that sharp's metadata does not tell. Every read is checked: a header cut short is "unknown".
+ * Reads an image's header: its format, its dimensions, the memory its decoder needs, and the properties that decide Pillow's
+ * mode but are missing in sharp's metadata. Every read is bounds-checked: a truncated header counts as "unknown".
  */
 
 import { readBmp } from './formats/bmp.js'
@@ -15,7 +15,7 @@ import { readWebp } from './formats/webp.js'
 
 export type { Facts, Header } from './formats/facts.js'
 
-/** Undefined for bytes of no format that is read. */
+/** Undefined if the format is not supported. */
 export function readHeader(bytes: Uint8Array): Header | undefined {
   const format = recognise(bytes)
   switch (format) {

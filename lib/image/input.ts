@@ -1,4 +1,4 @@
-/** Everything that counts as an image, and how it becomes encoded bytes, checked pixels or checked planes. */
+/** The inputs that are accepted as images, and their conversion to encoded bytes, checked pixels or checked planes. */
 
 import type { Readable } from 'node:stream'
 import { untilAborted } from '../base/abort.js'
@@ -89,8 +89,8 @@ export type ImageInput =
 
 export type Opened =
   /**
-   * `owned`: read here, so nobody else's. Others are `length` bytes unless the caller takes them away. `close` gives the
-   * place back in which they were read.
+   * `owned`: read here, so nothing else uses the bytes. Others have `length` bytes unless the caller transfers or resizes them.
+   * `close` releases the place in which they were read.
    */
   | { kind: 'encoded'; bytes: Uint8Array; length: number; owned: boolean; close(): void }
   | { kind: 'sharp'; sharp: SharpLike }
@@ -99,7 +99,7 @@ export type Opened =
 export const isSharp = (value: unknown): value is SharpLike =>
   has(value, 'clone', 'metadata', 'toColourspace', 'raw', 'toBuffer')
 
-/** One image that is given as one, as against an array or iterable of images. */
+/** Whether the input is a single image, not an array or iterable of images. */
 export function isOneImage(value: unknown): value is ImageInput {
   if (typeof value === 'string') return true
   if (!isObject(value) || isArray(value)) return false
@@ -111,7 +111,7 @@ function isStream(value: object): boolean {
   return has(value, 'pipe', 'read') || has(value, 'getReader') || holds(value, Symbol.asyncIterator)
 }
 
-/** `image` or `images[3]`, and the file's name when there is one. */
+/** `image` or `images[3]`, and the file name if there is one. */
 export function origin(input: unknown, index?: number): ImageOrigin {
   const field = index === undefined ? 'image' : `images[${index}]`
   const named = typeof input === 'string' ? input : isUrl(input) ? input.href : undefined
@@ -121,16 +121,16 @@ export function origin(input: unknown, index?: number): ImageOrigin {
 
 export interface OpenOptions {
   maxPixels: number
-  /** Milliseconds that a file or a sharp instance may take, and that may pass between two pieces of a stream. */
+  /** Time limit in milliseconds for a file or a sharp instance, and for the wait between two chunks of a stream. */
   decodeTimeout: number
   signal?: AbortSignal
-  /** Where files and Blobs are read: not more at a time than it has places. */
+  /** Limits the number of files and Blobs that are read at a time. */
   opening?: Semaphore
 }
 
 /**
- * Reads what has to be read and checks what can be checked. Decodes nothing.
- * Throws TypeError / RangeError for what is no ImageInput, ClipError ERR_CLIP_IMAGE for what can't be read.
+ * Reads the data of an input and checks it, without decoding it.
+ * Throws a TypeError or RangeError if it is not an ImageInput, a ClipError ERR_CLIP_IMAGE if it can't be read.
  */
 export async function openInput(input: ImageInput, from: ImageOrigin, options: OpenOptions): Promise<Opened> {
   const { maxPixels, decodeTimeout, signal, opening } = options
@@ -165,7 +165,7 @@ export async function openInput(input: ImageInput, from: ImageOrigin, options: O
   }
   if (isUint8Array(input) || isUint8ClampedArray(input)) {
     checkAttached(input.buffer, from.field)
-    // sharp knows its own realm's bytes alone.
+    // sharp accepts only bytes of its own realm.
     const { buffer, byteOffset, byteLength } = input
     return encoded(notEmpty(new Uint8Array(buffer, byteOffset, byteLength), from), false)
   }
@@ -219,8 +219,8 @@ function notEmpty(bytes: Uint8Array, from: ImageOrigin): Uint8Array {
 }
 
 /**
- * Throws for a caller's bytes that are not there any more: encoded bytes are read in several turns of the event loop, and
- * the caller may transfer or resize their buffer in any of them.
+ * Throws if the caller's bytes are gone: encoded bytes are read over several turns of the event loop, and the caller may
+ * transfer or resize their buffer in between.
  */
 export function checkStillThere(bytes: Uint8Array, length: number, field: string): void {
   if (bytes.length === length) return
@@ -231,7 +231,7 @@ export function checkStillThere(bytes: Uint8Array, length: number, field: string
   )
 }
 
-/** A buffer that was transferred to another thread has no bytes any more, which is not the same as being empty. */
+/** A transferred buffer has no bytes any more, which is different from an empty one. */
 function checkAttached(buffer: ArrayBufferLike, field: string): void {
   try {
     new Uint8Array(buffer)
@@ -270,7 +270,7 @@ function rawPixels(raw: Partial<RawPixels>, from: ImageOrigin, maxPixels: number
   const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   return { data: pixels, width: w, height: h, mode, ...(isCopy(pixels) ? { ours: true } : {}) }
 }
-/** What pixels in memory and preprocessed images consist of. */
+/** The values of raw pixels and preprocessed images. */
 const rawNames = ['data', 'width', 'height', 'channels', 'shape']
 const MODES = { 1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA' } as const
 
@@ -298,7 +298,7 @@ function planes(given: Partial<Preprocessed>, field: string): NativeImage[] {
   return Array.from({ length: n }, (_, i) => ({ planes: data.subarray(i * one, (i + 1) * one) }))
 }
 
-/** ERR_CLIP_IMAGE when width x height is above `maxPixels`. */
+/** Throws ERR_CLIP_IMAGE if width x height exceeds `maxPixels`. */
 export function checkPixels(width: number, height: number, maxPixels: number, from: ImageOrigin): void {
   if (width * height <= maxPixels) return
   throw imageError(`has ${width} x ${height} pixels, more than \`maxPixels\` (${maxPixels}) allows`, from, {

@@ -1,4 +1,4 @@
-/** What was left out of a folder or an archive, to tell at the end: all are counted, the first are kept by name. */
+/** Records what was left out of a folder or an archive: all entries are counted, and the first ones are kept. */
 
 import type { LeftOut } from './files.js'
 
@@ -12,10 +12,10 @@ export interface AllLeftOut {
 
 const mostNamed = 1000
 
-/** An `onLeftOut` that keeps what it is told. */
+/** An `onLeftOut` callback that records its calls. */
 export class LeftOutList implements AllLeftOut {
   count = 0
-  /** Of these, how many could not be read: a loss, not a choice. */
+  /** Number of entries that could not be read, so that images may be missing. */
   unreadable = 0
   readonly files: LeftOut[] = []
 

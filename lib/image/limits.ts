@@ -1,18 +1,18 @@
-/** What a decoder may be asked for, and what it is given. */
+/** Limits of what a decoder may be asked to do, and the data that it gets. */
 
 import { Slices } from '../base/slices.js'
 import type { Edit, Header } from './formats/facts.js'
 import { checkPixels } from './input.js'
 import { type ImageOrigin, imageError } from './source.js'
 
-/** Of an encoded image, in pixels: rows and columns cost time of their own. */
+/** Maximum width and height of an encoded image in pixels: each row and column costs time. */
 export const MAX_SIDE = 1_000_000
 
-/** Bytes that a decoder may hold for each pixel of `maxPixels`, and at least. */
+/** Memory limit of a decoder: bytes per pixel of `maxPixels`, and the minimum limit. */
 const BYTES_PER_PIXEL = 8
 const LEAST_BYTES = 64 * 1024 * 1024
 
-/** ERR_CLIP_IMAGE for images that are too large, too long or too dear to decode, told from the header alone. */
+/** Throws ERR_CLIP_IMAGE, from the header alone, for an image that has too many pixels, is too long or needs too much memory. */
 export function checkDecoder(
   { width, height }: { width: number; height: number },
   header: Header,
@@ -40,7 +40,7 @@ const PIECE = 512 * 1024
 
 const SCAN = Buffer.from([0xff, 0xda])
 
-/** ERR_CLIP_IMAGE for a JPEG of very many scans, each of which takes the decoder through all of the image. */
+/** Throws ERR_CLIP_IMAGE for a JPEG with very many scans, because the decoder processes the whole image for each of them. */
 export async function checkScans(
   bytes: Uint8Array,
   { scans }: Header,
@@ -51,7 +51,7 @@ export async function checkScans(
   const slices = new Slices()
   let found = 0
   for (let start = scans.from; start < bytes.length; start += PIECE) {
-    // A byte more, for a mark across both pieces.
+    // One byte more, for a marker that is split between two pieces.
     const piece = Buffer.from(
       bytes.buffer,
       bytes.byteOffset + start,
@@ -68,7 +68,7 @@ export async function checkScans(
   }
 }
 
-/** The file as its decoder gets it. A copy only where it differs. */
+/** The data for the decoder: a copy only if it differs from the file. */
 export async function editedBytes(
   bytes: Uint8Array,
   header: Header,

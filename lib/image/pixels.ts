@@ -1,4 +1,4 @@
-/** What decoding hands to native code: pixels in the mode in which Pillow would resize them. */
+/** Decoded images for native code: pixels in the mode in which Pillow would resize them. */
 
 export type PixelMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK' | 'I;16'
 
@@ -16,12 +16,12 @@ export interface DecodedImage {
   /** Of the whole image. */
   width: number
   height: number
-  /** What of it `data` holds, when that is not all of it. Modes L, RGB and CMYK without `nearest`. */
+  /** The part of the image that `data` holds, if it is not the whole image. Only for modes L, RGB and CMYK without `nearest`. */
   part?: PicturePart
   mode: PixelMode
-  /** Pillow resizes palette and 1-bit images with NEAREST whatever is asked. */
+  /** Pillow always resizes palette and 1-bit images with NEAREST. */
   nearest?: boolean
-  /** Decoded here and nobody else's: native code detaches the buffer when it has read it. */
+  /** Decoded here and not shared: native code detaches the buffer after reading it. */
   ours?: boolean
 }
 
@@ -42,5 +42,5 @@ export function copyOf(data: Uint8Array | Uint8ClampedArray): Uint8Array {
   return copy
 }
 
-/** Whether these pixels are a copy of ours, which nobody else has. */
+/** Whether these pixels are a private copy. */
 export const isCopy = (data: Uint8Array | Uint8ClampedArray): boolean => copies.has(data.buffer)

@@ -1,4 +1,4 @@
-/** How sharp is asked for the pixels that Pillow gives. */
+/** Plans the sharp calls that give the same pixels as Pillow. */
 
 import type { Sharp } from 'sharp'
 import type { TiffHeader } from './formats/facts.js'
@@ -10,14 +10,14 @@ export interface DecodePlan {
   mode: PixelMode
   nearest: boolean
   bytesPerPixel: number
-  /** What of the samples that sharp gives is the image, where that is not all of it. */
+  /** Selects the samples of the image from those that sharp returns, if they differ. */
   regroup?: Regroup
   pipeline(sharp: Sharp): Sharp
 }
 
 /**
- * The mode in which Pillow 12 opens such a file, and the sharp calls that give its bytes. `composed`: the image will be
- * laid on a colour, so transparent colours are an alpha channel, as in Pillow's convert('RGBA').
+ * The mode in which Pillow 12 opens such a file, and the sharp calls that give the same bytes. `composed`: the image will be
+ * composited on a background, so transparent colours become an alpha channel, as in Pillow's convert('RGBA').
  */
 export function planDecode(metadata: Facts, header: Header, composed: boolean): DecodePlan {
   const { space, depth, channels, isPalette, bitsPerSample } = metadata
@@ -64,8 +64,8 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
 
   if (space === 'cmyk') return plan('CMYK', 4, s => s.pipelineColourspace('cmyk').toColourspace('cmyk').raw())
 
-  // Alpha that stems from a tRNS chunk is no channel to Pillow. Grey with a real alpha channel (LA; RGBA when it has
-  // 16 bits) is read as RGBA: its three equal colours give what Pillow's La arithmetic gives.
+  // Pillow does not treat a tRNS chunk as an alpha channel. Grey with a real alpha channel (LA; RGBA if it has 16 bits) is
+  // read as RGBA: with three equal colours, the result is that of Pillow's La arithmetic.
   const alpha = header.pngColourType === undefined ? metadata.hasAlpha : header.pngColourType >= 4
   if (space === 'b-w' || space === 'grey16') {
     if (alpha) return plan('RGBA', 4, s => s.toColourspace('srgb').raw({ depth: 'uchar' }))
@@ -83,11 +83,11 @@ export function planDecode(metadata: Facts, header: Header, composed: boolean): 
   return plan('RGB', 3, s => s.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }))
 }
 
-/** Images with more samples than colours, and CMYK of 16 bits; undefined for the ordinary ones. */
+/** The plan for images with extra samples, and for 16-bit CMYK; undefined for all others. */
 function planTiff({ photometric, bits, extraSamples }: TiffHeader): DecodePlan | undefined {
   const samples = bits.length
   const wide = bits[0] === 16
-  // An unspecified sample (0) is no alpha; a fourth one of which nothing is said is.
+  // An extra sample that is declared as unspecified (0) is not alpha; a fourth sample without a declaration is.
   const first = extraSamples[0] ?? (samples === 4 ? 2 : 0)
   if (photometric <= 1 && samples > 1 && extraSamples[0] === 0 && !wide)
     return {

@@ -1,18 +1,18 @@
-/** Samples as a decoder gives them become those of a mode: the first so many of each pixel, in bytes. */
+/** Converts a decoder's samples to those of a mode: keeps the first few of each pixel, as bytes. */
 
 import { allocate } from '../base/allocate.js'
 import type { Steps } from '../base/slices.js'
 
 export interface Regroup {
-  /** Samples of a pixel that are kept. */
+  /** Number of samples per pixel to keep. */
   keep: number
-  /** Samples of 16 bits, of which Pillow takes the high byte. */
+  /** The samples have 16 bits; Pillow keeps the high byte. */
   wide?: boolean
-  /** Colours that were multiplied with the alpha that follows them, which Pillow undoes in bytes. */
+  /** The colours are premultiplied with alpha; Pillow divides them in 8-bit arithmetic. */
   premultiplied?: boolean
 }
 
-/** Pixels of a piece of work between two looks at the clock. */
+/** Pixels processed between two checks of the clock. */
 const PIECE = 8192
 
 export function* regroup(data: Uint8Array, pixels: number, how: Regroup): Steps<Uint8Array> {

@@ -1,4 +1,4 @@
-/** sharp, which decodes what is not decoded here: loaded when the first such image comes. */
+/** Loads sharp, which decodes most formats, when the first image needs it. */
 
 import type { Sharp, SharpOptions } from 'sharp'
 import { exhausted } from './exhausted.js'
@@ -7,7 +7,7 @@ import { type ImageOrigin, imageError } from './source.js'
 export type SharpModule = (input: Uint8Array, options: SharpOptions) => Sharp
 let sharpModule: Promise<SharpModule> | undefined
 
-/** ERR_CLIP_IMAGE with what to do when it is not installed. */
+/** Throws ERR_CLIP_IMAGE with instructions if sharp is not installed. */
 export async function loadSharp(from: ImageOrigin): Promise<SharpModule> {
   try {
     sharpModule ??= Promise.resolve().then(() => require('sharp') as SharpModule)

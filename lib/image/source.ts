@@ -1,4 +1,4 @@
-/** The bytes of an encoded image, from wherever they lie. No JavaScript loop over them, nothing that can hang. */
+/** Reads the bytes of an encoded image from any source, without a JavaScript loop over them and without waiting for ever. */
 
 import { types } from 'node:util'
 import { onAbort, type TimeLimit, untilAborted } from '../base/abort.js'
@@ -8,24 +8,24 @@ import { type FileFault, RegularFile } from '../base/regular-file.js'
 import { Slices } from '../base/slices.js'
 import { looksLikeBase64 } from './base64.js'
 
-/** Encoded bytes that a file, Blob, stream or buffer may have. */
+/** Maximum size in bytes of a file, Blob, stream or buffer. */
 export const IMAGE_FILE_BYTES = 256 * 1024 * 1024
 
-/** Where an image came from, for messages: the field of the call, its index, the path as it was given. */
+/** The origin of an image, for messages: the argument of the call, the index, and the path as it was passed. */
 export interface ImageOrigin {
   field: string
   index?: number
   file?: string
 }
 
-/** Of a caller's string in a message. */
+/** Maximum length of a caller's string in a message. */
 const SHOWN = 120
 
-/** A long name with its end, which tells files apart. */
+/** Shortens a long name but keeps its end, which distinguishes files. */
 const shown = (name: string) =>
   name.length <= SHOWN ? name : `${name.slice(0, SHOWN / 2 - 2)}...${name.slice(1 - SHOWN / 2)}`
 
-/** How messages call the image: by its file, or by its place in the call. */
+/** The name of the image in messages: its file, or its place in the call. */
 export const nameOf = (from: ImageOrigin) =>
   from.file === undefined ? `\`${from.field}\`` : shown(from.file)
 
@@ -50,7 +50,7 @@ function checkLength(bytes: number, from: ImageOrigin): void {
     })
 }
 
-/** What is thrown when an image is not read or decoded in its time. */
+/** The error for an image that was not read or decoded within the time limit. */
 export const tooSlow = (ms: number, from: ImageOrigin, what: string): TimeLimit => ({
   ms,
   fault: () =>
@@ -60,7 +60,7 @@ export const tooSlow = (ms: number, from: ImageOrigin, what: string): TimeLimit 
     }),
 })
 
-/** All of a regular file; a file that grows while it is read does not grow past the size that was seen. */
+/** Reads a regular file, but no more than its size at the start, even if it grows meanwhile. */
 export async function readPath(
   path: string | URL,
   from: ImageOrigin,
@@ -97,7 +97,7 @@ export async function readPath(
   }
 }
 
-/** A string that no file system takes for a path is not carried into errors as one. */
+/** A string that can't be a path is not put into errors as one. */
 const pathOrigin = (name: string | Buffer, from: ImageOrigin): ImageOrigin =>
   name.length > 4096 && from.file !== undefined ? { ...from, file: shown(from.file) } : from
 
@@ -135,7 +135,7 @@ export function readDataUrl(url: URL, from: ImageOrigin): Uint8Array {
   return bytes
 }
 
-/** The part of a web ReadableStream that is used, whoever's types it comes with (lib.dom's, node's). */
+/** The part of a web ReadableStream that is used; compatible with the types of lib.dom and of Node. */
 export interface ByteStream {
   /** As ReadableStream's. */
   getReader(): {
@@ -147,8 +147,8 @@ export interface ByteStream {
 }
 
 /**
- * Reads to the end, into one buffer that grows: what a piece costs beyond its bytes is not kept. On abort, past the limit
- * and when nothing comes for as long as the time limit says, the stream is destroyed (node) or cancelled (web).
+ * Reads a stream to its end into one growing buffer, so that the overhead of chunks is not kept. The stream is destroyed
+ * (Node) or cancelled (web) on abort, at the size limit, or if no data comes within the time limit.
  */
 export async function readStream(
   stream: AsyncIterable<unknown> | ByteStream,
@@ -160,7 +160,7 @@ export async function readStream(
   const slices = new Slices()
   let bytes = new Uint8Array(0)
   let length = 0
-  // One timer and one listener for all pieces, of which there may be as many as bytes.
+  // One timer and one listener for all chunks, because there may be as many chunks as bytes.
   let fail: (error: unknown) => void = () => {}
   const timer = setTimeout(() => fail(limit.fault()), limit.ms)
   const deaf = onAbort(signal, () => fail(signal!.reason))
@@ -188,7 +188,7 @@ export async function readStream(
       }
       bytes.set(piece, length)
       length += piece.length
-      // Pieces that are there already come without a turn of the event loop.
+      // Chunks that are already available are read without a turn of the event loop.
       if (slices.due()) await slices.pause(signal)
     }
   } catch (cause) {
@@ -203,7 +203,7 @@ export async function readStream(
   return bytes.subarray(0, length)
 }
 
-/** Bytes of whichever realm and kind. */
+/** Converts bytes of any realm and kind. */
 function bytesOf(value: unknown): Uint8Array | undefined {
   if (types.isUint8Array(value)) return value
   if (types.isAnyArrayBuffer(value)) return new Uint8Array(value)
@@ -224,7 +224,7 @@ function iterate(stream: AsyncIterable<unknown> | ByteStream, from: ImageOrigin)
   }
 }
 
-/** Not awaited: a source that does not answer must not keep the caller waiting. */
+/** Not awaited, because the source may never answer. */
 function stop(stream: object, iterator: AsyncIterator<unknown>, cause: unknown): void {
   const node = stream as { destroy?(error?: Error): void; on?(event: string, listener: () => void): void }
   if (typeof node.destroy === 'function') {

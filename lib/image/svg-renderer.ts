@@ -1,4 +1,4 @@
-/** The process that renders SVG for svg.ts, and nothing else. It ends when that process lets go of it. */
+/** The process that renders SVG for svg.ts. It exits when its parent disconnects. */
 
 import type { Sharp, SharpOptions } from 'sharp'
 import type { SvgAnswer, SvgRequest } from './svg.js'

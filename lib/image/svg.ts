@@ -1,7 +1,7 @@
 /**
- * SVG is rendered in a process of its own, one image after the other: nothing bounds the work that a few bytes of it
- * can ask for, and what runs in libvips' threads can't be stopped. The process is killed at an abort and when the time
- * is over, and ends when it has had nothing to do for a while.
+ * Renders SVG in a separate process, one image at a time, because a few bytes of SVG can cause unlimited work, and work on
+ * libvips' threads can't be stopped. The process is killed on abort and at the time limit, and exits when it has been idle
+ * for a while.
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -10,20 +10,20 @@ import { join } from 'node:path'
 import { type TimeLimit, untilAborted } from '../base/abort.js'
 import { Semaphore } from './gate.js'
 
-/** What the process is asked, one thing at a time. */
+/** A request to the process; it handles one at a time. */
 export interface SvgRequest {
   bytes: Uint8Array
-  /** Render at most so many pixels; undefined: tell the size. */
+  /** Maximum number of pixels to render; undefined asks only for the size. */
   maxPixels?: number
 }
 
-/** What it answers. */
+/** The reply. */
 export interface SvgAnswer {
   width: number
   height: number
   channels?: number
   data?: Uint8Array
-  /** Why there is no image. */
+  /** Why the image could not be rendered. */
   fault?: string
 }
 
@@ -36,7 +36,7 @@ interface SvgOptions {
 
 interface Renderer {
   child: ChildProcess
-  /** The end of what its libraries wrote to stderr, where they say why they end the process. */
+  /** The last output on stderr, where libraries write the reason before they abort the process. */
   words: string
 }
 
@@ -45,14 +45,14 @@ const turn = new Semaphore(1)
 let running: Renderer | undefined
 let idle: NodeJS.Timeout | undefined
 
-/** Running, and holding this process up no longer than somebody waits for it. Throws what `fork` throws. */
+/** Starts the process. It keeps this process alive only while a call waits for it. Throws if `fork` throws. */
 function start(): Renderer {
   clearTimeout(idle)
   if (!running) {
     const child = fork(join(__dirname, 'svg-renderer.js'), [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      // This process's own options are not meant for it: --input-type, say, or an inspector's port.
+      // Don't pass on the options of this process, such as --input-type or an inspector's port.
       execArgv: [],
     })
     const renderer: Renderer = { child, words: '' }
@@ -61,7 +61,7 @@ function start(): Renderer {
     }
     child.on('exit', gone)
     child.on('error', gone)
-    // There is none where the process could not be started.
+    // Missing if the process could not be started.
     const errors = child.stderr as Socket | null
     errors?.on('data', piece => {
       renderer.words = `${renderer.words}${piece}`.slice(-2000)
@@ -90,7 +90,7 @@ async function ask(request: SvgRequest, { limit, signal, wrong }: SvgOptions): P
     renderer = start()
     const { child } = renderer
     const answered = new Promise<SvgAnswer>((resolve, reject) => {
-      // 'close' comes after the last of its words, and after an 'error' of its start.
+      // 'close' comes after its last output, and after an 'error' of its start.
       const onClose = (status: number | null, killed: string | null) => {
         const words = renderer!.words.trim()
         const how =
@@ -108,7 +108,7 @@ async function ask(request: SvgRequest, { limit, signal, wrong }: SvgOptions): P
         child.off('close', onClose)
         child.off('error', onError)
       }
-      // Where it has ended or never started (without a descriptor there is no `send`), an event above says why.
+      // If it has ended or never started (`send` is then missing), one of the events above gives the reason.
       child.send?.(request, () => {})
     })
     const answer = await untilAborted(answered, signal, limit)
@@ -116,7 +116,7 @@ async function ask(request: SvgRequest, { limit, signal, wrong }: SvgOptions): P
     rest(renderer)
     return answer
   } catch (error) {
-    // It may still be at work.
+    // It may still be working.
     renderer?.child.kill('SIGKILL')
     if (running === renderer) running = undefined
     throw renderer ? error : unstarted(error as Error)

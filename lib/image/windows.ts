@@ -1,16 +1,16 @@
 /**
- * Many images, in bounded memory, in order: decoded window by window, the next window while the caller encodes the
- * current one.
+ * Decodes many images in order and in bounded memory: window by window, the next one while the caller encodes the current
+ * one.
  *
  *   for await (const { start, images, release } of decodeWindows(inputs, { threads, gate, signal })) {
- *     // images[i] is an image, or the ClipError that says why it is none
+ *     // images[i] is an image, or a ClipError that says why it could not be read
  *     await native.encodeImage(job, images.filter(...), ...)
  *     release() // its pixels are no longer needed; the next window may already wait for the room
  *   }
  *
- * Asking for the next window releases the one before, so a loop can't wait for room that it holds itself. A window
- * waits for its first image only; it closes as soon as no other image fits at once. So no two calls can wait for
- * each other's half-filled windows.
+ * Asking for the next window releases the previous one, so a loop can't wait for room that it holds itself. A window waits
+ * only for its first image, and closes as soon as no other image fits immediately. So two calls can't wait for each other's
+ * half-filled windows.
  */
 
 import { onAbort, untilAborted } from '../base/abort.js'
@@ -27,22 +27,22 @@ export interface WindowOptions extends Omit<DecodeOptions, 'index' | 'opening'> 
   gate: DecodeGate
   /** Side of the model's images in pixels: preprocessed images must have it. */
   size?: number
-  /** The call got one image, not a list: messages say `image` and carry no index. */
+  /** The call got a single image, not a list: messages say `image` and have no index. */
   single?: boolean
 }
 
 export interface ImageWindow {
   /** Position of the first image in the result. A Preprocessed of n images takes n positions. */
   start: number
-  /** Images in order; a ClipError (ERR_CLIP_IMAGE) stands where one can't be read. */
+  /** Images in order, with a ClipError (ERR_CLIP_IMAGE) in place of an image that can't be read. */
   images: (NativeImage | ClipError)[]
   /** For each image, the index of the input it came from. */
   inputs: number[]
-  /** Gives the room of the images back. Call it when the native job has settled; more often does no harm. */
+  /** Releases the room of the images. Call it when the native job has settled; it may be called more than once. */
   release(): void
 }
 
-/** Images per window that need no decoding. */
+/** Maximum number of images in a window that need no decoding. */
 const READY_IMAGES = 64
 
 interface Slot {
@@ -51,8 +51,8 @@ interface Slot {
 }
 
 /**
- * The window of a call of one image, without the machinery of many: it is most of what such a call costs the
- * JavaScript thread. The input must not be a Preprocessed of several images. Throws as {@link decodeWindows} does.
+ * The window of a call with a single image. It avoids the overhead for many images, which would be most of the cost of such a
+ * call on the JavaScript thread. The input must not be a Preprocessed of several images. Throws as {@link decodeWindows} does.
  */
 export function decodeOne(input: ImageInput, options: WindowOptions): Promise<ImageWindow> {
   const window = openOne(input, options)
@@ -98,7 +98,7 @@ async function openOne(input: ImageInput, options: WindowOptions): Promise<Image
   }
 }
 
-/** RangeError when planes are not of the model's size. */
+/** Throws a RangeError if planes don't have the model's size. */
 function checkPlanes(
   images: readonly NativeImage[],
   input: ImageInput,
@@ -116,14 +116,14 @@ function checkPlanes(
 }
 
 /**
- * Throws TypeError / RangeError when an input is no image at all, `signal.reason` on abort, and whatever the
- * iterable of inputs throws; images that can't be read are ClipErrors in their window.
+ * Throws a TypeError or RangeError if an input is not an ImageInput, `signal.reason` on abort, and whatever the iterable of
+ * inputs throws. Images that can't be read become ClipErrors in their window.
  */
 export async function* decodeWindows(
   inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
   options: WindowOptions,
 ): AsyncGenerator<ImageWindow, void, undefined> {
-  const stopped = new AbortController() // the caller's abort, or its leaving the loop
+  const stopped = new AbortController() // aborted by the caller's signal, or when the caller leaves the loop
   const { signal } = stopped
   const stop = () => stopped.abort(options.signal?.reason)
   if (options.signal?.aborted) stop()
@@ -134,7 +134,7 @@ export async function* decodeWindows(
   try {
     next = fill(source, options, signal)
     for (;;) {
-      next.catch(() => {}) // awaited below, but perhaps only after the caller has taken its time
+      next.catch(() => {}) // awaited below, but perhaps much later
       current = await untilAborted(next, signal)
       next = undefined
       if (!current) return
@@ -154,7 +154,7 @@ export async function* decodeWindows(
   }
 }
 
-/** One window, or undefined at the end. Never waits for room while it holds room. */
+/** One window, or undefined at the end. It never waits for room while it holds room. */
 async function fill(
   source: Source,
   options: WindowOptions,
@@ -182,7 +182,7 @@ async function fill(
         permits.push(permit)
         pending.opened()
         const image = gate.decode(permit, pending, signal).catch(asClipError)
-        image.catch(() => {}) // seen below, after the other images of this window
+        image.catch(() => {}) // handled below, after the other images of this window
         slots.push({ image, input: item.input })
       }
       source.take()
@@ -192,7 +192,7 @@ async function fill(
     signal.throwIfAborted()
     return { start, images, inputs: slots.map(slot => slot.input), release }
   } catch (error) {
-    // Decoders that still run and that nobody waits for hand in their room themselves.
+    // Abandoned decoders that are still running release their room themselves.
     void Promise.allSettled(slots.map(slot => slot.image)).then(release)
     throw error
   }
@@ -208,7 +208,7 @@ type Item = { input: number } & (
   | { image?: undefined; pending: PendingImage }
 )
 
-/** The inputs one by one, headers read, Preprocessed ones taken apart; at most one waits to be taken. */
+/** Reads the headers of the inputs one by one, and splits Preprocessed ones into images; keeps at most one in advance. */
 class Source {
   /** Position of the next image in the result. */
   position = 0
@@ -227,8 +227,8 @@ class Source {
   }
 
   /**
-   * The next image, or undefined at the end. With `have`, a window already holds images: then an iterable that
-   * does not answer soon must not keep them waiting, and undefined means "none now".
+   * The next image, or undefined at the end. With `have`, a window already holds images, which must not wait for a slow
+   * iterable; undefined then means "none for now".
    */
   async peek(have: boolean): Promise<Item | undefined> {
     while (this.#items.length === 0 && !this.#ended) {
@@ -278,7 +278,7 @@ class Source {
     }
   }
 
-  /** Lets a generator or stream of inputs clean up. Not awaited: it may never answer. */
+  /** Lets a generator or stream of inputs clean up. Not awaited, because it may never answer. */
   close(): void {
     for (const item of this.#items) item.pending?.opened()
     if (this.#ended) return
@@ -286,10 +286,10 @@ class Source {
     try {
       void Promise.resolve(this.#iterator.return?.()).then(undefined, () => {})
     } catch {
-      // its clean-up failed; the caller's own result or error matters more
+      // ignore a failed clean-up: the caller's own result or error is more important
     }
   }
 }
 
-/** Long enough to read a header, short enough that decoded images are not kept from the encoder. */
+/** Long enough to read a header, and short enough not to delay decoded images. */
 const later = (): Promise<false> => new Promise(resolve => setTimeout(resolve, 20, false))

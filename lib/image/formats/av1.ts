@@ -1,6 +1,6 @@
-/** The size that AV1 data were coded in: the container may say another, but this is what a decoder makes room for. */
+/** Reads the coded size of AV1 data: the container may state another size, but decoders allocate memory for this one. */
 
-/** Bits from the first of a byte on; zeros behind the end. */
+/** Reads bits, most significant first; zeros after the end. */
 class Bits {
   #at = 0
   constructor(private readonly bytes: Uint8Array) {}
@@ -13,7 +13,7 @@ class Bits {
   }
 }
 
-/** A number in groups of 7 bits, the lowest first, and how many bytes it takes. */
+/** A leb128 number (groups of 7 bits, lowest first) and its length in bytes. */
 function leb128(bytes: Uint8Array, at: number): [value: number, length: number] {
   let value = 0
   for (let i = 0; i < 8; i++) {
@@ -24,10 +24,10 @@ function leb128(bytes: Uint8Array, at: number): [value: number, length: number] 
   return [value, 8]
 }
 
-/** Units (OBUs) that may stand before the sequence header: a temporal delimiter, padding, metadata. */
+/** Maximum number of units (OBUs) before the sequence header, such as a temporal delimiter, padding or metadata. */
 const MOST_UNITS = 16
 
-/** From the first sequence header of an item's data; undefined where there is none: no AV1, or damaged. */
+/** The size in the first sequence header of an item's data; undefined if there is none (not AV1, or damaged). */
 export function av1Size(bytes: Uint8Array): { width: number; height: number } | undefined {
   let at = 0
   for (let units = 0; units < MOST_UNITS && at < bytes.length; units++) {

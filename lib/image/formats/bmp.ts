@@ -1,15 +1,15 @@
 /**
- * Windows and OS/2 bitmaps, decoded as Pillow 12 decodes them, its oddities included: what it refuses is refused, and a
- * palette of two colours that are black and white makes an image of single bits whatever the header says.
+ * Decodes Windows and OS/2 bitmaps exactly as Pillow 12 does, including its quirks: files that Pillow refuses are refused, and
+ * a palette of exactly black and white makes a 1-bit image whatever the header says.
  */
 
 import type { Steps } from '../../base/slices.js'
 import type { DecodedImage } from '../pixels.js'
 import { type Header, viewOf } from './facts.js'
 
-/** How a pixel is stored, in Pillow's names for it. */
+/** Pixel formats, with Pillow's names. */
 type Raw = '1' | 'L' | 'P;1' | 'P;4' | 'P' | 'BGR;15' | 'BGR;16' | 'BGR' | Wide
-/** 32 bits: the order of the bytes. */
+/** For 32 bits: the order of the bytes. */
 type Wide = 'BGRX' | 'XBGR' | 'BGXR' | 'ABGR' | 'RGBA' | 'BGRA' | 'BGAR'
 
 const BITS: Record<string, number> = {
@@ -47,17 +47,17 @@ interface Plan {
   height: number
   topDown: boolean
   raw: Raw
-  /** 1 is L with values 0 and 255 alone, resized as Pillow resizes single bits. */
+  /** Mode 1 is stored as L with the values 0 and 255, and resized as Pillow resizes 1-bit images. */
   mode: '1' | 'L' | 'P' | 'RGB' | 'RGBA'
-  /** 256 times red, green, blue: what an index shows. */
+  /** The palette: 256 times red, green, blue. */
   palette?: Uint8Array
   rle?: 4 | 8
-  /** Where the pixels begin, and the bytes from row to row. */
+  /** Offset of the pixels, and bytes per row. */
   data: number
   stride: number
 }
 
-/** The plan, or why there is none. */
+/** The plan, or the reason why the file is refused. */
 function planOf(bytes: Uint8Array): Plan | string {
   const view = viewOf(bytes)
   if (bytes.length < 26) return 'it ends within its header'
@@ -112,7 +112,7 @@ function planOf(bytes: Uint8Array): Plan | string {
   return plan
 }
 
-/** A grey ramp is no palette to Pillow, and black and white are single bits. */
+/** Pillow treats a grey ramp as greyscale, and a palette of black and white as a 1-bit image. */
 function readPalette(
   plan: Plan,
   bytes: Uint8Array,
@@ -133,7 +133,7 @@ function readPalette(
   }
   const count = Math.floor(given.length / padding)
   if (count > 256) return `its palette has ${colours} colours`
-  // Indices behind the end of the palette are black.
+  // Indices beyond the palette are black.
   plan.palette = Uint8Array.from({ length: 768 }, (_, i) => {
     const index = Math.floor(i / 3)
     return index < count ? given[padding * index + 2 - (i % 3)]! : 0
@@ -148,10 +148,10 @@ export function readBmp(bytes: Uint8Array): Header {
   return { ...header, size: { width: plan.width, height: plan.height } }
 }
 
-/** Pixels of a piece of work between two looks at the clock. */
+/** Pixels processed between two checks of the clock. */
 const PIECE = 16_384
 
-/** The image; throws an Error that says what is wrong. The header must have been read without a fault. */
+/** Decodes the image, or throws an Error with the reason. The header must have been read successfully. */
 export function* decodeBmp(bytes: Uint8Array): Steps<DecodedImage> {
   const plan = planOf(bytes)
   if (typeof plan === 'string') throw new Error(plan)
@@ -192,7 +192,7 @@ export function* decodeBmp(bytes: Uint8Array): Steps<DecodedImage> {
 
 type Unpack = (from: number, to: number, start: number, end: number) => void
 
-/** Pixels [start, end) of a row that begins at `from`, into the row of `out` that begins at `to`. */
+/** Converts pixels [start, end) of the row that begins at `from` into the row of `out` that begins at `to`. */
 function unpacker(raw: Raw, bytes: Uint8Array, out: Uint8Array, palette: Uint8Array | undefined): Unpack {
   const show = (to: number, index: number) => {
     out[to] = palette![3 * index]!
@@ -249,7 +249,7 @@ function unpacker(raw: Raw, bytes: Uint8Array, out: Uint8Array, palette: Uint8Ar
   }
 }
 
-/** RLE4 and RLE8: one index a byte, row after row. Short data are filled up nowhere: the image is refused. */
+/** Decodes RLE4 and RLE8 to one index per byte. If the data is too short, the image is refused. */
 function* runLengths(bytes: Uint8Array, { width, height, data, rle }: Plan): Steps<Uint8Array> {
   const length = width * height
   const out = new Uint8Array(length)
@@ -287,7 +287,7 @@ function* runLengths(bytes: Uint8Array, { width, height, data, rle }: Plan): Ste
       }
       if (missing) break
       x += value
-      at += at & 1 // data begin at even places of the file
+      at += at & 1 // data is aligned to even offsets of the file
     }
     if (++steps % 256 === 0) yield
   }

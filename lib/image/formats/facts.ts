@@ -1,4 +1,4 @@
-/** What the header of a file says, before any decoder sees it. */
+/** Facts that are read from a file's header before any decoder gets the file. */
 
 import type { Metadata } from 'sharp'
 import type { Format } from './recognise.js'
@@ -9,29 +9,29 @@ export type Facts = Pick<
   'width' | 'height' | 'space' | 'depth' | 'channels' | 'hasAlpha' | 'isPalette' | 'bitsPerSample'
 >
 
-/** Memory that the decoder of an image of this size holds at once, its output included. */
+/** Peak memory of the decoder for an image of this size, including its output. */
 export type DecoderBytes = (width: number, height: number) => number
 
 export interface Header {
   format: Format
-  /** Sides of the image, or more where a part of the file is larger; undefined when only the decoder can tell. */
+  /** Dimensions of the image, or larger ones if a part of the file is larger; undefined if only the decoder can tell. */
   size?: { width: number; height: number }
   decoderBytes: DecoderBytes
-  /** Why such a file is refused though its size is right. */
+  /** Why the file is refused although its size is acceptable. */
   refused?: string
-  /** What sharp's metadata would say, where the header leaves no doubt: JPEG and PNG as nearly all are. */
+  /** The result of sharp's metadata(), if the header determines it, as for nearly all JPEG and PNG files. */
   facts?: Facts
-  /** 4 and 6 have a real alpha channel; any other alpha that sharp reports comes from a tRNS chunk. */
+  /** Types 4 and 6 have a real alpha channel; any other alpha that sharp reports comes from a tRNS chunk. */
   pngColourType?: number
-  /** A tRNS chunk: colours that are transparent, which Pillow's convert('RGB') ignores. */
+  /** The file has a tRNS chunk (transparent colours), which Pillow's convert('RGB') ignores. */
   transparentColours?: boolean
   gif?: GifHeader
   tiff?: TiffHeader
-  /** Scans of a JPEG that may follow, counted from here. */
+  /** Offset from which the scans of a JPEG are counted. */
   scans?: { from: number; most: number }
-  /** What the decoder is not given. */
+  /** Changes to the file before the decoder gets it. */
   edit?: Edit
-  /** The same without what turns the image, for decoders that turn it unasked. */
+  /** The same without the data that rotates the image, for decoders that always apply it. */
   unturn?: Edit
 }
 
@@ -39,20 +39,20 @@ export interface Header {
 export interface Edit {
   /** Pieces [from, to) of the file, in their order. */
   pieces: [from: number, to: number][]
-  /** Bytes behind the last piece. */
+  /** Bytes to append after the last piece. */
   tail?: number[]
-  /** Bytes to overwrite, by their position in the file: only where all of it is one piece. */
+  /** Bytes to overwrite, by their offset in the file; only if the file is one piece. */
   patches?: [at: number, bytes: number[]][]
 }
 
 export interface GifHeader {
-  /** Pillow opens a first frame whose palette is 0, 1, 2, ... as grey (mode L), any other as P. */
+  /** Whether the palette is 0, 1, 2, ...: Pillow then opens the first frame as grey (mode L), otherwise as P. */
   grey: boolean
-  /** What Pillow shows where the first frame is transparent or does not reach: a colour of its palette. */
+  /** The palette colour that Pillow uses where the first frame is transparent or does not cover the canvas. */
   background: { r: number; g: number; b: number }
   /** The first frame has a transparent colour. */
   transparent: boolean
-  /** The first frame's rectangle, when no pixel of it can be transparent; what lies outside is background. */
+  /** The first frame's rectangle, if none of its pixels can be transparent; the area outside it is background. */
   frame?: { left: number; top: number; width: number; height: number }
 }
 
@@ -71,8 +71,8 @@ export interface TiffHeader {
 }
 
 /**
- * A decoder that goes from row to row: the output, and the rows that libvips keeps in flight. Measured with sharp 0.35
- * (libvips 8.18); so are the figures of the other formats.
+ * Memory of a decoder that works row by row: the output, and the rows that libvips buffers. This figure and those of the other
+ * formats were measured with sharp 0.35 (libvips 8.18).
  */
 export const rowByRow =
   (outBytes: number, inBytes = outBytes): DecoderBytes =>

@@ -1,11 +1,11 @@
 import { type GifHeader, type Header, viewOf } from './facts.js'
 
-/** Blocks up to the end of the first frame: 66 MB of it, as encoders write them. */
+/** Maximum number of blocks up to the end of the first frame: 66 MB with the usual block size. */
 const MOST_BLOCKS = 262_144
 
 /**
- * Screen descriptor, global palette, extensions, and the first frame with its palette. The decoder gets the file as if
- * it ended there: frames behind it would be read only to be counted.
+ * Reads the screen descriptor, global palette, extensions, and the first frame with its palette. The decoder gets the file as
+ * if it ended there, because it would read further frames only to count them.
  */
 export function readGif(bytes: Uint8Array): Header {
   const header: Header = { format: 'GIF', decoderBytes: (width, height) => 8 * width * height }
@@ -50,7 +50,7 @@ export function readGif(bytes: Uint8Array): Header {
       const flags = bytes[at + 8]!
       at += 9
       table(flags)
-      at++ // the size of LZW's first codes
+      at++ // the initial code size of LZW
       skipData()
       break
     } else if (block === 0x3b) break

@@ -1,6 +1,6 @@
 /**
- * AVIF and HEIC: the boxes that say how large the image is, how it is turned, and what its coded data really hold
- * (ISO/IEC 14496-12, 23008-12; AV1 specification, 5.5).
+ * AVIF and HEIC: reads the boxes with the image's size and rotation, and the coded size in its data (ISO/IEC 14496-12 and
+ * 23008-12; AV1 specification, section 5.5).
  */
 
 import { av1Size } from './av1.js'
@@ -8,9 +8,9 @@ import { type Edit, type Header, viewOf } from './facts.js'
 import type { Format } from './recognise.js'
 
 const MOST_BOXES = 20_000
-/** Boxes that turn an image, which Pillow leaves to the caller. */
+/** Boxes that rotate or mirror an image, which Pillow does not apply. */
 const TURNS = new Set(['irot', 'imir'])
-/** A turn by 0, to put in the place of another box: the numbers of all boxes stay as they are. */
+/** A rotation by 0, which replaces another box so that the numbering of the boxes does not change. */
 const NO_TURN = [...Buffer.from('irot\0', 'latin1')]
 
 interface Box {
@@ -28,7 +28,7 @@ class Boxes {
     this.#view = viewOf(bytes)
   }
 
-  /** The boxes between two positions; ends early where they are damaged or too many. */
+  /** The boxes between two positions; ends early if they are damaged or too many. */
   *within(start: number, end: number): Generator<Box, void, void> {
     for (let at = start; at + 8 <= end && this.#left-- > 0; ) {
       let size = this.#view.getUint32(at)
@@ -51,7 +51,7 @@ interface Extent {
   length: number
 }
 
-/** iloc: where the coded data of items lie in the file. */
+/** iloc: where the coded data of the items is in the file. */
 function* locations(bytes: Uint8Array, { start, end }: Box): Generator<Extent, void, void> {
   const view = viewOf(bytes)
   let at = start
@@ -109,7 +109,7 @@ function readBoxes(
   let deep = false
   const add = (size: { width: number; height: number } | undefined) => {
     if (!size) return
-    // Of several parts (a grid, an image and its alpha, a thumbnail) the largest; sides are never mixed.
+    // Of several parts (a grid, an image and its alpha, a thumbnail) take the largest, with both dimensions from the same part.
     if (size.width * size.height > width * height) {
       width = size.width
       height = size.height
@@ -132,10 +132,10 @@ function readBoxes(
           const { type, start, end } = property
           if (type === 'ispe' && start + 12 <= end)
             add({ width: view.getUint32(start + 4), height: view.getUint32(start + 8) })
-          // Bits 6 and 5 of av1C's third byte: 10 or 12 bits a sample.
+          // Bits 6 and 5 of av1C's third byte: 10 or 12 bits per sample.
           if (type === 'av1C' && start + 3 <= end && bytes[start + 2]! & 0x60) deep = true
           if (TURNS.has(type) && start < end) turns.push([start - 4, NO_TURN])
-          // Pillow shows what a clean aperture leaves out.
+          // Pillow ignores a clean aperture and shows the whole image.
           if (type === 'clap' && start < end) crops.push([start - 4, NO_TURN])
         }
       }

@@ -1,8 +1,8 @@
 import { type Facts, type Header, rowByRow, word } from './facts.js'
 
-/** Segments before the image's own: a file of nothing else is no image. */
+/** Maximum number of segments before the frame header. */
 const MOST_SEGMENTS = 50_000
-/** Scans, each of which the decoder takes all of the image through; encoders make ten or so. */
+/** Maximum number of scans. The decoder processes the whole image for each of them; encoders write about ten. */
 const MOST_SCANS = 64
 const MOST_SCANNED_PIXELS = 4e9
 
@@ -14,8 +14,8 @@ interface Frame {
 }
 
 /**
- * Segments up to the first scan: the frame header (SOF0, 1 or 2 with 8 bits: what libjpeg decodes) and the channels of
- * that scan. Cut short or of another kind: left to the decoder, which says what it misses.
+ * Reads the segments up to the first scan: the frame header (SOF0, 1 or 2 with 8 bits, which libjpeg decodes) and the channels
+ * of that scan. Truncated files and other kinds of frames are left to the decoder, which reports what is missing.
  */
 export function readJpeg(bytes: Uint8Array): Header {
   const header: Header = { format: 'JPEG', decoderBytes: rowByRow(4) }
@@ -37,7 +37,7 @@ export function readJpeg(bytes: Uint8Array): Header {
       header.facts = facts
       header.size = { width: facts.width, height: facts.height }
     }
-    // Other kinds of frames, or the image's data before any: left to the decoder. C4, C8 and CC are no frames.
+    // Other kinds of frames, or a scan before any frame, are left to the decoder. C4, C8 and CC are not frames.
     const others = marker > 0xc2 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc
     if (others || (marker >= 0xd0 && marker <= 0xd9) || marker < 0xc0) return header
     const length = word(bytes, at + 2)
@@ -53,7 +53,7 @@ function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame |
   const width = word(bytes, at + 7)
   const channels = bytes[at + 9]! as 1 | 3 | 4
   const space = ({ 1: 'b-w', 3: 'srgb', 4: 'cmyk' } as const)[channels]
-  // A height of 0 is said after the scan (DNL); libjpeg refuses it, in its own words.
+  // A height of 0 means that it follows the scan (DNL), which libjpeg refuses with its own message.
   if (!space || width === 0 || height === 0) return undefined
   let [samples, most] = [0, 1]
   for (let c = 0; c < channels; c++) {
@@ -69,7 +69,7 @@ function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame |
   }
 }
 
-/** A progressive image, or one with a scan for each channel, is kept as coefficients of 2 bytes until its last scan. */
+/** The decoder keeps a progressive image, or one with a scan per channel, as 2-byte coefficients until its last scan. */
 function withScans(bytes: Uint8Array, at: number, frame: Frame, header: Header): Header {
   const { facts, progressive, samplesPerPixel } = frame
   if (!progressive && bytes[at + 4] === facts.channels)

@@ -1,15 +1,15 @@
 import { type Edit, type Facts, type Header, rowByRow, viewOf } from './facts.js'
 
 const SIGNATURE = [0x89504e47, 0x0d0a1a0a]
-/** Chunks that decide the pixels; the rest is left out where it would be dear to read. */
+/** Chunks that affect the pixels; the others are left out if reading them would be expensive. */
 const NEEDED = new Set(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND', 'eXIf'])
-/** Others, in a file that is passed on as it is: a profile and a few words. */
+/** Maximum bytes of other chunks (such as a profile and short texts) in a file that is passed on unchanged. */
 const MOST_OTHERS = 64
 const MOST_COMPRESSED_BYTES = 64 * 1024
-/** An image of 256 MB in chunks of 2 KiB; encoders write 8 KiB or more. */
+/** Maximum number of chunks: 256 MB in chunks of 2 KiB; encoders write 8 KiB or more. */
 const MOST_CHUNKS = 131_072
 
-/** IHDR, which must be the first chunk, and the names and sizes of all others. */
+/** Reads IHDR, which must be the first chunk, and the names and sizes of all others. */
 export function readPng(bytes: Uint8Array): Header {
   const facts = pngFacts(bytes)
   const colourType = bytes[25]
@@ -22,7 +22,7 @@ export function readPng(bytes: Uint8Array): Header {
   const out = facts.isPalette ? 3 : facts.channels === 2 ? 4 : facts.channels
   const stored = facts.channels * (facts.depth === 'ushort' ? 2 : 1)
   const kept = facts.channels === 1 ? stored : out
-  // An interlaced image is all there before its first row is finished.
+  // The decoder needs the whole of an interlaced image before its first row is complete.
   const decoderBytes =
     bytes[28] === 1
       ? (width: number, height: number) => width * height * (stored + kept)
@@ -47,15 +47,15 @@ function pngFacts(bytes: Uint8Array): Facts | undefined {
     space: channels < 3 ? (wide ? 'grey16' : 'b-w') : wide ? 'rgb16' : 'srgb',
     depth: wide ? 'ushort' : 'uchar',
     channels,
-    hasAlpha: colourType >= 4, // a tRNS chunk is no channel to Pillow
+    hasAlpha: colourType >= 4, // Pillow does not treat a tRNS chunk as a channel
     isPalette: colourType === 3,
     bitsPerSample: bits,
   }
 }
 
 /**
- * Compressed text and profiles can hold a thousand times their size, and nothing of it is needed: a file with much of
- * that goes to the decoder without it.
+ * Compressed texts and profiles can inflate to a thousand times their size, and are not needed: if a file has many of them,
+ * the decoder gets it without them.
  */
 function readChunks(bytes: Uint8Array): Pick<Header, 'transparentColours' | 'edit' | 'refused'> {
   const view = viewOf(bytes)

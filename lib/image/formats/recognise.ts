@@ -1,11 +1,11 @@
 /**
- * Which format an image is in, told by its bytes. An allow-list: what is not on it never reaches a decoder, whatever
- * else the libvips of this machine was built with.
+ * Recognises the format of an image by its bytes. This is an allow-list: other formats never reach a decoder, even if the
+ * libvips of this machine supports them.
  */
 
 export type Format = 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF' | 'HEIC' | 'BMP' | 'SVG'
 
-/** For messages. */
+/** Names for messages. */
 export const FORMATS = 'a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF image'
 
 const at = (bytes: Uint8Array, start: number, length: number) =>
@@ -13,11 +13,11 @@ const at = (bytes: Uint8Array, start: number, length: number) =>
 
 const starts = (bytes: Uint8Array, ...head: number[]) => head.every((byte, i) => bytes[i] === byte)
 
-/** Brands of ISO base media files (ISO/IEC 23000-22 and 14496-12) whose images are coded as AV1, and as HEVC. */
+/** Brands of ISO base media files (ISO/IEC 23000-22 and 14496-12) whose images are coded with AV1, and with HEVC. */
 const AV1 = new Set(['avif', 'avis', 'MA1B', 'MA1A'])
 const HEVC = new Set(['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'hevm', 'hevs'])
 
-/** The brands of `ftyp`, the major one first; none when the bytes are no such file. */
+/** The brands of `ftyp`, the major one first; none if it is not such a file. */
 function brands(bytes: Uint8Array): string[] {
   if (bytes.length < 16 || at(bytes, 4, 4) !== 'ftyp') return []
   const size = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0)
@@ -48,12 +48,12 @@ export function recognise(bytes: Uint8Array): Format | undefined {
 }
 
 /**
- * SVG and every other image that is written as XML, or compressed so (.svgz): a first character `<` behind any number
- * of blanks and byte order marks, in UTF-8, UTF-16 or UTF-32, or a gzip header. Nothing else on the list begins so.
+ * Recognises SVG and any other XML, and compressed SVG (.svgz): the first character is `<` after any number of blanks and byte
+ * order marks, in UTF-8, UTF-16 or UTF-32, or the data has a gzip header. No other format on the list begins like this.
  */
 function looksLikeMarkup(bytes: Uint8Array): boolean {
   if (starts(bytes, 0x1f, 0x8b)) return true
-  // Zero bytes are halves of UTF-16 and UTF-32; EF BB BF, FE FF and FF FE are byte order marks.
+  // Zero bytes belong to UTF-16 and UTF-32 characters; EF BB BF, FE FF and FF FE are byte order marks.
   const skipped = new Set([0, 9, 10, 11, 12, 13, 32, 0xef, 0xbb, 0xbf, 0xfe, 0xff])
   let i = 0
   const end = Math.min(bytes.length, 1 << 20)
@@ -61,7 +61,7 @@ function looksLikeMarkup(bytes: Uint8Array): boolean {
   return bytes[i] === 0x3c || (i === end && end === 1 << 20)
 }
 
-/** Formats that are often tried and not read, for a message that says more than "no image". */
+/** Common formats that are not supported, for a message that says more than "not an image". */
 const OTHERS: [name: string, matches: (bytes: Uint8Array) => boolean][] = [
   ['PDF document', bytes => at(bytes, 0, 1024).includes('%PDF-')],
   ['PostScript file', bytes => at(bytes, 0, 4) === '%!PS' || starts(bytes, 0xc5, 0xd0, 0xd3, 0xc6)],
@@ -81,6 +81,6 @@ const OTHERS: [name: string, matches: (bytes: Uint8Array) => boolean][] = [
   ['web page or other text', bytes => /^[\t\n\r\x20-\x7e]{8}/.test(at(bytes, 0, 8))],
 ]
 
-/** What bytes of no format on the list probably are. */
+/** The probable format of bytes that no entry of the list matches. */
 export const describeOther = (bytes: Uint8Array): string | undefined =>
   OTHERS.find(([, matches]) => matches(bytes))?.[0]

@@ -14,16 +14,16 @@ const TAG = {
   extraSamples: 338,
   sampleFormat: 339,
 }
-/** Pillow knows images of up to 6 samples. */
+/** Pillow supports up to 6 samples per pixel. */
 const MOST_SAMPLES = 8
 const BYTES: Record<number, number> = { 1: 1, 2: 1, 3: 2, 4: 4, 16: 8 }
 
 /** The tags of the first directory, of classic TIFF and of BigTIFF. */
 interface Directory {
   values(tag: number): number[]
-  /** Where the first value of a tag stands, as 2 bytes; undefined where it is none of 2 bytes. */
+  /** Offset of the first value of a tag with 2-byte values; undefined if it has other values. */
   placeOf(tag: number): number | undefined
-  /** Where the offset of the next directory stands, and what it is. */
+  /** Where the offset of the next directory is stored, and its value. */
   nextAt: number
   next: number
 }
@@ -48,7 +48,7 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
     const entry = directory + counted + step * i
     if (!at.has(short(entry))) at.set(short(entry), entry)
   }
-  /** Where values stand, of which size, and how many of them are wanted here. */
+  /** Offset and size of a tag's values, and how many of them are read here. */
   const find = (tag: number) => {
     const entry = at.get(tag)
     if (entry === undefined) return undefined
@@ -77,7 +77,7 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
   }
 }
 
-/** Everything that decides in which mode Pillow opens the first image of the file, and what its decoder needs. */
+/** Everything that determines the mode in which Pillow opens the first image of the file, and the decoder's memory. */
 export function readTiff(bytes: Uint8Array): Header {
   const header: Header = { format: 'TIFF', decoderBytes: rowByRow(4) }
   const found = readDirectory(bytes)
@@ -102,7 +102,7 @@ export function readTiff(bytes: Uint8Array): Header {
     tiff.photometric === 5 || bits.length > 3
       ? 4
       : Math.max(bits.length, tiff.photometric === 1 ? stored : 1, 3)
-  // A strip or a tile is decoded at once, however large the file says that it is.
+  // A strip or tile is decoded as a whole, whatever size the file gives it.
   const strip = Math.min(one(TAG.rowsPerStrip, height), height) * width
   const tile = one(TAG.tileWidth, 0) * one(TAG.tileHeight, 0)
   const across = tile > 0 ? Math.ceil(width / Math.max(1, one(TAG.tileWidth, 1))) : 1
@@ -122,7 +122,7 @@ export function readTiff(bytes: Uint8Array): Header {
   }
 }
 
-/** Measurements rather than levels: what Pillow makes of them is black and white at best. */
+/** Refuses images of measurements (such as floats): Pillow turns them into black and white at best. */
 function unreadable({ bits, sampleFormat, photometric }: TiffHeader): string | undefined {
   const levels =
     sampleFormat === 1 || (sampleFormat === 2 && bits[0] === 8 && photometric === 1) || sampleFormat === 4
@@ -133,8 +133,9 @@ function unreadable({ bits, sampleFormat, photometric }: TiffHeader): string | u
 }
 
 /**
- * The decoder counts all directories of a file before it reads the first: it is told of that one alone. It would undo a
- * multiplication with alpha in another arithmetic than Pillow's, and fail over an orientation that there is not.
+ * Changes the file for the decoder. It gets only the first directory, because it would count all of them before it reads one.
+ * Premultiplied alpha is hidden, because it would divide with other arithmetic than Pillow's, and so are invalid
+ * orientations, at which it would fail.
  */
 function editOf(bytes: Uint8Array, found: Directory, tiff: TiffHeader): Header['edit'] {
   const little = bytes[0] === 0x49

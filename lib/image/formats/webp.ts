@@ -1,9 +1,9 @@
 import { type Header, viewOf } from './facts.js'
 
-/** Chunks up to the first image: a few, with a profile. */
+/** Maximum number of chunks before the first frame; usually there are a few, such as a profile. */
 const MOST_CHUNKS = 1000
 
-/** The canvas (VP8X) and the first frame, in whichever of both codings: the larger of each side. */
+/** Reads the canvas (VP8X) and the first frame (lossy or lossless), and takes the larger of each dimension. */
 export function readWebp(bytes: Uint8Array): Header {
   const header: Header = { format: 'WebP', decoderBytes: (width, height) => 15 * width * height }
   const view = viewOf(bytes)
@@ -20,7 +20,7 @@ export function readWebp(bytes: Uint8Array): Header {
     const data = at + 8
     if (name === 'VP8X') add(1 + three(data + 4), 1 + three(data + 7))
     else if (name === 'ANMF') {
-      at = data + 16 // a frame's own chunks follow its header
+      at = data + 16 // the chunks of a frame follow its header
       continue
     } else if (name === 'VP8L') {
       const bits = view.getUint32(data + 1, true)
