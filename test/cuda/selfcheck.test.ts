@@ -224,7 +224,7 @@ test('what a weight file leaves open is told by the same options as elsewhere, a
   for (const [flag, value, code, said] of [
     ['--heads', '3', 1, /heads .*but the option --heads says 3/],
     ['--activation', 'relu', 2, /--activation.* to be 'gelu' or 'quickGelu', got/],
-    ['--state-dict', 'ema', 1, /has no CLIP at "ema", which the option --state-dict names/],
+    ['--state-dict', 'ema', 1, /has no CLIP model at "ema", which the option --state-dict names/],
   ] as const) {
     const args = [cli, 'gpu-selfcheck', '--model', model, '--out', join(work, 'none.md'), flag, value]
     const failure = await t.throwsAsync<Error & { code: number; stderr: string }>(
