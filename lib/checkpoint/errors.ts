@@ -1,4 +1,4 @@
-/** The two errors of this folder, and the clock that keeps parsing off the event loop's back. */
+/** The two kinds of errors of this folder, and the clock that keeps parsing from blocking the event loop. */
 
 import { ClipError, type ClipErrorDetails } from '../base/errors.js'
 import { Slices } from '../base/slices.js'
@@ -10,7 +10,7 @@ export function badCheckpoint(file: string, field: string | undefined, message: 
   return new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field, ...facts })
 }
 
-/** A configuration that is missing, contradicts the weights, or asks for what is not implemented: ERR_CLIP_CONFIG. */
+/** A configuration that is missing, contradicts the weights, or needs something that is not implemented: ERR_CLIP_CONFIG. */
 export function badConfig(file: string, field: string | undefined, message: string, facts: Facts = {}) {
   return new ClipError('ERR_CLIP_CONFIG', `${file}: ${message}`, { file, field, ...facts })
 }
@@ -24,7 +24,7 @@ export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`
 }
 
-/** Long loops ask `spent()` every few hundred steps and `await turn()` when it says so. The budget is that of slices.ts. */
+/** Long loops call `spent()` every few hundred steps, and `await turn()` when it returns true. The time limit is that of slices.ts. */
 export class Pace {
   private slices = new Slices()
 
@@ -41,7 +41,7 @@ export class Pace {
     return this.slices.pause(this.signal)
   }
 
-  /** After another await the event loop has run: a new slice begins. */
+  /** Starts a new slice, after another await has let the event loop run. */
   restart(): void {
     this.signal?.throwIfAborted()
     this.slices = new Slices()

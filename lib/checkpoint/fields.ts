@@ -1,4 +1,4 @@
-/** JSON files of a model folder, and typed access to their fields with errors that name file and field. */
+/** Reads JSON files of a model folder. Typed access to their fields throws errors that name the file and the field. */
 
 import { basename } from 'node:path'
 import {
@@ -30,7 +30,7 @@ export class Fields {
     readonly path = '',
   ) {}
 
-  /** For messages: a key may be as long as the file. */
+  /** Shortened for messages, because a key may be very long. */
   name(key: string): string {
     const short = key.length > 80 ? `${key.slice(0, 77)}...` : key
     return this.path ? `${this.path}.${short}` : short
@@ -103,7 +103,7 @@ export class Fields {
 
 const LARGEST_CONFIG = 1 << 20
 
-/** A whole JSON file whose top is an object. ERR_CLIP_CONFIG when it is no JSON, too large, or something else. */
+/** Reads a JSON file that contains an object. Throws ERR_CLIP_CONFIG if it is too large, not JSON, or not an object. */
 export async function readJsonFile(
   path: string,
   signal: AbortSignal | undefined,

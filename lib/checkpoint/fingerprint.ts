@@ -1,4 +1,4 @@
-/** What a model is called in stores, classifiers and adapters: the same wherever the same numbers come from. */
+/** The fingerprint of a model in stores, classifiers and adapters: equal for equal weights, whatever files they come from. */
 
 import { createHash } from 'node:crypto'
 import { ClipError } from '../base/errors.js'
@@ -7,8 +7,8 @@ import type { WeightNames } from '../native/surface.js'
 import type { Checkpoint } from './spec.js'
 
 /**
- * 32 hexadecimal digits of every weight's value, as native code has hashed them, and of the configuration: sizes, heads,
- * activation, preprocessing, temperature. Files, names of tensors, dtypes and which towers were loaded leave no trace.
+ * 32 hexadecimal digits: a hash of the values of all weights (computed by native code) and of the configuration: sizes, heads,
+ * activation, preprocessing and temperature. It does not depend on files, tensor names, dtypes, or the towers that were loaded.
  */
 export function fingerprintOf(checkpoint: Checkpoint, names: WeightNames): string {
   const { embedDim, scoring, image, text } = checkpoint.model
@@ -23,13 +23,13 @@ export function fingerprintOf(checkpoint: Checkpoint, names: WeightNames): strin
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32)
 }
 
-/** What the towers of OpenAI's CLIP are: it goes without saying, and has since before there were others. */
+/** The properties of the towers of OpenAI's CLIP. They are left out of fingerprints, as before other towers were supported. */
 const usual = {
   patches: { preNorm: true, mask: 'full', pool: 'first', padId: undefined },
   tokens: { preNorm: false, mask: 'causal', pool: undefined, padId: undefined },
 } as const
 
-/** A tower as it is named in fingerprints. Stores on disk hold them: what is said of a tower here stays as it is. */
+/** The description of a tower in fingerprints. It must never change, because stores on disk contain fingerprints. */
 function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
   if (tower?.kind !== 'transformer') return tower ?? {}
   const { embed, blocks, preNorm, mask, pool } = tower
@@ -40,7 +40,7 @@ function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
   const all = {
     preNorm,
     mask,
-    // The end token of a pool is named by itself.
+    // The end token of the pool is described separately.
     pool: pool === 'argmax' || pool === 'eos' ? undefined : pool,
     padId: embed.kind === 'tokens' ? embed.padId : undefined,
   }
@@ -54,7 +54,7 @@ function sorted(value: object): [string, unknown][] {
   return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
-/** Refuses what was made with other weights: cosines of two models mean nothing. */
+/** Refuses data that was made with other weights, because cosines between two models are meaningless. */
 export function checkFingerprint(own: string, file: string, what: string, fingerprint: unknown): void {
   if (fingerprint === own) return
   throw new ClipError(

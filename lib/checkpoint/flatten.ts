@@ -1,4 +1,4 @@
-/** The tensors anywhere in an unpickled object, by their paths: `state_dict.visual.proj`, `model.visual.proj`. */
+/** Lists all tensors in an unpickled object by their paths: `state_dict.visual.proj`, `model.visual.proj`. */
 
 import type { Steps } from '../base/slices.js'
 import { badCheckpoint, quote } from './errors.js'
@@ -16,12 +16,12 @@ const MOST_TENSORS = 50_000
 const MOST_OTHERS = 20_000
 const MOST_ATTRIBUTES = 1_000_000
 const DEEPEST = 64
-/** A parameter's name. Each is a string of its own, however often its parts are shared in the pickle. */
+/** A parameter's name. Each is a separate string, even if the pickle shares its parts. */
 const LONGEST_NAME = 1000
-/** Of a module that was pickled as an object: where PyTorch keeps what a state_dict would list. */
+/** Attributes of a pickled module in which PyTorch keeps the entries of its state_dict. */
 const MODULE_PARTS = new Set(['_parameters', '_buffers', '_modules'])
 
-/** A module of TorchScript, or one that was pickled as an object. */
+/** A TorchScript module, or a module that was pickled as an object. */
 const isModule = ({ type, state }: PickledRecord): boolean =>
   type.startsWith('__torch__.') || (state instanceof Map && state.has('_parameters'))
 
@@ -29,7 +29,7 @@ const TWICE = 'two tensors of this name'
 
 export interface Flat {
   tensors: Map<string, PickledTensor>
-  /** What is no tensor, in a few words. */
+  /** Short descriptions of entries that are not tensors. */
   others: Map<string, string>
 }
 
@@ -38,7 +38,7 @@ class Walk implements Flat {
   readonly others = new Map<string, string>()
   private attributes = 0
   private visited = 0
-  /** What is being visited: objects may hang in themselves. */
+  /** The objects that are being visited, because objects may contain themselves. */
   private readonly open = new Set<object>()
 
   constructor(private readonly file: SourceFile) {}
@@ -66,7 +66,7 @@ class Walk implements Flat {
     } else if (Array.isArray(value)) {
       this.count(value.length, path)
       for (const [i, child] of value.entries()) {
-        // Of lists only what may hold tensors: a list of numbers is no news.
+        // In lists, visit only entries that may contain tensors, and don't report numbers.
         if (typeof child === 'object' && child !== null)
           yield* this.visit(child, this.join(path, i), depth + 1)
         else if (i % 1024 === 1023) yield
@@ -88,7 +88,7 @@ class Walk implements Flat {
     this.count(state.size + 1, path)
     const parts = [...MODULE_PARTS].filter(part => state.get(part) instanceof Map)
     for (const part of parts) yield* this.children(state.get(part)!, path, depth)
-    if (parts.length > 0) return // the rest of a module is no state
+    if (parts.length > 0) return // the other attributes of a module are not part of its state
     for (const [key, child] of state) yield* this.visit(child, this.join(path, key), depth + 1)
   }
 
@@ -122,11 +122,11 @@ class Walk implements Flat {
   }
 }
 
-/** Throws ERR_CLIP_CHECKPOINT when there is more of it than any checkpoint has. */
+/** Throws ERR_CLIP_CHECKPOINT if the object is larger than any checkpoint. */
 export function* flatten(root: Pickled, file: SourceFile): Steps<Flat> {
   const walk = new Walk(file)
   yield* walk.visit(root, '', 0)
-  // The attributes of modules are no news: every TorchScript archive has them.
+  // Attributes of modules are not reported, because every TorchScript archive has them.
   if (isKind(root, 'record') && isModule(root))
     for (const [name, kind] of walk.others) if (kind !== TWICE) walk.others.delete(name)
   for (const [name, kind] of walk.others) if (kind === TWICE) walk.tensors.delete(name)

@@ -52,7 +52,7 @@ export async function readFolder(folder: string, job: Job): Promise<Checkpoint> 
   throw await noWeights(folder, config === HUGGING_FACE || config === OPENCLIP ? config : undefined)
 }
 
-/** A weight file by itself. A configuration beside it is used where its tensors are of that configuration's family. */
+/** A single weight file. A configuration beside it is used if its tensors belong to the configuration's family. */
 export async function readSingleFile(path: string, job: Job): Promise<Checkpoint> {
   const table = new TensorTable()
   await readWeights(path, table, job.pace, job.opened)

@@ -1,4 +1,4 @@
-/** From a path to everything `load` needs to know. Formats are told by content; the file's name decides nothing. */
+/** Reads everything that `load` needs to know about a checkpoint. Formats are recognised by content, not by file names. */
 
 import { resolve } from 'node:path'
 import { kindOf } from '../base/regular-file.js'
@@ -12,7 +12,7 @@ export * from './spec.js'
 
 /**
  * Reads headers and configuration of a model folder (Hugging Face, OpenCLIP) or a weight file (safetensors, OpenAI's
- * TorchScript archive, a PyTorch state dict); no weight is read but `logit_scale`.
+ * TorchScript archive, a PyTorch state dict); the only weight that is read is `logit_scale`.
  * Rejects with ERR_CLIP_CHECKPOINT (weights, vocabulary), ERR_CLIP_CONFIG (configuration), TypeError / RangeError
  * (options) or signal.reason.
  */

@@ -1,4 +1,4 @@
-/** Which files of a model folder are its weights, and what a folder is that has none that are read. */
+/** Finds the weight files of a model folder, and explains folders without supported ones. */
 
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -8,7 +8,7 @@ import { statPath } from './source-file.js'
 
 export const HUGGING_FACE = 'config.json'
 export const OPENCLIP = 'open_clip_config.json'
-/** Weight files in the order in which the libraries look for them. */
+/** Weight files in the order in which transformers and OpenCLIP look for them. */
 export const OPENCLIP_WEIGHTS = [
   'open_clip_model.safetensors',
   'open_clip_pytorch_model.bin',
@@ -23,9 +23,9 @@ const HUGGING_FACE_WEIGHTS = [
 /** transformers' variants: model.fp16.safetensors, model.safetensors.index.fp16.json and their like. */
 const VARIANT =
   /^(?:model\.([\w-]+)\.safetensors|model\.safetensors\.index\.([\w-]+)\.json|pytorch_model\.([\w-]+)\.bin|pytorch_model\.bin\.index\.([\w-]+)\.json)$/
-/** Part of an index's files: never a model by itself. */
+/** A shard of an index, which is never a complete model. */
 const SHARD = /-\d{5}-of-\d{5}\.(safetensors|bin)$/
-/** Of several variants the most exact. */
+/** Variants, the most precise first. */
 const VARIANTS = ['fp32', 'fp16', 'bf16']
 
 export async function firstOf(folder: string, names: readonly string[]): Promise<string | undefined> {
@@ -42,7 +42,7 @@ export async function huggingFaceWeights(folder: string): Promise<string | undef
   return chooseVariant(folder, await listed(folder))
 }
 
-/** Among the names of a folder without plain weights the variant that is read. */
+/** The variant to read in a folder without a plain weight file. */
 export function chooseVariant(folder: string, names: readonly string[]): string | undefined {
   const variants = names.flatMap(file => {
     const match = VARIANT.exec(file)
@@ -79,7 +79,7 @@ export async function onlyWeightFile(folder: string): Promise<string | undefined
   return files[0]
 }
 
-/** Remedies for folders that hold a CLIP in a form that is not read. */
+/** What to do about folders that hold a CLIP model in an unsupported format. */
 const OTHER_FORMS: [RegExp, (folder: string, names: string[]) => string][] = [
   [
     /^onnx$|\.onnx$|^openvino_model\.xml$/,
@@ -112,7 +112,7 @@ function originalText(folder: string): string {
   return original === undefined ? '; its model card names it' : `: load(${JSON.stringify(original)})`
 }
 
-/** Why a folder's model can't be opened, as precisely as its files tell. */
+/** Why the model of a folder can't be opened, as precisely as its file names allow. */
 export async function noWeights(folder: string, config: string | undefined): Promise<Error> {
   const names = await listed(folder)
   for (const [pattern, text] of OTHER_FORMS)

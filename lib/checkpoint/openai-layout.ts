@@ -1,6 +1,6 @@
 /**
- * The layout of OpenAI's code, which OpenCLIP shares: visual.*, transformer.resblocks.*. Sizes come from the tensors,
- * or from OpenCLIP's configuration, which is then held against the tensors.
+ * The tensor layout of OpenAI's code, which OpenCLIP shares: visual.*, transformer.resblocks.*. Sizes come from the tensors, or
+ * from OpenCLIP's configuration, which is then checked against the tensors.
  */
 
 import { type BlocksSpec, imageSizeOf, type ModelSpec } from '../native/spec.js'
@@ -18,19 +18,19 @@ import {
 import type { CheckpointOptions } from './spec.js'
 import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
 
-/** OpenAI's archives carry these three beside the parameters; no other training code writes them. */
+/** OpenAI's archives have these three entries beside the parameters; no other training code writes them. */
 const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']
 
 export function isOpenaiOrigin(table: TensorTable): boolean {
   return OPENAI_EXTRAS.every(name => table.tensors.has(name))
 }
 
-/** Everything below these names is computed, or the model is refused. */
+/** Every tensor below these names must be used; otherwise the model is refused. */
 const TOWERS =
   /^(positional_embedding$|text_projection(\.|$)|(visual|token_embedding|transformer|ln_final)\.)/
 const CUSTOM_TOWERS = /^(visual|text)\./
 
-/** The text tower of every CLIP whose image tower is CLIP's: what tensors do not tell. */
+/** Properties of CLIP's text tower that the tensors don't determine. */
 const CLIP_TEXT: Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> = { mask: 'causal', pool: 'argmax' }
 
 /** The image tower of a weight file without a configuration. */
@@ -62,7 +62,7 @@ export async function readOpenaiLayout(
     ? agreedActivation(config.file, 'model_cfg.quick_gelu', config.activation, options)
     : activationWithoutConfig(table.where, origin, options)
 
-  // OpenCLIP's CustomTextCLIP keeps the text tower in a module of its own.
+  // OpenCLIP's CustomTextCLIP keeps the text tower in a separate module.
   const t = picker.has('text.token_embedding.weight') ? 'text.' : ''
   const linearProjection = picker.has(`${t}text_projection.weight`)
   const projection = linearProjection ? `${t}text_projection.weight` : `${t}text_projection`
@@ -107,7 +107,7 @@ export async function readOpenaiLayout(
   }
 
   if (!towers.image) {
-    // Text alone.
+    // Only a text tower.
   } else if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
     model.image = resnetSizes(picker, options, origin, config)
     takeResnet(picker, model.image, embed ?? picker.size('visual.attnpool.c_proj.weight', 0, 2))
@@ -208,7 +208,7 @@ function presentTowers(table: TensorTable, t: string): Record<Tower, boolean> {
   }
 }
 
-/** The width of the joint space, of whichever projection there is; undefined without any. */
+/** The width of the joint space, from either projection; undefined if there is none. */
 function embedSize(picker: Picker, projection: string, linear: boolean): Size | undefined {
   if (picker.has(projection)) return picker.size(projection, linear ? 0 : 1, 2)
   if (picker.has('visual.proj')) return picker.size('visual.proj', 1, 2)

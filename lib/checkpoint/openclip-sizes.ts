@@ -1,9 +1,9 @@
-/** What a configuration says of the towers of OpenAI's layout. */
+/** Configured properties of the towers of OpenAI's layout. */
 
 import type { Activation, TransformerSpec } from '../native/spec.js'
 import type { Size } from './tensors.js'
 
-/** What OpenCLIP's configuration says. A bare weight file has none. */
+/** The values of OpenCLIP's configuration, which a single weight file lacks. */
 export interface OpenclipSizes {
   file: string
   embed: Size

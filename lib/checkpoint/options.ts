@@ -1,4 +1,4 @@
-/** What `load`'s options `heads` and `activation` may say, and when: only where the checkpoint itself is silent. */
+/** Checks the options `heads` and `activation` of `load`, which are needed only if the checkpoint does not determine them. */
 
 import { argumentError } from '../base/errors.js'
 import type { Activation } from '../native/spec.js'
@@ -37,7 +37,7 @@ export function optionHeads(options: CheckpointOptions, tower: Tower): number | 
   return typeof options.heads === 'object' ? options.heads[tower] : options.heads
 }
 
-/** Heads as the checkpoint says, `said`; an option that contradicts it is refused. */
+/** The heads that the checkpoint states (`said`); an option that contradicts it is refused. */
 export function agreedHeads(
   file: string,
   field: string,
@@ -86,10 +86,10 @@ export function checkDivides(file: string, field: string, heads: number, width: 
     })
 }
 
-/** ViT-H, g and bigG have 80, 88 and 104: past this width, 64 would be a guess. */
+/** ViT-H, g and bigG have heads of 80, 88 and 104: above this width, 64 would be a guess. */
 const WIDEST_OF_64 = 1024
 
-/** width / 64 where that is a fact; otherwise ERR_CLIP_CONFIG naming the option. */
+/** width / 64 if that is certain; otherwise throws ERR_CLIP_CONFIG naming the option. */
 export function headsWithoutConfig(
   where: string,
   tower: Tower,

@@ -1,6 +1,6 @@
 /**
- * Where packed weights are kept, and what they are called. Native code reads, checks and writes the files
- * (native/model/pack_cache.h); here is decided which file belongs to which checkpoint.
+ * Decides where packed weights are cached, and which file belongs to which checkpoint. Native code reads, checks and writes
+ * the files (native/model/pack_cache.h).
  */
 
 import { createHash } from 'node:crypto'
@@ -13,7 +13,7 @@ import { INTERFACE } from '../native/addon.js'
 import type { ModelSpec } from '../native/spec.js'
 import type { NativeLoadOptions, NativeModel } from '../native/surface.js'
 
-/** What `packCache: true` came to; 'off' without it, or where weights are not in plain memory (CUDA). */
+/** The outcome of `packCache: true`; 'off' without it, or if the weights are not in main memory (CUDA). */
 export type PackCacheUse = NativeModel['packCache']['use']
 
 const digest = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex')
@@ -23,8 +23,8 @@ const SAMPLE_BYTES = 4096
 const TOGETHER = 64
 
 /**
- * A digest of some of the weights: times alone would not show what a copy with its times kept, or a clock that stood
- * still, has changed.
+ * A digest of some of the weights, because modification times alone would miss a change by a copy that preserves times, or
+ * by a clock that does not advance.
  */
 async function samples(spec: ModelSpec): Promise<string> {
   const hash = createHash('sha256')
@@ -33,7 +33,7 @@ async function samples(spec: ModelSpec): Promise<string> {
     try {
       const bytes = Math.min(SAMPLE_BYTES, file.bytes)
       const step = (file.bytes - bytes) / (SAMPLES - 1)
-      // Many at once: libuv's threads wait for a disk, and each wait of ours for them costs a fifth of a millisecond.
+      // Many reads at once: libuv's threads wait for the disk, and each separate wait would cost a fifth of a millisecond.
       for (let i = 0; i < SAMPLES; i += TOGETHER) {
         const reads = Array.from({ length: TOGETHER }, (_, k) => file.read(Math.floor((i + k) * step), bytes))
         for (const sample of await Promise.all(reads)) hash.update(sample)
@@ -46,9 +46,9 @@ async function samples(spec: ModelSpec): Promise<string> {
 }
 
 /**
- * The file's place, name and key for these weights. The name stays the same when the checkpoint changes, so that its
- * file is replaced; the key, which is compared inside the file, does not. Native code adds backend, dtype and layout to
- * both. A folder that can't be made is found out when the file is written.
+ * The folder, file name and key for these weights. If the checkpoint changes, the name stays the same, so that its file is
+ * replaced, but the key, which is stored in the file, changes. Native code adds backend, dtype and layout to both. A folder
+ * that can't be created is reported when the file is written.
  */
 export async function packCacheFor(
   spec: ModelSpec,
@@ -57,8 +57,8 @@ export async function packCacheFor(
 ): Promise<NonNullable<NativeLoadOptions['packCache']>> {
   const folder = join(cacheFolders({ cacheDir, env: process.env }).own, 'packed')
   await makeFolder(folder, 0o700).catch(() => undefined)
-  // Taken before native code opens the files: what is replaced in
-  // between is stored under the old time, and never found.
+  // Determined before native code opens the files: if a file is replaced
+  // in between, its weights are stored under the old time and never found.
   const times = await Promise.all(spec.files.map(timesOf))
   const towers = (['image', 'text'] as const).filter(tower => spec[tower]).join('+')
   const build = `${version} ${INTERFACE} ${process.platform} ${process.arch}`
@@ -71,7 +71,7 @@ export async function packCacheFor(
 
 let warned = false
 
-/** Loading goes on without the file. The first time in a process, a warning says why there is none. */
+/** Loading continues without the file. The first time in a process, a warning gives the reason. */
 export function warnOfPackCache({ use, file, reason }: NativeModel['packCache']): void {
   if (use !== 'failed' || warned) return
   warned = true

@@ -1,6 +1,6 @@
 /**
- * Python's pickles, protocols 2 to 5, read as data. Nothing is ever called or imported: tensors, parameters, dictionaries
- * and storages are known by their names; whatever else a pickle refers to or calls becomes an inert record of that name.
+ * Reads Python pickles, protocols 2 to 5, as data. Nothing is ever called or imported: tensors, parameters, dictionaries and
+ * storages are recognised by name; anything else that a pickle refers to or calls becomes an inert record with that name.
  */
 
 import { type Pace, quote } from './errors.js'
@@ -15,29 +15,29 @@ import {
   tensorOf,
 } from './pickled.js'
 
-/** Every function of PyTorch that gives a tensor of the storage, offset, size and stride that it is called with. */
+/** The functions of PyTorch that return a tensor for a storage, offset, size and stride. */
 const REBUILD = new Set([
   'torch._utils._rebuild_tensor',
   'torch._utils._rebuild_tensor_v2',
   'torch._utils._rebuild_tensor_v3',
 ])
-/** Their first argument is the tensor. */
+/** Functions whose first argument is the tensor. */
 const PARAMETERS = new Set([
   'torch._utils._rebuild_parameter',
   'torch._utils._rebuild_parameter_with_state',
   'torch.nn.parameter.Parameter',
 ])
-/** (function, class, arguments, state): a tensor that has attributes of its own. */
+/** (function, class, arguments, state): a tensor with additional attributes. */
 const FROM_TYPE = 'torch._tensor._rebuild_from_type_v2'
 const DICTS = new Set(['collections.OrderedDict', 'collections.defaultdict', 'collections.Counter'])
 for (const builtins of ['builtins', '__builtin__']) DICTS.add(`${builtins}.dict`)
 const STORAGE = /^torch\.(?:[a-z_]{1,20}\.)?_?[A-Za-z0-9]{1,20}Storage$/
 
 const MOST_VALUES = 600_000
-/** An empty Map takes some 200 bytes, its opcode one. */
+/** An empty Map takes about 200 bytes, but its opcode only one. */
 const MOST_DICTS = 100_000
 const DEEPEST = 1000
-/** Python's integers have any length; no seed or step count needs more. */
+/** Python's integers may have any length; seeds and step counts need no more than this. */
 const LONGEST_INTEGER = 1024
 
 class Unpickler extends PickleBytes {
@@ -53,7 +53,7 @@ class Unpickler extends PickleBytes {
     super(data, file, at)
   }
 
-  /** Where the next pickle of a row of them begins. */
+  /** Where the next of several consecutive pickles begins. */
   get end(): number {
     return this.at
   }
@@ -311,12 +311,12 @@ class Unpickler extends PickleBytes {
     for (let i = 0; i < items.length; i += 2) this.set(dict, items[i], items[i + 1])
   }
 
-  /** No tensor of a model has another key than a text or a number. */
+  /** Keys of a model's tensors are always strings or numbers. */
   private set(dict: PickledDict, key: Pickled | undefined, value: Pickled): void {
     if (typeof key === 'string' || typeof key === 'number') dict.set(key, value)
   }
 
-  /** What a call would give, as far as that is data. Nothing is called. */
+  /** The data that a call would return, if it is recognised. Nothing is called. */
   private make(args: Pickled, what: Pickled): void {
     const name = isKind(what, 'global') ? what.name : kindOfPickled(what)
     const list = Array.isArray(args) ? args : []
@@ -353,14 +353,14 @@ class Unpickler extends PickleBytes {
   private build(state: Pickled): void {
     const object = this.stack[this.stack.length - 1]
     if (object === undefined) throw this.fail('takes a value that is not there')
-    // Of a dictionary and a tensor: attributes that change no number.
+    // Attributes of a dictionary or a tensor, which don't change any values.
     if (isKind(object, 'record')) object.state = state
   }
 
   private persistent(id: Pickled): void {
     if (!Array.isArray(id)) throw this.fail(`a persistent id that is ${kindOfPickled(id)}`)
     if (id[0] !== 'storage') {
-      // ('module', class, file, source) of before PyTorch 1.6.
+      // ('module', class, file, source), from versions before PyTorch 1.6.
       this.push(id[1] ?? null)
       return
     }

@@ -1,18 +1,18 @@
-/** What a pickle holds, as data, and the checks of it. */
+/** The values in a pickle as data, and functions that check them. */
 
 import { quote } from './errors.js'
 
-/** torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...) and its like, not yet checked. */
+/** The arguments of torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...) and similar functions, not yet checked. */
 export interface PickledTensor {
   kind: 'tensor'
   storage: PickledStorage
   offset: number
   shape: number[]
   strides: number[]
-  /** `torch.float32`, where the storage is one of bytes. */
+  /** For example `torch.float32`, if the storage consists of bytes. */
   dtype?: string
 }
-/** Persistent id ('storage', class, key, device, numel), in files of before PyTorch 1.6 with a view of the storage. */
+/** Persistent id ('storage', class, key, device, numel); before PyTorch 1.6 also with a view of the storage. */
 export interface PickledStorage {
   kind: 'storage'
   type: string
@@ -25,14 +25,14 @@ export interface PickledGlobal {
   kind: 'global'
   name: string
 }
-/** An object of any class: what was stored in it. */
+/** An object of any class, with its stored contents. */
 export interface PickledRecord {
   kind: 'record'
   type: string
   state?: Pickled
   items?: PickledDict
 }
-/** Bytes that a pickle holds; nobody here needs what they are. */
+/** A bytes object of a pickle, whose contents are not needed. */
 export interface PickledBytes {
   kind: 'bytes'
   length: number
@@ -52,7 +52,7 @@ export type Pickled =
   | PickledRecord
   | PickledBytes
 
-/** What a value is, for messages. */
+/** Describes a value, for messages. */
 export function kindOfPickled(value: Pickled | undefined): string {
   if (value === undefined) return 'nothing'
   if (value === null) return 'None'

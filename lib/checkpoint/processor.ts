@@ -8,7 +8,7 @@ import { type Fields, kindOfJson } from './fields.js'
 export const OPENAI_MEAN: [number, number, number] = [0.48145466, 0.4578275, 0.40821073]
 export const OPENAI_STD: [number, number, number] = [0.26862954, 0.26130258, 0.27577711]
 
-/** The side of the images that a model takes; a text tower by itself never sees any. */
+/** The width and height of the model's images; a text tower alone has none. */
 export const inputSize = ({ image }: ModelSpec): number => (image ? imageSizeOf(image) : 224)
 
 export function openaiPreprocess(size: number): PreprocessSpec {
@@ -60,7 +60,7 @@ function edges(fields: Fields, key: string, plain: Edges['kind'], fallback: Edge
   )
 }
 
-/** CLIPImageProcessor's arithmetic; anything else is refused by name. `imageSize` is the model's. */
+/** Settings of CLIPImageProcessor; unsupported ones are refused by name. `imageSize` is that of the model. */
 export function huggingFacePreprocess(fields: Fields, imageSize: number): PreprocessSpec {
   for (const key of ['image_processor_type', 'feature_extractor_type'])
     if (fields.has(key) && !/^CLIP(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.test(fields.string(key)))
@@ -82,7 +82,7 @@ export function huggingFacePreprocess(fields: Fields, imageSize: number): Prepro
   const size = edges(fields, 'size', 'shortest', { kind: 'shortest', pixels: 224 })
   const crops = fields.boolean('do_center_crop', true)
   const crop = edges(fields, 'crop_size', 'exact', { kind: 'exact', pixels: 224 })
-  // A crop of the whole image changes nothing, so it may be off when both edges are resized.
+  // Cropping the whole image changes nothing, so it may be disabled if both edges are resized.
   const cropped = crops ? crop.pixels : size.pixels
   if (!crops && size.kind !== 'exact')
     throw badConfig(

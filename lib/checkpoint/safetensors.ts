@@ -11,7 +11,7 @@ import { kindOfJson } from './fields.js'
 import type { SourceFile } from './source-file.js'
 import { contiguous, ITEM_BYTES, MOST_DIMENSIONS, type StoredTensor, type TensorTable } from './tensors.js'
 
-/** Of 20 000 tensors it is 6 MB; the format allows 100 MB. */
+/** Maximum size of the header. 20 000 tensors need 6 MB; the format allows 100 MB. */
 export const LARGEST_HEADER = 32 << 20
 
 /** Reads the header of `file` into `table`, which then owns the file; returns its `__metadata__`. */
@@ -144,7 +144,7 @@ function entry(
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1])
     throw fail(`expected \`data_offsets\` to be [begin, end], got ${kindOfJson(offsets)}`)
   const [begin, end] = offsets as number[]
-  // Doubles: a product past 2^53 is no longer exact, but then it is no file's size either.
+  // A product above 2^53 is not exact as a double, but no file is that large.
   const bytes = (shape as number[]).reduce((product, n) => product * n, ITEM_BYTES[dtype])
   if (bytes !== end - begin)
     throw fail(

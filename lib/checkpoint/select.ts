@@ -1,6 +1,6 @@
 /**
- * Which of a file's tensors are the model: training codes put a CLIP below any name (`state_dict.module.`, `model.`,
- * `clip_model.`), beside optimizers, averaged copies and other heads. The towers are told by the names inside them.
+ * Selects the tensors of the model in a file. Training code may put a CLIP model below any prefix (`state_dict.module.`,
+ * `model.`, `clip_model.`), beside optimizers, averaged copies and other heads. Towers are recognised by the names inside them.
  */
 
 import { inSlices, type Steps } from '../base/slices.js'
@@ -10,12 +10,12 @@ import type { FoundTensor, TensorTable } from './tensors.js'
 
 export type Layout = 'huggingface' | 'openai'
 
-/** What modules that wrap others (compile, data parallelism, checkpointing) put into names; it means nothing. */
+/** Parts of names that wrapper modules add (compile, data parallelism, checkpointing), which are ignored. */
 const WRAPPERS = new Set(['_orig_mod', 'module', '_fsdp_wrapped_module', '_checkpoint_wrapped_module'])
-/** Averages of the weights over training steps, which training codes keep beside the weights. */
+/** Names of averaged weights (over training steps) that training code saves beside the weights. */
 const AVERAGED = /(^|_)(ema|shadow|swa|averaged|avg)(_|$)/i
 
-/** The names at the top of each tower, without the tower's own name before them. */
+/** The top-level names of each tower, without the prefix of the tower. */
 const INSIDE: Record<Layout, Record<Tower, RegExp>> = {
   huggingface: {
     image: /^(embeddings|encoder|pre_layrnorm|post_layernorm)\./,
@@ -27,25 +27,25 @@ const INSIDE: Record<Layout, Record<Tower, RegExp>> = {
     text: /^(positional_embedding$|text_projection(\.|$)|(token_embedding|transformer|ln_final)\.)/,
   },
 }
-/** What the layout calls the tower. OpenAI's text tower is at the top, OpenCLIP's CustomTextCLIP's below `text`. */
+/** The prefix of each tower. OpenAI's text tower has none, that of OpenCLIP's CustomTextCLIP has `text`. */
 const OWN_NAME: Record<Layout, Record<Tower, string>> = {
   huggingface: { image: 'vision_model.', text: 'text_model.' },
   openai: { image: 'visual.', text: 'text.' },
 }
 
-/** So many are held against each other. */
+/** Maximum number of candidates that are compared with each other. */
 const MOST_MODELS = 8
 /** Names per step. */
 const PER_STEP = 64
-/** What belongs to both towers, and may stand above them where they are separate modules. */
+/** Tensors of both towers, which may be outside them if the towers are separate modules. */
 const SHARED = /^(logit_scale|visual_projection\.weight|text_projection(\.weight)?)$/
 
 interface FoundTower {
   layout: Layout
   tower: Tower
-  /** What stands before the names of INSIDE. */
+  /** The prefix of the names of INSIDE. */
   prefix: string
-  /** What stands before OWN_NAME, or before INSIDE where the tower's own name is missing. */
+  /** The prefix of OWN_NAME, or of INSIDE if the tower's own name is missing. */
   base: string
 }
 
@@ -65,7 +65,7 @@ const bare = (name: string): string =>
         .join('.')
     : name
 
-/** The file's tensors by names without wrappers; as they are where two would become one. */
+/** The file's tensors by names without wrappers; a name that would then occur twice is not changed. */
 function* withoutWrappers(table: TensorTable): Steps<Map<string, FoundTensor>> {
   const names = new Map<string, FoundTensor>()
   for (const [name, tensor] of table.found) {
@@ -78,7 +78,7 @@ function* withoutWrappers(table: TensorTable): Steps<Map<string, FoundTensor>> {
   return names
 }
 
-/** The tower that a tensor's name gives away. */
+/** The tower that a tensor belongs to, according to its name. */
 function towerAt(name: string, has: (name: string) => boolean): FoundTower | undefined {
   const found = (layout: Layout, tower: Tower, tail: string): FoundTower | undefined => {
     if (name !== tail && !name.endsWith(`.${tail}`)) return undefined
@@ -118,7 +118,7 @@ function* candidates(names: ReadonlyMap<string, FoundTensor>): Steps<Candidate[]
   return [...found.values()]
 }
 
-/** Whether all tensors of `other`'s towers are, byte for byte in the file, tensors of `main`'s. */
+/** Whether all tensors of the towers of `other` are the same bytes of the file as tensors of `main`. */
 function* isAlias(
   main: Candidate,
   other: Candidate,
@@ -154,7 +154,7 @@ function listed(all: readonly Candidate[]): string {
   return all.slice(0, 4).map(describe).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
-/** The one model that is meant, or an error that names what there is and how to choose. */
+/** The only model in the file; otherwise throws an error that lists the models and says how to choose one. */
 function* choose(
   all: Candidate[],
   names: ReadonlyMap<string, FoundTensor>,
@@ -177,7 +177,7 @@ function* choose(
   }
   const weights = all.filter(candidate => !isAveraged(candidate))
   let pool = weights.length > 0 && (weights.some(isWhole) || !all.some(isWhole)) ? weights : all
-  // Whole ones first: a wrapper may hold a tower of the model a second time under another name.
+  // Complete models first, because a wrapper may hold a tower of the model a second time under another name.
   pool.sort((a, b) => Number(isWhole(b)) - Number(isWhole(a)))
   if (pool.length <= MOST_MODELS) {
     const different: Candidate[] = []
@@ -192,7 +192,7 @@ function* choose(
   if (whole.length === 1 && (weights.length === 0 || weights.some(isWhole))) return whole[0]!
   if (pool.length === 1) return pool[0]!
   const [image, text] = [pool.filter(one => one.image), pool.filter(one => one.text)]
-  // One tower here, the other there: a model whose towers are separate modules.
+  // One candidate has the image tower and another the text tower: the model has separate modules.
   if (whole.length === 0 && image.length === 1 && text.length === 1 && image[0]!.layout === text[0]!.layout)
     return { ...image[0]!, ...text[0]!, image: image[0]!.image!, text: text[0]!.text! }
   throw badCheckpoint(
@@ -203,7 +203,7 @@ function* choose(
   )
 }
 
-/** `a.b.` of `a.b.c.` and `a.b.d.`. */
+/** The common prefix: `a.b.` for `a.b.c.` and `a.b.d.`. */
 function commonParent(bases: readonly string[]): string {
   const [first, ...others] = bases.map(base => base.split('.').slice(0, -1))
   const same = first!.findIndex((part, i) => others.some(other => other[i] !== part))
@@ -211,7 +211,7 @@ function commonParent(bases: readonly string[]): string {
   return parts.map(part => `${part}.`).join('')
 }
 
-/** What a tensor is called in its layout, or undefined for what is not below the model. */
+/** The name of a tensor in its layout, or undefined if it does not belong to the model. */
 function renamed(name: string, { layout, base, image, text }: Candidate): string | undefined {
   const bases = [base]
   for (const tower of [image, text]) {
@@ -229,7 +229,7 @@ function renamed(name: string, { layout, base, image, text }: Candidate): string
   return under === undefined ? undefined : name.slice(under.length)
 }
 
-/** Why there is nothing to choose from: names the models whose weights these may be. */
+/** Why no model was found: names the kinds of models that the weights may belong to. */
 function* nothing(table: TensorTable): Steps<Error> {
   const first: string[] = []
   let timm: string | undefined
@@ -251,8 +251,8 @@ function* nothing(table: TensorTable): Steps<Error> {
 }
 
 /**
- * Chooses the model among everything that the files hold, and looks up where its tensors lie. `stateDict` is the
- * caller's choice where a file has more than one model.
+ * Selects the model among all tensors of the files, and looks up where its tensors are stored. `stateDict` is the caller's
+ * choice if a file has more than one model.
  */
 export async function selectModel(table: TensorTable, pace: Pace, stateDict?: string): Promise<Layout> {
   const names = await inSlices(withoutWrappers(table), pace.signal)
@@ -269,7 +269,7 @@ export async function selectModel(table: TensorTable, pace: Pace, stateDict?: st
     else used.push([short, tensor])
     if ((++work & 127) === 0 && pace.spent()) await pace.turn()
   }
-  // A few at once: libuv has four threads, and each local header of an archive is a read.
+  // A few at a time: libuv has four threads, and each local header of an archive needs a read.
   for (let from = 0; from < used.length; from += 16) {
     const placed = await Promise.all(
       used.slice(from, from + 16).map(async ([short, tensor]) => [short, await tensor.place()] as const),

@@ -9,10 +9,10 @@ import type { TensorTable } from './tensors.js'
 import { readWeights } from './weights.js'
 
 const MOST_SHARDS = 1000
-/** Of a file's name, in UTF-16 units: what file systems take, and what a message can hold. */
+/** Maximum length of a file name in UTF-16 units: enough for file systems, and short enough for messages. */
 const LONGEST_NAME = 255
 
-/** {weight_map: {tensor: file}}, its files beside it. */
+/** Parses {weight_map: {tensor: file}}; the files must be in the same folder. */
 export async function readShards(
   folder: string,
   indexName: string,

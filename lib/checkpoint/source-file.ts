@@ -1,4 +1,4 @@
-/** The files of a checkpoint: headers and samples are read here, never a whole weight file. */
+/** Opens the files of a checkpoint. Only headers and samples are read here, never a whole weight file. */
 
 import type { Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -17,12 +17,12 @@ export function openSource(path: string, signal?: AbortSignal): Promise<SourceFi
   return RegularFile.open(path, faultOf(path), signal)
 }
 
-/** stat, or undefined when there is nothing at this path; other failures are ERR_CLIP_CHECKPOINT. */
+/** stat, or undefined if the path does not exist; other failures are ERR_CLIP_CHECKPOINT. */
 export function statPath(path: string): Promise<Stats | undefined> {
   return statAny(path, faultOf(path))
 }
 
-/** When it was last changed, to the nanosecond where the file system knows it; failures are ERR_CLIP_CHECKPOINT. */
+/** The modification time, in nanoseconds if the file system supports it; failures are ERR_CLIP_CHECKPOINT. */
 export async function timesOf(path: string): Promise<string> {
   const { mtimeNs, ctimeNs } = await stat(path, { bigint: true }).catch((cause: Error) => {
     const actual = systemReason(cause, 'opened', path)

@@ -1,11 +1,11 @@
-/** What is known of a checkpoint before its weights are read. */
+/** The description of a checkpoint before its weights are read. */
 
 import type { ClipError } from '../base/errors.js'
 import type { Activation, ModelSpec, PreprocessSpec } from '../native/spec.js'
 import type { AddedToken } from '../tokenizer/added-tokens.js'
 import type { TokenizerSpec } from '../tokenizer/spec.js'
 
-/** Everything `load` learns about a checkpoint before native code is called. */
+/** Everything that `load` knows about a checkpoint before native code is called. */
 export interface Checkpoint {
   model: ModelSpec
   preprocess: PreprocessSpec
@@ -18,27 +18,27 @@ export interface Checkpoint {
   }
   /** 'huggingface' | 'openai' | 'openclip' | ...: for `clip.info` and messages. */
   family: string
-  /** What the files hold beside the model, in a few words each. */
+  /** Short descriptions of the contents that are not part of the model. */
   ignored: readonly string[]
-  /** How images become input is not known: what an image tower is refused with. */
+  /** The error for an image tower, if its preprocessing is unknown. */
   unknownPreprocess?: ClipError
-  /** How texts become token ids is not known: what a text tower is refused with. */
+  /** The error for a text tower, if its tokenizer is unknown. */
   unknownTokenizer?: ClipError
 }
 
 /** A checkpoint whose weights have been read. */
 export interface NamedCheckpoint extends Checkpoint {
-  /** 32 hexadecimal digits of the weights' values and of the configuration: equal for equal results, whatever the file. */
+  /** 32 hexadecimal digits: a hash of the values of the weights and of the configuration, whatever files they come from. */
   fingerprint: string
 }
 
 /** `readCheckpoint(source, { signal, heads?, activation? })` in index.ts returns this. */
 export interface CheckpointOptions {
   signal?: AbortSignal
-  /** For checkpoints that do not say: attention heads of both towers. */
+  /** Attention heads of both towers, for checkpoints that don't state them. */
   heads?: number | { image?: number; text?: number }
-  /** For checkpoints that do not say. */
+  /** Activation, for checkpoints that don't state it. */
   activation?: Activation
-  /** Where the model is in a file that holds more than one: `ema`, `state_dict.student`. */
+  /** The prefix of the model in a file with more than one: `ema`, `state_dict.student`. */
   stateDict?: string
 }

@@ -1,6 +1,6 @@
 /**
- * Small safetensors files of ours (classifiers, adapters): float32 tensors, a `__metadata__` that says what the file is,
- * and one U8 tensor `about` with JSON for what is too long for a header.
+ * The small safetensors files of this package (classifiers and adapters): float32 tensors, `__metadata__` with the kind of the
+ * file, and a U8 tensor `about` with JSON that is too long for a header.
  */
 
 import { allocate } from '../base/allocate.js'
@@ -18,14 +18,14 @@ export interface Tensor {
   shape: readonly number[]
 }
 
-/** 200 000 labels of 40 characters. */
+/** Maximum size of `about`: 200 000 labels of 40 characters. */
 const LARGEST_ABOUT = 16 << 20
 const ABOUT_LIMITS = { depth: 8, values: 1_000_000, objects: 400_000 }
 
 const bytesOf = (data: Float32Array | Uint8Array) =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 
-/** Numbers that are written at a time. */
+/** Numbers written at a time. */
 const PIECE = 65536
 
 const elements = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1)
@@ -40,8 +40,8 @@ function checkStillThere(name: string, data: Float32Array, length: number): void
 }
 
 /**
- * Writes `file` whole or not at all. `format` names what it is: "clip-native/classifier".
- * Rejects with ClipError ERR_CLIP_INPUT naming the file when it can't be written.
+ * Writes `file` completely or not at all. `format` is the kind of file: "clip-native/classifier".
+ * Rejects with a ClipError ERR_CLIP_INPUT naming the file if it can't be written.
  */
 export async function writeTensorFile(
   file: string,
@@ -68,7 +68,7 @@ export async function writeTensorFile(
   }
   header.about = { dtype: 'U8', shape: [length], data_offsets: [at, at + length] }
   const json = new TextEncoder().encode(JSON.stringify(header))
-  // Padded so that the data is aligned, as the format asks for.
+  // Padded to align the data, as the format requires.
   const head = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, 0x20)
   head.writeBigUInt64LE(BigInt(head.byteLength - 8), 0)
   head.set(json, 8)
@@ -76,8 +76,8 @@ export async function writeTensorFile(
     await output.write(head)
     for (const [name, { data, shape }] of Object.entries(tensors)) {
       const length = elements(shape)
-      // Copied, because the caller has these arrays too (`classifier.embeddings`), and what is transferred while the
-      // system writes it is freed memory.
+      // Copied, because the caller has these arrays too (`classifier.embeddings`), and an array that is transferred during
+      // the write would be freed memory.
       for (let from = 0; from < length; from += PIECE) {
         const piece = data.slice(from, Math.min(from + PIECE, length))
         checkStillThere(name, data, length)
@@ -88,7 +88,7 @@ export async function writeTensorFile(
   })
 }
 
-/** A file that {@link writeTensorFile} wrote, read and checked. */
+/** A file written by {@link writeTensorFile}, after reading and checking it. */
 export class TensorFile {
   private constructor(
     readonly file: string,
@@ -99,8 +99,8 @@ export class TensorFile {
   ) {}
 
   /**
-   * Reads the whole file. Rejects with ClipError ERR_CLIP_CHECKPOINT naming file and field for what is not a safetensors
-   * file, is of another format or version, or is damaged. At most `mostBytes` are read.
+   * Reads the whole file, up to `mostBytes`. Rejects with a ClipError ERR_CLIP_CHECKPOINT naming file and field if it is not a
+   * safetensors file, has another format or version, or is damaged.
    */
   static async read(
     file: string,
@@ -172,7 +172,7 @@ export class TensorFile {
     }
   }
 
-  /** A tensor of this shape (-1: any size of 1 or more), or ERR_CLIP_CHECKPOINT. */
+  /** A tensor of this shape (-1: any size of 1 or more); throws ERR_CLIP_CHECKPOINT otherwise. */
   tensor(name: string, shape: readonly number[]): Tensor {
     const tensor = this.tensors.get(name)
     if (!tensor) throw badCheckpoint(this.file, name, `tensor ${quote(name)} is missing`)
@@ -195,7 +195,7 @@ export class TensorFile {
     return this.tensors.get(name)!.offset
   }
 
-  /** A number of the metadata, finite, or ERR_CLIP_CHECKPOINT. */
+  /** A finite number of the metadata; throws ERR_CLIP_CHECKPOINT otherwise. */
   number(name: string): number {
     const text = this.metadata.get(name)
     const value = text === undefined || text.trim() === '' ? Number.NaN : Number(text)
@@ -208,7 +208,7 @@ export class TensorFile {
     return value
   }
 
-  /** A word of the metadata, or ERR_CLIP_CHECKPOINT. */
+  /** A word of the metadata; throws ERR_CLIP_CHECKPOINT if it is missing. */
   word<const T extends string>(name: string, choices: readonly T[]): T {
     const value = this.metadata.get(name)
     if (choices.includes(value as T)) return value as T

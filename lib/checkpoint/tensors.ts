@@ -1,11 +1,11 @@
-/** The tensors of a checkpoint's files by their own names, and how a reader picks those of a CLIP out of them. */
+/** The tensors of a checkpoint's files by their names, and the picker with which readers take those of a CLIP model. */
 
 import { basename } from 'node:path'
 import type { TensorView } from '../native/spec.js'
 import { badCheckpoint, badConfig, quote, shapeText } from './errors.js'
 import type { SourceFile } from './source-file.js'
 
-/** A tensor as a file has it; `dtype` may be one that no weight can have (I64 position ids). */
+/** A tensor of a file; `dtype` may be one that weights can't have (such as I64 position ids). */
 export interface StoredTensor extends Omit<TensorView, 'dtype'> {
   dtype: string
 }
@@ -18,14 +18,14 @@ export const ITEM_BYTES: Record<string, number> = {
 
 export const MOST_DIMENSIONS = 8
 
-/** A tensor somewhere in a checkpoint, before it is known whether it is one of the model's. */
+/** A tensor in a checkpoint, before it is known whether it belongs to the model. */
 export interface FoundTensor {
   /** As the file has it. */
   name: string
   shape: number[]
-  /** Equal for tensors of one file that are the same bytes. */
+  /** Equal for tensors of a file that share the same bytes. */
   same: string
-  /** Says where its bytes lie, after checking that they are there. */
+  /** Returns the position of its bytes, after checking that they exist. */
   place(): Promise<StoredTensor>
 }
 
@@ -42,15 +42,15 @@ export function contiguous(shape: readonly number[]): number[] {
 
 export class TensorTable {
   readonly files: SourceFile[] = []
-  /** Everything that the files hold, by its name there. */
+  /** All tensors of the files, by their names there. */
   readonly found = new Map<string, FoundTensor>()
-  /** What the files hold beside tensors, in a few words. */
+  /** Short descriptions of contents that are not tensors. */
   readonly others = new Map<string, string>()
-  /** The model's, by the names that its layout gives them: `selectModel` chooses. */
+  /** The tensors of the model, by their names in its layout; set by `selectModel`. */
   readonly tensors = new Map<string, StoredTensor>()
-  /** What is no part of the model, in a few words each. */
+  /** Short descriptions of contents that are not part of the model. */
   readonly ignored: string[] = []
-  /** What stands before the model's names in the file: `state_dict.module.` */
+  /** The prefix of the model's names in the file: `state_dict.module.` */
   base = ''
   private readonly fileOf = new Map<string, number>()
 
@@ -79,14 +79,14 @@ export class TensorTable {
     return this.files[tensor.file].path
   }
 
-  /** Where the tensors lie, in a few words. */
+  /** Where the tensors are, for messages. */
   get where(): string {
     return this.files.length === 1
       ? this.files[0].path
       : `${this.files[0].path} and ${this.files.length - 1} more`
   }
 
-  /** Lists what is no part of the model: names, and of many with one beginning only that. */
+  /** Lists the tensors that are not part of the model; many names with the same prefix are listed as one. */
   ignore(names: readonly string[]): void {
     const groups = new Map<string, string[]>()
     for (const name of names) {
@@ -114,12 +114,12 @@ export class TensorTable {
   }
 }
 
-/** A size and where it comes from, so that a disagreement can name both sides. */
+/** A size and its source, so that the error for a mismatch can name both. */
 export interface Size {
   n: number
   /** "vision_config.hidden_size in config.json" or "the shape of `visual.proj`". */
   from: string
-  /** Set when it comes from a configuration file: the disagreement is then ERR_CLIP_CONFIG. */
+  /** Set if it comes from a configuration file: a mismatch is then ERR_CLIP_CONFIG. */
   config?: { file: string; field: string }
 }
 
@@ -127,21 +127,21 @@ export function times(a: Size, factor: number): Size {
   return factor === 1 ? a : { ...a, n: a.n * factor, from: `${factor} times ${a.from}` }
 }
 
-/** Entries of a list that a person reads. */
+/** Maximum number of entries in a list for messages. */
 const MOST_IGNORED = 200
 
 const short = (name: string): string => quote(name).slice(1, -1)
 
 const WEIGHTS = new Set(['F32', 'F16', 'BF16', 'F64'])
 
-/** Takes tensors under their canonical names, checks dtype and shape, and knows what was left over. */
+/** Takes tensors under their canonical names, checks dtype and shape, and keeps track of the unused ones. */
 export class Picker {
   readonly picked: Record<string, TensorView> = {}
   private readonly used = new Set<string>()
 
   constructor(readonly table: TensorTable) {}
 
-  /** Whether there is such a tensor. What has its name and is none (a quantised one, say) is refused. */
+  /** Whether there is such a tensor. An entry of that name that is not a tensor (for example a quantised one) is refused. */
   has(name: string): boolean {
     if (this.table.tensors.has(name)) return true
     if (this.table.others.has(this.table.base + name)) throw this.missing(name)
@@ -163,7 +163,7 @@ export class Picker {
       : badCheckpoint(this.table.where, name, `expected ${quote(name)} to be a tensor, got ${other}`)
   }
 
-  /** One dimension of a tensor, as the source of a size. */
+  /** A dimension of a tensor, as a size with its source. */
   size(name: string, axis: number, dimensions: number): Size {
     const tensor = this.find(name)
     if (tensor.shape.length !== dimensions || !(tensor.shape[axis] > 0))
@@ -244,14 +244,14 @@ export class Picker {
     return tensor as TensorView
   }
 
-  /** Marks tensors that change nothing as known. */
+  /** Marks tensors that have no effect as used. */
   ignore(pattern: RegExp): void {
     for (const name of this.table.tensors.keys()) if (pattern.test(name)) this.used.add(name)
   }
 
   /**
-   * Refuses tensors of a tower that nobody took: something in this model would not be computed. Others (a classifier's
-   * head, say) are ignored and listed.
+   * Refuses unused tensors of a tower, because part of the model would then not be computed. Other unused tensors (such as the
+   * head of a classifier) are ignored and listed.
    */
   finish(isTowers: (name: string) => boolean): void {
     const ignored: string[] = []
@@ -318,8 +318,8 @@ function halfToNumber(bits: number): number {
 }
 
 /**
- * exp of the stored `logit_scale`, which every family keeps as a logarithm. A model that was trained for something else
- * may have none: only probabilities and logits need it.
+ * exp of the stored `logit_scale`, which every family stores as a logarithm. A model that was trained for another purpose may
+ * lack it; only probabilities and logits need it.
  */
 export async function readLogitScale(picker: Picker): Promise<number | undefined> {
   const name = 'logit_scale'
@@ -332,7 +332,7 @@ export async function readLogitScale(picker: Picker): Promise<number | undefined
     })
   const stored = await readScalar(picker.table, name)
   const scale = Math.exp(stored)
-  // 1e6 is 10 000 times what training allows (100).
+  // 1e6 is 10 000 times the maximum in training (100).
   if (!(scale > 0 && scale < 1e6))
     throw badCheckpoint(
       file,

@@ -1,4 +1,4 @@
-/** PyTorch's files: TorchScript archives (a pickled tree of modules) and whatever torch.save wrote, as a table of tensors. */
+/** Reads PyTorch's files as a table of tensors: TorchScript archives (a pickled tree of modules) and files of torch.save. */
 
 import { inSlices } from '../base/slices.js'
 import { badCheckpoint, type Pace, quote } from './errors.js'
@@ -21,7 +21,7 @@ const STORAGE_DTYPE: Record<string, string> = {
   ByteStorage: 'U8',
   BoolStorage: 'BOOL',
 }
-/** Of tensors in storages of bytes. */
+/** Dtypes of tensors in untyped storages. */
 const NAMED_DTYPE: Record<string, string> = {
   'torch.float16': 'F16',
   'torch.bfloat16': 'BF16',
@@ -34,7 +34,7 @@ const NAMED_DTYPE: Record<string, string> = {
 /** Reads the archive's directory and data.pkl into `table`, which then owns the file. */
 export async function readTorch(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
   const zip = await ZipFile.open(file, pace)
-  // The top folder may have any name.
+  // The top-level folder of the archive may have any name.
   const pickles = [...zip.entries.keys()].filter(name => /^[^/]+\/data\.pkl$/.test(name))
   if (pickles.length !== 1)
     throw badCheckpoint(
@@ -68,7 +68,7 @@ export async function readTorch(file: SourceFile, table: TensorTable, pace: Pace
   await addTensors(file, table, pace, value, startOf)
 }
 
-/** Where the bytes of a storage begin, which is an entry of the archive. */
+/** Where the bytes of a storage begin; a storage is an entry of the archive. */
 async function entryStart(
   zip: ZipFile,
   entryName: string,
@@ -90,10 +90,10 @@ async function entryStart(
   return zip.dataOffset(entry)
 }
 
-/** What files of before PyTorch 1.6 begin with: the pickled integer 0x1950a86a20f9469cfc6c. */
+/** Files from before PyTorch 1.6 begin with this: the pickled integer 0x1950a86a20f9469cfc6c. */
 const MAGIC = 0x1950a86a20f9469cfc6cn
 
-/** Such a file is a row of pickles (magic number, version, system, object, keys of storages) and then the storages. */
+/** Such a file consists of several pickles (magic number, version, system, object, keys of storages) and then the storages. */
 export async function readOldTorch(file: SourceFile, table: TensorTable, pace: Pace): Promise<void> {
   const data = await file.read(0, Math.min(LARGEST_INFLATED, file.bytes))
   pace.restart()
@@ -117,7 +117,7 @@ export async function readOldTorch(file: SourceFile, table: TensorTable, pace: P
   for (const key of keys.value) {
     const storage = typeof key === 'string' ? storages.get(key) : undefined
     const itemBytes = storage && storageItemBytes(storage)
-    // A storage that no tensor refers to or of unknown items: what lies behind it can't be found.
+    // If no tensor refers to a storage, or its item size is unknown, the storages after it can't be located.
     if (!storage || !itemBytes) break
     starts.set(storage.key, at + 8)
     at += 8 + storage.numel * itemBytes
@@ -145,7 +145,7 @@ export async function readOldTorch(file: SourceFile, table: TensorTable, pace: P
 
 const storageName = ({ type }: PickledStorage): string => type.slice(type.lastIndexOf('.') + 1)
 
-/** Undefined for types that are not read; storages without a type count bytes. */
+/** Undefined for unsupported types; untyped storages are counted in bytes. */
 function storageItemBytes(storage: PickledStorage): number | undefined {
   const name = storageName(storage)
   if (/^_?UntypedStorage$/.test(name)) return 1
@@ -159,7 +159,7 @@ function dtypeOf({ storage, dtype }: PickledTensor): string | undefined {
   return dtype !== undefined && Object.hasOwn(NAMED_DTYPE, dtype) ? NAMED_DTYPE[dtype] : undefined
 }
 
-/** Puts every tensor below `root` into the table; where its bytes lie is looked up for those that are used. */
+/** Adds every tensor below `root` to the table; the position of its bytes is looked up only if it is used. */
 async function addTensors(
   file: SourceFile,
   table: TensorTable,
@@ -202,7 +202,7 @@ async function place(
     )
   const itemBytes = ITEM_BYTES[dtype]
   const elements = Math.floor((storage.numel * (storageItemBytes(storage) ?? 1)) / itemBytes)
-  // The last element that the strides reach.
+  // The last element that the strides can reach.
   const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], offset)
   if (!shape.includes(0) && !(last < elements))
     throw badCheckpoint(

@@ -13,7 +13,7 @@ export async function vocabularyOf(folder: string, pace: Pace): Promise<Checkpoi
   return vocabulary
 }
 
-/** In a pipeline of diffusers: what belongs to a part lies in a folder beside it. */
+/** In a diffusers pipeline, the tokenizer of a component is in a folder beside it. */
 export function siblingOf(folder: string, part: RegExp, name: string): string {
   const own = basename(folder)
   return part.test(own) ? join(dirname(folder), own.replace(part, name)) : folder

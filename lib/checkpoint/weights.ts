@@ -1,4 +1,4 @@
-/** Opens a weight file of any format that is read, told by its first bytes. */
+/** Opens a weight file of any supported format, which is recognised by its first bytes. */
 
 import { badCheckpoint, type Pace } from './errors.js'
 import { readSafetensors } from './safetensors.js'

@@ -1,6 +1,6 @@
 /**
- * The directory of a zip archive, as far as PyTorch's need it: stored and deflated entries, zip64. Offsets of data are
- * read from the local headers, sizes from the central directory (PyTorch writes data descriptors).
+ * Reads the directory of a zip archive, with the features that PyTorch's archives need: stored and deflated entries, zip64.
+ * Offsets of data come from the local headers, sizes from the central directory (because PyTorch writes data descriptors).
  */
 
 import { promisify } from 'node:util'
@@ -12,7 +12,7 @@ import type { SourceFile } from './source-file.js'
 export interface ZipEntry {
   name: string
   stored: boolean
-  /** Bytes in the archive, and inflated. */
+  /** Sizes in the archive and after inflating. */
   packed: number
   bytes: number
   /** Where its local header begins. */
@@ -28,7 +28,7 @@ const LARGEST_DIRECTORY = 16 << 20
 const MOST_ENTRIES = 100_000
 /** Entries per step of work. */
 const PER_STEP = 256
-/** What one deflated entry may grow to. */
+/** Maximum size of an inflated entry. */
 export const LARGEST_INFLATED = 16 << 20
 
 const inflate = promisify(inflateRaw)
@@ -120,7 +120,7 @@ function bad(file: SourceFile, message: string, field = 'zip directory', cause?:
   return badCheckpoint(file.path, field, `zip archive: ${message}`, cause === undefined ? {} : { cause })
 }
 
-/** 64-bit numbers past 2^53 become Infinity: larger than any file. */
+/** 64-bit numbers above 2^53 become Infinity, which is larger than any file. */
 function u64(buffer: Buffer, at: number): number {
   const value = buffer.readBigUInt64LE(at)
   return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.POSITIVE_INFINITY : Number(value)
@@ -178,7 +178,7 @@ function central(file: SourceFile, directory: Buffer, at: number): { entry: ZipE
   return { entry, next }
 }
 
-/** Extra field 1 holds, in this order, the sizes and offset that did not fit 32 bits. */
+/** Extra field 1 holds, in this order, the sizes and the offset that did not fit into 32 bits. */
 function zip64Sizes(file: SourceFile, directory: Buffer, from: number, to: number, entry: ZipEntry): void {
   for (let at = from; at + 4 <= to; ) {
     const id = directory.readUInt16LE(at)
@@ -198,7 +198,7 @@ function zip64Sizes(file: SourceFile, directory: Buffer, from: number, to: numbe
   }
 }
 
-/** Entries that share bytes are how small archives inflate to anything, and no PyTorch writes them. */
+/** Refuses entries that share bytes: zip bombs use them, and PyTorch never writes them. */
 function* refuseOverlaps(file: SourceFile, entries: Map<string, ZipEntry>, directoryAt: number): Steps<void> {
   const all: ZipEntry[] = []
   for (const entry of entries.values()) if (all.push(entry) % PER_STEP === 0) yield

@@ -1,17 +1,17 @@
-/** What a family of checkpoints is: how its files are told, and how they are read. */
+/** A family of checkpoints: how its files are recognised and read. */
 
 import type { Pace } from '../errors.js'
 import type { Layout } from '../select.js'
 import type { Checkpoint, CheckpointOptions } from '../spec.js'
 import type { TensorTable } from '../tensors.js'
 
-/** The tensors of a model, found among all that its files hold, and where these lie. */
+/** The tensors of a model, selected from all contents of its files. */
 export interface Found {
   table: TensorTable
   /** How the tensors are named. */
   layout: Layout
   folder: string
-  /** The configuration file that a folder was told by. A weight file by itself may lie beside one that is not its own. */
+  /** The configuration file by which a folder was recognised. A single weight file may be beside one that is not its own. */
   toldBy: string | undefined
   options: CheckpointOptions
   pace: Pace

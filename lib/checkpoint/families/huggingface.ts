@@ -30,7 +30,7 @@ import { Picker, readLogitScale, type Size, type TensorTable, times } from '../t
 import { siblingOf, vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
-/** What transformers calls the classes whose weights are those of a CLIP, one tower of it, or one with another head. */
+/** Class names of transformers for a CLIP model, one of its towers, or one with another head. */
 const ARCHITECTURES = [
   'CLIPModel',
   'CLIPVisionModel',
@@ -39,7 +39,7 @@ const ARCHITECTURES = [
   'CLIPTextModelWithProjection',
   'CLIPForImageClassification',
 ]
-/** Of configurations that are one tower's alone. */
+/** Model types of configurations for a single tower. */
 const TOWER_TYPES: Record<string, Tower> = { clip_vision_model: 'image', clip_text_model: 'text' }
 
 /** Refuses the configurations of other models. */
@@ -93,7 +93,7 @@ interface TowerSizes {
   mlp: Size
 }
 
-/** Sizes as the tensors have them, for a weight file without a configuration. */
+/** Sizes from the tensors, for a weight file without a configuration. */
 function transformerOfTensors(picker: Picker, which: Tower, options: CheckpointOptions): TowerSizes {
   const { table } = picker
   const prefix = prefixOf(which)
@@ -176,7 +176,7 @@ function squareOf(fields: Fields, key: string, fallback: number): Size {
   return sizeOf(new Fields(fields.file, new Map([[key, value[0]]]), fields.path), key, fallback, 1 << 14)
 }
 
-/** imageSize and patchSize as the configuration says, or as the tensors have them. */
+/** imageSize and patchSize from the configuration, or from the tensors. */
 function pictureSizes(picker: Picker, fields: Fields | undefined): { imageSize: Size; patch: Size } {
   if (fields) {
     if (fields.integer('num_channels', 3) !== 3) throw fields.wrong('num_channels', '3')
@@ -192,7 +192,7 @@ function pictureSizes(picker: Picker, fields: Fields | undefined): { imageSize: 
   return { imageSize: { ...times(patch, grid), from: `${grid} patches of ${patch.n}` }, patch }
 }
 
-/** Takes the image tower, with its projection where there is one. */
+/** Takes the image tower, with its projection if there is one. */
 function takeImage(
   picker: Picker,
   config: Fields | undefined,
@@ -213,7 +213,7 @@ function takeImage(
   picker.take('image.class', `${v}.embeddings.class_embedding`, [image.width])
   picker.take('image.patch.weight', `${v}.embeddings.patch_embedding.weight`, [image.width, 3, patch, patch])
   picker.take('image.position', `${v}.embeddings.position_embedding.weight`, [positions, image.width])
-  picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // spelt so in every checkpoint
+  picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // this misspelling is in every checkpoint
   takeBlocks(picker, 'image', image)
   picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
   const project = embed !== undefined && picker.has('visual_projection.weight')
@@ -229,7 +229,7 @@ function takeImage(
   }
 }
 
-/** Takes the text tower, with its projection where there is one. */
+/** Takes the text tower, with its projection if there is one. */
 function takeText(
   picker: Picker,
   config: Fields | undefined,
@@ -254,7 +254,7 @@ function takeText(
   const project = embed !== undefined && picker.has('text_projection.weight')
   if (project) picker.take('text.projection', 'text_projection.weight', [embed, text.width])
   const endId = fields?.integer('eos_token_id', 49407, 0) ?? vocab.n - 1
-  // transformers: 2 is what configurations said before the real end token was written there.
+  // As in transformers: older configurations have 2 here instead of the real end token.
   const pool = endId === 2 ? 'argmax' : 'eos'
   return {
     kind: 'transformer',
@@ -279,7 +279,7 @@ function embedSize(picker: Picker, config: Fields | undefined): Size | undefined
   return config ? sizeOf(config, 'projection_dim', 512) : picker.size(names[0]!, 0, 2)
 }
 
-/** Which towers the tensors are of. */
+/** The towers that the tensors belong to. */
 function huggingFaceTowers(table: TensorTable): Tower[] {
   const names = [...table.tensors.keys()]
   return (['image', 'text'] as const).filter(which =>
@@ -287,7 +287,7 @@ function huggingFaceTowers(table: TensorTable): Tower[] {
   )
 }
 
-/** Everything but preprocessing and the vocabulary. Without a configuration sizes are those of the tensors. */
+/** Everything except preprocessing and the vocabulary. Without a configuration, sizes come from the tensors. */
 async function readHuggingFace(
   config: Fields | undefined,
   table: TensorTable,
@@ -376,7 +376,7 @@ export const huggingface: Family = {
       ? await readJsonFile(join(folder, HUGGING_FACE), pace.signal)
       : undefined
     const type = config?.get('model_type')
-    // A file by itself need not belong to what lies beside it.
+    // A single file does not necessarily belong to the files beside it.
     if (!config || (toldBy === undefined && !(typeof type === 'string' && type.startsWith('clip'))))
       return withoutConfiguration(table, options)
     const { model, tokenizer } = await readHuggingFace(config, table, options)
@@ -398,7 +398,7 @@ export const huggingface: Family = {
   },
 }
 
-/** transformers' tensors alone: sizes from the tensors, the rest as for OpenAI's files. */
+/** Tensors of transformers without a configuration: sizes come from the tensors, the rest as for OpenAI's files. */
 async function withoutConfiguration(table: TensorTable, options: CheckpointOptions): Promise<Checkpoint> {
   const { model, tokenizer } = await readHuggingFace(undefined, table, options)
   const preprocess = openaiPreprocess(inputSize(model))

@@ -1,4 +1,4 @@
-/** Every family of checkpoints that is read, each in a file of its own. */
+/** All supported families of checkpoints, each in its own file. */
 
 import { badCheckpoint } from '../errors.js'
 import type { Checkpoint } from '../spec.js'
@@ -7,7 +7,7 @@ import { huggingface } from './huggingface.js'
 import { openai } from './openai.js'
 import { openclip } from './openclip.js'
 
-/** The first that recognises its files reads them. */
+/** The first family that recognises the files reads them. */
 const families: readonly Family[] = [huggingface, openclip, openai]
 
 export async function readFamily(found: Found): Promise<Checkpoint> {

@@ -1,4 +1,4 @@
-/** OpenAI's archives, and OpenCLIP's weights without a configuration: tensors and options tell everything. */
+/** OpenAI's archives, and OpenCLIP's weights without a configuration: tensors and options determine everything. */
 
 import { readOpenaiLayout } from '../openai-layout.js'
 import { inputSize, openaiPreprocess } from '../processor.js'

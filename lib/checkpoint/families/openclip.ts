@@ -1,4 +1,4 @@
-/** OpenCLIP: weights beside open_clip_config.json, {model_cfg, preprocess_cfg}. Every key is known, or refused by name. */
+/** OpenCLIP: weights with an open_clip_config.json, {model_cfg, preprocess_cfg}. Unknown keys are refused by name. */
 
 import { join } from 'node:path'
 import type { ClipError } from '../../base/errors.js'
@@ -58,7 +58,7 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
   },
 }
 
-/** Keys that are read, and keys that matter in training only or beside a key that is refused. */
+/** Keys that are read, and keys that matter only in training or together with a key that is refused. */
 const KNOWN = {
   model: ['embed_dim', 'vision_cfg', 'text_cfg', 'quick_gelu', 'init_logit_scale', 'nonscalar_logit_scale'],
   image: [
@@ -108,7 +108,7 @@ function named(fields: Fields, key: string, n: number): Size {
   return { n, from: `\`${field}\` in ${fields.file}`, config: { file: fields.file, field } }
 }
 
-/** A number, or two equal ones. */
+/** A number, or two equal numbers. */
 function square(fields: Fields, key: string, fallback?: number): Size {
   const value = fields.get(key)
   if (!Array.isArray(value)) return sized(fields, key, fallback, 1 << 14)
@@ -126,7 +126,7 @@ function mlpOf(fields: Fields, width: Size): Size {
 /** The tokenizer of transformers that a text_cfg names, in place of OpenAI's. */
 const tokenizerOf = (text: Fields): string | undefined => text.string('hf_tokenizer_name', '') || undefined
 
-/** Two values of one section that no model has together. */
+/** Refuses two values of a section that no model combines. */
 function refusePair(fields: Fields, key: string, other: string): Error {
   const [field, with_] = [fields.name(key), fields.name(other)]
   return badConfig(
@@ -137,7 +137,7 @@ function refusePair(fields: Fields, key: string, other: string): Error {
   )
 }
 
-/** CLIP's image tower, or CLIPA's: no layer norm before the blocks, the mean of the patches before the last one. */
+/** CLIP's image tower, or CLIPA's: without a layer norm before the blocks, and with mean pooling before the last layer norm. */
 function imageTower(image: Fields): Pick<OpenclipSizes['image'], 'preNorm' | 'pool'> {
   const mean = image.string('pool_type', 'tok') === 'avg'
   if (mean && !image.boolean('final_ln_after_pool', false))
@@ -145,7 +145,7 @@ function imageTower(image: Fields): Pick<OpenclipSizes['image'], 'preNorm' | 'po
   return { preNorm: !image.boolean('no_ln_pre', false), pool: mean ? 'mean' : 'first' }
 }
 
-/** CLIP's text tower, or CLIPA's: every position sees every other, padding included, and the last one is the text. */
+/** CLIP's text tower, or CLIPA's: without a causal mask (padding is attended to), and pooled at the last position. */
 function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> {
   const full = text.boolean('no_causal_mask', false)
   const last = text.string('pool_type', 'argmax') === 'last'
@@ -156,7 +156,7 @@ function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 
   return full ? { mask: 'full', pool: 'last', padId: 0 } : { mask: 'causal', pool: 'argmax' }
 }
 
-/** Why texts can't become token ids: the tower itself is read. */
+/** Why texts can't be tokenized, although the tower itself can be read. */
 function unknownTokenizer(text: Fields): ClipError | undefined {
   const name = tokenizerOf(text)
   if (name === undefined) return undefined
@@ -229,7 +229,7 @@ export const openclip: Family = {
     if (!fields) throw config.wrong('model_cfg', 'an object')
     const { model } = await readOpenaiLayout(table, options, openclipSizes(fields))
     const { text } = model
-    // OpenCLIP's tokenizer is OpenAI's, whatever the folder holds for transformers; only a cut vocabulary needs the files.
+    // OpenCLIP uses OpenAI's tokenizer, whatever files the folder has for transformers; only a reduced vocabulary needs them.
     const vocabulary = text && text.embed.vocabSize !== 49408 ? await vocabularyOf(folder, pace) : undefined
     const unknown = text && unknownTokenizer(fields.section('text_cfg')!)
     return {

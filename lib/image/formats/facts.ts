@@ -27,7 +27,7 @@ export interface Header {
   transparentColours?: boolean
   gif?: GifHeader
   tiff?: TiffHeader
-  /** Offset from which the scans of a JPEG are counted. */
+  /** For a JPEG: the offset from which its scans are counted, and their maximum number. */
   scans?: { from: number; most: number }
   /** Changes to the file before the decoder gets it. */
   edit?: Edit
