@@ -1,4 +1,4 @@
-/** A WebDataset tar: samples are members that share a name. */
+/** Reads a WebDataset tar, in which the members of a sample share a name. */
 
 import { on } from 'node:events'
 import { createReadStream } from 'node:fs'
@@ -9,13 +9,13 @@ import { extensionOf, pictureExtensions } from '../image/extensions.js'
 import type { LeftOutReason } from '../image/files.js'
 import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
-/** What tar writers call a plain file. */
+/** Tar types of regular files. */
 const isFile = new Set<string>(['File', 'OldFile', 'ContiguousFile'])
-/** As for image files anywhere; a label is a line, captions are some. */
+/** Size limits: images as everywhere else; a label is one line, captions are a few. */
 const mostPictureBytes = 256 * 2 ** 20
 const mostLabelBytes = 2 ** 20
 
-/** The members of an archive, one at a time: the next comes when this one has been read or resumed. */
+/** Yields the members of an archive; the next one follows when the current one has been read or resumed. */
 async function* members(file: string, signal: AbortSignal | undefined): AsyncGenerator<ReadEntry> {
   const { Parser } = require('tar') as typeof import('tar')
   const parser = new Parser({ strict: true })
@@ -23,9 +23,9 @@ async function* members(file: string, signal: AbortSignal | undefined): AsyncGen
   let current: ReadEntry | undefined
   source.on('error', error => {
     parser.emit('error', error)
-    current?.destroy(error) // or who reads it would wait for ever
+    current?.destroy(error) // otherwise its reader would wait for ever
   })
-  // The loop takes the first; one after that has nobody else.
+  // The loop handles the first error; later ones have no other handler.
   parser.on('error', () => {})
   let marked = false
   parser.on('eof', () => {
@@ -38,14 +38,14 @@ async function* members(file: string, signal: AbortSignal | undefined): AsyncGen
       current = entry as ReadEntry
       yield current
     }
-    // Some writers leave the mark of the end out; half a header is no end.
+    // Some writers omit the end marker, but half a header is not a valid end.
     if (!marked && source.bytesRead % 512 !== 0) throw new Error('it ends within a header')
   } finally {
     source.destroy()
   }
 }
 
-/** The members of one sample, as they come. */
+/** The members of a sample. */
 interface Parts {
   key: string
   image?: Buffer
@@ -76,7 +76,7 @@ function sampleOf(file: string, { key, image, label, text }: Parts): Sample | un
   }
 }
 
-/** One sample is all members with one name before its first dot, next to each other; at most one is in memory. */
+/** A sample consists of adjacent members with the same name before the first dot; at most one sample is in memory. */
 export async function* webDataset(file: string, { signal, onLeftOut }: Reading): AsyncGenerator<Sample> {
   let parts: Parts | undefined
   let found = 0

@@ -1,4 +1,4 @@
-/** One evaluation under way: its checked options, and the samples as all of its parts read them. */
+/** The state of an evaluation: its checked options, and the samples. */
 
 import { abortable } from '../base/abort.js'
 import { argumentError, ClipError } from '../base/errors.js'
@@ -33,7 +33,7 @@ export const signalOf = (call: EvaluationCall) => (call.signal ? { signal: call.
 export const templatesOf = (call: EvaluationCall) =>
   call.templates === undefined ? {} : { templates: call.templates }
 
-/** A class's number is its name only where the caller says so: a model that reads "3" knows nothing of class 3. */
+/** Class numbers are used as names only if the caller asks for it, because a model knows nothing about a class named "3". */
 function needName(call: EvaluationCall, { numbered, label, captions, name }: Sample): void {
   const isTold = call.labels !== undefined || call.classifier !== undefined
   if (!numbered || isTold || (call.task === 'retrieval' && captions)) return
@@ -49,7 +49,7 @@ export function unnamed(dataset: string, name: string | undefined, label: string
   )
 }
 
-/** The samples, checked, until the signal is aborted; what was left out is noted when they are read to note it. */
+/** Yields the checked samples until the signal is aborted; files that were left out are recorded if `onLeftOut` is used. */
 export async function* samplesOf(call: EvaluationCall, notes = false): AsyncGenerator<Sample> {
   let index = 0
   const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})

@@ -1,4 +1,4 @@
-/** A folder with a folder of images for each class. */
+/** Reads a folder with a subfolder of images for each class. */
 
 import { isUtf8 } from 'node:buffer'
 import { stat } from 'node:fs/promises'
@@ -12,14 +12,14 @@ const isFolder = (path: string) =>
     () => false,
   )
 
-/** The first of what was left out, in words. */
+/** Describes the first files that were left out. */
 function some(leftOut: readonly LeftOut[]): string {
   const named = leftOut.slice(0, 3).map(({ path, message }) => `${path} ${message}`)
   const more = leftOut.length > named.length ? `, and ${leftOut.length - named.length} more` : ''
   return `${named.join(', ')}${more}`
 }
 
-/** A class without an image is an error: measured without it, the others look better than they are. */
+/** A class without images is an error, because without it the other classes would look better than they are. */
 function emptyClass(root: string, folder: string, leftOut: readonly LeftOut[]) {
   const why = leftOut.length > 0 ? `what is in it was left out: ${some(leftOut)}` : 'its folder is empty'
   return datasetFault(root, `class ${JSON.stringify(folder)} has no image: ${why}`)
@@ -43,7 +43,7 @@ export async function* classFolders(
       },
       ...(signal ? { signal } : {}),
     },
-    // Hidden folders and images beside the classes are no part of the data set.
+    // Hidden folders and images beside the class folders are not part of the data set.
     (target, folder) => !target.startsWith('.') && (folder || target.includes('/')),
   )
   const entries = (await walk.entries(root)) ?? []

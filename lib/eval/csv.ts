@@ -1,4 +1,4 @@
-/** A table of images and labels or captions: CSV, or tab separated as OpenCLIP's. */
+/** Reads a table of images and labels or captions: CSV, or tab-separated as for OpenCLIP. */
 
 import { createReadStream } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -6,10 +6,10 @@ import { ClipError } from '../base/errors.js'
 import { RegularFile } from '../base/regular-file.js'
 import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
-/** Bytes that may be read without a row coming out. */
+/** Maximum bytes to read without completing a row. */
 const mostRow = 2 ** 20
 
-/** Where the image is, what it shows: the first that a table has. As OpenCLIP, Hugging Face and Flickr name them. */
+/** Names of the image and label columns, as OpenCLIP, Hugging Face and Flickr use them; the first one found is used. */
 const pictureColumns = ['file', 'filepath', 'file_name', 'filename', 'image']
 const labelColumns = ['label']
 const captionColumns = ['text', 'caption', 'title']
@@ -25,7 +25,7 @@ interface Columns {
   split: string | undefined
 }
 
-/** What separates the columns, by the first line. */
+/** Determines the delimiter from the first line. */
 async function delimiterOf(file: string, signal: AbortSignal | undefined): Promise<string> {
   const opened = await RegularFile.open(file, (message, { cause }) => fault(file, message, cause), signal)
   try {
@@ -37,7 +37,7 @@ async function delimiterOf(file: string, signal: AbortSignal | undefined): Promi
   }
 }
 
-/** A column's name in an error: whatever it is, short and in quotes. */
+/** A column name for an error message: quoted and shortened. */
 const shown = (name: string) => JSON.stringify(name.length > 30 ? `${name.slice(0, 27)}...` : name)
 
 function columnsOf(file: string, found: readonly string[]): Columns {
@@ -83,7 +83,7 @@ export async function* csv(file: string, { signal }: Reading): AsyncGenerator<Sa
   })
   source.on('error', error => rows.destroy(error))
   let line = 1
-  // The parser keeps a row until it ends: one whose quotes are never closed would be the rest of the file.
+  // The parser buffers a row until its end: a row with unclosed quotes would be the rest of the file.
   let since = 0
   source.on('data', piece => {
     since += piece.length

@@ -1,4 +1,4 @@
-/** Labelled images to measure on: a folder per class, a CSV, a WebDataset tar, or the caller's own. */
+/** Data sets of labelled images: folders per class, a CSV, a WebDataset tar, or samples of the caller. */
 
 import { stat } from 'node:fs/promises'
 import { argumentError } from '../base/errors.js'
@@ -43,7 +43,7 @@ export function checkDatasetOptions({ followLinks, classNames }: DatasetOptions)
   }
 }
 
-/** Samples whose numbers have become names. */
+/** Samples with class names in place of numbers. */
 async function* withNames(
   samples: AsyncIterable<Sample>,
   dataset: string,
@@ -109,7 +109,7 @@ export async function openDataset(source: string | URL, options?: DatasetOptions
   return openPath(source, checkDatasetOptions(checkOptions(options, datasetOptionNames)))
 }
 
-/** A sample as its data set gave it, checked: what is none is the caller's mistake. */
+/** Checks a sample of a data set; an invalid one is an argument error. */
 export function checkSample(sample: unknown, field: string): Sample {
   const expected = 'be { image, label }'
   if (!isObject(sample)) throw argumentError(field, expected, sample)
@@ -126,7 +126,7 @@ export function checkSample(sample: unknown, field: string): Sample {
   return sample as unknown as Sample
 }
 
-/** What the caller gave, as a data set: samples in an array are one too, as they are at the call. */
+/** Turns the caller's argument into a data set; an array of samples is copied. */
 export async function datasetOf(
   source: unknown,
   options: DatasetOptions,

@@ -1,4 +1,4 @@
-/** How well a model does on labelled images: from names alone, from a few examples, and as a search in both directions. */
+/** Measures a model on labelled images: zero-shot, few-shot, linear probe, and retrieval in both directions. */
 
 import { argumentError, ClipError, got, quote } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, integer, listOf, oneOf } from '../base/options.js'
@@ -50,14 +50,14 @@ export interface EvaluateOptions extends DatasetOptions {
 }
 
 const mostMistakes = 24
-/** Bytes of an image that a mistake may keep in memory. */
+/** Maximum size of an image in memory that a mistake keeps. */
 const mostKept = 32 * 1024
 
-/** Undefined for what is no label: the classifier says so. */
+/** Undefined for an invalid label, which the classifier reports. */
 const labelName = (label: Label | undefined): string | undefined =>
   typeof label === 'string' ? label : isArray(label) ? (label[0] as string) : label?.label
 
-/** Which samples are learned from, by number; undefined where the task learns nothing. */
+/** The indices of the training samples; undefined if the task needs none. */
 function trainingSet(
   call: EvaluationCall,
   labels: readonly string[],
@@ -76,7 +76,7 @@ function trainingSet(
   return new Set(drawn.map(i => marked[i]!))
 }
 
-/** Features of the samples to learn from; those that can't be read are left out and named. */
+/** Features of the training samples; samples that can't be read are left out and listed. */
 function examples(call: EvaluationCall, chosen: Set<number>) {
   return featuresOfSamples(call.clip, only(samplesOf(call), chosen), {
     output: call.task === 'probe' ? 'pooled' : 'embedding',
@@ -127,7 +127,7 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
     )
   const chosen = trainingSet(call, truths, splits)
   const hasSplit = splits.includes('test')
-  /** With splits, only 'test' is a test: what was not drawn of 'train' is too near to what was. */
+  /** If there are splits, only 'test' is tested: the unused samples of 'train' are too similar to the used ones. */
   const isTest = (i: number) => !chosen?.has(i) && (!hasSplit || splits[i] === 'test')
   const total = truths.reduce((sum, _, i) => sum + Number(isTest(i)), 0)
   if (total === 0) throw argumentError('shots', 'leave images for the test', call.shots ?? 'all')
@@ -154,7 +154,7 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
       continue
     }
     const [first] = item.predictions
-    // A label without an example is one that a probe can't know: its images are wrong answers.
+    // A probe can't predict a label without examples: its images count as wrong.
     const truth = index.get(sample.label)
     if (truth === undefined)
       throw argumentError('shots', `leave an example of ${quote(sample.label)}`, got('none'))
@@ -207,7 +207,7 @@ function checkClip(value: unknown): Clip {
   return value as Clip
 }
 
-/** A classifier that is given stands for all that would have made one. */
+/** A classifier that is passed in replaces all options for creating one. */
 function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | undefined {
   const { classifier } = o
   if (classifier === undefined) return undefined
@@ -270,7 +270,7 @@ async function measure(
     clip,
     task,
     classifier,
-    // As they are now: the caller may change the arrays while this runs.
+    // Copied, because the caller may change the arrays while this runs.
     labels:
       o.labels === undefined
         ? undefined

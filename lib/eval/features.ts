@@ -1,4 +1,4 @@
-/** Features of a data set's images, with no more of its images in memory than a window. */
+/** Computes features of a data set's images, with only a window of images in memory. */
 
 import { abortable } from '../base/abort.js'
 import { allocate } from '../base/allocate.js'
@@ -9,17 +9,17 @@ import { Embeddings } from '../encode/embeddings.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
 import type { Sample } from './samples.js'
 
-/** Images that are encoded at a time, and bytes of those that are in memory: files of a folder are not. */
+/** Images encoded at a time, and the bytes of those in memory (files of a folder are not). */
 export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
 
-/** Bytes that an image holds in memory before it is decoded. */
+/** Bytes of an image in memory before it is decoded. */
 export function heldBytes(image: ImageInput): number {
   if (isArrayBuffer(image) || ArrayBuffer.isView(image)) return image.byteLength
   const { data } = image as Partial<RawPixels>
   return ArrayBuffer.isView(data) ? data.byteLength : 0
 }
 
-/** Samples in windows; an image larger than a window has one of its own. */
+/** Groups samples into windows; an image larger than a window gets its own. */
 export async function* windows<S extends { image: ImageInput }>(
   samples: AsyncIterable<S>,
   most = window,
@@ -39,21 +39,21 @@ export async function* windows<S extends { image: ImageInput }>(
   if (part.length > 0) yield part
 }
 
-/** What reports and errors call a sample. */
+/** The name of a sample in reports and errors. */
 export const nameOf = (sample: Sample, i: number) =>
   sample.name ?? (typeof sample.image === 'string' ? sample.image : `image ${i}`)
 
 export interface FeatureOptions {
   output: 'embedding' | 'pooled'
-  /** How many samples there are, at most. */
+  /** Maximum number of samples. */
   count: number
   signal: AbortSignal | undefined
-  /** An image that can't be read: it has no row. Throw to end with it. */
+  /** Called for an image that can't be read, which gets no row. Throw to stop. */
   failed(name: string, error: ClipError): void
   progress(done: number): void
 }
 
-/** (n, width) float32 as encodeImage gives it, the labels of the rows, and which samples they are, from 0. */
+/** (n, width) float32 features as from encodeImage, the labels of the rows, and the indices of their samples. */
 export async function featuresOfSamples(
   clip: Clip,
   samples: AsyncIterable<Sample>,
@@ -87,7 +87,7 @@ export async function featuresOfSamples(
   return { images: new Embeddings(rows, [labels.length, width] as const), labels, numbers }
 }
 
-/** For callers that want every image: the error of one, with the name it has in its data set. */
+/** For callers that need every image: the error of an image, with its name in the data set. */
 export function refuse(name: string, error: ClipError): never {
   throw new ClipError(
     error.code,

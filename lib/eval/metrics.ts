@@ -1,6 +1,6 @@
-/** The arithmetic of evaluation, apart from models and files. */
+/** The arithmetic of evaluation, independent of models and files. */
 
-/** What a classifier said of one image: the best labels, best first, by index. */
+/** The predictions of a classifier for one image: indices of the best labels, best first. */
 export interface Answer {
   truth: number
   best: readonly number[]
@@ -70,7 +70,7 @@ export interface Classification {
   calibration: Calibration
 }
 
-/** Counts answers as they come; memory grows with the labels and the pairs that are confused, not with the answers. */
+/** Accumulates predictions; memory grows with the labels and the pairs that are confused, not with the predictions. */
 export class ClassificationMetrics {
   readonly #labels: readonly string[]
   readonly #counts: Int32Array
@@ -103,7 +103,7 @@ export class ClassificationMetrics {
     bin.confidence += confidence
   }
 
-  /** NaN for the accuracies when nothing was added. */
+  /** The accuracies are NaN if nothing was added. */
   result(): Classification {
     const n = this.#labels.length
     const perClass = this.#labels.map((label, i) => ({
@@ -150,8 +150,8 @@ export interface Recall {
 }
 
 /**
- * `best`: (queries, k) indices, best first, -1 or nothing where there are fewer; `belongs(query, item)` says what is
- * right.
+ * `best`: (queries, k) indices, best first, with -1 or nothing if there are fewer; `belongs(query, item)` says whether a result
+ * is correct.
  */
 export function recall(
   best: ArrayLike<number>,
@@ -169,7 +169,7 @@ export function recall(
   return { recall1: found[0]! / queries, recall5: found[1]! / queries, recall10: found[2]! / queries }
 }
 
-/** The same numbers for the same seed everywhere, in [0, 1) (mulberry32). */
+/** A random number generator in [0, 1) (mulberry32), with the same numbers for the same seed on every platform. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -181,7 +181,7 @@ export function seededRandom(seed: number): () => number {
   }
 }
 
-/** Indices of up to `shots` examples of each label, drawn without return; sorted. One of each label is left if it can be. */
+/** Sorted indices of up to `shots` examples per label, drawn without replacement. If possible, one of each label is left over. */
 export function drawShots(labels: readonly string[], shots: number, seed: number, leave = 1): number[] {
   const byLabel = new Map<string, number[]>()
   labels.forEach((label, i) => {

@@ -1,4 +1,4 @@
-/** Which samples show the same image: an image with several captions is one. */
+/** Finds samples with the same image, so that an image with several captions counts once. */
 
 import { createHash, subtle } from 'node:crypto'
 import { resolve } from 'node:path'
@@ -7,7 +7,7 @@ import { isArrayBuffer, isUint8Array, isUrl } from '../base/values.js'
 import type { ImageInput } from '../image/input.js'
 import type { Sample } from './samples.js'
 
-/** Bytes that are hashed at once; more go to a thread. */
+/** Up to this many bytes are hashed directly; more are hashed on another thread. */
 const atOnce = 64 * 1024
 
 async function hashOf(bytes: Uint8Array): Promise<string> {
@@ -18,7 +18,7 @@ async function hashOf(bytes: Uint8Array): Promise<string> {
   return digest.toString('base64')
 }
 
-/** A file is known by its path, bytes by themselves and their name, anything else by being the same object. */
+/** Files are identified by their path, bytes by their contents and name, other images by object identity. */
 async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput> {
   if (typeof image === 'string' || isUrl(image)) {
     const text = String(image)
@@ -27,7 +27,7 @@ async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput>
       const path = checkPath('image', image)
       return `file ${typeof path === 'string' ? resolve(path) : nameOfPath(path)}`
     } catch {
-      return text // no path of this machine: encoding it says so
+      return text // not a path of this machine; encoding it reports the error
     }
   }
   if (isArrayBuffer(image)) return `bytes ${await hashOf(new Uint8Array(image))} ${name}`

@@ -1,4 +1,4 @@
-/** The plots of a report as SVG, without scripts: each is one string that stands for itself. */
+/** The plots of a report as self-contained SVG strings without scripts. */
 
 import type { Calibration, ClassAccuracy, Confusion, Recall } from './metrics.js'
 
@@ -7,7 +7,7 @@ export const xml = (text: string): string =>
 
 const short = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text)
 export const percent = (x: number) => `${(100 * x).toFixed(1)} %`
-/** Of 11 px sans-serif letters, wide ones included. */
+/** Width of 11 px sans-serif letters, including wide ones. */
 const letter = 6.4
 
 const svg = (width: number, height: number, title: string, body: string): string =>
@@ -16,7 +16,7 @@ const svg = (width: number, height: number, title: string, body: string): string
 ${body}
 </svg>`
 
-/** The classes that a heat map shows: all of them when there is room, else those with the most wrong answers. */
+/** The classes in a heat map: all of them if they fit, otherwise those with the most wrong answers. */
 export function mostConfused(
   confusion: readonly Confusion[],
   labels: readonly string[],
@@ -36,7 +36,7 @@ export function mostConfused(
   return labels.filter(label => chosen.has(label))
 }
 
-/** Rows are what images show, columns what was said; the darker, the larger the part of the row. */
+/** Rows are true labels, columns are predictions; darker cells are larger shares of their row. */
 export function confusionPlot(
   confusion: readonly Confusion[],
   perClass: readonly ClassAccuracy[],
@@ -60,7 +60,7 @@ export function confusionPlot(
         : ''
     return `<g><title>${xml(`${label}, called ${predicted}: ${count} of ${total.get(label)}`)}</title><rect x="${x}" y="${y}" width="${cell}" height="${cell}" fill="rgba(${colour},${(0.08 + 0.92 * part).toFixed(3)})"/>${text}</g>`
   })
-  // Where right answers stand, so that an empty place is seen as one.
+  // Outline the diagonal, so that empty cells on it are visible.
   const diagonal = shown.map((_, i) => `M${margin + i * cell} ${margin + i * cell}h${cell}v${cell}h${-cell}z`)
   const names = shown.map((label, i) => {
     const middle = margin + i * cell + cell / 2
@@ -77,7 +77,7 @@ ${cells.join('\n')}`,
   )
 }
 
-/** Accuracy against confidence in each bin; on the diagonal the model is as often right as it says. */
+/** Accuracy against confidence per bin; on the diagonal, the model is perfectly calibrated. */
 export function reliabilityPlot({ bins }: Calibration): string {
   const [left, top, side] = [46, 12, 320]
   const x = (v: number) => left + v * side

@@ -1,4 +1,4 @@
-/** An evaluation as one HTML file that needs nothing else: no scripts, no other files, no network. */
+/** Renders an evaluation as one self-contained HTML file, without scripts, other files or network access. */
 
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import type { AllLeftOut } from '../image/left-out.js'
 import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilityPlot, xml } from './plots.js'
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
-/** Bytes of an image that is shown; larger ones are named only. */
+/** Maximum size of an embedded image; for larger ones only the name is shown. */
 const mostPicture = 32 * 1024
 const mostClasses = 40
 
@@ -37,7 +37,7 @@ function mime(bytes: Uint8Array): string | undefined {
   return undefined
 }
 
-/** What lies there, if it can be opened without waiting for anybody. */
+/** Opens the file, if that can't block. */
 async function openFile(image: string) {
   try {
     return await open(checkPath('image', image), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
@@ -46,7 +46,7 @@ async function openFile(image: string) {
   }
 }
 
-/** A small image that browsers show as it is; otherwise undefined. */
+/** A small image in a format that browsers support; otherwise undefined. */
 async function dataUrl(image: ImageInput): Promise<string | undefined> {
   let bytes: Uint8Array | undefined
   if (isUint8Array(image)) bytes = image
@@ -139,7 +139,7 @@ const titles = {
   retrieval: 'Retrieval',
 }
 
-/** The first files that are no samples, with their reasons. */
+/** The first files that are not samples, with the reasons. */
 function leftOutLines({ count, files }: AllLeftOut): string[] {
   const named = files.slice(0, 10).map(({ path, message }) => `${path} ${message}`)
   const more = count > named.length ? `, and ${count - named.length} more` : ''

@@ -1,4 +1,4 @@
-/** What an evaluation tells. */
+/** The results of an evaluation. */
 
 import type { Classifier } from '../classifier/classifier.js'
 import type { ImageInput } from '../image/input.js'

@@ -1,4 +1,4 @@
-/** Images that look for their texts, and texts that look for their images. */
+/** Retrieval in both directions: texts by images, and images by texts. */
 
 import { untilAborted } from '../base/abort.js'
 import { argumentError, got } from '../base/errors.js'

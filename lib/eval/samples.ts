@@ -1,4 +1,4 @@
-/** What data sets consist of, and the errors of their readers. */
+/** Samples of data sets, and the errors of their readers. */
 
 import { ClipError } from '../base/errors.js'
 import type { LeftOut } from '../image/files.js'

@@ -1,21 +1,21 @@
 /**
- * Tokens that were added to a vocabulary (textual inversion, special tokens), found in texts as Hugging Face's tokenizers
- * find them: leftmost, of those the longest, before the text is split into words.
+ * Finds the tokens that were added to a vocabulary (textual inversion, special tokens) as Hugging Face's tokenizers do: the
+ * leftmost match first, of several the longest, before the text is split into words.
  */
 
 import { atOnce, type Steps } from '../base/slices.js'
 import { cleanHuggingface } from './clean.js'
 
-/** As tokenizer.json and tokenizer_config.json describe one. */
+/** An added token, as in tokenizer.json and tokenizer_config.json. */
 export interface AddedToken {
   content: string
   id: number
-  /** Only where no letter, mark, digit or underscore touches it. */
+  /** Matches only if no letter, mark, digit or underscore is adjacent. */
   singleWord: boolean
-  /** Takes the spaces before it along, and those behind it. */
+  /** Also consumes the spaces before it, and those after it. */
   lstrip: boolean
   rstrip: boolean
-  /** Looked for in the cleaned text (in lower case) instead of the text as it came. */
+  /** Matched in the cleaned, lower-case text instead of the original text. */
   normalized: boolean
 }
 
@@ -42,18 +42,18 @@ export class AddedTokens {
       else insert(this.#raw, token.content, token)
   }
 
-  /** The text as it came, around the tokens that are looked for there. */
+  /** Splits the original text at the tokens that are matched there. */
   split(text: string): Steps<Part[]> {
     return split(text, this.#raw)
   }
 
-  /** The cleaned text around the others. */
+  /** Splits the cleaned text at the other tokens. */
   splitCleaned(text: string): Steps<Part[]> {
     return split(text, this.#normalized)
   }
 }
 
-/** Of two tokens that are spelt alike the first is found. */
+/** Of two tokens with the same content, the first is used. */
 function insert(root: Node, spelling: string, token: AddedToken): void {
   if (spelling === '') return
   let node = root

@@ -32,14 +32,14 @@ export const bpe: TokenizerKind = {
 
 /** Words kept in each of the two generations of the cache. */
 const cachedWords = 8192
-/** Longer words are rare and expensive to keep. */
+/** Longer words are rare and expensive to cache. */
 const cachedLength = 64
 /** Words per step. */
 const perStep = 32
 
 /**
- * The text around its start and end tokens, and these. Hugging Face finds them in the text as it came; what looks like
- * one after lower-casing is words.
+ * Splits a text at its start and end tokens. Hugging Face matches them in the original text; text that looks like one only
+ * after lower-casing is treated as words.
  */
 function* edgeTokens(text: string): Steps<string[]> {
   const special = /<\|(?:startoftext|endoftext)\|>/y
@@ -185,7 +185,7 @@ class BpeTokenizer implements Tokenizer {
     }
   }
 
-  /** Added tokens are found in the text as it came, the normalized ones in the cleaned text; what is left is words. */
+  /** Finds added tokens in the original text, and normalized ones in the cleaned text; the rest is split into words. */
   *#encodeWithAdded(
     text: string,
     added: AddedTokens,
@@ -262,7 +262,7 @@ class BpeTokenizer implements Tokenizer {
     return ids
   }
 
-  /** A symbol for each byte of the word in UTF-8, the last of them at the word's end. */
+  /** A symbol for each UTF-8 byte of the word; the last one is the end-of-word variant. */
   *#bytesOf(word: string): Steps<Int32Array> {
     const { byteIds } = this.#tables
     const symbols = longList(3 * word.length)

@@ -1,6 +1,6 @@
 /**
- * Byte-level BPE writes each byte as one printable character, so that no piece has a space or control character in
- * it. The table is OpenAI's: printable Latin-1 stands for itself, the others take U+0100 onwards.
+ * Byte-level BPE represents each byte by a printable character, so that no piece contains a space or control character. The
+ * table is OpenAI's: printable Latin-1 characters represent themselves, the other bytes use U+0100 onwards.
  */
 
 const printable = (byte: number): boolean =>
@@ -8,7 +8,7 @@ const printable = (byte: number): boolean =>
 
 /** The character of each byte. */
 export const byteToSymbol: string[] = []
-/** The byte of each character; undefined where a character is none of the 256. */
+/** The byte of each character; undefined for other characters. */
 export const symbolToByte = new Map<string, number>()
 /** The bytes in the order of OpenAI's vocabulary: printable ones first. */
 export const bytesInVocabularyOrder: number[] = []

@@ -1,4 +1,4 @@
-/** What happens to a text before it is split into words: OpenAI's cleaning, or the Hugging Face normalizer. */
+/** Cleans a text before it is split into words: OpenAI's cleaning, or the Hugging Face normalizer. */
 
 import type { Steps } from '../base/slices.js'
 import { fixText } from './ftfy.js'
@@ -39,7 +39,7 @@ function* collapse(text: string): Steps<string> {
   let blank = false
   for (let from = 0; from < text.length; from += piece) {
     const part = flat(text.slice(from, from + piece).replace(whitespace, ' '))
-    // A run that goes on from the piece before has its space already.
+    // A run that continues from the previous piece already has its space.
     out += blank && part.startsWith(' ') ? part.slice(1) : part
     blank = part.endsWith(' ')
     yield
@@ -47,7 +47,7 @@ function* collapse(text: string): Steps<string> {
   return out
 }
 
-/** Printable ASCII without &: nothing that repair, unescaping or normalization could change. */
+/** Printable ASCII without &, which repair, unescaping and normalization never change. */
 const ordinary = /^[\x20-\x25\x27-\x7e]*$/
 
 /** whitespace_clean(basic_clean(text)).lower() of OpenAI's simple_tokenizer.py. */
@@ -59,7 +59,7 @@ export function* cleanOpenai(text: string): Steps<string> {
 }
 
 const wellFormed = (part: string): string => Buffer.from(part, 'utf8').toString('utf8')
-/** Each character by itself: a final sigma is one like any other. */
+/** Lower-cases each character by itself, without the special rule for a final sigma. */
 const lowerOne = (part: string): string => part.replaceAll('\u03a3', '\u03c3').toLowerCase()
 
 /** CLIPTokenizerFast's normalizer: NFC, White_Space runs to one space, lower case. */

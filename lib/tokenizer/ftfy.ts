@@ -1,4 +1,4 @@
-/** ftfy 6.3.1's fix_text with its default configuration: what OpenAI's tokenizer does to a text first. */
+/** ftfy 6.3.1's fix_text with its default configuration, which OpenAI's tokenizer applies first. */
 
 import type { Steps } from '../base/slices.js'
 import { unescapeStrict } from './html.js'
@@ -9,7 +9,7 @@ import { everyPiece, Joined, mapPieces, piece } from './pieces.js'
 import { ligatures } from './text-tables.generated.js'
 import { RefusedText } from './tokenizer.js'
 
-/** Longer lines are repaired in parts of this many code points, as the original's max_decode_length has it. */
+/** Longer lines are repaired in parts of this many code points, as set by max_decode_length in the original. */
 const maxSegment = 1_000_000
 
 const apart = new Map(
@@ -20,9 +20,9 @@ const apart = new Map(
   }),
 )
 const ligature = new RegExp(`[${[...apart.keys()].join('')}]`, 'g')
-/** Passes over a text before it is looked at whether only references are left. */
+/** Number of passes over a text before checking whether only references are left. */
 const manyPasses = 4
-/** More passes than any text has been seen to take; each takes the time of the whole text. */
+/** Maximum number of passes, more than any known text needs; each one processes the whole text. */
 const mostPasses = 256
 
 /** Full-width and half-width forms, and the ideographic space. */
@@ -45,10 +45,10 @@ const terminalEscape = /\x1b\[[\p{Nd};]*[a-zA-Z]/gu
 const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it removes
 const controls = /[\0-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]/g
-/** Without any of these a segment stays as it is: what a fix needs is beyond ASCII, an entity or a control. */
+/** A segment without any of these is not changed: fixes apply only to non-ASCII characters, entities and controls. */
 const ordinary = /^[\t\n\f\x20-\x25\x27-\x7e]*$/
 
-/** What is replaced character by character, or with a line feed after it. */
+/** Characters that are replaced one by one, or together with a line feed after them. */
 const fixCharacters = (part: string): string =>
   fixC1(part)
     .replace(ligature, char => apart.get(char)!)
@@ -60,7 +60,7 @@ const fixCharacters = (part: string): string =>
 
 const escapeDigits = /[\p{Nd};]{1,512}/uy
 
-/** Removes terminal escapes, however many digits they have. */
+/** Removes terminal escape sequences, with any number of digits. */
 function* removeEscapes(text: string): Steps<string> {
   if (text.length <= piece) return text.replace(terminalEscape, '')
   const out = new Joined()
@@ -96,7 +96,7 @@ function* fixSegment(text: string, references: boolean): Steps<string> {
     const read = text
     text = yield* fixOnce(text)
     if (text === before) return text
-    // From here on, references within references may be all that is left, one level for each pass.
+    // From here on, only nested references may be left, one level per pass.
     if (pass >= manyPasses && text === read) text = yield* unescapeNested(text, fixOnce)
     if (pass > mostPasses)
       throw new RefusedText(`have at most ${mostPasses} levels of HTML references within each other`, 'more')
@@ -115,7 +115,7 @@ function* segmentEnd(text: string, from: number, to: number): Steps<number> {
   return at
 }
 
-/** Repairs a text line by line. Entities are left alone from the first line on that has a "<" of its own. */
+/** Repairs a text line by line. From the first line that contains a "<" on, entities are not decoded. */
 export function* fixText(text: string): Steps<string> {
   const fixed = new Joined()
   let references = true

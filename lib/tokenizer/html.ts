@@ -10,9 +10,9 @@ import {
   vanishing,
 } from './text-tables.generated.js'
 
-/** Names as html.unescape knows them: with the semicolon, and a hundred without. */
+/** Names that html.unescape accepts: all with a semicolon, and about a hundred without. */
 const named = new Map<string, string>()
-/** Names as ftfy knows them, without & and semicolon. */
+/** Names that ftfy accepts, without & and semicolon. */
 const ftfyNamed = new Map<string, string>()
 const invalid = new Map<number, string>()
 const vanished = new Set<number>()
@@ -50,14 +50,14 @@ export function* prepareEntities(): Steps<void> {
   for (const code of vanishing.split(' ')) vanished.add(Number.parseInt(code, 16))
 }
 
-/** Digits of a number that are read at once; a longer one is read in steps. */
+/** Digits of a number that are read at once; longer numbers are read in steps. */
 const digitsAtOnce = 64
 // {1,32} counts code points, hence the u flag.
 const reference = /&(#[0-9]{1,64};?|#[xX][0-9a-fA-F]{1,64};?|[^\t\n\f <&#;]{1,32};?)/uy
-/** Characters from where a match begins to the last that decides about it. */
+/** Maximum number of characters from the beginning of a match to the last one that it depends on. */
 const reach = 72
 
-/** What a numeric reference stands for. */
+/** The text of a numeric reference. */
 function fromCode(code: number): string {
   const replaced = invalid.get(code)
   if (replaced !== undefined) return replaced
@@ -65,7 +65,7 @@ function fromCode(code: number): string {
   return vanished.has(code) ? '' : String.fromCodePoint(code)
 }
 
-/** The number that begins at `from`, at most 110000 in hex, and where it ends. */
+/** The number that begins at `from`, at most 0x110000, and where it ends. */
 function* longNumber(text: string, from: number, base: number): Steps<{ code: number; end: number }> {
   let code = 0
   let end = from
@@ -78,7 +78,7 @@ function* longNumber(text: string, from: number, base: number): Steps<{ code: nu
   return { code, end }
 }
 
-/** The numeric reference `body` (from # on) at `at`: what it stands for, and where it ends. */
+/** The text of the numeric reference `body` (from # on) at `at`, and where it ends. */
 function* readNumeric(text: string, at: number, body: string): Steps<{ value: string; end: number }> {
   const hex = /^#[xX]/.test(body)
   const base = hex ? 16 : 10
@@ -126,15 +126,15 @@ export function* unescapeHtml(text: string): Steps<string> {
 }
 
 const strictReference = /&(#?[0-9A-Za-z]{1,24});/g
-/** Length of the longest of these. */
+/** Length of the longest strict reference. */
 export const strictLength = 27
 
-/** What a strict reference stands for, without & and semicolon; undefined where it is none. */
+/** The text of a strict reference (passed without & and semicolon); undefined if it is not one. */
 export function strictValue(body: string): string | undefined {
   const value = ftfyNamed.get(body)
   if (value !== undefined) return value
   if (body[0] !== '#') return undefined
-  // As html.unescape reads it: the digits that are digits, and the rest with its semicolon stays, so nothing is done.
+  // html.unescape would read the valid digits and keep the rest with its semicolon, so ftfy changes nothing.
   const digits = /^#(?:[0-9]+|[xX][0-9a-fA-F]+)$/.exec(body)
   if (!digits) return undefined
   const hex = body[1] === 'x' || body[1] === 'X'

@@ -1,4 +1,4 @@
-/** Every kind of tokenizer, each in a file of its own. */
+/** All kinds of tokenizers, each in its own file. */
 
 import { bpe } from './bpe.js'
 import type { TokenizerKind } from './kind.js'

@@ -1,13 +1,13 @@
-/** Lists of numbers as long as a text, made without a long turn. */
+/** Allocates lists of numbers as long as a text without blocking the event loop. */
 
 import { allocateBytes } from '../base/allocate.js'
 
-/** Up to this many bytes are cleared in some microseconds. */
+/** This many bytes can be cleared within microseconds. */
 const atOnce = 1 << 18
 
 /**
- * Room for `length` numbers, which the caller sets before he reads them: a long list begins with whatever its memory held.
- * To clear it would take milliseconds of one turn for a text of 200 000 characters.
+ * A list of `length` numbers, which the caller must set before reading them: a long list is not initialised, because clearing
+ * it would block the event loop for milliseconds for a text of 200 000 characters.
  */
 export function longList(length: number): Int32Array {
   const bytes = length * Int32Array.BYTES_PER_ELEMENT

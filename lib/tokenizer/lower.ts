@@ -4,18 +4,18 @@ import type { Steps } from '../base/slices.js'
 import { Joined, mapPieces, piece } from './pieces.js'
 
 const ignorable = /^\p{Case_Ignorable}$/u
-/** U+0295 was still a cased letter in Unicode 14, the one of Python 3.11. */
+/** U+0295 was still a cased letter in Unicode 14, which Python 3.11 uses. */
 const cased = /^[\p{Cased}\u0295]$/u
 
 const toLower = (part: string): string => part.toLowerCase()
 
-/** The characters from `at` on, or those before `at` from the last to the first. */
+/** The characters from `at` on, or those before `at` in reverse order. */
 function* characters(text: string, at: number, backwards: boolean): Generator<string, void, void> {
   while (backwards ? at > 0 : at < text.length) {
     let from = backwards ? at - 1 : at
     if (backwards && from > 0 && (text.charCodeAt(from - 1) & 0xfc00) === 0xd800) from--
     const char = String.fromCodePoint(text.codePointAt(from)!)
-    // What stands before a low half may be a high half of another character only in a malformed text.
+    // A low surrogate follows the high surrogate of another character only in malformed text.
     if (backwards && from + char.length !== at) {
       yield text[at - 1]!
       at--
@@ -26,12 +26,12 @@ function* characters(text: string, at: number, backwards: boolean): Generator<st
   }
 }
 
-/** Whether the nearest character that case does not ignore is a cased one. */
+/** Whether the nearest character that is not case-ignorable is cased. */
 function* besideCased(
   text: string,
   at: number,
   backwards: boolean,
-  /** Of all sigmas of the text together: the searches from many of them may be a little long each. */
+  /** Counts the characters of the searches for all sigmas together, because many short searches add up. */
   looked: { characters: number },
 ): Steps<boolean> {
   for (const char of characters(text, at, backwards)) {
@@ -42,8 +42,8 @@ function* besideCased(
 }
 
 /**
- * Each sigma as the small one that it becomes: final after a cased letter and before none. Linear: a sigma is itself
- * cased, so no search goes past the next one.
+ * Lower-cases each sigma: to the final form after a cased letter and not before one. The time is linear, because a sigma is
+ * itself cased, so no search goes past the next one.
  */
 function* lowerSigmas(text: string): Steps<string> {
   const out = new Joined()

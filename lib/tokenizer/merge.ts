@@ -1,4 +1,4 @@
-/** The BPE merge loop: the pair of lowest rank first, all its places from left to right, until no pair has a rank. */
+/** The BPE merge loop: merges all occurrences of the pair with the lowest rank, from left to right, until no pair has a rank. */
 
 import type { Steps } from '../base/slices.js'
 import { longList } from './long-list.js'
@@ -6,7 +6,7 @@ import type { PairTable } from './pair-table.js'
 
 /** Up to this many symbols a plain scan per merge is faster than a heap. */
 const shortWord = 48
-/** Heap operations per step: some tens of microseconds. */
+/** Heap operations per step, which take some tens of microseconds. */
 const perStep = 256
 
 /** Merges `symbols` in place and returns how many are left. Quadratic: for short words only. */
@@ -71,7 +71,7 @@ class Heap {
     }
   }
 
-  /** Position of the least entry, which leaves the heap. */
+  /** Removes the least entry and returns its position. */
   pop(): number {
     const top = this.#position[0]!
     const last = --this.#size
@@ -105,12 +105,12 @@ class Heap {
   }
 }
 
-/** The same result in n log n, for words of any length: a linked list and a heap of the pairs that have a rank. */
+/** The same result in O(n log n) for words of any length, with a linked list and a heap of the pairs that have a rank. */
 function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
   const count = symbols.length
   const next = longList(count)
   const previous = longList(count)
-  // A merge takes one entry out or more, and puts two in at most.
+  // A merge removes at least one entry, and adds at most two.
   const heap = new Heap(2 * count)
   const offer = (left: number): void => {
     const right = next[left]!
@@ -127,7 +127,7 @@ function* mergeLong(symbols: Int32Array, pairs: PairTable): Steps<number> {
     offer(i)
     if (i % perStep === 0) yield
   }
-  // Pairs that a pass makes wait for its end, as in the original, where one pass replaces every place of one pair.
+  // New pairs are added at the end of a pass, as in the original, where one pass replaces all occurrences of a pair.
   const made = longList(2 * count)
   let work = 0
   while (heap.size > 0) {

@@ -1,6 +1,6 @@
 /**
- * Finds text that was UTF-8 and was read in a single-byte encoding, and reads it again: ftfy 6.3.1's fix_encoding.
- * Bytes are kept as strings of U+0000 to U+00FF, so that patterns over bytes are patterns over strings.
+ * Repairs UTF-8 text that was decoded in a single-byte encoding, as ftfy 6.3.1's fix_encoding does. Bytes are stored as strings
+ * of U+0000 to U+00FF, so that regular expressions can match bytes.
  */
 
 import type { Steps } from '../base/slices.js'
@@ -8,9 +8,9 @@ import { everyPiece, Joined, mapPieces, piece, replacePieces, somePiece } from '
 import { badness, encodings, utf8Detector, windows1252 } from './text-tables.generated.js'
 
 const unlikely = new RegExp(badness, 'u')
-/** Characters of the longest pattern in it. */
+/** Length of its longest pattern in characters. */
 const unlikelyLength = 8
-/** The pattern is (not after these)(one character's bytes)+: here without the +. */
+/** The pattern is (not after these)(the bytes of a character)+, here without the +. */
 const firstUtf8 = new RegExp(utf8Detector.slice(0, -1), 'gu')
 const moreUtf8 = new RegExp(utf8Detector.slice(utf8Detector.indexOf('(?:'), -1), 'uy')
 /** The bytes of one character. */
@@ -18,12 +18,12 @@ const utf8Length = 4
 // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant
 const ascii = /^[\x00-\x7f]*$/
 const c1 = /[\x80-\x9f]/g
-/** Those that are no character in windows-1252. */
+/** Bytes that are undefined in windows-1252. */
 const undefined1252 = new RegExp(
   `[${[...windows1252].map((char, i) => (char === '\ufffd' ? String.fromCharCode(0x80 + i) : '')).join('')}]`,
 )
 
-/** Bytes that would be UTF-8 if a space were the A0 it may have been; ftfy chose the lead bytes one by one. */
+/** Bytes that would be UTF-8 if a space were the byte A0; the lead bytes are those that ftfy selected. */
 const altered = new RegExp(
   '[\xc2\xc3\xc5\xce\xd0\xd9][ ]' +
     '|[\xe2\xe3][ ][\x80-\x84\x86-\x9f\xa1-\xbf]' +
@@ -35,7 +35,7 @@ const altered = new RegExp(
 )
 /** An "a" with grave whose A0 was lost, unless one of the Portuguese words it could swallow follows. */
 const aGraveWord = /\xc3 (?! |quele|quela|quilo|s )/g
-/** Characters that these look at. */
+/** Number of characters that these patterns look at. */
 const alteredLength = 8
 
 function* restoreSpaces(bytes: string): Steps<string> {
@@ -44,7 +44,7 @@ function* restoreSpaces(bytes: string): Steps<string> {
   return yield* replacePieces(graves, altered, alteredLength, part => part.replaceAll(' ', '\xa0'))
 }
 
-/** UTF-8 and CESU-8 some of whose bytes were replaced: by 1A, which stands for U+FFFD, or by a question mark. */
+/** UTF-8 and CESU-8 in which bytes were replaced by 1A, which represents U+FFFD, or by a question mark. */
 const lossy = new RegExp(
   '[\xc2-\xdf][\x1a]' +
     '|[\xc2-\xc3][?]' +
@@ -63,7 +63,7 @@ const replacementBytes = '\xef\xbf\xbd'
 
 interface Charmap {
   name: string
-  /** Fills holes with Latin-1 and reads 1A as U+FFFD. */
+  /** Undefined bytes are read as Latin-1, and 1A as U+FFFD. */
   sloppy: boolean
   /** Byte of each character beyond ASCII. */
   bytes: Map<number, number>
@@ -74,10 +74,10 @@ const charmaps: Charmap[] = encodings.map(([name, upper]) => ({
   sloppy: name.startsWith('sloppy'),
   bytes: new Map([...upper].map((char, i) => [char.codePointAt(0)!, 0x80 + i])),
 }))
-/** windows-1252 with its holes filled by Latin-1. */
+/** windows-1252 with Latin-1 for its undefined bytes. */
 const sloppy1252 = encodings.find(([name]) => name === 'sloppy-windows-1252')![1]
 
-/** The bytes of a text in an encoding; undefined where it has characters that the encoding lacks. */
+/** The bytes of a text in an encoding; undefined if the encoding lacks one of its characters. */
 function* encode(text: string, { sloppy, bytes }: Charmap): Steps<string | undefined> {
   const codes = Buffer.allocUnsafe(text.length)
   for (let i = 0; i < text.length; i++) {
@@ -94,12 +94,12 @@ function* encode(text: string, { sloppy, bytes }: Charmap): Steps<string | undef
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** undefined for what is no UTF-8. */
+/** Undefined if the bytes are not UTF-8. */
 function* decodeUtf8(bytes: string): Steps<string | undefined> {
   let text = ''
   for (let from = 0; from < bytes.length; ) {
     let to = Math.min(from + piece, bytes.length)
-    // Not within a character. Where more than four bytes go on, it is no UTF-8 wherever it is cut.
+    // Don't cut within a character. With more than four continuation bytes it is not UTF-8 anyway.
     for (let i = 0; i < 4 && to < bytes.length && (bytes.charCodeAt(to) & 0xc0) === 0x80; i++) to++
     try {
       text += strictUtf8.decode(Buffer.from(bytes.slice(from, to), 'latin1'))
@@ -155,7 +155,7 @@ export function* isBad(text: string): Steps<boolean> {
   if (text.length <= piece) return unlikely.test(text)
   for (let from = 0; from < text.length; from += piece) {
     const part = text.slice(from, from + piece + unlikelyLength)
-    // One of the patterns is for the start of a text; it sees that this is none.
+    // One of the patterns matches only at the start of a text, and must see that this is not the start.
     if (unlikely.test(from === 0 ? part : `\n${part}`)) return true
     yield
   }
@@ -164,7 +164,7 @@ export function* isBad(text: string): Steps<boolean> {
 
 const c1Char = (char: string): string => sloppy1252[char.charCodeAt(0) - 0x80]!
 
-/** Characters U+0080 to U+009F as the characters windows-1252 has there. */
+/** Replaces U+0080 to U+009F by the characters of windows-1252 at these positions. */
 export const fixC1 = (text: string): string => text.replace(c1, c1Char)
 
 function* decodePart(text: string, from: number, to: number): Steps<string> {
@@ -172,7 +172,7 @@ function* decodePart(text: string, from: number, to: number): Steps<string> {
   return part.length < text.length && (yield* isBad(part)) ? yield* fixEncoding(part) : part
 }
 
-/** Where the run of characters' bytes ends that goes on at `at`. */
+/** The end of the run of encoded characters that continues at `at`. */
 function* runEnd(text: string, at: number): Steps<number> {
   let work = 0
   for (;;) {
@@ -184,14 +184,14 @@ function* runEnd(text: string, at: number): Steps<number> {
   }
 }
 
-/** Each run of what looks like UTF-8 by itself. */
+/** Decodes each run of bytes that looks like UTF-8 separately. */
 function* decodeInconsistent(text: string): Steps<string> {
   const out = new Joined()
   let done = 0
   let work = 0
   for (let from = 0; from < text.length; ) {
     if (++work % 64 === 0 || text.length > piece) yield
-    // One character more in front, for what must not stand there; none may be cut in two.
+    // Include one more character at the front, for the lookbehind; don't split a surrogate pair.
     const start = Math.max(0, from - 2)
     const window = text.slice(start, from + piece + utf8Length)
     firstUtf8.lastIndex = from - start
@@ -227,7 +227,7 @@ function* oneStep(text: string): Steps<string> {
   const decoded = yield* decodeInconsistent(text)
   if (decoded !== text) return decoded
   if (latin1 !== undefined) {
-    // Undefined bytes make the whole reading fail, as does a reading that changes nothing.
+    // Undefined bytes make the whole decoding fail, as does a decoding that changes nothing.
     const fixed = yield* mapPieces(text, part =>
       part.replace(c1, char => windows1252[char.charCodeAt(0) - 0x80]!),
     )
@@ -236,7 +236,7 @@ function* oneStep(text: string): Steps<string> {
   return yield* mapPieces(text, fixC1)
 }
 
-/** ftfy's fix_encoding: steps until nothing changes. */
+/** ftfy's fix_encoding: repeats its steps until nothing changes. */
 export function* fixEncoding(text: string): Steps<string> {
   for (;;) {
     const next = yield* oneStep(text)

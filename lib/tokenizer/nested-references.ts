@@ -1,6 +1,6 @@
 /**
- * HTML references within references: `&amp;amp;amp;`. ftfy reads one level in each of its passes over the text, which
- * takes time that grows with the square of the text. Here the same passes look only at what the one before changed.
+ * Nested HTML references: `&amp;amp;amp;`. ftfy decodes one level in each pass over the text, which takes quadratic time. Here
+ * each pass looks only at the places that the previous one changed.
  */
 
 import { atOnce, type Steps } from '../base/slices.js'
@@ -12,18 +12,18 @@ import { piece } from './pieces.js'
 
 const AMPERSAND = 0x26
 const SEMICOLON = 0x3b
-/** Longer than any pattern of the other repairs reaches. */
+/** Longer than the reach of any pattern of the other repairs. */
 const context = 12
 const plain = /^[\t\n\f\x20-\x7e]*$/
 
-/** A text whose characters (UTF-16) form a list: position 0 is before the first, and its own end. */
+/** A text as a circular linked list of UTF-16 units; position 0 is a sentinel before the first and after the last. */
 class Chain {
   readonly code: Uint16Array
   readonly next: Int32Array
   readonly previous: Int32Array
   #used = 1
 
-  /** Every replacement is shorter by two characters or more and makes two at most, so twice the room is enough. */
+  /** Each replacement is at least two characters shorter and adds at most two, so twice the length is enough. */
   constructor(length: number) {
     this.code = new Uint16Array(2 * length + 8)
     this.next = longList(2 * length + 8)
@@ -73,14 +73,14 @@ class Chain {
   }
 }
 
-/** A reference in the chain, from & to semicolon, and what it stands for. */
+/** A reference in the list, from & to semicolon, and its decoded text. */
 interface Found {
   first: number
   last: number
   value: string
 }
 
-/** The reference that begins at `first`, if one does. */
+/** The reference that begins at `first`, if there is one. */
 function read(chain: Chain, first: number): Found | undefined {
   let body = ''
   for (let at = chain.next[first]!; at !== 0 && body.length < strictLength - 2; at = chain.next[at]!) {
@@ -95,7 +95,7 @@ function read(chain: Chain, first: number): Found | undefined {
   return undefined
 }
 
-/** What was put in place of a reference: `left` is before it, `right` after it. */
+/** The replacement of a reference: `left` is the position before it, `right` the one after it. */
 interface Replaced extends Found {
   left: number
   right: number
@@ -115,7 +115,7 @@ function undo(chain: Chain, { first, last, left, right }: Replaced): void {
   chain.link(last, right)
 }
 
-/** Whether the other repairs do nothing around a replacement, in a text where they did nothing before it. */
+/** Whether the other repairs change nothing around a replacement, in a text that they did not change before. */
 function leavesRest(
   chain: Chain,
   { left, right, value }: Replaced,
@@ -131,8 +131,8 @@ function leavesRest(
 }
 
 /**
- * `text` as it is after as many passes of reading references as change nothing else. `repair`, the rest of a pass, must
- * do nothing to it as it comes.
+ * Applies as many passes of decoding references to `text` as don't affect the other repairs. `repair`, the rest of a pass, must
+ * not change `text`.
  */
 export function* unescapeNested(text: string, repair: (text: string) => Steps<string>): Steps<string> {
   const bad = yield* isBad(text)
@@ -174,7 +174,7 @@ export function* unescapeNested(text: string, repair: (text: string) => Steps<st
     }
     const next = new Set<number>()
     for (const { right } of replaced) {
-      // The nearest & at or before the end of what was put in: no other reaches over it.
+      // Take the nearest & at or before the end of the replacement: no other reference can extend over it.
       let at = chain.previous[right]!
       for (let i = 0; i < strictLength && at !== 0 && chain.code[at] !== AMPERSAND; i++)
         at = chain.previous[at]!

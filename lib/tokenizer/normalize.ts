@@ -1,18 +1,18 @@
 /**
- * NFC in steps, and in time that grows with the text alone: the engine's normalize() sorts a long run of combining marks
- * by insertion, in time that grows with its square.
+ * NFC in steps and in linear time: the engine's normalize() sorts a long run of combining marks by insertion, which takes
+ * quadratic time.
  */
 
 import type { Steps } from '../base/slices.js'
 import { Joined, piece } from './pieces.js'
 
 /**
- * What may combine with a character before it. All marks are in it, the vowels and final consonants of Hangul, and the
- * vowel signs of Kirat Rai, which count as letters.
+ * Characters that may combine with a character before them: all marks, the vowels and final consonants of Hangul, and the
+ * vowel signs of Kirat Rai, which are letters in Unicode.
  */
 export const combines = /^[\p{M}\u1160-\u11ff\u{16d63}-\u{16d6a}]/u
 
-/** Whether a new part of the text may begin at `at`: nothing before it can combine with what comes. */
+/** Whether the text can be split at `at`, because nothing before it can combine with the characters after it. */
 function begins(text: string, at: number): boolean {
   const code = text.charCodeAt(at)
   if (code < 0x300) return true
@@ -46,14 +46,14 @@ interface MarkClass {
   mark: string
 }
 
-/** The classes of the marks that were met, in canonical order; which number a class has no program can ask. */
+/** The classes of the marks seen so far, in canonical order; JavaScript can't query the number of a class. */
 const classes: MarkClass[] = []
 const classOf = new Map<string, MarkClass | null>()
 
 /** Whether canonical ordering puts b before a. */
 const swaps = (a: string, b: string): boolean => (a + b).normalize('NFD') !== a + b
 
-/** The class of a fully decomposed character; null where it has none (class 0). */
+/** The class of a fully decomposed character; null for class 0. */
 function* markClass(char: string): Steps<MarkClass | null> {
   const known = classOf.get(char)
   if (known !== undefined) return known
@@ -75,12 +75,12 @@ function* markClass(char: string): Steps<MarkClass | null> {
   return found
 }
 
-/** Marks of one class that are tried on a character; it takes no more than three. */
+/** Maximum number of marks of a class that are tried with a character; no character combines with more than three. */
 const tried = 64
-/** Characters that are put together at once. */
+/** Characters joined at a time. */
 const together = 256
 
-/** Marks of one class in their order: those that are tried, and the others, of which there may be any number. */
+/** The marks of a class, in order: those that are tried, and any number of others. */
 interface Marks {
   first: string[]
   others: Joined
@@ -89,7 +89,7 @@ interface Marks {
 /** NFC of a run of any length in which each character may combine with one before. */
 function* composeRun(text: string): Steps<string> {
   let out = ''
-  // Characters before and with which the next may still combine.
+  // Characters with which the next one may still combine.
   let open = ''
   let starter = ''
   let marks = new Map<MarkClass, Marks>()
@@ -99,7 +99,7 @@ function* composeRun(text: string): Steps<string> {
       open += starter
       if (markCount > 0) for (const one of classes) open += (marks.get(one)?.first ?? []).join('')
     } else {
-      // Marks that are too many to be taken up all: nothing after them can combine with what is before them.
+      // There are more marks than can combine, so nothing after them can combine with the characters before them.
       let composed = starter
       let rest = ''
       if (open !== '' && starter !== '') {

@@ -1,7 +1,7 @@
-/** The longest run in OpenAI's table is 15. */
+/** Maximum number of probes. The longest run in OpenAI's table is 15. */
 const mostProbes = 2000
 
-/** (left id, right id) -> (rank, id of the merged piece): open addressing in typed arrays, no object per entry. */
+/** Maps (left id, right id) to (rank, id of the merged piece): open addressing in typed arrays, without an object per entry. */
 export class PairTable {
   readonly #mask: number
   readonly #left: Int32Array
@@ -20,7 +20,7 @@ export class PairTable {
     this.#merged = new Int32Array(slots)
   }
 
-  /** False when too many pairs collide, which no trained vocabulary's do: filling the table could take for ever. */
+  /** Returns false if too many pairs collide, which never happens for a trained vocabulary; filling the table could take too long. */
   set(left: number, right: number, rank: number, merged: number): boolean {
     const slot = this.#slot(left, right, mostProbes)
     if (slot < 0) return false

@@ -1,14 +1,14 @@
 /**
- * Regular expressions on texts of any length, some hundred characters at a time, so that the event loop can turn in
- * between. What comes out is what the expression would make of the whole text.
+ * Applies regular expressions to texts of any length, some hundred characters at a time, so that the event loop can run in
+ * between. The result is the same as for the whole text at once.
  */
 
 import type { Steps } from '../base/slices.js'
 
-/** Characters (UTF-16) that are worked on between two pauses. */
+/** UTF-16 units processed between two pauses. */
 export const piece = 1024
 
-/** `at`, or one more where it would part a line break, or the two halves of a character beyond U+FFFF. */
+/** `at`, or one more if it would split a CRLF or a surrogate pair. */
 export function afterPair(text: string, at: number): number {
   const right = text.charCodeAt(at)
   const left = text.charCodeAt(at - 1)
@@ -17,7 +17,7 @@ export function afterPair(text: string, at: number): number {
     : at
 }
 
-/** A text put together from many parts: joined some at a time, so that the engine never has to join all at once. */
+/** Builds a text from many parts and joins some at a time, so that the engine never has to join all of them at once. */
 export class Joined {
   #parts: string[] = []
   #text = ''
@@ -33,13 +33,13 @@ export class Joined {
   }
 }
 
-/** The string as one block: the engine may keep it as a tree of the parts that a replacement has put together. */
+/** Flattens the string: the engine may store the result of a replacement as a tree of parts. */
 export function flat(text: string): string {
   text.charCodeAt(0)
   return text
 }
 
-/** f(text), for what f makes of each character whatever stands beside it. */
+/** f(text), for a function f that transforms each character independently of its neighbours. */
 export function* mapPieces(text: string, f: (part: string) => string): Steps<string> {
   if (text.length <= piece) return f(text)
   let out = ''
@@ -52,7 +52,7 @@ export function* mapPieces(text: string, f: (part: string) => string): Steps<str
   return out
 }
 
-/** Whether every piece passes: for `^[...]*$`. */
+/** Whether every piece matches, for patterns such as `^[...]*$`. */
 export function* everyPiece(text: string, pattern: RegExp): Steps<boolean> {
   if (text.length <= piece) return pattern.test(text)
   for (let from = 0; from < text.length; from += piece) {
@@ -62,7 +62,7 @@ export function* everyPiece(text: string, pattern: RegExp): Steps<boolean> {
   return true
 }
 
-/** Whether `pattern`, of one character, occurs. */
+/** Whether `pattern`, which matches a single character, occurs. */
 export function* somePiece(text: string, pattern: RegExp): Steps<boolean> {
   for (let from = 0; from < text.length; from += piece) {
     if (pattern.test(text.slice(from, from + piece))) return true
@@ -72,8 +72,8 @@ export function* somePiece(text: string, pattern: RegExp): Steps<boolean> {
 }
 
 /**
- * text.replace(pattern, by) for a global pattern that looks at no more than `reach` characters from where a match
- * begins, and at none before.
+ * text.replace(pattern, by) for a global pattern that looks at no more than `reach` characters from the start of a match, and
+ * at none before it.
  */
 export function* replacePieces(
   text: string,

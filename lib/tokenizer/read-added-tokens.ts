@@ -1,4 +1,4 @@
-/** What a model folder says about added tokens: tokenizer.json, tokenizer_config.json and added_tokens.json. */
+/** Reads the added tokens of a model folder from tokenizer.json, tokenizer_config.json and added_tokens.json. */
 
 import { ClipError } from '../base/errors.js'
 import type { Json } from '../base/json.js'
@@ -21,7 +21,7 @@ function fault(file: string, field: string, expected: string, actual: string): C
 /** The start and end tokens. */
 const edges = /^<(\|(startoftext|endoftext)\||(start|end)_of_text)>$/
 
-/** One entry: {content, id, single_word, lstrip, rstrip, normalized, special}. `id`: where it is the entry's key. */
+/** Reads an entry {content, id, single_word, lstrip, rstrip, normalized, special}. `id` is passed if it is the entry's key. */
 export function addedToken(file: string, field: string, value: Json | undefined, id?: number): AddedToken {
   if (!(value instanceof Map)) throw fault(file, `${field}.content`, 'a string', shown(value))
   const content = value.get('content')
@@ -91,8 +91,8 @@ export function ofAddedTokens(file: string, value: ReadonlyMap<string, Json>): A
 }
 
 /**
- * All tokens once; what is said first counts. The start and end tokens are not among them: `specialTokens` says whether a
- * text may have those. Puts every token into `vocab`.
+ * Returns each token once; the first definition is used. The start and end tokens are not included, because `specialTokens`
+ * decides whether texts may contain them. Adds every token to `vocab`.
  */
 export function addAll(
   vocab: Map<string, number>,

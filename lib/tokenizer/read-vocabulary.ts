@@ -9,20 +9,20 @@ import type { AddedToken } from './added-tokens.js'
 import { addAll, ofAddedTokens, ofTokenizerConfig, ofTokenizerJson } from './read-added-tokens.js'
 import type { Vocabulary } from './vocabulary.js'
 
-/** A vocabulary of 49408 pieces is 2 MB as tokenizer.json, in its most verbose form 4 MB. */
+/** Maximum file size. A vocabulary of 49408 pieces takes 2 MB as tokenizer.json, or 4 MB in its most verbose form. */
 const maxBytes = 16 << 20
-/** Of merges.txt; CLIP's has 48 894 that are used. */
+/** Maximum number of merges; CLIP uses 48 894. */
 const maxMerges = 200_000
 const perStep = 64
-/** Where a tokenizer.json has its added tokens, if it has any. */
+/** Finds the added tokens in a tokenizer.json. */
 const headLength = 4096
 
-/** Where the vocabulary lies: a model folder, or its files. */
+/** The location of the vocabulary: a model folder, or its files. */
 export type VocabularySource = string | { vocab: string; merges: string } | { tokenizer: string }
 
 /**
- * Reads and checks a vocabulary. In a folder, vocab.json with merges.txt comes before tokenizer.json; added tokens are taken
- * from whichever file has some.
+ * Reads and checks a vocabulary. In a folder, vocab.json with merges.txt takes precedence over tokenizer.json; added tokens are
+ * read from every file that has some.
  * @returns undefined when the folder has none of these files.
  * @throws ClipError ERR_CLIP_CHECKPOINT that names file and field; `signal.reason`.
  */
@@ -47,7 +47,7 @@ export async function readVocabulary(
   return text === undefined ? undefined : tokenizerJson(tokenizer, text, signal)
 }
 
-/** The added tokens of a folder with vocab.json: each file that may tell of some. */
+/** The added tokens of a folder with vocab.json, from each file that may list some. */
 async function addedBeside(folder: string, signal: AbortSignal | undefined) {
   const sources: { file: string; tokens: AddedToken[] }[] = []
   const config = join(folder, 'tokenizer_config.json')
@@ -69,7 +69,7 @@ async function addedBeside(folder: string, signal: AbortSignal | undefined) {
   return sources
 }
 
-/** Of a tokenizer.json its list of added tokens, which stands before the vocabulary: that is read from vocab.json. */
+/** Reads only the added tokens of a tokenizer.json, which precede the vocabulary; the vocabulary is read from vocab.json. */
 function* addedTokensText(text: string | undefined): Steps<string | undefined> {
   const key = text === undefined ? null : /"added_tokens"\s*:\s*\[/.exec(text.slice(0, headLength))
   if (!text || !key) return undefined
@@ -126,10 +126,10 @@ async function readText(file: string, signal: AbortSignal | undefined, optional?
 
 const isObject = (value: Json | undefined): value is JsonObject => value instanceof Map
 
-/** A piece in a message: it may be as long as the file. */
+/** A piece for messages, shortened because it may be very long. */
 export const shown = (piece: string): string => JSON.stringify(piece.slice(0, 60))
 
-/** What a JSON value is, for messages. */
+/** Describes a JSON value, for messages. */
 function kind(value: Json | undefined): string {
   if (value === undefined) return 'nothing'
   if (Array.isArray(value)) return `an array of ${value.length}`
@@ -140,7 +140,7 @@ function kind(value: Json | undefined): string {
 async function parsed(file: string, text: string, signal: AbortSignal | undefined): Promise<JsonObject> {
   let value: Json
   try {
-    // Python's utf-8-sig leaves a byte order mark.
+    // Files written with Python's utf-8-sig begin with a byte order mark.
     const plain = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
     value = await inSlices(parseJson(plain, VOCABULARY_LIMITS), signal)
   } catch (error) {

@@ -2,7 +2,7 @@
 
 /** How texts become token ids. */
 export interface TokenizerSpec {
-  /** bpe: byte-level byte pair encoding, as all that OpenAI trained. */
+  /** bpe: byte-level byte pair encoding, as in all of OpenAI's models. */
   kind: 'bpe'
   contextLength: number
   /** Defaults come from the checkpoint's family; OpenAI's cleaning unless the caller says otherwise. */

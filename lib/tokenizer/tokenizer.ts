@@ -1,4 +1,4 @@
-/** The tokenizer as the rest of the package sees it. index.ts makes one. */
+/** The interface of tokenizers for the rest of the package. index.ts creates them. */
 
 export interface TokenizeOptions {
   /** Cut texts that are too long (the end token is kept) instead of rejecting with ERR_CLIP_TEXT_TOO_LONG. */
@@ -23,7 +23,7 @@ export interface Encoded {
 /** Characters (UTF-16 code units) that a text may have; those of prompts are counted after the label is put in. */
 export const mostCharacters = 1_000_000
 
-/** A text beyond a limit of this package. Who knows what the caller calls the text makes a ClipError of it. */
+/** A text that exceeds a limit of this package. Code that knows the name of the argument turns it into a ClipError. */
 export class RefusedText extends Error {
   constructor(
     /** What the text must do, for "Expected ... to". */
@@ -47,8 +47,8 @@ export interface Tokenizer {
   /** Throws ClipError ERR_CLIP_TEXT_TOO_LONG (with the token count, and `index`) unless truncate, and for a refused text. */
   encode(text: string, options?: TokenizeOptions, index?: number): Encoded
   /**
-   * Encodes many texts in slices of at most 1 ms of the JavaScript thread, the event loop turning in between, whatever
-   * the texts are. One that is refused has `refused` and no ids.
+   * Encodes many texts in slices of at most 1 ms of the JavaScript thread, between which the event loop runs, whatever the texts
+   * are. A refused text has `refused` and no ids.
    * Rejects like encode (with the text's `index`), or with `signal.reason`.
    */
   encodeAll(texts: readonly string[], options?: TokenizeOptions, signal?: AbortSignal): Promise<Encoded[]>

@@ -1,4 +1,4 @@
-/** A vocabulary as tables that the merge loop reads, made from parsed files or from OpenAI's built-in merges. */
+/** The tables that the merge loop reads, built from a parsed vocabulary or from OpenAI's built-in merges. */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,29 +10,29 @@ import { type AddedToken, AddedTokens } from './added-tokens.js'
 import { bytesInVocabularyOrder, byteToSymbol } from './byte-symbols.js'
 import { PairTable } from './pair-table.js'
 
-/** A vocabulary as its files have it. */
+/** A vocabulary as its files contain it. */
 export interface Vocabulary {
   /** Piece -> id, special tokens included. */
   vocab: Record<string, number> | Map<string, number>
   /** "left right", the most frequent first. */
   merges: string[]
-  /** Tokens that are found in texts before anything else. */
+  /** Tokens that are matched in texts before everything else. */
   added?: AddedToken[]
   /** The file to name in messages. */
   file?: string
 }
 
-/** What encode and decode read. */
+/** The tables for encode and decode. */
 export interface Tables {
   /** Id of each byte inside a word (0 to 255) and at its end (256 to 511). */
   byteIds: Int32Array
   pairs: PairTable
-  /** Pieces by id; undefined where an id has none. */
+  /** Pieces by id; undefined for unused ids. */
   pieces: (string | undefined)[]
   startId: number
   endId: number
   added?: AddedTokens
-  /** Ids of added tokens: their pieces are texts, not symbols. */
+  /** Ids of added tokens, whose pieces are plain texts, not byte symbols. */
   addedIds: ReadonlySet<number>
 }
 
@@ -91,7 +91,7 @@ export function* buildTables(vocabulary: Vocabulary): Steps<Tables> {
   }
   const startId = special(startNames, 'start')
   const endId = special(endNames, 'end')
-  // A byte that the vocabulary can't write becomes the unknown token, which is the end token in every CLIP.
+  // A byte that the vocabulary lacks becomes the unknown token, which is the end token in every CLIP model.
   const byteIds = new Int32Array(512)
   for (let byte = 0; byte < 256; byte++) {
     byteIds[byte] = ids.get(byteToSymbol[byte]!) ?? endId
@@ -165,7 +165,7 @@ export async function openaiVocabulary(): Promise<Vocabulary> {
 
 /** Tables of OpenAI's 49408 pieces, made at first use and shared from then on. */
 export async function openaiTables(signal?: AbortSignal): Promise<Tables> {
-  // Shared by every model of the process, so one caller's abort must not undo it: the signal ends only the wait.
+  // Shared by all models of the process, so the abort of one caller must not cancel it: the signal ends only the wait.
   openai ??= (async () => inSlices(buildTables(await openaiVocabulary())))().catch(cause => {
     openai = undefined
     throw new ClipError('ERR_CLIP_CHECKPOINT', `${openaiFile} can't be used: ${(cause as Error).message}`, {

@@ -1,12 +1,12 @@
-/** How a cleaned text falls into words: CLIP's pattern, as each of the two originals matches it. */
+/** Splits a cleaned text into words: CLIP's pattern, as each of the two original implementations matches it. */
 
-/** Unicode's White_Space, as `regex` and Oniguruma take \s; JavaScript's \s lacks U+0085 and has U+FEFF. */
+/** Unicode's White_Space, which is \s in `regex` and Oniguruma; JavaScript's \s lacks U+0085 and includes U+FEFF. */
 const space = '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
 
 /** Collapses runs of White_Space to one space. */
 export const whitespace = new RegExp(`[${space}]+`, 'gu')
 
-/** Characters of a word that are matched at once; a longer one is put together. */
+/** Characters of a word that are matched at once; longer words are joined from parts. */
 const atOnce = 512
 
 interface Pattern {
@@ -38,7 +38,7 @@ const openaiSpecials = pattern(`<\\|${longS}tartoftext\\|>|<\\|endoftext\\|>|`, 
 const huggingface = pattern('', 's', '')
 const huggingfaceSpecials = pattern('<\\|startoftext\\|>|<\\|endoftext\\|>|', 's', '')
 
-/** Words and pauses between them: a pause, undefined, comes before the event loop has waited long. */
+/** Yields words, and undefined for a pause often enough that the event loop does not wait long. */
 export type Words = Generator<string | undefined, void, void>
 
 function* split(text: string, { word, letters, others }: Pattern): Words {
@@ -48,7 +48,7 @@ function* split(text: string, { word, letters, others }: Pattern): Words {
     word.lastIndex = at
     const match = word.exec(text)
     if (!match) {
-      at++ // a space, or what the pattern leaves out: none is beyond U+FFFF
+      at++ // a space, or a character that the pattern skips; none of them is above U+FFFF
       if (++skipped % 512 === 0) yield
       continue
     }
@@ -68,11 +68,11 @@ function* split(text: string, { word, letters, others }: Pattern): Words {
   }
 }
 
-/** The words of a text that cleanOpenai made; with `specials` the special tokens are words of their own. */
+/** The words of a text that cleanOpenai returned; with `specials`, special tokens are separate words. */
 export const openaiWords = (text: string, specials: boolean): Words =>
   split(text, specials ? openaiSpecials : openai)
 
-/** The words of a text that cleanHuggingface made. What `specials` cuts off is cut again: ByteLevel splits as well. */
+/** The words of a text that cleanHuggingface returned. Parts that `specials` cuts off are split again, as by ByteLevel. */
 export function* huggingfaceWords(text: string, specials: boolean): Words {
   for (const word of split(text, specials ? huggingfaceSpecials : huggingface)) {
     if (word === '<|startoftext|>' || word === '<|endoftext|>') yield* huggingfaceWords(word, false)
