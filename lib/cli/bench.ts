@@ -1,4 +1,4 @@
-/** How fast a model runs here: opening, images, texts, a file to its label. For the numbers against others: bench/. */
+/** Measures the speed of a model on this machine: loading, images, texts, and classifying a file. bench/ compares with other libraries. */
 
 import { readdir } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
@@ -20,7 +20,7 @@ interface Figure {
   runs: number
 }
 
-/** Runs for about so many seconds, at least five times; one run before is not counted. */
+/** Runs for about this many seconds and at least five times, after one run that is not counted. */
 async function time(name: string, seconds: number, run: () => Promise<unknown>): Promise<Figure> {
   await run()
   const times: number[] = []

@@ -1,4 +1,4 @@
-/** `clip-native build`: compiles the addon of this package where no prebuilt one fits. What the tools say goes to stderr. */
+/** `clip-native build`: compiles the addon of this package if no prebuilt one fits. The output of the tools goes to stderr. */
 
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
@@ -8,7 +8,7 @@ import { ClipError } from '../base/errors.js'
 import { packageRoot } from '../base/package.js'
 import { print } from './output.js'
 
-/** Exit status of a Node program, or the signal that ended it. All that it says goes to stderr. */
+/** Exit status of a Node program, or the signal that ended it. All of its output goes to stderr. */
 function node(args: string[], env: NodeJS.ProcessEnv = {}): Promise<number | string> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, {
@@ -49,7 +49,7 @@ export async function build(): Promise<number> {
     throw new ClipError('ERR_CLIP_BACKEND', `The addon could not be built in ${packageRoot}: see above.`, {
       actual: String(built),
     })
-  // In a process of its own: an addon that can't be loaded may take its process down.
+  // In a separate process, because loading a broken addon may crash the process.
   const module = JSON.stringify(pathToFileURL(join(packageRoot, 'dist', 'lib', 'binding.js')).href)
   const script = `import { binding } from ${module}; console.log('It runs on ' + binding().active() + '.')`
   const loaded = await node(['--input-type=module', '-e', script], { CLIP_NATIVE_ADDON: '' })

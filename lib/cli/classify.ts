@@ -14,7 +14,7 @@ export interface ClassifyCommand extends ModelOptions, LabelOptions {
   json?: boolean
 }
 
-/** The classifier of a file, or of the labels, which are encoded here: with a bar, since that may be long. */
+/** Reads the classifier from a file, or encodes the labels, with a progress bar because that may take long. */
 async function classifierFor(clip: Clip, options: ClassifyCommand, signal: AbortSignal): Promise<Classifier> {
   const { labels, templates } = await labelsOf(options)
   if (options.classifier !== undefined) {
@@ -34,7 +34,7 @@ async function classifierFor(clip: Clip, options: ClassifyCommand, signal: Abort
       ...(templates ? { templates } : {}),
       signal,
       onProgress({ done, total }) {
-        // What is done in one window needs no bar.
+        // No bar for work that fits in one window.
         if (done === total && !bar) return
         bar ??= progress(total, 'prompts', true)
         bar.update(done)
@@ -55,7 +55,7 @@ function classifyOptions({ top, as, threshold }: ClassifyCommand): ClassifyOptio
   }
 }
 
-/** Exit code: 1 when an image could not be read. */
+/** Exit code: 1 if an image could not be read. */
 export async function classify(images: string[], options: ClassifyCommand): Promise<number> {
   if (images.length === 0 && options.save === undefined)
     throw argumentError('image', 'be at least one file (or none, with --save)', got('none'))
@@ -64,7 +64,7 @@ export async function classify(images: string[], options: ClassifyCommand): Prom
 
 async function classifyAll(images: string[], options: ClassifyCommand, signal: AbortSignal): Promise<number> {
   const how = { ...classifyOptions(options), signal }
-  // Off a terminal, a line on stderr is an image that failed: scripts count them.
+  // Without a terminal, each line on stderr is a failed image, so that scripts can count them.
   const note = images.length > 0 && process.stderr.isTTY
   await using clip = await loadFor(options, { signal, note })
   const classifier = await classifierFor(clip, options, signal)

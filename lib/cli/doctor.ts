@@ -1,4 +1,4 @@
-/** What this machine runs, and whether each backend still computes what PyTorch computed. */
+/** Reports the backends of this machine, and checks the results of each against those of PyTorch. */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { binding } from '../native/addon.js'
 import type { NativeBinding } from '../native/surface.js'
 import { bold, errorJson, errorLine, green, print, table } from './output.js'
 
-/** Largest difference of a value of a normalized float32 embedding from PyTorch's. */
+/** Largest allowed difference between a value of a normalized float32 embedding and PyTorch's. */
 const tolerance = 1e-5
 
 interface Golden {
@@ -36,7 +36,7 @@ function floats(base64: string): Float32Array {
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4))
 }
 
-/** NaN when a value is NaN, so that no comparison can pass. */
+/** NaN if a value is NaN, so that no comparison can succeed. */
 function largestDifference(ours: Embeddings, golden: Float32Array): number {
   if (ours.data.length !== golden.length) return Number.NaN
   return ours.data.reduce((most, value, i) => {
@@ -45,7 +45,7 @@ function largestDifference(ours: Embeddings, golden: Float32Array): number {
   }, 0)
 }
 
-/** Runs the embedded model on one backend, whatever the environment asks for. */
+/** Runs the embedded model on one backend, whatever backend the environment selects. */
 async function check(backend: string, device: 'cpu' | 'reference' | 'cuda', golden: Golden): Promise<Check> {
   const before = process.env.CLIP_NATIVE_BACKEND
   try {
@@ -90,7 +90,7 @@ const machine = {
   platform: `${process.platform}-${process.arch}`,
 }
 
-/** What is known where something that all else needs is missing: the addon, or an environment that makes sense. */
+/** The report if the addon is missing or an environment variable is invalid, so that nothing else can be checked. */
 async function diagnose(error: unknown, json?: boolean): Promise<number> {
   const { code, message } = error as Error & { code?: unknown }
   if (typeof code !== 'string' || !code.startsWith('ERR_CLIP_')) throw error
@@ -105,7 +105,7 @@ async function diagnose(error: unknown, json?: boolean): Promise<number> {
   return 1
 }
 
-/** Exit code: 1 when the addon or a backend that should run does not, or differs by more than 1e-5. */
+/** Exit code: 1 if the addon or an expected backend does not run, or if its results differ by more than 1e-5. */
 export async function doctor(options: { json?: boolean }): Promise<number> {
   let native: NativeBinding
   let active: string

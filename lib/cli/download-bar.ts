@@ -1,4 +1,4 @@
-/** How a download shows on stderr: the same in every command that needs a model. */
+/** Shows downloads on stderr, in the same way for every command that needs a model. */
 
 import { Presets, SingleBar } from 'cli-progress'
 import { formatBytes } from '../hub/file-error.js'
@@ -25,7 +25,7 @@ function lines(): DownloadBar {
   }
 }
 
-/** A bar on a terminal; elsewhere one line per file. Nothing is shown before something is downloaded. */
+/** A progress bar on a terminal; otherwise one line per file. Nothing is shown if nothing is downloaded. */
 export function downloadBar(quiet = false): DownloadBar {
   const stream = process.stderr
   if (quiet) return { update() {}, stop() {} }

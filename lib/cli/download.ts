@@ -1,4 +1,4 @@
-/** `clip-native download`: brings models to this machine before they are needed. The path goes to stdout, all else to stderr. */
+/** `clip-native download`: downloads models before they are needed. The path is printed to stdout, everything else to stderr. */
 
 import type { Command } from 'commander'
 import { findCached, resolveName } from '../hub/index.js'
@@ -36,7 +36,7 @@ async function run(names: string[], { cacheDir, offline, json, quiet }: Options)
 }
 
 /**
- * Adds `download` to the program. Exit code 130 after Ctrl-C (what arrived is kept); every other failure rejects
+ * Adds `download` to the program. Exit code 130 after Ctrl-C (downloaded data is kept); every other failure rejects
  * `parseAsync`.
  */
 export function registerDownload(program: Command): void {

@@ -76,7 +76,7 @@ const printLines: Sink = async (items, embeddings) => {
   }
 }
 
-/** Exit code: 1 when an item could not be embedded; its row in a file is NaN. */
+/** Exit code: 1 if an item could not be embedded; its row in a file is NaN. */
 export async function embed(images: string[], options: EmbedCommand): Promise<number> {
   const { store } = options
   if (store !== undefined) {

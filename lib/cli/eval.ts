@@ -29,7 +29,7 @@ interface EvalCommand extends ModelOptions, LabelOptions, DatasetCommand {
 
 const worst = 10
 
-/** As the file of --json: images themselves are not in it. */
+/** The contents of the --json file: the report without the images. */
 const asJson = (report: Evaluation): string =>
   JSON.stringify(report, (key, value) => (key === 'image' ? undefined : value))
 
@@ -102,7 +102,7 @@ function retrievalText(r: RetrievalReport): string {
   ].join('\n')
 }
 
-/** One bar for each stage of the work. */
+/** A progress bar for each stage of the work. */
 function stages() {
   let stage: string | undefined
   let shown: ReturnType<typeof progress> | undefined
@@ -120,7 +120,7 @@ function stages() {
   }
 }
 
-/** Exit code: 1 when an image or a folder could not be read, 130 after Ctrl-C. */
+/** Exit code: 1 if an image or a folder could not be read, 130 after Ctrl-C. */
 function evalCommand(dataset: string, options: EvalCommand): Promise<number> {
   return untilInterrupted(signal => measure(dataset, options, signal))
 }

@@ -1,4 +1,4 @@
-/** Errors of the library name its options; on the command line these are flags. */
+/** Replaces the option names in errors of the library by the flags of the command line. */
 
 const FLAGS: Record<string, string> = {
   maxPixels: '--max-pixels',

@@ -3,7 +3,7 @@ import { untilInterrupted } from './interrupt.js'
 import { loadFor, type ModelOptions } from './model.js'
 import { print, table } from './output.js'
 
-/** What a model is: sizes, towers, what it runs on. */
+/** Prints facts about a model: sizes, towers and backend. */
 export async function info(options: ModelOptions & { json?: boolean }): Promise<number> {
   return untilInterrupted(signal => tell(options, signal))
 }

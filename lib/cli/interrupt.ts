@@ -1,17 +1,17 @@
-/** What Ctrl-C, and whoever else ends a command, does to it: the terminal is as it was, and nothing half-written is left. */
+/** Handles Ctrl-C and other signals: the terminal is restored, and no partially written files are left. */
 
-/** Their numbers: a command that one of them ended exits with 128 and its number. */
+/** Signal numbers: a command that was ended by a signal exits with 128 plus its number. */
 const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const
 const signals = Object.keys(numbers) as (keyof typeof numbers)[]
 
-/** The reason that a command's signal is aborted with. */
+/** The reason with which a command's AbortSignal is aborted. */
 class Interrupted extends Error {
   constructor(readonly code: number) {
     super('stopped')
   }
 }
 
-/** Bars hide the cursor while they are shown; a process that ends meanwhile leaves it hidden. */
+/** Shows the cursor again, which progress bars hide, in case the process ends while a bar is shown. */
 const showCursor = (): void => {
   if (process.stderr.isTTY) process.stderr.write('\u001b[?25h')
 }
@@ -20,8 +20,8 @@ const isOf = (error: unknown, stopped: Interrupted): boolean =>
   error === stopped || (error as { cause?: unknown } | undefined)?.cause === stopped
 
 /**
- * Runs a command that the first Ctrl-C (or SIGTERM, or the end of its terminal) ends: its signal is aborted, and the
- * exit code is 130 (143, 129). A second one ends the process at once.
+ * Runs a command. The first Ctrl-C (or SIGTERM, or SIGHUP) aborts its AbortSignal, and the exit code is 130 (143, 129). The
+ * second one ends the process at once.
  */
 export async function untilInterrupted(run: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const control = new AbortController()

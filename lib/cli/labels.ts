@@ -1,4 +1,4 @@
-/** The options that say which labels and templates a command uses. */
+/** The options for the labels and templates of a command. */
 
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
@@ -30,7 +30,7 @@ export function withLabels(command: Command): Command {
     )
 }
 
-/** How a command reads a data set. */
+/** The options for reading a data set. */
 export interface DatasetCommand {
   followLinks?: boolean
   classNames?: string
@@ -55,7 +55,7 @@ export async function datasetOptions({ followLinks, classNames }: DatasetCommand
   }
 }
 
-/** The lines of a file, without the end of the last. */
+/** The lines of a file, without an empty last one. */
 async function lines(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8').catch(cause => {
     throw new ClipError('ERR_CLIP_INPUT', `${file}: can't be read (${cause.code ?? cause.message})`, {
@@ -82,7 +82,7 @@ async function fileLabels(file: string): Promise<Label[]> {
     .map(names => (names.length === 1 ? names[0]! : names))
 }
 
-/** What the options say; labels are undefined where none do. Labels given go before those of a prompt set. */
+/** The labels and templates of the options; labels are undefined if none are given. Explicit labels take precedence over a prompt set. */
 export async function labelsOf(
   options: LabelOptions,
 ): Promise<{ labels?: Label[]; templates?: readonly string[] }> {

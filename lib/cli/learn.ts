@@ -38,13 +38,13 @@ interface AdaptCommand extends ModelOptions, DatasetCommand {
 
 interface Training {
   count: number
-  /** Every time from the first. */
+  /** Starts from the first image at each call. */
   samples(): AsyncIterable<Sample>
   leftOut: LeftOutList
   signal: AbortSignal
 }
 
-/** Images that a data set marks as 'train'; all where it marks none. Read twice: to count, and to encode. */
+/** The images of split 'train', or all images if there is no such split. They are read twice: to count and to encode them. */
 async function trainingSamples(
   path: string,
   options: DatasetCommand,
@@ -68,7 +68,7 @@ async function trainingSamples(
   return { count: marked || all, samples, leftOut, signal }
 }
 
-/** What a method learns on, window by window: an archive of any size is never in memory as a whole. */
+/** The training features, computed in windows, so that an archive of any size is never in memory as a whole. */
 async function features(
   clip: Clip,
   { signal }: Training,
@@ -86,10 +86,10 @@ async function features(
   }).finally(bar.stop)
 }
 
-/** Exit code: 1 when a folder of the data set could not be read. */
+/** Exit code: 1 if a folder of the data set could not be read. */
 const codeOf = ({ leftOut }: Training) => (leftOut.unreadable > 0 ? 1 : 0)
 
-/** Settings that are 1 or 0. */
+/** Settings whose value is 1 or 0. */
 const yesNo = new Set(['converged', 'fineTuned'])
 
 const settingsText = (settings: Readonly<Record<string, number | string>>): (readonly [string, string])[] =>
@@ -144,7 +144,7 @@ async function learn(path: string, options: LearnCommand, signal: AbortSignal): 
   return codeOf(training)
 }
 
-/** Images and their captions as pairs: an image with several is encoded once, and stands in as many pairs. */
+/** Pairs of images and captions: an image with several captions is encoded once and used in several pairs. */
 async function pairsOf(clip: Clip, training: Training): Promise<{ images: Embeddings; texts: string[] }> {
   const { first, captions } = await picturesOf(training.samples())
   const { images } = await features(clip, training, only(training.samples(), first), first.size, 'pooled')

@@ -1,4 +1,4 @@
-/** What was left out of folders and archives, for people: every kind is counted, the first of each are named. */
+/** Prints what was left out of folders and archives: the number for each reason, with the names of the first files. */
 
 import { printable } from '../base/errors.js'
 import type { LeftOutReason } from '../image/files.js'
@@ -15,7 +15,7 @@ const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
 
 const mostNamed = 10
 
-/** A line for each kind: "left out: 3 files that are not named as images are: a.txt, b.json, c.md". */
+/** One line per reason: "left out: 3 files that are not named as images are: a.txt, b.json, c.md". */
 export function leftOutLines({ count, files }: AllLeftOut): string[] {
   const lines: string[] = []
   for (const [reason, [one, several]] of Object.entries(kinds)) {

@@ -19,7 +19,7 @@ import { registerModels } from './models.js'
 import { errorJson, errorLine } from './output.js'
 import { registerStore } from './store.js'
 
-// `clip-native ... | head`: the reader has what it wanted.
+// In `clip-native ... | head`, the reader may close the pipe early.
 process.stdout.on('error', error => {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0)
   throw error
@@ -115,7 +115,7 @@ async function main(): Promise<void> {
     }).parseAsync()
   } catch (error) {
     if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode === 0 ? 0 : 2 // commander has said what is wrong
+      process.exitCode = error.exitCode === 0 ? 0 : 2 // commander has already printed the error
       return
     }
     if (process.argv.includes('--json'))

@@ -25,7 +25,7 @@ export interface ModelOptions {
   json?: boolean
 }
 
-/** What a weight file may leave open: the options of every command that loads one. */
+/** Options for properties that a weight file may not determine, for every command that loads one. */
 export const withCheckpoint = (command: Command): Command =>
   command
     .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
@@ -59,18 +59,18 @@ export function withModel(command: Command): Command {
     .option('--svg', 'render SVG files; use it only for files that you trust')
 }
 
-/** A number of the command line. What is none stays as it is: the check that follows names it. */
+/** Parses a number of the command line. An invalid one is returned unchanged, and the check that follows reports it. */
 export const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : /^\d+$/.test(text) ? Number(text) : (text as unknown as number)
 
-/** "12", or "16,12": of the image tower and of the text tower. */
+/** "12" for both towers, or "16,12" for the image tower and the text tower. */
 function headsOf(text: string): LoadOptions['heads'] {
   const [image, tower, ...more] = text.split(',')
   if (tower === undefined || more.length > 0) return number(text)
   return { image: number(image), text: number(tower) } as LoadOptions['heads']
 }
 
-/** What {@link withCheckpoint} gave, as `load` takes it. */
+/** Converts the options of {@link withCheckpoint} to those of `load`. */
 export const checkpointOptions = ({ heads, activation, stateDict }: ModelOptions): CheckpointChoice => ({
   ...(heads === undefined ? {} : { heads: headsOf(heads) }),
   ...(activation === undefined ? {} : { activation: activation as Activation }),
@@ -80,7 +80,7 @@ export type CheckpointChoice = Pick<LoadOptions, 'heads' | 'activation' | 'state
 
 let isNoted = false
 
-/** The embedded model is for trying things out: whoever gives it photographs is told, once. */
+/** A one-time notice that the embedded model is not for photographs. */
 function noteEmbedded({ model, json }: ModelOptions): void {
   if (model !== undefined || json || isNoted) return
   isNoted = true
@@ -92,11 +92,11 @@ function noteEmbedded({ model, json }: ModelOptions): void {
 /** How a command loads its model. */
 interface Loading {
   signal?: AbortSignal
-  /** Say what the embedded model knows, where it is the one: for commands whose results depend on it. */
+  /** Print the notice about the embedded model if it is used; for commands whose results depend on the model. */
   note?: boolean
 }
 
-/** The model that the options name; a download shows as that of `download` does. */
+/** Loads the model of the options; a download is shown as in `download`. */
 export async function loadFor(options: ModelOptions, { signal, note }: Loading = {}): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
   const { background, maxPixels, decodeTimeout, svg } = options
@@ -123,7 +123,7 @@ export async function loadFor(options: ModelOptions, { signal, note }: Loading =
   }
 }
 
-/** A progress bar on stderr, for people whose stdout goes elsewhere, or has nothing before the end; otherwise nothing. */
+/** A progress bar on stderr, only if stdout is not the same terminal or prints nothing before the end. */
 export function progress(
   total: number,
   what: string,

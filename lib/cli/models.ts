@@ -1,4 +1,4 @@
-/** `clip-native models`: the models that have names, and where they lie on this machine. */
+/** `clip-native models`: lists the named models, and where they are on this machine. */
 
 import { homedir } from 'node:os'
 import type { Command } from 'commander'
@@ -12,7 +12,7 @@ interface Listed extends ModelInfo {
   cached: Cached | null
 }
 
-/** Everything of our list, then what else is in our cache. */
+/** The models of the built-in list, then the other models in the cache. */
 async function list(cacheDir: string | undefined): Promise<Listed[]> {
   const known = knownModels()
   const others = (await ownIds(cacheFolders(settings({ cacheDir })))).flatMap(id => {
@@ -20,7 +20,7 @@ async function list(cacheDir: string | undefined): Promise<Listed[]> {
     try {
       return [modelInfo(id)]
     } catch {
-      return [] // a folder that is not ours
+      return [] // not a folder of this package
     }
   })
   return Promise.all(

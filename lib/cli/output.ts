@@ -1,9 +1,9 @@
-/** What the command line prints, for people and for machines. */
+/** Output of the command line, for people and for scripts. */
 
 import { ClipError, printable } from '../base/errors.js'
 import { withFlags } from './flags.js'
 
-/** Colours only for a terminal whose owner has not said no (https://no-color.org). */
+/** Colours are used only on a terminal, and not if NO_COLOR is set (https://no-color.org). */
 export function colours(stream: { isTTY?: boolean } = process.stdout): boolean {
   return stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 }
@@ -13,14 +13,14 @@ export const bold = paint('1')
 export const green = paint('32')
 export const dim = paint('2')
 
-/** Columns to use: the terminal's, at most 100; 80 where there is none. */
+/** Columns to use: the width of the terminal, at most 100; 80 without a terminal. */
 export function columns(): number {
   const env = Number(process.env.COLUMNS)
   const width = process.stdout.columns || (Number.isInteger(env) && env > 0 ? env : 80)
   return Math.max(20, Math.min(100, width))
 }
 
-/** Columns that a text takes: wide East Asian characters and emoji take two, combining marks none. */
+/** Display width of a text: wide East Asian characters and emoji take two columns, combining marks none. */
 export function displayWidth(text: string): number {
   let width = 0
   for (const char of text) {
@@ -55,7 +55,7 @@ export function bar(value: number, width: number): string {
   return '█'.repeat(units >> 3) + eighths[units & 7]
 }
 
-/** One line per label: name, bar, percentage. The first is the winner. */
+/** One line per label with name, bar and percentage; the first is highlighted. */
 export function chart(predictions: readonly { label: string; score: number }[], width = columns()): string {
   const labels = predictions.map(p => printable(p.label))
   const labelWidth = Math.min(Math.max(...labels.map(displayWidth)), Math.floor(width / 3))
@@ -68,7 +68,7 @@ export function chart(predictions: readonly { label: string; score: number }[], 
     .join('\n')
 }
 
-/** One line per label, for scores that are no part of a whole: name and number. */
+/** One line per label with name and number, for scores that don't add up to 1. */
 export function scores(predictions: readonly { label: string; score: number }[], width = columns()): string {
   const labels = predictions.map(p => printable(p.label))
   const labelWidth = Math.min(Math.max(...labels.map(displayWidth)), width - 14)
@@ -80,7 +80,7 @@ export function scores(predictions: readonly { label: string; score: number }[],
     .join('\n')
 }
 
-/** Two columns: names and values, which may be texts of others. */
+/** Two columns: names and values; values may be untrusted text. */
 export function table(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${bold(name.padEnd(width))}  ${printable(value)}`).join('\n')
@@ -102,8 +102,8 @@ export function errorJson(error: unknown): Record<string, unknown> {
 }
 
 /**
- * A failure for a person, usually in one line; where our own message has several, they stay several. What is no failure
- * of ours keeps its stack: somebody has to find it.
+ * Formats an error for people, usually in one line; the lines of this package's own messages are kept. Unexpected errors keep
+ * their stack, because they are bugs.
  */
 export function errorLine(error: unknown): string {
   const e = error as Error & { code?: string }

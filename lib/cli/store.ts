@@ -1,4 +1,4 @@
-/** `embed FOLDER --store`, `search`, `duplicates`, `export`: a folder of images that can be asked. */
+/** `embed FOLDER --store`, `search`, `duplicates`, `export`: commands that create and query stores. */
 
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -22,7 +22,7 @@ export interface EmbedStoreCommand extends ModelOptions {
   json?: boolean
 }
 
-/** What the command line names: an image, or a folder of images, by an absolute path or a file: URL. */
+/** An argument of the command line: an image or a folder of images, as an absolute path or a file: URL. */
 interface Root {
   path: string
   folder: boolean
@@ -40,7 +40,7 @@ async function rootOf(input: string): Promise<Root> {
 }
 
 /**
- * Images and folders of images into a store. Exit code: 1 when an image could not be embedded or a folder not be
+ * Embeds images and folders of images into a store. Exit code: 1 if an image could not be embedded or a folder could not be
  * read, 130 after Ctrl-C.
  */
 export async function embedStore(inputs: string[], options: EmbedStoreCommand): Promise<number> {
@@ -98,7 +98,7 @@ export async function embedStore(inputs: string[], options: EmbedStoreCommand): 
   })
 }
 
-/** A bar on a terminal, even when stdout is the same one: nothing else is printed meanwhile. */
+/** A progress bar on a terminal, even if stdout is the same terminal, because nothing else is printed in the meantime. */
 function barOf(total: number): SingleBar | undefined {
   if (!process.stderr.isTTY || total < 2) return undefined
   const bar = new SingleBar({
@@ -111,7 +111,7 @@ function barOf(total: number): SingleBar | undefined {
   return bar
 }
 
-/** Runs on an open store; Ctrl-C ends it. */
+/** Runs a function on an open store; Ctrl-C aborts it. */
 function withStore(
   path: string,
   options: ModelOptions,

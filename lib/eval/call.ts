@@ -49,7 +49,7 @@ export function unnamed(dataset: string, name: string | undefined, label: string
   )
 }
 
-/** Yields the checked samples until the signal is aborted; files that were left out are recorded if `onLeftOut` is used. */
+/** Yields the checked samples until the signal is aborted. With `notes`, files that were left out are recorded. */
 export async function* samplesOf(call: EvaluationCall, notes = false): AsyncGenerator<Sample> {
   let index = 0
   const all = call.dataset.samples(call.signal, notes ? call.leftOut.add : () => {})

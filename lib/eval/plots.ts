@@ -60,7 +60,7 @@ export function confusionPlot(
         : ''
     return `<g><title>${xml(`${label}, called ${predicted}: ${count} of ${total.get(label)}`)}</title><rect x="${x}" y="${y}" width="${cell}" height="${cell}" fill="rgba(${colour},${(0.08 + 0.92 * part).toFixed(3)})"/>${text}</g>`
   })
-  // Outline the diagonal, so that empty cells on it are visible.
+  // Shade the diagonal, so that empty cells on it are visible.
   const diagonal = shown.map((_, i) => `M${margin + i * cell} ${margin + i * cell}h${cell}v${cell}h${-cell}z`)
   const names = shown.map((label, i) => {
     const middle = margin + i * cell + cell / 2

@@ -1,4 +1,4 @@
-/** Why the addon could not be loaded, and what to do: nothing there, a file of another system, or a loader that refused. */
+/** Explains why the addon could not be loaded, and what to do: it is missing, is for another system, or the loader refused it. */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { ClipError } from '../base/errors.js'
 const build = 'npx clip-native build (needs CMake, make and a C++20 compiler)'
 const here = `${process.platform}-${process.arch} (Node ${process.versions.node})`
 
-/** What the loaders of Linux, macOS and Windows say, and what is to be done then; the first that fits. */
+/** Messages of the loaders of Linux, macOS and Windows, with what to do; the first match is used. */
 const remedies: readonly [said: RegExp, remedy: string][] = [
   [
     /operation not permitted/i,
@@ -47,10 +47,10 @@ function prebuilt(root: string): string[] {
   }
 }
 
-/** Whether our code no longer lies in its package, or what loads it is not Node: a bundler put it into a file of its own. */
+/** Whether this code was moved out of its package by a bundler, or is not loaded by Node. */
 function isBundled(root: string, file: string | undefined, cause: Error): boolean {
   if (file !== undefined && existsSync(file))
-    // Node says this of a file that is not there; a bundler's require() of every file that it did not bundle.
+    // Node reports this for a missing file; the require() of a bundler reports it for every file that it did not bundle.
     return (cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND' || /too dynamic/.test(cause.message)
   try {
     return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name !== 'clip-native'
@@ -83,7 +83,7 @@ export function addonError(root: string, file: string | undefined, cause: Error)
       { cause },
     )
   }
-  // glibc says of a file for another processor that it is not there.
+  // glibc reports a file for another processor as missing.
   const foreign = said.startsWith(`${file}: cannot open shared object file: No such file`)
   const remedy =
     remedies.find(([pattern]) => pattern.test(foreign ? 'wrong ELF class' : said))?.[1] ??

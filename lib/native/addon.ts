@@ -1,4 +1,4 @@
-/** Loads the addon, checks that it and lib are of one build, and turns its errors into ClipErrors. */
+/** Loads the addon, checks that it belongs to the same build as lib, and turns its errors into ClipErrors. */
 
 import { join } from 'node:path'
 import { ClipError, type ClipErrorCode, printable } from '../base/errors.js'
@@ -11,7 +11,7 @@ import { checkWholeFile } from './whole-file.js'
 /** Raised with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
 export const INTERFACE = 9
 
-/** For tracers of files, which don't see what node-gyp-build finds in this folder. */
+/** For file tracers, which don't see the files that node-gyp-build finds in this folder. */
 export const prebuiltAddons = join(__dirname, '../../../prebuilds')
 
 let loaded: NativeBinding | undefined
@@ -42,7 +42,7 @@ export function binding(): NativeBinding {
   return native
 }
 
-/** What native code rejects with: turned into a ClipError with a JavaScript stack by {@link fromNative}. */
+/** The errors of native code, which {@link fromNative} turns into ClipErrors with a JavaScript stack. */
 interface NativeError extends Error {
   code: ClipErrorCode | 'ERR_CLIP_ABORTED'
   file?: string

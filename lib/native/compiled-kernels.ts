@@ -1,6 +1,6 @@
 /**
- * The compiled kernels for GPUs are files of the package (cuda/README.md says how they are made). Node inflates them off
- * the JavaScript thread, and native code, which has no decoder of its own, is handed the bytes once per process.
+ * The compiled kernels for GPUs are files of the package (cuda/README.md describes how they are made). Node inflates them off
+ * the JavaScript thread and hands the bytes to native code, which has no decoder, once per process.
  */
 
 import { createHash } from 'node:crypto'
@@ -73,7 +73,7 @@ async function readImage(file: string, image: Image): Promise<Buffer> {
   if (actual !== expected)
     throw unusable(file, `is damaged: its SHA-256 is ${actual}, not ${expected}`, { expected, actual })
   try {
-    // In one piece: one byte more than there is, because zlib asks for more room when there is none left.
+    // In one piece: with room for one byte more, because zlib allocates another buffer when the room is used up.
     return await inflate(packed, { chunkSize: image.bytes + 1, maxOutputLength: image.bytes })
   } catch (cause) {
     throw unusable(file, `can't be inflated (${(cause as Error).message})`, { cause })

@@ -1,6 +1,6 @@
 /**
- * Nobody has tried every GPU and driver: before the first model runs on one, each kernel is compared with the reference.
- * What came out well is remembered in the cache folder, by driver, kind of device and build of the kernels.
+ * Compares each kernel with the reference before the first model runs on a GPU, because not every GPU and driver has been
+ * tried. A successful result is stored in the cache folder, by driver, kind of device and build of the kernels.
  */
 
 import { createHash } from 'node:crypto'
@@ -16,7 +16,7 @@ import { handOverKernels } from './compiled-kernels.js'
 import { cancellable } from './jobs.js'
 import type { CudaDevice, KernelCheck, KernelTiming } from './surface.js'
 
-/** What the file says: whole, so that a file that was cut off says nothing. */
+/** The contents of the file, compared as a whole, so that a truncated file does not count. */
 const verdict = (device: CudaDevice) =>
   `${JSON.stringify({ clipNative: version, device: device.name, fingerprint: device.fingerprint, kernels: 'equal to the reference' })}\n`
 
@@ -76,7 +76,7 @@ export async function checkDevice(cacheDir: string | undefined, signal?: AbortSi
         'Please report this with the output of `clip-native gpu-selfcheck`',
       { field: wrong.kernel, expected: 'the numbers of the reference', actual: wrong.difference },
     )
-  // A cache that can't be written costs the next start a check, nothing else.
+  // If the cache can't be written, the next start only has to repeat the check.
   await makeFolder(folder, 0o700)
     .then(() => replaceFile(file, handle => handle.writeFile(verdict(device)), { mode: 0o600 }))
     .catch(() => undefined)

@@ -59,8 +59,8 @@ export interface TokenEmbed {
  * A transformer tower, in the order in which it computes: embed, layer norm (preNorm), blocks, pool, layer norm,
  * projection into the joint space (project).
  *
- * What follows from it is decided in native code (native/model/text_transformer.h): under the causal mask a row sees
- * nothing behind it, so texts are cut behind the one row that the pool reads, and share the rows of a common beginning.
+ * Native code uses this (native/model/text_transformer.h): under the causal mask no row depends on later rows, so texts are cut
+ * after the row that the pool reads, and texts with a common beginning share its rows.
  */
 export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEmbed | TokenEmbed> {
   kind: 'transformer'

@@ -1,6 +1,6 @@
 /**
- * What of the addon only tests and benchmarks call. `npm run build` builds it; addons of the package are built with
- * CLIP_TEST_ENTRIES=OFF and lack it.
+ * The entries of the addon that only tests and benchmarks call. `npm run build` includes them; addons of the package are built
+ * with CLIP_TEST_ENTRIES=OFF and lack them.
  */
 
 import { ClipError } from '../base/errors.js'

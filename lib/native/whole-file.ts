@@ -1,11 +1,11 @@
-/** An addon that a broken copy or download cut short, found before it is loaded. */
+/** Detects an addon that was truncated by a failed copy or download, before it is loaded. */
 
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 
 /**
- * Throws where an ELF file ends before what its headers announce. glibc maps such a file without a look at its size, and
- * the first access behind its end is a SIGBUS. macOS and Windows check this themselves; what is no 64-bit ELF file of
- * this byte order or can't be read is left to the loader, which says so.
+ * Throws if an ELF file is shorter than its headers say. glibc maps such a file without checking its size, and the first access
+ * after its end causes a SIGBUS. macOS and Windows check this themselves. Files that can't be read, or are not 64-bit ELF
+ * files of this byte order, are left to the loader, which reports an error.
  */
 export function checkWholeFile(file: string): void {
   const [bytes, needed] = sizes(file)

@@ -1,4 +1,4 @@
-/** For people with a GPU: whether it computes what the reference does, how fast, and a file to paste into an issue. */
+/** `clip-native gpu-selfcheck`: compares a GPU with the reference, measures its speed, and writes a file to paste into an issue. */
 
 import { argumentError } from '../../base/errors.js'
 import { writeOutput } from '../../base/output-file.js'
@@ -17,7 +17,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n')
 }
 
-/** Every kernel's time, what it moved and computed in it, and how near that is to what the GPU allows. */
+/** For every kernel: its time, the bytes and FLOPs per second, and their share of the GPU's limits. */
 function kernelTimings({ kernelTimings: all, gpu, standIn }: SelfCheck): string {
   if (all.length === 0) return ''
   const allowed = gpu
@@ -38,7 +38,7 @@ A launch out of a graph of sixteen, the fastest of several rounds, on the same d
 ${table(['kernel', 'shape', 'us', 'GB/s', 'TFLOPS', 'of what is allowed'], rows)}`
 }
 
-/** Beside onnxruntime-node's CUDA provider, or why not. */
+/** The comparison with onnxruntime-node's CUDA provider, or why there is none. */
 function onnxRuntime({ onnxRuntime: peer, standIn }: SelfCheck): string {
   const what = `onnxruntime-node${peer.version ? ` ${peer.version}` : ''}, CUDA provider, float32 (its default: TF32 where the GPU has it), against bfloat16 here.`
   const rows = peer.timings.map(t => [
@@ -132,7 +132,7 @@ interface SelfCheckCommand extends Pick<ModelOptions, 'model' | 'heads' | 'activ
   json?: boolean
 }
 
-/** Exit code: 1 when a kernel or a tower differs. */
+/** Exit code: 1 if a kernel or a tower differs. */
 export async function gpuSelfcheck(options: SelfCheckCommand): Promise<number> {
   const seconds = Number(options.seconds ?? 1)
   if (!(seconds >= 0 && seconds <= 600))
@@ -143,7 +143,7 @@ export async function gpuSelfcheck(options: SelfCheckCommand): Promise<number> {
   return untilInterrupted(signal => check(options, seconds, batches, signal))
 }
 
-/** Where the model lies; one that has a name may have to be downloaded. */
+/** The path of the model; a named model may have to be downloaded. */
 async function modelPath(model: string, signal: AbortSignal): Promise<string> {
   const shown = downloadBar()
   return resolveModel(model, { signal, onProgress: shown.update }).finally(shown.stop)

@@ -1,6 +1,6 @@
 /**
- * The same towers by onnxruntime-node's CUDA provider, where somebody has both: what our times are worth. It is no
- * dependency: it is looked for, and what it lacks is said.
+ * Runs the same towers with onnxruntime-node's CUDA provider, if it is installed, to compare the times. It is not a dependency:
+ * the code looks for it and reports what is missing.
  */
 
 import { readdir, readFile } from 'node:fs/promises'
@@ -18,24 +18,24 @@ interface Session {
   run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>
   release(): Promise<void>
 }
-/** As much of its surface as is used here. */
+/** The part of its API that is used here. */
 interface Module {
   InferenceSession: { create(file: string, options: Record<string, unknown>): Promise<Session> }
   Tensor: new (type: string, data: Float32Array | BigInt64Array, dims: readonly number[]) => Tensor
 }
 
-/** One tower and batch, by both. Milliseconds of a call, the fastest of several. */
+/** A tower with a batch size, measured on both sides: milliseconds of the fastest of several calls. */
 export interface PeerTiming {
   what: string
   items: number
   ours: number
   theirs: number
-  /** Largest distance between both sides' embeddings, each divided by its length. */
+  /** Largest distance between the normalized embeddings of both sides. */
   distance: number
 }
 
 export interface PeerComparison {
-  /** Of onnxruntime-node, if it is installed. */
+  /** Version of onnxruntime-node, if it is installed. */
   version?: string
   /** Why there is nothing to compare. */
   missing?: string
@@ -85,11 +85,11 @@ function directions(data: Float32Array, items: number): Float32Array[] {
 
 function farthest(a: Float32Array, b: Float32Array, items: number): number {
   const [x, y] = [directions(a, items), directions(b, items)]
-  // NaN is the farthest.
+  // NaN counts as the largest distance.
   return Math.max(...x.map((row, i) => Math.hypot(...row.map((v, j) => v - y[i]![j]!))))
 }
 
-/** Both by turns, so that what slows the machine down slows both. */
+/** Measures both alternately, so that a slowdown of the machine affects both. */
 async function byTurns(
   seconds: number,
   ours: () => Promise<Float32Array>,
@@ -112,15 +112,15 @@ async function byTurns(
 }
 
 /**
- * Times `clip` and the ONNX files of the same model in `folder` on the same inputs, both from this process's memory and
- * back, and compares what they give. Never rejects for what onnxruntime-node lacks.
+ * Times `clip` and the ONNX files of the same model in `folder` on the same inputs, including the copies from and to the memory
+ * of this process, and compares the results. Does not reject if something of onnxruntime-node is missing.
  */
 export async function compareWithOnnxRuntime(
   clip: Clip,
   folder: string | undefined,
   batches: readonly number[],
   seconds: number,
-  /** In whose node_modules the module may be: with this package, or with the program that runs. */
+  /** The folders whose node_modules may have the module: that of this package, and that of the running program. */
   places: readonly string[] = [packageRoot, process.cwd()],
 ): Promise<PeerComparison> {
   const found = await find(places).catch((cause: Error) => cause)
@@ -172,7 +172,7 @@ async function compareTower(
   }
   const texts = Array.from({ length: n }, (_, i) => `${i % 2 ? 'a photo of' : 'an icon of'} number ${i}`)
   const tokens = await clip.tokenize(texts)
-  // Padded to the longest, as its users do: more would be unfair.
+  // Padded only to the longest text, as its users do, for a fair comparison.
   const [padded, longest] = [tokens.shape[1], Math.max(...tokens.lengths)]
   const ids = BigInt64Array.from({ length: n * longest }, (_, i) =>
     BigInt(tokens.ids[Math.floor(i / longest) * padded + (i % longest)]!),

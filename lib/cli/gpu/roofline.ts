@@ -1,11 +1,11 @@
-/** What arithmetic and memory of a GPU allow a kernel: the longer of FLOPs / peak and bytes / bandwidth. */
+/** The roofline of a kernel on a GPU: the larger of FLOPs / peak and bytes / bandwidth. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../../base/package.js'
 import type { KernelTiming } from '../../native/surface.js'
 
-/** Rates of a GPU, per second, as its maker's data sheet says (cuda/gpus.json): nothing measured. */
+/** Rates of a GPU per second, from its data sheet (cuda/gpus.json), not measured. */
 export interface Gpu {
   name: string
   /** As NVIDIA's driver names it. */
@@ -25,7 +25,7 @@ export function gpuOf(device: string): Gpu | undefined {
   return all.find(gpu => gpu.device === device)
 }
 
-/** The least microseconds that a launch can take there where its data comes from device memory. */
+/** The minimum time of a launch in microseconds, if its data comes from device memory. */
 export function leastMicroseconds(
   gpu: Gpu,
   { flops, bytes, tensor }: Pick<KernelTiming, 'flops' | 'bytes' | 'tensor'>,

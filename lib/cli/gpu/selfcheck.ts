@@ -1,4 +1,4 @@
-/** A GPU against the reference: every kernel, both towers in every dtype, and how fast they are. */
+/** Compares a GPU with the reference (every kernel, and both towers in every dtype), and measures its speed. */
 
 import { readdir } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -16,14 +16,14 @@ import type { CheckpointChoice } from '../model.js'
 import { compareWithOnnxRuntime, type PeerComparison } from './onnxruntime.js'
 import { type Gpu, gpuOf } from './roofline.js'
 
-/** How far one tower's embeddings are from the reference's. */
+/** The distance of a tower's embeddings from those of the reference. */
 export interface TowerCheck {
   tower: 'image' | 'text'
   dtype: Dtype
-  /** Largest distance of an embedding (of length 1) from the float32 reference's. */
+  /** Largest distance between an embedding (of length 1) and that of the float32 reference. */
   distance: number
   bound: number
-  /** Whether each embedding had the same bytes alone, in company, and when it was asked for again. */
+  /** Whether each embedding had the same bytes alone, in a batch, and when computed again. */
   sameBytes: boolean
   ok: boolean
 }
@@ -45,13 +45,13 @@ export interface SelfCheck {
   cpu: string
   date: string
   device: CudaDevice
-  /** The library that stands in for NVIDIA's driver: nothing was run on a GPU, and timings mean nothing. */
+  /** The library that replaces NVIDIA's driver: nothing ran on a GPU, and the timings are meaningless. */
   standIn?: string
   model: string
   kernels: KernelCheck[]
   towers: TowerCheck[]
   timings: Timing[]
-  /** What the GPU's data sheet allows, if it is one of those in cuda/gpus.json. */
+  /** The rates of the GPU's data sheet, if cuda/gpus.json has it. */
   gpu?: Gpu
   kernelTimings: KernelTiming[]
   /** The same towers by onnxruntime-node's CUDA provider. */
@@ -84,7 +84,7 @@ export function roundingNoise(dtype: (typeof dtypes)[number], layers: number, te
   return 0.425 * Math.sqrt(10 * (layers + 1)) * roundOff[dtype] * sums
 }
 
-/** How far an embedding may be from the reference's: nobody has tried every model, so twice what is expected. */
+/** Largest allowed distance from the reference: twice the expected one, because not every model has been tried. */
 export const towerBound = (dtype: (typeof dtypes)[number], layers: number): number =>
   2 * roundingNoise(dtype, layers)
 
@@ -109,7 +109,7 @@ const texts = [
   'rain',
 ]
 
-/** A model, and what its weight file leaves open; without a path the embedded one. */
+/** A model, with options that its weight file does not determine; without a path, the embedded model. */
 interface Model {
   path: string | undefined
   checkpoint: CheckpointChoice
@@ -186,7 +186,7 @@ async function checkTowers(
   return checks
 }
 
-/** Runs for about so many seconds, at least three times; two runs before, which record the plan, do not count. */
+/** Runs for about this many seconds and at least three times, after two uncounted runs that record the plan. */
 async function time(
   what: string,
   dtype: Dtype,
@@ -281,16 +281,16 @@ export async function selfCheck(options: {
 }): Promise<SelfCheck> {
   const { onnx, seconds = 1, batches = [1, 8, 64], signal, told = () => {} } = options
   const model: Model = { path: options.model, checkpoint: options.checkpoint ?? {} }
-  // Before the kernels, which take a while: a model that can't be read is known at once.
+  // Loaded before the kernels are checked, which takes a while, so that an unreadable model is reported at once.
   const layers = await layersOf(model, signal)
   const device = await identifyDevice()
   told(`${device.name}: every kernel against the reference`)
   const kernels = await checkKernels(signal)
   const differs = kernels.some(k => k.difference)
-  // Models refuse a GPU whose kernels differ: there is nothing more to find out.
+  // Models refuse a GPU whose kernels differ, so nothing more can be measured.
   const towers = differs ? [] : await checkTowers(model, layers, signal, told)
   const library = process.env.CLIP_NATIVE_LIBCUDA
-  // An emulator would be at real shapes for days.
+  // An emulator would need days for real shapes.
   if (!differs) told('timing every kernel')
   const kernelTimings = differs ? [] : await timeKernels(seconds / 10, library !== undefined, signal)
   const gpu = gpuOf(device.name)
