@@ -86,7 +86,7 @@ test('without an addon the error lists what was looked for and names the one com
   }
 })
 
-test('a prebuilt addon is taken, a file that is none is named', async t => {
+test('a prebuilt addon is used, and a file that is not an addon is named', async t => {
   const folder = copy()
   const place = join(folder, 'prebuilds', `${process.platform}-${process.arch}`)
   mkdirSync(place, { recursive: true })
@@ -121,7 +121,7 @@ test('lib and addon of different builds refuse each other, and both files are na
   }
 })
 
-test('what the loader says of a file that is there is told, with what to do', async t => {
+test("the loader's reason for refusing an existing file is reported, with what to do", async t => {
   const folder = copy()
   const place = join(folder, 'prebuilds', `${process.platform}-${process.arch}`)
   const file = join(place, 'clip-native.node')
@@ -172,7 +172,7 @@ test('what the loader says of a file that is there is told, with what to do', as
   }
 })
 
-test('an addon that was cut short is named, wherever it ends', async t => {
+test('a truncated addon is named, wherever it ends', async t => {
   const bytes = readFileSync(addon)
   if (bytes.readUInt32BE(0) !== 0x7f454c46)
     return t.pass('loaders of other systems look at the size themselves')
@@ -198,7 +198,7 @@ test('an addon that was cut short is named, wherever it ends', async t => {
   }
 })
 
-test('an addon of another package is told from ours', async t => {
+test("an addon of another package is distinguished from this package's", async t => {
   const folder = copy()
   try {
     const other = join(folder, 'other.js')
@@ -245,7 +245,7 @@ const doctor = (env: NodeJS.ProcessEnv) =>
     )
   })
 
-test('doctor diagnoses a missing addon and an environment that makes no sense', async t => {
+test('doctor diagnoses a missing addon and invalid environment variables', async t => {
   const missing = await doctor({ CLIP_NATIVE_ADDON: '/nowhere/clip.node' })
   t.is(missing.code, 1)
   const { ok, error, version: own } = JSON.parse(missing.stdout)

@@ -52,7 +52,7 @@ entriesTest('kernels for tests say what was expected and what came', async t => 
   await refuses(t, () => kernels.gather({ ...gathered, row: Int32Array.of(9) }), /`row\[0\]`/)
 })
 
-test('kernels say what was expected and what came', async t => {
+test('kernel errors name the expected and the actual value', async t => {
   await refuses(
     t,
     () => attention({ ...good, q: f(10) }),
@@ -136,7 +136,7 @@ test('kernels compute into `out` and return it', async t => {
   )
 })
 
-test('native kernels check again what lib has checked', async t => {
+test('native kernels repeat the checks of lib', async t => {
   const { kernels } = binding()
   const attend = (a: object) => kernels.attention(a as Loose)
   const shape = { sequences: 1, length: 2, heads: 1, headDim: 4, mask: 'full', threads: 1 }

@@ -81,7 +81,7 @@ test('every command that reads images has the flags', async t => {
   }
 })
 
-test('SVG is drawn with --svg alone', async t => {
+test('SVG is rendered only with --svg', async t => {
   const refused = await cli(['classify', svg, '--labels', 'a,b'])
   t.is(refused.code, 1)
   t.regex(refused.stderr, /not rendered unless --svg is set/)

@@ -271,7 +271,7 @@ for (const [name, fail] of Object.entries(failures))
     t.regex(place(caught)!, /errors\.test\.js/)
   })
 
-test('stacks leave the limit of stacks and the errors of others alone', async t => {
+test("Error.stackTraceLimit and other code's errors are not changed", async t => {
   const { stackTraceLimit } = Error
   await t.throwsAsync(clip.encodeImage('/nowhere.png'))
   t.is(Error.stackTraceLimit, stackTraceLimit)

@@ -58,7 +58,7 @@ test('results keep the order of the source, and no more than `ahead` items are u
   t.is(most(), 2)
 })
 
-test('a failure in its turn cancels what still runs, and is thrown when nothing runs any more', async t => {
+test('a failure cancels the running items, and is thrown when none of them runs any more', async t => {
   const { open, run } = work()
   const { state, source } = counting()
   let cancelled = 0
@@ -76,7 +76,7 @@ test('a failure in its turn cancels what still runs, and is thrown when nothing 
   t.true(state.closed)
 })
 
-test('a source that fails cancels what still runs; its error is thrown', async t => {
+test('a failure of the source cancels the running items and is thrown', async t => {
   const { open, run } = work()
   const source = (async function* () {
     yield 0
@@ -87,7 +87,7 @@ test('a source that fails cancels what still runs; its error is thrown', async t
   t.is(open.size, 0)
 })
 
-test('a reader that leaves cancels what still runs, and the source is closed', async t => {
+test('a consumer that stops early cancels the running items, and the source is closed', async t => {
   const { open, run } = work()
   const { state, source } = counting()
   let cancelled = 0
@@ -106,7 +106,7 @@ test('a reader that leaves cancels what still runs, and the source is closed', a
   t.true(state.closed)
 })
 
-test('everything that ends well is not cancelled', async t => {
+test('items that succeed are not cancelled', async t => {
   const cancel = () => t.fail('cancelled')
   const results: number[] = []
   for await (const result of inOrder([1, 2, 3], { ahead: 2, cancel }, async item => item * 2))

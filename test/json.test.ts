@@ -44,11 +44,11 @@ const invalid = [
   '{"a": "line\nend"}',
 ]
 
-test('a text that is valid is what JSON.parse makes of it', t => {
+test('a valid text gives the same result as JSON.parse', t => {
   for (const text of valid) t.deepEqual(result(text), { value: JSON.parse(text) })
 })
 
-test('a string may be long: its escapes are whole wherever it is read in parts', t => {
+test('escapes in a long string stay complete wherever its parts are cut', t => {
   const escapes = ['\\n', '\\\\', '\\"', '\\u00e9', '\\ud83d\\ude00', '\\ud83d', '\u{1f600}', 'x']
   for (const one of escapes)
     for (let shift = 0; shift < 12; shift++) {
@@ -63,7 +63,7 @@ test('a string may be long: its escapes are whole wherever it is read in parts',
     }
 })
 
-test('a long string is refused as a short one is, by its own position', t => {
+test('an invalid long string is refused with its position, like a short one', t => {
   const long = 'x'.repeat(40_000)
   t.is(result(`[1,"${long}\\x"]`), 'Bad escape in a string at character 4')
   t.is(result(`[1,"\\u12${long}"]`), 'Bad escape in a string at character 4')

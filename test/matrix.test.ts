@@ -61,7 +61,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
       }
     })
 
-test('calls at once, each into its own arrays', async t => {
+test('concurrent calls write only to their own arrays', async t => {
   const file = await write('at-once', matrices.float32)
   await using matrix = await openMatrix(file, { offset, rows, dim })
   const one = (i: number) => ({ queries: normal(20 + i, 2 * dim), k: 4 })
@@ -75,7 +75,7 @@ test('calls at once, each into its own arrays', async t => {
   }
 })
 
-test('a file that is shorter than was said', async t => {
+test('a file that is shorter than stated is refused', async t => {
   const file = await write('short', matrices.int8)
   const has = offset + rows * dim + 5
   const error = await t.throwsAsync(openMatrix(file, { offset, rows, dim }))
@@ -98,7 +98,7 @@ test('a file that is shorter than was said', async t => {
   })
 })
 
-test('a file that is cut while it is open', async t => {
+test('a file that is truncated while it is open is an error', async t => {
   const file = await write('cut', matrices.float32)
   await using matrix = await openMatrix(file, { offset, rows, dim })
   const whole = await cosineTopK({ queries: normal(5, dim), classes: matrix, k: 3 })
@@ -114,7 +114,7 @@ test('a file that is cut while it is open', async t => {
   t.regex(error!.message, /was cut while it was being read/)
 })
 
-test('no file, a folder', async t => {
+test('a missing file and a folder are refused', async t => {
   const missing = join(folder, 'missing')
   t.like(await t.throwsAsync(openMatrix(missing, { rows, dim })), {
     code: 'ERR_CLIP_CHECKPOINT',
@@ -128,7 +128,7 @@ test('no file, a folder', async t => {
   })
 })
 
-test('abort: before, while it runs, and after', async t => {
+test('an abort before or during a search rejects, and one afterwards has no effect', async t => {
   const file = await write('abort', matrices.float32)
   await using matrix = await openMatrix(file, { offset, rows, dim })
   const a = { queries: normal(6, 64 * dim), classes: matrix, k: 3 }
@@ -145,7 +145,7 @@ test('abort: before, while it runs, and after', async t => {
   t.deepEqual(await cosineTopK(a), found)
 })
 
-test('close: running calls finish, later ones are refused', async t => {
+test('after close, running calls finish and later ones are refused', async t => {
   const file = await write('close', matrices.float32)
   const matrix = await openMatrix(file, { offset, rows, dim })
   const a = { queries: normal(7, 8 * dim), classes: matrix, k: 3 }

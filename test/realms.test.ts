@@ -50,7 +50,7 @@ const pixels = (seed: number): RawPixels => ({
   channels: 3,
 })
 
-test('the values are of another realm', t => {
+test('the values of these tests come from another realm', t => {
   const array = there(new Float32Array(2))
   t.false(array instanceof Float32Array)
   t.deepEqual([...array], [0, 0])

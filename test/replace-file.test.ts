@@ -48,7 +48,7 @@ for (const [what, write, check] of [
     t.deepEqual(readdirSync(folder), ['it'])
   })
 
-test("what the system refuses is its error, and nothing lies beside the folder that is in the file's place", async t => {
+test('a folder in place of the file is reported with the error of the system, and no temporary file is left', async t => {
   const { folder } = folderWith('')
   const place = join(folder, 'place')
   await mkdir(join(place, 'full'), { recursive: true })

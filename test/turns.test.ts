@@ -9,7 +9,7 @@ import { mostPerTurn, noLongTurn, turnsOf } from './helpers/turns.js'
 
 const cases = new URL('./turns-run.js', import.meta.url)
 
-test.serial('a turn of 3 ms among a thousand short ones is found', async t => {
+test.serial('the measurement finds one turn of 3 ms among a thousand short ones', async t => {
   const longest = await turnsOf(t, cases, 'planted')
   t.true(longest['no long turn']! < mostPerTurn)
   t.true(longest['one turn of 3 ms']! >= 3)

@@ -119,7 +119,7 @@ test('a classifier of another model is refused', async t => {
   }
 })
 
-test('damaged and foreign files are refused by name, and a missing folder is named', async t => {
+test('damaged files, files of other kinds and missing folders are refused by name', async t => {
   const good = join(folder, 'good.safetensors')
   await (await clip.classifier(['a', 'b'])).save(good)
   const bytes = await readFile(good)

@@ -24,7 +24,7 @@ const rows = floats(golden.promptEmbeddings)
 const most = (a: Float32Array, b: Float32Array) =>
   a.length === b.length ? a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i]!)), 0) : Number.NaN
 
-test('the same prompts as open_clip makes of a label', t => {
+test('a label gives the same prompts as in open_clip', t => {
   t.deepEqual(
     templates.imagenet80.map(template => template.replace('{}', golden.labels[0]!)),
     golden.prompts,

@@ -6,7 +6,7 @@ import { expected, pictures, red } from './helpers.js'
 const clip = await load()
 test.after.always(() => clip.dispose())
 
-test("the examples get PyTorch's probabilities", async t => {
+test("the examples have PyTorch's probabilities", async t => {
   const classifier = await clip.classifier(expected.labels, { templates: expected.template })
   const all = await classifier.classify(pictures, { topK: expected.labels.length })
   t.is(all.length, 9)

@@ -53,7 +53,7 @@ test('every kind of image gives the same bits', async t => {
   }
 })
 
-test('one image alone has the bits it has among others, in their order', async t => {
+test('an image has the same bits alone and among others, in order', async t => {
   const all = await clip.encodeImage(pictures)
   t.deepEqual([...all.shape], [pictures.length, 192])
   let i = 0
@@ -61,7 +61,7 @@ test('one image alone has the bits it has among others, in their order', async t
   t.is(i, pictures.length)
 })
 
-test('a Preprocessed of several images is several rows', async t => {
+test('a Preprocessed with several images gives several rows', async t => {
   const two = await clip.preprocess(pictures.slice(0, 2))
   t.deepEqual([...two.shape], [2, 3, 72, 72])
   const one = await clip.encodeImage(pictures[2]!)
@@ -135,14 +135,14 @@ test('pooled rows and tokens are normalized only where asked; embeddings unless 
     }
 })
 
-test('no input gives no rows, with a shape', async t => {
+test('an empty input gives no rows but a shape', async t => {
   t.deepEqual([...(await clip.encodeImage([])).shape], [0, 192])
   t.deepEqual([...(await clip.encodeText([])).shape], [0, 192])
   t.deepEqual([...(await clip.preprocess([])).shape], [0, 3, 72, 72])
   t.deepEqual([...(await clip.similarity([], 'dog')).shape], [0, 1])
 })
 
-test('more texts than a window holds keep their order', async t => {
+test('texts keep their order across windows', async t => {
   const texts = Array.from({ length: 2100 }, (_, i) => (i === 2077 ? 'a dog' : ['cat', 'key', 'sun'][i % 3]!))
   const seen: number[] = []
   const all = await clip.encodeText(texts, { onProgress: ({ done, total }) => seen.push(done, total) })

@@ -155,7 +155,7 @@ test('five layouts of the same weights have one fingerprint', async t => {
 const single = async (tensors: Map<string, Stored>) =>
   join(await folder({ 'model.safetensors': safetensors(tensors) }), 'model.safetensors')
 
-test('one bit of any weight, of either tower, makes another fingerprint', async t => {
+test('changing one bit of any weight of either tower changes the fingerprint', async t => {
   const seen = new Map([[await nameOf(await single(plain), said), 'plain']])
   for (const [name, value] of plain) {
     if (name === 'attn_mask') continue
@@ -172,7 +172,7 @@ test('one bit of any weight, of either tower, makes another fingerprint', async 
   t.is(seen.get(await nameOf(await single(exchanged), said)), undefined)
 })
 
-test('what changes results in the configuration makes another fingerprint', async t => {
+test('every setting of the configuration that affects results changes the fingerprint', async t => {
   const file = await single(plain)
   const weights = { 'open_clip_model.safetensors': safetensors(plain) }
   const all = [

@@ -68,7 +68,7 @@ test('an abort in the middle rejects with the reason and leaves neighbours alone
   t.true(bits((await clip.encodeImage(pictures[0]!)).data).equals(bits(golden.data)))
 })
 
-test.serial('a call that waits leaves at once when it is aborted', async t => {
+test.serial('a waiting call rejects at once when it is aborted', async t => {
   const { clip, passes, jobs } = await watched({ threads: 1, device: 'reference' })
   let firstDone = false
   const first = clip.encodeText(numbers).then(() => {

@@ -118,7 +118,7 @@ for (const [title, call, message] of refused)
     t.is(error?.code, 'ERR_CLIP_INPUT')
   })
 
-test('lists are those of the call, whatever becomes of them in onProgress', async t => {
+test('lists are read at the call: changing them in onProgress has no effect', async t => {
   const texts = Array.from({ length: 600 }, (_, i) => `text ${i}`)
   const plain = await clip.encodeText(texts)
   let told = 0

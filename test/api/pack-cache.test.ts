@@ -210,7 +210,7 @@ test('a changed checkpoint is packed again, into the same file', async t => {
   t.is(packed(cacheDir).length, 1)
 })
 
-test('the file of another checkpoint under this name is not taken', async t => {
+test('a file of another checkpoint under the same name is not used', async t => {
   const [a, b] = [await fresh(), await fresh()]
   await writeTinyModel(b.model, shape, 3)
   await run(a.model, { packCache: true, cacheDir: a.cacheDir })
@@ -252,7 +252,7 @@ test('a cache folder that is not a folder is a warning, not a failure', async t 
 })
 
 if (process.platform === 'linux')
-  test('a full disk: a warning, nothing left behind', async t => {
+  test('a full disk causes a warning and leaves no file behind', async t => {
     const { model, cacheDir } = await fresh()
     const code = `
     import { load } from ${JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/index.js')).href)}
@@ -280,7 +280,7 @@ if (process.platform === 'linux')
     t.deepEqual(packed(cacheDir), [])
   })
 
-test('processes that start together all work, and one file is left', async t => {
+test('processes that start at the same time all work, and leave one file', async t => {
   const { model, cacheDir } = await fresh()
   const plain = await run(model, {})
   const code = `

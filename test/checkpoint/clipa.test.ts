@@ -35,7 +35,7 @@ const images = [1, 2].map(k => ({
   channels: 3 as const,
 }))
 
-test('the model as data', async t => {
+test('the checkpoint is read as the expected model', async t => {
   const { model, preprocess } = await readCheckpoint(folder)
   t.like(model.image, {
     kind: 'transformer',

@@ -51,7 +51,7 @@ async function refuses(
   if (field) t.is(error.field, field)
 }
 
-test('the embedded model', async t => {
+test('the embedded model is read with the expected sizes', async t => {
   const { model, preprocess, tokenizer, vocabulary } = await readCheckpoint(
     join(packageRoot, 'models/icon-clip'),
   )

@@ -62,7 +62,7 @@ async function withHeader(
 const CLASS = 'vision_model.embeddings.class_embedding'
 const PRE = 'vision_model.pre_layrnorm.weight'
 
-test('cut at every 1/16 of its length', async t => {
+test('a file that is cut at any sixteenth of its length is refused', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   const whole = await readFile(file)
@@ -74,7 +74,7 @@ test('cut at every 1/16 of its length', async t => {
   await refused(t, path, 'ERR_CLIP_CHECKPOINT', /ends at byte/)
 })
 
-test('a byte too many', async t => {
+test('a file with an extra byte is refused', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   await writeFile(file, Buffer.concat([await readFile(file), Buffer.alloc(1)]))
@@ -255,7 +255,7 @@ test('shards stay inside the folder and hold what the index says', async t => {
   await refused(t, path, 'ERR_CLIP_CHECKPOINT', /is not in `weight_map`/)
 })
 
-test('a directory, a link to nothing, and an aborted signal', async t => {
+test('a folder, a dangling link and an aborted signal reject', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   await rm(file)

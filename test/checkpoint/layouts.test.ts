@@ -55,7 +55,7 @@ for (const name of ['model.fp16.safetensors', 'model.non_ema.safetensors'])
     t.is(await nameOf(folder), expected)
   })
 
-test('several variants: the most exact of those that are known, else they are named', async t => {
+test('of several variants the most precise known one is read, and unknown ones are named', async t => {
   const folder = await copy()
   await cp(join(folder, WEIGHTS), join(folder, 'model.fp32.safetensors'))
   await writeFile(join(folder, 'model.fp16.safetensors'), 'no weights')

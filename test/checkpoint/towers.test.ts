@@ -160,7 +160,7 @@ test("diffusers' pipelines: a text encoder finds the tokenizer beside its folder
   })
 })
 
-test("OpenCLIP's image tower by itself, with and without its name", async t => {
+test("OpenCLIP's image tower loads alone, with and without its prefix", async t => {
   const whole = readTensors(readFileSync(join(goldenFolder, 'trained', 'plain.safetensors')))
   const visual = new Map([...whole].filter(([name]) => name.startsWith('visual.')))
   const options = { activation: 'quickGelu', heads: 1, towers: ['image'] } as const
@@ -176,7 +176,7 @@ test("OpenCLIP's image tower by itself, with and without its name", async t => {
   t.deepEqual(await embed(renamed(visual, name => `model.${name.slice('visual.'.length)}`)), expected)
 })
 
-test('a store and an adapter need the joint space', async t => {
+test('a store and an adapter are refused without a projection into the joint space', async t => {
   await using(await model('CLIPVisionModel'), async clip => {
     const opened = clip.openStore(join(scratch, 'store'), { create: true })
     await t.throwsAsync(opened, { instanceOf: ClipError, code: 'ERR_CLIP_CONFIG', message: /no projection/ })

@@ -30,7 +30,7 @@ async function read(bytes: Uint8Array): Promise<Sample[]> {
 }
 const picture = (byte: number, size: number) => Buffer.alloc(size, byte)
 
-test('members in the way, long names, both kinds of label, members larger than what is read at once', async t => {
+test('archives with other members, long names, both kinds of labels and large members are read', async t => {
   const long = `${'a folder of a name that no header holds/'.repeat(8)}0007`
   const samples = await read(
     await tarOf(
@@ -54,7 +54,7 @@ test('members in the way, long names, both kinds of label, members larger than w
   ])
 })
 
-test('a thousand small members of one piece', async t => {
+test('a thousand small members in a single chunk are read', async t => {
   const members = Array.from({ length: 1000 }, (_, i): Member[] => [
     [{ name: `${i}.png` }, picture(i % 256, i % 700)],
     [{ name: `${i}.cls` }, `class ${i}`],

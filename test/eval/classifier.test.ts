@@ -27,7 +27,7 @@ test.before(async () => {
   given = { images: train.map(s => s.image), labels: train.map(s => s.label) }
 })
 
-test('every kind of classifier, as it is and read from a file, scores as it classifies', async t => {
+test('evaluation of every kind of classifier, new or read from a file, agrees with classify', async t => {
   for (const [task, classifier] of [
     ['zeroshot', await clip.classifier(['one', 'two', 'three'], { templates: 'the digit {}' })],
     ['probe', await clip.linearProbe(given)],

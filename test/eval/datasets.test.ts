@@ -78,7 +78,7 @@ const refusal = async (call: Promise<unknown>) => {
   return error
 }
 
-test('a class is its images whatever their ending: .jfif, .jpe, capitals and the others', async t => {
+test('images of a class are found with every extension, such as .jfif, .jpe and upper case', async t => {
   const root = await folderOf('endings', ['dog/a.jfif', 'cat/a.JPG', 'pet/b.jpe', 'pet/deep/c.PNG'])
   const report = (await evaluate(clip, root)) as ClassificationReport
   t.deepEqual(report.labels, ['cat', 'dog', 'pet'])
@@ -138,7 +138,7 @@ test('links in a folder of classes: cycles end, images count once, a class that 
   t.is(((await evaluate(clip, root, { followLinks: true })) as ClassificationReport).count, 5)
 })
 
-test('names of classes and files that are not UTF-8', async t => {
+test('class and file names that are not UTF-8 are handled', async t => {
   if (process.platform !== 'linux') return t.pass()
   const root = await folderOf('bytes', ['dog/a.png'])
   await copyFile(
@@ -313,7 +313,7 @@ test('arrays and data sets of the caller: odd samples are the caller’s mistake
   }
 })
 
-test('a data set whose samples are nothing to go through, arrays that can’t be read', async t => {
+test('a data set whose samples are not iterable, or an array that can’t be read, is a typed error', async t => {
   const { proxy, revoke } = Proxy.revocable([], {})
   revoke()
   for (const given of [proxy, { samples: () => 5 }, { name: 'x', samples: async () => [] }, [proxy]]) {

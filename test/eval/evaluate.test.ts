@@ -194,7 +194,7 @@ test('a path that is not a data set is refused by name', async t => {
   t.is((await thrown(evaluate(clip, '/no/such'))).code, 'ERR_CLIP_INPUT')
 })
 
-test('mistakes in options, and aborts', async t => {
+test('invalid options and aborts reject', async t => {
   for (const [options, message] of [
     [{ task: 'zero' }, /`task` to be one of/],
     [{ shot: 3 }, /did you mean `shots`/],

@@ -71,7 +71,7 @@ async function tarOf(captions: (path: string) => string): Promise<string> {
   return path
 }
 
-test('five captions of an image, however a data set gives them, are those of one image', async t => {
+test('five captions of an image belong to one image, in every form of data set', async t => {
   const expected = await plainRecall(pictures, pictures.map(captionsOf))
   const rows = pictures.flatMap(path => captionsOf(path).map(caption => ({ image: path, label: caption })))
   const csv = join(base, 'captions.csv')
@@ -117,7 +117,7 @@ test('five captions of an image, however a data set gives them, are those of one
   for (const { recall1 } of Object.values(expected)) t.true(recall1 > 0.4 && recall1 < 1, `${recall1}`)
 })
 
-test('an image that can’t be read takes its captions with it', async t => {
+test('the captions of an image that can’t be read are left out', async t => {
   const broken = join(base, 'broken.png')
   await writeFile(broken, 'no image')
   const samples = [...pictures, broken].map(image => ({ image, label: '', captions: captionsOf(image) }))
@@ -130,7 +130,7 @@ test('an image that can’t be read takes its captions with it', async t => {
   t.is(report.texts, 5 * pictures.length)
 })
 
-test('a caption of several images is one text that finds any of them', async t => {
+test('a caption of several images counts as one text that may find any of them', async t => {
   const samples = pictures.flatMap(image => [
     { image, label: `an icon of a ${nameOf(image)}` },
     { image, label: 'an image' },

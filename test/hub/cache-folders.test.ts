@@ -32,7 +32,7 @@ test('offline: no request is made, and the error says where the model was search
   t.true(server.requests.length > 0, 'the option wins over the environment')
 })
 
-test('OpenAI’s file where Python put it is used as it is; half a file is not', async t => {
+test('OpenAI’s file in Python’s cache is used, but an incomplete one is not', async t => {
   const { env, home, cache } = sandbox({ HF_HUB_OFFLINE: '1' })
   const theirs = join(home, '.cache', 'clip', 'ViT-B-32.pt')
   write(theirs, 'half')
@@ -106,7 +106,7 @@ test('a branch with slashes in Python’s cache', async t => {
   t.is(await resolveName(`${id}@refs/pr/3`, { env, offline: true }), folder)
 })
 
-test('a snapshot of Python’s that is not whole, or no CLIP model, does not count', async t => {
+test('a snapshot in Python’s cache that is incomplete or not a CLIP model is ignored', async t => {
   const { env, home } = sandbox()
   const root = join(home, '.cache', 'huggingface', 'hub')
   const { repo, folder } = pythonCache(root)
@@ -192,7 +192,7 @@ test('invalid arguments reject with a TypeError or RangeError', async t => {
   t.is(await t.throwsAsync(resolveName('RN50', { signal: AbortSignal.abort(reason) })), reason)
 })
 
-test('a cache folder that can’t be: a file in its place', async t => {
+test('a file in place of the cache folder is an error that names it', async t => {
   const server = await hub(t, tinyRepo())
   const { env, home } = sandbox({ HF_ENDPOINT: server.url })
   writeFileSync(join(home, 'file'), '')

@@ -58,7 +58,7 @@ test('a connection that always breaks is given up with the address and the last 
   t.false(existsSync(to.target))
 })
 
-test('without etag and hash nothing can be resumed: every attempt is whole', async t => {
+test('without an etag and a hash nothing is resumed: every attempt downloads the whole file', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, { cutAfter: count < 3 ? 50_000 : undefined }),
   )
@@ -91,7 +91,7 @@ test('the file changed between two attempts: If-Range brings the new one whole',
   t.is(server.requests[1].headers['if-range'], '"old"')
 })
 
-test('a server that mixes two files in one range: the hash tells, and it is fetched afresh once', async t => {
+test('if a server mixes two files in a range, the hash shows it, and the file is downloaded afresh once', async t => {
   const other = bytes(300_000, 9)
   const server = await serve(t, (request, response, count) => {
     delete request.headers['if-range']
@@ -136,7 +136,7 @@ test('416 for a part that the server does not know: starts again', async t => {
   t.is(server.requests.length, 2)
 })
 
-test('a part of another process is used; a whole one needs no request; a foreign or long one is dropped', async t => {
+test("another process's partial file is resumed, a complete one needs no request, and one that does not fit is discarded", async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const part = (length: number, url = server.url) => {
     const to = into(server.url, { sha256: hash })
@@ -156,7 +156,7 @@ test('a part of another process is used; a whole one needs no request; a foreign
   t.deepEqual(await ranges(part(1000, `${server.url}/other`)), [undefined])
 })
 
-test('the announced length is not the listed one: said at once, before the body', async t => {
+test('a length that differs from the listing is reported before the body is read', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const to = into(server.url, { bytes: 299_999 })
   const error = await t.throwsAsync(to.fetch(), { code: 'ERR_CLIP_DOWNLOAD' })
@@ -202,7 +202,7 @@ test('a chunked answer of unknown length arrives whole', async t => {
   whole(t, to)
 })
 
-test('the wrong hash: deleted, not tried again, both hashes in the error', async t => {
+test('a file with the wrong hash is deleted and not retried, and the error has both hashes', async t => {
   const wrong = bytes(300_000, 3)
   const server = await serve(t, (request, response) => sendFile(request, response, wrong, { etag: '"v1"' }))
   const to = into(server.url, { sha256: hash })
@@ -213,7 +213,7 @@ test('the wrong hash: deleted, not tried again, both hashes in the error', async
   t.deepEqual(to.left(), [])
 })
 
-test('small files answer to git’s own hash', async t => {
+test('small files are checked against their git hash', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const to = into(server.url, { bytes: content.length, gitSha1: '0'.repeat(40) })
   const error = await t.throwsAsync(to.fetch(), { code: 'ERR_CLIP_CHECKSUM' })

@@ -72,7 +72,7 @@ test('the lock of a process that is gone is taken over at once, by one of many',
   t.deepEqual(readdirSync(join(file, '..')), [])
 })
 
-test('a lock of another machine is dead only when nobody touches it', async t => {
+test('a lock of another machine is dead only if it is no longer touched', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   // The pid is dead here; there, it may live.
@@ -102,7 +102,7 @@ test('a lock of another machine is dead only when nobody touches it', async t =>
   t.true(waits >= 10)
 })
 
-test('a lock that was cut while it was written is dead only after a while', async t => {
+test('a truncated lock file is dead only after a while', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   writeFileSync(file, '{"id":')
@@ -122,7 +122,7 @@ test('abort while waiting rejects with the reason and leaves the lock to its hol
   })
 })
 
-test('a holder whose lock was taken over is told, and does not remove the other one’s', async t => {
+test('a holder whose lock was taken over gets an error, and does not remove its successor’s lock', async t => {
   const file = newLock()
   await withLock(file, {}, async lock => {
     writeFileSync(file, JSON.stringify({ id: 'other', pid: process.pid, host: 'elsewhere' }))
@@ -132,7 +132,7 @@ test('a holder whose lock was taken over is told, and does not remove the other 
   t.true(existsSync(file))
 })
 
-test('a takeover that was cut off does not keep the lock for ever', async t => {
+test('an interrupted takeover does not block the lock for ever', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   const dead = JSON.stringify({ ...(await ownOwner()), id: 'dead', pid: deadPid() })
@@ -201,7 +201,7 @@ test('the lock of a process that lives on and touches nothing is waited for, wit
   t.deepEqual([...holders], ['process 1'])
 })
 
-test('a process that exits at any moment leaves a lock that says whose it was, or none', async t => {
+test('a process that exits at any moment leaves either a lock that names its holder, or none', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   const lock = pathToFileURL(join(packageRoot, 'dist/lib/hub/lock.js')).href
@@ -240,7 +240,7 @@ linux('a folder below /proc, where nothing can be made, is an error at once', as
   }
 })
 
-test('what a waiter writes before it takes the lock may be swept away: it tries again', async t => {
+test('a waiter tries again if its lock file is removed before it takes the lock', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   const folder = join(file, '..')

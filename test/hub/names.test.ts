@@ -59,7 +59,7 @@ test('modelInfo of hub ids: listed, unlisted, with revision, with the prefix', t
   t.is(mine.license, undefined)
 })
 
-test('what modelInfo returns is the caller’s own', t => {
+test('modelInfo returns a new object each time', t => {
   modelInfo('RN50').name = 'spoilt'
   knownModels()[0].name = 'spoilt'
   t.is(modelInfo('RN50').name, 'RN50')

@@ -34,7 +34,7 @@ test('Retry-After as seconds, as a date, as nonsense', t => {
   t.is(retryAfter(undefined), undefined)
 })
 
-test('answers that no retry changes: 404, 401 without and with a token', async t => {
+test('permanent errors are not retried: 404, and 401 with and without a token', async t => {
   const server = await serve(t, (request, response) =>
     response
       .writeHead(request.url === '/gone' ? 404 : 401, { 'x-error-message': 'Access is restricted' })
@@ -70,7 +70,7 @@ test('a redirect to another host carries no token, and none on the way back', as
   t.is(home.requests[1].headers.authorization, undefined)
 })
 
-test('the hub’s own headers speak where the listing was silent', async t => {
+test('the hub’s headers are used for facts that its listing lacks', async t => {
   const server = await serve(t, (request, response) => {
     if (request.url === '/file')
       return response.writeHead(302, { location: '/bytes', 'x-linked-etag': `"${'a'.repeat(64)}"` }).end()
@@ -82,7 +82,7 @@ test('the hub’s own headers speak where the listing was silent', async t => {
   t.like(error, { expected: 'a'.repeat(64), actual: hash })
 })
 
-test('redirects are followed within the rules only', async t => {
+test('only allowed redirects are followed', async t => {
   const places: Record<string, string | undefined> = {
     '/ftp': 'ftp://127.0.0.1/x',
     '/file': 'file:///etc/passwd',
@@ -124,7 +124,7 @@ test('no redirect leads from https to http, not even to this machine', t => {
     t.throws(() => go(from, to), { code: 'ERR_CLIP_DOWNLOAD' }, `${from} -> ${to}`)
 })
 
-test('what no retry changes is said at once: no such host, a certificate nobody trusts', t => {
+test('permanent failures are reported at once: an unknown host, an untrusted certificate', t => {
   for (const [code, message] of [
     ['ENOTFOUND', /no such host.*proxy or mirror/],
     ['SELF_SIGNED_CERT_IN_CHAIN', /NODE_EXTRA_CA_CERTS/],
@@ -147,7 +147,7 @@ test('what no retry changes is said at once: no such host, a certificate nobody 
   )
 })
 
-test('what the disk refuses is said with a way out', t => {
+test('disk errors are reported with what to do', t => {
   for (const [code, message] of [
     ['ENOSPC', /disk is full.*what has been downloaded is kept.*CLIP_NATIVE_CACHE/],
     ['EROFS', /read-only.*CLIP_NATIVE_CACHE/],
@@ -173,7 +173,7 @@ test('a server that hangs before its answer, then in its body, then answers', as
   t.is(server.requests[2].headers.range, 'bytes=100000-')
 })
 
-test('a server that always hangs is given up, and said so', async t => {
+test('a server that always hangs is reported after the last attempt', async t => {
   const server = await serve(t, () => {})
   const error = await t.throwsAsync(into(server.url).fetch({ idleTimeout: 200, retries: 1 }), {
     code: 'ERR_CLIP_DOWNLOAD',

@@ -28,7 +28,7 @@ test('ten calls in one process share one download', async t => {
   t.is(new Set(server.requests.map(({ url }) => url)).size, server.requests.length)
 })
 
-test('two processes want the same model at once: one download, both get it', async t => {
+test('two processes that load the same model at once share one download', async t => {
   const files = tinyRepo(bytes(400_000))
   let both = 0
   let release = () => {}
@@ -63,7 +63,7 @@ test('two processes want the same model at once: one download, both get it', asy
   )
 })
 
-test('kill -9 in the middle: nothing is in place, and the next process takes the lock over and continues', async t => {
+test('after kill -9 during a download nothing is in place, and the next process takes over the lock and resumes', async t => {
   const files = tinyRepo(bytes(400_000))
   files['model.safetensors'].send = { hangAfter: 150_000 }
   const server = await hub(t, files)

@@ -77,7 +77,7 @@ test('a path sorts as a whole: "a-b.png" before "a/b.png", capitals before small
   t.deepEqual(files, ['B.png', 'a-b.png', 'a.png', 'a/b.png', 'a/c/d.png', 'ä.png', '😀.png'])
 })
 
-test('every name of an image counts, in capitals too; what has another is left out by name', async t => {
+test('all image extensions are accepted, in upper case too, and other files are reported as left out', async t => {
   const extensions = ['jpg', 'jpeg', 'jpe', 'jfif', 'jif', 'png', 'webp', 'gif', 'bmp', 'dib', 'tif', 'tiff']
   extensions.push('avif', 'heic', 'heif', 'svg')
   const good = extensions.flatMap(e => [`a.${e}`, `B.${e.toUpperCase()}`, `c.d.${e}`])
@@ -110,7 +110,7 @@ test('links: cycles end, no file comes twice, the folder is not left, and each i
   })
 })
 
-test('links that are followed: what lies outside comes once, by whichever way is met first', async t => {
+test('with followLinks, files outside are found once, by the first path that leads to them', async t => {
   await folderOf('outside', ['x.png', 'deep/y.png', 'deep/back -> ..', 'home -> ../links2'])
   const root = await folderOf('links2', [
     ...linked.map(entry => entry.replace('elsewhere', 'outside')),
@@ -129,7 +129,7 @@ test('links that are followed: what lies outside comes once, by whichever way is
   t.deepEqual(entered, ['a/1.png', 'stored.png'])
 })
 
-test('what is not a file: FIFOs are named, folders with the name of an image are folders', async t => {
+test('FIFOs are reported as left out, and folders named like images are treated as folders', async t => {
   const root = await folderOf('special', ['folder.png/a.png'])
   execFileSync('mkfifo', [join(root, 'fifo.png'), join(root, 'fifo')])
   await symlink('fifo', join(root, 'to-fifo.png'))
@@ -189,7 +189,7 @@ test('an abort ends the walk with its reason, in a folder and between files', as
   t.is(await t.throwsAsync(imageFiles(root, { signal: control.signal }).next()), reason)
 })
 
-test('where a walk begins: paths, file: URLs, and typed errors for all else', async t => {
+test('a walk starts from a path or a file: URL, and anything else is a typed error', async t => {
   const root = await folderOf('roots', ['a b#c%.png'])
   const first = async (folder: unknown) => (await imageFiles(folder as string).next()).value
   for (const given of [root, `${root}/`, pathToFileURL(root), pathToFileURL(root).href])

@@ -65,7 +65,7 @@ test('bytes, files and raw pixels are read while sixteen streams are silent', as
   await clip.dispose()
 })
 
-test('each is refused after decodeTimeout, alone and among others', async t => {
+test('each hanging input is refused after decodeTimeout, alone and among others', async t => {
   const clip = await load(undefined, { threads: 1, decodeTimeout: 1000 })
   await clip.encodeImage(good) // loads sharp
   await Promise.all(
@@ -126,7 +126,7 @@ test('store.add and evaluate end at an abort whatever they wait for, and the sto
   await clip.dispose()
 })
 
-test('gate: what nobody waits for gives its place back at once, and its bytes when it has ended or its time is over', async t => {
+test('gate: abandoned work releases its place at once, and its bytes when it ends or its time is over', async t => {
   const gate = new DecodeGate(1, 100)
   const stop = new AbortController()
   const start = async (ms: number, foreign?: boolean) => {

@@ -309,7 +309,7 @@ for (const [name, [make, format]] of Object.entries(base64))
     }
   })
 
-test('what no file system takes for a path is not carried into the error', async t => {
+test('a string that cannot be a path is not put into the error as one', async t => {
   for (const long of [
     'x'.repeat(5_000_000),
     `${'folder/'.repeat(100_000)}cat.jpg`,
@@ -356,7 +356,7 @@ test('bytes, Blobs, URLs and pixels of another realm are accepted', async t => {
   t.is(((await decodeImage({ data: planes, shape: [1, 3, 4, 4] })) as PlanesImage).planes.length, 48)
 })
 
-test.serial('a stream in pieces of one byte takes what its bytes take', async t => {
+test.serial('a stream of one-byte chunks takes no more memory than its bytes', async t => {
   async function* many() {
     const piece = new Uint8Array(1)
     for (let i = 0; i < 1_000_000; i++) yield piece

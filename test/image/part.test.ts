@@ -106,7 +106,7 @@ for (const backend of backends)
     }
   })
 
-test('modes that are resized another way are refused in part, and so is a part outside the image', async t => {
+test('a part of an image in a mode with another resize is refused, and so is a part outside the image', async t => {
   const shape = { size: 8, interpolation: 'bicubic', mode: 'shortest' } as const
   const part = { left: 6, top: 0, width: 28, height: 20 } // columns 6 to 33 reach the crop
   const rgba: DecodedImage = { data: new Uint8Array(28 * 20 * 4), width: 40, height: 20, mode: 'RGBA', part }
@@ -125,7 +125,7 @@ test('modes that are resized another way are refused in part, and so is a part o
     })
 })
 
-test('files decoded in part give what they give as a whole', async t => {
+test('files decoded in part give the same result as when decoded as a whole', async t => {
   await using clip = await load()
   const shape = { size: 72, interpolation: 'bicubic', mode: 'shortest' } as const
   let parts = 0
@@ -141,7 +141,7 @@ test('files decoded in part give what they give as a whole', async t => {
   t.true(parts >= 10, `${parts} files are decoded in part`)
 })
 
-test('what the header of a JPEG or PNG says is what sharp says', async t => {
+test("the header of a JPEG or PNG is read as sharp's metadata reads it", async t => {
   let known = 0
   for (const file of files) {
     const bytes = readFileSync(join(folder, file))

@@ -110,7 +110,7 @@ test('EXIF orientation is applied on request only', async t => {
   }
 })
 
-test('LA, L, RGB and RGBA pixels of the caller take the way of files', async t => {
+test('LA, L, RGB and RGBA pixels of the caller are processed like files', async t => {
   const spec = { size: 72, interpolation: 'bicubic', mode: 'shortest' } as const
   for (const item of golden.raw.filter(
     r => ['L', 'LA', 'RGB', 'RGBA'].includes(r.mode) && r.fit === 'shortest',

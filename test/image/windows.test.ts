@@ -127,7 +127,7 @@ test('windows: many calls share a gate and all of them finish', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: a consumer that forgets to release still gets on', async t => {
+test('windows: a consumer that does not release windows is not blocked', async t => {
   const gate = new DecodeGate(1)
   let seen = 0
   for await (const window of decodeWindows(await colours(9), { threads: 2, gate }))
@@ -171,7 +171,7 @@ test('windows: an argument that is not an image ends the call, and its memory is
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: preprocessed images are taken apart and checked', async t => {
+test('windows: preprocessed inputs are split into images and checked', async t => {
   const gate = new DecodeGate(2)
   const size = 4
   const data = new Float32Array(100 * 48).map((_, i) => Math.floor(i / 48))
@@ -223,7 +223,7 @@ test('windows: an abort and leaving the loop stop the source and release the mem
   t.is(await t.throwsAsync(collect(silent, { gate, signal: silentStop.signal })), reason)
 })
 
-test('windows: a slow source does not hold back what is decoded', async t => {
+test('windows: a slow source does not delay decoded images', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(2)
   let release = () => {}

@@ -73,7 +73,7 @@ test('a linear probe learns digits that the names alone do not give', async t =>
   })
 })
 
-test('features that are at hand give the same probe, and a file gives it back', async t => {
+test('existing features give the same probe, and a saved probe is read back', async t => {
   const features = await clip.encodeImage(train.images, { output: 'pooled' })
   const [a, b] = [
     await clip.linearProbe(train, { C: 0.1 }),

@@ -49,16 +49,16 @@ const backends = devices()
   .flatMap(device => device.backends)
 const names = [...new Set(backends.filter(b => b.available && b.dtypes.includes('float32')).map(b => b.name))]
 
-test('reference is always there', t => {
+test('the reference backend is always available', t => {
   t.true(names.includes('reference'))
 })
 
 for (const name of names) {
-  test(`${name}: the backend that was chosen runs`, async t => {
+  test(`${name}: the chosen backend runs`, async t => {
     t.is((await on(name)).backend.split('+')[0], name)
   })
 
-  test(`${name}: images and texts as PyTorch`, async t => {
+  test(`${name}: embeddings of images and texts agree with PyTorch`, async t => {
     const { images, texts } = await on(name)
     t.is(images.length, golden.images.length)
     t.is(texts.length, golden.texts.length)
@@ -102,7 +102,7 @@ for (const name of names) {
     })
   })
 
-  test(`${name}: same bytes alone, in sevens, with two threads, coalesced, preprocessed`, async t => {
+  test(`${name}: bytes do not depend on batches, threads, coalescing or preprocessing`, async t => {
     const { images, texts, again } = await on(name)
     for (const [how, other] of Object.entries(again)) {
       t.deepEqual(

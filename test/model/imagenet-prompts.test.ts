@@ -26,7 +26,7 @@ import type { PromptsGrowth } from './prompts-growth.js'
 const names: string[] = JSON.parse(readFileSync(join(packageRoot, 'test/data/imagenet-classes.json'), 'utf8'))
 const prompts = templates.imagenet80.flatMap(template => names.map(name => template.replaceAll('{}', name)))
 
-test("names and templates are those of the paper's set", async t => {
+test("names and templates are those of the paper's prompt set", async t => {
   t.deepEqual(await promptSet('ImageNet'), { labels: names, templates: [...templates.imagenet80] })
 })
 
@@ -52,10 +52,10 @@ async function builds(t: ExecutionContext, width: number, ...model: string[]): P
   if (growth.measured) t.true(growth.grownBytes > 1e6, 'something was measured')
 }
 
-test.serial('clip.classifier builds from them within the memory bound', t => builds(t, 16, folder))
-nightly('clip.classifier builds from them within the memory bound on the embedded model', t => builds(t, 192))
+test.serial('clip.classifier encodes them within the memory bound', t => builds(t, 16, folder))
+nightly('clip.classifier encodes them within the memory bound on the embedded model', t => builds(t, 192))
 
-test.serial('769 212 tokens are 328 378 nodes of one trie', async t => {
+test.serial('their 769 212 tokens form one trie of 328 378 nodes', async t => {
   const { model: spec, preprocess, tokenizer: family } = await readCheckpoint(folder)
   const tokenizer = await createTokenizer(family)
   const texts = (await tokenizer.encodeAll(prompts, {})).map(one => one.ids)
@@ -90,7 +90,7 @@ function nodesOf(texts: Iterable<readonly number[] | Int32Array>): number {
   return edges.size
 }
 
-test.serial('the same counted by a trie of our own, with both vocabularies', async t => {
+test.serial('a trie built in the test has the same number of nodes, with both vocabularies', async t => {
   for (const [source, tokens, nodes] of [
     [folder, 769_212, 328_378],
     [embeddedFolder, 901_480, 382_238],
@@ -109,7 +109,7 @@ test.serial('the same counted by a trie of our own, with both vocabularies', asy
 })
 
 test.serial(
-  'clip.classifier computes little more: a prefix is shared within each of its windows',
+  'clip.classifier computes few rows more than the trie has nodes, because prefixes are shared within windows',
   async t => {
     const native = binding()
     const original = native.loadModel

@@ -139,7 +139,7 @@ async function answers(spec: ModelSpec): Promise<Float32Array[]> {
   return result
 }
 
-test('F32 and F16, aligned or not, in row order or transposed: the same bits', async t => {
+test('F32 and F16 weights give the same bits, aligned or not, row-major or transposed', async t => {
   const expected = await answers(embedded)
   t.true(expected.every(x => x.every(Number.isFinite)))
   t.deepEqual(await answers(rewritten('F32', 0, f32)), expected, 'F32')
@@ -161,7 +161,7 @@ test('F32 and F16, aligned or not, in row order or transposed: the same bits', a
   )
 })
 
-test('BF16: the bits of the same values as F32', async t => {
+test('BF16 weights give the same bits as the same values in F32', async t => {
   const expected = await answers(rewritten('F32', 0, cutF32))
   t.deepEqual(await answers(rewritten('BF16', 0, bf16)), expected)
   t.deepEqual(await answers(rewritten('BF16', 1, bf16)), expected, 'at odd offsets')
@@ -182,7 +182,7 @@ async function refused(
   t.true(typeof message === 'string' ? said.includes(message) : message.test(said), said)
 }
 
-test('NaN and infinity: the tensor and the place are named', async t => {
+test('NaN and infinite weights are refused with the tensor and the position', async t => {
   for (const [bits, what] of [
     [0x7e00, 'NaN'],
     [0xfc00, 'infinity'],
@@ -208,7 +208,7 @@ test('NaN and infinity: the tensor and the place are named', async t => {
     }
 })
 
-test('a tensor that is missing, misshapen or outside its file', async t => {
+test('a tensor that is missing, has a wrong shape or lies outside its file is refused', async t => {
   const name = 'text.blocks.1.out.weight'
   const view = embedded.tensors[name]!
   const change = (part: Partial<TensorView>): ModelSpec => ({
@@ -260,7 +260,7 @@ test('a missing file, a truncated file, a folder and a pipe are refused', async 
   })
 })
 
-test('impossible sizes: ERR_CLIP_CONFIG names the field', async t => {
+test('impossible sizes are refused with ERR_CLIP_CONFIG and the field', async t => {
   const cases: [(spec: ModelSpec) => void, RegExp][] = [
     [({ text }) => Object.assign(text!.blocks, { heads: 5 }), /heads/],
     [({ text }) => Object.assign(text!.blocks, { layers: 0 }), /layers/],
@@ -285,7 +285,7 @@ test('impossible sizes: ERR_CLIP_CONFIG names the field', async t => {
   }
 })
 
-test('a dtype that the backend does not run: those it does are listed', async t => {
+test('the error for an unsupported dtype lists the supported ones', async t => {
   const error = await t.throwsAsync(loadNative(embedded, preprocess, { dtype: 'float16' }))
   t.is((error as ClipError).code, 'ERR_CLIP_DTYPE')
   t.is((error as ClipError).field, 'dtype')

@@ -46,7 +46,7 @@ const alone = async (model: NativeModel, texts: readonly (readonly number[])[]):
 }
 
 for (const device of ['auto', 'reference'] as const) {
-  test(`${device}: texts together have the bits of each alone, in one row per node`, async t => {
+  test(`${device}: texts in a batch have the same bits as alone, with one row per trie node`, async t => {
     const model = await loadNative(spec, preprocess, { device, threads: 2 })
     const texts = randomTexts(device === 'auto' ? 120 : 24, 1)
     let together: Float32Array | undefined
@@ -60,7 +60,7 @@ for (const device of ['auto', 'reference'] as const) {
   })
 }
 
-test('a single text takes its own rows; equal texts take them once', async t => {
+test('a single text computes only its own rows, and equal texts compute them once', async t => {
   const model = await loadNative(spec, preprocess)
   const text = [START, 11, 12, 13, END]
   const [one] = rowsOf(await encodeIds(model, [text]), width)
@@ -72,7 +72,7 @@ test('a single text takes its own rows; equal texts take them once', async t => 
   await model.dispose()
 })
 
-test('nothing shared: every row is computed once, with the causal mask', async t => {
+test('without shared prefixes every row is computed once, with the causal mask', async t => {
   const model = await loadNative(spec, preprocess)
   const texts = [
     [1, 2, 3, END],
@@ -114,7 +114,7 @@ test('more than a chunk: the path above is computed again, the bits stay', async
   await model.dispose()
 })
 
-test('tokens of every text, zeros up to the longest', async t => {
+test("the output 'tokens' has the rows of every text, with zeros up to the longest", async t => {
   const model = await loadNative(spec, preprocess)
   const texts = randomTexts(20, 5)
   const longest = Math.max(...texts.map(ids => ids.length))
@@ -137,7 +137,7 @@ test('a token or a length that is out of range is refused', async t => {
 })
 
 for (const device of ['auto', 'reference'] as const)
-  test(`${device}: what stands behind the end token cannot matter: a text padded to the context has the bits of the cut one`, async t => {
+  test(`${device}: tokens after the end token have no effect: a padded text has the same bits as one without padding`, async t => {
     const model = await loadNative(spec, preprocess, { device })
     // The plain computation: every position, none cut off, the pooled row picked afterwards.
     const plain = await loadNative({ ...spec, text: { ...spec.text!, pool: 'last' } }, preprocess, { device })
@@ -154,7 +154,7 @@ for (const device of ['auto', 'reference'] as const)
     await plain.dispose()
   })
 
-test('each pool reads its own row, and what stands behind that row is not computed', async t => {
+test('each kind of pool reads its own row, and the rows after it are not computed', async t => {
   const text = spec.text!
   const ids = [START, 5, END, 7, END, 9]
   for (const [pool, embed, rows] of [

@@ -41,7 +41,7 @@ const headerOf = async (store: Store) =>
   JSON.parse(await readFile(join(store.folder, 'store.json'), 'utf8')) as { generation?: string }
 
 for (const dtype of ['float32', 'int8'] as const)
-  test(`${dtype}: ids, order, vectors and answers stay, replaced rows go`, async t => {
+  test(`${dtype}: compaction keeps ids, order, vectors and search results, and removes replaced rows`, async t => {
     const { clip, files, store } = await withReplaced(dtype)
     const before = await content(store)
     t.is(before.length, 40)
@@ -105,7 +105,7 @@ test('a killed compaction leaves a readable store, and the next writer removes i
   t.is((await namesIn(store)).length, 3)
 })
 
-test('on the command line; a store that was open meanwhile follows', async t => {
+test('the command compacts a store, and a process that has it open follows', async t => {
   const { store } = await withReplaced()
   const before = await content(store)
   const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')

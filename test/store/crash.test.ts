@@ -160,7 +160,7 @@ test('a crash at a fifth of all points leaves every acknowledged item and nothin
   await check(t, trace.operations.length, always(true), 'everything is kept')
 })
 
-test('without its syncs the store would lose what was acknowledged: the crashes here are real', async t => {
+test('without its syncs the store loses acknowledged items in these simulated crashes', async t => {
   for (const kind of ['sync', 'syncFolder'] as const) {
     const operations = trace.operations.map(
       (o): Operation => (o.kind === kind ? { kind: 'unlink', path: '' } : o),
@@ -170,7 +170,7 @@ test('without its syncs the store would lose what was acknowledged: the crashes 
   }
 })
 
-nightly('a crash at every point, with twenty outcomes each', async t => {
+nightly('a crash at any point, with twenty outcomes each, loses no acknowledged item', async t => {
   t.timeout(patience * 3_000_000)
   let states = 0
   for (let count = 0; count <= trace.operations.length; count++) {

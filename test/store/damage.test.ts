@@ -27,7 +27,7 @@ async function changed(change: (path: string) => Promise<unknown>): Promise<stri
 
 const dim = async () => (await embedder()).info.embedDim
 
-test('what a killed writer leaves at the end is left out by readers and writers', async t => {
+test('readers and writers ignore the incomplete data that a killed writer leaves at the end', async t => {
   const clip = await embedder()
   const rowBytes = 4 * (await dim())
   const vectorsOf = async (store: Store) =>
@@ -150,7 +150,7 @@ test('damage is an error that names the file and the field', async t => {
   t.like(await t.throwsAsync(store.add(items(1))), { code: 'ERR_CLIP_CHECKPOINT', field: 'row 150' })
 })
 
-test('vectors cut while the store is open', async t => {
+test('vectors that are truncated while the store is open are an error', async t => {
   const clip = await embedder()
   const path = await changed(async () => {})
   await using store = await clip.openStore(path)
@@ -161,7 +161,7 @@ test('vectors cut while the store is open', async t => {
   await t.throwsAsync(store.search('x'), { code: 'ERR_CLIP_CHECKPOINT' })
 })
 
-test('two hundred random changes: a result or a ClipError', async t => {
+test('after each of two hundred random changes there is a result or a ClipError', async t => {
   const clip = await embedder()
   const random = generator(7)
   const path = fresh()

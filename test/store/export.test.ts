@@ -36,7 +36,7 @@ async function filled(n: number, dtype: 'float32' | 'bfloat16' | 'int8' = 'float
 }
 
 for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
-  test(`${dtype} to .npy: header, rows and ids`, async t => {
+  test(`${dtype}: an exported .npy file has the right header, rows and ids`, async t => {
     const n = dtype === 'float32' ? 1100 : 100
     const { store, ids, rows } = await filled(n, dtype)
     const file = join(folder, `${dtype}.npy`)
@@ -65,7 +65,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
     )
   })
 
-test('to .arrow, read by apache-arrow', async t => {
+test('apache-arrow reads an exported .arrow file', async t => {
   const { store, ids, rows } = await filled(1100)
   const file = join(folder, 'x.arrow')
   await store.export(file)
@@ -77,7 +77,7 @@ test('to .arrow, read by apache-arrow', async t => {
   for (const vector of table.getChild('vector')) t.deepEqual(vector.toArray(), rows[i++])
 })
 
-test('to .parquet, read by hyparquet', async t => {
+test('hyparquet reads an exported .parquet file', async t => {
   const { store, ids, rows } = await filled(1100)
   const file = join(folder, 'x.parquet')
   await store.export(file)
@@ -119,48 +119,45 @@ test.serial('a separate thread writes every format, and an abort leaves no file'
   }
 })
 
-test.serial(
-  'the JavaScript thread reads, encodes and writes nothing of an export, and goes on turning',
-  async t => {
-    const { store } = await filled(1100)
-    const opened: string[] = []
-    const { open } = promises
-    // What this thread opens; the thread that exports has modules of its own.
-    promises.open = (async (path: string, ...rest: []) => {
-      opened.push(String(path))
-      return open(path, ...rest)
-    }) as typeof open
-    syncBuiltinESMExports()
-    try {
-      await (await (await import('node:fs/promises')).open(fileURLToPath(import.meta.url))).close()
-      t.is(opened.length, 1, 'what is opened here is seen')
-      for (const kind of ['npy', 'arrow', 'parquet']) {
-        opened.length = 0
-        let worker: Worker | undefined
-        process.once('worker', thread => {
-          worker = thread
-        })
-        let turns = 0
-        let done = false
-        // Turns of this loop are counted while the other one works: it has no part in them.
-        const busy = store.export(join(folder, `turns.${kind}`)).then(() => {
-          done = true
-        })
-        const exported = () => existsSync(join(folder, `turns.${kind}`))
-        while (!done) {
-          await new Promise(setImmediate)
-          if (worker && !exported()) turns++
-        }
-        await busy
-        t.deepEqual(opened, [], kind)
-        t.true(turns > 100, `${kind}: ${turns} turns before the file had its name`)
+test.serial('an export does no work on the JavaScript thread, whose event loop keeps running', async t => {
+  const { store } = await filled(1100)
+  const opened: string[] = []
+  const { open } = promises
+  // What this thread opens; the thread that exports has modules of its own.
+  promises.open = (async (path: string, ...rest: []) => {
+    opened.push(String(path))
+    return open(path, ...rest)
+  }) as typeof open
+  syncBuiltinESMExports()
+  try {
+    await (await (await import('node:fs/promises')).open(fileURLToPath(import.meta.url))).close()
+    t.is(opened.length, 1, 'what is opened here is seen')
+    for (const kind of ['npy', 'arrow', 'parquet']) {
+      opened.length = 0
+      let worker: Worker | undefined
+      process.once('worker', thread => {
+        worker = thread
+      })
+      let turns = 0
+      let done = false
+      // Turns of this loop are counted while the other one works: it has no part in them.
+      const busy = store.export(join(folder, `turns.${kind}`)).then(() => {
+        done = true
+      })
+      const exported = () => existsSync(join(folder, `turns.${kind}`))
+      while (!done) {
+        await new Promise(setImmediate)
+        if (worker && !exported()) turns++
       }
-    } finally {
-      promises.open = open
-      syncBuiltinESMExports()
+      await busy
+      t.deepEqual(opened, [], kind)
+      t.true(turns > 100, `${kind}: ${turns} turns before the file had its name`)
     }
-  },
-)
+  } finally {
+    promises.open = open
+    syncBuiltinESMExports()
+  }
+})
 
 test('an empty store exports no rows', async t => {
   await using store = await (await embedder()).openStore(fresh(), { create: true })

@@ -225,7 +225,7 @@ test('a long tail of uncommitted rows is skipped or compacted away', async t => 
   t.is(await store.search('x', { topK: 100 }).then(found => found.length), 20)
 })
 
-test('one add is one call of the model, however many images: it is never refused half-way', async t => {
+test('an add counts as one call, however many images it has, and is never refused half-way', async t => {
   const busy = await (await import('../../lib/index.js')).load(join(folder, 'model'), {
     threads: 1,
     maxQueue: 1,

@@ -40,7 +40,7 @@ function embed(pictures: string, store: string): Run {
 const linesOf = async (store: string) =>
   (await readFile(join(store, 'items.log'), 'utf8').catch(() => '')).split('\n').length - 1
 
-test(`killed ${kills} times: the ids of an uninterrupted run, each once, vectors byte for byte`, async t => {
+test(`an add that is killed ${kills} times gives the same ids and vectors as an uninterrupted one`, async t => {
   t.timeout(patience * 540_000)
   const pictures = join(folder, 'pictures')
   await writePictures(pictures, count)

@@ -54,7 +54,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
     )
   })
 
-test('more rows than a batch; replaced rows of the source are left behind', async t => {
+test('a merge of more rows than a batch leaves out replaced rows of the source', async t => {
   const files = await writePictures(join(folder, 'replaced'), 6)
   const source = await storeOf([...files, ...items(1100)])
   for (const file of files.slice(0, 4)) await utimes(file, 1e9, 1e9)
@@ -72,7 +72,7 @@ test('more rows than a batch; replaced rows of the source are left behind', asyn
   ])
 })
 
-test('a file that changed meanwhile takes the place of the old one', async t => {
+test('a changed file replaces the old item when stores are merged', async t => {
   const files = await writePictures(join(folder, 'changed'), 5)
   const old = await storeOf(files)
   await utimes(files[2]!, 1e9, 1e9)
@@ -96,7 +96,7 @@ test('an abort keeps the rows on disk, and the same call continues', async t => 
   t.deepEqual(await vectorsOf(target), await vectorsOf(source))
 })
 
-test('a damaged row is named and not taken', async t => {
+test('a damaged row is named and not merged', async t => {
   const source = await storeOf(items(1100))
   const path = join(source.folder, 'vectors.bin')
   const bytes = await readFile(path)

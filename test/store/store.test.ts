@@ -100,7 +100,7 @@ test('a query may be a text, an image, both or an embedding', async t => {
   )
 })
 
-test('files: relative to their state, changed ones are embedded again and found once', async t => {
+test('changed files are embedded again and found once', async t => {
   const clip = await embedder()
   const files = await writePictures(join(folder, 'pictures'), 20)
   await using store = await clip.openStore(fresh(), { create: true })
@@ -130,7 +130,7 @@ test('files: relative to their state, changed ones are embedded again and found 
   t.deepEqual(await rowsOf(again), rows)
 })
 
-test('two stores of one folder: both add at once, each sees what the other added', async t => {
+test('two open stores of one folder add at the same time, and each sees the items of the other', async t => {
   const clip = await embedder()
   const path = fresh()
   await using a = await clip.openStore(path, { create: true })
@@ -175,7 +175,7 @@ for (const dtype of dtypes)
     t.true(keys.has('image 2|twin'))
   })
 
-test('arguments, another model, a closed store', async t => {
+test('invalid arguments, another model and a closed store are refused', async t => {
   const clip = await embedder()
   const path = fresh()
   await t.throwsAsync(clip.openStore(path), { code: 'ERR_CLIP_INPUT', message: /create: true/ })

@@ -9,7 +9,7 @@ import { processorMs } from '../processor-time.js'
 const openai = () => createTokenizer({ kind: 'bpe', contextLength: 77, family: 'openai' })
 const folder = () => mkdtempSync(join(tmpdir(), 'clip-vocabulary-'))
 
-test('known values', async t => {
+test('known texts have their known ids', async t => {
   const tokenizer = await openai()
   t.deepEqual(tokenizer.encode('Hello World!').ids, [49406, 3306, 1002, 256, 49407])
   t.is(tokenizer.vocabSize, 49408)
@@ -27,7 +27,7 @@ test('final sigma beside U+0295, a cased letter in the Unicode of the original',
   t.is(lower('\u0295Σ'), '\u0295ς')
 })
 
-test('special tokens in a text are characters unless parsed', async t => {
+test('special tokens in a text are treated as characters unless they are to be parsed', async t => {
   const tokenizer = await openai()
   for (const cleaning of ['openai', 'huggingface'] as const) {
     const { ids } = tokenizer.encode('<|endoftext|> hello <|startoftext|>', { cleaning })
@@ -38,7 +38,7 @@ test('special tokens in a text are characters unless parsed', async t => {
   }
 })
 
-test('a text that is too long is an error with its length, or is cut before the end token', async t => {
+test('a text that is too long is an error with its length, or is truncated before the end token', async t => {
   const tokenizer = await openai()
   const text = 'cat '.repeat(100)
   const error = t.throws(() => tokenizer.encode(text, {}, 3), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
