@@ -16,7 +16,7 @@ import type { Loaded } from './encode/loaded-model.js'
 import type { Output } from './encode/result.js'
 import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode/text.js'
 import { type Tokens, tokenize } from './encode/tokenize.js'
-import type { PictureSettings } from './image/decode.js'
+import type { ImageSettings } from './image/decode.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
 import type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
@@ -82,14 +82,14 @@ export class Clip implements AsyncDisposable {
     tokenizer: Tokenizer | undefined
     dtype: Dtype
     maxQueue: number
-    pictures: PictureSettings
+    imageSettings: ImageSettings
   }) {
-    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, pictures } = parts
+    const { model, spec, checkpoint, tokenizer, dtype, maxQueue, imageSettings } = parts
     this.#loaded = {
       model,
       spec,
       checkpoint,
-      pictures,
+      imageSettings,
       ...(tokenizer ? { tokenizer } : {}),
       calls: new Calls(model, maxQueue),
       gate: new DecodeGate(model.threads),

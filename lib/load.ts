@@ -10,7 +10,7 @@ import { Clip } from './clip.js'
 import type { DownloadProgress } from './hub/index.js'
 import { resolveModel } from './hub/resolve-model.js'
 import { colourOf } from './image/background.js'
-import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type PictureSettings } from './image/decode.js'
+import { DEFAULT_DECODE_TIMEOUT, DEFAULT_MAX_PIXELS, type ImageSettings } from './image/decode.js'
 import { withAdapter } from './learn/adapter-file.js'
 import { binding } from './native/addon.js'
 import { cancellable } from './native/jobs.js'
@@ -158,7 +158,7 @@ function checkTowers(value: unknown): readonly Tower[] | undefined {
   return [...new Set(value.map((tower, i) => oneOf(`towers[${i}]`, tower, ['image', 'text'])))]
 }
 
-function checkPictures(o: Partial<LoadOptions>): PictureSettings {
+function checkImageSettings(o: Partial<LoadOptions>): ImageSettings {
   const background = colourOf('background', o.background)
   return {
     maxPixels: integer('maxPixels', o.maxPixels ?? DEFAULT_MAX_PIXELS, 1),
@@ -193,7 +193,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
   const towers = checkTowers(o.towers)
   const maxBatchRows = integer('maxBatchRows', o.maxBatchRows ?? (runsOnCuda(device) ? 8192 : 512), 1)
   const maxQueue = integer('maxQueue', o.maxQueue ?? 1024, 0)
-  const pictures = checkPictures(o)
+  const imageSettings = checkImageSettings(o)
   const packCache = flag('packCache', o.packCache ?? false)
   if (o.threads !== undefined) integer('threads', o.threads, 1, 256)
   const path = await resolveModel(source, {
@@ -253,7 +253,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
   )
   warnOfPackCache(model.packCache)
   const named = adapted ?? { ...own, fingerprint: fingerprintOf(own, model.weightNames) }
-  return new Clip({ model, spec, checkpoint: named, tokenizer, dtype, maxQueue, pictures })
+  return new Clip({ model, spec, checkpoint: named, tokenizer, dtype, maxQueue, imageSettings })
 }
 
 async function adaptedCheckpoint(

@@ -65,7 +65,7 @@ async function eachWindow(
     threads: loaded.model.threads,
     gate: loaded.gate,
     size: loaded.checkpoint.preprocess.size,
-    ...loaded.pictures,
+    ...loaded.imageSettings,
     ...(background ? { background } : {}),
     part: (width: number, height: number) => loaded.model.reachingPart(width, height),
     single,

@@ -2,7 +2,7 @@
 
 import { ClipError } from '../base/errors.js'
 import type { NamedCheckpoint } from '../checkpoint/spec.js'
-import type { PictureSettings } from '../image/decode.js'
+import type { ImageSettings } from '../image/decode.js'
 import type { DecodeGate } from '../image/gate.js'
 import type { ModelSpec } from '../native/spec.js'
 import type { NativeModel } from '../native/surface.js'
@@ -17,7 +17,7 @@ export interface Loaded {
   tokenizer?: Tokenizer
   calls: Calls
   gate: DecodeGate
-  pictures: PictureSettings
+  imageSettings: ImageSettings
 }
 
 /** Why a tower can't be used, or undefined. */

@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs'
 import type { ReadEntry } from 'tar'
 import { untilAborted } from '../base/abort.js'
 import { ClipError } from '../base/errors.js'
-import { extensionOf, pictureExtensions } from '../image/extensions.js'
+import { extensionOf, imageExtensions } from '../image/extensions.js'
 import type { LeftOutReason } from '../image/files.js'
 import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 
@@ -103,12 +103,12 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
       const base = name.slice(name.lastIndexOf('/') + 1)
       const dot = base.indexOf('.')
       const extension = extensionOf(base)
-      const isPicture = pictureExtensions.has(extension)
+      const isImage = imageExtensions.has(extension)
       if (type === 'Directory') {
         entry.resume()
         continue
       }
-      if (dot < 1 || !(isPicture || extension === 'cls' || extension === 'txt')) {
+      if (dot < 1 || !(isImage || extension === 'cls' || extension === 'txt')) {
         leaveOut(entry, 'name', 'is named neither as an image nor as a label is')
         continue
       }
@@ -121,7 +121,7 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
         yield* finished()
         parts = { key }
       }
-      if (!isPicture) parts[extension === 'cls' ? 'label' : 'text'] = await text(entry)
+      if (!isImage) parts[extension === 'cls' ? 'label' : 'text'] = await text(entry)
       else if (parts.image) leaveOut(entry, 'place', 'is another image of its sample')
       else parts.image = await read(entry, mostPictureBytes)
     }

@@ -66,7 +66,7 @@ export async function* classFolders(
       const label = inside(entry.path).toString('utf8')
       here = []
       let found = false
-      for await (const file of walk.pictures(entry.path, entry.byLink)) {
+      for await (const file of walk.images(entry.path, entry.byLink)) {
         found = true
         here = []
         const name = inside(file)

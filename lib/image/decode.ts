@@ -21,7 +21,7 @@ import type { Decodable, Semaphore } from './gate.js'
 import { type Header, readHeader } from './header.js'
 import { checkPixels, checkStillThere, type ImageInput, openInput, origin, type SharpLike } from './input.js'
 import { checkDecoder, checkScans, editedBytes } from './limits.js'
-import type { DecodedImage, NativeImage, PicturePart, PixelMode } from './pixels.js'
+import type { DecodedImage, ImagePart, NativeImage, PixelMode } from './pixels.js'
 import { type DecodePlan, planDecode } from './plan.js'
 import { regroup } from './samples.js'
 import { loadSharp } from './sharp.js'
@@ -32,7 +32,7 @@ export const DEFAULT_MAX_PIXELS = 100_000_000
 export const DEFAULT_DECODE_TIMEOUT = 30_000
 
 /** How images are read: the options of `load`. */
-export interface PictureSettings {
+export interface ImageSettings {
   /** Width x height above this is refused (ERR_CLIP_IMAGE) before anything is decoded. Default 100 million. */
   maxPixels?: number
   /** Turn the image as its EXIF orientation says. Off by default: OpenAI's `preprocess` ignores it. */
@@ -45,9 +45,9 @@ export interface PictureSettings {
   decodeTimeout?: number
 }
 
-export interface DecodeOptions extends PictureSettings {
+export interface DecodeOptions extends ImageSettings {
   /** The part of an image of that size that is needed; if it saves work, only that part is decoded. Default the whole image. */
-  part?: (width: number, height: number) => PicturePart
+  part?: (width: number, height: number) => ImagePart
   signal?: AbortSignal
   /** Index in the caller's array, for messages. */
   index?: number
@@ -241,7 +241,7 @@ async function prepareBytes(
 
 /** Memory of the part's pixels, and what the decoder needs beyond the pixels of the image. */
 function memoryOfPart(
-  part: PicturePart,
+  part: ImagePart,
   plan: DecodePlan,
   header: Header,
   width: number,
@@ -260,7 +260,7 @@ function usefulPart(
   width: number,
   height: number,
   { part }: DecodeOptions,
-): PicturePart | undefined {
+): ImagePart | undefined {
   if (!part || nearest || !PARTIAL.has(mode)) return undefined
   const needed = part(width, height)
   return needed.width * needed.height < 0.95 * width * height ? needed : undefined

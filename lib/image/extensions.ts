@@ -4,7 +4,7 @@
  * Without the dot, in lower case. An extension in this list does not mean that the file can be decoded: an .heic file counts
  * as an image, because its error says what to do, and a file that is left out would go unnoticed.
  */
-export const pictureExtensions: ReadonlySet<string> = new Set([
+export const imageExtensions: ReadonlySet<string> = new Set([
   ...['jpg', 'jpeg', 'jpe', 'jfif', 'jif', 'jfi', 'pjpeg', 'pjp', 'png', 'apng', 'webp', 'gif', 'bmp', 'dib'],
   ...['tif', 'tiff', 'avif', 'avifs', 'heic', 'heif', 'heics', 'heifs', 'hif', 'svg', 'svgz'],
 ])
@@ -20,4 +20,4 @@ export function extensionOf(name: string): string {
  * Whether a file of this name, a path or its last part, is taken for an image: .jpg, .jpeg, .jpe, .jfif, .png, .webp,
  * .gif, .bmp, .tif, .tiff, .avif, .heic, .heif, .svg and their variants, in capitals too.
  */
-export const isImageName = (name: string): boolean => pictureExtensions.has(extensionOf(name))
+export const isImageName = (name: string): boolean => imageExtensions.has(extensionOf(name))

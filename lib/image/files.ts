@@ -162,7 +162,7 @@ export class Walk {
   }
 
   /** Every image in a folder and below, in order. */
-  async *pictures(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
+  async *images(folder: Buffer, byLink = false): AsyncGenerator<Buffer, void, void> {
     // An explicit stack instead of recursion, because folders may be nested very deeply.
     const stack: Found[] = [{ path: folder, name: '', isFolder: true, byLink }]
     const slices = new Slices()
@@ -278,7 +278,7 @@ export async function* imageFiles(
     onLeftOut: callback('onLeftOut', o.onLeftOut) ?? (() => {}),
     signal: checkSignal(o.signal),
   } as ImageFilesOptions)
-  for await (const path of walk.pictures(root)) yield nameOfPath(path)
+  for await (const path of walk.images(root)) yield nameOfPath(path)
 }
 
 /** The path of the root, as bytes. */

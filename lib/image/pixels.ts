@@ -3,7 +3,7 @@
 export type PixelMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK' | 'I;16'
 
 /** A rectangle of an image, in pixels. */
-export interface PicturePart {
+export interface ImagePart {
   left: number
   top: number
   width: number
@@ -17,7 +17,7 @@ export interface DecodedImage {
   width: number
   height: number
   /** The part of the image that `data` holds, if it is not the whole image. Only for modes L, RGB and CMYK without `nearest`. */
-  part?: PicturePart
+  part?: ImagePart
   mode: PixelMode
   /** Pillow always resizes palette and 1-bit images with NEAREST. */
   nearest?: boolean

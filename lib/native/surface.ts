@@ -4,7 +4,7 @@
  */
 
 import type { Dtype, FloatDtype, RowDtype } from '../base/dtypes.js'
-import type { NativeImage, PicturePart } from '../image/pixels.js'
+import type { ImagePart, NativeImage } from '../image/pixels.js'
 import type { ModelSpec, PreprocessSpec } from './spec.js'
 
 /** A backend of this build. */
@@ -52,7 +52,7 @@ export interface NativeModel {
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
   /** What of an image of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
-  reachingPart(width: number, height: number): PicturePart
+  reachingPart(width: number, height: number): ImagePart
   /**
    * ids of all texts one after the other, as the tokenizer gives them; lengths[i] tokens each. The tower computes the
    * rows that matter to it, and no others. 'tokens' fills as many rows as a text has, with zeros behind them up to the

@@ -6,7 +6,7 @@ import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
 import { decodeImage } from '../../lib/image/decode.js'
 import { readHeader } from '../../lib/image/header.js'
-import type { DecodedImage, NativeImage, PicturePart } from '../../lib/image/pixels.js'
+import type { DecodedImage, ImagePart, NativeImage } from '../../lib/image/pixels.js'
 import { load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import type { PreprocessSpec } from '../../lib/native/spec.js'
@@ -50,7 +50,7 @@ function picture(width: number, height: number, mode: Mode): DecodedImage {
 }
 
 /** The part of an image, in memory of exactly its size. */
-function cut(whole: DecodedImage, part: PicturePart): DecodedImage {
+function cut(whole: DecodedImage, part: ImagePart): DecodedImage {
   const n = CHANNELS[whole.mode as Mode]
   const data = new Uint8Array(part.width * part.height * n)
   for (let y = 0; y < part.height; y++) {
@@ -88,7 +88,7 @@ for (const backend of backends)
       const name = `${mode} ${width} x ${height} -> ${shape.size}`
       const whole = picture(width, height, mode)
       const expected = await planes(whole, shape, backend)
-      const taken = async (part: PicturePart) => {
+      const taken = async (part: ImagePart) => {
         try {
           t.deepEqual(await planes(cut(whole, part), shape, backend), expected, name)
           return true
