@@ -88,7 +88,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.equal(new Set(lists.flat()).size, 30)
     assert.deepEqual(lists.flat(), lists.flat().sort())
     await copyFile((await iconFiles(1))[0], at('a', 'one-more.png'))
-    await assert.rejects(plan(at('job-a'), [at('a')]), /has a plan of other pictures/)
+    await assert.rejects(plan(at('job-a'), [at('a')]), /has a plan of other images/)
   })
 
   test('merge: missing shards are named and refused, unless that is asked for', async () => {
@@ -114,7 +114,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     )
     await ok('work', at('job-a'), ...one)
     assert.match(await ok('merge', at('job-a'), '--store', at('a.store')), /30 images of 4 shards/)
-    assert.match(await ok('status', at('job-a')), /█{30} 100 % {2}4 of 4 shards {2}30 of 30 pictures/)
+    assert.match(await ok('status', at('job-a')), /█{30} 100 % {2}4 of 4 shards {2}30 of 30 images/)
   })
 
   test('a bad image is recorded with its reason, the rest of its shard goes on', async () => {
