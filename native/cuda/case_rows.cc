@@ -279,6 +279,8 @@ const std::vector<RowOp>& rowOps() {
       {"patches", "clip_patches", patches, true},
       {"pool", "clip_pool", pool, true},
       {"softmaxCrossEntropy", "clip_softmax_cross_entropy", softmaxCrossEntropy, true},
+      {"infoNce", "clip_info_nce", infoNce, false},
+      {"infoNce", "clip_info_nce_loss", infoNceLoss, false},
   };
   return all;
 }

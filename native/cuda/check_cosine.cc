@@ -93,51 +93,12 @@ std::string topK(Device& d) {
   return wrong.empty() ? compare(got, ofIndex, bound) : wrong;
 }
 
-std::string infoNce(Device& d) {
-  const int rows = 130;
-  const float scale = 10;
-  Values images = normal(1, rows, 8, 0.3f), texts = normal(2, rows, 8, 0.3f);
-  for (int r = 0; r < rows; r++)
-    for (int i = 0; i < 8; i++) texts.row(r)[i] += images.row(r)[i];
-  double got = 0, want = 0;
-  InfoNce call{.images = d.copy(images.data),
-               .texts = d.copy(texts.data),
-               .rows = rows,
-               .dim = 8,
-               .scale = scale,
-               .loss = &got,
-               .imagesGradient = nullptr,
-               .textsGradient = nullptr,
-               .scaleGradient = nullptr};
-  ops::run(d.context(), call);
-  call.images = images.data.data();
-  call.texts = texts.data.data();
-  call.loss = &want;
-  referenceBackend.infoNce(Device::reference(), call);
-  double longest[2] = {0, 0};
-  for (int side = 0; side < 2; side++)
-    for (int r = 0; r < rows; r++) {
-      const float* row = (side ? texts : images).row(r);
-      double sum = 0;
-      for (int i = 0; i < 8; i++) sum += double{row[i]} * row[i];
-      longest[side] = std::max(longest[side], std::sqrt(sum));
-    }
-  // A score is off by its dot product's roundings; the sums of exponentials and of losses by theirs.
-  const double score = scale * longest[0] * longest[1];
-  const double bound = 4 * (score * (8 + 4) + (rows + 20) + std::fabs(want) * (rows / 8 + 8)) * 0x1p-23;
-  Values g(1, 1), w(1, 1);
-  g.data[0] = static_cast<float>(got);
-  w.data[0] = static_cast<float>(want);
-  return compare(g, w, [&](int, int) { return bound; });
-}
-
 }  // namespace
 
 void addCosine(std::vector<Check>& checks) {
   checks.push_back({{"clip_cosine_scores"}, [](Device& d) { return softmax(d, Score::cosine); }});
   checks.push_back({{"clip_softmax_rows"}, [](Device& d) { return softmax(d, Score::probability); }});
   checks.push_back({{"clip_cosine_top_k", "clip_cosine_top_k_merge"}, topK});
-  checks.push_back({{"clip_info_nce", "clip_info_nce_loss"}, infoNce});
 }
 
 }  // namespace clip::cuda::check

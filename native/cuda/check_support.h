@@ -72,13 +72,17 @@ struct Made {
   std::string shape;                        // in words
   double flops, bytes;                      // of use, each once, as in cuda/report.md
 };
-// An op whose kernel takes a warp per row. It is made in one stored type after another, where it has any.
+// A kernel of an op that goes row by row or compares rows with each other. It is made in one stored type after
+// another, where it has any.
 struct RowOp {
   const char *op, *kernel;
   Made (*make)(Machine&, const ops::Case&, Dtype);
   bool dtypes;
 };
 const std::vector<RowOp>& rowOps();  // case_rows.cc
+// case_cosine.cc
+Made infoNce(Machine&, const ops::Case&, Dtype);
+Made infoNceLoss(Machine&, const ops::Case&, Dtype);
 
 // Matrix products and convolutions, each kernel in its own type.
 struct ProductOp {

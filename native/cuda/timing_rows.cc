@@ -80,38 +80,6 @@ Work topKMerge(Bench& b) {
           b.launching(cosineTopKMergeLaunch(r.c), r.c, r.scratch)};
 }
 
-struct Loss {
-  InfoNce n;
-  InfoNceScratch scratch;
-};
-Loss loss(Bench& b) {
-  const int rows = b.small ? 9 : 1024, dim = b.small ? 8 : 512;
-  const auto n = static_cast<size_t>(rows) * chunksOf(rows), values = static_cast<size_t>(rows) * dim;
-  const auto sums = [&] { return ChunkSums{b.floats(n), b.floats(n)}; };
-  return {
-      .n = {.images = b.floats(values),
-            .texts = b.floats(values),
-            .rows = rows,
-            .dim = dim,
-            .scale = 20,
-            .loss = nullptr,
-            .imagesGradient = nullptr,
-            .textsGradient = nullptr,
-            .scaleGradient = nullptr},
-      .scratch = {
-          .sums = {sums(), sums()}, .diagonal = b.floats(static_cast<size_t>(rows)), .loss = b.floats(1)}};
-}
-Work infoNce(Bench& b) {
-  const Loss l = loss(b);
-  return {size(l.n.rows, l.n.dim) + " pairs", 4. * l.n.rows * l.n.rows * l.n.dim, 8. * l.n.rows * l.n.dim,
-          false, b.launching(infoNceLaunch(l.n), l.n, l.scratch)};
-}
-Work infoNceLoss(Bench& b) {
-  const Loss l = loss(b);
-  return {std::to_string(l.n.rows) + " pairs", 0, 20. * l.n.rows, false,
-          b.launching(infoNceLossLaunch(), l.n, l.scratch)};
-}
-
 }  // namespace
 
 void addRows(std::vector<Case>& cases) {
@@ -129,8 +97,6 @@ void addRows(std::vector<Case>& cases) {
   cases.push_back({"clip_softmax_rows", softmaxRows});
   cases.push_back({"clip_cosine_top_k", topK});
   cases.push_back({"clip_cosine_top_k_merge", topKMerge});
-  cases.push_back({"clip_info_nce", infoNce});
-  cases.push_back({"clip_info_nce_loss", infoNceLoss});
 }
 
 }  // namespace clip::cuda::timing

@@ -1,8 +1,9 @@
-// clip_cosine_*, clip_softmax_rows and clip_info_nce* against native/reference/; infoNCE against its equation.
+// clip_cosine_* and clip_softmax_rows against native/reference/.
 #include "cosine.h"
 
 #include <algorithm>
 
+#include "emulated.h"
 #include "kernel_runs.h"
 #include "matrices.h"
 #include "top_k.h"
@@ -156,47 +157,6 @@ std::string topK(const Machine& m, int rows, int classes, int dim, int k, Score 
   return "";
 }
 
-std::string infoNce(const Machine& m, int rows, int dim, float scale) {
-  Values images = device::normal(1, rows, dim), texts = device::normal(2, rows, dim);
-  double size = 0;  // of a row's products
-  for (int r = 0; r < rows; r++) {
-    for (int i = 0; i < dim; i++) texts.row(r)[i] += images.row(r)[i] * 0.3f;
-    for (Values* side : {&images, &texts}) {
-      double squares = 0;
-      for (int i = 0; i < dim; i++) squares += double{side->row(r)[i]} * side->row(r)[i];
-      for (int i = 0; i < dim; i++)
-        side->row(r)[i] *= float(1.5 / std::sqrt(squares));  // rows are taken as they are
-    }
-    size = 2.25;
-  }
-  const Memory imageMemory = device::copyOf(images.data), textMemory = device::copyOf(texts.data), loss(4),
-               diagonal(size_t{4} * rows);
-  const Sums sums[2] = {Sums(cuda::chunksOf(rows) * rows), Sums(cuda::chunksOf(rows) * rows)};
-  InfoNce call{.images = imageMemory.as<float>(),
-               .texts = textMemory.as<float>(),
-               .rows = rows,
-               .dim = dim,
-               .scale = scale,
-               .loss = nullptr,
-               .imagesGradient = nullptr,
-               .textsGradient = nullptr,
-               .scaleGradient = nullptr};
-  const cuda::InfoNceScratch scratch{
-      {sums[0].pointers(), sums[1].pointers()}, diagonal.as<float>(), loss.as<float>()};
-  device::run(m, cuda::infoNceLaunch(call), call, scratch);
-  device::run(m, cuda::infoNceLossLaunch(), call, scratch);
-  double want = 0;
-  call.images = images.data.data();
-  call.texts = texts.data.data();
-  call.loss = &want;
-  referenceBackend.infoNce(device::referenceContext(), call);
-  const double bound = 2 * size * scoreBound(dim, Score::logit, scale) +
-                       (rows + 20) * 0x1p-23 * (size * scale + std::fabs(want) + 10);
-  return std::fabs(*loss.as<float>() - want) <= bound
-             ? ""
-             : cases::format("%.8g instead of %.8g, bound %g", *loss.as<float>(), want, bound);
-}
-
 void addAll(const Machine& m, const std::string& group) {
   const bool isFibers = &m == &device::fibers();
   const char* names[] = {"probability", "logit", "cosine"};
@@ -223,10 +183,6 @@ void addAll(const Machine& m, const std::string& group) {
   }
   cases::add(group, "cosineSoftmax of bfloat16 classes",
              [&m] { return softmax(m, 5, 30, 70, Score::probability, 100, Dtype::bfloat16); });
-  for (const auto& [pairs, dim] : {std::pair{1, 4}, {7, 64}, {33, 20}, {1030, 4}})
-    cases::add(
-        group, cases::format("infoNCE %d x %d", pairs, dim),
-        [&m, pairs = pairs, dim = dim] { return infoNce(m, pairs, dim, 20); }, pairs > 1000);
 }
 
 const cases::Registration registration([] {
@@ -239,6 +195,11 @@ const cases::Registration registration([] {
 std::string cosineOfModels(const device::Machine& machine) {
   std::string wrong = softmax(machine, 3, 500, 64, Score::probability, 100);
   if (wrong.empty()) wrong = topK(machine, 9, 1100, 64, 5, Score::probability, 100);
-  if (wrong.empty()) wrong = infoNce(machine, 33, 64, 20);
+  for (const ops::Case& c : ops::casesOf("infoNce", ops::kFirstLoad)) {
+    device::Emulated emulated(machine);
+    const cuda::check::Made made = cuda::check::infoNce(emulated, c, Dtype::float32);
+    made.run();
+    if (wrong.empty()) wrong = made.difference();
+  }
   return wrong;
 }

@@ -11,9 +11,10 @@ void addAll(const device::Machine& machine, const std::string& group) {
     for (const ops::Case& c : ops::casesOf(op.op, ops::kTested | ops::kEmulated))
       for (const Dtype dtype : device::kStored) {
         if (!op.dtypes && dtype != Dtype::float32) continue;
-        const bool isLong = c.number("rows", 1) * c.number("cols", 1) > 3e4;
+        const double rows = c.number("rows", 1), dim = c["dim"];
+        const bool isLong = rows * c.number("cols", 1) > 3e4 || rows * rows * dim > 3e6;
         cases::add(
-            group, cases::format("%s, %s, %s", op.op, c.name, device::nameOf(dtype)),
+            group, cases::format("%s, %s, %s", op.kernel, c.name, device::nameOf(dtype)),
             [&machine, make = op.make, c, dtype] {
               device::Emulated emulated(machine);
               const cuda::check::Made made = make(emulated, c, dtype);

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { infoNCE } from '../../lib/kernels.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, sameBytes } from '../helpers/close.js'
 import { eachBackend, type Running } from '../helpers/each-backend.js'
 import { generator } from '../helpers/random.js'
@@ -92,14 +93,11 @@ function largestShare(c: Inputs): number {
   return 1 + Math.max(...byText, ...byImage)
 }
 
-const cases: Inputs[] = [
-  { name: 'one pair', seed: 11, rows: 1, dim: 7, alike: 0.5, scale: 10 },
-  { name: 'odd sizes', seed: 12, rows: 19, dim: 33, alike: 0.4, scale: 14 },
-  { name: 'one short of a block', seed: 13, rows: 167, dim: 24, alike: 0.3, scale: 100 },
-  { name: 'two blocks and a bit', seed: 14, rows: 341, dim: 17, alike: 0.2, scale: 30 },
-  { name: 'scale 0', seed: 15, rows: 20, dim: 16, alike: 0.5, scale: 0 },
-  { name: 'logits of +-1000', seed: 16, rows: 40, dim: 8, alike: 0.5, scale: 1000 },
-]
+const cases = casesOf('infoNce', { rows: 0, dim: 0, logitScale: 0, alike: 0.5 }).map(c => ({
+  ...c,
+  seed: 11,
+  scale: c.logitScale,
+}))
 
 eachBackend('infoNce', cases, async (t, on, c) => {
   const [got, want] = [await lossOf(on.run, c), await lossOf(on.reference, c)]
