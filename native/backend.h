@@ -310,9 +310,9 @@ struct SoftmaxCrossEntropy {
 // backend.
 struct Context;
 
-// What the model is about to run. A CPU ignores it; CUDA records the calls on first use and replays them
-// later: equal plans must make equal calls, at equal addresses.
-struct Plan {
+// By what the graph of a pass is known: what the model is about to run. A CPU ignores it; CUDA records the
+// calls on first use and replays them later: equal keys must make equal calls, at equal addresses.
+struct GraphKey {
   enum Tower : uint8_t { image, text } tower;
   int rowsBucket, sequencesBucket;  // with the padding that Backend::bucket asks for
   int longest;                      // no row sees more rows than this
@@ -406,8 +406,8 @@ struct Backend {
   // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
   // `parent` is below -1; what is computed for it is nobody's.
   Entry<int(int n)> bucket;
-  Entry<bool(Context&, const Plan&)> begin;  // true: a recorded plan was run again, skip the calls
-  Entry<void(Context&, bool complete)> end;  // false: the calls broke off
+  Entry<bool(Context&, const GraphKey&)> begin;  // true: a recorded graph was run again, skip the calls
+  Entry<void(Context&, bool complete)> end;      // false: the calls broke off
 
   // the ops
 #define CLIP_ENTRY(op, Arguments) Products<Arguments> op;

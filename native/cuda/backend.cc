@@ -33,7 +33,7 @@ void download(Context* c, void* dst, const void* src, size_t bytes) {
     copyOut(dst, src, bytes);
 }
 
-// Few sizes, so that few plans are recorded, and at most a third of a pass is padding: 1, 2, 3, 4, 6, 8, 12,
+// Few sizes, so that few graphs are recorded, and at most a third of a pass is padding: 1, 2, 3, 4, 6, 8, 12,
 // 16, 24, ...
 int bucket(int n) {
   int power = 1;
@@ -42,7 +42,7 @@ int bucket(int n) {
   return power < n ? n : between >= n ? between : power;
 }
 
-bool begin(Context& c, const Plan& plan) { return Stream::of(c).begin(plan); }
+bool begin(Context& c, const GraphKey& key) { return Stream::of(c).begin(key); }
 void end(Context& c, bool complete) { Stream::of(c).end(complete); }
 
 }  // namespace

@@ -21,7 +21,7 @@ Stream::~Stream() {
   const Driver& cu = driver();
   cu.cuCtxSetCurrent.result(module_->context());
   if (stream_) cu.cuStreamSynchronize.result(stream_);
-  plans_.clear();
+  graphs_.clear();
   staging_.free();
   if (stream_) cu.cuStreamDestroy.result(stream_);
 }
@@ -73,39 +73,39 @@ void Stream::download(void* dst, const void* src, size_t bytes) {
   }
 }
 
-bool Stream::begin(const Plan& plan) {
+bool Stream::begin(const GraphKey& key) {
   module();
-  // What an op's exception left of the last plan.
+  // What an op's exception left of the last graph.
   steps_.clear();
   used_.clear();
   groups_.clear();
   recording_ = false;
-  if (plan.memory)
-    if (const Recorded* known = plans_.find(plan)) {
+  if (key.memory)
+    if (const Recorded* known = graphs_.find(key)) {
       known->launch(stream_);
       replayed_ = true;
       return true;
     }
-  plan_ = plan;
+  key_ = key;
   recording_ = true;
   allocationsBefore_ = allocations();
   return false;
 }
 
-// Nothing of the plan has run before this. It is kept if all its rows lie where they will lie the next time.
+// Nothing of the graph has run before this. It is kept if all its rows lie where they will lie the next time.
 void Stream::end(bool complete) {
   if (std::exchange(replayed_, false)) return;
   recording_ = false;
   groups_.clear();
   const std::vector<Step> steps = std::exchange(steps_, {});
   if (!complete) return;
-  if (!plan_.memory || allocations() != allocationsBefore_) {
-    for (const Step& step : steps) step(stream_);  // what they use is kept until the next plan begins
+  if (!key_.memory || allocations() != allocationsBefore_) {
+    for (const Step& step : steps) step(stream_);  // what they use is kept until the next graph begins
     return;
   }
   auto recorded = std::make_unique<const Recorded>(steps, stream_, std::exchange(used_, {}));
   recorded->launch(stream_);
-  plans_.add(plan_, std::move(recorded));
+  graphs_.add(key_, std::move(recorded));
 }
 
 void Stream::run(Step step) {
@@ -135,9 +135,9 @@ AttentionGroups Stream::groups(const Attention& a, int* bound) {
         return known.groups;
       }
   // Images are as many sequences as there are; of texts nobody counts the roots.
-  const int sequences = recording_ && plan_.tower == Plan::image ? plan_.sequencesBucket : 0;
+  const int sequences = recording_ && key_.tower == GraphKey::image ? key_.sequencesBucket : 0;
   *bound = attentionGroupBound(a, sequences);
-  const int pathStride = a.mask != Mask::tree ? 0 : recording_ ? std::min(plan_.longest, a.rows) : a.rows;
+  const int pathStride = a.mask != Mask::tree ? 0 : recording_ ? std::min(key_.longest, a.rows) : a.rows;
   const size_t n = static_cast<size_t>(*bound), groupsAt = 64,
                pathsAt = roundUp(groupsAt + n * sizeof(AttentionGroup), 64),
                bytes = pathsAt + n * static_cast<size_t>(pathStride) * sizeof(int32_t);

@@ -1,12 +1,12 @@
 #pragma once
 // Where the ops of one model run: a stream, its pinned memory, scratch memory of the kernels and recorded
-// plans. What is asked of it is done in order; only sync and download wait. Used by one thread at a time.
+// graphs. What is asked of it is done in order; only sync and download wait. Used by one thread at a time.
 #include <map>
 #include <tuple>
 
 #include "attention.h"
 #include "linear.h"
-#include "plan.h"
+#include "graphs.h"
 
 namespace clip::cuda {
 
@@ -26,12 +26,12 @@ class Stream {
   void download(void* dst, const void* src, size_t bytes);
   void sync();
 
-  bool begin(const Plan&);
+  bool begin(const GraphKey&);
   void end(bool complete);
-  // The plan whose calls are being noted down; nullptr outside of one.
-  const Plan* recording() const { return recording_ ? &plan_ : nullptr; }
+  // What the calls that are being noted down will be known by; nullptr where none are.
+  const GraphKey* recording() const { return recording_ ? &key_ : nullptr; }
 
-  // Runs now, or at the end of the plan.
+  // Runs now, or at the end of the graph.
   void run(Step step);
   template <class... A>
   void run(const Launch& launch, const A&... arguments) {
@@ -41,11 +41,11 @@ class Stream {
     });
   }
 
-  // Scratch memory, good until the next call for the same kind. Whoever uses it in a plan keeps it.
+  // Scratch memory, good until the next call for the same kind. Whoever uses it in a graph keeps it.
   enum Kind : uint8_t { partials, arrivals, queryUnits, scores, windows, kinds };
   const Scratch::Memory& scratch(Kind, size_t bytes);
   LinearScratch linearScratch(const Linear&);
-  // What blocks of attention are to do: once per plan for the same lists of rows.
+  // What blocks of attention are to do: once per graph for the same lists of rows.
   AttentionGroups groups(const Attention&, int* bound);
   // The row of x that each tap of each window reads, -1 outside the image: (windows, kernel * kernel).
   const int32_t* windowRows(const Conv&);
@@ -61,11 +61,11 @@ class Stream {
   Staging staging_;
 
   bool recording_ = false, replayed_ = false;
-  Plan plan_{};
+  GraphKey key_{};
   uint64_t allocationsBefore_ = 0;
   std::vector<Step> steps_;
-  std::vector<Scratch::Memory> used_;  // by the plan that is being recorded
-  RecordedPlans plans_;
+  std::vector<Scratch::Memory> used_;  // by the graph that is being recorded
+  RecordedGraphs graphs_;
 
   Scratch scratch_[kinds];
   using GroupsKey = std::tuple<const int32_t*, const int32_t*, const int32_t*, int, int, Mask>;
@@ -74,7 +74,7 @@ class Stream {
     AttentionGroups groups;
     int bound;
   };
-  std::vector<Groups> groups_;  // of this plan; those of number i lie in groupMemory_[i]
+  std::vector<Groups> groups_;  // of this graph; those of number i lie in groupMemory_[i]
   std::vector<Scratch> groupMemory_;
   using WindowsKey = std::tuple<int, int, int, int, int, int>;
   std::map<WindowsKey, Scratch::Memory> windowRows_;

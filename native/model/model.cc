@@ -20,7 +20,7 @@ namespace clip {
 namespace {
 
 constexpr size_t kKeptBytes = size_t{32} << 20;  // activations kept between calls
-// The same where recorded plans live on: they are valid as long as their memory is.
+// The same where recorded graphs live on: they are valid as long as their memory is.
 constexpr size_t kKeptDeviceBytes = size_t{1} << 30;
 constexpr size_t kFeatureBytes = size_t{96}
                                  << 20;  // feature maps of one pass of a ResNet, if one image needs less

@@ -153,8 +153,8 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const Tail tail(pass, pooled, queries, features, w.projection);
 
   bool finished = true;
-  const Plan plan = planOf(pass, Plan::image, rows, images, tokens, uploaded.calls());
-  if (!backend.begin(pass.context, plan)) {
+  const GraphKey key = graphKeyOf(pass, GraphKey::image, rows, images, tokens, uploaded.calls());
+  if (!backend.begin(pass.context, key)) {
     // The stem: three convolutions, the first of stride 2, and an average pool.
     uploaded.cut(pass, 1, maps.between(0, 3));  // patches of one pixel: rows of (r, g, b)
     int side = (c.imageSize + 1) / 2;

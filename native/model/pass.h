@@ -16,9 +16,9 @@ struct Pass {
   const Stopped& stopped;
 };
 
-// The plan of this pass. `calls`: what of the tower's own its calls depend on, besides the sizes.
-inline Plan planOf(const Pass& pass, Plan::Tower tower, int rows, int sequences, int longest,
-                   uint32_t calls) {
+// What the graph of this pass is known by. `calls`: what of the tower's own its calls depend on, besides the sizes.
+inline GraphKey graphKeyOf(const Pass& pass, GraphKey::Tower tower, int rows, int sequences, int longest,
+                           uint32_t calls) {
   const Arena::Place place = pass.arena.place();
   return {.tower = tower,
           .rowsBucket = rows,

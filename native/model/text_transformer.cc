@@ -48,7 +48,7 @@ TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const T
           .results = results,
           .usedRows = chunk.rows(),
           .usedResults = static_cast<int>(ends.size()),
-          .tower = Plan::text,
+          .tower = GraphKey::text,
           .longest = c.contextLength,
           .calls = tree ? 0u : 1u};
 }

@@ -33,8 +33,8 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const Tail tail(pass, normed, results, blocks.width, w.projection);
 
   bool finished = true;
-  const Plan plan = planOf(pass, in.tower, rows, in.results, in.longest, in.calls);
-  if (!backend.begin(pass.context, plan)) {
+  const GraphKey key = graphKeyOf(pass, in.tower, rows, in.results, in.longest, in.calls);
+  if (!backend.begin(pass.context, key)) {
     // e = table[id] + positions[position]
     const RowTable e = table(ops);
     backend.embed(pass.context, {.table = e.data,

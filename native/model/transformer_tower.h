@@ -22,14 +22,14 @@ struct TowerRows {
   std::vector<int32_t> pooled{};
   int results = 0;
   int usedRows = 0, usedResults = 0;  // without padding
-  // What a recorded plan is known by.
-  Plan::Tower tower = Plan::image;
+  // What a recorded graph is known by.
+  GraphKey::Tower tower = GraphKey::image;
   int longest = 0;
   uint32_t calls = 0;
 };
 
 // Runs the tower over rows of the table that `table` gives; it is called where the pass is computed, not where
-// a recorded plan is run again. The results are usedResults rows, or all usedRows where tokens are asked for;
+// a recorded graph is run again. The results are usedResults rows, or all usedRows where tokens are asked for;
 // nothing when stopped.
 std::optional<HostRows> runTransformer(const Pass&, const TransformerConfig&, const TransformerWeights&,
                                        const TowerRows&, const std::function<RowTable(const Ops&)>& table);

@@ -8,8 +8,11 @@ namespace {
 // For images of `tokens` rows each: the class token, then the patches. Those behind the first n are padding.
 TowerRows rowsOf(const ImageTransformerConfig& c, int n, int images) {
   const int tokens = c.tokens(), patches = c.patches();
-  TowerRows rows{
-      .results = images, .usedRows = n * tokens, .usedResults = n, .tower = Plan::image, .longest = tokens};
+  TowerRows rows{.results = images,
+                 .usedRows = n * tokens,
+                 .usedResults = n,
+                 .tower = GraphKey::image,
+                 .longest = tokens};
   for (int i = 0; i < images; i++)
     for (int t = 0; t < tokens; t++) {
       // row 0 of the table is the class token

@@ -78,7 +78,7 @@ void cpuCopy(Context*, void* dst, const void* src, size_t bytes) {
 }
 int cpuBucket(int n) { return n; }
 void cpuRequireHead(Dtype, int, const char*) {}
-bool cpuBegin(Context&, const Plan&) { return false; }
+bool cpuBegin(Context&, const GraphKey&) { return false; }
 void cpuEnd(Context&, bool) {}
 
 }  // namespace clip

@@ -57,7 +57,7 @@ void cpuClose(Context*);
 void cpuCopy(Context*, void* dst, const void* src, size_t bytes);
 int cpuBucket(int n);
 void cpuRequireHead(Dtype, int dim, const char* field);  // any
-bool cpuBegin(Context&, const Plan&);
+bool cpuBegin(Context&, const GraphKey&);
 void cpuEnd(Context&, bool complete);
 
 }  // namespace clip

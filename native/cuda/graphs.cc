@@ -1,4 +1,4 @@
-#include "plan.h"
+#include "graphs.h"
 
 #include <utility>
 
@@ -6,9 +6,9 @@ namespace clip::cuda {
 namespace {
 
 // A graph of a tower has a hundred nodes, and takes less than a megabyte.
-constexpr size_t kMostPlans = 64;
+constexpr size_t kMostGraphs = 64;
 
-bool same(const Plan& a, const Plan& b) {
+bool same(const GraphKey& a, const GraphKey& b) {
   return a.tower == b.tower && a.rowsBucket == b.rowsBucket && a.sequencesBucket == b.sequencesBucket &&
          a.longest == b.longest && a.variant == b.variant && a.memory == b.memory &&
          a.memoryBytes == b.memoryBytes;
@@ -47,18 +47,18 @@ Recorded::~Recorded() {
 
 void Recorded::launch(CUstream stream) const { driver().cuGraphLaunch(graph_, stream); }
 
-const Recorded* RecordedPlans::find(const Plan& plan) {
-  for (auto at = plans_.begin(); at != plans_.end(); ++at)
-    if (same(at->plan, plan)) {
-      plans_.splice(plans_.begin(), plans_, at);
+const Recorded* RecordedGraphs::find(const GraphKey& key) {
+  for (auto at = graphs_.begin(); at != graphs_.end(); ++at)
+    if (same(at->key, key)) {
+      graphs_.splice(graphs_.begin(), graphs_, at);
       return at->graph.get();
     }
   return nullptr;
 }
 
-void RecordedPlans::add(const Plan& plan, std::unique_ptr<const Recorded> graph) {
-  while (plans_.size() >= kMostPlans) plans_.pop_back();
-  plans_.push_front({plan, std::move(graph)});
+void RecordedGraphs::add(const GraphKey& key, std::unique_ptr<const Recorded> graph) {
+  while (graphs_.size() >= kMostGraphs) graphs_.pop_back();
+  graphs_.push_front({key, std::move(graph)});
 }
 
 }  // namespace clip::cuda

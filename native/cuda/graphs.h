@@ -1,5 +1,5 @@
 #pragma once
-// The calls of a plan, noted down until they are complete, then run as one graph; and the graphs that can be
+// The calls of a pass, noted down until they are complete, then run as one graph; and the graphs that can be
 // run again.
 #include <functional>
 #include <list>
@@ -28,20 +28,20 @@ class Recorded {
 };
 
 // The graphs of a context, the last used ones.
-class RecordedPlans {
+class RecordedGraphs {
  public:
-  // nullptr: none for this plan.
-  const Recorded* find(const Plan&);
+  // nullptr: none for this key.
+  const Recorded* find(const GraphKey&);
   // Takes the place of the one that was used longest ago, if there are many.
-  void add(const Plan&, std::unique_ptr<const Recorded>);
-  void clear() { plans_.clear(); }
+  void add(const GraphKey&, std::unique_ptr<const Recorded>);
+  void clear() { graphs_.clear(); }
 
  private:
   struct Known {
-    Plan plan;
+    GraphKey key;
     std::unique_ptr<const Recorded> graph;
   };
-  std::list<Known> plans_;  // last used first
+  std::list<Known> graphs_;  // last used first
 };
 
 }  // namespace clip::cuda
