@@ -50,7 +50,7 @@ const badOptions = [
   [{ labels: ['x'.repeat(301)] }, /`labels.0` must NOT have more than 300 characters/],
   [{ labels: Array(21).fill('dog') }, /`labels` must NOT have more than 20 items/],
   [{ labels, templateSet: 'imagenet80' }, /6 labels x 80 templates are more than 100 texts/],
-  [{ labels, templates: ['an icon'] }, /`templates.0` must have \{\}/],
+  [{ labels, templates: ['an icon'] }, /`templates.0` must contain \{\}/],
   [
     { labels: ['x'.repeat(299)], templates: ['{}'.repeat(149)] },
     /a text of 44551 characters, more than 1000/,

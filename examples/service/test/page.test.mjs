@@ -113,7 +113,7 @@ test('a file that is not a picture is refused with a message', { skip }, async (
   await page.setInputFiles('#file', text)
   assert.equal(await page.textContent('#classify-error'), 'That file is not a picture.')
   await page.setInputFiles('#file', { ...text, name: 'a.png', mimeType: 'image/png' })
-  await page.waitForFunction(() => /picture/.test(document.querySelector('#classify-error').textContent))
+  await page.waitForFunction(() => /image/.test(document.querySelector('#classify-error').textContent))
   assert.equal(await page.getAttribute('#classify-error', 'role'), 'alert')
   await page.close()
 })
