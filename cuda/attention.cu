@@ -33,7 +33,7 @@ struct Attend {
   }
 
   // Chunks of 8 columns of a row of the matrix, zero from `columns` on; a whole row of zeros where row < 0.
-  static __device__ __forceinline__ void copyChunk(SharedAddress to, const Activations& a, int row,
+  static __device__ __forceinline__ void copyChunk(SharedAddress to, const MatrixView& a, int row,
                                                    int column0, int c, int columns) {
     const bool inside = row >= 0 && c * 8 < columns;
     const char* from = rowOf(a, inside ? row : 0) + size_t(column0 + (inside ? c * 8 : 0)) * 2;

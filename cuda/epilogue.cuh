@@ -27,7 +27,7 @@ __device__ __forceinline__ float finish(const Linear& l, int row, int o, float v
 }
 
 // Outputs o and o + 1 of a row, o being even; the second only if it exists.
-__device__ __forceinline__ void storePair(const Activations& y, int row, int o, bool both, float v0,
+__device__ __forceinline__ void storePair(const MatrixView& y, int row, int o, bool both, float v0,
                                           float v1) {
   char* to = rowOf(y, row);
   if (both && y.dtype != Dtype::float32) {

@@ -8,7 +8,7 @@ __device__ __forceinline__ int warpRow() {
   return static_cast<int>(blockIdx.x * (blockDim.x / 32) + (threadIdx.x >> 5));
 }
 __device__ __forceinline__ int laneOf() { return static_cast<int>(threadIdx.x & 31); }
-__device__ __forceinline__ const float* floats(const Activations& a, int r) {
+__device__ __forceinline__ const float* floats(const MatrixView& a, int r) {
   return reinterpret_cast<const float*>(rowOf(a, r));
 }
 

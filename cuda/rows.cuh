@@ -6,7 +6,7 @@ namespace clip::cuda {
 
 constexpr float kLog2E = 1.4426950408889634f;
 
-__device__ __forceinline__ char* rowOf(const Activations& a, int r) {
+__device__ __forceinline__ char* rowOf(const MatrixView& a, int r) {
   return static_cast<char*>(a.data) + size_t(r) * a.stride;
 }
 __device__ __forceinline__ float loadNumber(const void* row, Dtype dtype, int c) {
@@ -15,7 +15,7 @@ __device__ __forceinline__ float loadNumber(const void* row, Dtype dtype, int c)
   return dtype == Dtype::bfloat16 ? __uint_as_float(uint32_t(half) << 16) : widenFloat16(half);
 }
 // Two numbers as activations are stored: a subnormal float32 becomes a zero in bfloat16 (backend.h,
-// Activations).
+// MatrixView).
 template <class T>
 __device__ __forceinline__ uint32_t storedHalves(float low, float high) {
   if constexpr (T::bfloat16) {

@@ -32,7 +32,7 @@ namespace clip {
 //   zero = round(-low * inverse), byte = clamp(round(x * inverse) + zero, 0, 255).
 // A row with a NaN or an infinity, or whose high - low is infinite, has scale NaN, zero 0 and bytes 0: what
 // is computed from it is NaN.
-struct Activations {
+struct MatrixView {
   void* data = nullptr;
   size_t stride = 0;  // bytes
   Dtype dtype = Dtype::float32;
@@ -64,11 +64,11 @@ enum class Nonlinearity : uint8_t {
 // and bytes 0.
 constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
-  Activations x;
-  const void* w;         // packed by Backend::pack
-  const float* bias;     // (out) or nullptr
-  Activations residual;  // float32 (rows, out), may be y itself; data == nullptr: none
-  Activations y;         // float32 or bfloat16
+  MatrixView x;
+  const void* w;        // packed by Backend::pack
+  const float* bias;    // (out) or nullptr
+  MatrixView residual;  // float32 (rows, out), may be y itself; data == nullptr: none
+  MatrixView y;         // float32 or bfloat16
   int rows, in, out;
   Nonlinearity nonlinearity;
   Dtype weights;  // the dtype that w was packed in
@@ -78,17 +78,17 @@ struct Linear {
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; the variance is biased, as
 // PyTorch's is.
 struct LayerNorm {
-  Activations x;  // float32
+  MatrixView x;  // float32
   const float *weight, *bias;
-  Activations y;  // float32, bfloat16 or int8
+  MatrixView y;  // float32, bfloat16 or int8
   int rows, cols;
   float epsilon;
 };
 
 // y = x in y's dtype
 struct Convert {
-  Activations x;  // float32
-  Activations y;  // float32, bfloat16 or int8
+  MatrixView x;  // float32
+  MatrixView y;  // float32, bfloat16 or int8
   int rows, cols;
 };
 
@@ -108,10 +108,10 @@ enum class Mask : uint8_t {
 //   s[j] = q[i] · k[j] / sqrt(dim)                    products exact where they are of bfloat16, sums in float32
 //   e[j] = exp(s[j] - max s)                          in float32
 //   out[i] = (sum of e[j] v[j]) / (sum of e[j])       both sums in float32, the division last
-// bfloat16: each e[j] is rounded to bfloat16 (as Activations says) before either sum, so that the weights of a
+// bfloat16: each e[j] is rounded to bfloat16 (as MatrixView says) before either sum, so that the weights of a
 // mean add up to 1 and the mean of equal values is that value.
 struct Attention {
-  Activations q, k, v, out;
+  MatrixView q, k, v, out;
   int rows, queries;
   const int32_t* queryRow;
   int heads, dim;
@@ -129,15 +129,15 @@ struct Embed {
   const int32_t* ids;
   const float* positions;  // (any, cols), dense
   const int32_t* position;
-  Activations y;  // float32
+  MatrixView y;  // float32
   int rows, cols;
 };
 
 // y[i] = x[row[i]]
 struct Gather {
-  Activations x;  // float32
+  MatrixView x;  // float32
   const int32_t* row;
-  Activations y;  // float32
+  MatrixView y;  // float32
   int count, cols;
 };
 
@@ -167,7 +167,7 @@ struct Patches {
   const uint8_t* pixels;  // (n, size, size, 3) or nullptr
   const float* value;     // (3, 256)
   const float* planes;    // (n, 3, size, size) already normalized, used when pixels == nullptr
-  Activations y;          // float32 or bfloat16
+  MatrixView y;           // float32 or bfloat16
   // Where size is no multiple of patch, the rest at the right and bottom is cut off, as a convolution does.
   int images, size, patch;
 };
@@ -176,11 +176,11 @@ struct Patches {
 // The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x, channel); outside
 // the image is zero. int8: x is float32, and each output pixel's window is quantised as one row.
 struct Conv {
-  Activations x;  // (images * height * width, in), of w's dtype; float32 for int8
+  MatrixView x;  // (images * height * width, in), of w's dtype; float32 for int8
   const void* w;
   Dtype dtype;        // of w
   const float* bias;  // (out)
-  Activations y;      // (images * outHeight * outWidth, out), float32 or bfloat16
+  MatrixView y;       // (images * outHeight * outWidth, out), float32 or bfloat16
   int images, height, width, in, out;
   int kernel, stride, pad;
   Format format() const { return uniform(dtype); }
@@ -191,16 +191,16 @@ struct Conv {
 // y = mean over each kernelHeight x kernelWidth window of x, windows side by side (stride = kernel); what
 // does not fill a window at the right and bottom is cut off, as torch.nn.AvgPool2d does.
 struct Pooling {
-  Activations x;  // float32 (images * height * width, channels)
-  Activations y;  // float32 or bfloat16 (images * (height / kernelHeight) * (width / kernelWidth), channels)
+  MatrixView x;  // float32 (images * height * width, channels)
+  MatrixView y;  // float32 or bfloat16 (images * (height / kernelHeight) * (width / kernelWidth), channels)
   int images, height, width, channels;
   int kernelHeight, kernelWidth;
 };
 
 // y = x / max(|x|, 1e-12), per row.
 struct Normalise {
-  Activations x;  // float32
-  Activations y;  // float32, may be x
+  MatrixView x;  // float32
+  MatrixView y;  // float32, may be x
   int rows, cols;
 };
 
@@ -277,10 +277,10 @@ struct InfoNce {
 // probability 0; a row with a NaN, with +infinity or of nothing but -infinity is NaN. The columns are read
 // twice, and probabilities are not stored.
 struct SoftmaxCrossEntropy {
-  Activations x;          // (rows, cols) float32 or bfloat16
+  MatrixView x;           // (rows, cols) float32 or bfloat16
   const int32_t* target;  // (rows): below cols
   float* loss;            // (rows)
-  Activations gradient;   // (rows, cols) float32 or bfloat16, may be x; data == nullptr: the loss alone
+  MatrixView gradient;    // (rows, cols) float32 or bfloat16, may be x; data == nullptr: the loss alone
   int rows, cols;
   float scale;  // of the gradient: 1 / (rows that count) for that of the mean
 };

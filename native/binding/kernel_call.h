@@ -71,7 +71,7 @@ class Arrays {
     return static_cast<const int32_t*>(place(const_cast<int32_t*>(list.empty() ? nullptr : list.data()),
                                              list.size() * sizeof(int32_t), false));
   }
-  Activations operator()(const LentMatrix& m) {
+  MatrixView operator()(const LentMatrix& m) {
     return {.data = (*this)(m.data),
             .stride = m.stride,
             .dtype = m.dtype,
@@ -80,7 +80,7 @@ class Arrays {
   }
   // A dense float32 matrix with rows of `cols` numbers.
   template <class T>
-  Activations dense(const Lent<T>& array, int cols) {
+  MatrixView dense(const Lent<T>& array, int cols) {
     return {.data = const_cast<float*>((*this)(array)),
             .stride = static_cast<size_t>(cols) * sizeof(float),
             .dtype = Dtype::float32};
@@ -256,10 +256,10 @@ inline const void* packed(Arrays& at, const Lent<const float>& weight, int in, i
 }
 
 // A dense float32 matrix in another dtype, as an op of this backend reads it.
-inline Activations converted(Arrays& at, const Lent<const float>& x, int rows, int cols, Dtype dtype) {
-  const Activations from = at.dense(x, cols);
+inline MatrixView converted(Arrays& at, const Lent<const float>& x, int rows, int cols, Dtype dtype) {
+  const MatrixView from = at.dense(x, cols);
   if (dtype == Dtype::float32) return from;
-  Activations to{.data = nullptr, .stride = lineStride(rowsOf(cols) * bytesOf(dtype)), .dtype = dtype};
+  MatrixView to{.data = nullptr, .stride = lineStride(rowsOf(cols) * bytesOf(dtype)), .dtype = dtype};
   auto* const memory =
       static_cast<char*>(at.scratch(rowsOf(rows) * (to.stride + sizeof(float) + sizeof(int32_t))));
   to.data = memory;

@@ -80,7 +80,7 @@ Napi::Value linear(Call& c) {
     b.linear(context, {.x = converted(at, x, rows, in, dtype),
                        .w = w,
                        .bias = at(bias),
-                       .residual = residual.host ? at.dense(residual, out) : Activations{},
+                       .residual = residual.host ? at.dense(residual, out) : MatrixView{},
                        .y = at(y),
                        .rows = rows,
                        .in = in,

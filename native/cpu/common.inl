@@ -28,19 +28,19 @@ inline int least(int a, int b) { return a < b ? a : b; }
 inline int roundUp(int a, int to) { return (a + to - 1) / to * to; }
 
 template <class T = float>
-inline const T* rowOf(const Activations& a, int r) {
+inline const T* rowOf(const MatrixView& a, int r) {
   return reinterpret_cast<const T*>(static_cast<const char*>(a.data) + size_t(r) * a.stride);
 }
 template <class T = float>
-inline T* outRow(const Activations& a, int r) {
+inline T* outRow(const MatrixView& a, int r) {
   return reinterpret_cast<T*>(static_cast<char*>(a.data) + size_t(r) * a.stride);
 }
 
 // n numbers of a float32 or bfloat16 matrix from row r, column c on.
-inline CLIP_INLINE F loadNumbers(const Activations& a, int r, size_t c, int n) {
+inline CLIP_INLINE F loadNumbers(const MatrixView& a, int r, size_t c, int n) {
   return a.dtype == Dtype::bfloat16 ? loadBfloat16(rowOf<uint16_t>(a, r) + c, n) : load(rowOf(a, r) + c, n);
 }
-inline CLIP_INLINE void storeNumbers(const Activations& a, int r, size_t c, F v, int n) {
+inline CLIP_INLINE void storeNumbers(const MatrixView& a, int r, size_t c, F v, int n) {
   if (a.dtype == Dtype::bfloat16)
     storeBfloat16(outRow<uint16_t>(a, r) + c, v, n);
   else

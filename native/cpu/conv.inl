@@ -142,11 +142,11 @@ void convByWindows(Context& context, const Conv& c) {
     char* const gathered = static_cast<char*>(context.memory(worker, window + stride * blockRows));
     float scale[kRowBlock];
     int32_t zeroPoint[kRowBlock];
-    const Activations x{.data = gathered + window,
-                        .stride = stride,
-                        .dtype = T::dtype,
-                        .rowScale = scale,
-                        .rowZero = zeroPoint};
+    const MatrixView x{.data = gathered + window,
+                       .stride = stride,
+                       .dtype = T::dtype,
+                       .rowScale = scale,
+                       .rowZero = zeroPoint};
     for (int r = r0; r < r1; r++) {
       gatherWindow(c, r, quantised ? gathered : outRow<char>(x, r - r0));
       if constexpr (quantised) {

@@ -50,14 +50,14 @@ struct RowStatistics {
         inverse(top + rows) {}
 };
 
-inline Activations denseRows(const float* x, int cols) {
+inline MatrixView denseRows(const float* x, int cols) {
   return {.data = const_cast<float*>(x), .stride = size_t(cols) * sizeof(float), .dtype = Dtype::float32};
 }
 
 // Rows of a block of dot products lie `pairStride` bytes apart.
 struct PairBlock {
   Bytes memory;
-  Activations rows;
+  MatrixView rows;
   PairBlock(int count, int n)
       : memory(lineStride(size_t(n) * sizeof(float)) * count),
         rows{.data = memory.data, .stride = lineStride(size_t(n) * sizeof(float)), .dtype = Dtype::float32} {}

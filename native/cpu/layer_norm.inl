@@ -6,7 +6,7 @@ void layerNorm(Context& context, const LayerNorm& l) {
   shareRowsByWorker(context, l.rows, 4.0 * l.cols, [&](int r, int worker) {
     const float* x = rowOf(l.x, r);
     // int8 needs the whole row before the first byte.
-    Activations to{.data = outRow(l.y, r), .dtype = l.y.dtype};
+    MatrixView to{.data = outRow(l.y, r), .dtype = l.y.dtype};
     if (l.y.dtype == Dtype::int8)
       to = {.data = context.memory(worker, size_t(l.cols) * sizeof(float)), .dtype = Dtype::float32};
     const int whole = l.cols / kLanes * kLanes, rest = l.cols - whole;

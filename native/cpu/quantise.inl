@@ -1,4 +1,4 @@
-// float32 rows to bfloat16 or int8 rows: backend.h, Activations, is the specification, to the bit.
+// float32 rows to bfloat16 or int8 rows: backend.h, MatrixView, is the specification, to the bit.
 
 // The scale of numbers between low <= 0 and high >= 0, `steps` apart; NaN if `spoilt` (a sum of x - x) says
 // that one of them is not finite.

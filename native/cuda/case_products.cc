@@ -25,11 +25,11 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
   }
   const bool hasBias = c.number("bias", 1) != 0, hasResidual = c["residual"] != 0,
              inPlace = c["residual"] == 2;
-  const Activations y = inPlace ? m.matrix(residual, Dtype::float32) : m.output(rows, out, to);
+  const MatrixView y = inPlace ? m.matrix(residual, Dtype::float32) : m.output(rows, out, to);
   const Linear call{.x = m.matrix(x, dtype),
                     .w = m.weight(w, dtype),
                     .bias = hasBias ? m.copy(bias.data) : nullptr,
-                    .residual = !hasResidual ? Activations{}
+                    .residual = !hasResidual ? MatrixView{}
                                 : inPlace    ? y
                                              : m.matrix(residual, Dtype::float32),
                     .y = y,
@@ -58,11 +58,11 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
     const auto reference = [&](Values& xs, Values& ws, bool all) {
       Values ys(rows, out);
       referenceBackend.linear(Machine::reference(),
-                              {.x = xs.activations(),
+                              {.x = xs.view(),
                                .w = ws.data.data(),
                                .bias = all && hasBias ? bias.data.data() : nullptr,
-                               .residual = all && hasResidual ? residual.activations() : Activations{},
-                               .y = ys.activations(),
+                               .residual = all && hasResidual ? residual.view() : MatrixView{},
+                               .y = ys.view(),
                                .rows = rows,
                                .in = in,
                                .out = out,
@@ -115,11 +115,11 @@ Made conv(Machine& m, const Case& c, const ProductOp& op) {
     const auto reference = [&](Values& xs, Values& ws) {
       Values ys(rows, call.out);
       Conv here = call;
-      here.x = xs.activations();
+      here.x = xs.view();
       here.w = ws.data.data();
       here.dtype = Dtype::float32;
       here.bias = bias.data.data();
-      here.y = ys.activations();
+      here.y = ys.view();
       referenceBackend.conv(Machine::reference(), here);
       return ys;
     };

@@ -39,8 +39,8 @@ Made layerNorm(Machine& m, const Case& c, Dtype to) {
   const auto difference = [=, &m]() mutable {
     Values want(rows, cols);
     LayerNorm here = call;
-    here.x = x.activations();
-    here.y = want.activations();
+    here.x = x.view();
+    here.y = want.view();
     here.weight = weight.data.data();
     here.bias = bias.data.data();
     referenceBackend.layerNorm(Machine::reference(), here);
@@ -75,12 +75,12 @@ Made normalise(Machine& m, const Case& c, Dtype) {
     x.row(1)[cols - 1] = std::nanf("");
   }
   // In place: a lane writes where it has read. What is normalised again stays as it is.
-  const Activations y = m.matrix(x, Dtype::float32);
+  const MatrixView y = m.matrix(x, Dtype::float32);
   const Normalise call{.x = y, .y = y, .rows = rows, .cols = cols};
   const auto difference = [=, &m]() mutable {
     Values want(rows, cols);
     referenceBackend.normalise(Machine::reference(),
-                               {.x = x.activations(), .y = want.activations(), .rows = rows, .cols = cols});
+                               {.x = x.view(), .y = want.view(), .rows = rows, .cols = cols});
     return m.compareMatrix(y, want, [&](int r, int i) { return summed(cols) * std::fabs(want.row(r)[i]); });
   };
   return {launching(m, call), difference, size(rows, cols), 3. * rows * cols, 8. * rows * cols};
@@ -108,7 +108,7 @@ Made embed(Machine& m, const Case& c, Dtype dtype) {
   std::vector<int32_t> id(rows), at(rows);
   for (int r = 0; r < rows; r++) id[r] = (49 + r * 5) % 50, at[r] = (32 + r * 3) % 33;
   if (c["padding"]) id[rows - 1] = -1;
-  const Activations there = m.matrix(table, dtype);
+  const MatrixView there = m.matrix(table, dtype);
   const Embed call{.table = there.data,
                    .tableStride = there.stride,
                    .tableDtype = dtype,
@@ -176,7 +176,7 @@ Made patches(Machine& m, const Case& c, Dtype to) {
       here.pixels = bytes ? pixels.data() : nullptr;
       here.value = value.data.data();
       here.planes = planes.data.data();
-      here.y = want.activations();
+      here.y = want.view();
       referenceBackend.patches(Machine::reference(), here);
       const std::string wrong =
           m.compareMatrix((bytes ? ofBytes : ofPlanes).y, rounded(want, to), [](int, int) { return 0; });
@@ -205,8 +205,8 @@ Made pool(Machine& m, const Case& c, Dtype to) {
   const auto difference = [=, &m]() mutable {
     Values want(rows, channels);
     Pooling here = call;
-    here.x = x.activations();
-    here.y = want.activations();
+    here.x = x.view();
+    here.y = want.view();
     referenceBackend.pool(Machine::reference(), here);
     return m.compareMatrix(call.y, want, [&](int r, int i) {
       return summed(ky * kx) * 4 + epsilon(to) * std::fabs(want.row(r)[i]);
@@ -233,7 +233,7 @@ Made softmaxCrossEntropy(Machine& m, const Case& c, Dtype dtype) {
     std::fill_n(x.row(4), cols, -infinity);
     x.row(6)[target[6]] = -infinity;
   }
-  const Activations logits = m.matrix(x, dtype);
+  const MatrixView logits = m.matrix(x, dtype);
   const SoftmaxCrossEntropy call{.x = logits,
                                  .target = m.copy(target),
                                  .loss = m.copy(std::vector<float>(rows)),
@@ -245,10 +245,10 @@ Made softmaxCrossEntropy(Machine& m, const Case& c, Dtype dtype) {
     Values got(1, rows), losses(1, rows), want(rows, cols);
     got.data = m.floats(call.loss, rows);
     SoftmaxCrossEntropy here = call;
-    here.x = x.activations();
+    here.x = x.view();
     here.target = target.data();
     here.loss = losses.data.data();
-    here.gradient = want.activations();
+    here.gradient = want.view();
     referenceBackend.softmaxCrossEntropy(Machine::reference(), here);
     float most = 0;
     for (const float v : x.data)

@@ -63,10 +63,10 @@ std::string attention(Device& d, Dtype dtype, int dim, Mask mask) {
   const auto reference = [&](Values& values) {
     Values out(rows.count, dim);
     referenceBackend.attention(Device::reference(),
-                               {.q = q.activations(),
-                                .k = k.activations(),
-                                .v = values.activations(),
-                                .out = out.activations(),
+                               {.q = q.view(),
+                                .k = k.view(),
+                                .v = values.view(),
+                                .out = out.view(),
                                 .rows = rows.count,
                                 .queries = rows.count,
                                 .queryRow = nullptr,

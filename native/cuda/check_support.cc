@@ -61,13 +61,13 @@ Context& Machine::reference() {
   return *context;
 }
 
-Activations Machine::matrix(int rows, int cols, Dtype dtype) {
+MatrixView Machine::matrix(int rows, int cols, Dtype dtype) {
   const size_t stride = lineStride(static_cast<size_t>(cols) * bytesOf(dtype));
   return {.data = take(static_cast<size_t>(rows) * stride), .stride = stride, .dtype = dtype};
 }
 
-Activations Machine::matrix(const Values& values, Dtype dtype) {
-  const Activations a = matrix(values.rows, values.cols, dtype);
+MatrixView Machine::matrix(const Values& values, Dtype dtype) {
+  const MatrixView a = matrix(values.rows, values.cols, dtype);
   std::vector<char> bytes(static_cast<size_t>(values.rows) * a.stride, static_cast<char>(0xff));
   for (int r = 0; r < values.rows; r++) {
     char* row = bytes.data() + static_cast<size_t>(r) * a.stride;
@@ -81,8 +81,8 @@ Activations Machine::matrix(const Values& values, Dtype dtype) {
   return a;
 }
 
-Activations Machine::output(int rows, int cols, Dtype dtype) {
-  Activations a = matrix(rows, cols + 2, dtype);
+MatrixView Machine::output(int rows, int cols, Dtype dtype) {
+  MatrixView a = matrix(rows, cols + 2, dtype);
   a.data = static_cast<char*>(a.data) + 2 * bytesOf(dtype);
   return a;
 }
@@ -96,7 +96,7 @@ void* Machine::weight(const Values& w, Dtype dtype) {
   return copy(halves);
 }
 
-Values Machine::values(const Activations& a, int rows, int cols) {
+Values Machine::values(const MatrixView& a, int rows, int cols) {
   std::vector<char> bytes(static_cast<size_t>(rows - 1) * a.stride +
                           static_cast<size_t>(cols) * bytesOf(a.dtype));
   download(bytes.data(), a.data, bytes.size());
@@ -113,7 +113,7 @@ std::vector<float> Machine::floats(const float* from, size_t count) {
   return values;
 }
 
-std::string Machine::compareMatrix(const Activations& y, const Values& want, const Bound& bound) {
+std::string Machine::compareMatrix(const MatrixView& y, const Values& want, const Bound& bound) {
   const size_t width = static_cast<size_t>(want.cols) * bytesOf(y.dtype);
   std::vector<char> bytes(static_cast<size_t>(want.rows - 1) * y.stride + width);
   download(bytes.data(), y.data, bytes.size());

@@ -20,7 +20,7 @@ struct Values {
   Values(int rows, int cols) : rows(rows), cols(cols), data(static_cast<size_t>(rows) * cols) {}
   float* row(int r) { return data.data() + static_cast<size_t>(r) * cols; }
   const float* row(int r) const { return data.data() + static_cast<size_t>(r) * cols; }
-  Activations activations() {
+  MatrixView view() {
     return {.data = data.data(), .stride = static_cast<size_t>(cols) * 4, .dtype = Dtype::float32};
   }
 };
@@ -52,16 +52,16 @@ class Machine {
     return place;
   }
   // Rows with a stride of their own.
-  Activations matrix(int rows, int cols, Dtype);
-  Activations matrix(const Values&, Dtype);
+  MatrixView matrix(int rows, int cols, Dtype);
+  MatrixView matrix(const Values&, Dtype);
   // The same for what a kernel writes: it begins where only 4 bytes are aligned.
-  Activations output(int rows, int cols, Dtype);
+  MatrixView output(int rows, int cols, Dtype);
   // A weight (out, in) as clip_linear_* and clip_conv_* take it.
   virtual void* weight(const Values&, Dtype);
-  Values values(const Activations&, int rows, int cols);
+  Values values(const MatrixView&, int rows, int cols);
   std::vector<float> floats(const float* from, size_t count);
   // The same of y, and that nothing between its rows was written.
-  std::string compareMatrix(const Activations& y, const Values& want, const Bound&);
+  std::string compareMatrix(const MatrixView& y, const Values& want, const Bound&);
   static Context& reference();
 };
 

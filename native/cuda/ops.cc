@@ -35,8 +35,8 @@ void run(Context& c, const Conv& v) {
   const auto memory = stream.scratch(Stream::windows, bytes);
   stream.run(
       [address = memory->address(), bytes](CUstream s) { driver().cuMemsetD8Async(address, 0, bytes, s); });
-  const Activations x{.data = memory->as<void>(), .stride = stride, .dtype = Dtype::float32};
-  Activations tap = x;
+  const MatrixView x{.data = memory->as<void>(), .stride = stride, .dtype = Dtype::float32};
+  MatrixView tap = x;
   tap.stride = static_cast<size_t>(v.in) * sizeof(float);
   run(c, Gather{.x = v.x, .row = row, .y = tap, .count = rows * taps, .cols = v.in});
   run(c, Linear{.x = x,

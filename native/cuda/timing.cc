@@ -83,7 +83,7 @@ void* Bench::numbers(size_t count, Dtype dtype) {
   return place;
 }
 
-Activations Bench::matrix(int rows, int cols, Dtype dtype) {
+MatrixView Bench::matrix(int rows, int cols, Dtype dtype) {
   const size_t stride = lineStride(static_cast<size_t>(cols) * bytesOf(dtype));
   return {.data = numbers(static_cast<size_t>(rows) * stride / bytesOf(dtype), dtype),
           .stride = stride,

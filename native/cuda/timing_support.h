@@ -18,7 +18,7 @@ class Bench {
   // Pseudo-random numbers about 0: what is multiplied costs a GPU power, and so clock rate.
   void* numbers(size_t count, Dtype);
   float* floats(size_t count) { return static_cast<float*>(numbers(count, Dtype::float32)); }
-  Activations matrix(int rows, int cols, Dtype);  // of numbers
+  MatrixView matrix(int rows, int cols, Dtype);  // of numbers
   template <class T>
   T* copy(const std::vector<T>& values) {
     void* const place = zeros(values.size() * sizeof(T));

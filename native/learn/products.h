@@ -10,7 +10,7 @@
 
 namespace clip::learn {
 
-inline Activations dense(const float* data, size_t cols) {
+inline MatrixView dense(const float* data, size_t cols) {
   return {const_cast<float*>(data), cols * sizeof(float), Dtype::float32, nullptr, nullptr};
 }
 

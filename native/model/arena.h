@@ -44,7 +44,7 @@ class Arena {
     return place;
   }
 
-  Activations rows(int rows, int columns, Dtype dtype) {
+  MatrixView rows(int rows, int columns, Dtype dtype) {
     const size_t stride = lineStride(static_cast<size_t>(columns) * bytesOf(dtype)),
                  n = static_cast<size_t>(rows);
     const bool scaled = dtype == Dtype::int8;
@@ -115,13 +115,13 @@ class Arena {
 constexpr Dtype rowDtype(Dtype d) { return d == Dtype::int8 ? Dtype::float32 : d; }
 
 // Columns [first, ...) of a matrix.
-inline Activations columns(Activations a, int first) {
+inline MatrixView columns(MatrixView a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * bytesOf(a.dtype);
   return a;
 }
 
 // Rows [first, ...) of a matrix.
-inline Activations rowsFrom(Activations a, int first) {
+inline MatrixView rowsFrom(MatrixView a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * a.stride;
   if (a.rowScale) a.rowScale += first;
   if (a.rowZero) a.rowZero += first;

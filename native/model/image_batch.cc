@@ -23,7 +23,7 @@ UploadedImages::UploadedImages(const Pass& pass, const ImageBatch& batch, int im
   value_ = pass.arena.copy(batch.value, 3 * 256);
 }
 
-void UploadedImages::cut(const Pass& pass, int patch, const Activations& y) const {
+void UploadedImages::cut(const Pass& pass, int patch, const MatrixView& y) const {
   const int perImage = (size_ / patch) * (size_ / patch);
   if (pixels_)
     pass.backend.patches(pass.context, {.pixels = pixels_,

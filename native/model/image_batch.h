@@ -22,7 +22,7 @@ class UploadedImages {
   UploadedImages(const Pass&, const ImageBatch&, int images, int size);
   // Cuts all images into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
   // x).
-  void cut(const Pass&, int patch, const Activations& y) const;
+  void cut(const Pass&, int patch, const MatrixView& y) const;
   // What the calls of `cut` depend on.
   uint32_t calls() const { return static_cast<uint32_t>(pixelImages_); }
 

@@ -25,14 +25,14 @@ class FeatureMaps {
     zero_ = static_cast<int32_t*>(arena.take(pixels * sizeof(int32_t)));
   }
   // In float32.
-  Activations at(int slot, int channels) const { return at(slot, channels, Dtype::float32); }
+  MatrixView at(int slot, int channels) const { return at(slot, channels, Dtype::float32); }
   // What a convolution reads: it quantises its windows itself.
-  Activations between(int slot, int channels) const { return at(slot, channels, rowDtype(dtype_)); }
-  Activations operand(int channels) const { return at(kOperand, channels, dtype_); }
+  MatrixView between(int slot, int channels) const { return at(slot, channels, rowDtype(dtype_)); }
+  MatrixView operand(int channels) const { return at(kOperand, channels, dtype_); }
   void swap(int a, int b) { std::swap(slots_[a], slots_[b]); }
 
  private:
-  Activations at(int slot, int channels, Dtype dtype) const {
+  MatrixView at(int slot, int channels, Dtype dtype) const {
     return {.data = slots_[slot],
             .stride = lineStride(static_cast<size_t>(channels) * bytesOf(dtype)),
             .dtype = dtype,
@@ -67,15 +67,15 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
                FeatureMaps& maps) {
   const int pixels = images * side * side, outSide = side / stride, outPixels = images * outSide * outSide;
   const int in = w.conv1.in, planes = w.conv1.out;
-  const Activations x = maps.at(0, in), a = maps.between(1, planes);
-  const Activations b = stride > 1 ? maps.at(2, planes) : maps.between(2, planes);
+  const MatrixView x = maps.at(0, in), a = maps.between(1, planes);
+  const MatrixView b = stride > 1 ? maps.at(2, planes) : maps.between(2, planes);
   // a = relu(bn1(conv1(x))); b = relu(bn2(conv2(a)))
-  const Activations xIn = ops.as(x, maps.operand(in), pixels, in);
+  const MatrixView xIn = ops.as(x, maps.operand(in), pixels, in);
   ops.linear(xIn, w.conv1, a, pixels, Nonlinearity::relu);
   ops.conv3x3(a, w.conv2, b, images, side);
   // an average pool stands for conv2's stride
   if (stride > 1) ops.pool(b, a, images, side, planes, stride);
-  const Activations narrow = stride > 1 ? a : b;
+  const MatrixView narrow = stride > 1 ? a : b;
   if (!w.downsample.packed) {
     // x = relu(bn3(conv3(b)) + x)
     ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, x, outPixels,
@@ -83,8 +83,8 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
     return outSide;
   }
   // y = bn(conv(pool(x))); y = relu(bn3(conv3(b)) + y)
-  const Activations y = maps.at(3, w.conv3.out);
-  Activations pooled = xIn;
+  const MatrixView y = maps.at(3, w.conv3.out);
+  MatrixView pooled = xIn;
   if (stride > 1) {
     pooled = maps.between(2, in);
     ops.pool(x, pooled, images, side, in, stride);
@@ -141,14 +141,14 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   // Where the steps write.
   const size_t quarter = static_cast<size_t>((c.imageSize + 1) / 4);
   FeatureMaps maps(arena, images * largestMap(c), images * quarter * quarter, pass.dtype);
-  const Activations token = arena.rows(rows, features, Dtype::float32);
-  const Activations asking = all ? token : arena.rows(images, features, Dtype::float32);
+  const MatrixView token = arena.rows(rows, features, Dtype::float32);
+  const MatrixView asking = all ? token : arena.rows(images, features, Dtype::float32);
   // The attention pool: products in the model's dtype, all else in float32.
-  const Activations tokenIn = arena.rows(rows, features, pass.dtype);
-  const Activations askingIn = all ? tokenIn : arena.rows(images, features, pass.dtype);
-  const Activations query = arena.rows(queries, features, Dtype::float32);
-  const Activations keyValue = arena.rows(rows, 2 * features, Dtype::float32);
-  const Activations pooled = arena.rows(queries, features, Dtype::float32);
+  const MatrixView tokenIn = arena.rows(rows, features, pass.dtype);
+  const MatrixView askingIn = all ? tokenIn : arena.rows(images, features, pass.dtype);
+  const MatrixView query = arena.rows(queries, features, Dtype::float32);
+  const MatrixView keyValue = arena.rows(rows, 2 * features, Dtype::float32);
+  const MatrixView pooled = arena.rows(queries, features, Dtype::float32);
   // The attention pool's output projection is the one into the joint space.
   const Tail tail(pass, pooled, queries, features, w.projection);
 
@@ -158,7 +158,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
     // The stem: three convolutions, the first of stride 2, and an average pool.
     uploaded.cut(pass, 1, maps.between(0, 3));  // patches of one pixel: rows of (r, g, b)
     int side = (c.imageSize + 1) / 2;
-    const Activations half1 = maps.between(1, c.width / 2), half2 = maps.between(2, c.width / 2);
+    const MatrixView half1 = maps.between(1, c.width / 2), half2 = maps.between(2, c.width / 2);
     ops.conv3x3(maps.between(0, 3), w.stem[0], half1, images, c.imageSize, 2);
     ops.conv3x3(half1, w.stem[1], half2, images, side);
     ops.conv3x3(half2, w.stem[2], maps.at(1, c.width), images, side);
@@ -172,7 +172,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
       }
     if (finished) {
       // t = [mean(x); x] + position
-      const Activations x = maps.at(0, features);
+      const MatrixView x = maps.at(0, features);
       ops.pool(x, rowsFrom(x, images * side * side), images, side, features, side);
       backend.embed(pass.context, {.table = x.data,
                                    .tableStride = x.stride,
@@ -185,7 +185,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
                                    .cols = features});
       // softmax(q k' / sqrt(d)) v, where only the mean asks
       if (!all) ops.gather(token, meanRow, asking, images, features);
-      const Activations keys = ops.as(token, tokenIn, rows, features);
+      const MatrixView keys = ops.as(token, tokenIn, rows, features);
       ops.linear(all ? keys : ops.as(asking, askingIn, queries, features), w.query, query, queries);
       ops.linear(keys, w.keyValue, keyValue, rows);
       BlocksConfig heads;

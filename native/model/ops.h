@@ -20,8 +20,8 @@ class Ops {
   Ops(const Backend& backend, Context& context) : backend_(backend), context_(context) {}
 
   // y = f(x W + b) + residual
-  void linear(const Activations& x, const LinearWeight& w, const Activations& y, int rows,
-              Nonlinearity f = Nonlinearity::none, const Activations& residual = {}) const {
+  void linear(const MatrixView& x, const LinearWeight& w, const MatrixView& y, int rows,
+              Nonlinearity f = Nonlinearity::none, const MatrixView& residual = {}) const {
     backend_.linear(context_, {.x = x,
                                .w = w.packed,
                                .bias = w.bias,
@@ -33,7 +33,7 @@ class Ops {
                                .nonlinearity = f,
                                .weights = w.format.weights});
   }
-  void layerNorm(const Activations& x, const NormWeight& w, const Activations& y, int rows,
+  void layerNorm(const MatrixView& x, const NormWeight& w, const MatrixView& y, int rows,
                  const BlocksConfig& c) const {
     backend_.layerNorm(context_, {.x = x,
                                   .weight = w.weight,
@@ -44,12 +44,12 @@ class Ops {
                                   .epsilon = c.layerNormEps});
   }
   // x, or y holding x in y's dtype where that is another one
-  Activations as(const Activations& x, const Activations& y, int rows, int cols) const {
+  MatrixView as(const MatrixView& x, const MatrixView& y, int rows, int cols) const {
     if (x.dtype == y.dtype) return x;
     backend_.convert(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
     return y;
   }
-  void attention(const Activations& q, const Activations& k, const Activations& v, const Activations& out,
+  void attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, const MatrixView& out,
                  const Sequences& s, int queries, const int32_t* queryRow, const BlocksConfig& c) const {
     backend_.attention(context_, {.q = q,
                                   .k = k,
@@ -64,11 +64,11 @@ class Ops {
                                   .first = s.first,
                                   .parent = s.parent});
   }
-  void gather(const Activations& x, const int32_t* row, const Activations& y, int count, int cols) const {
+  void gather(const MatrixView& x, const int32_t* row, const MatrixView& y, int count, int cols) const {
     backend_.gather(context_, {.x = x, .row = row, .y = y, .count = count, .cols = cols});
   }
   // y = relu(x * W + b): 3 x 3, zero outside the image
-  void conv3x3(const Activations& x, const LinearWeight& w, const Activations& y, int images, int side,
+  void conv3x3(const MatrixView& x, const LinearWeight& w, const MatrixView& y, int images, int side,
                int stride = 1) const {
     backend_.conv(context_, {.x = x,
                              .w = w.packed,
@@ -85,8 +85,7 @@ class Ops {
                              .pad = 1});
   }
   // y = mean over kernel x kernel windows
-  void pool(const Activations& x, const Activations& y, int images, int side, int channels,
-            int kernel) const {
+  void pool(const MatrixView& x, const MatrixView& y, int images, int side, int channels, int kernel) const {
     backend_.pool(context_, {.x = x,
                              .y = y,
                              .images = images,
@@ -97,7 +96,7 @@ class Ops {
                              .kernelWidth = kernel});
   }
   // y = the mean of each `count` rows of x
-  void mean(const Activations& x, const Activations& y, int rows, int count, int cols) const {
+  void mean(const MatrixView& x, const MatrixView& y, int rows, int count, int cols) const {
     backend_.pool(context_, {.x = x,
                              .y = y,
                              .images = rows,
@@ -107,7 +106,7 @@ class Ops {
                              .kernelHeight = 1,
                              .kernelWidth = count});
   }
-  void normalise(const Activations& x, int rows, int cols) const {
+  void normalise(const MatrixView& x, int rows, int cols) const {
     backend_.normalise(context_, {.x = x, .y = x, .rows = rows, .cols = cols});
   }
 

@@ -32,7 +32,7 @@ inline GraphKey graphKeyOf(const Pass& pass, GraphKey::Tower tower, int rows, in
 // Rows of float32 on this side.
 class HostRows {
  public:
-  HostRows(const Pass& pass, const Activations& rows, int count, int columns)
+  HostRows(const Pass& pass, const MatrixView& rows, int count, int columns)
       : stride_(rows.stride / sizeof(float)), columns_(columns) {
     values_.resize(static_cast<size_t>(count) * stride_);
     pass.backend.download(&pass.context, values_.data(), rows.data, values_.size() * sizeof(float));

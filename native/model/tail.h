@@ -9,7 +9,7 @@ namespace clip {
 class Tail {
  public:
   // y: (rows, width), what the tower itself computes. Takes the memory of the embeddings.
-  Tail(const Pass& pass, const Activations& y, int rows, int width, const LinearWeight& projection)
+  Tail(const Pass& pass, const MatrixView& y, int rows, int width, const LinearWeight& projection)
       : joint_(pass.output == Output::embedding),
         normalise_(pass.normalise),
         rows_(rows),
@@ -31,9 +31,9 @@ class Tail {
  private:
   const bool joint_, normalise_;
   const int rows_, columns_;
-  const Activations y_;
+  const MatrixView y_;
   const LinearWeight& projection_;
-  const Activations z_;
+  const MatrixView z_;
 };
 
 }  // namespace clip

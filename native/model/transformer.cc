@@ -9,8 +9,8 @@ int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.mlp); }
 
 // x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
 // b.mixed holds the attention's output; h is overwritten.
-void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Activations& x,
-                 const Activations& h, const TransformerBuffers& b, int rows) {
+void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const MatrixView& x,
+                 const MatrixView& h, const TransformerBuffers& b, int rows) {
   // x = x + a W_out + b_out
   ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Nonlinearity::none, x);
   // h = LN2(x)
@@ -34,15 +34,15 @@ void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const S
 }
 
 // Only pooled rows are read after the last block: only they ask, and go through the MLP. All rows answer.
-Activations lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const BlockWeights& w,
-                      const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
+MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const BlockWeights& w,
+                     const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
   const bool all = p.count == 0;
   const int queries = all ? s.rows : p.count;
   // h = LN1(x)
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
   // [k v] = h W_kv + b_kv
-  const Activations q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
-  const Activations k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
+  const MatrixView q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
+  const MatrixView k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
   ops.linear(b.h, w.keyValue, k, s.rows);
   if (all) {
     // q = h W_q + b_q
@@ -52,8 +52,8 @@ Activations lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const
     finishBlock(ops, c, w, b.x, b.h, b, queries);
     return b.x;
   }
-  const Activations x = arena.rows(queries, c.width, Dtype::float32);
-  const Activations h = arena.rows(queries, c.width, b.h.dtype);
+  const MatrixView x = arena.rows(queries, c.width, Dtype::float32);
+  const MatrixView h = arena.rows(queries, c.width, b.h.dtype);
   // x = the pooled rows; q = LN1(x) W_q + b_q
   ops.gather(b.x, p.row, x, queries, c.width);
   ops.layerNorm(x, w.norm1, h, queries, c);
@@ -84,7 +84,7 @@ TransformerBuffers::TransformerBuffers(Arena& arena, const BlocksConfig& c, int 
 
 bool runBlocks(const Ops& ops, Arena& arena, const BlocksConfig& c, const std::vector<BlockWeights>& blocks,
                const Sequences& s, const Pooled& pooled, TransformerBuffers& b, const Stopped& stopped,
-               Activations& result) {
+               MatrixView& result) {
   for (size_t i = 0; i + 1 < blocks.size(); i++) {
     if (stopped && stopped()) return false;
     block(ops, c, blocks[i], s, b);

@@ -14,13 +14,13 @@ size_t transformerRowBytes(const BlocksConfig&, Dtype);
 // What the blocks of one pass write to. Everything lives in the arena until its next reset.
 struct TransformerBuffers {
   TransformerBuffers(Arena&, const BlocksConfig&, int rows, Dtype);
-  Activations x;     // (rows, width) float32: the residual stream
-  Activations h;     // (rows, width): layer norms, the input of products
-  Activations wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
+  MatrixView x;     // (rows, width) float32: the residual stream
+  MatrixView h;     // (rows, width): layer norms, the input of products
+  MatrixView wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
   // int8 rows are quantised as a whole, after whatever makes them a piece at a time; otherwise these are h
   // and wide.
-  Activations mixed;   // (rows, width) float32: the attention's output
-  Activations hidden;  // (rows, mlp) int8: the MLP's hidden layer
+  MatrixView mixed;   // (rows, width) float32: the attention's output
+  MatrixView hidden;  // (rows, mlp) int8: the MLP's hidden layer
 };
 
 // Which rows leave the last block.
@@ -33,6 +33,6 @@ struct Pooled {
 // the residual stream of the pooled rows (count, width), or of all rows: equal bit for bit, since every op
 // works on rows.
 bool runBlocks(const Ops&, Arena&, const BlocksConfig&, const std::vector<BlockWeights>&, const Sequences&,
-               const Pooled&, TransformerBuffers&, const Stopped&, Activations& result);
+               const Pooled&, TransformerBuffers&, const Stopped&, MatrixView& result);
 
 }  // namespace clip

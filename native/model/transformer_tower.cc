@@ -27,9 +27,9 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
 
   // Where the steps write.
   TransformerBuffers buffers(arena, blocks, rows, pass.dtype);
-  const Activations embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
-  const Activations means = mean ? arena.rows(results, blocks.width, Dtype::float32) : Activations{};
-  const Activations normed = arena.rows(results, blocks.width, Dtype::float32);
+  const MatrixView embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
+  const MatrixView means = mean ? arena.rows(results, blocks.width, Dtype::float32) : MatrixView{};
+  const MatrixView normed = arena.rows(results, blocks.width, Dtype::float32);
   const Tail tail(pass, normed, results, blocks.width, w.projection);
 
   bool finished = true;
@@ -50,7 +50,7 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
     if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
     // x = the blocks; of the last one only the pooled rows, unless all are asked for
     const Pooled pooled = all ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
-    Activations x;
+    MatrixView x;
     finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);
     if (finished) {
       // x = the mean of each result's rows

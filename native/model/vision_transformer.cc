@@ -34,8 +34,8 @@ bool encodeImageBatch(const Pass& pass, const ImageTransformerConfig& c, const I
   TowerRows rows = rowsOf(c, batch.count(), images);
   rows.calls = uploaded.calls();
   const int32_t* zero = pass.arena.copy(std::vector<int32_t>{0});
-  const Activations patch = pass.arena.rows(patches, 3 * c.patchSize * c.patchSize, w.patch.format.rows);
-  const Activations table = pass.arena.rows(1 + patches, width, Dtype::float32);
+  const MatrixView patch = pass.arena.rows(patches, 3 * c.patchSize * c.patchSize, w.patch.format.rows);
+  const MatrixView table = pass.arena.rows(1 + patches, width, Dtype::float32);
 
   const std::optional<HostRows> results = runTransformer(pass, c, w, rows, [&](const Ops& ops) {
     // p = each image cut into patches of (3, patch, patch)

@@ -33,7 +33,7 @@ struct Quantised {
   int32_t zero;
 };
 
-// Asymmetric bytes with 0 in the range, in float32 arithmetic: backend.h, Activations.
+// Asymmetric bytes with 0 in the range, in float32 arithmetic: backend.h, MatrixView.
 Quantised quantise(const float* x, int cols, uint8_t* bytes) {
   float low = 0, high = 0;
   bool finite = true;
@@ -68,7 +68,7 @@ struct Packed {
 };
 
 // sum over i of x[i] w[o][i], x being row r of a matrix of w's dtype, or float32 where w is float16.
-double product(const Packed& w, int o, const Activations& x, int r) {
+double product(const Packed& w, int o, const MatrixView& x, int r) {
   if (w.dtype == Dtype::int8) {
     const uint8_t* bytes = static_cast<const uint8_t*>(rowOf(x, r));
     const int8_t* weights = static_cast<const int8_t*>(w.data) + static_cast<size_t>(o) * w.in;
@@ -161,7 +161,7 @@ void conv(Context& context, const Conv& c) {
           to[i] = static_cast<float>(number(c.x, (image * c.height + y) * c.width + x, i));
       }
     std::vector<uint8_t> bytes(c.dtype == Dtype::int8 ? window.size() : 0);
-    Activations row{.data = window.data()};
+    MatrixView row{.data = window.data()};
     Quantised q{};
     if (c.dtype == Dtype::int8) {
       q = quantise(window.data(), inputs, bytes.data());
@@ -174,7 +174,7 @@ void conv(Context& context, const Conv& c) {
   });
 }
 
-void writeRow(const Activations& y, int r, const float* x, int cols) {
+void writeRow(const MatrixView& y, int r, const float* x, int cols) {
   if (y.dtype == Dtype::int8) {
     const Quantised q = quantise(x, cols, static_cast<uint8_t*>(const_cast<void*>(rowOf(y, r))));
     y.rowScale[r] = q.scale;

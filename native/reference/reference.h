@@ -18,17 +18,17 @@ CLIP_OPS(CLIP_DECLARE)
 size_t packedSize(Dtype, int in, int out);
 bool pack(const Pack&);
 // x (cols) as row r of y, in y's dtype
-void writeRow(const Activations& y, int r, const float* x, int cols);
+void writeRow(const MatrixView& y, int r, const float* x, int cols);
 
-inline const void* rowOf(const Activations& a, int r) {
+inline const void* rowOf(const MatrixView& a, int r) {
   return static_cast<const char*>(a.data) + static_cast<size_t>(r) * a.stride;
 }
 // A row of float32.
-inline const float* in(const Activations& a, int r) { return static_cast<const float*>(rowOf(a, r)); }
-inline float* out(const Activations& a, int r) { return const_cast<float*>(in(a, r)); }
+inline const float* in(const MatrixView& a, int r) { return static_cast<const float*>(rowOf(a, r)); }
+inline float* out(const MatrixView& a, int r) { return const_cast<float*>(in(a, r)); }
 // One number of a float32 or bfloat16 matrix.
-inline double number(const Activations& a, int r, size_t c) { return widen(rowOf(a, r), a.dtype, c); }
-inline void put(const Activations& a, int r, size_t c, double v) {
+inline double number(const MatrixView& a, int r, size_t c) { return widen(rowOf(a, r), a.dtype, c); }
+inline void put(const MatrixView& a, int r, size_t c, double v) {
   if (a.dtype == Dtype::bfloat16)
     static_cast<uint16_t*>(const_cast<void*>(rowOf(a, r)))[c] = toBfloat16(static_cast<float>(v));
   else

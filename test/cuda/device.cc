@@ -81,7 +81,7 @@ Matrix::Matrix(int rows, int cols, Dtype dtype, int offset)
 Matrix::Matrix(const Values& values, Dtype dtype, int offset)
     : Matrix(values.rows, values.cols, dtype, offset) {
   for (int r = 0; r < rows_; r++) {
-    char* row = static_cast<char*>(activations().data) + static_cast<size_t>(r) * stride_;
+    char* row = static_cast<char*>(view().data) + static_cast<size_t>(r) * stride_;
     for (int c = 0; c < cols_; c++)
       if (dtype == Dtype::float32)
         reinterpret_cast<float*>(row)[c] = values.row(r)[c];
@@ -89,13 +89,13 @@ Matrix::Matrix(const Values& values, Dtype dtype, int offset)
         reinterpret_cast<uint16_t*>(row)[c] = toHalf(values.row(r)[c], dtype);
   }
 }
-clip::Activations Matrix::activations() const {
+clip::MatrixView Matrix::view() const {
   return {.data = memory_.as<char>() + static_cast<size_t>(offset_) * clip::bytesOf(dtype_),
           .stride = stride_,
           .dtype = dtype_};
 }
 std::vector<char> Matrix::row(int r) const {
-  const char* from = static_cast<const char*>(activations().data) + static_cast<size_t>(r) * stride_;
+  const char* from = static_cast<const char*>(view().data) + static_cast<size_t>(r) * stride_;
   return {from, from + static_cast<size_t>(cols_) * clip::bytesOf(dtype_)};
 }
 Values Matrix::values() const {

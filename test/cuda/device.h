@@ -46,7 +46,7 @@ struct Values {
   Values(int rows, int cols) : rows(rows), cols(cols), data(static_cast<size_t>(rows) * cols) {}
   float* row(int r) { return data.data() + static_cast<size_t>(r) * cols; }
   const float* row(int r) const { return data.data() + static_cast<size_t>(r) * cols; }
-  clip::Activations activations() {
+  clip::MatrixView view() {
     return {.data = data.data(), .stride = static_cast<size_t>(cols) * 4, .dtype = clip::Dtype::float32};
   }
 };
@@ -61,7 +61,7 @@ class Matrix {
  public:
   Matrix(int rows, int cols, clip::Dtype dtype, int offset = 0);
   Matrix(const Values& values, clip::Dtype dtype, int offset = 0);
-  clip::Activations activations() const;
+  clip::MatrixView view() const;
   Values values() const;
   // The bytes of one row.
   std::vector<char> row(int r) const;

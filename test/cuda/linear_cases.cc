@@ -49,13 +49,13 @@ Matrix product(const device::Machine& machine, Family family, Dtype dtype, const
                                                  : Matrix(s.rows, s.out, s.y, 2);
   const Matrix separate(residual, Dtype::float32);
   launch(machine, family,
-         {.x = xs.activations(),
+         {.x = xs.view(),
           .w = w.as<void>(),
           .bias = s.bias ? bias.data.data() : nullptr,
-          .residual = !s.residual             ? Activations{}
-                      : s.y == Dtype::float32 ? y.activations()
-                                              : separate.activations(),
-          .y = y.activations(),
+          .residual = !s.residual             ? MatrixView{}
+                      : s.y == Dtype::float32 ? y.view()
+                                              : separate.view(),
+          .y = y.view(),
           .rows = s.rows,
           .in = s.in,
           .out = s.out,

@@ -137,7 +137,7 @@ void misuses() {
   misuse("too little shared memory", "clip_linear_bfloat16_square, line", [](const Driver& cu, Rows& rows) {
     CUdeviceptr large = 0;
     cu.cuMemAlloc(&large, 1 << 16);
-    const clip::Activations matrix{
+    const clip::MatrixView matrix{
         .data = reinterpret_cast<void*>(large), .stride = 256, .dtype = clip::Dtype::bfloat16};
     const clip::Linear l{.x = matrix,
                          .w = matrix.data,

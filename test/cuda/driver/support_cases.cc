@@ -152,7 +152,7 @@ void Rows::fill(float first) {
 }
 void Rows::convert(CUstream s, int rows) const {
   const auto matrix = [](CUdeviceptr at) {
-    return clip::Activations{
+    return clip::MatrixView{
         .data = reinterpret_cast<void*>(at), .stride = kCols * 4, .dtype = clip::Dtype::float32};
   };
   const clip::Convert c{.x = matrix(from), .y = matrix(to), .rows = rows, .cols = kCols};
