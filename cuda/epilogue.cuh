@@ -1,17 +1,17 @@
 #pragma once
-// What follows a product's sum: bias, nonlinearity, residual, rounding.
+// What follows a product's sum: bias, activation, residual, rounding.
 #include "rows.cuh"
 
 namespace clip::cuda {
 
-__device__ __forceinline__ float nonlinear(Nonlinearity n, float v) {
+__device__ __forceinline__ float activate(Activation n, float v) {
   switch (n) {
-    case Nonlinearity::none:
-    case Nonlinearity::relu:
+    case Activation::none:
+    case Activation::relu:
       return v;  // relu comes after the residual
-    case Nonlinearity::quickGelu:
+    case Activation::quickGelu:
       return v * reciprocalApprox(1.f + exp2Approx(-1.702f * kLog2E * v));
-    case Nonlinearity::gelu:
+    case Activation::gelu:
       return 0.5f * v * erfcf(v * -0.70710678118654752f);
   }
   return v;
@@ -21,9 +21,9 @@ __device__ __forceinline__ float relu(float v) { return v < 0.f ? 0.f : v; }  //
 
 __device__ __forceinline__ float finish(const Linear& l, int row, int o, float v) {
   if (l.bias) v += l.bias[o];
-  v = nonlinear(l.nonlinearity, v);
+  v = activate(l.activation, v);
   if (l.residual.data) v += reinterpret_cast<const float*>(rowOf(l.residual, row))[o];
-  return l.nonlinearity == Nonlinearity::relu ? relu(v) : v;
+  return l.activation == Activation::relu ? relu(v) : v;
 }
 
 // Outputs o and o + 1 of a row, o being even; the second only if it exists.

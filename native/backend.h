@@ -47,14 +47,14 @@ constexpr size_t lineStride(size_t bytes) {
   return (lines % 2 ? lines : lines + 1) * 64;
 }
 
-enum class Nonlinearity : uint8_t {
+enum class Activation : uint8_t {
   none,
   quickGelu,
   gelu,
   relu,  // the ResNets': after the residual is added, the others before
 };
 
-// y (rows, out) = nonlinearity(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
+// y (rows, out) = activation(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
 // w and x are of one of the formats of dtypes.h. float32, bfloat16 and float16 sum in float32. int8 weights
 // have one symmetric scale per output:
@@ -70,7 +70,7 @@ struct Linear {
   MatrixView residual;  // float32 (rows, out), may be y itself; data == nullptr: none
   MatrixView y;         // float32 or bfloat16
   int rows, in, out;
-  Nonlinearity nonlinearity;
+  Activation activation;
   Dtype weights;  // the dtype that w was packed in
   Format format() const { return {weights, x.dtype}; }
 };

@@ -56,10 +56,10 @@ Napi::Value attention(Call& c) {
 
 Napi::Value linear(Call& c) {
   const int rows = c.integer("rows"), in = c.integer("inFeatures"), out = c.integer("outFeatures");
-  const auto kind = c.choice<Nonlinearity>("activation", {{"none", Nonlinearity::none},
-                                                          {"quickGelu", Nonlinearity::quickGelu},
-                                                          {"gelu", Nonlinearity::gelu},
-                                                          {"relu", Nonlinearity::relu}});
+  const auto kind = c.choice<Activation>("activation", {{"none", Activation::none},
+                                                        {"quickGelu", Activation::quickGelu},
+                                                        {"gelu", Activation::gelu},
+                                                        {"relu", Activation::relu}});
   const Dtype dtype = c.dtype("dtype"), outDtype = c.dtype("outDtype");
   if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
     wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));
@@ -85,7 +85,7 @@ Napi::Value linear(Call& c) {
                        .rows = rows,
                        .in = in,
                        .out = out,
-                       .nonlinearity = kind,
+                       .activation = kind,
                        .weights = weights});
   });
 }

@@ -133,7 +133,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
                                 .rows = rows,
                                 .in = in,
                                 .out = out,
-                                .nonlinearity = Nonlinearity::none,
+                                .activation = Activation::none,
                                 .weights = weights});
       to[i] = std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - from).count();
     }

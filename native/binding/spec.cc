@@ -17,8 +17,8 @@ BlocksConfig readBlocks(const Fields& f) {
   b.layers = whole(f, "layers");
   b.heads = whole(f, "heads");
   b.mlp = whole(f, "mlp");
-  b.nonlinearity = f.choice<Nonlinearity>(
-      "activation", {{"quickGelu", Nonlinearity::quickGelu}, {"gelu", Nonlinearity::gelu}});
+  b.activation =
+      f.choice<Activation>("activation", {{"quickGelu", Activation::quickGelu}, {"gelu", Activation::gelu}});
   b.layerNormEps = static_cast<float>(f.number("layerNormEps"));
   return b;
 }

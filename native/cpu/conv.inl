@@ -67,7 +67,7 @@ void convBlock(const Conv& c, const ConvBlock& b, const char* lines, int wide, i
                  .rows = 0,
                  .in = c.kernel * c.kernel * c.in,
                  .out = c.out,
-                 .nonlinearity = Nonlinearity::relu,
+                 .activation = Activation::relu,
                  .weights = T::dtype};
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
   const int ahead = tiles <= 2 ? kAll : 1;
@@ -164,7 +164,7 @@ void convByWindows(Context& context, const Conv& c) {
                    .rows = r1 - r0,
                    .in = in,
                    .out = c.out,
-                   .nonlinearity = Nonlinearity::relu,
+                   .activation = Activation::relu,
                    .weights = T::dtype};
     linearBlock<T>(l, 0, r1 - r0, int(int64_t(panels) * p / panelChunks),
                    int(int64_t(panels) * (p + 1) / panelChunks));

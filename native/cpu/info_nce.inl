@@ -77,7 +77,7 @@ inline void dotBlock(Context& context, const InfoNce& n, const PackedSide& x, co
                               .rows = count,
                               .in = n.dim,
                               .out = n.rows,
-                              .nonlinearity = Nonlinearity::none,
+                              .activation = Activation::none,
                               .weights = Dtype::float32});
 }
 
@@ -144,7 +144,7 @@ inline void pairGradient(Context& context, const InfoNce& n, const PackedSide& x
                                 .rows = count,
                                 .in = n.rows,
                                 .out = n.dim,
-                                .nonlinearity = Nonlinearity::none,
+                                .activation = Activation::none,
                                 .weights = Dtype::float32});
   }
 }

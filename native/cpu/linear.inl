@@ -16,7 +16,7 @@
 //   the tile alone from L1 96 to 100, from L2 95 to 97, 8 to 14 rows: shape and K block stay
 //   no prefetch: 50 x 768 x 2304 82 -> 75 / 86 -> 72 / 77 -> 60          dropped
 //   prefetch for any number of tiles, in the first 4: 400 rows 84 -> 88 / 80 -> 85 / 74 -> 79   kept
-//   an epilogue per nonlinearity and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
+//   an epilogue per activation and residual: 50 x 768 x 2304 - / 74 -> 79 / 72 -> 79   kept
 //   y prefetched before its tile: 0; vrcp14ps in QuickGELU: 0            dropped
 //   2 threads, a run of chunks for each (Runs): 10 rows, fastest 0 / +0 to 4 / +2 to 4   kept
 //   float16 weights of float32 numbers: 10 rows 131 -> 86, 36 -> 27, 140 -> 110, 139 -> 106 us   kept
@@ -157,7 +157,7 @@ inline auto tileFor(int rows, [[maybe_unused]] int lines) {
 
 // The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist. Everything
 // of `l` is copied first: to the compiler a store to y may change it.
-template <class T, Nonlinearity Kind, bool Residual>
+template <class T, Activation Kind, bool Residual>
 __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, const Linear& l, int row,
                                       int col) {
   const size_t yStride = l.y.stride, residualStride = l.residual.stride;
@@ -187,13 +187,13 @@ __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, con
         } else {
           v = part[i * 2 + j] + bias;
         }
-        if constexpr (Kind == Nonlinearity::quickGelu) v = quickGelu(v);
-        if constexpr (Kind == Nonlinearity::gelu) v = gelu(v);
+        if constexpr (Kind == Activation::quickGelu) v = quickGelu(v);
+        if constexpr (Kind == Activation::gelu) v = gelu(v);
         if constexpr (Residual) {
           v = v + load(reinterpret_cast<const float*>(residual), n);
           residual += residualStride;
         }
-        if constexpr (Kind == Nonlinearity::relu) v = larger(zero(), v);  // NaN stays NaN
+        if constexpr (Kind == Activation::relu) v = larger(zero(), v);  // NaN stays NaN
         keep(y, v);
       }
     };
@@ -208,15 +208,15 @@ __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, con
 
 template <class T, bool Residual>
 inline void finishKind(const typename T::Sum* part, int rows, const Linear& l, int row, int col) {
-  switch (l.nonlinearity) {
-    case Nonlinearity::none:
-      return finish<T, Nonlinearity::none, Residual>(part, rows, l, row, col);
-    case Nonlinearity::quickGelu:
-      return finish<T, Nonlinearity::quickGelu, Residual>(part, rows, l, row, col);
-    case Nonlinearity::gelu:
-      return finish<T, Nonlinearity::gelu, Residual>(part, rows, l, row, col);
-    case Nonlinearity::relu:
-      return finish<T, Nonlinearity::relu, Residual>(part, rows, l, row, col);
+  switch (l.activation) {
+    case Activation::none:
+      return finish<T, Activation::none, Residual>(part, rows, l, row, col);
+    case Activation::quickGelu:
+      return finish<T, Activation::quickGelu, Residual>(part, rows, l, row, col);
+    case Activation::gelu:
+      return finish<T, Activation::gelu, Residual>(part, rows, l, row, col);
+    case Activation::relu:
+      return finish<T, Activation::relu, Residual>(part, rows, l, row, col);
   }
 }
 template <class T>

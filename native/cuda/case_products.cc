@@ -36,7 +36,7 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
                     .rows = rows,
                     .in = in,
                     .out = out,
-                    .nonlinearity = static_cast<Nonlinearity>(c["activation"]),
+                    .activation = static_cast<Activation>(c["activation"]),
                     .weights = dtype};
   LinearScratch scratch{nullptr, nullptr};
   const size_t tiles = linearArrivedBytes(call) / sizeof(unsigned);
@@ -66,18 +66,18 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
                                .rows = rows,
                                .in = in,
                                .out = out,
-                               .nonlinearity = all ? call.nonlinearity : Nonlinearity::none,
+                               .activation = all ? call.activation : Activation::none,
                                .weights = Dtype::float32});
       return ys;
     };
     const Values want = reference(x, w, true);
     Values ax = absolute(x), aw = absolute(w);
     const Values sizes = reference(ax, aw, false);  // sum of |x w|
-    // Sums of `in` terms in float32; the nonlinearities' slopes are below 1.2, their arithmetic good to 2^-20
+    // Sums of `in` terms in float32; the activations' slopes are below 1.2, their arithmetic good to 2^-20
     // of what they take; y is rounded once.
-    const double nonlinear = call.nonlinearity == Nonlinearity::none ? 0 : 0x1p-20;
+    const double ofActivation = call.activation == Activation::none ? 0 : 0x1p-20;
     return m.compareMatrix(y, want, [&](int r, int o) {
-      return (sizes.row(r)[o] + 8) * ((in + 16) * 0x1p-23 + nonlinear) +
+      return (sizes.row(r)[o] + 8) * ((in + 16) * 0x1p-23 + ofActivation) +
              epsilon(to) * std::fabs(want.row(r)[o]) + 0x1p-24;
     });
   };

@@ -47,7 +47,7 @@ void run(Context& c, const Conv& v) {
                 .rows = rows,
                 .in = columns,
                 .out = v.out,
-                .nonlinearity = Nonlinearity::relu,
+                .activation = Activation::relu,
                 .weights = Dtype::float32});
 }
 

@@ -50,7 +50,7 @@ class Products {
                                 .rows = rows,
                                 .in = in,
                                 .out = out,
-                                .nonlinearity = Nonlinearity::none,
+                                .activation = Activation::none,
                                 .weights = Dtype::float32});
   }
 

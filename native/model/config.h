@@ -23,7 +23,7 @@ struct TensorView {
 // Residual attention blocks, layer norm first.
 struct BlocksConfig {
   int width = 0, layers = 0, heads = 0, mlp = 0;
-  Nonlinearity nonlinearity = Nonlinearity::quickGelu;
+  Activation activation = Activation::quickGelu;
   float layerNormEps = 1e-5f;
 };
 

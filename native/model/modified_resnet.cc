@@ -71,7 +71,7 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   const MatrixView b = stride > 1 ? maps.at(2, planes) : maps.between(2, planes);
   // a = relu(bn1(conv1(x))); b = relu(bn2(conv2(a)))
   const MatrixView xIn = ops.as(x, maps.operand(in), pixels, in);
-  ops.linear(xIn, w.conv1, a, pixels, Nonlinearity::relu);
+  ops.linear(xIn, w.conv1, a, pixels, Activation::relu);
   ops.conv3x3(a, w.conv2, b, images, side);
   // an average pool stands for conv2's stride
   if (stride > 1) ops.pool(b, a, images, side, planes, stride);
@@ -79,7 +79,7 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   if (!w.downsample.packed) {
     // x = relu(bn3(conv3(b)) + x)
     ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, x, outPixels,
-               Nonlinearity::relu, x);
+               Activation::relu, x);
     return outSide;
   }
   // y = bn(conv(pool(x))); y = relu(bn3(conv3(b)) + y)
@@ -91,8 +91,8 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
     pooled = ops.as(pooled, maps.operand(in), outPixels, in);
   }
   ops.linear(pooled, w.downsample, y, outPixels);
-  ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, y, outPixels,
-             Nonlinearity::relu, y);
+  ops.linear(ops.as(narrow, maps.operand(planes), outPixels, planes), w.conv3, y, outPixels, Activation::relu,
+             y);
   maps.swap(0, 3);
   return outSide;
 }

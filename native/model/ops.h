@@ -21,7 +21,7 @@ class Ops {
 
   // y = f(x W + b) + residual
   void linear(const MatrixView& x, const LinearWeight& w, const MatrixView& y, int rows,
-              Nonlinearity f = Nonlinearity::none, const MatrixView& residual = {}) const {
+              Activation f = Activation::none, const MatrixView& residual = {}) const {
     backend_.linear(context_, {.x = x,
                                .w = w.packed,
                                .bias = w.bias,
@@ -30,7 +30,7 @@ class Ops {
                                .rows = rows,
                                .in = w.in,
                                .out = w.out,
-                               .nonlinearity = f,
+                               .activation = f,
                                .weights = w.format.weights});
   }
   void layerNorm(const MatrixView& x, const NormWeight& w, const MatrixView& y, int rows,

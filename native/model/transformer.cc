@@ -12,13 +12,13 @@ int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.mlp); }
 void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const MatrixView& x,
                  const MatrixView& h, const TransformerBuffers& b, int rows) {
   // x = x + a W_out + b_out
-  ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Nonlinearity::none, x);
+  ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Activation::none, x);
   // h = LN2(x)
   ops.layerNorm(x, w.norm2, h, rows, c);
   // m = f(h W_1 + b_1)
-  ops.linear(h, w.fc1, b.wide, rows, c.nonlinearity);
+  ops.linear(h, w.fc1, b.wide, rows, c.activation);
   // x = x + m W_2 + b_2
-  ops.linear(ops.as(b.wide, b.hidden, rows, c.mlp), w.fc2, x, rows, Nonlinearity::none, x);
+  ops.linear(ops.as(b.wide, b.hidden, rows, c.mlp), w.fc2, x, rows, Activation::none, x);
 }
 
 void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Sequences& s,

@@ -38,7 +38,7 @@ const std::vector<Case>& allCases() {
   static const Shapes softmaxCrossEntropy{"softmaxCrossEntropy", {"rows", "cols"}};
   static const Shapes infoNce{"infoNce", {"rows", "dim"}};
   static const std::vector<Case> list = {
-      // Linear. activation: as Nonlinearity counts; bias: 0 for none, there is one if not given; residual: 1 apart
+      // Linear. activation: as Activation counts; bias: 0 for none, there is one if not given; residual: 1 apart
       // from y, 2 in place; narrow: y in the type of x; nan: an infinity in another row, too.
       linear("icon-clip qkv, 37 rows", kTested, {37, 192, 576}),
       linear("icon-clip out, 37 rows", kTested, {37, 192, 192}),

@@ -15,14 +15,14 @@ namespace {
 
 double relu(double v) { return v < 0 ? 0 : v; }  // NaN stays NaN
 
-double nonlinear(Nonlinearity n, double v) {
+double activate(Activation n, double v) {
   switch (n) {
-    case Nonlinearity::none:
-    case Nonlinearity::relu:  // comes after the residual
+    case Activation::none:
+    case Activation::relu:  // comes after the residual
       return v;
-    case Nonlinearity::quickGelu:
+    case Activation::quickGelu:
       return v / (1 + std::exp(-1.702 * v));  // x sigmoid(1.702 x): CLIP, model.py QuickGELU
-    case Nonlinearity::gelu:
+    case Activation::gelu:
       return 0.5 * v * std::erfc(-v / std::sqrt(2.0));  // x Phi(x): Hendrycks & Gimpel 2016
   }
   return v;
@@ -136,9 +136,9 @@ void linear(Context& context, const Linear& l) {
       endIfStopped();
       double sum = product(w, o, l.x, r);
       if (l.bias) sum += l.bias[o];
-      sum = nonlinear(l.nonlinearity, sum);
+      sum = activate(l.activation, sum);
       if (l.residual.data) sum += in(l.residual, r)[o];
-      put(l.y, r, o, l.nonlinearity == Nonlinearity::relu ? relu(sum) : sum);
+      put(l.y, r, o, l.activation == Activation::relu ? relu(sum) : sum);
     }
   });
 }

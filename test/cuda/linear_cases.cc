@@ -23,7 +23,7 @@ enum class Family : uint8_t { skinny, square, float32 };
 
 struct Shape {
   int rows, in, out;
-  Nonlinearity nonlinearity = Nonlinearity::none;
+  Activation activation = Activation::none;
   bool bias = true, residual = false;
   Dtype y = Dtype::float32;
   float scale = 1;
@@ -59,7 +59,7 @@ Matrix product(const device::Machine& machine, Family family, Dtype dtype, const
           .rows = s.rows,
           .in = s.in,
           .out = s.out,
-          .nonlinearity = s.nonlinearity,
+          .activation = s.activation,
           .weights = dtype});
   return y;
 }
@@ -79,7 +79,7 @@ std::string check(const device::Machine& machine, Family family, Dtype dtype, co
                     {{"rows", double(s.rows)},
                      {"inFeatures", double(s.in)},
                      {"outFeatures", double(s.out)},
-                     {"activation", double(s.nonlinearity)},
+                     {"activation", double(s.activation)},
                      {"bias", double(s.bias)},
                      {"residual", s.residual ? 2. : 0.},
                      {"narrow", s.y == Dtype::float32 ? 0. : 1.}}};
@@ -94,7 +94,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
   const std::vector<Family> families = dtype == Dtype::float32
                                            ? std::vector<Family>{Family::float32}
                                            : std::vector<Family>{Family::skinny, Family::square};
-  const Shape one{1, in, 40, Nonlinearity::quickGelu, true, true, Dtype::float32};
+  const Shape one{1, in, 40, Activation::quickGelu, true, true, Dtype::float32};
   const Values w = device::rounded(device::normal(2, one.out, in, 1 / std::sqrt(float(in))), dtype);
   Values bias = device::normal(3, 1, one.out);
   const device::Memory packedW = device::packedWeight(w, dtype);
@@ -204,14 +204,14 @@ std::string linearHolds(const device::Machine& machine) {
   for (const Family family : {Family::skinny, Family::square})
     for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
       if (const std::string wrong =
-              check(machine, family, dtype, {18, 300, 35, Nonlinearity::none, true, false, dtype});
+              check(machine, family, dtype, {18, 300, 35, Activation::none, true, false, dtype});
           !wrong.empty())
         return wrong;
   return "";
 }
 
 std::string linearOfModels(const device::Machine& machine) {
-  const Nonlinearity quickGelu = Nonlinearity::quickGelu;
+  const Activation quickGelu = Activation::quickGelu;
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
     std::string wrong = check(machine, Family::skinny, dtype, {50, 768, 64, quickGelu, true, false, dtype});
     if (wrong.empty())

@@ -40,7 +40,7 @@ class Builder {
     t.width = t.heads * choices_.within(1, 12);
     t.layers = choices_.within(1, 2);
     t.mlp = choices_.within(1, 40);
-    t.nonlinearity = choices_.pick({Nonlinearity::quickGelu, Nonlinearity::gelu});
+    t.activation = choices_.pick({Activation::quickGelu, Activation::gelu});
     for (int i = 0; i < t.layers; i++) {
       const std::string b = prefix + std::to_string(i) + ".";
       norm(b + "norm1", t.width);

@@ -147,7 +147,7 @@ void misuses() {
                          .rows = 1,
                          .in = 16,
                          .out = 8,
-                         .nonlinearity = clip::Nonlinearity::none,
+                         .activation = clip::Activation::none,
                          .weights = clip::Dtype::float32};
     Launch launch = linearSquareLaunch(l);
     launch.shared /= 2;
