@@ -1,11 +1,11 @@
-// convert, embed and gather: rows to rows.
+// cast, embed and gather: rows to rows.
 #include "rows.h"
 
 #include "row_work.cuh"
 
 namespace clip::cuda {
 
-CLIP_KERNEL(128, clip_convert, const Convert c) {
+CLIP_KERNEL(128, clip_cast, const Cast c) {
   const int row = warpRow();
   if (row >= c.rows) return;
   const float* x = floats(c.x, row);

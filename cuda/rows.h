@@ -4,7 +4,7 @@
 //
 //   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then variance about it, in float32
 //   clip_normalise   (Normalize)
-//   clip_convert     (Convert)     y float32, bfloat16 or float16
+//   clip_cast        (Cast)        y float32, bfloat16 or float16
 //   clip_embed       (Embed)       table float32, bfloat16 or float16
 //   clip_gather      (Gather)
 //   clip_patches     (Patches)     y float32, bfloat16 or float16
@@ -18,8 +18,8 @@
 namespace clip::cuda {
 
 constexpr const char* kRowKernels[] = {
-    "clip_layer_norm", "clip_normalise", "clip_convert", "clip_embed",
-    "clip_gather",     "clip_patches",   "clip_pool",    "clip_softmax_cross_entropy",
+    "clip_layer_norm", "clip_normalise", "clip_cast", "clip_embed",
+    "clip_gather",     "clip_patches",   "clip_pool", "clip_softmax_cross_entropy",
 };
 
 constexpr int kRowWarps = 4;  // rows of a block, one per warp
@@ -29,7 +29,7 @@ constexpr Launch rowLaunch(const char* kernel, int rows) {
 }
 constexpr Launch launchOf(const LayerNorm& l) { return rowLaunch("clip_layer_norm", l.rows); }
 constexpr Launch launchOf(const Normalise& n) { return rowLaunch("clip_normalise", n.rows); }
-constexpr Launch launchOf(const Convert& c) { return rowLaunch("clip_convert", c.rows); }
+constexpr Launch launchOf(const Cast& c) { return rowLaunch("clip_cast", c.rows); }
 constexpr Launch launchOf(const Embed& e) { return rowLaunch("clip_embed", e.rows); }
 constexpr Launch launchOf(const Gather& g) { return rowLaunch("clip_gather", g.count); }
 constexpr Launch launchOf(const SoftmaxCrossEntropy& s) {

@@ -85,8 +85,8 @@ struct LayerNorm {
   float epsilon;
 };
 
-// y = x in y's dtype
-struct Convert {
+// y = x in the dtype of y; int8 rows are quantised, as MatrixView says
+struct Cast {
   MatrixView x;  // float32
   MatrixView y;  // float32, bfloat16 or int8
   int rows, cols;
@@ -293,7 +293,7 @@ struct SoftmaxCrossEntropy {
   OP(conv, Conv)
 #define CLIP_OTHER_OPS(OP)         \
   OP(layerNorm, LayerNorm)         \
-  OP(convert, Convert)             \
+  OP(cast, Cast)                   \
   OP(embed, Embed)                 \
   OP(gather, Gather)               \
   OP(resize, Resize)               \

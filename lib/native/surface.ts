@@ -235,7 +235,7 @@ export interface NativeTestKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  convert(
+  cast(
     a: NarrowRows & {
       x: Float32Array
       rows: number

@@ -256,7 +256,7 @@ inline const void* packed(Arrays& at, const Lent<const float>& weight, int in, i
 }
 
 // A dense float32 matrix in another dtype, as an op of this backend reads it.
-inline MatrixView converted(Arrays& at, const Lent<const float>& x, int rows, int cols, Dtype dtype) {
+inline MatrixView castTo(Arrays& at, const Lent<const float>& x, int rows, int cols, Dtype dtype) {
   const MatrixView from = at.dense(x, cols);
   if (dtype == Dtype::float32) return from;
   MatrixView to{.data = nullptr, .stride = lineStride(rowsOf(cols) * bytesOf(dtype)), .dtype = dtype};
@@ -265,7 +265,7 @@ inline MatrixView converted(Arrays& at, const Lent<const float>& x, int rows, in
   to.data = memory;
   to.rowScale = reinterpret_cast<float*>(memory + rowsOf(rows) * to.stride);
   to.rowZero = reinterpret_cast<int32_t*>(to.rowScale + rows);
-  at.backend().convert(at.context(), {.x = from, .y = to, .rows = rows, .cols = cols});
+  at.backend().cast(at.context(), {.x = from, .y = to, .rows = rows, .cols = cols});
   return to;
 }
 

@@ -77,7 +77,7 @@ Napi::Value linear(Call& c) {
           nameOf(weights));
   return c.run([=](const Backend& b, Context& context, Arrays& at) {
     const void* const w = packed(at, weight, in, out, weights);
-    b.linear(context, {.x = converted(at, x, rows, in, dtype),
+    b.linear(context, {.x = castTo(at, x, rows, in, dtype),
                        .w = w,
                        .bias = at(bias),
                        .residual = residual.host ? at.dense(residual, out) : MatrixView{},

@@ -27,12 +27,12 @@ Napi::Value embed(Call& c) {
   });
 }
 
-Napi::Value convert(Call& c) {
+Napi::Value cast(Call& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
   const LentMatrix y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
   return c.run([=](const Backend& b, Context& context, Arrays& at) {
-    b.convert(context, {.x = at.dense(x, cols), .y = at(y), .rows = rows, .cols = cols});
+    b.cast(context, {.x = at.dense(x, cols), .y = at(y), .rows = rows, .cols = cols});
   });
 }
 
@@ -146,8 +146,8 @@ Napi::Value conv(Call& c) {
     Conv call = op;
     call.w = packed(at, weight, static_cast<int>(columns), op.out, op.dtype);
     // int8 quantises windows itself.
-    call.x = converted(at, x, static_cast<int>(pixels), op.in,
-                       op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32);
+    call.x = castTo(at, x, static_cast<int>(pixels), op.in,
+                    op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32);
     call.bias = at(bias);
     call.y = at(y);
     b.conv(context, call);
@@ -182,7 +182,7 @@ Napi::Value pool(Call& c) {
 }  // namespace
 
 void addTestKernels(const AddKernel& add) {
-  add("convert", convert);
+  add("cast", cast);
   add("embed", embed);
   add("gather", gather);
   add("normalise", normalise);

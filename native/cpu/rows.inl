@@ -1,6 +1,6 @@
-// The ops that move rows: convert, embed, gather, patches.
+// The ops that move rows: cast, embed, gather, patches.
 
-void convert(Context& context, const Convert& c) {
+void cast(Context& context, const Cast& c) {
   shareRows(context, c.rows, 4.0 * c.cols, [&](int r) {
     if (c.y.dtype == Dtype::int8)
       return quantiseRow(rowOf(c.x, r), c.cols, outRow<uint8_t>(c.y, r), c.y.rowScale + r, c.y.rowZero + r);

@@ -86,14 +86,14 @@ Made normalise(Machine& m, const Case& c, Dtype) {
   return {launching(m, call), difference, size(rows, cols), 3. * rows * cols, 8. * rows * cols};
 }
 
-Made convert(Machine& m, const Case& c, Dtype to) {
+Made cast(Machine& m, const Case& c, Dtype to) {
   const int rows = c["rows"], cols = c["cols"];
   Values x = normal(1, rows, cols, scaleOf(c));
   const float special[] = {0.f,       -0.f,         INFINITY,   -INFINITY,   std::nanf(""),
                            65519.f,   65520.f,      3e38f,      1e-30f,      0x1p-24f,
                            0x1p-130f, -0x1.8p-127f, 0x1.8p-25f, 1.00390625f, 1.01171875f};
   for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
-  const Convert call{
+  const Cast call{
       .x = m.matrix(x, Dtype::float32), .y = m.output(rows, cols, to), .rows = rows, .cols = cols};
   const auto difference = [=, &m] {
     return m.compareMatrix(call.y, rounded(x, to), [](int, int) { return 0; });
@@ -273,7 +273,7 @@ const std::vector<RowOp>& rowOps() {
   static const std::vector<RowOp> all = {
       {"layerNorm", "clip_layer_norm", layerNorm, true},
       {"normalise", "clip_normalise", normalise, false},
-      {"convert", "clip_convert", convert, true},
+      {"cast", "clip_cast", cast, true},
       {"embed", "clip_embed", embed, true},
       {"gather", "clip_gather", gather, false},
       {"patches", "clip_patches", patches, true},

@@ -46,7 +46,7 @@ class Ops {
   // x, or y holding x in y's dtype where that is another one
   MatrixView as(const MatrixView& x, const MatrixView& y, int rows, int cols) const {
     if (x.dtype == y.dtype) return x;
-    backend_.convert(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
+    backend_.cast(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
     return y;
   }
   void attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, const MatrixView& out,

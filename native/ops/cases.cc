@@ -32,7 +32,7 @@ const std::vector<Case>& allCases() {
   static const Shapes pool{"pool", {"images", "height", "width", "channels", "kernelHeight", "kernelWidth"}};
   static const Shapes layerNorm{"layerNorm", {"rows", "cols"}};
   static const Shapes normalise{"normalise", {"rows", "cols"}};
-  static const Shapes convert{"convert", {"rows", "cols"}};
+  static const Shapes cast{"cast", {"rows", "cols"}};
   static const Shapes embed{"embed", {"rows", "cols"}};
   static const Shapes gather{"gather", {"rows", "cols"}};
   static const Shapes softmaxCrossEntropy{"softmaxCrossEntropy", {"rows", "cols"}};
@@ -257,23 +257,23 @@ const std::vector<Case>& allCases() {
       normalise("tiny numbers", kTested, {2, 64}, {{"scale", 1e-12}}),
       normalise("64 images of ViT-B/32", kTimed, {64, 512}),
 
-      // Convert. The first numbers are those that a 16-bit type rounds in some special way.
-      convert("1 columns", kTested, {3, 1}),
-      convert("2 columns", kTested, {3, 2}),
-      convert("3 columns", kTested, {3, 3}),
-      convert("7 columns", kTested, {3, 7}),
-      convert("8 columns", kTested, {3, 8}),
-      convert("15 columns", kTested, {3, 15}),
-      convert("16 columns", kTested, {3, 16}),
-      convert("17 columns", kTested, {3, 17}),
-      convert("31 columns", kTested, {3, 31}),
-      convert("32 columns", kTested, {3, 32}),
-      convert("33 columns", kTested, {3, 33}),
-      convert("64 columns", kTested, {3, 64}),
-      convert("65 columns", kTested, {3, 65}),
-      convert("100 columns", kTested | kFirstLoad, {9, 100}, {{"scale", 100}}),
-      convert("768 columns", kTested, {3, 768}),
-      convert("64 images of ViT-B/32", kTimed, {3200, 768}),
+      // Cast. The first numbers are those that a 16-bit type rounds in some special way.
+      cast("1 columns", kTested, {3, 1}),
+      cast("2 columns", kTested, {3, 2}),
+      cast("3 columns", kTested, {3, 3}),
+      cast("7 columns", kTested, {3, 7}),
+      cast("8 columns", kTested, {3, 8}),
+      cast("15 columns", kTested, {3, 15}),
+      cast("16 columns", kTested, {3, 16}),
+      cast("17 columns", kTested, {3, 17}),
+      cast("31 columns", kTested, {3, 31}),
+      cast("32 columns", kTested, {3, 32}),
+      cast("33 columns", kTested, {3, 33}),
+      cast("64 columns", kTested, {3, 64}),
+      cast("65 columns", kTested, {3, 65}),
+      cast("100 columns", kTested | kFirstLoad, {9, 100}, {{"scale", 100}}),
+      cast("768 columns", kTested, {3, 768}),
+      cast("64 images of ViT-B/32", kTimed, {3200, 768}),
 
       // Embed: a table of 50 rows, 33 positions. padding: the last row's id is negative.
       embed("icon-clip", kTested, {32, 192}),

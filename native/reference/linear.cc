@@ -184,7 +184,7 @@ void writeRow(const MatrixView& y, int r, const float* x, int cols) {
   }
 }
 
-void convert(Context& context, const Convert& c) {
+void cast(Context& context, const Cast& c) {
   eachRow(context.threads, c.rows, [&](int r) { writeRow(c.y, r, in(c.x, r), c.cols); });
 }
 

@@ -46,20 +46,20 @@ const special = Float32Array.from([
 ])
 
 eachBackend(
-  'convert to bfloat16',
-  casesOf('convert', { rows: 0, cols: 0, scale: 1 }),
+  'cast to bfloat16',
+  casesOf('cast', { rows: 0, cols: 0, scale: 1 }),
   async (t, on, { rows, cols, scale }) => {
     const x = normal(cols, rows * cols, scale)
     for (let i = 0; i < Math.min(x.length, special.length); i++) x[x.length - 1 - i] = special[i]!
     const out = new Uint16Array(x.length)
-    await on.run('convert', { x, out, outDtype: 'bfloat16', rows, cols })
+    await on.run('cast', { x, out, outDtype: 'bfloat16', rows, cols })
     t.deepEqual(bitsOn(on.backend)(out), bitsOn(on.backend)(toBfloat16s(x)))
   },
 )
 
-eachBackend('convert special numbers to bfloat16', [{ name: 'one row' }], async (t, on) => {
+eachBackend('cast special numbers to bfloat16', [{ name: 'one row' }], async (t, on) => {
   const out = new Uint16Array(special.length)
-  await on.run('convert', { x: special, out, outDtype: 'bfloat16', rows: 1, cols: special.length })
+  await on.run('cast', { x: special, out, outDtype: 'bfloat16', rows: 1, cols: special.length })
   t.deepEqual(bitsOn(on.backend)(out), bitsOn(on.backend)(toBfloat16s(special)))
   // Ties go to even, and a NaN is not made an infinity.
   t.deepEqual(Array.from(out.slice(0, 4)), [0x3f80, 0x3f80, 0x3f82, 0x3f81])
@@ -87,7 +87,7 @@ const rowsOfKinds = (cols: number): Float32Array => {
 }
 
 eachBackend(
-  'convert to int8',
+  'cast to int8',
   widths.map(cols => ({ name: `${cols} columns`, cols })),
   async (t, on, { cols }) => {
     const x = rowsOfKinds(cols)
@@ -97,7 +97,7 @@ eachBackend(
       scale: new Float32Array(rows),
       zero: new Int32Array(rows),
     }
-    await on.run('convert', { x, ...got, outDtype: 'int8', rows, cols })
+    await on.run('cast', { x, ...got, outDtype: 'int8', rows, cols })
     const want = quantise(x, cols)
     t.deepEqual(got.scale, want.scale)
     t.deepEqual(got.zero, want.zero)
@@ -116,7 +116,7 @@ eachBackend(
 
 for (const outDtype of ['bfloat16', 'int8'] as const)
   eachBackend(
-    `layerNorm to ${outDtype}, as convert`,
+    `layerNorm to ${outDtype}, as cast`,
     widths.map(cols => ({ name: `${cols} columns`, cols })),
     async (t, on, { cols }) => {
       const rows = 9
@@ -139,7 +139,7 @@ for (const outDtype of ['bfloat16', 'int8'] as const)
       const got = make()
       const want = make()
       await on.run('layerNorm', { ...a, ...got, outDtype })
-      await on.run('convert', { x: wide, ...want, outDtype, rows, cols })
+      await on.run('cast', { x: wide, ...want, outDtype, rows, cols })
       // A NaN's sign is nobody's business.
       t.deepEqual(widenNaN(got.out), widenNaN(want.out))
       t.deepEqual(got.scale, want.scale)

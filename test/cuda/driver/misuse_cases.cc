@@ -34,9 +34,9 @@ void leak(const std::string& name, const std::string& words, const std::function
 }
 
 void illegalAccesses() {
-  misuse("memory freed before a kernel ran", "memory that is not allocated was touched, by clip_convert",
+  misuse("memory freed before a kernel ran", "memory that is not allocated was touched, by clip_cast",
          [](const Driver& cu, Rows& rows) {
-           rows.convert(rows.stream);
+           rows.cast(rows.stream);
            cu.cuMemFree(std::exchange(rows.to, 0));
            checkCode(cu.cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the wait");
            checkCode(cu.cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the next call");
@@ -45,7 +45,7 @@ void illegalAccesses() {
          });
   misuse("a kernel far beyond the end", "memory that is not allocated was touched",
          [](const Driver& cu, Rows& rows) {
-           rows.convert(rows.stream, 1000);
+           rows.cast(rows.stream, 1000);
            checkCode(cu.cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the wait");
          });
 }
@@ -73,11 +73,11 @@ void misuses() {
            cu.cuMemFree(std::exchange(rows.from, 0));
            checkCode(cu.cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the wait");
          });
-  misuse("a kernel just before the beginning",
-         "bytes outside 768 bytes of memory were written, by clip_convert", [](const Driver& cu, Rows& rows) {
+  misuse("a kernel just before the beginning", "bytes outside 768 bytes of memory were written, by clip_cast",
+         [](const Driver& cu, Rows& rows) {
            cu.cuMemsetD8Async(rows.from, 0, Rows::kBytes, rows.stream);
            rows.to -= 16;
-           rows.convert(rows.stream);
+           rows.cast(rows.stream);
            rows.to += 16;
            cu.cuStreamSynchronize(rows.stream);
          });
@@ -156,24 +156,24 @@ void misuses() {
   });
   misuse("more shared memory than there is", "bytes of shared memory, it may have",
          [](const Driver&, Rows& rows) {
-           const clip::Convert c{};
+           const clip::Cast c{};
            const clip::Error e = errorOf([&] {
-             rows.module->launch({"clip_convert", 1, 1, 1, 128, 1 << 20}, rows.stream, {&c});
+             rows.module->launch({"clip_cast", 1, 1, 1, 128, 1 << 20}, rows.stream, {&c});
            });
            check(e.code == "ERR_CLIP_CUDA" && e.field == "cuLaunchKernel" &&
                      e.actual == "CUDA_ERROR_INVALID_VALUE" &&
-                     e.message.find("for clip_convert (1 x 1 x 1 blocks of 128 threads, 1048576 bytes") !=
+                     e.message.find("for clip_cast (1 x 1 x 1 blocks of 128 threads, 1048576 bytes") !=
                          std::string::npos,
                  e.message);
          });
   misuse("more threads than a kernel was compiled for", "with 256 threads, it was compiled for 128",
          [](const Driver&, Rows& rows) {
-           const clip::Convert c{};
-           errorOf([&] { rows.module->launch({"clip_convert", 1, 1, 1, 256, 0}, rows.stream, {&c}); });
+           const clip::Cast c{};
+           errorOf([&] { rows.module->launch({"clip_cast", 1, 1, 1, 256, 0}, rows.stream, {&c}); });
          });
   misuse("no blocks", "impossible blocks", [](const Driver&, Rows& rows) {
-    const clip::Convert c{};
-    errorOf([&] { rows.module->launch({"clip_convert", 0, 1, 1, 128, 0}, rows.stream, {&c}); });
+    const clip::Cast c{};
+    errorOf([&] { rows.module->launch({"clip_cast", 0, 1, 1, 128, 0}, rows.stream, {&c}); });
   });
 }
 

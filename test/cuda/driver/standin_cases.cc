@@ -20,7 +20,7 @@ std::string copiesAndKernels() {
     rows.fill(7);
     cu.cuEventRecord(before, rows.stream);
     cu.cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     cu.cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
     cu.cuEventRecord(after, rows.stream);
     checkCode(cu.cuEventQuery.result(after), CUDA_ERROR_NOT_READY, "at once");
@@ -63,7 +63,7 @@ std::string graphs() {
     CUgraphExec run = nullptr;
     cu.cuStreamBeginCapture(rows.stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
     cu.cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     cu.cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
     cu.cuStreamEndCapture(rows.stream, &graph);
     size_t nodes = 0;
@@ -72,14 +72,14 @@ std::string graphs() {
     cu.cuGraphInstantiate(&run, graph, 0);
     cu.cuGraphDestroy(graph);
     cu.cuStreamSynchronize(rows.stream);
-    check(environment.calls("kernel clip_convert") == 0, "what is recorded does not run");
+    check(environment.calls("kernel clip_cast") == 0, "what is recorded does not run");
     for (const float first : {1.0f, 100.0f}) {
       rows.fill(first);
       cu.cuGraphLaunch(run, rows.stream);
       cu.cuStreamSynchronize(rows.stream);
       check(rows.isCopied(first), "a replay");
     }
-    check(environment.calls("kernel clip_convert") == 2 && environment.calls("cuLaunchKernel") == 1, "calls");
+    check(environment.calls("kernel clip_cast") == 2 && environment.calls("cuLaunchKernel") == 1, "calls");
     cu.cuGraphExecDestroy(run);
   }
   return environment.silent();
@@ -97,7 +97,7 @@ std::string twoStreams(bool waits) {
     cu.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
     rows.fill(3);
     cu.cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     cu.cuEventRecord(event, rows.stream);
     if (waits) cu.cuStreamWaitEvent(other, event, 0);
     cu.cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, other);
@@ -156,9 +156,9 @@ std::string faults() {
     cu.cuMemFreeHost(pinned);
     environment.fail("kernel:2=CUDA_ERROR_LAUNCH_FAILED");
     cu.cuMemsetD8Async(rows.from, 0, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     cu.cuStreamSynchronize(rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     const clip::Error e = errorOf([&] { cu.cuStreamSynchronize(rows.stream); });
     check(
         e.code == "ERR_CLIP_CUDA" && e.field == "cuStreamSynchronize" &&
@@ -174,7 +174,7 @@ std::string faults() {
     Rows rows;
     rows.fill(1);
     cu.cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     cu.cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
     cu.cuStreamSynchronize(rows.stream);
     check(rows.isCopied(1), "in a new context");
@@ -207,7 +207,7 @@ std::string eager() {
     Rows rows;
     rows.fill(4);
     driver().cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     driver().cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
     check(rows.isCopied(4), "without waiting");
   }
@@ -222,7 +222,7 @@ std::string interpreted() {
     check(rows.module->image() == "compute_80", rows.module->image());
     rows.fill(5);
     driver().cuMemcpyHtoDAsync(rows.from, rows.in, Rows::kBytes, rows.stream);
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     driver().cuMemcpyDtoHAsync(rows.out, rows.to, Rows::kBytes, rows.stream);
     driver().cuStreamSynchronize(rows.stream);
     check(rows.isCopied(5), "the rows");
@@ -237,11 +237,11 @@ std::string hostPointer() {
     Rows rows;
     std::vector<float> host(Rows::kBytes / 4);
     const CUdeviceptr from = std::exchange(rows.from, reinterpret_cast<CUdeviceptr>(host.data()));
-    rows.convert(rows.stream);
+    rows.cast(rows.stream);
     rows.from = from;
     checkCode(driver().cuStreamSynchronize.result(rows.stream), CUDA_ERROR_ILLEGAL_ADDRESS, "the wait");
   }
-  return environment.reported("clip_convert: ");
+  return environment.reported("clip_cast: ");
 }
 
 const cases::Registration registration([] {

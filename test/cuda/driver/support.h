@@ -65,8 +65,8 @@ struct Rows {
   explicit Rows(int device = 0);
   ~Rows();
   void fill(float first);
-  void convert(CUstream s, int rows = kRows) const;  // from -> to
-  bool isCopied(float first) const;                  // out
+  void cast(CUstream s, int rows = kRows) const;  // from -> to
+  bool isCopied(float first) const;               // out
 };
 
 }  // namespace support

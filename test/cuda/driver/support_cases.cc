@@ -150,12 +150,12 @@ Rows::~Rows() {
 void Rows::fill(float first) {
   for (int i = 0; i < kRows * kCols; i++) in[i] = first + static_cast<float>(i);
 }
-void Rows::convert(CUstream s, int rows) const {
+void Rows::cast(CUstream s, int rows) const {
   const auto matrix = [](CUdeviceptr at) {
     return clip::MatrixView{
         .data = reinterpret_cast<void*>(at), .stride = kCols * 4, .dtype = clip::Dtype::float32};
   };
-  const clip::Convert c{.x = matrix(from), .y = matrix(to), .rows = rows, .cols = kCols};
+  const clip::Cast c{.x = matrix(from), .y = matrix(to), .rows = rows, .cols = kCols};
   module->launch(launchOf(c), s, {&c});
 }
 bool Rows::isCopied(float first) const {
