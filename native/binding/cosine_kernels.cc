@@ -10,7 +10,7 @@ struct LentClasses {
   Lent<const char> data;
   Dtype dtype;
   Lent<const float> scale;
-  LentClasses(Call& c, int count, int dim) : dtype(c.dtype("dtype")) {
+  LentClasses(KernelCall& c, int count, int dim) : dtype(c.dtype("dtype")) {
     const size_t n = rowsOf(count), width = rowsOf(dim);
     if (dtype == Dtype::bfloat16)
       data = bytes(c.array<uint16_t>("classes", {n, width}));
@@ -29,7 +29,7 @@ struct LentClasses {
   }
 };
 
-Napi::Value cosineSoftmax(Call& c) {
+Napi::Value cosineSoftmax(KernelCall& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
   const Score score = c.choice<Score>("as", kScores);
@@ -48,7 +48,7 @@ Napi::Value cosineSoftmax(Call& c) {
   });
 }
 
-Napi::Value cosineTopK(Call& c) {
+Napi::Value cosineTopK(KernelCall& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
   const int k = c.integer("k", 1, count);
   const float scale = static_cast<float>(c.number("logitScale"));

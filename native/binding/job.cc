@@ -248,7 +248,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   if (at == pending_.end()) return;
   // A JavaScript exception may be raised below; the entry must be gone whatever happens.
   Pending entry = std::move(at->second);
-  withdraw(ticket);
+  forget(ticket);
   if (!canRunJs(env_)) return;  // nobody is left to be answered
   for (const auto& array : entry.spend) detach(env_, array.Value());
   if (!entry.deferred) return;  // cancelled before
@@ -271,7 +271,7 @@ void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   }
 }
 
-void Environment::withdraw(Ticket ticket) {
+void Environment::forget(Ticket ticket) {
   const auto at = pending_.find(ticket);
   if (at->second.keyed) byKey_.erase(at->second.key);
   pending_.erase(at);

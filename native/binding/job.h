@@ -115,7 +115,7 @@ class Environment {
   // Calls deliver() again in the next turn. False: this environment has no way to.
   bool rest();
   void settle(Ticket ticket, std::exception_ptr failure);
-  void withdraw(Ticket ticket);
+  void forget(Ticket ticket);
   void end();
 
   Napi::Env env_;

@@ -115,9 +115,9 @@ class Arrays {
 };
 
 // The arguments of one kernel call.
-class Call : public Fields {
+class KernelCall : public Fields {
  public:
-  explicit Call(const Napi::CallbackInfo& info) : Fields(info[0], ""), env_(info.Env()) {
+  explicit KernelCall(const Napi::CallbackInfo& info) : Fields(info[0], ""), env_(info.Env()) {
     threads_ = integer("threads", 1, kMaxThreads);
     backend_ = &namedBackend(*this);
   }
@@ -229,7 +229,7 @@ constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
     {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
 
 // Rows of all sequences must be countable in an int.
-inline int checkedRows(const Call& c, const char* key, int a, int b) {
+inline int checkedRows(const KernelCall& c, const char* key, int a, int b) {
   const size_t rows = product({rowsOf(a), rowsOf(b)});
   if (rows > INT32_MAX) wrong(c.path(key), "make at most 2147483647 rows", std::to_string(rows));
   return static_cast<int>(rows);
@@ -269,7 +269,7 @@ inline MatrixView castTo(Arrays& at, const Lent<const float>& x, int rows, int c
   return to;
 }
 
-using AddKernel = std::function<void(const char* name, Napi::Value (*op)(Call&))>;
+using AddKernel = std::function<void(const char* name, Napi::Value (*op)(KernelCall&))>;
 void addCosineKernels(const AddKernel& add);  // cosine_kernels.cc
 // The ops without a public kernel, in test_kernels.cc: for tests, so not in every build (CMakeLists.txt).
 void addTestKernels(const AddKernel& add);

@@ -6,7 +6,7 @@
 namespace clip::binding {
 namespace {
 
-Napi::Value attention(Call& c) {
+Napi::Value attention(KernelCall& c) {
   const int sequences = c.integer("sequences"), length = c.integer("length");
   const int heads = c.integer("heads", 1, 4096), dim = c.integer("headDim", 1, 1024);
   const int rows = checkedRows(c, "length", sequences, length), cols = heads * dim;
@@ -54,7 +54,7 @@ Napi::Value attention(Call& c) {
   });
 }
 
-Napi::Value linear(Call& c) {
+Napi::Value linear(KernelCall& c) {
   const int rows = c.integer("rows"), in = c.integer("inFeatures"), out = c.integer("outFeatures");
   const auto kind = c.choice<Activation>("activation", {{"none", Activation::none},
                                                         {"quickGelu", Activation::quickGelu},
@@ -90,7 +90,7 @@ Napi::Value linear(Call& c) {
   });
 }
 
-Napi::Value layerNorm(Call& c) {
+Napi::Value layerNorm(KernelCall& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const double epsilon = c.number("epsilon");
   if (epsilon < 0) wrong("epsilon", "be at least 0", std::to_string(epsilon));
@@ -109,7 +109,7 @@ Napi::Value layerNorm(Call& c) {
   });
 }
 
-Napi::Value infoNce(Call& c) {
+Napi::Value infoNce(KernelCall& c) {
   const int rows = c.integer("rows"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
   const size_t n = rowsOf(rows), d = rowsOf(dim);
@@ -132,7 +132,7 @@ Napi::Value infoNce(Call& c) {
   });
 }
 
-Napi::Value softmaxCrossEntropy(Call& c) {
+Napi::Value softmaxCrossEntropy(KernelCall& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const Dtype dtype = c.dtype("dtype"), outDtype = c.dtype("outDtype");
   for (const auto& [field, narrow] : {std::pair{"dtype", dtype}, {"outDtype", outDtype}})
@@ -173,7 +173,7 @@ Napi::Value softmaxCrossEntropy(Call& c) {
   });
 }
 
-Napi::Value resize(Call& c) {
+Napi::Value resize(KernelCall& c) {
   constexpr int side = 1 << 20;
   const int width = c.integer("width", 1, side), height = c.integer("height", 1, side);
   const int channels = c.integer("channels", 1, 4);
@@ -233,12 +233,12 @@ const Backend& chosenBackend(const Fields& fields) {
 
 Napi::Object makeKernels(Napi::Env env) {
   const Napi::Object o = Napi::Object::New(env);
-  const auto add = [&](const char* name, Napi::Value (*op)(Call&)) {
+  const auto add = [&](const char* name, Napi::Value (*op)(KernelCall&)) {
     o.Set(name, Napi::Function::New(
                     env,
                     [op](const Napi::CallbackInfo& info) {
                       return rejecting(info, [&]() -> Napi::Value {
-                        Call call(info);
+                        KernelCall call(info);
                         return op(call);
                       });
                     },

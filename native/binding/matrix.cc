@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kMaxOffset = int64_t{1} << 53;
 using File = std::shared_ptr<const MatrixFile>;
 
-Napi::Value topK(Call& c, const File& file) {
+Napi::Value topK(KernelCall& c, const File& file) {
   const int rows = c.integer("rows"), k = c.integer("k", 1, file->shape().rows);
   const int64_t job = readInteger(c.value("job"), "job", 0, INT32_MAX);
   MatrixFile::Query query{
@@ -42,7 +42,7 @@ Napi::Value makeMatrix(Napi::Env env, const File& opened) {
   add("topK", [file](const Napi::CallbackInfo& info) {
     return rejecting(info, [&]() -> Napi::Value {
       if (!*file) throw Error{"ERR_CLIP_DISPOSED", "This matrix was closed"};
-      Call call(info);
+      KernelCall call(info);
       return topK(call, *file);
     });
   });

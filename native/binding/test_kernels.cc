@@ -7,7 +7,7 @@
 namespace clip::binding {
 namespace {
 
-Napi::Value embed(Call& c) {
+Napi::Value embed(KernelCall& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto table = c.arrayOfRows<float>("table", cols), positions = c.arrayOfRows<float>("positions", cols);
   auto ids = c.indices("ids", rows, 0, static_cast<int64_t>(table.length() / cols) - 1);
@@ -27,7 +27,7 @@ Napi::Value embed(Call& c) {
   });
 }
 
-Napi::Value cast(Call& c) {
+Napi::Value cast(KernelCall& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
   const LentMatrix y = c.outputMatrix("out", rows, cols, c.dtype("outDtype"));
@@ -36,7 +36,7 @@ Napi::Value cast(Call& c) {
   });
 }
 
-Napi::Value gather(Call& c) {
+Napi::Value gather(KernelCall& c) {
   const int count = c.integer("count"), cols = c.integer("cols");
   const auto x = c.arrayOfRows<float>("x", cols);
   auto row = c.indices("row", count, 0, static_cast<int64_t>(x.length() / cols) - 1);
@@ -48,7 +48,7 @@ Napi::Value gather(Call& c) {
   });
 }
 
-Napi::Value normalise(Call& c) {
+Napi::Value normalise(KernelCall& c) {
   const int rows = c.integer("rows"), cols = c.integer("cols");
   const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
   const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
@@ -57,7 +57,7 @@ Napi::Value normalise(Call& c) {
   });
 }
 
-Napi::Value patches(Call& c) {
+Napi::Value patches(KernelCall& c) {
   const int images = c.integer("images"), size = c.integer("size", 1, 16384),
             patch = c.integer("patch", 1, size);
   const size_t grid = rowsOf(size / patch), cols = size_t{3} * patch * patch;
@@ -85,7 +85,7 @@ Napi::Value patches(Call& c) {
 }
 
 // resizeAndCrop and the normalize table, which are the model's: a kernel for tests only.
-Napi::Value preprocess(Call& c) {
+Napi::Value preprocess(KernelCall& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
   checkPreprocess(config);
   const Image image = readImage(c.value("image"), "image", config.size, [&c](const HeldInput& in) {
@@ -111,7 +111,7 @@ Napi::Value preprocess(Call& c) {
   });
 }
 
-Napi::Value conv(Call& c) {
+Napi::Value conv(KernelCall& c) {
   const int images = c.integer("images"), height = c.integer("height", 1, 16384),
             width = c.integer("width", 1, 16384), in = c.integer("inChannels"),
             out = c.integer("outChannels"), kernel = c.integer("kernel", 1, 16),
@@ -154,7 +154,7 @@ Napi::Value conv(Call& c) {
   });
 }
 
-Napi::Value pool(Call& c) {
+Napi::Value pool(KernelCall& c) {
   const int images = c.integer("images"), height = c.integer("height", 1, 16384),
             width = c.integer("width", 1, 16384), channels = c.integer("channels"),
             kernelHeight = c.integer("kernelHeight", 1, height),
