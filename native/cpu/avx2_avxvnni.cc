@@ -1,5 +1,5 @@
-// avx2's int8 products with vpdpbusd in the encoding of AVX-VNNI: CPUs that have it but no AVX-512. The same
-// text as avx2_vl.cc but for the intrinsic; compiled and disassembled, never run so far.
+// avx2's int8 products with vpdpbusd in the encoding of AVX-VNNI: what avx2 runs on every CPU that has it. The same
+// text as avx2_vl.cc but for the intrinsic. It has run on a CPU with AVX-VNNI, with the bits of avx2 without it.
 #include "cpu/target.h"
 
 #if CLIP_X86
