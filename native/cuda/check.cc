@@ -64,7 +64,6 @@ void* Device::weight(const Values& w, Dtype dtype) {
 std::vector<KernelCheck> checkKernels(const std::function<bool()>& go) {
   std::vector<check::Check> checks;
   check::addAttention(checks);
-  check::addCosine(checks);
   Stream stream(1);
   check::Device device(stream);
   for (const check::ProductOp& op : check::productOps())

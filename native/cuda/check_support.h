@@ -81,6 +81,10 @@ struct RowOp {
 };
 const std::vector<RowOp>& rowOps();  // case_rows.cc
 // case_cosine.cc
+Made cosineScores(Machine&, const ops::Case&, Dtype);
+Made softmaxRows(Machine&, const ops::Case&, Dtype);
+Made cosineTopK(Machine&, const ops::Case&, Dtype);
+Made cosineTopKMerge(Machine&, const ops::Case&, Dtype);
 Made infoNce(Machine&, const ops::Case&, Dtype);
 Made infoNceLoss(Machine&, const ops::Case&, Dtype);
 
@@ -123,8 +127,6 @@ struct Check {
   std::vector<const char*> kernels;  // that it runs, beside those checked before
   std::function<std::string(Device&)> run;
 };
-// check_attention.cc, check_cosine.cc
-void addAttention(std::vector<Check>&);
-void addCosine(std::vector<Check>&);
+void addAttention(std::vector<Check>&);  // check_attention.cc
 
 }  // namespace clip::cuda::check

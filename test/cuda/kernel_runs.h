@@ -21,4 +21,4 @@ std::string linearHolds(const device::Machine&);
 std::string attentionOfModels(const device::Machine&);
 std::string linearOfModels(const device::Machine&);
 std::string convOfModels(const device::Machine&);    // conv_cases.cc
-std::string cosineOfModels(const device::Machine&);  // cosine_cases.cc
+std::string cosineOfModels(const device::Machine&);  // rows_cases.cc

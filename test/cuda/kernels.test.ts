@@ -45,9 +45,8 @@ group('the PTX interpreter names faults and computes as the manual says', 'ptx',
 for (const [name, fibers, onPtx] of [
   ['attention', 180, 93],
   ['linear', 300, 300],
-  ['rows', 200, 200],
+  ['rows', 300, 300],
   ['conv', 100, 100],
-  ['cosine', 33, 30],
 ] as const) {
   group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)
   group(`${name}: the PTX that nvcc emits against reference`, `${name}-ptx`, onPtx, true)

@@ -1,5 +1,6 @@
-// The kernels that go row by row, on every case of ops/cases.cc, each in every stored type.
+// The kernels that go row by row or compare rows with each other, on every case of ops/cases.cc, each in every stored type.
 #include "emulated.h"
+#include "kernel_runs.h"
 #include "matrices.h"
 
 namespace {
@@ -12,7 +13,9 @@ void addAll(const device::Machine& machine, const std::string& group) {
       for (const Dtype dtype : device::kStored) {
         if (!op.dtypes && dtype != Dtype::float32) continue;
         const double rows = c.number("rows", 1), dim = c["dim"];
-        const bool isLong = rows * c.number("cols", 1) > 3e4 || rows * rows * dim > 3e6;
+        const bool isLong = rows * c.number("cols", 1) > 3e4 ||
+                            rows * c.number("classCount", rows) * dim > 2e5 ||
+                            (c["k"] > 1000 && &machine != &device::fibers());
         cases::add(
             group, cases::format("%s, %s, %s", op.kernel, c.name, device::nameOf(dtype)),
             [&machine, make = op.make, c, dtype] {
@@ -31,3 +34,16 @@ const cases::Registration registration([] {
 });
 
 }  // namespace
+
+std::string cosineOfModels(const device::Machine& machine) {
+  for (const cuda::check::RowOp& op : cuda::check::rowOps()) {
+    if (op.op != std::string("cosine") && op.op != std::string("infoNce")) continue;
+    for (const ops::Case& c : ops::casesOf(op.op, ops::kFirstLoad)) {
+      device::Emulated emulated(machine);
+      const cuda::check::Made made = op.make(emulated, c, Dtype::float32);
+      made.run();
+      if (const std::string wrong = made.difference(); !wrong.empty()) return wrong;
+    }
+  }
+  return "";
+}

@@ -1,25 +1,23 @@
 /** Class matrices in bfloat16 and int8. */
 
 import { canaryFloats } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { bound, close, sameBytes } from '../helpers/close.js'
 import { eachBackend, needs } from '../helpers/each-backend.js'
 import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal, randomBytes } from '../helpers/random.js'
 
 const kinds = ['probability', 'logit', 'cosine'] as const
-const shapes = [
-  { name: 'one of everything', rows: 1, classCount: 1, dim: 1 },
-  { name: 'one query', rows: 1, classCount: 300, dim: 512 },
-  { name: 'odd sizes', rows: 7, classCount: 37, dim: 65 },
-  { name: 'one short of the vectors', rows: 5, classCount: 31, dim: 31 },
-  { name: 'blocks and a rest', rows: 3, classCount: 600, dim: 96 },
-  { name: 'more than a stretch of exact sums', rows: 2, classCount: 9, dim: 2065 },
-  { name: 'more queries than a unit', rows: 67, classCount: 70, dim: 40 },
-]
-type Shape = (typeof shapes)[number]
+const shapes = casesOf('cosine', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
+type Shape = Pick<(typeof shapes)[number], 'rows' | 'classCount' | 'dim'>
 
 const signed = (seed: number, n: number) => new Int8Array(randomBytes(seed, n).buffer)
-const size = ({ rows, classCount, dim }: Shape) => ({ rows, classCount, dim, logitScale: 100 })
+const size = ({ rows, classCount, dim, logitScale = 100 }: Shape & { logitScale?: number }) => ({
+  rows,
+  classCount,
+  dim,
+  logitScale,
+})
 
 /** Cosines as native/backend.h defines them for int8 classes, in exact integers. */
 function exactCosines(
@@ -53,7 +51,7 @@ eachBackend('bfloat16 classes', shapes, async (t, on, c) => {
   const queries = normal(1, c.rows * c.dim, 30)
   const narrow = toBfloat16s(normal(2, c.classCount * c.dim, 0.01))
   const wide = widened(narrow)
-  const k = Math.min(5, c.classCount)
+  const k = c.k || Math.min(5, c.classCount)
   for (const as of kinds) {
     const got = canaryFloats(c.rows * c.classCount)
     const want = new Float32Array(c.rows * c.classCount)
@@ -79,18 +77,19 @@ eachBackend(
     const classes = signed(3, c.classCount * c.dim)
     classes[0] = -128
     const exact = exactCosines(queries, classes, c)
-    const k = Math.min(5, c.classCount)
+    const k = c.k || Math.min(5, c.classCount)
     const a = { queries, classes, dtype: 'int8' as const, ...size(c) }
     // The sums are exact: what is rounded is the dot product, both lengths and the divisions.
     const cosine = 6 * on.epsilon
     const limits = {
       cosine,
-      logit: 100 * (cosine + 2 * on.epsilon),
-      probability: 200 * (cosine + 2 * on.epsilon) + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
+      logit: c.logitScale * (cosine + 2 * on.epsilon),
+      probability:
+        2 * c.logitScale * (cosine + 2 * on.epsilon) + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
     }
     for (const as of kinds) {
       const want = new Float64Array(exact)
-      if (as !== 'cosine') for (let i = 0; i < want.length; i++) want[i]! *= 100
+      if (as !== 'cosine') for (let i = 0; i < want.length; i++) want[i]! *= c.logitScale
       if (as === 'probability')
         for (let r = 0; r < c.rows; r++) {
           const row = want.subarray(r * c.classCount, (r + 1) * c.classCount)
@@ -137,7 +136,7 @@ eachBackend(
       const classes = new Int8Array(3 * dim).fill(-128)
       classes.fill(127, 2 * dim)
       for (let i = dim; i < 2 * dim; i += 2) classes[i] = 127
-      const shape = { name: '', rows: 4, classCount: 3, dim }
+      const shape = { rows: 4, classCount: 3, dim }
       const out = new Float32Array(12)
       const a = { queries, classes, dtype: 'int8' as const, ...size(shape) }
       await on.run('cosineSoftmax', { ...a, as: 'cosine', out })
@@ -196,7 +195,7 @@ eachBackend(
     t.true(out.subarray(0, 4).every(v => v === 0))
     t.true(out.subarray(4, 12).every(Number.isNaN))
     t.true([12, 16].every(i => out[i] === 0))
-    const exact = exactCosines(queries.subarray(3 * dim), classes, { name: '', rows: 2, classCount: 4, dim })
+    const exact = exactCosines(queries.subarray(3 * dim), classes, { rows: 2, classCount: 4, dim })
     close(t, out.subarray(12), Float32Array.from(exact), 7 * on.epsilon, 'cosines')
     const top = { index: new Int32Array(20), value: new Float32Array(20) }
     await on.run('cosineTopK', { ...a, as: 'probability', k: 4, ...top })
