@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot, version } from '../lib/base/package.js'
+import { checkLoads } from '../lib/cli/build.js'
 import { INTERFACE } from '../lib/native/addon.js'
 import { checkWholeFile } from '../lib/native/whole-file.js'
 
@@ -254,4 +255,9 @@ test('doctor diagnoses a missing addon and invalid environment variables', async
   const environment = await doctor({ CLIP_NATIVE_BACKEND: 'nonsense' })
   t.is(environment.code, 1)
   t.is(JSON.parse(environment.stdout).error.field, 'CLIP_NATIVE_BACKEND')
+})
+
+test('clip-native build loads what it has built', async t => {
+  // The build itself takes minutes: scripts/test-package.mjs runs it.
+  await t.notThrowsAsync(checkLoads())
 })

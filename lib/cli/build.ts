@@ -13,12 +13,23 @@ function node(args: string[], env: NodeJS.ProcessEnv = {}): Promise<number | str
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, {
       cwd: packageRoot,
-      stdio: ['ignore', process.stderr, process.stderr],
+      stdio: ['ignore', 2, 2],
       env: { ...process.env, ...env },
     })
     child.on('error', reject)
     child.on('close', (status, signal) => resolve(signal ?? status ?? 1))
   })
+}
+
+/** Loads the addon in a separate process, because loading a broken one may crash the process, and says what it runs on. */
+export async function checkLoads(): Promise<void> {
+  const module = JSON.stringify(pathToFileURL(join(__dirname, '..', 'native', 'addon.js')).href)
+  const script = `import { binding } from ${module}; console.log('It runs on ' + binding().active() + '.')`
+  const loaded = await node(['--input-type=module', '-e', script], { CLIP_NATIVE_ADDON: '' })
+  if (loaded !== 0)
+    throw new ClipError('ERR_CLIP_BACKEND', 'The addon was built, but it does not load: see above.', {
+      actual: String(loaded),
+    })
 }
 
 /**
@@ -49,14 +60,7 @@ export async function build(): Promise<number> {
     throw new ClipError('ERR_CLIP_BACKEND', `The addon could not be built in ${packageRoot}: see above.`, {
       actual: String(built),
     })
-  // In a separate process, because loading a broken addon may crash the process.
-  const module = JSON.stringify(pathToFileURL(join(packageRoot, 'dist', 'lib', 'binding.js')).href)
-  const script = `import { binding } from ${module}; console.log('It runs on ' + binding().active() + '.')`
-  const loaded = await node(['--input-type=module', '-e', script], { CLIP_NATIVE_ADDON: '' })
-  if (loaded !== 0)
-    throw new ClipError('ERR_CLIP_BACKEND', 'The addon was built, but it does not load: see above.', {
-      actual: String(loaded),
-    })
+  await checkLoads()
   await print(join(packageRoot, 'build', 'Release', 'clip_native.node'))
   return 0
 }
