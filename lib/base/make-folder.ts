@@ -22,12 +22,15 @@ export async function makeFolder(folder: string, mode?: number): Promise<string[
     } catch (error) {
       if (await isFolder(path)) return
       const parent = dirname(path)
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path || (await isFolder(parent)))
-        throw error
-      await make(parent)
-      await mkdir(path, { mode }).catch(async again => {
-        if (!(await isFolder(path))) throw again
-      })
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path) throw error
+      // A parent that is there now was perhaps made by somebody else after the attempt, so it is worth a second one.
+      if (!(await isFolder(parent))) await make(parent)
+      try {
+        await mkdir(path, { mode })
+      } catch (again) {
+        if (await isFolder(path)) return
+        throw again
+      }
     }
     made.push(path)
   }
