@@ -32,6 +32,7 @@ export {
   type ClipErrorDetails,
   isClipError,
 } from './base/errors.js'
+export { availableModels, type ModelFamily, type ModelInfo, modelInfo } from './base/known-models.js'
 export { version } from './base/package.js'
 export type {
   Classifier,
@@ -72,13 +73,7 @@ export type {
   RetrievalReport,
 } from './eval/reports.js'
 export type { Dataset, Sample } from './eval/samples.js'
-export {
-  availableModels,
-  type DownloadProgress,
-  type ModelFamily,
-  type ModelInfo,
-  modelInfo,
-} from './hub/index.js'
+export type { DownloadProgress } from './hub/index.js'
 export { isImageName } from './image/extensions.js'
 export {
   type ImageFilesOptions,

@@ -1,4 +1,4 @@
-/** Memory for results, whose size the caller's arguments decide. */
+/** Allocates memory for results whose size depends on the caller's arguments. */
 
 import { getHeapStatistics } from 'node:v8'
 import { ClipError } from './errors.js'
@@ -16,7 +16,7 @@ function sizeText(bytes: number): string {
   return `${Number((bytes / 1000 ** unit).toPrecision(3))} ${units[unit]}`
 }
 
-/** The error of a result of as many values, of so many bytes each, as the product of `sizes`. */
+/** The error for a result whose number of values, of `bytesEach` bytes, is the product of `sizes`. */
 function noMemory(what: string, sizes: readonly number[], bytesEach: number, cause?: unknown): ClipError {
   const size = sizeText(sizes.reduce((product, n) => product * n, bytesEach))
   return new ClipError(
@@ -27,8 +27,8 @@ function noMemory(what: string, sizes: readonly number[], bytesEach: number, cau
 }
 
 /**
- * An array of as many values as the product of `sizes`, all 0. Where the system does not give the memory, or an array
- * can't be as long, it throws ERR_CLIP_MEMORY, which says `what` was to be kept and how large that would be.
+ * A zeroed array whose length is the product of `sizes`. Throws ERR_CLIP_MEMORY, naming `what` the array is for and its
+ * size, if the system refuses the memory or arrays can't be that long.
  */
 export function allocate<T>(kind: ArrayKind<T>, what: string, ...sizes: number[]): T {
   try {
@@ -38,7 +38,7 @@ export function allocate<T>(kind: ArrayKind<T>, what: string, ...sizes: number[]
   }
 }
 
-/** The same for bytes that are all written before they are read: they may hold anything. */
+/** The same for bytes, but not zeroed: the caller must write each byte before it reads it. */
 export function allocateBytes(what: string, length: number): Buffer {
   try {
     return Buffer.allocUnsafeSlow(length)
@@ -48,8 +48,8 @@ export function allocateBytes(what: string, length: number): Buffer {
 }
 
 /**
- * Throws ERR_CLIP_MEMORY where the heap of JavaScript has no room for as many objects of so many bytes each as the
- * product of `sizes`. To run out of it ends the process.
+ * Throws ERR_CLIP_MEMORY if the JavaScript heap has no room for as many objects as the product of `sizes`, each of
+ * `bytesEach` bytes. Running out of heap would end the process.
  */
 export function checkHeap(what: string, bytesEach: number, ...sizes: number[]): void {
   const { heap_size_limit, used_heap_size } = getHeapStatistics()

@@ -1,20 +1,20 @@
-/** Work that overlaps and whose results keep their order. */
+/** Runs work concurrently and yields the results in the order of the input. */
 
 import { onAbort } from './abort.js'
 
 interface InOrderOptions {
-  /** The most items that are under way at a time. */
+  /** Maximum number of items in progress at a time. */
   ahead: number
-  /** Ends the waiting: the reader gets its reason. */
+  /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal | undefined
-  /** Called when this ends early, by a failure or because the reader leaves: cancels what still runs. */
+  /** Called if the iteration ends early, on a failure or because the consumer stops: cancels the items in progress. */
   cancel?: () => void
 }
 
 /**
- * Maps what a source yields, keeping its order, with up to `ahead` items under way. A finished item is handed out at
- * once, even while the source has nothing new; the reader's pace holds the source back. When this ends, in whatever way,
- * nothing runs any more.
+ * Maps the items of a source in order, with up to `ahead` of them in progress. A finished item is yielded at once, even
+ * while the source has no new one; a slow consumer slows the source down. When the iteration ends, for whatever reason,
+ * no item is left in progress.
  */
 export async function* inOrder<A, B>(
   source: AsyncIterable<A> | Iterable<A>,

@@ -5,7 +5,7 @@ import { badCheckpoint, badConfig } from './errors.js'
 import type { OpenclipSizes } from './openclip-sizes.js'
 import { agreedHeads, checkDivides, optionHeads } from './options.js'
 import type { CheckpointOptions } from './spec.js'
-import { type Picker, type Size, times } from './tensors.js'
+import { type Picker, type Size, squareOf, times } from './tensors.js'
 
 /** A bottleneck's output over its planes. */
 const EXPANSION = 4
@@ -32,14 +32,7 @@ export function resnetSizes(
       throw badCheckpoint(table.where, `visual.layer${layer}.0`, `has no visual.layer${layer}.0`)
     return stored
   }) as ModifiedResNetSpec['layers']
-  const positions = picker.size('visual.attnpool.positional_embedding', 0, 2)
-  const grid = Math.sqrt(positions.n - 1)
-  if (!Number.isInteger(grid) || grid < 1)
-    throw badCheckpoint(
-      table.where,
-      'visual.attnpool.positional_embedding',
-      `tensor "visual.attnpool.positional_embedding" has ${positions.n} positions, which is not 1 + a square`,
-    )
+  const { positions, grid } = squareOf(picker, 'visual.attnpool.positional_embedding')
   const imageSize = config?.image.imageSize.n ?? grid * 32
   if (imageSize !== grid * 32)
     throw badConfig(

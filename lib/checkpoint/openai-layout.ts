@@ -16,7 +16,15 @@ import {
   type Tower,
 } from './options.js'
 import type { CheckpointOptions } from './spec.js'
-import { Picker, readLogitScale, readScalar, type Size, type TensorTable, times } from './tensors.js'
+import {
+  Picker,
+  readLogitScale,
+  readScalar,
+  type Size,
+  squareOf,
+  type TensorTable,
+  times,
+} from './tensors.js'
 
 /** OpenAI's archives have these three entries beside the parameters; no other training code writes them. */
 const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']
@@ -115,14 +123,7 @@ export async function readOpenaiLayout(
     const { preNorm, pool } = config?.image ?? imageTowerOfTensors(picker)
     const image = sizesOf('image', 'visual.class_embedding', 'visual.transformer')
     const patch = config?.image.patch ?? picker.size('visual.conv1.weight', 2, 4)
-    const positions = picker.size('visual.positional_embedding', 0, 2)
-    const grid = Math.sqrt(positions.n - 1)
-    if (!Number.isInteger(grid) || grid < 1)
-      throw badCheckpoint(
-        table.where,
-        'visual.positional_embedding',
-        `tensor "visual.positional_embedding" has ${positions.n} positions, which is not 1 + a square`,
-      )
+    const { grid } = squareOf(picker, 'visual.positional_embedding')
     const imageSize = config?.image.imageSize ?? {
       ...times(patch, grid),
       from: `${grid} patches of ${patch.n}`,

@@ -269,6 +269,19 @@ export class Picker {
   }
 }
 
+/** Position embeddings of a class token and a square of patches: how many there are, and how many patches a side has. */
+export function squareOf(picker: Picker, tensor: string): { positions: Size; grid: number } {
+  const positions = picker.size(tensor, 0, 2)
+  const grid = Math.sqrt(positions.n - 1)
+  if (!Number.isInteger(grid) || grid < 1)
+    throw badCheckpoint(
+      picker.table.where,
+      tensor,
+      `tensor "${tensor}" has ${positions.n} positions, which is not 1 + a square`,
+    )
+  return { positions, grid }
+}
+
 /** The value of a tensor with one element. */
 export async function readScalar(table: TensorTable, name: string): Promise<number> {
   const tensor = table.tensors.get(name)

@@ -3,9 +3,10 @@
 import { homedir } from 'node:os'
 import type { Command } from 'commander'
 import { cacheFolders } from '../base/cache-folders.js'
+import { knownModels, type ModelInfo, modelInfo } from '../base/known-models.js'
 import { ownIds } from '../hub/cache.js'
 import { formatBytes } from '../hub/file-error.js'
-import { type Cached, findCached, knownModels, type ModelInfo, modelInfo } from '../hub/index.js'
+import { type Cached, findCached } from '../hub/index.js'
 import { settings } from '../hub/options.js'
 
 interface Listed extends ModelInfo {

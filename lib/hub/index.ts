@@ -15,15 +15,6 @@ import {
 import { type Cached, findHub, findOpenai } from './cache.js'
 import { type HubOptions, type HubSettings, settings } from './options.js'
 
-export type { CacheFolders } from '../base/cache-folders.js'
-export { cacheFolders } from '../base/cache-folders.js'
-export {
-  availableModels,
-  knownModels,
-  type ModelFamily,
-  type ModelInfo,
-  modelInfo,
-} from '../base/known-models.js'
 export type { Cached } from './cache.js'
 export type { DownloadProgress, HubOptions } from './options.js'
 

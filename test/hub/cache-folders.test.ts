@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, w
 import { join } from 'node:path'
 import test from 'ava'
 import { cacheFolders } from '../../lib/base/cache-folders.js'
-import { availableModels, findCached, type HubOptions, modelInfo, resolveName } from '../../lib/hub/index.js'
+import { availableModels, modelInfo } from '../../lib/base/known-models.js'
+import { findCached, type HubOptions, resolveName } from '../../lib/hub/index.js'
 import { fast, hub, id, tree, write } from './repo.js'
 import { bytes, commit, sandbox, sendFile, serve, sha256, tinyRepo } from './server.js'
 

@@ -192,6 +192,20 @@ function pictureSizes(picker: Picker, fields: Fields | undefined): { imageSize: 
   return { imageSize: { ...times(patch, grid), from: `${grid} patches of ${patch.n}` }, patch }
 }
 
+/** A tower's part of the configuration, and its sizes: from there, or from the tensors where there is no configuration. */
+function towerOf(
+  picker: Picker,
+  config: Fields | undefined,
+  which: Tower,
+  options: CheckpointOptions,
+): { fields: Fields | undefined; tower: TowerSizes } {
+  const fields = config && towerFields(config, which)
+  const tower = fields
+    ? transformer(fields, which, picker.table, options)
+    : transformerOfTensors(picker, which, options)
+  return { fields, tower }
+}
+
 /** Takes the image tower, with its projection if there is one. */
 function takeImage(
   picker: Picker,
@@ -199,10 +213,7 @@ function takeImage(
   embed: Size | undefined,
   options: CheckpointOptions,
 ): ImageTowerSpec {
-  const fields = config && towerFields(config, 'image')
-  const image = fields
-    ? transformer(fields, 'image', picker.table, options)
-    : transformerOfTensors(picker, 'image', options)
+  const { fields, tower: image } = towerOf(picker, config, 'image', options)
   const { imageSize, patch } = pictureSizes(picker, fields)
   const positions: Size = {
     ...imageSize,
@@ -236,10 +247,7 @@ function takeText(
   embed: Size | undefined,
   options: CheckpointOptions,
 ): TextTowerSpec {
-  const fields = config && towerFields(config, 'text')
-  const text = fields
-    ? transformer(fields, 'text', picker.table, options)
-    : transformerOfTensors(picker, 'text', options)
+  const { fields, tower: text } = towerOf(picker, config, 'text', options)
   const t = 'text_model'
   const tokens = `${t}.embeddings.token_embedding.weight`
   const positions = `${t}.embeddings.position_embedding.weight`

@@ -13,6 +13,19 @@ import type { Size } from '../tensors.js'
 import { vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
+/** Keys of a transformer's blocks that change the arithmetic, with the values that are implemented. */
+const BLOCK: Record<string, Json[]> = {
+  act_kwargs: [],
+  norm_kwargs: [],
+  block_type: ['default'],
+  qk_norm: [false],
+  scaled_cosine_attn: [false],
+  scale_heads: [false],
+  scale_attn_inner: [false],
+  scale_attn: [false],
+  scale_fc: [false],
+}
+
 /** Keys that change the arithmetic, with the values that are implemented: open_clip's defaults first. */
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
   model: { init_logit_bias: [], multimodal_cfg: [], custom_text: [true, false] },
@@ -24,15 +37,7 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
     final_ln_after_pool: [false, true],
     pool_type: ['tok', 'avg'],
     output_tokens: [false],
-    act_kwargs: [],
-    norm_kwargs: [],
-    block_type: ['default'],
-    qk_norm: [false],
-    scaled_cosine_attn: [false],
-    scale_heads: [false],
-    scale_attn_inner: [false],
-    scale_attn: [false],
-    scale_fc: [false],
+    ...BLOCK,
     timm_model_name: [''],
   },
   text: {
@@ -45,15 +50,7 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
     pool_type: ['argmax', 'last'],
     proj_type: ['linear'],
     output_tokens: [false],
-    act_kwargs: [],
-    norm_kwargs: [],
-    block_type: ['default'],
-    qk_norm: [false],
-    scaled_cosine_attn: [false],
-    scale_heads: [false],
-    scale_attn_inner: [false],
-    scale_attn: [false],
-    scale_fc: [false],
+    ...BLOCK,
     hf_model_name: [''],
   },
 }
