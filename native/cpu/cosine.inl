@@ -1,10 +1,10 @@
-// normalize, cosineSoftmax and cosineTopK: they share the dot product.
+// normalize, cosineSoftmax and cosineTopK, which share the dot product.
 //
-// Every dot product runs on four chains of lanes in one order, whatever is computed beside it: a query has
-// the same bits alone (one row of classes at a time, read once, its norm in the same pass) and among many
-// (tiles of kQueries x kClasses over rows that are in cache). That is why the tiles of linear, which sum in
-// another order, do not serve here. bfloat16 is widened in registers, int8 is exact in integers
-// (cosine_int8.inl).
+// Every dot product is accumulated in four chains of lanes in a fixed order, whatever else is computed at the
+// same time. A query therefore gets the same bits alone (one class row at a time, read once, with its norm
+// computed in the same pass) and among many queries (tiles of kQueries x kClasses over rows that are in
+// cache). This is also why the tiles of linear, which sum in another order, cannot be used here. bfloat16
+// rows are widened in registers; int8 rows are computed exactly, in integers (cosine_int8.inl).
 //
 //   ladder, 100 000 x 512 float32, one query, Zen 5, 4 KB pages, rows 16 bytes off a line as JavaScript's arrays
 //   are; ms beside memchr's 5.2 at 1 thread and 3.3 at 2
@@ -17,10 +17,10 @@
 //   two, four rows at a time, sharing the query's loads    12.1, 9.5 (against 10.6 for one)   dropped
 //   two streams, from both halves of the matrix            6.2 (against 5.9)   dropped
 
-constexpr int kScoreBlock = 64;  // classes whose scores are kept between the dot products and the softmax
-constexpr int kQueryBlock = 64;  // queries per unit
-constexpr int kAhead = 8192;     // bytes of prefetch
-constexpr int kHeapEntries = 1 << 22;  // of all queries of a unit, per thread
+constexpr int kScoreBlock = 64;  // classes whose scores are buffered between the dot products and the softmax
+constexpr int kQueryBlock = 64;  // queries per unit of work
+constexpr int kAhead = 8192;     // prefetch distance in bytes
+constexpr int kHeapEntries = 1 << 22;  // heap entries of all queries of a unit of work, per thread
 
 struct Float32Rows {
   using Element = float;
@@ -31,15 +31,16 @@ struct Bfloat16Rows {
   static CLIP_INLINE F loadRow(const uint16_t* p, int n) { return loadBfloat16(p, n); }
 };
 
-// x86 can read an operand from memory, and g++ rather does that twice than keep it: twice the accesses, and
-// rows that start inside a line take two each.
+// x86 instructions can take an operand from memory, and g++ prefers to load it twice to keeping it in a
+// register. That doubles the accesses, and in rows that do not start at a cache line an access touches two
+// lines.
 inline CLIP_INLINE void inRegister([[maybe_unused]] F& v) {
 #if defined(__x86_64__) || defined(_M_X64)
   asm("" : "+v"(v));
 #endif
 }
 
-// The order of every sum: f(chain, i, n) for the lanes from i on.
+// Fixes the order of every sum: calls f(chain, i, n) for the n lanes from element i on.
 template <class Fn>
 inline CLIP_INLINE void chains(int dim, const Fn& f) {
   int i = 0;
@@ -49,7 +50,7 @@ inline CLIP_INLINE void chains(int dim, const Fn& f) {
 }
 inline CLIP_INLINE float sumOfChains(const F* acc) { return sum((acc[0] + acc[1]) + (acc[2] + acc[3])); }
 
-// The sums of firstPass for a row that starts inside a line, dim a multiple of 4 * kLanes.
+// The sums of firstPass for a row that does not start at a vector boundary. dim is a multiple of 4 * kLanes.
 template <class J>
 inline CLIP_INLINE void joinedPass(const float* query, const float* row, int dim, F* d, F* s) {
   const int lane = int(reinterpret_cast<uintptr_t>(row) % sizeof(F) / sizeof(float));
@@ -60,7 +61,7 @@ inline CLIP_INLINE void joinedPass(const float* query, const float* row, int dim
     each<4>([&](auto j) CLIP_INLINE {
       const float* at = line + i + (j + 1) * kLanes;
       __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
-      F next = j < 3 || i + 4 * kLanes < dim ? load(at) : load(at, lane);  // not past the row
+      F next = j < 3 || i + 4 * kLanes < dim ? load(at) : load(at, lane);  // does not read past the row
       inRegister(next);
       const F c = J::joined(before, next, lanes);
       before = next;
@@ -69,7 +70,7 @@ inline CLIP_INLINE void joinedPass(const float* query, const float* row, int dim
     });
 }
 
-// dot = query . row and squared = row . row, on the way through memory.
+// Computes dot = query . row and squared = row . row in one pass, which streams the row from memory.
 template <class Rows>
 inline CLIP_INLINE void firstPass(const float* query, const typename Rows::Element* row, int dim, float* dot,
                                   float* squared) {
@@ -120,7 +121,7 @@ inline CLIP_INLINE void cosineTile(const float* queries, const typename Rows::El
   });
 }
 
-// max(|x|, 1e-12) from x . x; NaN stays NaN.
+// max(|x|, 1e-12), given x . x. NaN stays NaN.
 inline float lengthOf(float squared) {
   const float root = __builtin_sqrtf(squared);
   return root < 1e-12f ? 1e-12f : root;
@@ -147,13 +148,14 @@ void normalise(Context& context, const Normalise& n) {
 
 #include "cpu/cosine_int8.inl"
 
-// Queries as the rows are compared with them: unit-length copies; for int8, rounded ones.
+// The queries in the form in which they are compared with the rows: normalized to unit length or, for int8
+// rows, quantized.
 struct Queries {
   const float* unit = nullptr;
   Int8Queries rounded = {};
 };
 
-// Dot products of `rows` queries with `count` classes, and the lengths to divide them by.
+// The dot products of `rows` queries with `count` classes, and the lengths by which to divide them.
 template <class Rows>
 inline void dotBlock(const float* unit, int rows, const void* data, int count, int dim, float* dots,
                      size_t stride, float* length) {
@@ -177,8 +179,8 @@ inline void dotBlock(const float* unit, int rows, const void* data, int count, i
   for (; q < rows; q++) run(Index<1>{}, q);
 }
 
-// What cosines are multiplied with to be scores. Sums in float32 may end above the lengths' product by a few
-// epsilons: what is given as a cosine is at most 1 all the same.
+// The factor that turns cosines into scores. Because of rounding, a float32 dot product may exceed the
+// product of the lengths by a few epsilons; a score of the kind `cosine` is clamped to [-1, 1].
 struct ScoreScale {
   float factor, most;
   ScoreScale(Score score, float scale)
@@ -186,7 +188,7 @@ struct ScoreScale {
         most(score == Score::cosine ? 1.0f : __builtin_inff()) {}
 };
 
-// scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j), `count` of them, at most
+// scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j) for `count` classes, at most
 // kScoreBlock.
 inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& c, int begin, int count,
                        int dim, ScoreScale factor, float* scores, size_t stride) {
@@ -206,11 +208,11 @@ inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& 
       const int n = least(kLanes, count - j);
       float* s = scores + q * stride + j;
       const F score = all(factor.factor) * (load(s, n) / load(length + j, n));
-      store(s, smaller(most, larger(lowest, score)), n);  // the second operand where either is NaN
+      store(s, smaller(most, larger(lowest, score)), n);  // if either operand is NaN, the second is returned
     }
 }
 
-// Scratch of one call for `rows` queries.
+// Scratch memory of one call, for `rows` queries.
 struct QueryMemory {
   const Bytes bytes;
   Queries queries;
@@ -265,7 +267,8 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   });
 }
 
-// One block of classes for `rows` queries from q0 on: what is among the best is pushed, sums[q] is written.
+// Scores one block of classes for `rows` queries from q0 on, pushes those that are among the best, and writes
+// sums[q].
 inline void scanBlock(const CosineTopK& c, const Queries& queries, int rows, int begin, ScoreScale factor,
                       TopK* best, TopKSum* sums) {
   alignas(64) float scores[kQueryBlock * kScoreBlock];
@@ -288,7 +291,8 @@ inline void scanBlock(const CosineTopK& c, const Queries& queries, int rows, int
       F total = zero();
       for (int i = 0; i < kScoreBlock; i += kLanes) total = total + exponential(load(s + i) - all(mosts[q]));
       totals[q] += sum(total);
-      // A NaN score may hide from the maximum, never from the sum. An equal one may be of a lower index.
+      // A NaN score may be missing from the maximum, but never from the sum. A score equal to the threshold
+      // is pushed too, because its index may be lower.
       TopK& t = best[q];
       if (t.full() && most < t.value[0] && totals[q] == totals[q]) continue;
       for (int i = 0; i < count; i++)
@@ -303,7 +307,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
   const int blocks = blocksOf(c.classCount), k = c.best[0].capacity;
   const int unit = least(least(c.rows, kQueryBlock), kHeapEntries / k < 1 ? 1 : kHeapEntries / k);
   const ScoreScale factor(c.score, c.scale);
-  // Heaps of the helpers; worker 0 has the caller's.
+  // The heaps of the helper threads; worker 0 uses the caller's heaps.
   const size_t helpers = size_t(context.threads) - 1, entries = helpers * unit * k;
   const Bytes heapMemory(helpers * unit * sizeof(TopK)), valueMemory(entries * sizeof(float)),
       indexMemory(entries * sizeof(int32_t));

@@ -1,15 +1,17 @@
-// Dot products with int8 rows: the query as 15-bit integers, so that a stretch of kStretch products fits an
-// int32 sum whatever the order (16383 * 128 * 1024 < 2^31): vpmaddwd, which every x86 backend has.
+// Dot products with int8 rows. The query is quantized to 15-bit integers, so that the sum of kStretch
+// products fits into an int32 in any order (16383 * 128 * 1024 < 2^31). That allows vpmaddwd, which every x86
+// backend has.
 //
 //   ladder, 100 000 x 512, one query, one core: see bench/README.md
 
 constexpr int kStretch = 1024;
 
-// Rounded as backend.h says, Classes; rows of `dim` int16, padded with zeros to whole steps.
+// Queries quantized as described at Classes in backend.h. A row is `dim` int16 values, padded with zeros to
+// whole steps.
 struct Int8Queries {
   static constexpr int kStep = 2 * kLanes;
   int16_t* rows = nullptr;
-  float* inverseLength = nullptr;  // 1 / |q|, NaN for a query that is not finite, 0 for zeros
+  float* inverseLength = nullptr;  // 1 / |q|; NaN if the query is not finite, 0 if it is all zeros
   int dim = 0, stride = 0;
 
   Int8Queries() = default;
@@ -38,20 +40,20 @@ struct Int8Queries {
     for (int i = 0; i < dim; i++) {
       const int32_t v = rounded(x[i] * inverse);
       q[i] = int16_t(v < -kQuerySteps ? -kQuerySteps : v > kQuerySteps ? kQuerySteps : v);
-      squared += double(q[i]) * q[i];  // exact: below 2^53 for any dim
+      squared += double(q[i]) * q[i];  // exact, because the sum stays below 2^53 for any dim
     }
     inverseLength[r] = squared > 0 ? float(1 / __builtin_sqrt(squared)) : 0.0f;
   }
 };
 
-// n < kStep bytes, then zeros.
+// Reads n < kStep bytes and pads them with zeros.
 inline CLIP_INLINE I lastBytes(const int8_t* p, int n) {
   alignas(64) int8_t rest[Int8Queries::kStep] = {};
   __builtin_memcpy(rest, p, size_t(n));
   return widenBytes(rest);
 }
 
-// dot = q . row and, if Norm, squared = row . row.
+// dot = q . row; if Norm, also squared = row . row.
 template <bool Norm>
 inline CLIP_INLINE void dotInt8(const int16_t* q, const int8_t* row, int dim, float* dot, float* squared) {
   constexpr int kStep = Int8Queries::kStep;
@@ -78,7 +80,8 @@ inline CLIP_INLINE void dotInt8(const int16_t* q, const int8_t* row, int dim, fl
   if constexpr (Norm) *squared = float(squares);
 }
 
-// As dotBlock. A row's scale turns the sign of its length, or makes it infinite (cosine 0) or NaN.
+// Like dotBlock. A negative scale makes the row's length negative, a zero scale makes it infinite (so that
+// the cosine is 0), and a scale that is not finite makes it NaN.
 inline void dotBlockInt8(const Int8Queries& queries, int q0, int rows, const int8_t* classes,
                          const float* scale, int count, int dim, float* dots, size_t stride, float* length) {
   for (int j = 0; j < count; j++) {

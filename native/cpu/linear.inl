@@ -1,9 +1,10 @@
-// y = f(x w + bias) + residual (relu last), and the tile that attention uses too.
+// y = f(x w + bias) + residual (for ReLU, the activation comes last), and the register tile that attention
+// uses too.
 //
-// Activations stay row-major and are broadcast 4 bytes at a time; weights are one linear
-// stream (pack.inl). A panel's weights go through the second-level cache once per 208
-// rows; sums of a row block and panel live in `part`, in the first-level cache. Every sum runs over the
-// inputs in order, whatever the tile: rows and threads cannot show in the bits.
+// Activations stay row-major and are broadcast 4 bytes at a time; the weights are one sequential stream
+// (pack.inl). A panel's weights pass through the second-level cache once per 208 rows; the sums of a row
+// block and panel stay in `part`, in the first-level cache. Every sum runs over the inputs in the same order,
+// whatever the tile, so the number of rows and threads cannot change a bit of the result.
 //
 //   ladder: one thread unless said, percent of that CPU's peak, weights from memory
 //   Zen 4 (float32 peak 118 GFLOP/s)
@@ -33,11 +34,10 @@ template <class T>
 constexpr bool widens = __is_same(T, Float16AsFloat32);
 template <class T>
 constexpr int stepBytes = widens<T> ? kStepBytes / 2 : kStepBytes;  // of packed weights
-// From this number of tiles on, float16 weights are widened once for all of them, into the second-level
-// cache.
+// From this number of tiles on, float16 weights are widened once for all tiles, into the second-level cache.
 constexpr int kWidenedTiles = 3;
 
-// The packed layout, as pack.inl writes it.
+// The packed layout, as written by pack.inl.
 constexpr int groupOf(Dtype d) { return 4 / int(bytesOf(d)); }
 inline size_t panelBytes(Dtype d, int in) {
   if (d == Dtype::float16) return size_t(in) * kCols * 2;
@@ -47,7 +47,7 @@ inline size_t panelsBytes(Dtype d, int in, int out) {
   return panelBytes(d, in) * (roundUp(out, kCols) / kCols);
 }
 
-// The first n bytes at p, 1 to 3, and zeros.
+// The first n bytes at p (n is 1 to 3), padded with zeros.
 inline CLIP_INLINE int32_t firstBytes(const char* p, int n) {
   uint32_t v = uint8_t(p[0]);
   if (n > 1) v |= uint32_t(uint8_t(p[1])) << 8;
@@ -55,15 +55,16 @@ inline CLIP_INLINE int32_t firstBytes(const char* p, int n) {
   return int32_t(v);
 }
 
-// Rows x kCols sums over `steps`, added to or stored in `part`. Lines: cache lines of `next` prefetched per
-// two steps. T: arithmetic.inl. test/kernels/tiles.test.ts disassembles this function: no sum may lie in
-// memory while it runs.
+// Computes Rows x kCols sums over `steps` and adds them to `part`, or stores them there if `fresh`. Every two
+// steps it prefetches `Lines` cache lines of `next`. T is one of the types in arithmetic.inl.
+// test/kernels/tiles.test.ts disassembles this function to check that every accumulator stays in a register
+// inside the loop.
 template <class T, int Rows, int Lines>
 __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w, int steps, const char* next,
                                     bool fresh, typename T::Sum* part) {
   typename T::Sum sum[Rows][2];
-  // Floats: a sum per block of steps, added to those before; one chain of thousands rounds several times
-  // worse.
+  // Floats are summed per block of steps, and the block's sum is added to the sums before it: a single chain
+  // of thousands of additions would have a rounding error several times larger.
   constexpr bool blockwise = __is_same(typename T::Sum, F);
   if (fresh || blockwise)
     each<Rows>([&](auto i) CLIP_INLINE { sum[i][0] = sum[i][1] = T::zeroSum(); });
@@ -79,8 +80,8 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
         const auto b = T::input(turn, v);
         sum[i][0] = T::mac(sum[i][0], b, w0);
         sum[i][1] = T::mac(sum[i][1], b, w1);
-        // In this order: g++ would keep x for both turns, or all products before the first sum, and run out
-        // of registers.
+        // Keeps this order: otherwise g++ would keep x for both turns, or compute all products before the
+        // first sum, and run out of registers.
         if constexpr (T::parts > 1) holdInRegisters(sum[i][0], sum[i][1]);
       });
       endTurn();
@@ -102,7 +103,8 @@ __attribute__((noinline)) void tile(const char* x, size_t stride, const char* w,
   each<Rows>([&](auto i) CLIP_INLINE { part[i * 2] = sum[i][0], part[i * 2 + 1] = sum[i][1]; });
 }
 
-// The same for the first `rest` bytes of one step. Apart, because it would cost the tile registers.
+// The same for the first `rest` bytes of one step. It is a separate function because inside `tile` it would
+// cost registers.
 template <class T>
 __attribute__((noinline)) void addRest(const char* x, size_t stride, const char* w, int rows, int rest,
                                        typename T::Sum* part) {
@@ -132,16 +134,16 @@ inline Tile<T> pickTile(int rows) {
   return table.of[rows - 1];
 }
 
-// An arithmetic with a tile of its own (avx512_amx.cc): T::Tile in the place of the functions above, and
-// T::rest(), which follows a block of tiles.
+// Whether an arithmetic has a tile of its own (avx512_amx.cc). It then defines T::Tile, which replaces the
+// functions above, and T::rest(), which is called after each block of tiles.
 template <class T>
 constexpr bool ownTile = requires {
   typename T::Tile;
 };
 
-// The tile of that height that prefetches `lines` lines. Sanitizer builds make do with the one that
-// prefetches none: a prefetch is no access that they could check, and three times fewer tiles compile three
-// times sooner.
+// The tile of that height that prefetches `lines` lines. Sanitizer builds contain only the one without
+// prefetches: a prefetch is not an access that a sanitizer could check, and a third of the tiles compiles in
+// a third of the time.
 template <class T, int All>
 inline auto tileFor(int rows, [[maybe_unused]] int lines) {
   if constexpr (ownTile<T>) {
@@ -155,8 +157,8 @@ inline auto tileFor(int rows, [[maybe_unused]] int lines) {
   }
 }
 
-// The epilogue of `rows` rows from `row` on, columns col .. col + kCols - 1 as far as they exist. Everything
-// of `l` is copied first: to the compiler a store to y may change it.
+// The epilogue of `rows` rows from `row` on, for the columns col .. col + kCols - 1 that exist. The fields of
+// `l` are copied to locals first, because as far as the compiler knows a store to y may change them.
 template <class T, Activation Kind, bool Residual>
 __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, const Linear& l, int row,
                                       int col) {
@@ -224,15 +226,16 @@ inline void finishTile(const typename T::Sum* part, int rows, const Linear& l, i
   (l.residual.data ? finishKind<T, true> : finishKind<T, false>)(part, rows, l, row, col);
 }
 
-// `steps` steps of a panel of float16 weights as float32.
+// Widens `steps` steps of a panel of float16 weights to float32.
 inline void widenPanel(const char* w, int steps, float* wide) {
   for (int s = 0; s < steps; s++, w += stepBytes<Float16AsFloat32>, wide += kCols)
     for (int j = 0; j < 2; j++)
       store(wide + j * kLanes, loadFloat16(reinterpret_cast<const uint16_t*>(w) + j * kLanes));
 }
 
-// Panels [p0, p1) of rows [r0, r0 + rows), rows <= kRowBlock, cut into tiles of nearly equal height. widened:
-// float16 weights alone, room for kStepBlock steps, or nullptr where each tile widens for itself.
+// Panels [p0, p1) of rows [r0, r0 + rows), where rows <= kRowBlock, in tiles of nearly equal height.
+// `widened` is only for float16 weights: room for kStepBlock steps, or nullptr if each tile widens its own
+// weights.
 template <class T>
 void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
                  [[maybe_unused]] float* widened = nullptr) {
@@ -245,7 +248,7 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
     for (int s0 = 0, b = 0; b < blocks; b++) {
       const int n = b + 1 == blocks ? steps - s0 : (steps / blocks + 3) / 4 * 4;
       const int rest =
-          b + 1 == blocks ? l.in % T::group * (4 / T::group) : 0;  // bytes of the last step, 0: all
+          b + 1 == blocks ? l.in % T::group * (4 / T::group) : 0;  // bytes used of the last step; 0 means all
       const char* w = static_cast<const char*>(l.w) + (size_t(p) * steps + s0) * stepBytes<T>;
       const char* const after = w + size_t(n) * stepBytes<T>;
       if constexpr (widens<T>)
@@ -274,15 +277,16 @@ void linearBlock(const Linear& l, int r0, int rows, int p0, int p1,
   if constexpr (ownTile<T>) T::rest();
 }
 
-// Chunks of a parallel loop as runs of neighbours: each worker goes through a run of its own and then takes
-// from the others'. A worker's next panel is the one it has prefetched.
+// Distributes the chunks of a parallel loop as runs of neighbouring chunks: each worker first works through
+// its own run and then takes chunks from the others' runs. So the panel that a worker computes next is the
+// one whose weights it has prefetched.
 struct Runs {
   int chunks, count, taken[kMaxThreads];
   Runs(int c, int threads) : chunks(c), count(least(c, threads)) {
     for (int i = 0; i < count; i++) taken[i] = 0;
   }
   int begin(int run) const { return int(int64_t(chunks) * run / count); }
-  // Asked once per chunk: there is always one left, for a run that was found empty stays so.
+  // Called exactly once per chunk, so there is always a chunk left: a run that was found empty stays empty.
   int take(int worker) {
     for (int i = worker;; i++) {
       const int run = i % count, first = begin(run), length = begin(run + 1) - first;
@@ -292,7 +296,8 @@ struct Runs {
   }
 };
 
-// Threads share panels, so that each streams only its own weights; row blocks too when there are few panels.
+// Threads divide the panels among themselves, so that each streams only its own weights; if there are few
+// panels, they also divide the row blocks.
 template <class T>
 void linearOf(Context& context, const Linear& l) {
   if (l.rows <= 0 || l.out <= 0) return;
