@@ -10,7 +10,7 @@ import type { TokenizerKind } from './kind.js'
 import { longList } from './long-list.js'
 import { merge } from './merge.js'
 import { afterPair, piece } from './pieces.js'
-import type { TokenizerSpec } from './spec.js'
+import type { ClipTokenizerSpec } from './spec.js'
 import {
   type Encoded,
   mostCharacters,
@@ -22,7 +22,7 @@ import {
 import { buildTables, openaiTables, type Tables } from './vocabulary.js'
 import { huggingfaceWords, openaiWords, type Words } from './words.js'
 
-export const bpe: TokenizerKind = {
+export const bpe: TokenizerKind<ClipTokenizerSpec> = {
   async create(spec, vocabulary, signal) {
     await inSlices(prepareEntities(), signal)
     const tables = vocabulary ? await inSlices(buildTables(vocabulary), signal) : await openaiTables(signal)
@@ -68,7 +68,7 @@ class BpeTokenizer implements Tokenizer {
   #recent = new Map<string, Int32Array>()
   #older = new Map<string, Int32Array>()
 
-  constructor(spec: TokenizerSpec, tables: Tables) {
+  constructor(spec: ClipTokenizerSpec, tables: Tables) {
     this.#tables = tables
     this.vocabSize = tables.pieces.length
     this.contextLength = spec.contextLength

@@ -1,15 +1,13 @@
 /** All kinds of tokenizers, each in its own file. */
 
+import { ClipError } from '../base/errors.js'
 import { bpe } from './bpe.js'
-import type { TokenizerKind } from './kind.js'
 import type { TokenizerSpec } from './spec.js'
 import type { Tokenizer } from './tokenizer.js'
 import type { Vocabulary } from './vocabulary.js'
 
 export { readVocabulary } from './read-vocabulary.js'
 export type { Vocabulary } from './vocabulary.js'
-
-const kinds: Record<TokenizerSpec['kind'], TokenizerKind> = { bpe }
 
 /**
  * Makes a tokenizer.
@@ -22,5 +20,11 @@ export async function createTokenizer(
   vocabulary?: Vocabulary,
   signal?: AbortSignal,
 ): Promise<Tokenizer> {
-  return kinds[spec.kind].create(spec, vocabulary, signal)
+  if (spec.kind === 'file')
+    throw new ClipError(
+      'ERR_CLIP_CHECKPOINT',
+      `${spec.file}: vocabularies of ${spec.class} can't be read by this version`,
+      { file: spec.file },
+    )
+  return bpe.create(spec, vocabulary, signal)
 }

@@ -4,11 +4,7 @@ import type { TokenizerSpec } from './spec.js'
 import type { Tokenizer } from './tokenizer.js'
 import type { Vocabulary } from './vocabulary.js'
 
-export interface TokenizerKind {
+export interface TokenizerKind<Spec extends TokenizerSpec = TokenizerSpec> {
   /** Rejects with ERR_CLIP_CHECKPOINT naming the field of a vocabulary that can't be used, or with the signal's reason. */
-  create(
-    spec: TokenizerSpec,
-    vocabulary: Vocabulary | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Tokenizer>
+  create(spec: Spec, vocabulary: Vocabulary | undefined, signal: AbortSignal | undefined): Promise<Tokenizer>
 }
