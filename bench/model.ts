@@ -9,8 +9,8 @@ import { packageRoot } from '../lib/base/package.js'
 import { embeddedModel } from '../lib/hub/resolve-model.js'
 import { type Clip, load } from '../lib/index.js'
 import { linears, type ModelShape, model, tokens } from './cases.js'
+import { photograph } from './images.js'
 import { type ComputeDtype, dtypesHere, type KernelOptions, peakOf } from './kernels.js'
-import { picture } from './pictures.js'
 import { randomModel } from './random-model.js'
 import { figures, measure } from './suite.js'
 
@@ -142,7 +142,7 @@ export async function endToEndTasks(o: KernelOptions): Promise<void> {
     const name = `end to end ViT-B/32 float32, JPEG ${width}x${height} to label`
     if (!o.wanted(name)) continue
     const clip = await load(await randomModel(model('ViT-B/32')), { threads: o.threads })
-    await classify(name, clip, await picture(width, height), ['dog', 'cat', 'car', 'tree'])
+    await classify(name, clip, await photograph(width, height), ['dog', 'cat', 'car', 'tree'])
   }
 }
 

@@ -9,5 +9,5 @@ export const exampleFolder = join(root, 'models', 'icon-clip', 'examples')
 export const exampleDataset = join(root, 'test', 'data', 'digits.tar')
 
 /** Some of the images that come with the embedded model. */
-export const examplePictures = () =>
+export const exampleImages = () =>
   ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg'].map(name => join(exampleFolder, name))

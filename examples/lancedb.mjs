@@ -7,13 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { imageFiles, load, toLanceDB } from 'clip-native'
 
-const [pictures, words = 'a dog'] = process.argv.slice(2)
-if (!pictures) throw new Error('node examples/lancedb.mjs FOLDER "words"')
+const [images, words = 'a dog'] = process.argv.slice(2)
+if (!images) throw new Error('node examples/lancedb.mjs FOLDER "words"')
 const work = await mkdtemp(join(tmpdir(), 'clip-lancedb-'))
 
 const clip = await load()
 const store = await clip.openStore(join(work, 'store'), { create: true })
-const { added, errors } = await store.add(imageFiles(pictures), { errors: 'collect' })
+const { added, errors } = await store.add(imageFiles(images), { errors: 'collect' })
 console.log(`${added} images embedded, ${errors.length} could not be read: ${work}`)
 
 // For a table of millions, an index: await table.createIndex('vector', { config: Index.ivfPq({ distanceType: 'cosine' }) })

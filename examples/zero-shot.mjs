@@ -1,13 +1,13 @@
 // Names classes, classifies images as they come, and keeps the encoded names in a file.
 //
-//   node examples/zero-shot.mjs [PICTURE...]
+//   node examples/zero-shot.mjs [IMAGE...]
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load } from 'clip-native'
-import { examplePictures } from './image-files.mjs'
+import { exampleImages } from './image-files.mjs'
 
 const given = process.argv.slice(2)
-const pictures = given.length > 0 ? given : examplePictures()
+const images = given.length > 0 ? given : exampleImages()
 
 // The embedded model knows icons and emoji. For photographs: load('ViT-B/32'), or the path of a checkpoint.
 const clip = await load()
@@ -20,7 +20,7 @@ const classifier = await clip.classifier(
   },
 )
 
-for await (const { image, predictions, error } of classifier.stream(pictures, { topK: 2 })) {
+for await (const { image, predictions, error } of classifier.stream(images, { topK: 2 })) {
   if (error) console.log(`${image}: ${error.message}`)
   else
     console.log(`${image}: ${predictions.map(p => `${p.label} ${(100 * p.score).toFixed(1)} %`).join(', ')}`)
@@ -30,6 +30,6 @@ for await (const { image, predictions, error } of classifier.stream(pictures, { 
 const file = join(tmpdir(), `labels-${process.pid}.safetensors`)
 await classifier.save(file)
 const again = await clip.loadClassifier(file)
-const [[first]] = await again.classify([pictures[0]])
+const [[first]] = await again.classify([images[0]])
 console.log(`From ${file}: ${first.label}`)
 await clip.dispose()

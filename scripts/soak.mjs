@@ -1,7 +1,7 @@
-// npm run soak: hours of use in minutes. Worker threads call the public API at random (texts, pictures as pixels and as
+// npm run soak: hours of use in minutes. Worker threads call the public API at random (texts, images as pixels and as
 // files, classifiers, streams, similarities, stores), abort some calls at random moments, dispose models with calls under
 // way and load them again; one thread is terminated now and then. Hostile input is mixed in: streams that stall, SVGs,
-// damaged pictures, texts that are made to be slow. Every call must settle, with its result (compared, bit for bit, with
+// damaged images, texts that are made to be slow. Every call must settle, with its result (compared, bit for bit, with
 // what the model gave at first), its signal's reason, ERR_CLIP_DISPOSED or, for hostile input, the error that belongs to
 // it; and the memory of the process must stay flat.
 //
@@ -67,7 +67,7 @@ async function work({ seed, threads, folder }) {
     return { clip, store, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
   }
   let { clip, icons, store } = await open()
-  /** What each text and picture gave at first, by name. */
+  /** What each text and image gave at first, by name. */
   const expected = new Map()
   function same(name, data) {
     const values = Buffer.from(data.slice().buffer)
@@ -89,7 +89,7 @@ async function work({ seed, threads, folder }) {
     '\ud800'.repeat(5_000),
   ]
   let added = 0
-  /** Half a picture, and then nothing, for ever. */
+  /** Half an image, and then nothing, for ever. */
   const stalled = () =>
     new Readable({
       read() {
@@ -125,7 +125,7 @@ async function work({ seed, threads, folder }) {
     async signal => {
       const chosen = some(pixels, 6)
       const got = await clip.encodeImage(chosen, { signal })
-      for (const [i, picture] of chosen.entries()) same(`picture ${pixels.indexOf(picture)}`, got.row(i))
+      for (const [i, image] of chosen.entries()) same(`image ${pixels.indexOf(image)}`, got.row(i))
     },
     async signal => {
       const chosen = some(files, 3)
@@ -144,9 +144,9 @@ async function work({ seed, threads, folder }) {
       await clip.similarity(some(pixels, 3), some(texts, 8), { signal })
     },
     async signal => {
-      const [picture] = some(pixels, 1)
-      const { data } = await clip.preprocess(picture, { signal })
-      same(`planes ${pixels.indexOf(picture)}`, data)
+      const [image] = some(pixels, 1)
+      const { data } = await clip.preprocess(image, { signal })
+      same(`planes ${pixels.indexOf(image)}`, data)
     },
     async signal => {
       const got = await clip.encodeImage(whole(), { signal })

@@ -31,7 +31,7 @@ test('clip-native bench prints one JSON object a line', async t => {
     t.true(f.fastest! > 0 && f.fastest! <= f.median! && f.median! <= f.slowest!, JSON.stringify(f))
 })
 
-test("README's picture of speed is drawn from the run that it names", t => {
+test("README's chart of speed is drawn from the run that it names", t => {
   const [file] = /bench\/results\/[\w-]+-summary\.svg/.exec(
     readFileSync(join(packageRoot, 'README.md'), 'utf8'),
   )!

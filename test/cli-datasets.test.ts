@@ -17,7 +17,7 @@ import { buffer } from 'node:stream/consumers'
 import test, { type ExecutionContext } from 'ava'
 import { pack } from 'tar-stream'
 import { packageRoot } from '../lib/base/package.js'
-import { pictures } from './api/helpers.js'
+import { exampleImages } from './api/helpers.js'
 import { testData } from './helpers/test-data.js'
 import { answerHub, bytes, sandbox, serve, tinyRepo } from './hub/server.js'
 
@@ -26,8 +26,8 @@ const base = mkdtempSync(join(tmpdir(), 'clip-native-cli-datasets-'))
 const at = (name: string) => join(base, name)
 test.after.always(() => rmSync(base, { recursive: true, force: true }))
 
-const dog = pictures.find(path => path.endsWith('dog.png'))!
-const bicycle = pictures.find(path => path.endsWith('bicycle.jpg'))!
+const dog = exampleImages.find(path => path.endsWith('dog.png'))!
+const bicycle = exampleImages.find(path => path.endsWith('bicycle.jpg'))!
 const digits = join(testData, 'digits.csv')
 
 interface Outcome {
@@ -81,10 +81,10 @@ function folderOf(name: string, entries: readonly string[]): string {
 
 test('embed --store: every kind of image is embedded; what is left out is counted and named', async t => {
   folderOf('elsewhere', ['x.png'])
-  const root = folderOf('pictures', [
+  const root = folderOf('images', [
     ...['a.jfif', 'b.JPE', 'deep/c.PNG', 'notes.txt', 'deep/more\n.txt', 'out -> ../elsewhere', 'loop -> .'],
   ])
-  const store = at('pictures.store')
+  const store = at('images.store')
   const text = await cli(['embed', root, '--store', store])
   t.is(text.code, 0, text.stderr)
   t.regex(text.stdout, /: 3 images \(3 embedded/)
@@ -92,8 +92,8 @@ test('embed --store: every kind of image is embedded; what is left out is counte
     text.stderr,
     /left out: 2 files that are not named as images are: .*notes\.txt, .*deep\/more.{1,2}\.txt\n/,
   )
-  t.regex(text.stderr, /left out: 1 link that is not followed \(--follow-links\): .*pictures\/out\n/)
-  t.regex(text.stderr, /left out: 1 link to what is counted where it lies: .*pictures\/loop\n/)
+  t.regex(text.stderr, /left out: 1 link that is not followed \(--follow-links\): .*images\/out\n/)
+  t.regex(text.stderr, /left out: 1 link to what is counted where it lies: .*images\/loop\n/)
   const json = await cli(['embed', root, '--store', store, '--json', '--follow-links'])
   t.is(json.code, 0, json.stderr)
   t.is(json.stderr, '')

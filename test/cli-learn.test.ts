@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../lib/base/package.js'
 import { load, templates } from '../lib/index.js'
-import { pictures } from './api/helpers.js'
+import { exampleImages } from './api/helpers.js'
 import { testData } from './helpers/test-data.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const dog = pictures.find(path => path.endsWith('dog.png'))!
+const dog = exampleImages.find(path => path.endsWith('dog.png'))!
 const folder = mkdtempSync(join(tmpdir(), 'clip-cli-'))
 const at = (name: string) => join(folder, name)
 test.after.always(() => rmSync(folder, { recursive: true }))

@@ -6,10 +6,10 @@ import test from 'ava'
 import { packageRoot, version } from '../lib/base/package.js'
 import { bar, chart, displayWidth, errorLine, inColumns, scores, table } from '../lib/cli/output.js'
 import { ClipError, load } from '../lib/index.js'
-import { expected, pictures } from './api/helpers.js'
+import { exampleImages, expected } from './api/helpers.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const dog = pictures.find(path => path.endsWith('dog.png'))!
+const dog = exampleImages.find(path => path.endsWith('dog.png'))!
 
 interface Outcome {
   code: number | null
@@ -56,7 +56,7 @@ test('classify draws a chart: the winner first, no colours in a pipe, inside the
 
 test('classify --json gives a line per image, failures included, and exit code 1', async t => {
   const { code, stdout } = await cli([
-    ...['classify', dog, '/no/such.png', pictures[0]!],
+    ...['classify', dog, '/no/such.png', exampleImages[0]!],
     ...['--labels', expected.labels.join(','), '--template', expected.template, '--top', '22', '--json'],
   ])
   t.is(code, 1)

@@ -58,9 +58,9 @@ const pages = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name =
   },
 )
 
-const pictures = join(packageRoot, 'models/icon-clip/examples')
+const images = join(packageRoot, 'models/icon-clip/examples')
 const icons = ['dog.png', 'rocket.png', 'guitar.jpg', 'anchor.png'].filter(name =>
-  readdirSync(pictures).includes(name),
+  readdirSync(images).includes(name),
 )
 const digits = join(testData, 'digits')
 
@@ -81,10 +81,10 @@ function folderFor(name: string, code: string): string {
     if (path!.startsWith('node_modules/')) continue // it is there
     const file = join(folder, path!)
     mkdirSync(dirname(file), { recursive: true })
-    copyFileSync(join(pictures, icons[made++ % icons.length]!), file)
+    copyFileSync(join(images, icons[made++ % icons.length]!), file)
   }
   if (/\*\.(png|jpg)/.test(code))
-    for (const icon of icons) copyFileSync(join(pictures, icon), join(folder, icon))
+    for (const icon of icons) copyFileSync(join(images, icon), join(folder, icon))
   if (/\bphotos\b/.test(code)) classes(join(folder, 'photos'))
   if (/\bexamples\b/.test(code)) classes(join(folder, 'examples'))
   if (/pairs\.csv/.test(code)) {

@@ -5,18 +5,18 @@ import { load } from '../lib/index.js'
 import { child, lib, type Outcome } from './helpers/child.js'
 import { randomBytes } from './helpers/random.js'
 
-const picture = (seed: number) => ({
+const image = (seed: number) => ({
   data: randomBytes(seed, 72 * 72 * 3),
   width: 72,
   height: 72,
   channels: 3 as const,
 })
-const pictures = (n: number) => Array.from({ length: n }, (_, i) => picture(i))
+const images = (n: number) => Array.from({ length: n }, (_, i) => image(i))
 
 /** The same for scripts in other processes and threads. */
 const prelude = `
 import { load } from '${lib('index')}'
-const pictures = n => Array.from({ length: n }, (_, i) => ({
+const images = n => Array.from({ length: n }, (_, i) => ({
   data: new Uint8Array(72 * 72 * 3).map((_, j) => (i * 31 + j * 17) & 255), width: 72, height: 72, channels: 3,
 }))
 `
@@ -39,19 +39,19 @@ function ended(t: ExecutionContext, { end, stdout, stderr }: Outcome, want: stri
 
 test('an aborted call rejects with signal.reason, its neighbours go on', async t => {
   await using clip = await load(undefined, { threads: 1 })
-  const alone = await clip.encodeImage(picture(7))
+  const alone = await clip.encodeImage(image(7))
   const reason = new Error('changed my mind')
   const abort = new AbortController()
-  const running = clip.encodeImage(pictures(60))
+  const running = clip.encodeImage(images(60))
   // In the middle of it, however fast or slow the machine is.
-  const withdrawn = clip.encodeImage(pictures(600), {
+  const withdrawn = clip.encodeImage(images(600), {
     signal: abort.signal,
     onProgress: ({ done, total }) => {
       t.true(done < total || abort.signal.aborted)
       abort.abort(reason)
     },
   })
-  const neighbour = clip.encodeImage(picture(7))
+  const neighbour = clip.encodeImage(image(7))
   t.is(
     await withdrawn.then(
       () => 'encoded',
@@ -78,14 +78,14 @@ test('an abort while loading', async t => {
 
 test('dispose lets running jobs finish and rejects later calls; it can be called twice', async t => {
   const clip = await load(undefined, { threads: 1 })
-  const calls = Array.from({ length: 20 }, () => clip.encodeImage(pictures(8)))
+  const calls = Array.from({ length: 20 }, () => clip.encodeImage(images(8)))
   const settled = Promise.allSettled(calls)
   const first = clip.dispose()
   await Promise.all([first, clip.dispose()])
   for (const call of await settled)
     if (call.status === 'rejected') t.is(call.reason.code, 'ERR_CLIP_DISPOSED')
     else t.is(call.value.shape[0], 8)
-  await t.throwsAsync(clip.encodeImage(picture(1)), { code: 'ERR_CLIP_DISPOSED' })
+  await t.throwsAsync(clip.encodeImage(image(1)), { code: 'ERR_CLIP_DISPOSED' })
   await t.throwsAsync(clip.encodeText('x'), { code: 'ERR_CLIP_DISPOSED' })
   await clip.dispose()
 })
@@ -93,8 +93,8 @@ test('dispose lets running jobs finish and rejects later calls; it can be called
 test('calls that wait together are computed together, with the same bits', async t => {
   await using clip = await load(undefined, { threads: 2 })
   const alone: Float32Array[] = []
-  for (let i = 0; i < 12; i++) alone.push((await clip.encodeImage(picture(i))).data)
-  const together = await Promise.all(Array.from({ length: 12 }, (_, i) => clip.encodeImage(picture(i))))
+  for (let i = 0; i < 12; i++) alone.push((await clip.encodeImage(image(i))).data)
+  const together = await Promise.all(Array.from({ length: 12 }, (_, i) => clip.encodeImage(image(i))))
   together.forEach((got, i) => {
     t.deepEqual(Buffer.from(got.data.buffer), Buffer.from(alone[i].buffer))
   })
@@ -112,7 +112,7 @@ test('a process with a loaded model, or a call nobody awaits, exits by itself', 
     t,
     await child(`${prelude}
 const clip = await load()
-clip.encodeImage(pictures(3)).then(e => console.log(e.shape[0]))
+clip.encodeImage(images(3)).then(e => console.log(e.shape[0]))
 process.on('exit', () => console.log('exit'))`),
     '3\nexit',
   )
@@ -123,7 +123,7 @@ test('process.exit in the middle of an encode', async t => {
     t,
     await child(`${prelude}
 const clip = await load(undefined, { threads: 1 })
-for (let i = 0; i < 50; i++) clip.encodeImage(pictures(50)).catch(() => {})
+for (let i = 0; i < 50; i++) clip.encodeImage(images(50)).catch(() => {})
 setTimeout(() => { console.log('leaving'); process.exit(0) }, 50)`),
     'leaving',
   )
@@ -137,7 +137,7 @@ import { Worker } from 'node:worker_threads'
 const code = ${asUrl(`${prelude}
   import { parentPort, workerData } from 'node:worker_threads'
   const clip = await load(undefined, { threads: 2 })
-  for (let i = 0; i < 50; i++) clip.encodeImage(pictures(50)).catch(() => {})
+  for (let i = 0; i < 50; i++) clip.encodeImage(images(50)).catch(() => {})
   setTimeout(() => parentPort.postMessage('busy'), 10 + workerData * 7)
 `)}
 for (let round = 0; round < 5; round++) {
@@ -161,7 +161,7 @@ import { Worker } from 'node:worker_threads'
 const code = ${asUrl(`${prelude}
   import { parentPort, workerData } from 'node:worker_threads'
   const clip = await load(undefined, { threads: 1 + workerData % 2 })
-  const { data } = await clip.encodeImage(pictures(5))
+  const { data } = await clip.encodeImage(images(5))
   if (workerData !== 2) await clip.dispose()
   parentPort.postMessage(Buffer.from(data.buffer).toString('base64'))
 `)}
@@ -192,7 +192,7 @@ const models = await Promise.all([3, 1, 3].map(threads => load(undefined, { thre
 const code = ${asUrl(`${prelude}
   import { parentPort } from 'node:worker_threads'
   const clip = await load(undefined, { threads: 3 })
-  await clip.encodeImage(pictures(8))
+  await clip.encodeImage(images(8))
   parentPort.postMessage('done')
 `)}
 const workers = [0, 1].map(() => new Promise((resolve, reject) => {
@@ -200,7 +200,7 @@ const workers = [0, 1].map(() => new Promise((resolve, reject) => {
   worker.on('message', resolve)
   worker.on('error', reject)
 }))
-await Promise.all([...workers, ...models.map(clip => clip.encodeImage(pictures(8)))])
+await Promise.all([...workers, ...models.map(clip => clip.encodeImage(images(8)))])
 const { availableParallelism } = await import('node:os')
 const most = own()
 console.log(before, most >= 3 && most <= Math.max(3, availableParallelism()))`),
@@ -215,7 +215,7 @@ import { rss } from '${new URL('./hostile/memory.js', import.meta.url).href}'
 const cycle = async n => {
   for (let i = 0; i < n; i++) {
     const clip = await load()
-    if (i === 0) await clip.encodeImage(pictures(1))
+    if (i === 0) await clip.encodeImage(images(1))
     await clip.dispose()
   }
   globalThis.gc()

@@ -11,7 +11,7 @@ import { writeOutput } from '../lib/base/output-file.js'
 import { packageRoot } from '../lib/base/package.js'
 import { errorLine } from '../lib/cli/output.js'
 import { load } from '../lib/index.js'
-import { pictures } from './api/helpers.js'
+import { exampleImages } from './api/helpers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'clip-output-'))
 test.after.always(() => rmSync(folder, { recursive: true, force: true }))
@@ -215,7 +215,7 @@ linux('embed --out under a limit of file sizes fails, and leaves no part of a fi
 
 linux('embed --out /dev/stdout writes the same bytes as a file', async t => {
   const file = fresh('npy')
-  const args = ['embed', pictures[0]!, '--out']
+  const args = ['embed', exampleImages[0]!, '--out']
   t.is((await cli([...args, file]).ended).code, 0)
   const { code, stdout } = await cli([...args, '/dev/stdout']).ended
   t.is(code, 0)
@@ -227,7 +227,7 @@ unix(
   async t => {
     const file = fresh('npy')
     await write(file, 'old')
-    const many = Array.from({ length: 4000 }, (_, i) => pictures[i % pictures.length]!)
+    const many = Array.from({ length: 4000 }, (_, i) => exampleImages[i % exampleImages.length]!)
     const { child, ended } = cli(['embed', ...many, '--out', file])
     while (beside(file).length === 0) await new Promise(resolve => setTimeout(resolve, 10))
     child.kill('SIGINT')

@@ -10,7 +10,7 @@ import { createContext, runInContext } from 'node:vm'
 import test from 'ava'
 import { type Clip, load, type Preprocessed, type RawPixels } from '../lib/index.js'
 import * as kernels from '../lib/kernels.js'
-import { pictures } from './api/helpers.js'
+import { exampleImages } from './api/helpers.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
 const context = createContext({ URL, Blob, AbortController })
@@ -66,7 +66,7 @@ test('images: pixels, bytes, buffers, planes and streams', async t => {
   t.deepEqual((await clip.preprocess(there(pixels(1)))).data, planes.data)
   const copied: Preprocessed = there({ data: planes.data, shape: [...planes.shape] as never })
   t.deepEqual((await clip.encodeImage(copied)).data, plain.row(0).slice())
-  const file = await readFile(pictures[0]!)
+  const file = await readFile(exampleImages[0]!)
   const decoded = await clip.encodeImage(file)
   const bytes = there(new Uint8Array(file))
   t.deepEqual((await clip.encodeImage(bytes)).data, decoded.data)

@@ -21,7 +21,7 @@ const { load } = await import('${lib('index')}')
 const { kernels, learn, openMatrix, measure } = binding()
 const floats = n => new Float32Array(n).fill(0.01)
 const labels = (n, most) => new Int32Array(n).map((_, i) => i % most)
-const pictures = (n, size = 72) => Array.from({ length: n }, () => ({ data: new Uint8Array(size * size * 3), width: size, height: size, channels: 3 }))
+const images = (n, size = 72) => Array.from({ length: n }, () => ({ data: new Uint8Array(size * size * 3), width: size, height: size, channels: 3 }))
 const started = promise => promise.then(() => console.log('it ended by itself'), () => {})
 ${job}
 `
@@ -101,7 +101,7 @@ started(matrix.topK({ job: 1, queries: floats(8 * 512), index: new Int32Array(8)
     name: 'images, a whole pass of reference',
     quick: true,
     job: `const clip = await load(undefined, { device: 'reference', maxBatchRows: 1e6, threads: 1 })
-started(clip.encodeImage(pictures(4000)))`,
+started(clip.encodeImage(images(4000)))`,
   },
   {
     name: 'texts, a whole pass of reference',

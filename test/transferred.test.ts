@@ -216,10 +216,10 @@ test('resizable buffers that shrink, WebAssembly memory that grows, shared memor
 test('raw pixels of up to a MiB may be changed as soon as the call is made', async t => {
   const script = `${setup}
     const side = 412 // 509 232 bytes
-    const picture = () => ({ data: new Uint8Array(side * side * 3).fill(90), width: side, height: side, channels: 3 })
-    const expected = await clip.preprocess(picture())
+    const image = () => ({ data: new Uint8Array(side * side * 3).fill(90), width: side, height: side, channels: 3 })
+    const expected = await clip.preprocess(image())
     for (const call of ['preprocess', 'encodeImage']) {
-      const one = picture()
+      const one = image()
       const right = await clip[call](one)
       const promise = clip[call](one)
       one.data.fill(255)

@@ -14,9 +14,9 @@ import { load } from '../../lib/index.js'
 import { cardFigures } from './card.js'
 import {
   bootstrap,
+  type ImageSet,
   type Interval,
   type Method,
-  type PictureSet,
   readSet,
   shotCurve,
   zeroShot,
@@ -107,7 +107,7 @@ const clip = await load(undefined, {
 })
 await mkdir(out, { recursive: true })
 
-const sets = new Map<string, PictureSet>()
+const sets = new Map<string, ImageSet>()
 for (const task of tasks) sets.set(task.name, await readSet(clip, task.csv, task.only))
 
 // (b) first: its answers are the level of (a) and the failures of (c).
@@ -120,7 +120,7 @@ for (const { name, prompt } of tasks) {
     ensemble: await zeroShot(clip, set, ensemble),
   })
 }
-const right = (set: PictureSet, said: string[]) => set.pictures.map((p, i) => Number(p.label === said[i]))
+const right = (set: ImageSet, said: string[]) => set.images.map((p, i) => Number(p.label === said[i]))
 const accuracy = (name: string, kind: 'bare' | 'prompt' | 'ensemble', only = (_: number) => true) => {
   const set = sets.get(name)!
   return bootstrap(
@@ -155,8 +155,8 @@ const crossings: string[] = []
 for (const { name, title, prompt, shots } of tasks) {
   if (!shots) continue
   const set = sets.get(name)!
-  const marked = set.pictures.some(p => p.split === 'train')
-  const level = accuracy(name, 'prompt', i => !marked || set.pictures[i]!.split === 'test')
+  const marked = set.images.some(p => p.split === 'train')
+  const level = accuracy(name, 'prompt', i => !marked || set.images[i]!.split === 'test')
   const rows: string[][] = []
   const drawn: Curve[] = []
   for (const [method, label, colour] of [
@@ -201,7 +201,7 @@ for (const { name, title } of tasks) {
   const set = sets.get(name)!
   const said = answers.get(name)!.prompt
   const pairs = new Map<string, number[]>()
-  set.pictures.forEach((p, i) => {
+  set.images.forEach((p, i) => {
     if (p.label === said[i]) return
     const pair = `${p.label}\t${said[i]}`
     pairs.set(pair, [...(pairs.get(pair) ?? []), i])
@@ -210,7 +210,7 @@ for (const { name, title } of tasks) {
   const rows: string[][] = []
   for (const [pair, list] of most) {
     const [label, predicted] = pair.split('\t')
-    const { file } = set.pictures[list[0]!]!
+    const { file } = set.images[list[0]!]!
     // Beside the page, which is part of the package; test/data is not.
     const example = `${name}-${rows.length + 1}${extname(file)}`
     await copyFile(file, join(out, example))
@@ -222,13 +222,13 @@ ${table(['example', 'shows', 'called', 'images'], rows)}
 `)
 }
 
-const sum = (of: (set: PictureSet) => number) => [...sets.values()].reduce((n, set) => n + of(set), 0)
+const sum = (of: (set: ImageSet) => number) => [...sets.values()].reduce((n, set) => n + of(set), 0)
 const palettes = sum(set => set.palettes)
-const pictureCount = sum(set => set.pictures.length)
+const imageCount = sum(set => set.images.length)
 const withPalettes = tasks.flatMap(({ name, title }) => {
-  const { palettes: some, pictures } = sets.get(name)!
+  const { palettes: some, images } = sets.get(name)!
   if (some === 0) return []
-  return [`${some === pictures.length ? 'all' : some} of ${title.replace('held-out style: ', '')}`]
+  return [`${some === images.length ? 'all' : some} of ${title.replace('held-out style: ', '')}`]
 })
 
 /** The largest difference from the figures of the model's card, in points, among data sets with palettes. */
@@ -253,7 +253,7 @@ Made by \`npm run paper-shape\` (bench/paper-shape/) with clip-native ${version}
 
 The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the images in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
 
-How it is measured: images are read as they lie in their files. ${palettes} of the ${pictureCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same images converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer images to draw from than the number of shots is left out of that row, images and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of images, pooled over classes, each image with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these images.
+How it is measured: images are read as they lie in their files. ${palettes} of the ${imageCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same images converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer images to draw from than the number of shots is left out of that row, images and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of images, pooled over classes, each image with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these images.
 
 ## (a) Zero-shot against the number of shots
 
@@ -272,12 +272,7 @@ ${table(
     .filter(t => !t.shots)
     .map(({ name }) => {
       const set = sets.get(name)!
-      return [
-        name,
-        String(set.pictures.length),
-        String(set.labels.length),
-        withBars(accuracy(name, 'prompt')),
-      ]
+      return [name, String(set.images.length), String(set.labels.length), withBars(accuracy(name, 'prompt'))]
     }),
 )}
 

@@ -6,7 +6,7 @@ import { drawShots, seededRandom } from '../../lib/eval/metrics.js'
 import { type Clip, Embeddings, openDataset } from '../../lib/index.js'
 import { testData } from '../../test/helpers/test-data.js'
 
-export interface Picture {
+export interface LabelledImage {
   file: string
   label: string
   split?: string
@@ -14,8 +14,8 @@ export interface Picture {
   set: string
 }
 
-export interface PictureSet {
-  pictures: Picture[]
+export interface ImageSet {
+  images: LabelledImage[]
   /** Of the joint space, and before the projection. */
   embeddings: Embeddings
   pooled: Embeddings
@@ -45,27 +45,27 @@ const take = (e: Embeddings, rows: readonly number[]): Embeddings => {
   return new Embeddings(out, [rows.length, width] as const)
 }
 
-export async function readSet(clip: Clip, csv: string, only?: string): Promise<PictureSet> {
-  const pictures: Picture[] = []
+export async function readSet(clip: Clip, csv: string, only?: string): Promise<ImageSet> {
+  const images: LabelledImage[] = []
   for await (const { image, label, name, split } of (await openDataset(join(testData, csv))).samples()) {
     const set = name!.split('/')[1]!
     if (only === undefined || set === only)
-      pictures.push({ file: image as string, label, set, ...(split ? { split } : {}) })
+      images.push({ file: image as string, label, set, ...(split ? { split } : {}) })
   }
-  const files = pictures.map(p => p.file)
+  const files = images.map(p => p.file)
   let palettes = 0
   for (const file of files) if (await hasPalette(file)) palettes++
   return {
     palettes,
-    pictures,
+    images,
     embeddings: await clip.encodeImage(files),
     pooled: await clip.encodeImage(files, { output: 'pooled' }),
-    labels: [...new Set(pictures.map(p => p.label))],
+    labels: [...new Set(images.map(p => p.label))],
   }
 }
 
 /** What zero-shot says of every image. */
-export async function zeroShot(clip: Clip, set: PictureSet, templates: readonly string[]): Promise<string[]> {
+export async function zeroShot(clip: Clip, set: ImageSet, templates: readonly string[]): Promise<string[]> {
   const classifier = await clip.classifier(set.labels, { templates })
   return (await classifier.classify(set.embeddings, { topK: 1 })).map(p => p[0]!.label)
 }
@@ -75,13 +75,13 @@ export type Method = 'probe' | 'tip'
 /** What a classifier learned from `train` says of `test`. */
 async function learned(
   clip: Clip,
-  set: PictureSet,
+  set: ImageSet,
   method: Method,
   train: readonly number[],
   test: readonly number[],
   templates: readonly string[],
 ): Promise<string[]> {
-  const labels = train.map(i => set.pictures[i]!.label)
+  const labels = train.map(i => set.images[i]!.label)
   const features = method === 'probe' ? set.pooled : set.embeddings
   const examples = { images: take(features, train), labels }
   const classifier =
@@ -116,23 +116,23 @@ export function bootstrap(groups: readonly (readonly number[])[], seed = 1): Int
 /** Right answers (1 or 0) of each image, over all draws in which it was tested. */
 export async function shotCurve(
   clip: Clip,
-  set: PictureSet,
+  set: ImageSet,
   method: Method,
   shots: number,
   seeds: readonly number[],
   templates: readonly string[],
 ): Promise<Interval & { tested: number; classes: number; seeds: { least: number; most: number } }> {
-  const marked = set.pictures.some(p => p.split === 'train')
-  const all = set.pictures.map((_, i) => i)
-  const pool = marked ? all.filter(i => set.pictures[i]!.split === 'train') : all
-  const count = (label: string) => pool.filter(i => set.pictures[i]!.label === label).length
+  const marked = set.images.some(p => p.split === 'train')
+  const all = set.images.map((_, i) => i)
+  const pool = marked ? all.filter(i => set.images[i]!.split === 'train') : all
+  const count = (label: string) => pool.filter(i => set.images[i]!.label === label).length
   const classes = set.labels.filter(label => count(label) >= shots)
-  const usable = pool.filter(i => classes.includes(set.pictures[i]!.label))
+  const usable = pool.filter(i => classes.includes(set.images[i]!.label))
   const right = new Map<number, number[]>()
   const bySeed: number[] = []
   for (const seed of seeds) {
     const drawn = drawShots(
-      usable.map(i => set.pictures[i]!.label),
+      usable.map(i => set.images[i]!.label),
       shots,
       seed,
       0,
@@ -140,17 +140,17 @@ export async function shotCurve(
     const isDrawn = new Set(drawn)
     const test = all.filter(
       i =>
-        classes.includes(set.pictures[i]!.label) &&
+        classes.includes(set.images[i]!.label) &&
         !isDrawn.has(i) &&
-        (!marked || set.pictures[i]!.split === 'test'),
+        (!marked || set.images[i]!.split === 'test'),
     )
     const answers = await learned(clip, set, method, drawn, test, templates)
     test.forEach((i, k) => {
       const list = right.get(i) ?? []
-      list.push(Number(answers[k] === set.pictures[i]!.label))
+      list.push(Number(answers[k] === set.images[i]!.label))
       right.set(i, list)
     })
-    bySeed.push(test.filter((i, k) => answers[k] === set.pictures[i]!.label).length / test.length)
+    bySeed.push(test.filter((i, k) => answers[k] === set.images[i]!.label).length / test.length)
   }
   return {
     ...bootstrap([...right.values()]),

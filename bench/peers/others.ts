@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { model } from '../cases.js'
-import { picture } from '../pictures.js'
+import { photograph } from '../images.js'
 import { randomModel } from '../random-model.js'
 import { median, spread } from '../stats.js'
 import { type Effort, notInThisBuild } from './arena.js'
@@ -162,7 +162,7 @@ export async function blockingRows(effort: Effort, log: (text: string) => void):
       dtype: 'float32' as const,
       threads,
       size: 224,
-      picture: await picture(1280, 853),
+      file: await photograph(1280, 853),
       runs: 10 * effort.sweeps,
     }
     const all = { ours: empty(), ort: empty() }
@@ -238,15 +238,15 @@ export async function topKRows(threads: number, effort: Effort, log: (text: stri
 export async function jpegRows(effort: Effort, log: (text: string) => void): Promise<Row[]> {
   log('JPEG to tensor, 1 thread')
   const folder = await randomModel(model('ViT-B/32'))
-  const pictures = [await picture(1280, 853), await picture(4000, 3000)]
+  const files = [await photograph(1280, 853), await photograph(4000, 3000)]
   const all = new Map<string, { ours: number[]; sharp: number[] }>(
-    pictures.map(p => [p, { ours: [], sharp: [] }]),
+    files.map(p => [p, { ours: [], sharp: [] }]),
   )
   for (let round = 0; round < effort.rounds; round++) {
     const { result } = await runProbe<{ file: string; ours: number[]; sharp: number[] }[]>({
       probe: 'jpeg',
       source: folder,
-      pictures,
+      files,
       sweeps: effort.sweeps * 2,
     })
     if (failed(result)) throw new Error(result.error.message)
@@ -255,7 +255,7 @@ export async function jpegRows(effort: Effort, log: (text: string) => void): Pro
       all.get(file)!.sharp.push(...sharp)
     }
   }
-  return pictures.map(file => {
+  return files.map(file => {
     const { ours, sharp } = all.get(file)!
     return measured(
       {

@@ -18,7 +18,7 @@ export interface StartProbe {
 export interface BlockingProbe extends Omit<StartProbe, 'probe'> {
   probe: 'blocking'
   /** Ours encodes this file from disk; the rival gets pixels. */
-  picture: string
+  file: string
   runs: number
 }
 export interface TopKProbe {
@@ -29,7 +29,7 @@ export interface TopKProbe {
 export interface JpegProbe {
   probe: 'jpeg'
   source: string
-  pictures: string[]
+  files: string[]
   sweeps: number
 }
 export interface ClassifierProbe {
@@ -101,7 +101,7 @@ async function longestTurn(work: () => Promise<unknown>): Promise<number> {
  */
 async function blocking(p: BlockingProbe): Promise<unknown> {
   const encode = await open(p)
-  const image = p.side === 'ours' ? p.picture : undefined
+  const image = p.side === 'ours' ? p.file : undefined
   for (let i = 0; i < 5; i++) await encode(image)
   const busy: number[] = []
   for (let i = 0; i < p.runs; i++) {
@@ -130,7 +130,7 @@ async function jpeg(p: JpegProbe): Promise<unknown> {
   sharp.cache(false)
   const clip = await load(p.source, { towers: ['image'], threads: 1 })
   const result: { file: string; ours: number[]; sharp: number[] }[] = []
-  for (const file of p.pictures) {
+  for (const file of p.files) {
     const times = { ours: [] as number[], sharp: [] as number[] }
     const sides = {
       ours: () => clip.preprocess(file),

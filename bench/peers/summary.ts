@@ -1,5 +1,5 @@
 /**
- * README's picture of speed, drawn from the rows of a committed run:
+ * README's chart of speed, drawn from the rows of a committed run:
  *
  *   node dist/bench/peers/summary.js bench/results/peers-DATE-COMMIT.jsonl
  *

@@ -4,7 +4,7 @@ import { copyFile, link, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openaiVocabulary } from '../../lib/tokenizer/vocabulary.js'
 import { model } from '../cases.js'
-import { picture } from '../pictures.js'
+import { photograph } from '../images.js'
 import { randomModel } from '../random-model.js'
 import { median } from '../stats.js'
 import { type Effort, type Entry, leastCosine, ratios, runArena } from './arena.js'
@@ -108,7 +108,7 @@ export async function transformersRows(
 ): Promise<Row[]> {
   const checkpoint = await randomModel(model('ViT-B/32'))
   const folder = await transformersFolder(checkpoint)
-  const file = { kind: 'file' as const, file: await picture(1280, 853) }
+  const file = { kind: 'file' as const, file: await photograph(1280, 853) }
   const texts = { kind: 'text' as const, texts: captions.slice(0, 1), ids: [], length: 0 }
   const entries: Entry[] = (['image', 'text'] as const).flatMap(tower => {
     const opening = { tower, dtype: 'float32' as const, threads }

@@ -105,13 +105,13 @@ const mergeRate = ({ rows, shard, model }) =>
   })
 
 /** Images of one size into a store, as a worker does it: reading, decoding, the tower, fsync. */
-async function embedRates({ model, picture, count, threads }) {
-  const { size } = await stat(picture)
+async function embedRates({ model, image: file, count, threads }) {
+  const { size } = await stat(file)
   for (const dtype of ['float32', 'bfloat16', 'int8'])
     await withModel(model, { dtype, threads }, async clip => {
       const rates = []
       for (let run = 0; run < 3; run++) {
-        const images = Array.from({ length: count }, (_, i) => ({ id: `${run}-${i}`, image: picture }))
+        const images = Array.from({ length: count }, (_, i) => ({ id: `${run}-${i}`, image: file }))
         const started = performance.now()
         await withStore(clip, join(work, `${dtype}-${run}`), { create: true }, store => store.add(images))
         rates.push((1000 * count) / (performance.now() - started))

@@ -63,9 +63,9 @@ withRedis(
   const { done, dead, queued } = await withQueue(plan, o.redis, queue =>
     enqueue(plan, queue, n => bar.update(n)),
   ).finally(() => bar.stop())
-  const pictures = plan.pictures === undefined ? '' : ` of ${plan.pictures} images`
+  const images = plan.images === undefined ? '' : ` of ${plan.images} images`
   const given = dead > 0 ? `, ${dead} in the dead-letter list` : ''
-  print(`${plan.shards} shards${pictures}: ${done} done, ${queued} queued${given}`)
+  print(`${plan.shards} shards${images}: ${done} done, ${queued} queued${given}`)
 })
 
 withRedis(

@@ -42,7 +42,7 @@ async function time(name: string, seconds: number, run: () => Promise<unknown>):
 
 async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise<void>): Promise<void> {
   const { imageSize: size, towers } = clip.info
-  const picture = join(
+  const file = join(
     embeddedModel,
     'examples',
     (await readdir(join(embeddedModel, 'examples'))).filter(name => name.endsWith('.png')).sort()[0]!,
@@ -57,7 +57,7 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
         ),
       )
     }
-    await done(await time('an example image to pixels', seconds, () => clip.preprocess(picture)))
+    await done(await time('an example image to pixels', seconds, () => clip.preprocess(file)))
   }
   if (towers.includes('text')) {
     await done(await time('one short text', seconds, () => clip.encodeText('a photo of a dog')))
@@ -66,7 +66,7 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
   }
   if (towers.length === 2) {
     const classifier = await clip.classifier(['dog', 'cat', 'key', 'car'])
-    await done(await time('image file to label', seconds, () => classifier.classify(picture, { topK: 1 })))
+    await done(await time('image file to label', seconds, () => classifier.classify(file, { topK: 1 })))
   }
 }
 

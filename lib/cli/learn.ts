@@ -5,7 +5,7 @@ import { copySlices } from '../base/slices.js'
 import { unnamed } from '../eval/call.js'
 import { openDataset } from '../eval/dataset.js'
 import { featuresOfSamples, refuse } from '../eval/features.js'
-import { only, picturesOf } from '../eval/pictures.js'
+import { distinctImages, only } from '../eval/images.js'
 import { LeftOutList } from '../image/left-out.js'
 import { type Clip, Embeddings, type Sample } from '../index.js'
 import { untilInterrupted } from './interrupt.js'
@@ -146,15 +146,15 @@ async function learn(path: string, options: LearnCommand, signal: AbortSignal): 
 
 /** Pairs of images and captions: an image with several captions is encoded once and used in several pairs. */
 async function pairsOf(clip: Clip, training: Training): Promise<{ images: Embeddings; texts: string[] }> {
-  const { first, captions } = await picturesOf(training.samples())
+  const { first, captions } = await distinctImages(training.samples())
   const { images } = await features(clip, training, only(training.samples(), first), first.size, 'pooled')
   const texts = captions.flat()
   if (texts.length === captions.length) return { images, texts }
   const width = images.shape[1]
   const data = new Float32Array(texts.length * width)
   let pair = 0
-  for (const [picture, own] of captions.entries())
-    for (const _ of own) await copySlices(data, images.row(picture), width * pair++)
+  for (const [image, own] of captions.entries())
+    for (const _ of own) await copySlices(data, images.row(image), width * pair++)
   return { images: new Embeddings(data, [texts.length, width] as const), texts }
 }
 

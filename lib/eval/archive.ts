@@ -12,7 +12,7 @@ import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 /** Tar types of regular files. */
 const isFile = new Set<string>(['File', 'OldFile', 'ContiguousFile'])
 /** Size limits: images as everywhere else; a label is one line, captions are a few. */
-const mostPictureBytes = 256 * 2 ** 20
+const mostImageBytes = 256 * 2 ** 20
 const mostLabelBytes = 2 ** 20
 
 /** Yields the members of an archive; the next one follows when the current one has been read or resumed. */
@@ -123,7 +123,7 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
       }
       if (!isImage) parts[extension === 'cls' ? 'label' : 'text'] = await text(entry)
       else if (parts.image) leaveOut(entry, 'place', 'is another image of its sample')
-      else parts.image = await read(entry, mostPictureBytes)
+      else parts.image = await read(entry, mostImageBytes)
     }
     yield* finished()
   } catch (cause) {

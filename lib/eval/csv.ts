@@ -10,16 +10,16 @@ import { datasetFault as fault, type Reading, type Sample } from './samples.js'
 const mostRow = 2 ** 20
 
 /** Names of the image and label columns, as OpenCLIP, Hugging Face and Flickr use them; the first one found is used. */
-const pictureColumns = ['file', 'filepath', 'file_name', 'filename', 'image']
+const imageColumns = ['file', 'filepath', 'file_name', 'filename', 'image']
 const labelColumns = ['label']
 const captionColumns = ['text', 'caption', 'title']
 
 const expected =
   'expected columns `file` and `label` (or `text`), or others of these names: ' +
-  `${pictureColumns.slice(1).join(', ')}; ${[...captionColumns.slice(1)].join(', ')}`
+  `${imageColumns.slice(1).join(', ')}; ${[...captionColumns.slice(1)].join(', ')}`
 
 interface Columns {
-  picture: string
+  image: string
   label: string | undefined
   caption: string | undefined
   split: string | undefined
@@ -43,15 +43,15 @@ const shown = (name: string) => JSON.stringify(name.length > 30 ? `${name.slice(
 function columnsOf(file: string, found: readonly string[]): Columns {
   const byName = new Map(found.map(name => [name.toLowerCase(), name]))
   const first = (names: readonly string[]) => byName.get(names.find(name => byName.has(name)) ?? '')
-  const [picture, label, caption] = [pictureColumns, labelColumns, captionColumns].map(first)
-  if (picture !== undefined && (label ?? caption) !== undefined)
-    return { picture, label, caption, split: byName.get('split') }
+  const [image, label, caption] = [imageColumns, labelColumns, captionColumns].map(first)
+  if (image !== undefined && (label ?? caption) !== undefined)
+    return { image, label, caption, split: byName.get('split') }
   const address = found.find(name => /url|uri/i.test(name))
   const list = found.slice(0, 8).map(shown).join(', ') + (found.length > 8 ? ', ...' : '')
   throw fault(
     file,
     `${expected}; its first line has ${list || 'none'}${
-      picture === undefined && address !== undefined
+      image === undefined && address !== undefined
         ? `. Images at addresses are not downloaded: fetch them first, for example with img2dataset, whose tars are data sets`
         : ''
     }`,
@@ -59,7 +59,7 @@ function columnsOf(file: string, found: readonly string[]): Columns {
 }
 
 /** An image of a row: a path relative to the table, or a file: or data: URL. */
-function pictureOf(file: string, line: number, value: string): string {
+function imageOf(file: string, line: number, value: string): string {
   if (/^(https?|ftp|s3|gs):\/\//i.test(value))
     throw fault(
       file,
@@ -95,13 +95,13 @@ export async function* csv(file: string, { signal }: Reading): AsyncGenerator<Sa
       signal?.throwIfAborted()
       line++
       since = 0
-      const { picture, label, caption, split } = columns!
-      const [path, shows, text] = [picture, label, caption].map(name => (name ? row[name]! : undefined))
+      const { image, label, caption, split } = columns!
+      const [path, shows, text] = [image, label, caption].map(name => (name ? row[name]! : undefined))
       const words = shows ?? text!
       if (path === '' || words === '')
-        throw fault(file, `row ${line} has no ${path === '' ? picture : (label ?? caption)}`)
+        throw fault(file, `row ${line} has no ${path === '' ? image : (label ?? caption)}`)
       yield {
-        image: pictureOf(file, line, path!),
+        image: imageOf(file, line, path!),
         label: words,
         name: path!,
         ...(label !== undefined && text ? { captions: [text] } : {}),

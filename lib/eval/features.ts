@@ -10,7 +10,7 @@ import type { ImageInput, RawPixels } from '../image/input.js'
 import type { Sample } from './samples.js'
 
 /** Images encoded at a time, and the bytes of those in memory (files of a folder are not). */
-export const window = { pictures: 256, bytes: 64 * 2 ** 20 }
+export const window = { images: 256, bytes: 64 * 2 ** 20 }
 
 /** Bytes of an image in memory before it is decoded. */
 export function heldBytes(image: ImageInput): number {
@@ -28,7 +28,7 @@ export async function* windows<S extends { image: ImageInput }>(
   let bytes = 0
   for await (const sample of samples) {
     const more = heldBytes(sample.image)
-    if (part.length === most.pictures || (part.length > 0 && bytes + more > most.bytes)) {
+    if (part.length === most.images || (part.length > 0 && bytes + more > most.bytes)) {
       yield part
       part = []
       bytes = 0

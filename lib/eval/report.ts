@@ -10,7 +10,7 @@ import { classPlot, confusionPlot, mostConfused, percent, recallPlot, reliabilit
 import type { ClassificationReport, Evaluation, RetrievalReport } from './reports.js'
 
 /** Maximum size of an embedded image; for larger ones only the name is shown. */
-const mostPicture = 32 * 1024
+const mostImageBytes = 32 * 1024
 const mostClasses = 40
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2rem auto;padding:0 1rem}
@@ -54,12 +54,12 @@ async function dataUrl(image: ImageInput): Promise<string | undefined> {
     const file = await openFile(image)
     try {
       const stats = await file?.stat()
-      if (file && stats?.isFile() && stats.size <= mostPicture) bytes = await file.readFile()
+      if (file && stats?.isFile() && stats.size <= mostImageBytes) bytes = await file.readFile()
     } finally {
       await file?.close()
     }
   }
-  const type = bytes && bytes.byteLength <= mostPicture ? mime(bytes) : undefined
+  const type = bytes && bytes.byteLength <= mostImageBytes ? mime(bytes) : undefined
   return type && `data:${type};base64,${Buffer.from(bytes!).toString('base64')}`
 }
 
@@ -71,9 +71,9 @@ async function mistakes(report: ClassificationReport): Promise<string> {
   const shown: string[] = []
   for (const m of report.mistakes) {
     const url = await dataUrl(m.image)
-    const picture = url ? `<img src="${url}" alt="${xml(m.label)}">` : '<div class="none">not shown</div>'
+    const image = url ? `<img src="${url}" alt="${xml(m.label)}">` : '<div class="none">not shown</div>'
     shown.push(
-      `<figure>${picture}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> <span class="sure">(${percent(m.probability)})</span><br>${xml(m.name)}</figcaption></figure>`,
+      `<figure>${image}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> <span class="sure">(${percent(m.probability)})</span><br>${xml(m.name)}</figcaption></figure>`,
     )
   }
   return `<div class="mistakes">${shown.join('\n')}</div>`

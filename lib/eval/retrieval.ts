@@ -5,14 +5,14 @@ import { argumentError, got } from '../base/errors.js'
 import { cosineTopK } from '../kernels/cosine.js'
 import { type EvaluationCall, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { featuresOfSamples } from './features.js'
+import { distinctImages, only } from './images.js'
 import { recall } from './metrics.js'
-import { only, picturesOf } from './pictures.js'
 import type { RetrievalReport } from './reports.js'
 
 export async function retrieval(call: EvaluationCall): Promise<RetrievalReport> {
   const { clip } = call
   const { embedDim: dim } = clip.info
-  const { first, captions: all } = await picturesOf(samplesOf(call, true))
+  const { first, captions: all } = await distinctImages(samplesOf(call, true))
   if (first.size === 0) throw argumentError('dataset', 'have at least one sample', got('none'))
   const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
     output: 'embedding',
@@ -23,7 +23,7 @@ export async function retrieval(call: EvaluationCall): Promise<RetrievalReport> 
   })
   const rows = numbers.length
   if (rows === 0) throw unreadable(call)
-  const captions = numbers.map(picture => all[picture]!)
+  const captions = numbers.map(image => all[image]!)
   const texts = [...new Set(captions.flat())]
   const indices = new Map(texts.map((text, i) => [text, i]))
   const belonging = captions.map(own => new Set(own.map(text => indices.get(text)!)))

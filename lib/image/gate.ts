@@ -80,7 +80,7 @@ interface Waiter {
 }
 
 export class DecodeGate {
-  readonly pictures: number
+  readonly images: number
   readonly bytes: number
   /** `threads` is a limit for decoding too: more decoders than that would take the processor from everybody else. */
   readonly decoding: Semaphore
@@ -89,20 +89,20 @@ export class DecodeGate {
    * files in memory. Streams need none: whoever sends them may fall silent.
    */
   readonly opening: Semaphore
-  #usedPictures = 0
+  #usedImages = 0
   #usedBytes = 0
   #waiting: Waiter[] = []
 
   constructor(threads: number, bytes = DECODED_BYTES_IN_FLIGHT) {
-    this.pictures = 2 * Math.max(1, threads)
+    this.images = 2 * Math.max(1, threads)
     this.bytes = bytes
     this.decoding = new Semaphore(Math.max(1, threads))
-    this.opening = new Semaphore(this.pictures)
+    this.opening = new Semaphore(this.images)
   }
 
   /** Images inside, their bytes, and how many wait: for tests. */
-  get load(): { pictures: number; bytes: number; waiting: number } {
-    return { pictures: this.#usedPictures, bytes: this.#usedBytes, waiting: this.#waiting.length }
+  get load(): { images: number; bytes: number; waiting: number } {
+    return { images: this.#usedImages, bytes: this.#usedBytes, waiting: this.#waiting.length }
   }
 
   /** Waits for a place. `bytes`: size of the decoded pixels. Rejects with `signal.reason`, keeping no place. */
@@ -133,16 +133,16 @@ export class DecodeGate {
   }
 
   #fits(bytes: number): boolean {
-    if (this.#usedPictures === 0 && this.#usedBytes === 0) return true // alone: however large
-    return this.#usedPictures < this.pictures && this.#usedBytes + bytes <= this.bytes
+    if (this.#usedImages === 0 && this.#usedBytes === 0) return true // alone: however large
+    return this.#usedImages < this.images && this.#usedBytes + bytes <= this.bytes
   }
 
   #take(bytes: number): Permit {
-    this.#usedPictures++
+    this.#usedImages++
     this.#usedBytes += bytes
     let inside = true
-    const free = (pictures: number, freed: number) => {
-      this.#usedPictures -= pictures
+    const free = (images: number, freed: number) => {
+      this.#usedImages -= images
       this.#usedBytes -= freed
       this.#admit()
     }
@@ -173,12 +173,12 @@ export class DecodeGate {
    * Decodes in a place, within a time. At an abort and when the time is over the caller is told at once and the place is
    * free for others, though the decoder may still be at it.
    */
-  async decode<T>(permit: Permit, picture: Decodable<T>, signal?: AbortSignal): Promise<T> {
+  async decode<T>(permit: Permit, image: Decodable<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.decoding.enter(signal)
     let work: Promise<T> | undefined
     let ended = false
     try {
-      work = picture.decode(signal)
+      work = image.decode(signal)
       work.then(
         () => {
           ended = true
@@ -187,9 +187,9 @@ export class DecodeGate {
           ended = true
         },
       )
-      return await untilAborted(work, signal, picture.limit)
+      return await untilAborted(work, signal, image.limit)
     } catch (error) {
-      if (work && !ended) permit.abandon(work, picture.foreign ? 0 : picture.limit.ms)
+      if (work && !ended) permit.abandon(work, image.foreign ? 0 : image.limit.ms)
       throw error
     } finally {
       leave()

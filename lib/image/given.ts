@@ -7,7 +7,7 @@ import type { ImageInput } from './input.js'
 import { copyOf } from './pixels.js'
 
 /** Raw pixels of an image up to this size are copied at once, as documented in docs/calls.md. */
-const COPIED_PICTURE = 1 << 20
+const COPIED_IMAGE = 1 << 20
 /** Maximum bytes of raw pixels copied per call. */
 const COPIED_CALL = 16 << 20
 
@@ -61,7 +61,7 @@ export function takeGiven(inputs: ImageInput[], single: boolean, size: number): 
     if (isUint8Array(data) || isUint8ClampedArray(data)) {
       const [width, height, channels] = ['width', 'height', 'channels'].map(name => property(one, name))
       const bytes = data.byteLength
-      if (typeof width !== 'number' || bytes === 0 || bytes > COPIED_PICTURE || copied + bytes > COPIED_CALL)
+      if (typeof width !== 'number' || bytes === 0 || bytes > COPIED_IMAGE || copied + bytes > COPIED_CALL)
         return 1
       copied += bytes
       inputs[i] = { data: copyOf(data), width, height: height as number, channels: channels as 3 }

@@ -27,15 +27,15 @@ export interface CheckedExamples {
 export function checkExamples(field: string, value: unknown): CheckedExamples {
   const { images, labels } = checkOptions(value as Examples, ['images', 'labels'], field) as Partial<Examples>
   if (value === undefined) throw argumentError(field, 'be { images, labels }', value)
-  const pictures = isEmbeddings(images)
+  const checked = isEmbeddings(images)
     ? checkEmbeddings(`${field}.images`, images, 'be rows of equal width', undefined)
     : listOf(`${field}.images`, 'be an array of images, or embeddings of them', images)
   const words = listOf(`${field}.labels`, 'be an array of strings', labels)
-  const n = isEmbeddings(pictures) ? pictures.shape[0] : pictures.length
+  const n = isEmbeddings(checked) ? checked.shape[0] : checked.length
   if (words.length !== n)
     throw argumentError(`${field}.labels`, `have ${n} elements, one for each image`, got(words.length))
   if (n === 0) throw argumentError(`${field}.images`, 'have at least one image', got('none'))
-  return { images: pictures as CheckedExamples['images'], labels: words as string[] }
+  return { images: checked as CheckedExamples['images'], labels: words as string[] }
 }
 
 /** Distinct labels in the order of their first example. All labels are checked. */

@@ -22,7 +22,7 @@ const MOST = 45e6
 const npmCli = realpathSync(join(dirname(process.execPath), 'npm'))
 const smoke = ['smoke.mjs', 'encode-child.mjs']
 
-/** README's first example with the picture that it names, in a project that has the package. */
+/** README's first example with the image that it names, in a project that has the package. */
 function writeExample(at) {
   const [, source] = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))
   writeFileSync(join(at, 'example.mjs'), source)

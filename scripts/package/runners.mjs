@@ -17,8 +17,8 @@ test('values of this realm are taken, and errors are of one class', async () => 
   expect((await clip.similarity(own, ['a', 'b'])).data.length).toBe(2)
   const classifier = await clip.classifier(['dog', 'cat'])
   expect((await classifier.classify(own)).length).toBe(1)
-  const bytes = fs.readFileSync(picture)
-  for (const image of [bytes, new Uint8Array(bytes), new Uint8Array(bytes).buffer, new URL('file://' + picture)])
+  const bytes = fs.readFileSync(file)
+  for (const image of [bytes, new Uint8Array(bytes), new Uint8Array(bytes).buffer, new URL('file://' + file)])
     expect((await clip.encodeImage(image)).shape).toEqual([1, 192])
   const x = new Float32Array([1, 2])
   const product = await linear({ x, weight: new Float32Array([3, 4]), rows: 1, inFeatures: 2, outFeatures: 1 })
@@ -54,11 +54,11 @@ export async function testRunners({ tarball, folder }) {
   })
   if (!installed) return
   const module = name => join(at, 'node_modules', name)
-  const picture = JSON.stringify(join(module('clip-native'), 'models/icon-clip/examples/dog.png'))
-  const required = `const fs = require('node:fs'), os = require('node:os'), picture = ${picture}
+  const file = JSON.stringify(join(module('clip-native'), 'models/icon-clip/examples/dog.png'))
+  const required = `const fs = require('node:fs'), os = require('node:os'), file = ${file}
 const { ${names} } = require('clip-native'), { linear } = require('clip-native/kernels')\n`
   const imported = `import fs from 'node:fs'\nimport os from 'node:os'
-import { ${names} } from 'clip-native'\nimport { linear } from 'clip-native/kernels'\nconst picture = ${picture}\n`
+import { ${names} } from 'clip-native'\nimport { linear } from 'clip-native/kernels'\nconst file = ${file}\n`
   writeFileSync(join(at, 'required.test.js'), required + body)
   writeFileSync(join(at, 'imported.test.mjs'), imported + body)
   mkdirSync(join(at, 'vitest'))

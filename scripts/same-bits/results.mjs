@@ -176,7 +176,7 @@ const raw = (seed, width, height, channels) => {
     data[i] = (data[i] & 31) + ((Math.floor(i / (8 * channels)) * 37) & 224)
   return { data, width, height, channels }
 }
-const pictures = [
+const images = [
   raw(20, 300, 200, 3),
   raw(21, 64, 90, 4),
   raw(22, 31, 500, 1),
@@ -196,15 +196,15 @@ const texts = [
   'Zażółć gęślą jaźń, 東京 and 🚀',
 ]
 
-/** One model in one dtype: what it makes of pictures, of texts, and of both. */
+/** One model in one dtype: what it makes of images, of texts, and of both. */
 async function runModel({ name, folder, textless }, backend, device, dtype) {
   const title = (what, which) => `${what} | ${backend} | ${name} ${dtype} ${which}`
   const embedded = folder === undefined
   if (!['images', 'texts', 'scores', 'pixels'].some(what => wanted(title(what, '')))) return
   const clip = await load(folder, { device, dtype, threads: 2 })
   try {
-    // The plain loops take a second for a picture of a model of full width.
-    const some = embedded ? [...files, ...pictures] : pictures.slice(0, backend === 'reference' ? 1 : 3)
+    // The plain loops take a second for an image in a model of full width.
+    const some = embedded ? [...files, ...images] : images.slice(0, backend === 'reference' ? 1 : 3)
     for (const output of embedded ? ['embedding', 'pooled', 'tokens'] : ['embedding'])
       for (const normalize of [true, false])
         keep(
@@ -213,8 +213,8 @@ async function runModel({ name, folder, textless }, backend, device, dtype) {
         )
     keep(title('images', 'alone'), (await clip.encodeImage(some[0])).data)
     if (dtype === 'float32')
-      for (const [i, picture] of some.entries())
-        keep(title('pixels', `picture ${i}`), (await clip.preprocess(picture)).data)
+      for (const [i, image] of some.entries())
+        keep(title('pixels', `image ${i}`), (await clip.preprocess(image)).data)
     if (textless) return
     for (const output of embedded ? ['embedding', 'pooled', 'tokens'] : ['embedding'])
       keep(title('texts', output), (await clip.encodeText(texts, { output, truncate: true })).data)

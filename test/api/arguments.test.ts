@@ -1,11 +1,11 @@
 import test from 'ava'
 import { availableModels, devices, load, modelInfo, templates } from '../../lib/index.js'
-import { pictures } from './helpers.js'
+import { exampleImages } from './helpers.js'
 
 const clip = await load()
 const classifier = await clip.classifier(['dog', 'cat'])
 test.after.always(() => clip.dispose())
-const picture = pictures[0]!
+const file = exampleImages[0]!
 
 /** What a JavaScript caller may write: no types hold him back. */
 const loose = (value: unknown) => value as never
@@ -18,13 +18,13 @@ const mistakes: [
 ][] = [
   [
     'misspelt option',
-    () => clip.encodeImage(picture, loose({ normalise: false })),
+    () => clip.encodeImage(file, loose({ normalise: false })),
     'Expected `options` to have known names (did you mean `normalize`?), got `normalise`',
     'TypeError',
   ],
   [
     'unknown option',
-    () => clip.preprocess(picture, loose({ quality: 3 })),
+    () => clip.preprocess(file, loose({ quality: 3 })),
     'Expected `options` to have known names (signal, background), got `quality`',
     'TypeError',
   ],
@@ -162,7 +162,7 @@ const mistakes: [
   ],
   [
     'topK',
-    () => classifier.classify(picture, { topK: 0 }),
+    () => classifier.classify(file, { topK: 0 }),
     'Expected `topK` to be an integer from 1 to 2147483647, got 0',
     'RangeError',
   ],
@@ -188,7 +188,7 @@ for (const [title, call, sentence, kind] of mistakes)
 
 for (const image of [3, null, undefined, {}, { data: new Uint8Array(5), width: 2, height: 2, channels: 3 }])
   test(`no image: ${JSON.stringify(image)}`, async t => {
-    const error = (await t.throwsAsync(clip.encodeImage([picture, loose(image)])))! as Error & {
+    const error = (await t.throwsAsync(clip.encodeImage([file, loose(image)])))! as Error & {
       code: string
     }
     t.is(error.code, 'ERR_CLIP_INPUT')

@@ -7,7 +7,7 @@ import { writeJson } from '../../lib/base/json.js'
 import { atOnce } from '../../lib/base/slices.js'
 import { type Clip, type ClipError, load, templates } from '../../lib/index.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
-import { bits, expected, pictures } from './helpers.js'
+import { bits, exampleImages, expected } from './helpers.js'
 
 const clip = await load()
 const folder = await mkdtemp(join(tmpdir(), 'clip-classifier-'))
@@ -44,7 +44,7 @@ test('a saved classifier gives the same bits and scores, and names its model', a
   t.is(read.kind, 'zero-shot')
   t.deepEqual(read.labels, ['dog', 'cat', 'key'])
   t.true(bits(read.embeddings.data).equals(bits(made.embeddings.data)))
-  t.deepEqual(await read.classify(pictures[4]!), await made.classify(pictures[4]!))
+  t.deepEqual(await read.classify(exampleImages[4]!), await made.classify(exampleImages[4]!))
   // Written beside and renamed: nothing else is left. The other tests write in this folder too.
   const beside = (name: string) => name.startsWith(basename(file)) && name.includes('part')
   t.deepEqual((await readdir(folder)).filter(beside), [])
@@ -73,7 +73,7 @@ test('labels with templates of their own', async t => {
   t.true(own.embeddings.row(0).every((value, j) => Math.abs(value - mean[j]! / norm) < 1e-6))
   const key = await clip.encodeText('a drawing of key')
   t.true(own.embeddings.row(1).every((value, j) => Math.abs(value - key.data[j]!) < 1e-6))
-  const label: 'pet' | 'key' = (await own.classify(pictures[4]!))[0]!.label
+  const label: 'pet' | 'key' = (await own.classify(exampleImages[4]!))[0]!.label
   t.is(label, 'pet')
   for (const [labels, message] of [
     [[{ name: 'x' }], /`labels\[0\]` to have known names \(did you mean `names`\?\), got `name`/],
@@ -89,15 +89,18 @@ test('labels with templates of their own', async t => {
 
 test('a threshold gives none, one or several labels', async t => {
   const classifier = await clip.classifier(expected.labels, { templates: expected.template })
-  const all = await classifier.classify(pictures[4]!, { as: 'cosine', topK: 100 })
+  const all = await classifier.classify(exampleImages[4]!, { as: 'cosine', topK: 100 })
   const between = (all[2]!.score + all[3]!.score) / 2
-  t.deepEqual(await classifier.classify(pictures[4]!, { as: 'cosine', threshold: between }), all.slice(0, 3))
   t.deepEqual(
-    await classifier.classify(pictures[4]!, { as: 'cosine', threshold: between, topK: 2 }),
+    await classifier.classify(exampleImages[4]!, { as: 'cosine', threshold: between }),
+    all.slice(0, 3),
+  )
+  t.deepEqual(
+    await classifier.classify(exampleImages[4]!, { as: 'cosine', threshold: between, topK: 2 }),
     all.slice(0, 2),
   )
-  t.deepEqual(await classifier.classify([pictures[4]!], { as: 'cosine', threshold: 1.5 }), [[]])
-  await t.throwsAsync(classifier.classify(pictures[4]!, { threshold: Number.NaN }), {
+  t.deepEqual(await classifier.classify([exampleImages[4]!], { as: 'cosine', threshold: 1.5 }), [[]])
+  await t.throwsAsync(classifier.classify(exampleImages[4]!, { threshold: Number.NaN }), {
     instanceOf: TypeError,
     message: /`threshold` to be a number, got NaN/,
   })

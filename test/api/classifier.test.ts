@@ -1,17 +1,17 @@
 import { basename } from 'node:path'
 import test from 'ava'
 import { type ImageInput, load, templates } from '../../lib/index.js'
-import { expected, pictures, red } from './helpers.js'
+import { exampleImages, expected, red } from './helpers.js'
 
 const clip = await load()
 test.after.always(() => clip.dispose())
 
 test("the examples have PyTorch's probabilities", async t => {
   const classifier = await clip.classifier(expected.labels, { templates: expected.template })
-  const all = await classifier.classify(pictures, { topK: expected.labels.length })
+  const all = await classifier.classify(exampleImages, { topK: expected.labels.length })
   t.is(all.length, 9)
   for (const [i, predictions] of all.entries()) {
-    const name = basename(pictures[i]!)
+    const name = basename(exampleImages[i]!)
     t.is(predictions[0]!.label, name.replace(/\.\w+$/, ''))
     t.is(predictions.length, expected.labels.length)
     for (const { label, score, index } of predictions) {
@@ -23,16 +23,16 @@ test("the examples have PyTorch's probabilities", async t => {
 
 test('classify returns a list for one image, lists for several and none for none; topK and as', async t => {
   const classifier = await clip.classifier(['dog', 'cat', 'key'] as const)
-  const one = await classifier.classify(pictures[4]!, { topK: 2 })
+  const one = await classifier.classify(exampleImages[4]!, { topK: 2 })
   t.is(one.length, 2)
-  t.is((await classifier.classify([pictures[4]!])).length, 1)
+  t.is((await classifier.classify([exampleImages[4]!])).length, 1)
   t.deepEqual(await classifier.classify([]), [])
-  const all = await classifier.classify(pictures[4]!, { topK: 99 })
+  const all = await classifier.classify(exampleImages[4]!, { topK: 99 })
   t.true(Math.abs(all.reduce((sum, p) => sum + p.score, 0) - 1) < 1e-5)
   // The probability is over all labels, whatever topK.
   t.deepEqual(all.slice(0, 2), one)
-  const cosine = await classifier.classify(pictures[4]!, { as: 'cosine' })
-  const logit = await classifier.classify(pictures[4]!, { as: 'logit' })
+  const cosine = await classifier.classify(exampleImages[4]!, { as: 'cosine' })
+  const logit = await classifier.classify(exampleImages[4]!, { as: 'logit' })
   t.true(cosine.every((c, i) => Math.abs(c.score * clip.info.logitScale - logit[i]!.score) < 1e-3))
 })
 
@@ -93,7 +93,7 @@ test('a label with $& or {} in it is text, not a pattern', async t => {
 })
 
 test('similarity sums to one over what is asked for and takes embeddings', async t => {
-  const images = pictures.slice(0, 3)
+  const images = exampleImages.slice(0, 3)
   const texts = ['anchor', 'bicycle']
   const rows = await clip.similarity(images, texts)
   t.deepEqual([...rows.shape], [3, 2])
@@ -119,7 +119,13 @@ test('a stream keeps the order, reports bad items individually and stops its sou
     try {
       for (;;) {
         pulled++
-        yield pulled === 2 ? '/no/such/file' : pulled === 3 ? (42 as never) : pulled % 2 ? red : pictures[0]!
+        yield pulled === 2
+          ? '/no/such/file'
+          : pulled === 3
+            ? (42 as never)
+            : pulled % 2
+              ? red
+              : exampleImages[0]!
       }
     } finally {
       stopped = true
@@ -141,7 +147,7 @@ test('a stream keeps the order, reports bad items individually and stops its sou
       [5, 1],
     ],
   )
-  t.is(items[3]!.image, pictures[0]!)
+  t.is(items[3]!.image, exampleImages[0]!)
   t.true(stopped)
   t.true(pulled <= 6 + 2 * clip.info.threads + 1, `${pulled} pulled`)
 })

@@ -5,11 +5,11 @@ import test from 'ava'
 import sharp from 'sharp'
 import { packageRoot } from '../../lib/base/package.js'
 import { ClipError, Embeddings, type EncodeOptions, type ImageInput, load } from '../../lib/index.js'
-import { bits, pictures, red } from './helpers.js'
+import { bits, exampleImages, red } from './helpers.js'
 
 const clip = await load()
 test.after.always(() => clip.dispose())
-const file = pictures[0]!
+const file = exampleImages[0]!
 
 test('info describes the embedded model', t => {
   const { device, backend, threads, fingerprint, logitScale, weightBytes, ...rest } = clip.info
@@ -54,18 +54,18 @@ test('every kind of image gives the same bits', async t => {
 })
 
 test('an image has the same bits alone and among others, in order', async t => {
-  const all = await clip.encodeImage(pictures)
-  t.deepEqual([...all.shape], [pictures.length, 192])
+  const all = await clip.encodeImage(exampleImages)
+  t.deepEqual([...all.shape], [exampleImages.length, 192])
   let i = 0
-  for (const row of all) t.true(bits((await clip.encodeImage(pictures[i++]!)).data).equals(bits(row)))
-  t.is(i, pictures.length)
+  for (const row of all) t.true(bits((await clip.encodeImage(exampleImages[i++]!)).data).equals(bits(row)))
+  t.is(i, exampleImages.length)
 })
 
 test('a Preprocessed with several images gives several rows', async t => {
-  const two = await clip.preprocess(pictures.slice(0, 2))
+  const two = await clip.preprocess(exampleImages.slice(0, 2))
   t.deepEqual([...two.shape], [2, 3, 72, 72])
-  const one = await clip.encodeImage(pictures[2]!)
-  const mixed = await clip.encodeImage([two, pictures[2]!])
+  const one = await clip.encodeImage(exampleImages[2]!)
+  const mixed = await clip.encodeImage([two, exampleImages[2]!])
   t.deepEqual([...mixed.shape], [3, 192])
   t.true(bits(mixed.row(2)).equals(bits(one.data)))
 })
@@ -153,7 +153,7 @@ test('texts keep their order across windows', async t => {
 })
 
 test("errors: 'collect': bad items become NaN rows with their error, and the others do not change", async t => {
-  const images = [file, '/no/such/file.png', pictures[1]!, Buffer.from('no image at all')]
+  const images = [file, '/no/such/file.png', exampleImages[1]!, Buffer.from('no image at all')]
   const { errors, shape, ...rest } = await clip.encodeImage(images, { errors: 'collect' })
   t.deepEqual([...shape], [4, 192])
   t.deepEqual(
@@ -164,7 +164,7 @@ test("errors: 'collect': bad items become NaN rows with their error, and the oth
   t.true(errors![1] instanceof ClipError)
   const rows = new Embeddings(rest.data, shape)
   t.true(rows.row(1).every(Number.isNaN) && rows.row(3).every(Number.isNaN))
-  t.true(bits(rows.row(2)).equals(bits((await clip.encodeImage(pictures[1]!)).data)))
+  t.true(bits(rows.row(2)).equals(bits((await clip.encodeImage(exampleImages[1]!)).data)))
 
   const long = 'dog '.repeat(100)
   const texts = await clip.encodeText(['dog', long], { errors: 'collect' })

@@ -4,7 +4,7 @@ import { packageRoot } from '../../lib/base/package.js'
 
 export const examples = join(packageRoot, 'models', 'icon-clip', 'examples')
 /** The nine images of the demonstration. */
-export const pictures: string[] = readdirSync(examples)
+export const exampleImages: string[] = readdirSync(examples)
   .filter(name => /\.(png|jpg)$/.test(name))
   .sort()
   .map(name => join(examples, name))

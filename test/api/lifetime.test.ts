@@ -2,9 +2,9 @@ import test from 'ava'
 import { type ClipError, type LoadOptions, load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import type { NativeModel } from '../../lib/native/surface.js'
-import { bits, pictures } from './helpers.js'
+import { bits, exampleImages } from './helpers.js'
 
-const many = (n: number) => Array.from({ length: n }, (_, i) => pictures[i % pictures.length]!)
+const many = (n: number) => Array.from({ length: n }, (_, i) => exampleImages[i % exampleImages.length]!)
 
 /** A model and a way to wait until native code has taken up a job: timers can't know. */
 async function watched(options: LoadOptions) {
@@ -40,12 +40,12 @@ test('a signal that is aborted already rejects with its reason before any work',
     () => load(undefined, { signal }),
     () => clip.encodeImage('/no/such/file', { signal }),
     () => clip.encodeText('dog', { signal }),
-    () => clip.preprocess(pictures[0]!, { signal }),
+    () => clip.preprocess(exampleImages[0]!, { signal }),
     () => clip.tokenize('dog', { signal }),
-    () => clip.similarity(pictures[0]!, 'dog', { signal }),
+    () => clip.similarity(exampleImages[0]!, 'dog', { signal }),
     () => clip.classifier(['dog'], { signal }),
-    () => classifier.classify(pictures[0]!, { signal }),
-    () => classifier.stream([pictures[0]!], { signal }).next(),
+    () => classifier.classify(exampleImages[0]!, { signal }),
+    () => classifier.stream([exampleImages[0]!], { signal }).next(),
   ]
   for (const call of calls) t.is(await t.throwsAsync(call()), reason, call.toString())
 })
@@ -54,18 +54,18 @@ test('an abort in the middle rejects with the reason and leaves neighbours alone
   await using clip = await load(undefined, { threads: 1 })
   const controller = new AbortController()
   const reason = new Error('enough')
-  const golden = await clip.encodeImage(pictures[0]!)
+  const golden = await clip.encodeImage(exampleImages[0]!)
   const long = clip.encodeImage(many(200), {
     signal: controller.signal,
     onProgress: ({ done }) => {
       if (done >= 4) controller.abort(reason)
     },
   })
-  const neighbour = clip.encodeImage(pictures[0]!)
+  const neighbour = clip.encodeImage(exampleImages[0]!)
   t.is(await t.throwsAsync(long), reason)
   t.true(bits((await neighbour).data).equals(bits(golden.data)))
   // and the model is as good as before
-  t.true(bits((await clip.encodeImage(pictures[0]!)).data).equals(bits(golden.data)))
+  t.true(bits((await clip.encodeImage(exampleImages[0]!)).data).equals(bits(golden.data)))
 })
 
 test.serial('a waiting call rejects at once when it is aborted', async t => {
@@ -118,13 +118,13 @@ test.serial(
     await disposed
     await clip.dispose()
     for (const call of [
-      () => clip.encodeImage(pictures[0]!),
+      () => clip.encodeImage(exampleImages[0]!),
       () => clip.encodeText('dog'),
-      () => clip.preprocess(pictures[0]!),
+      () => clip.preprocess(exampleImages[0]!),
       () => clip.tokenize('dog'),
-      () => clip.similarity(pictures[0]!, 'dog'),
+      () => clip.similarity(exampleImages[0]!, 'dog'),
       () => clip.classifier(['dog']),
-      () => classifier.classify(pictures[0]!),
+      () => classifier.classify(exampleImages[0]!),
       () => classifier.stream([]).next(),
     ])
       await t.throwsAsync(call(), { code: 'ERR_CLIP_DISPOSED' }, call.toString())
@@ -135,9 +135,12 @@ test('one tower works alone, and the error for the other one says that it is not
   await using image = await load(undefined, { towers: ['image'] })
   t.deepEqual(image.info.towers, ['image'])
   t.is(image.info.contextLength, undefined)
-  t.is((await image.encodeImage(pictures[0]!)).shape[1], 192)
+  t.is((await image.encodeImage(exampleImages[0]!)).shape[1], 192)
   await t.throwsAsync(image.encodeText('dog'), { code: 'ERR_CLIP_CONFIG', message: /text tower/ })
   await using text = await load(undefined, { towers: ['text'] })
   t.is((await text.encodeText('dog')).shape[1], 192)
-  await t.throwsAsync(text.encodeImage(pictures[0]!), { code: 'ERR_CLIP_CONFIG', message: /image tower/ })
+  await t.throwsAsync(text.encodeImage(exampleImages[0]!), {
+    code: 'ERR_CLIP_CONFIG',
+    message: /image tower/,
+  })
 })

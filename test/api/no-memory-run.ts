@@ -30,7 +30,7 @@ const some = new Embeddings(new Float32Array(side * width).fill(1), [side, width
 const queries = new Float32Array(side).fill(1)
 const matrix = await openMatrix(await written('matrix', queries), { rows: side, dim: 1 })
 const classifier = await clip.classifier(Array.from({ length: 4096 }, (_, i) => `${i}`))
-const picture = { data: new Uint8Array(16 * 16 * 3), width: 16, height: 16, channels: 3 } as const
+const image = { data: new Uint8Array(16 * 16 * 3), width: 16, height: 16, channels: 3 } as const
 /** Never touched, so no memory of the machine: its pages are not there before they are written. */
 const large = new Float32Array(side * side)
 /** So many that no array has room for all pairs of them. */
@@ -61,9 +61,9 @@ const calls: Record<string, () => Promise<unknown>> = {
     }),
   tokenize: () => clip.tokenize(fill(4_000_000, 'a')),
   encodeText: () => clip.encodeText(fill(16_000_000, 'a')),
-  encodeImage: () => clip.encodeImage(fill(16_000_000, picture)),
-  'encodeImage, every token': () => clip.encodeImage(fill(4_000_000, picture), { output: 'tokens' }),
-  preprocess: () => clip.preprocess(fill(400_000, picture)),
+  encodeImage: () => clip.encodeImage(fill(16_000_000, image)),
+  'encodeImage, every token': () => clip.encodeImage(fill(4_000_000, image), { output: 'tokens' }),
+  preprocess: () => clip.preprocess(fill(400_000, image)),
   linearProbe: () =>
     clip.linearProbe(
       { images: some, labels: Array.from({ length: side }, (_, i) => `${i}`) },

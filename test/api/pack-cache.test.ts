@@ -26,7 +26,7 @@ import { packageRoot } from '../../lib/base/package.js'
 import { type LoadOptions, load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import { type TinyShape, writeTinyModel } from '../helpers/tiny-model.js'
-import { bits, pictures, red } from './helpers.js'
+import { bits, exampleImages, red } from './helpers.js'
 
 const root = mkdtempSync(join(tmpdir(), 'clip-native-packed-'))
 test.after.always(() => rmSync(root, { recursive: true, force: true }))
@@ -46,7 +46,7 @@ async function run(model: string | undefined, options: LoadOptions) {
   await using clip = await load(model, { threads: 2, ...options })
   const parts: Buffer[] = []
   if (clip.info.towers.includes('image'))
-    parts.push(bits((await clip.encodeImage(model ? [red] : pictures)).data))
+    parts.push(bits((await clip.encodeImage(model ? [red] : exampleImages)).data))
   if (clip.info.towers.includes('text'))
     parts.push(bits((await clip.encodeText(['a dog', 'two red cats'])).data))
   return { use: clip.info.packCache, bits: Buffer.concat(parts).toString('hex') }

@@ -13,7 +13,7 @@ import { writeTinyModel } from '../helpers/tiny-model.js'
 const tiny = async (): Promise<Clip> =>
   load(await writeTinyModel(await mkdtemp(join(tmpdir(), 'clip-signals-'))), { threads: 1 })
 
-const picture = { data: new Uint8Array(16 * 16 * 3), width: 16, height: 16, channels: 3 } as const
+const image = { data: new Uint8Array(16 * 16 * 3), width: 16, height: 16, channels: 3 } as const
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
 test('forty calls with one signal put one listener on it, and take it off at the end', async t => {
@@ -23,17 +23,17 @@ test('forty calls with one signal put one listener on it, and take it off at the
   await using clip = await tiny()
   const classifier = await clip.classifier(['a cat', 'a dog'])
   const { signal } = new AbortController()
-  const encoded = await clip.encodeImage(picture)
+  const encoded = await clip.encodeImage(image)
   const calls = Array.from({ length: 5 }, () => [
     clip.encodeText('a cat', { signal }),
-    clip.encodeImage(picture, { signal }),
-    clip.encodeImage([picture, picture], { signal }),
-    clip.preprocess(picture, { signal }),
+    clip.encodeImage(image, { signal }),
+    clip.encodeImage([image, image], { signal }),
+    clip.preprocess(image, { signal }),
     clip.tokenize('a cat', { signal }),
-    clip.similarity(picture, ['a', 'b'], { signal }),
-    classifier.classify(picture, { signal }),
+    clip.similarity(image, ['a', 'b'], { signal }),
+    classifier.classify(image, { signal }),
     clip.classifier(['x', 'y'], { signal }),
-    clip.linearProbe({ images: [picture, picture], labels: ['a', 'b'] }, { signal }),
+    clip.linearProbe({ images: [image, image], labels: ['a', 'b'] }, { signal }),
     classifier.classify(encoded, { signal }),
   ]).flat()
   t.true(listeners(signal) <= 1)

@@ -26,7 +26,7 @@ test("OpenAI's archive under names of other formats", async t => {
   const folder = await scratch(t)
   const expected = await read(goldenPath('openai-vit'))
   t.is(expected.family, 'openai')
-  for (const name of ['model.safetensors', 'open_clip_pytorch_model.bin', 'no-ending', 'picture.png']) {
+  for (const name of ['model.safetensors', 'open_clip_pytorch_model.bin', 'no-ending', 'image.png']) {
     await copyFile(goldenPath('openai-vit'), join(folder, name))
     t.deepEqual(await read(join(folder, name)), expected, name)
   }

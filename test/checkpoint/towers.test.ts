@@ -51,7 +51,7 @@ async function using<T>(
 }
 
 const planes = goldenPixels(24)
-const pictures = {
+const images = {
   data: Float32Array.from([...planes[0]!, ...planes[1]!]),
   shape: [2, 3, 24, 24] as [number, number, number, number],
 }
@@ -75,7 +75,7 @@ async function outputs(
 ): Promise<void> {
   const encode = (output: Output) =>
     tower === 'image'
-      ? clip.encodeImage(pictures, { output, normalize: false })
+      ? clip.encodeImage(images, { output, normalize: false })
       : clip.encodeText(texts, { output, normalize: false, cleaning: 'huggingface' })
   const { pooled, tokens, embedding } = expected[name]!
   close(t, 'pooled', (await encode('pooled')).data, pooled)
@@ -97,7 +97,7 @@ for (const name of Object.keys(expected)) {
       t.deepEqual(clip.info.towers, [tower])
       t.is(clip.info.embedDim, expected[name]!.embedding ? 16 : 0)
       await outputs(t, clip, tower, name)
-      const missing = other === 'image' ? clip.encodeImage(pictures) : clip.encodeText('a')
+      const missing = other === 'image' ? clip.encodeImage(images) : clip.encodeText('a')
       await t.throwsAsync(missing, {
         instanceOf: ClipError,
         code: 'ERR_CLIP_CONFIG',
@@ -164,11 +164,11 @@ test("OpenCLIP's image tower loads alone, with and without its prefix", async t 
   const whole = readTensors(readFileSync(join(goldenFolder, 'trained', 'plain.safetensors')))
   const visual = new Map([...whole].filter(([name]) => name.startsWith('visual.')))
   const options = { activation: 'quickGelu', heads: 1, towers: ['image'] } as const
-  const picture = { data: goldenPixels(16)[0]!, shape: [1, 3, 16, 16] as [number, number, number, number] }
+  const image = { data: goldenPixels(16)[0]!, shape: [1, 3, 16, 16] as [number, number, number, number] }
   const embed = async (tensors: Map<string, Stored>) => {
     const file = join(scratch, `${++folders}.pt`)
     await writeFile(file, savedDict(tensors))
-    return using(file, async clip => [...(await clip.encodeImage(picture)).data], options)
+    return using(file, async clip => [...(await clip.encodeImage(image)).data], options)
   }
   const expected = await embed(whole)
   t.deepEqual(await embed(visual), expected)

@@ -67,9 +67,9 @@ console.log(JSON.stringify({ length: Math.hypot(...data), backend: clip.info.bac
 const onBoth = `const clip = await load(undefined, { device: 'cuda', dtype: 'bfloat16' })
 const reference = await load(undefined, { device: 'reference', dtype: 'bfloat16' })
 const side = clip.info.imageSize
-const picture = { data: new Uint8Array(side * side * 3).map((_, i) => (i * 7) % 251), width: side, height: side, channels: 3 }
+const pixels = { data: new Uint8Array(side * side * 3).map((_, i) => (i * 7) % 251), width: side, height: side, channels: 3 }
 const distance = (a, b) => Math.hypot(...a.data.map((v, i) => v - b.data[i]))
-const image = distance(await clip.encodeImage(picture), await reference.encodeImage(picture))
+const image = distance(await clip.encodeImage(pixels), await reference.encodeImage(pixels))
 const text = distance(await clip.encodeText('a dog'), await reference.encodeText('a dog'))
 await clip.dispose()
 console.log(JSON.stringify({ image, text }))`

@@ -53,7 +53,7 @@ const examples = readdirSync(join(embeddedModel, 'examples'))
 /** Texts with common beginnings: a trie with branches. */
 export const labels = ['a photo of a dog', 'a photo of a cat', 'a photo', 'an icon of a key', 'rain']
 
-const picture = (seed: number, side: number) => ({
+const image = (seed: number, side: number) => ({
   data: randomBytes(seed, side * side * 3),
   width: side,
   height: side,
@@ -80,7 +80,7 @@ async function towers(dtype: Dtype, model: string, batches: readonly number[]): 
   })
   result.backend = clip.info.backend
   const side = clip.info.imageSize ?? 0
-  const inputs = model ? Array.from({ length: 8 }, (_, i) => picture(i + 1, side)) : examples
+  const inputs = model ? Array.from({ length: 8 }, (_, i) => image(i + 1, side)) : examples
   const note = (name: string) => {
     result.made[name] = count('cuGraphInstantiate')
     result.started[name] = count('cuGraphLaunch')
@@ -109,7 +109,7 @@ async function everything(folder: string): Promise<Clip> {
   try {
     const side = clip.info.imageSize!
     for (let i = 0; i < 3; i++) {
-      await clip.encodeImage([picture(1, side), picture(2, side)])
+      await clip.encodeImage([image(1, side), image(2, side)])
       await clip.encodeText(['a dog', 'a cat'])
     }
     return clip

@@ -28,35 +28,35 @@ async function read(bytes: Uint8Array): Promise<Sample[]> {
   for await (const sample of (await openDataset(path)).samples()) samples.push(sample)
   return samples
 }
-const picture = (byte: number, size: number) => Buffer.alloc(size, byte)
+const filled = (byte: number, size: number) => Buffer.alloc(size, byte)
 
 test('archives with other members, long names, both kinds of labels and large members are read', async t => {
   const long = `${'a folder of a name that no header holds/'.repeat(8)}0007`
   const samples = await read(
     await tarOf(
       [{ name: 'shard', type: 'directory' }],
-      [{ name: 'shard/0.jpg' }, picture(1, 300_000)],
+      [{ name: 'shard/0.jpg' }, filled(1, 300_000)],
       [{ name: 'shard/0.txt' }, 'a caption'],
       [{ name: 'shard/0.cls' }, ' class \n'],
       [{ name: 'shard/link.png', type: 'symlink', linkname: '0.jpg' }],
       [{ name: 'shard/.hidden' }, 'x'],
       [{ name: 'shard/1.json' }, '{}'],
-      [{ name: `${long}.webp` }, picture(2, 1)],
+      [{ name: `${long}.webp` }, filled(2, 1)],
       [{ name: `${long}.txt` }, 'zwei, ü'],
-      [{ name: '2.png', mtime: new Date(0) }, picture(3, 512)],
+      [{ name: '2.png', mtime: new Date(0) }, filled(3, 512)],
       [{ name: '2.cls' }, ''],
     ),
   )
   t.deepEqual(samples, [
-    { image: picture(1, 300_000), label: 'class', captions: ['a caption'], name: 'shard/0' },
-    { image: picture(2, 1), label: 'zwei, ü', name: long },
-    { image: picture(3, 512), label: '', name: '2' },
+    { image: filled(1, 300_000), label: 'class', captions: ['a caption'], name: 'shard/0' },
+    { image: filled(2, 1), label: 'zwei, ü', name: long },
+    { image: filled(3, 512), label: '', name: '2' },
   ])
 })
 
 test('a thousand small members in a single chunk are read', async t => {
   const members = Array.from({ length: 1000 }, (_, i): Member[] => [
-    [{ name: `${i}.png` }, picture(i % 256, i % 700)],
+    [{ name: `${i}.png` }, filled(i % 256, i % 700)],
     [{ name: `${i}.cls` }, `class ${i}`],
   ]).flat()
   const samples = await read(await tarOf(...members))
@@ -71,9 +71,9 @@ test('a reader that stops early leaves nothing open', async t => {
   await writeFile(
     path,
     await tarOf(
-      [{ name: '0.png' }, picture(0, 2 ** 20)],
+      [{ name: '0.png' }, filled(0, 2 ** 20)],
       [{ name: '0.cls' }, 'a'],
-      [{ name: '1.png' }, picture(0, 2 ** 20)],
+      [{ name: '1.png' }, filled(0, 2 ** 20)],
       [{ name: '1.cls' }, 'b'],
     ),
   )
@@ -93,9 +93,9 @@ test('a reader that stops early leaves nothing open', async t => {
 
 test('an archive that is cut or damaged anywhere gives samples or an error that names it, and ends', async t => {
   const whole = await tarOf(
-    [{ name: 'a/0.png' }, picture(1, 1500)],
+    [{ name: 'a/0.png' }, filled(1, 1500)],
     [{ name: 'a/0.cls' }, 'one'],
-    [{ name: `${'long/'.repeat(50)}1.png` }, picture(2, 700)],
+    [{ name: `${'long/'.repeat(50)}1.png` }, filled(2, 700)],
     [{ name: `${'long/'.repeat(50)}1.cls` }, 'two'],
   )
   let refused = 0

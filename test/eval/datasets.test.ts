@@ -16,7 +16,7 @@ import {
   openDataset,
   type Sample,
 } from '../../lib/index.js'
-import { pictures } from '../api/helpers.js'
+import { exampleImages } from '../api/helpers.js'
 
 const clip = await load()
 const base = await mkdtemp(join(tmpdir(), 'clip-native-datasets-'))
@@ -25,8 +25,8 @@ test.after.always(async () => {
   await rm(base, { recursive: true, force: true })
 })
 
-const dog = pictures.find(path => path.endsWith('dog.png'))!
-const bicycle = pictures.find(path => path.endsWith('bicycle.jpg'))!
+const dog = exampleImages.find(path => path.endsWith('dog.png'))!
+const bicycle = exampleImages.find(path => path.endsWith('bicycle.jpg'))!
 
 /** A folder with these images in it; 'a -> b' is a link, what is no image by its name has one letter in it. */
 async function folderOf(name: string, entries: readonly string[]): Promise<string> {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { heldBytes, windows } from '../../lib/eval/features.js'
-import { pictures } from '../api/helpers.js'
+import { exampleImages } from '../api/helpers.js'
 import { nightly } from '../helpers/nightly.js'
 import { patience } from '../helpers/patience.js'
 
@@ -22,7 +22,7 @@ async function* sized(...sizes: number[]) {
 test('windows end at so many images or bytes; a larger image has one of its own', async t => {
   const sizes: number[][] = []
   for await (const part of windows(sized(10, 20, 30, 70, 71, 10, 200, 5, 5, 5, 5), {
-    pictures: 3,
+    images: 3,
     bytes: 100,
   }))
     sizes.push(part.map(sample => heldBytes(sample.image)))
@@ -48,12 +48,12 @@ function header(name: string, size: number): Buffer {
 /** Images that end with megabytes of zeros, which decoders don't look at: in the file they are holes. */
 async function bigTar(samples: number, bytes: number): Promise<string> {
   const path = join(folder, 'big.tar')
-  const picture = readFileSync(pictures.find(file => file.endsWith('dog.png'))!)
+  const image = readFileSync(exampleImages.find(file => file.endsWith('dog.png'))!)
   const handle = await open(path, 'w')
   let at = 0
   for (let i = 0; i < samples; i++) {
     const label = i % 2 === 0 ? 'even' : 'odd'
-    await handle.write(Buffer.concat([header(`${i}.png`, bytes), picture]), 0, undefined, at)
+    await handle.write(Buffer.concat([header(`${i}.png`, bytes), image]), 0, undefined, at)
     at += 512 + bytes
     const text = Buffer.alloc(512)
     text.write(label)

@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import test from 'ava'
 import { pack } from 'tar-stream'
 import { evaluate, load, type RetrievalReport, type Sample } from '../../lib/index.js'
-import { pictures } from '../api/helpers.js'
+import { exampleImages } from '../api/helpers.js'
 
 const clip = await load()
 const base = await mkdtemp(join(tmpdir(), 'clip-native-retrieval-'))
@@ -60,7 +60,7 @@ async function plainRecall(images: readonly string[], captions: readonly (readon
 
 async function tarOf(captions: (path: string) => string): Promise<string> {
   const tar = pack()
-  for (const [i, path] of pictures.entries()) {
+  for (const [i, path] of exampleImages.entries()) {
     tar.entry({ name: `${i}${path.slice(path.lastIndexOf('.'))}` }, await readFile(path))
     tar.entry({ name: `${i}.txt` }, captions(path))
     tar.entry({ name: `${i}.cls` }, String(i))
@@ -72,18 +72,20 @@ async function tarOf(captions: (path: string) => string): Promise<string> {
 }
 
 test('five captions of an image belong to one image, in every form of data set', async t => {
-  const expected = await plainRecall(pictures, pictures.map(captionsOf))
-  const rows = pictures.flatMap(path => captionsOf(path).map(caption => ({ image: path, label: caption })))
+  const expected = await plainRecall(exampleImages, exampleImages.map(captionsOf))
+  const rows = exampleImages.flatMap(path =>
+    captionsOf(path).map(caption => ({ image: path, label: caption })),
+  )
   const csv = join(base, 'captions.csv')
   await writeFile(csv, ['image,caption', ...rows.map(({ image, label }) => `${image},${label}`)].join('\n'))
   const bytes = new Map<string, Buffer>()
-  for (const path of pictures) bytes.set(path, await readFile(path))
+  for (const path of exampleImages) bytes.set(path, await readFile(path))
   const shuffled = [...rows].sort((a, b) => (a.label < b.label ? -1 : 1))
   const given: Record<string, string | Sample[]> = {
     'a table with a row for each caption': csv,
     'a tar with a line for each caption': await tarOf(path => `${captionsOf(path).join('\n')}\n\n`),
     'Windows lines': await tarOf(path => captionsOf(path).join('\r\n')),
-    'samples with several captions': pictures.map(path => ({
+    'samples with several captions': exampleImages.map(path => ({
       image: path,
       label: nameOf(path),
       captions: captionsOf(path),
@@ -103,8 +105,8 @@ test('five captions of an image belong to one image, in every form of data set',
   }
   for (const [what, dataset] of Object.entries(given)) {
     const report = (await evaluate(clip, dataset, { task: 'retrieval' })) as RetrievalReport
-    t.is(report.images, pictures.length, what)
-    t.is(report.texts, 5 * pictures.length, what)
+    t.is(report.images, exampleImages.length, what)
+    t.is(report.texts, 5 * exampleImages.length, what)
     t.deepEqual(report.failed, [], what)
     const { imageToText, textToImage } = report
     if (what.startsWith('paths')) {
@@ -120,22 +122,22 @@ test('five captions of an image belong to one image, in every form of data set',
 test('the captions of an image that can’t be read are left out', async t => {
   const broken = join(base, 'broken.png')
   await writeFile(broken, 'no image')
-  const samples = [...pictures, broken].map(image => ({ image, label: '', captions: captionsOf(image) }))
+  const samples = [...exampleImages, broken].map(image => ({ image, label: '', captions: captionsOf(image) }))
   const report = (await evaluate(clip, samples, { task: 'retrieval' })) as RetrievalReport
   t.deepEqual(
     report.failed.map(({ name }) => name),
     [broken],
   )
-  t.is(report.images, pictures.length)
-  t.is(report.texts, 5 * pictures.length)
+  t.is(report.images, exampleImages.length)
+  t.is(report.texts, 5 * exampleImages.length)
 })
 
 test('a caption of several images counts as one text that may find any of them', async t => {
-  const samples = pictures.flatMap(image => [
+  const samples = exampleImages.flatMap(image => [
     { image, label: `an icon of a ${nameOf(image)}` },
     { image, label: 'an image' },
   ])
   const report = (await evaluate(clip, samples, { task: 'retrieval' })) as RetrievalReport
-  t.is(report.texts, pictures.length + 1)
+  t.is(report.texts, exampleImages.length + 1)
   t.is(report.textToImage.recall10, 1)
 })

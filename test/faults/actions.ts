@@ -23,15 +23,15 @@ export interface Action {
   run(stage: Stage): Promise<unknown>
 }
 
-const picture = (seed: number, side = 20): RawPixels => ({
+const image = (seed: number, side = 20): RawPixels => ({
   data: randomBytes(seed, side * side * 3),
   width: side,
   height: side,
   channels: 3,
 })
-const pictures = Array.from({ length: 5 }, (_, i) => picture(i + 1))
+const images = Array.from({ length: 5 }, (_, i) => image(i + 1))
 const texts = ['a cat', 'a dog', 'a small photo of a dog']
-const examples: Examples = { images: pictures.slice(0, 4), labels: ['cat', 'dog', 'cat', 'dog'] }
+const examples: Examples = { images: images.slice(0, 4), labels: ['cat', 'dog', 'cat', 'dog'] }
 const [rows, dim, classCount] = [3, 16, 40]
 const queries = normal(1, rows * dim)
 const classes = normal(2, classCount * dim)
@@ -53,7 +53,7 @@ const loading =
   (options: Parameters<typeof load>[1]) =>
   async ({ model }: Stage) => {
     const clip = await load(model, { threads: 2, ...options })
-    const { data } = await clip.encodeImage(pictures[0]!)
+    const { data } = await clip.encodeImage(images[0]!)
     await clip.dispose()
     return data
   }
@@ -67,11 +67,11 @@ const withStore = async <T>({ clip, folder }: Stage, name: string, body: (store:
   }
 }
 const items = (n: number, from = 0) =>
-  Array.from({ length: n }, (_, i) => ({ id: `${from + i}`, image: picture(from + i + 1, 8) }))
+  Array.from({ length: n }, (_, i) => ({ id: `${from + i}`, image: image(from + i + 1, 8) }))
 const filled = (name: string) => (stage: Stage) =>
   withStore(stage, name, async store => {
     await store.add(items(6))
-    await store.add(items(2).map(({ id }) => ({ id: `${id}x`, image: picture(9) })))
+    await store.add(items(2).map(({ id }) => ({ id: `${id}x`, image: image(9) })))
   })
 
 const file = (stage: Stage, name: string) => join(stage.folder, name)
@@ -94,26 +94,26 @@ export const actions: Record<string, Action> = {
     },
     run: stage => loading({ packCache: true, cacheDir: file(stage, 'packed') })(stage),
   },
-  encodeImage: { run: async ({ clip }) => (await clip.encodeImage(pictures)).data },
+  encodeImage: { run: async ({ clip }) => (await clip.encodeImage(images)).data },
   'encodeImage, tokens': {
-    run: async ({ clip }) => (await clip.encodeImage(pictures, { output: 'tokens' })).data,
+    run: async ({ clip }) => (await clip.encodeImage(images, { output: 'tokens' })).data,
   },
   'encodeImage, three calls at once': {
-    run: ({ clip }) => Promise.all(pictures.slice(0, 3).map(async one => (await clip.encodeImage(one)).data)),
+    run: ({ clip }) => Promise.all(images.slice(0, 3).map(async one => (await clip.encodeImage(one)).data)),
   },
   encodeText: { run: async ({ clip }) => (await clip.encodeText(texts)).data },
   'encodeText, tokens': {
     run: async ({ clip }) => (await clip.encodeText(texts, { output: 'tokens' })).data,
   },
-  preprocess: { run: async ({ clip }) => (await clip.preprocess(pictures)).data },
+  preprocess: { run: async ({ clip }) => (await clip.preprocess(images)).data },
   'encodeImage of what preprocess made': {
-    run: async ({ clip }) => (await clip.encodeImage(await clip.preprocess(pictures.slice(0, 2)))).data,
+    run: async ({ clip }) => (await clip.encodeImage(await clip.preprocess(images.slice(0, 2)))).data,
   },
-  similarity: { run: async ({ clip }) => (await clip.similarity(pictures.slice(0, 2), texts)).data },
+  similarity: { run: async ({ clip }) => (await clip.similarity(images.slice(0, 2), texts)).data },
   classify: {
     async run({ clip }) {
       const pets = await clip.classifier(['cat', 'dog', 'fish'], { templates: ['a {}', 'my {}'] })
-      return pets.classify(pictures.slice(0, 2))
+      return pets.classify(images.slice(0, 2))
     },
   },
   'a classifier, saved and loaded': {
@@ -121,24 +121,24 @@ export const actions: Record<string, Action> = {
       const pets = await stage.clip.classifier(['cat', 'dog'])
       await pets.save(file(stage, 'pets.safetensors'))
       const again = await stage.clip.loadClassifier(file(stage, 'pets.safetensors'))
-      return again.classify(pictures[0]!)
+      return again.classify(images[0]!)
     },
   },
   linearProbe: {
     async run({ clip }) {
       const probe = await clip.linearProbe(examples, { C: 1, maxIterations: 5 })
-      return probe.classify(pictures[4]!)
+      return probe.classify(images[4]!)
     },
   },
   tipAdapter: {
     async run({ clip }) {
       const tip = await clip.tipAdapter(examples, { fineTune: { epochs: 2, batchSize: 2 } })
-      return tip.classify(pictures[4]!)
+      return tip.classify(images[4]!)
     },
   },
   adapt: {
     async run({ clip }) {
-      const pairs = { images: pictures.slice(0, 3), texts }
+      const pairs = { images: images.slice(0, 3), texts }
       const adapter = await clip.adapt(pairs, { epochs: 2, batchSize: 2 })
       return adapter.projections.image.data
     },
@@ -232,6 +232,6 @@ export const actions: Record<string, Action> = {
       }),
   },
   resizeBicubic: {
-    run: () => kernels.resizeBicubic({ ...picture(12, 20), outWidth: 7, outHeight: 9, threads: 2 } as never),
+    run: () => kernels.resizeBicubic({ ...image(12, 20), outWidth: 7, outHeight: 9, threads: 2 } as never),
   },
 }

@@ -11,14 +11,14 @@ export interface Entry {
   imageSize: number
   madeBy: string
   planes: string[]
-  pictures: string[]
+  images: string[]
   ids: string[]
   texts: string[]
 }
 
 export interface Stored {
   /** Inputs of every entry: paths from the package's root, texts, token ids from start to end. */
-  pictures: string[]
+  images: string[]
   texts: string[]
   ids: number[][]
   models: Record<string, Entry>

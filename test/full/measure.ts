@@ -18,8 +18,8 @@ import type { Published } from './published.js'
 export interface Task {
   path: string
   entry?: Entry
-  inputs?: { pictures: string[]; texts: string[]; ids: number[][] }
-  published: (Published & { picturePath?: string })[]
+  inputs?: { images: string[]; texts: string[]; ids: number[][] }
+  published: (Published & { imagePath?: string })[]
   threads: number
 }
 
@@ -91,8 +91,8 @@ async function encodeIds(path: string, ids: number[][], threads: number): Promis
 
 async function checkPublished(clip: Clip, parameters: number, p: Task['published'][number]) {
   const actual =
-    p.picturePath && p.texts
-      ? Array.from((await clip.similarity(p.picturePath, p.texts, { as: p.as! })).data)
+    p.imagePath && p.texts
+      ? Array.from((await clip.similarity(p.imagePath, p.texts, { as: p.as! })).data)
       : [parameters]
   const difference = Math.max(...actual.map((v, i) => Math.abs(v - p.values[i])))
   return { name: p.name, actual, difference }
@@ -115,10 +115,10 @@ async function measure({ path, entry, inputs, published, threads }: Task): Promi
   if (entry && inputs) {
     const size = clip.info.imageSize!
     const planes = goldenPixels(size).map(data => ({ data, shape: [1, 3, size, size] }))
-    const pictures = inputs.pictures.map(repositoryFile)
+    const images = inputs.images.map(repositoryFile)
     measured.differences.push(
       compare('planes', [...(await clip.encodeImage(planes, raw))], entry.planes),
-      compare('pictures', [...(await clip.encodeImage(pictures, raw))], entry.pictures),
+      compare('images', [...(await clip.encodeImage(images, raw))], entry.images),
       compare('texts', [...(await clip.encodeText(inputs.texts, raw))], entry.texts),
     )
   }

@@ -7,7 +7,7 @@ export interface Published {
   name: string
   /** File of OpenAI's, by its sha256, or a folder of the hub's repository, by its name. */
   weights: { sha256: string; file: string; folder: string }
-  picture?: { file: string; sha256?: string; where: string }
+  image?: { file: string; sha256?: string; where: string }
   texts?: string[]
   as?: 'logit' | 'probability'
   values: number[]
@@ -25,7 +25,7 @@ export const published: Published[] = [
   {
     name: 'ViT-B/32, two cats on a sofa: logits',
     weights: vitB32,
-    picture: { file: '000000039769.jpg', where: 'http://images.cocodataset.org/val2017/000000039769.jpg' },
+    image: { file: '000000039769.jpg', where: 'http://images.cocodataset.org/val2017/000000039769.jpg' },
     texts: ['a photo of a cat', 'a photo of a dog'],
     as: 'logit',
     values: [24.5701, 19.3049],
@@ -35,7 +35,7 @@ export const published: Published[] = [
   {
     name: 'ViT-B/32, CLIP.png: probabilities',
     weights: vitB32,
-    picture: { file: 'CLIP.png', where: 'https://github.com/openai/CLIP/blob/main/CLIP.png' },
+    image: { file: 'CLIP.png', where: 'https://github.com/openai/CLIP/blob/main/CLIP.png' },
     texts: ['a diagram', 'a dog', 'a cat'],
     as: 'probability',
     values: [0.9927937, 0.00421068, 0.00299572],

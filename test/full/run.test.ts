@@ -14,7 +14,7 @@ import { type Stored, sha256 } from './checkpoints.js'
 
 const model = join(packageRoot, 'models/icon-clip')
 const texts = ['a dog', 'an icon of a bicycle']
-const pictures = ['models/icon-clip/examples/dog.png', 'models/icon-clip/examples/guitar.jpg']
+const images = ['models/icon-clip/examples/dog.png', 'models/icon-clip/examples/guitar.jpg']
 
 /** Outputs of this build itself: what is tested is the comparison, not the model. */
 async function stored(): Promise<Stored> {
@@ -34,9 +34,9 @@ async function stored(): Promise<Stored> {
     imageSize: size,
     madeBy: 'this build',
     planes: await rows(clip.encodeImage(planes, raw)),
-    pictures: await rows(
+    images: await rows(
       clip.encodeImage(
-        pictures.map(file => join(packageRoot, file)),
+        images.map(file => join(packageRoot, file)),
         raw,
       ),
     ),
@@ -45,7 +45,7 @@ async function stored(): Promise<Stored> {
   }
   const context = clip.info.contextLength!
   return {
-    pictures,
+    images,
     texts,
     ids: texts.map((_, i) => [...ids.subarray(i * context, i * context + lengths[i])]),
     models: { 'some name': entry },
@@ -67,7 +67,7 @@ function run(expected?: Stored): { status: number | null; out: string } {
 /** Stored outputs with one value of the first row of `kind` changed. */
 function changed(
   from: Stored,
-  kind: 'planes' | 'pictures' | 'ids' | 'texts',
+  kind: 'planes' | 'images' | 'ids' | 'texts',
   change: (row: Float32Array) => void,
 ) {
   const copy = structuredClone(from)
@@ -87,7 +87,7 @@ test('the same outputs pass, found by the sha256 of the weights', async t => {
 
 test('a value that is off by 2e-5 of the length fails, whichever input it is of, and so does a NaN', async t => {
   const good = await stored()
-  for (const kind of ['planes', 'pictures', 'ids', 'texts'] as const) {
+  for (const kind of ['planes', 'images', 'ids', 'texts'] as const) {
     const { status, out } = changed(good, kind, row => {
       row[0] += 2e-5 * Math.hypot(...row)
     })
@@ -107,7 +107,7 @@ test('a run without stored outputs fails and says how they are made', t => {
 })
 
 test('every stored entry is of a full-size model and complete', t => {
-  const { models, ids, texts, pictures }: Stored = JSON.parse(
+  const { models, ids, texts, images }: Stored = JSON.parse(
     readFileSync(join(packageRoot, 'test/golden/full/expected.json'), 'utf8'),
   )
   for (const name of [
@@ -124,10 +124,10 @@ test('every stored entry is of a full-size model and complete', t => {
     t.regex(entry.sha256, /^[0-9a-f]{64}$/)
     t.is(entry.planes.length, 2)
     t.deepEqual(
-      [entry.pictures.length, entry.ids.length, entry.texts.length],
-      [pictures.length, ids.length, texts.length],
+      [entry.images.length, entry.ids.length, entry.texts.length],
+      [images.length, ids.length, texts.length],
     )
-    for (const row of [...entry.planes, ...entry.pictures, ...entry.ids, ...entry.texts])
+    for (const row of [...entry.planes, ...entry.images, ...entry.ids, ...entry.texts])
       t.true(floats(row).every(Number.isFinite))
   }
 })

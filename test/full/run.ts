@@ -43,15 +43,15 @@ async function measure(task: Task): Promise<Measured | string> {
 function publishedFor(folder: string, found: Found, sha: string): Task['published'] {
   return published.flatMap(p => {
     if (p.weights.sha256 !== sha && p.weights.folder !== found.name) return []
-    if (!p.picture) return [p]
-    const picturePath = join(folder, p.picture.file)
-    return existsSync(picturePath) ? [{ ...p, picturePath }] : []
+    if (!p.image) return [p]
+    const imagePath = join(folder, p.image.file)
+    return existsSync(imagePath) ? [{ ...p, imagePath }] : []
   })
 }
 
 function skipReason(p: Published): string {
   const weights = `${p.weights.file} of OpenAI's or a folder ${p.weights.folder}`
-  return p.picture ? `needs ${weights}, and ${p.picture.file} (${p.picture.where})` : `needs ${weights}`
+  return p.image ? `needs ${weights}, and ${p.image.file} (${p.image.where})` : `needs ${weights}`
 }
 
 async function main(): Promise<boolean> {

@@ -17,13 +17,13 @@ namespace {
 constexpr float kCanary = -12345.5f;
 
 // Decoded pixels of any mode, exactly as long as the image says: a byte further is a fault.
-struct Picture {
+struct OwnedImage {
   std::unique_ptr<uint8_t[]> bytes;
   Image image;
 };
 
-Picture anyPicture(Choices& c, int64_t mostPixels) {
-  Picture p;
+OwnedImage anyImage(Choices& c, int64_t mostPixels) {
+  OwnedImage p;
   Image& i = p.image;
   i.mode =
       c.pick({PixelMode::L, PixelMode::LA, PixelMode::RGB, PixelMode::RGBA, PixelMode::CMYK, PixelMode::I16});
@@ -45,7 +45,7 @@ Picture anyPicture(Choices& c, int64_t mostPixels) {
 }
 
 // Some or all of what reaches the result, or any rectangle, with nothing around it.
-Picture anyPart(Choices& c, const Picture& whole, const PreprocessConfig& config) {
+OwnedImage anyPart(Choices& c, const OwnedImage& whole, const PreprocessConfig& config) {
   const Image& i = whole.image;
   Part part = reachingPart(config, i.width, i.height);
   if (c.oneIn(3)) {
@@ -59,7 +59,7 @@ Picture anyPart(Choices& c, const Picture& whole, const PreprocessConfig& config
     if (c.oneIn(2) && part.left + part.width < i.width) part.width++;
     if (c.oneIn(2) && part.height > 1) part.top++, part.height--;
   }
-  Picture p;
+  OwnedImage p;
   p.image = i;
   p.image.part = part;
   const size_t pixel = channelsOf(i.mode) * (i.mode == PixelMode::I16 ? 2 : 1), row = part.width * pixel;
@@ -92,10 +92,10 @@ class Result {
   std::vector<float> values_;
 };
 
-void encodePictures(Model& m, Choices& c) {
+void encodeImages(Model& m, Choices& c) {
   const int size = m.config().preprocess.size, count = c.within(0, 3);
   if (size > 64) return;  // a mutated patch size: hours under the sanitizers
-  std::vector<Picture> pictures;
+  std::vector<OwnedImage> owned;
   std::vector<std::vector<float>> planes;
   for (int i = 0; i < count; i++) {
     if (c.oneIn(3)) {
@@ -104,13 +104,13 @@ void encodePictures(Model& m, Choices& c) {
       Image image;
       image.width = image.height = size;
       image.planes = planes.back().data();
-      pictures.push_back({nullptr, image});
+      owned.push_back({nullptr, image});
     } else {
-      pictures.push_back(anyPicture(c, 5000));
+      owned.push_back(anyImage(c, 5000));
     }
   }
   std::vector<const Image*> images;
-  for (const Picture& p : pictures) images.push_back(&p.image);
+  for (const OwnedImage& p : owned) images.push_back(&p.image);
   const Output output = anyOutput(c);
   Result out(count * m.imageFloats(output));
   const bool stop = c.oneIn(30);
@@ -170,12 +170,12 @@ void encodeTokens(Model& m, Choices& c) {
 }  // namespace
 
 void exercise(Model& m, Choices& c) {
-  if (m.config().hasImageTower()) encodePictures(m, c);
+  if (m.config().hasImageTower()) encodeImages(m, c);
   if (m.config().text) encodeTokens(m, c);
 }
 
 End imageCase(Choices& c) {
-  const Picture p = anyPicture(c, 60000);
+  const OwnedImage p = anyImage(c, 60000);
   PreprocessConfig config;
   config.size = c.oneIn(20) ? c.within(1, 400) : c.within(1, 48);
   config.filter = c.pick({Filter::bicubic, Filter::bilinear, Filter::nearest});
@@ -190,7 +190,7 @@ End imageCase(Choices& c) {
     Context* context = (*b)->open(1);
     end = guarded([&] { resizeAndCrop(**b, *context, config, p.image, rgb.get()); });
     if (end == End::done && inParts) {
-      const Picture part = anyPart(c, p, config);
+      const OwnedImage part = anyPart(c, p, config);
       const auto fromPart = std::make_unique<uint8_t[]>(bytes);
       const End partEnd = guarded([&] { resizeAndCrop(**b, *context, config, part.image, fromPart.get()); });
       if (partEnd == End::done && std::memcmp(fromPart.get(), rgb.get(), bytes) != 0)

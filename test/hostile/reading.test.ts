@@ -200,7 +200,7 @@ test('encodeImage refuses everything that is not an image, through the public AP
   const clip = await load()
   t.teardown(() => clip.dispose())
   const png = readFileSync(join(goldenPath('hf-4'), '../../image/files/png-rgb.png'))
-  const pictures: [string, RegExp][] = [
+  const images: [string, RegExp][] = [
     [file('words.png', 'no image'), /is not a readable image/],
     [file('empty.png', ''), /empty/],
     [file('half.png', png.subarray(0, png.length >> 1)), /./],
@@ -213,7 +213,7 @@ test('encodeImage refuses everything that is not an image, through the public AP
         ] as [string, RegExp][])
       : []),
   ]
-  for (const [path, message] of pictures) {
+  for (const [path, message] of images) {
     await refused(t, clip.encodeImage(path), { code: 'ERR_CLIP_IMAGE', file: path, field: 'image', message })
     const error = await t.throwsAsync(clip.encodeImage([png, path]), { instanceOf: ClipError })
     t.is(error?.index, 1)

@@ -14,7 +14,7 @@ import {
   type LeftOut,
   load,
 } from '../../lib/index.js'
-import { pictures } from '../api/helpers.js'
+import { exampleImages } from '../api/helpers.js'
 import { child, lib } from '../helpers/child.js'
 
 const base = await mkdtemp(join(tmpdir(), 'clip-native-files-'))
@@ -213,7 +213,7 @@ onLinux('names that are not UTF-8 come as file: URLs of their bytes, which every
   const latin1 = (text: string) => Buffer.from(text, 'latin1')
   const root = Buffer.concat([latin1(`${base}/`), latin1('Stra\xdfe')])
   await mkdir(root)
-  const dog = await readFile(pictures.find(path => path.endsWith('dog.png'))!)
+  const dog = await readFile(exampleImages.find(path => path.endsWith('dog.png'))!)
   for (const name of ['gr\xfc\xdfe.png', 'gr\xe4te.png', 'a.png'])
     await writeFile(Buffer.concat([root, latin1(`/${name}`)]), dog)
   const url = `file://${base}/Stra%DFe`

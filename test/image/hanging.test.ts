@@ -141,19 +141,19 @@ test('gate: abandoned work releases its place at once, and its bytes when it end
     return { end, run }
   }
   const first = await start(60_000)
-  t.deepEqual(gate.load, { pictures: 1, bytes: 40, waiting: 0 })
+  t.deepEqual(gate.load, { images: 1, bytes: 40, waiting: 0 })
   stop.abort(new Error('gone'))
   await t.throwsAsync(first.run, { message: 'gone' })
-  t.deepEqual(gate.load, { pictures: 0, bytes: 40, waiting: 0 })
+  t.deepEqual(gate.load, { images: 0, bytes: 40, waiting: 0 })
   first.end()
   await new Promise(setImmediate)
-  t.deepEqual(gate.load, { pictures: 0, bytes: 0, waiting: 0 })
+  t.deepEqual(gate.load, { images: 0, bytes: 0, waiting: 0 })
 
   const permit = await gate.enter(70)
   const limit = { ms: 10, fault: () => new Error('too slow') }
   await t.throwsAsync(gate.decode(permit, { decode: never, limit }), { message: 'too slow' })
-  t.deepEqual(gate.load, { pictures: 0, bytes: 70, waiting: 0 })
+  t.deepEqual(gate.load, { images: 0, bytes: 70, waiting: 0 })
   const next = await gate.enter(70) // waits for the time to be over
   next.leave()
-  t.deepEqual(gate.load, { pictures: 0, bytes: 0, waiting: 0 })
+  t.deepEqual(gate.load, { images: 0, bytes: 0, waiting: 0 })
 })

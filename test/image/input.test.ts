@@ -130,8 +130,8 @@ const folder = join(scratch, 'folder')
 mkdirSync(folder)
 const empty = join(scratch, 'empty.jpg')
 writeFileSync(empty, '')
-const noPicture = join(scratch, 'words.jpg')
-writeFileSync(noPicture, 'this is no image at all, though it is called one')
+const noImage = join(scratch, 'words.jpg')
+writeFileSync(noImage, 'this is no image at all, though it is called one')
 const huge = join(scratch, 'huge.png')
 writeFileSync(huge, pngHeader(60000, 60000))
 
@@ -140,7 +140,7 @@ const unreadable: Record<string, [string, RegExp]> = {
   'a path through a file': [join(empty, 'x.png'), /does not exist/],
   'a directory': [folder, /directory/],
   'an empty file': [empty, /empty/],
-  'no image': [noPicture, /is not a readable image/],
+  'no image': [noImage, /is not a readable image/],
   'a header of 60000 x 60000': [huge, /60000 x 60000 pixels.*maxPixels/],
   ...(process.platform === 'linux' ? { 'a device': ['/dev/zero', /device/] as [string, RegExp] } : {}),
 }

@@ -39,7 +39,7 @@ async function planes(image: NativeImage, shape: Shape, backend: string): Promis
 const CHANNELS = { L: 1, RGB: 3, CMYK: 4 } as const
 type Mode = keyof typeof CHANNELS
 
-function picture(width: number, height: number, mode: Mode): DecodedImage {
+function decoded(width: number, height: number, mode: Mode): DecodedImage {
   const data = new Uint8Array(width * height * CHANNELS[mode])
   let state = width * 31 + height
   for (let i = 0; i < data.length; i++) {
@@ -86,7 +86,7 @@ for (const backend of backends)
   test(`${backend}: the least part that is taken gives the whole image's bytes`, async t => {
     for (const [width, height, mode, shape] of shapes) {
       const name = `${mode} ${width} x ${height} -> ${shape.size}`
-      const whole = picture(width, height, mode)
+      const whole = decoded(width, height, mode)
       const expected = await planes(whole, shape, backend)
       const taken = async (part: ImagePart) => {
         try {

@@ -36,7 +36,7 @@ interface Golden {
 
 const folder = join(packageRoot, 'test', 'golden', 'image')
 const golden: Golden = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8'))
-function rawPicture({ mode, width, height }: RawCase): DecodedImage {
+function rawImage({ mode, width, height }: RawCase): DecodedImage {
   if (mode !== 'I;16' && mode !== 'I;16 dark')
     return { data: pattern(width, height, CHANNELS[mode], 8), width, height, mode }
   const data = pattern(width, height, 1, 16)
@@ -63,7 +63,7 @@ for (const backend of backends) {
       for (const [size, expected] of Object.entries(item.sha256)) {
         const spec = { size: Number(size), interpolation: item.interpolation, mode: item.fit }
         const name = `${item.mode} ${item.width} x ${item.height} -> ${size}, ${item.interpolation}, ${item.fit}`
-        t.is(sha256(await bytesOf(rawPicture(item), spec, backend)), expected, name)
+        t.is(sha256(await bytesOf(rawImage(item), spec, backend)), expected, name)
       }
   })
 

@@ -15,7 +15,7 @@ import { growth, measurable } from '../hostile/memory.js'
 export interface WideGrowth {
   measured: boolean
   /** Of the image, which is there before. */
-  pictureBytes: number
+  imageBytes: number
   grownBytes: number
   /** The largest value of the planes, as a byte: the image is grey, its margin black. */
   largest: number
@@ -25,9 +25,9 @@ const SIZE = 224
 const BYTES: Record<string, number> = { L: 1, RGB: 3, RGBA: 4, 'I;16': 2 }
 
 const [backend = '', mode = '', width = '', height = '', fit = ''] = process.argv.slice(2)
-const pictureBytes = Number(width) * Number(height) * BYTES[mode]!
+const imageBytes = Number(width) * Number(height) * BYTES[mode]!
 const image = {
-  data: new Uint8Array(pictureBytes).fill(77),
+  data: new Uint8Array(imageBytes).fill(77),
   width: Number(width),
   height: Number(height),
   mode,
@@ -45,7 +45,7 @@ const grownBytes = await growth(async () => {
 })
 const result: WideGrowth = {
   measured: measurable,
-  pictureBytes,
+  imageBytes,
   grownBytes,
   largest: out.reduce((a, b) => Math.max(a, b)),
 }

@@ -11,7 +11,7 @@ import type { NativeImage } from '../../lib/image/pixels.js'
 import { decodeWindows, type WindowOptions } from '../../lib/image/windows.js'
 
 const later = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
-const idle = { pictures: 0, bytes: 0, waiting: 0 }
+const idle = { images: 0, bytes: 0, waiting: 0 }
 
 /** n one-colour images; the red value says which. */
 const colours = (n: number) =>
@@ -50,11 +50,11 @@ test('gate: bytes are bounded, one larger image passes alone', async t => {
   })
   const behind = gate.enter(1) // would fit, but does not overtake
   await later(5)
-  t.deepEqual(gate.load, { pictures: 1, bytes: 60, waiting: 2 })
+  t.deepEqual(gate.load, { images: 1, bytes: 60, waiting: 2 })
   t.false(large)
   small.leave()
   const permit = await huge
-  t.is(gate.load.pictures, 1)
+  t.is(gate.load.images, 1)
   permit.leave()
   const last = await behind
   last.leave()
@@ -85,7 +85,7 @@ async function collect(
   let most = 0
   for await (const window of decodeWindows(inputs, { threads: 2, ...options })) {
     if (window.start !== images.length) throw new Error(`start ${window.start}, expected ${images.length}`)
-    most = Math.max(most, options.gate.load.pictures)
+    most = Math.max(most, options.gate.load.images)
     await encode()
     images.push(...window.images)
     window.release()
@@ -105,7 +105,7 @@ test('windows: order is kept, 2 x threads images at most, the next is decoded me
   let ahead = 0
   for await (const window of decodeWindows(await colours(6), { threads: 2, gate })) {
     await later(30)
-    ahead = Math.max(ahead, gate.load.pictures - window.images.length)
+    ahead = Math.max(ahead, gate.load.images - window.images.length)
   }
   t.true(ahead > 0)
   t.deepEqual(gate.load, idle)
@@ -175,8 +175,8 @@ test('windows: preprocessed inputs are split into images and checked', async t =
   const gate = new DecodeGate(2)
   const size = 4
   const data = new Float32Array(100 * 48).map((_, i) => Math.floor(i / 48))
-  const [picture] = await colours(1)
-  const inputs: ImageInput[] = [{ data, shape: [100, 3, size, size] }, picture]
+  const [image] = await colours(1)
+  const inputs: ImageInput[] = [{ data, shape: [100, 3, size, size] }, image]
   const images: (NativeImage | ClipError)[] = []
   const from: number[] = []
   for await (const window of decodeWindows(inputs, { threads: 2, gate, size })) {

@@ -74,7 +74,7 @@ eachBackend(
   async (t, on, { name }) => {
     const g = golden('conv')
     const out = new Float32Array(g[name].length)
-    const picture = { images: 2, height: 6, width: 7, inChannels: 5, outChannels: 4 }
+    const image = { images: 2, height: 6, width: 7, inChannels: 5, outChannels: 4 }
     // Columns 20 to 24 of each of the four rows of 45 are the middle of the 3 x 3 window.
     const middle = Float32Array.from(
       { length: 20 },
@@ -84,7 +84,7 @@ eachBackend(
       name === 'kernel1'
         ? { weight: middle, kernel: 1, stride: 1, pad: 0 }
         : { weight: g.weight, kernel: 3, stride: 2, pad: 1 }
-    await on.run('conv', { x: g.x, bias: g.bias, out, ...picture, ...how })
+    await on.run('conv', { x: g.x, bias: g.bias, out, ...image, ...how })
     close(t, out, g[name], bound(46, on.epsilon, 20), name)
   },
 )
@@ -106,8 +106,8 @@ eachBackend(
     const g = golden('conv')
     const out = new Float32Array(g[name].length)
     const [kernelHeight, kernelWidth] = name === 'pool' ? [2, 2] : [6, 7]
-    const picture = { images: 2, height: 6, width: 7, channels: 5, kernelHeight, kernelWidth }
-    await on.run('pool', { x: g.x, out, ...picture })
+    const image = { images: 2, height: 6, width: 7, channels: 5, kernelHeight, kernelWidth }
+    await on.run('pool', { x: g.x, out, ...image })
     close(t, out, g[name], bound(42, on.epsilon, 4), name)
   },
 )

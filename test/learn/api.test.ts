@@ -8,11 +8,11 @@ import { testData } from '../helpers/test-data.js'
 
 const clip = await load()
 const folder = await mkdtemp(join(tmpdir(), 'clip-learn-'))
-interface Picture {
+interface Image {
   file: string
   label: string
 }
-async function listed(csv: string): Promise<Picture[]> {
+async function listed(csv: string): Promise<Image[]> {
   const lines = (await readFile(join(testData, csv), 'utf8')).trim().split(/\r?\n/).slice(1)
   return lines.map(line => {
     const [file, label] = line.split(',')

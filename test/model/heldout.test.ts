@@ -26,11 +26,11 @@ type Order = 'openai' | 'rgbFirst'
 type Column = { templates: string[] } & Record<Order, Answers>
 interface Heldout {
   close: number
-  sets: Record<string, { labels: string[]; pictures: number; columns: Record<string, Column> }>
+  sets: Record<string, { labels: string[]; images: number; columns: Record<string, Column> }>
 }
 
 const golden: Heldout = JSON.parse(readFileSync(join(goldenFolder, 'heldout.json'), 'utf8'))
-const pictures = readFileSync(join(testData, 'heldout.csv'), 'utf8')
+const listed = readFileSync(join(testData, 'heldout.csv'), 'utf8')
   .trim()
   .split('\n')
   .slice(1)
@@ -52,14 +52,14 @@ async function rgb(file: string): Promise<ImageInput> {
   return { data: pixels, width: info.width, height: info.height, channels: info.channels as 3 }
 }
 
-for (const [set, { labels, pictures: count, columns }] of Object.entries(golden.sets))
+for (const [set, { labels, images: count, columns }] of Object.entries(golden.sets))
   test(`heldout/${set}`, async t => {
-    const whole = pictures.filter(picture => picture.set === set)
+    const whole = listed.filter(image => image.set === set)
     t.is(whole.length, count)
     const places = sample(whole.map((_, i) => i))
     const members = places.map(i => whole[i]!)
     await using clip = await load()
-    const files = members.map(picture => join(testData, picture.file))
+    const files = members.map(image => join(testData, image.file))
     const inputs: Record<Order, ImageInput[]> = {
       openai: files,
       rgbFirst: await Promise.all(files.map(rgb)),

@@ -69,7 +69,7 @@ async function run(device: 'auto' | 'reference', dtype: Dtype): Promise<WholeMod
       ),
     )
   again.twoThreads = { images: rows(await two.encodeImage(files)), texts: rows(await two.encodeText(texts)) }
-  again.onePicturePerPass = {
+  again.oneImagePerPass = {
     images: rows(await narrow.encodeImage(files)),
     texts: rows(await narrow.encodeText(texts)),
   }

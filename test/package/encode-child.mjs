@@ -4,8 +4,8 @@ import process from 'node:process'
 import { load } from 'clip-native'
 
 const clip = await load()
-const picture = { data: new Uint8Array(90 * 60 * 3).map((_, i) => i % 253), width: 90, height: 60, channels: 3 }
-const image = [...(await clip.encodeImage(picture)).data]
+const pixels = { data: new Uint8Array(90 * 60 * 3).map((_, i) => i % 253), width: 90, height: 60, channels: 3 }
+const image = [...(await clip.encodeImage(pixels)).data]
 const text = [...(await clip.encodeText('a dog')).data]
 await clip.dispose()
 process.send({ image, text }, () => process.disconnect())

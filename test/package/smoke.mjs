@@ -70,7 +70,7 @@ await check('raw pixels are encoded, the same in a batch as alone', async () => 
 const files = golden.images.map(name => join(model, 'examples', name))
 if (hasSharp) {
   await check('images of files are those of PyTorch', async () =>
-    checked('pictures', (await clip.encodeImage(files)).data, golden.image),
+    checked('images', (await clip.encodeImage(files)).data, golden.image),
   )
   await check('a classifier finds the dog', async () => {
     const labels = ['dog', 'cat', 'rocket', 'pizza', 'anchor']

@@ -12,7 +12,7 @@ import type { Store, StoreDtype } from '../../lib/index.js'
 import { nightly } from '../helpers/nightly.js'
 import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
-import { all, embedder, items, model, scratch, writePictures } from './helpers.js'
+import { all, embedder, items, model, scratch, writeImages } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 let made = 0
@@ -20,7 +20,7 @@ let made = 0
 /** A store of 40: 12 image files, half of which were embedded twice, between 20 and 8 others. */
 async function withReplaced(dtype: StoreDtype = 'float32') {
   const clip = await embedder()
-  const files = await writePictures(join(folder, `images-${made++}`), 12)
+  const files = await writeImages(join(folder, `images-${made++}`), 12)
   const store = await clip.openStore(fresh(), { create: true, dtype })
   await store.add(items(20))
   await store.add(files)
@@ -142,7 +142,7 @@ test('damage (which is named) and an abort stop a compaction, and the store stay
 nightly('a store stays complete when compactions are killed again and again', async t => {
   t.timeout(patience * 120_000)
   const clip = await embedder()
-  const files = await writePictures(join(folder, 'killed'), 12)
+  const files = await writeImages(join(folder, 'killed'), 12)
   const path = fresh()
   await using store = await clip.openStore(path, { create: true })
   await store.add([...items(60), ...files])

@@ -13,7 +13,7 @@ import { afterCrash, type Choices, type Operation, watchFiles } from '../helpers
 import { nightly } from '../helpers/nightly.js'
 import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
-import { items, writePictures } from './helpers.js'
+import { items, writeImages } from './helpers.js'
 import { contentOf, Ledger, smallestModel } from './written.js'
 
 const { clip, folder, end } = await smallestModel()
@@ -29,7 +29,7 @@ interface Mark {
 async function record(): Promise<{ root: string; operations: Operation[]; marks: Mark[] }> {
   const root = join(folder, 'recorded')
   await mkdir(root)
-  const files = await writePictures(join(folder, 'pictures'), 6)
+  const files = await writeImages(join(folder, 'images'), 6)
   await using part = await clip.openStore(join(folder, 'part'), { create: true })
   await ledger.add(part, clip, items(70, 500))
   ledger.told.clear()

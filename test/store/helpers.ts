@@ -54,7 +54,7 @@ function disc(seed: number): Buffer {
   return file
 }
 
-export async function writePictures(folder: string, n: number): Promise<string[]> {
+export async function writeImages(folder: string, n: number): Promise<string[]> {
   await mkdir(join(folder, 'deep', 'deeper'), { recursive: true })
   const files: string[] = []
   for (let i = 0; i < n; i++) {

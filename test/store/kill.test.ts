@@ -8,7 +8,7 @@ import test from 'ava'
 import { packageRoot } from '../../lib/base/package.js'
 import { patience } from '../helpers/patience.js'
 import { generator } from '../helpers/random.js'
-import { all, embedder, model, scratch, writePictures } from './helpers.js'
+import { all, embedder, model, scratch, writeImages } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
@@ -22,8 +22,8 @@ interface Run {
   ended: Promise<{ code: number | null; signal: string | null }>
 }
 
-function embed(pictures: string, store: string): Run {
-  const args = [main, 'embed', pictures, '--store', store, '--json', '--threads', '1']
+function embed(images: string, store: string): Run {
+  const args = [main, 'embed', images, '--store', store, '--json', '--threads', '1']
   if (model) args.push('--model', model)
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
@@ -42,11 +42,11 @@ const linesOf = async (store: string) =>
 
 test(`an add that is killed ${kills} times gives the same ids and vectors as an uninterrupted one`, async t => {
   t.timeout(patience * 540_000)
-  const pictures = join(folder, 'pictures')
-  await writePictures(pictures, count)
+  const images = join(folder, 'images')
+  await writeImages(images, count)
   const whole = fresh()
   const undisturbed = performance.now()
-  const first = embed(pictures, whole)
+  const first = embed(images, whole)
   t.deepEqual(await first.ended, { code: 0, signal: null }, first.output())
   const took = performance.now() - undisturbed
   t.like(JSON.parse(first.output()), { size: count, added: count, stopped: false })
@@ -56,7 +56,7 @@ test(`an add that is killed ${kills} times gives the same ids and vectors as an 
   let done = 0
   let cutShort = 0
   for (let i = 0; i < kills; i++) {
-    const run = embed(pictures, store)
+    const run = embed(images, store)
     const ended = run.ended.then(() => true)
     // At a random moment of the part that writes: from its first new row on, or while it starts.
     if (random() < 0.5)
@@ -70,7 +70,7 @@ test(`an add that is killed ${kills} times gives the same ids and vectors as an 
     done = now
   }
   t.true(cutShort > kills / 2, `${cutShort} runs were killed before they ended`)
-  const last = embed(pictures, store)
+  const last = embed(images, store)
   t.deepEqual(await last.ended, { code: 0, signal: null }, last.output())
   t.like(JSON.parse(last.output()), { size: count, stopped: false })
   t.log(`${cutShort} of ${kills} killed before their end; ${done} of ${count} done when the last was`)
@@ -87,10 +87,10 @@ test(`an add that is killed ${kills} times gives the same ids and vectors as an 
 test('Ctrl-C ends cleanly, and the same command continues', async t => {
   if (process.platform === 'win32') return t.pass()
   t.timeout(patience * 300_000)
-  const pictures = join(folder, 'more')
-  await writePictures(pictures, more)
+  const images = join(folder, 'more')
+  await writeImages(images, more)
   const store = fresh()
-  const run = embed(pictures, store)
+  const run = embed(images, store)
   const ended = run.ended.then(() => true)
   while ((await linesOf(store)) === 0 && !(await Promise.race([ended, sleep(5, false)])));
   run.child.kill('SIGINT')
@@ -99,7 +99,7 @@ test('Ctrl-C ends cleanly, and the same command continues', async t => {
   const said = JSON.parse(run.output())
   if (code === 130) t.true(said.stopped && said.size < more && said.size === (await linesOf(store)))
   else t.is(code, 0) // it was done before the signal came
-  const again = embed(pictures, store)
+  const again = embed(images, store)
   t.is((await again.ended).code, 0, again.output())
   t.like(JSON.parse(again.output()), { size: more, stopped: false })
 })

@@ -4,7 +4,7 @@ import { readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { ClipError, type Store, type StoreDtype } from '../../lib/index.js'
-import { all, embedder, items, noise, scratch, writePictures } from './helpers.js'
+import { all, embedder, items, noise, scratch, writeImages } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 
@@ -26,7 +26,7 @@ const linesOf = async (store: Store) =>
 
 for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
   test(`${dtype}: two merged parts equal the whole, and merging again adds nothing`, async t => {
-    const files = await writePictures(join(folder, dtype), 9)
+    const files = await writeImages(join(folder, dtype), 9)
     const whole = await storeOf([...items(70), ...files, ...items(20, 70)], dtype)
     const parts = [await storeOf(items(70), dtype), await storeOf([...files, ...items(20, 70)], dtype)]
     const target = await storeOf([], dtype)
@@ -55,7 +55,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
   })
 
 test('a merge of more rows than a batch leaves out replaced rows of the source', async t => {
-  const files = await writePictures(join(folder, 'replaced'), 6)
+  const files = await writeImages(join(folder, 'replaced'), 6)
   const source = await storeOf([...files, ...items(1100)])
   for (const file of files.slice(0, 4)) await utimes(file, 1e9, 1e9)
   await source.add(files)
@@ -73,7 +73,7 @@ test('a merge of more rows than a batch leaves out replaced rows of the source',
 })
 
 test('a changed file replaces the old item when stores are merged', async t => {
-  const files = await writePictures(join(folder, 'changed'), 5)
+  const files = await writeImages(join(folder, 'changed'), 5)
   const old = await storeOf(files)
   await utimes(files[2]!, 1e9, 1e9)
   const newer = await storeOf(files)

@@ -11,7 +11,7 @@ import type { Store } from '../../lib/index.js'
 import { watchFiles } from '../helpers/file-operations.js'
 import { nightly } from '../helpers/nightly.js'
 import { patience } from '../helpers/patience.js'
-import { items, writePictures } from './helpers.js'
+import { items, writeImages } from './helpers.js'
 import { contentOf, Ledger, smallestModel } from './written.js'
 
 const { clip, folder, end } = await smallestModel()
@@ -22,7 +22,7 @@ let files: string[]
 const part = join(folder, 'part')
 
 test.before(async () => {
-  files = await writePictures(join(folder, 'pictures'), 4)
+  files = await writeImages(join(folder, 'images'), 4)
   await using source = await clip.openStore(part, { create: true })
   await ledger.add(source, clip, items(30, 500))
   await using store = await clip.openStore(base, { create: true })

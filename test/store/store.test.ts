@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { type Clip, ClipError, Embeddings, type Store } from '../../lib/index.js'
 import { normal } from '../helpers/random.js'
-import { all, embedder, items, noise, scratch, writePictures } from './helpers.js'
+import { all, embedder, items, noise, scratch, writeImages } from './helpers.js'
 
 const { folder, fresh } = await scratch(test)
 const dtypes = ['float32', 'bfloat16', 'int8'] as const
@@ -28,13 +28,13 @@ const cosine = (a: Float32Array, b: Float32Array) => {
 test('added items are in the store once, with the bits of encodeImage', async t => {
   const clip = await embedder()
   const path = fresh()
-  const pictures = items(150)
+  const images = items(150)
   {
     await using store = await clip.openStore(path, { create: true })
     t.is(store.size, 0)
     t.deepEqual(await store.search('nothing yet'), [])
     const seen: number[] = []
-    const result = await store.add([...pictures, pictures[3]!], { onProgress: p => seen.push(p.done) })
+    const result = await store.add([...images, images[3]!], { onProgress: p => seen.push(p.done) })
     t.deepEqual(result, { added: 150, updated: 0, skipped: 1, errors: [] })
     t.true(seen.length >= 3 && seen.at(-1) === 151 && seen.every((x, i) => i === 0 || x >= seen[i - 1]!))
   }
@@ -42,10 +42,10 @@ test('added items are in the store once, with the bits of encodeImage', async t 
   t.is(store.size, 150)
   t.deepEqual(
     await all(store.ids()),
-    pictures.map(p => p.id),
+    images.map(p => p.id),
   )
-  t.deepEqual(await store.add(pictures), { added: 0, updated: 0, skipped: 150, errors: [] })
-  const expected = await clip.encodeImage(pictures.map(p => p.image))
+  t.deepEqual(await store.add(images), { added: 0, updated: 0, skipped: 150, errors: [] })
+  const expected = await clip.encodeImage(images.map(p => p.image))
   const bytes = await readFile(join(path, 'vectors.bin'))
   t.deepEqual(
     new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
@@ -102,7 +102,7 @@ test('a query may be a text, an image, both or an embedding', async t => {
 
 test('changed files are embedded again and found once', async t => {
   const clip = await embedder()
-  const files = await writePictures(join(folder, 'pictures'), 20)
+  const files = await writeImages(join(folder, 'images'), 20)
   await using store = await clip.openStore(fresh(), { create: true })
   const missing = join(folder, 'missing.png')
   const first = await store.add([...files, missing], { errors: 'collect' })

@@ -35,13 +35,13 @@ using clip::fuzz::SeededChoices;
   std::abort();
 }
 
-constexpr int kTexts = 8, kPictures = 4, kUsers = 4, kJobs = 40;
+constexpr int kTexts = 8, kImages = 4, kUsers = 4, kJobs = 40;
 
 // A small CLIP with both towers, its inputs, and what each gives alone.
 struct Subject {
   clip::ModelConfig config;
   std::vector<std::vector<int32_t>> texts;
-  std::vector<std::vector<float>> planes, textRows, pictureRows;
+  std::vector<std::vector<float>> planes, textRows, imageRows;
 
   std::unique_ptr<clip::Model> load() const {
     clip::LoadOptions options;
@@ -51,7 +51,7 @@ struct Subject {
     const std::atomic<bool> cancel{false};
     return clip::Model::load(config, options, cancel);
   }
-  clip::Image picture(int i) const {
+  clip::Image imageAt(int i) const {
     clip::Image image;
     image.width = image.height = config.preprocess.size;
     image.planes = planes[i].data();
@@ -79,7 +79,7 @@ Subject subjectOf(uint64_t seed, const std::string& path) {
       std::vector<int32_t> lengths{length};
       clip::toTextRows(*c.text, ids, lengths);
     }
-    for (int i = 0; i < kPictures; i++) {
+    for (int i = 0; i < kImages; i++) {
       std::vector<float>& planes = s.planes.emplace_back(size_t{3} * c.preprocess.size * c.preprocess.size);
       for (float& x : planes) x = static_cast<float>(choices.within(-100, 100)) / 50;
     }
@@ -91,10 +91,10 @@ Subject subjectOf(uint64_t seed, const std::string& path) {
           s.textRows.emplace_back(model->textFloats(clip::Output::embedding, &length, 1));
       model->encodeTexts(ids.data(), &length, 1, clip::Output::embedding, true, row.data(), never);
     }
-    for (int i = 0; i < kPictures; i++) {
-      const clip::Image image = s.picture(i);
+    for (int i = 0; i < kImages; i++) {
+      const clip::Image image = s.imageAt(i);
       const clip::Image* const images[] = {&image};
-      std::vector<float>& row = s.pictureRows.emplace_back(model->imageFloats(clip::Output::embedding));
+      std::vector<float>& row = s.imageRows.emplace_back(model->imageFloats(clip::Output::embedding));
       model->encodeImages(images, 1, clip::Output::embedding, true, row.data(), never);
     }
     return s;
@@ -115,14 +115,14 @@ void use(const Subject& subject, Queue& queue, uint64_t seed, Tally& tally) {
     const auto expected = std::make_shared<std::vector<float>>();
     const bool isText = choices.oneIn(2);
     for (int rows = choices.within(1, 4); rows > 0; rows--) {
-      const int i = choices.within(0, (isText ? kTexts : kPictures) - 1);
-      const std::vector<float>& row = isText ? subject.textRows[i] : subject.pictureRows[i];
+      const int i = choices.within(0, (isText ? kTexts : kImages) - 1);
+      const std::vector<float>& row = isText ? subject.textRows[i] : subject.imageRows[i];
       expected->insert(expected->end(), row.begin(), row.end());
       if (isText) {
         job->ids.insert(job->ids.end(), subject.texts[i].begin(), subject.texts[i].end());
         job->lengths.push_back(static_cast<int32_t>(subject.texts[i].size()));
       } else {
-        job->images.push_back(subject.picture(i));
+        job->images.push_back(subject.imageAt(i));
       }
     }
     job->kind = isText ? Queue::Kind::text : Queue::Kind::image;

@@ -11,7 +11,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import { readJson, syncFolder, writeWhole } from './files.mjs'
-import { picturesOfFolder, sourceOf } from './pictures.mjs'
+import { imagesOfFolder, sourceOf } from './images.mjs'
 
 export const digestOf = text => createHash('sha256').update(text).digest('hex').slice(0, 16)
 export const shardName = number => String(number).padStart(6, '0')
@@ -47,29 +47,29 @@ async function* shardsOf({ kind, root, sources }, size) {
     for (const tar of sources) yield { tar: relative(root, tar).replaceAll('\\', '/') }
     return
   }
-  let pictures = []
-  for await (const path of picturesOfFolder(root)) {
-    pictures.push(path)
-    if (pictures.length < size) continue
-    yield { pictures }
-    pictures = []
+  let images = []
+  for await (const path of imagesOfFolder(root)) {
+    images.push(path)
+    if (images.length < size) continue
+    yield { images }
+    images = []
   }
-  if (pictures.length > 0) yield { pictures }
+  if (images.length > 0) yield { images }
 }
 
 /** Looks at the sources; writes the shards' lists unless `folder` is undefined. */
 async function cut(source, size, folder) {
   const all = createHash('sha256')
   let shards = 0
-  let pictures = 0
+  let images = 0
   for await (const list of shardsOf(source, size)) {
     const text = `${JSON.stringify(list)}\n`
     all.update(digestOf(text))
-    pictures += list.pictures?.length ?? 0
+    images += list.images?.length ?? 0
     if (folder) await writeWhole(join(folder, 'shards', `${shardName(shards)}.json`), text)
     shards++
   }
-  return { shards, pictures: source.kind === 'folder' ? pictures : undefined, digest: all.digest('hex') }
+  return { shards, images: source.kind === 'folder' ? images : undefined, digest: all.digest('hex') }
 }
 
 /**
@@ -100,7 +100,7 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
   // Of a plan that was not finished.
   await rm(join(folder, 'shards'), { recursive: true, force: true })
   await mkdir(join(folder, 'shards'))
-  const { shards, pictures, digest } = await cut(source, shardSize, folder)
+  const { shards, images, digest } = await cut(source, shardSize, folder)
   if (shards === 0) throw new Error(`${paths.join(', ')}: no images are there`)
   await syncFolder(folder)
   const plan = {
@@ -110,7 +110,7 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
     kind: source.kind,
     root: source.root,
     shards,
-    pictures,
+    images,
     shardSize,
     storeDtype,
     attempts,

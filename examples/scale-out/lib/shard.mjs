@@ -4,7 +4,7 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { syncFolder, writeWhole } from './files.mjs'
-import { DamagedArchive, picturesOfTar } from './pictures.mjs'
+import { DamagedArchive, imagesOfTar } from './images.mjs'
 import { readShard } from './plan.mjs'
 import { readReport } from './reports.mjs'
 
@@ -18,20 +18,20 @@ const isId = id => id.length <= 32768 && !/\p{Surrogate}/u.test(id)
 const isUnreadable = error => typeof error?.cause?.code === 'string' && /^E[A-Z]+$/.test(error.cause.code)
 
 /** Before anything is computed: whether its files are there. */
-async function missingFiles(root, pictures) {
+async function missingFiles(root, images) {
   const reasons = []
-  for (const path of pictures)
+  for (const path of images)
     await stat(join(root, path)).catch(error => reasons.push(`${path} (${error.code})`))
   return reasons
 }
 
-async function* picturesOf(list, root, fail) {
+async function* imagesOf(list, root, fail) {
   const all = list.tar
-    ? picturesOfTar(root, list.tar, (id, reason) => fail(id, 'TOO_LARGE', reason))
-    : list.pictures.map(path => ({ id: path, image: join(root, path) }))
-  for await (const picture of all) {
-    if (isId(picture.id)) yield picture
-    else fail(picture.id.slice(0, 200), 'NAME', 'its name is too long or not well-formed Unicode')
+    ? imagesOfTar(root, list.tar, (id, reason) => fail(id, 'TOO_LARGE', reason))
+    : list.images.map(path => ({ id: path, image: join(root, path) }))
+  for await (const image of all) {
+    if (isId(image.id)) yield image
+    else fail(image.id.slice(0, 200), 'NAME', 'its name is too long or not well-formed Unicode')
   }
 }
 
@@ -50,12 +50,12 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
     throw new HopelessShard(`shards/${shard}.json is not the list that this job was made for`)
   const failed = []
   const fail = (id, code, reason) => failed.push({ id, code, reason })
-  if (list.pictures) {
-    const missing = await missingFiles(root, list.pictures)
-    const all = missing.length === list.pictures.length
+  if (list.images) {
+    const missing = await missingFiles(root, list.images)
+    const all = missing.length === list.images.length
     if (all || (missing.length > 0 && !lastAttempt))
       throw new Error(
-        `${missing.length} of ${list.pictures.length} files in ${root} can't be read: ${missing[0]}`,
+        `${missing.length} of ${list.images.length} files in ${root} can't be read: ${missing[0]}`,
       )
   }
 
@@ -65,7 +65,7 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
   try {
     await mkdir(part)
     const store = await clip.openStore(join(part, 'store'), { create: true, dtype: plan.storeDtype, signal })
-    const { added, skipped, errors } = await store.add(picturesOf(list, root, fail), {
+    const { added, skipped, errors } = await store.add(imagesOf(list, root, fail), {
       errors: 'collect',
       signal,
       onProgress: progress => onProgress(progress.done),
@@ -78,7 +78,7 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
     const { fingerprint, dtype, backend } = clip.info
     const report = {
       shard,
-      pictures: added + failed.length,
+      images: added + failed.length,
       embedded: added,
       // The same name again in one tar.
       duplicates: skipped,

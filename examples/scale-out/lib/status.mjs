@@ -17,7 +17,7 @@ export async function statusOf(plan, queue, totals) {
     dead: counts.failed,
     // Not done and nowhere in the queue: Redis lost it, or `plan` was killed. `plan` queues it again.
     lost: Math.max(0, plan.shards - done - counts.waiting - counts.active - counts.delayed - counts.failed),
-    pictures: plan.pictures,
+    images: plan.images,
     embedded: totals.embedded,
     failed: totals.failed.length,
     duplicates: totals.duplicates,
@@ -34,7 +34,7 @@ const bar = {
 }
 
 function restOf(s) {
-  const parts = [`${s.embedded + s.running}${s.pictures ? ` of ${s.pictures}` : ''} images`]
+  const parts = [`${s.embedded + s.running}${s.images ? ` of ${s.images}` : ''} images`]
   for (const [name, count] of [
     ['failed', s.failed],
     ['active', s.active],

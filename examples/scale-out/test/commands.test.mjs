@@ -82,7 +82,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     // In the order of their names, each image once.
     const lists = await Promise.all(
       [0, 1, 2, 3].map(
-        async i => JSON.parse(await readFile(at('job-a', 'shards', `00000${i}.json`), 'utf8')).pictures,
+        async i => JSON.parse(await readFile(at('job-a', 'shards', `00000${i}.json`), 'utf8')).images,
       ),
     )
     assert.equal(new Set(lists.flat()).size, 30)
@@ -137,9 +137,9 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
   test('files that are away: tried again, then recorded; all of them: the dead-letter list, and back', async () => {
     await writeFolder(at('c'), 12)
     await plan(at('job-c'), [at('c')], { shardSize: 6 })
-    const { pictures } = JSON.parse(await readFile(at('job-c', 'shards', '000000.json'), 'utf8'))
-    await rename(at('c', pictures[0]), at('away'))
-    const second = JSON.parse(await readFile(at('job-c', 'shards', '000001.json'), 'utf8')).pictures
+    const { images } = JSON.parse(await readFile(at('job-c', 'shards', '000000.json'), 'utf8'))
+    await rename(at('c', images[0]), at('away'))
+    const second = JSON.parse(await readFile(at('job-c', 'shards', '000001.json'), 'utf8')).images
     await mkdir(at('mount'))
     for (const path of second) await rename(at('c', path), at('mount', path.replaceAll('/', '+')))
     const worked = await command('work', at('job-c'), ...one)

@@ -10,7 +10,7 @@ import { run, scratch, start, startRedis, until, withoutRedis, writeFolder, writ
 
 /** Together; half of them while a folder is embedded, half with tars. `npm run test:full` makes 20. */
 const kills = Number(process.env.SCALE_OUT_KILLS ?? 3)
-const pictures = kills > 8 ? 900 : 150
+const images = kills > 8 ? 900 : 150
 const seed = Number(process.env.SCALE_OUT_SEED ?? Date.now() % 2 ** 32)
 
 /** mulberry32: a run can be repeated, as far as processes can. */
@@ -86,8 +86,8 @@ async function disturbed(t, redis, job, planned, budget, random) {
 async function same(t, { sources, plan, total, plain }) {
   const folder = await scratch(t)
   const redis = await startRedis(t, join(folder, 'redis'))
-  const pictures = join(folder, 'pictures')
-  const planned = [await sources(pictures), ...plan]
+  const images = join(folder, 'images')
+  const planned = [await sources(images), ...plan]
 
   const job = join(folder, 'whole')
   await succeeds('plan', job, ...planned, '--redis', redis.url)
@@ -101,7 +101,7 @@ async function same(t, { sources, plan, total, plain }) {
   if (plain) {
     // Nothing of this example: the store's own `add`.
     const store = await clip.openStore(join(folder, 'plain.store'), { create: true })
-    await store.add(whole.ids.map(id => ({ id, image: join(pictures, id) })))
+    await store.add(whole.ids.map(id => ({ id, image: join(images, id) })))
     await store.close()
     const { vectors } = await contentOf(clip, store.folder)
     assert.ok(vectors.equals(whole.vectors), 'the vectors of a plain store')
@@ -127,20 +127,20 @@ async function same(t, { sources, plan, total, plain }) {
 test(`a folder, ${Math.ceil(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
   same(t, {
     sources: async folder => {
-      await writeFolder(folder, pictures)
+      await writeFolder(folder, images)
       return folder
     },
     plan: ['--shard-size', 15],
-    total: pictures,
+    total: images,
     plain: true,
   }),
 )
 
 test(`WebDataset tars, ${Math.floor(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
   same(t, {
-    sources: folder => writeTars(folder, pictures / 15, 15),
+    sources: folder => writeTars(folder, images / 15, 15),
     plan: ['--store-dtype', 'bfloat16'],
-    total: pictures,
+    total: images,
     plain: false,
   }),
 )

@@ -62,7 +62,7 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency })
   const random = randomFrom(seed)
   const names = order(random)
-  const pick = () => right.pictures[random(right.pictures.length)]
+  const pick = () => right.images[random(right.images.length)]
   const context = { service, random, right, pick, agent }
   const statuses = {}
   const wrong = []
@@ -106,8 +106,8 @@ export async function hostile({ requests, concurrency = 24, seed = 1, log = () =
     }
     agent.destroy()
     await settle(service)
-    const { json } = await sendRaw(service, '/embed', right.pictures[0].bytes)
-    if (JSON.stringify(json.embeddings) !== JSON.stringify([right.pictures[0].embedding]))
+    const { json } = await sendRaw(service, '/embed', right.images[0].bytes)
+    if (JSON.stringify(json.embeddings) !== JSON.stringify([right.images[0].embedding]))
       wrong.push('afterwards an embedding is another')
   } finally {
     agent.destroy()

@@ -35,13 +35,13 @@ if (!existsSync(join(peers, 'node_modules/@huggingface/transformers'))) {
 const inDist = path => import(join(root, 'dist/bench', path))
 const { randomModel } = await inDist('random-model.js')
 const { model } = await inDist('cases.js')
-const { picture } = await inDist('pictures.js')
+const { photograph } = await inDist('images.js')
 const { transformersFolder } = await inDist('peers/transformers.js')
 const { machine, machineLine, loadNow, versionOf } = await inDist('machine.js')
 const checkpoint = await randomModel(model('ViT-B/32'))
 const onnx = await transformersFolder(checkpoint)
-const body = readFileSync(await picture(1280, 853))
-if (values.prepare) process.exit(0) // models, ONNX files and the picture are written: nothing of that is timed
+const body = readFileSync(await photograph(1280, 853))
+if (values.prepare) process.exit(0) // models, ONNX files and the photograph are written: nothing of that is timed
 
 const [seconds, rounds, threads] = [values.seconds, values.rounds, values.threads].map(Number)
 const maxQueue = 16

@@ -4,7 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { load } from 'clip-native'
 import { createApp } from '../src/app.mjs'
 import { defaults } from '../src/config.mjs'
-import { noPictures } from '../src/pictures.mjs'
+import { noImages } from '../src/images.mjs'
 import { openTransformers } from './transformers-clip.mjs'
 
 const { side, model, dtype, peers, threads, maxQueue } = JSON.parse(process.argv[2])
@@ -13,7 +13,7 @@ const clip =
     ? await load(model, { threads, dtype, maxQueue })
     : await openTransformers({ peers, folder: model, threads, maxQueue })
 const config = { ...defaults, logLevel: 'silent', maxQueue, model }
-const app = await createApp({ clip, pictures: noPictures, config })
+const app = await createApp({ clip, images: noImages, config })
 await app.listen({ port: 0, host: '127.0.0.1' })
 const delay = monitorEventLoopDelay({ resolution: 1 })
 

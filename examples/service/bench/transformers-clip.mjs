@@ -89,9 +89,9 @@ export async function openTransformers({ peers, folder, threads, maxQueue }) {
       return {
         embeddings,
         async classify(bytes, { topK = 5, signal }) {
-          const picture = (await clip.encodeImage(bytes, { signal })).row(0)
+          const row = (await clip.encodeImage(bytes, { signal })).row(0)
           const logits = labels.map(
-            (_, i) => 100 * embeddings.row(i).reduce((sum, x, j) => sum + x * picture[j], 0),
+            (_, i) => 100 * embeddings.row(i).reduce((sum, x, j) => sum + x * row[j], 0),
           )
           const most = Math.max(...logits)
           const powers = logits.map(logit => Math.exp(logit - most))

@@ -15,12 +15,12 @@ export const wordsOf = error =>
 
 export const model = async () => answer(await fetch('model'))
 
-export async function classify(picture, { labels, templateSet }, signal) {
+export async function classify(image, { labels, templateSet }, signal) {
   const form = new FormData()
   form.append('labels', labels.join(','))
   form.append('templateSet', templateSet)
   form.append('topK', '12')
-  form.append('image', picture, 'picture')
+  form.append('image', image, 'image')
   return answer(await fetch('classify', { method: 'POST', body: form, signal }))
 }
 
@@ -30,8 +30,8 @@ export async function search(text, topK, signal) {
   return answer(await fetch('search', { method: 'POST', headers, body, signal }))
 }
 
-/** Fetches a picture of the server. */
-export async function picture(url) {
+/** Fetches an image of the server. */
+export async function image(url) {
   const response = await fetch(url)
   if (!response.ok) throw new Failure(`${url}: the server answered ${response.status}.`)
   return response.blob()

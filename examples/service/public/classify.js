@@ -1,8 +1,8 @@
-/** The upper half of the page: classifies a picture and shows the scores of its labels as bars. */
+/** The upper half of the page: classifies an image and shows the scores of its labels as bars. */
 
-import { classify, picture as fetchPicture, wordsOf } from './api.js'
+import { classify, image as fetchImage, wordsOf } from './api.js'
 import { Bars } from './bars.js'
-import { element, pictureButton } from './elements.js'
+import { element, imageButton } from './elements.js'
 
 const notes = {
   icons: 'Seven prompts for icons, averaged.',
@@ -10,9 +10,9 @@ const notes = {
   imagenet80: 'The 80 prompts of the CLIP paper, averaged.',
 }
 
-const noPicture = 'Choose a picture to see how well each label fits.'
+const noImage = 'Choose an image to see how well each label fits.'
 const bars = new Bars(element('bars'))
-let picture
+let image
 let running
 let timer
 
@@ -26,16 +26,16 @@ async function run() {
   running?.abort()
   element('classify-error').textContent = ''
   const names = labels()
-  if (!picture || names.length === 0) {
+  if (!image || names.length === 0) {
     bars.show([])
-    element('result').textContent = picture ? 'Type one or more labels.' : noPicture
+    element('result').textContent = image ? 'Type one or more labels.' : noImage
     return
   }
   running = new AbortController()
   const { signal } = running
   try {
     const { predictions, milliseconds } = await classify(
-      picture,
+      image,
       { labels: names, templateSet: element('templates').value },
       signal,
     )
@@ -50,24 +50,24 @@ async function run() {
   }
 }
 
-/** Shows and classifies a picture; `name` is its name for screen readers. */
+/** Shows and classifies an image; `name` is its name for screen readers. */
 export function take(blob, name) {
-  picture = blob
+  image = blob
   const preview = element('preview')
   if (preview.src) URL.revokeObjectURL(preview.src)
   preview.src = URL.createObjectURL(blob)
-  preview.alt = `The picture to classify: ${name}`
+  preview.alt = `The image to classify: ${name}`
   preview.hidden = false
   element('invitation').hidden = true
-  for (const button of document.querySelectorAll('#examples .picture'))
+  for (const button of document.querySelectorAll('#examples .image'))
     button.setAttribute('aria-pressed', String(button.dataset.id === name))
   return run()
 }
 
-/** Classifies a picture of the server. */
+/** Classifies an image of the server. */
 export async function takeFromServer({ id, url }) {
   try {
-    await take(await fetchPicture(url), id)
+    await take(await fetchImage(url), id)
   } catch (error) {
     element('classify-error').textContent = wordsOf(error)
   }
@@ -76,7 +76,7 @@ export async function takeFromServer({ id, url }) {
 function takeFirst(files) {
   const file = [...files].find(({ type }) => type.startsWith('image/'))
   if (file) take(file, file.name)
-  else element('classify-error').textContent = 'That file is not a picture.'
+  else element('classify-error').textContent = 'That file is not an image.'
 }
 
 export function startClassify({ templateSets, embedded }) {
@@ -89,7 +89,7 @@ export function startClassify({ templateSets, embedded }) {
     element('templates-note').textContent = notes[choice.value] ?? ''
   }
   explain()
-  element('result').textContent = noPicture
+  element('result').textContent = noImage
   choice.addEventListener('change', () => {
     explain()
     run()
@@ -107,7 +107,7 @@ export function startClassify({ templateSets, embedded }) {
   })
 
   const drop = element('drop')
-  // The whole page accepts a drop: otherwise a drop beside the frame would make the browser open the picture itself.
+  // The whole page accepts a drop: otherwise a drop beside the frame would make the browser open the image itself.
   for (const type of ['dragenter', 'dragover'])
     document.addEventListener(type, event => {
       event.preventDefault()
@@ -123,9 +123,9 @@ export function startClassify({ templateSets, embedded }) {
   })
 }
 
-/** Shows some pictures of the server to start with. */
+/** Shows some images of the server to start with. */
 export function showExamples(matches) {
   const group = element('examples')
-  group.replaceChildren(...matches.map(match => pictureButton(match, () => takeFromServer(match))))
+  group.replaceChildren(...matches.map(match => imageButton(match, () => takeFromServer(match))))
   group.hidden = matches.length === 0
 }

@@ -2,11 +2,11 @@
 
 export const element = id => document.getElementById(id)
 
-/** A button that shows a picture of the server. */
-export function pictureButton({ id, url }, choose) {
+/** A button that shows an image of the server. */
+export function imageButton({ id, url }, choose) {
   const button = document.createElement('button')
   button.type = 'button'
-  button.className = 'picture'
+  button.className = 'image'
   button.dataset.id = id
   const image = document.createElement('img')
   image.src = url

@@ -10,7 +10,7 @@ try {
   element('about').textContent = about.embedded
     ? 'The embedded model knows icons and emoji, not photographs. Nothing leaves this server.'
     : `${about.model.imageSize} px, embeddings of ${about.model.embedDim} numbers, ${about.model.dtype} on ${about.model.backend}. Nothing leaves this server.`
-  if (about.pictures.count > 0) showExamples((await search('a picture', 12)).matches)
+  if (about.images.count > 0) showExamples((await search('a picture', 12)).matches)
 } catch (error) {
   element('classify-error').textContent = wordsOf(error)
 }

@@ -1,8 +1,8 @@
-/** The lower half of the page: searches the server's pictures by words. */
+/** The lower half of the page: searches the server's images by words. */
 
 import { search, wordsOf } from './api.js'
 import { takeFromServer } from './classify.js'
-import { element, pictureButton } from './elements.js'
+import { element, imageButton } from './elements.js'
 
 let running
 
@@ -19,7 +19,7 @@ function item(match) {
   score.className = 'cosine'
   score.textContent = match.score.toFixed(3)
   caption.append(match.id, score)
-  li.append(pictureButton(match, choose), caption)
+  li.append(imageButton(match, choose), caption)
   return li
 }
 
@@ -31,10 +31,10 @@ async function run() {
   running = new AbortController()
   const { signal } = running
   try {
-    const { matches, pictures, milliseconds } = await search(words, 12, signal)
+    const { matches, images, milliseconds } = await search(words, 12, signal)
     element('matches').replaceChildren(...matches.map(item))
     element('found').textContent =
-      `The best ${matches.length} of ${pictures} pictures (${milliseconds.toFixed(0)} ms)`
+      `The best ${matches.length} of ${images} images (${milliseconds.toFixed(0)} ms)`
   } catch (error) {
     if (!signal.aborted) element('search-error').textContent = wordsOf(error)
   }

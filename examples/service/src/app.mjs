@@ -28,7 +28,7 @@ function hostCheck({ host, hosts }) {
   return header => known.has((header ?? '').toLowerCase().replace(/:\d*$/, ''))
 }
 
-export async function createApp({ clip, pictures, config }) {
+export async function createApp({ clip, images, config }) {
   const { receiveMs, maxBodyBytes } = config
   const app = Fastify({
     logger: config.logLevel === 'silent' ? false : { level: config.logLevel },
@@ -104,8 +104,8 @@ export async function createApp({ clip, pictures, config }) {
     })
   })
 
-  const { classifiers } = workRoutes(app, { clip, pictures, config, admission })
-  count = metrics(app, { admission, cache: classifiers.cache, pictures }).failed
+  const { classifiers } = workRoutes(app, { clip, images, config, admission })
+  count = metrics(app, { admission, cache: classifiers.cache, images }).failed
   app.get('/healthz', {
     schema: { summary: '200 while it takes requests, 503 when it is about to end or its work does not end' },
     handler: async (_, reply) => {
@@ -119,8 +119,8 @@ export async function createApp({ clip, pictures, config }) {
 
   await app.register(fastifyStatic, { root: page, wildcard: false })
   await app.register(fastifyStatic, {
-    root: config.pictures,
-    prefix: '/pictures/',
+    root: config.images,
+    prefix: '/images/',
     decorateReply: false,
     allowedPath: path => /\.(jpe?g|png|webp|gif|avif)$/i.test(path),
     setHeaders: reply => reply.header('content-security-policy', "default-src 'none'; sandbox"),

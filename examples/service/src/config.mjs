@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('..', import.meta.url))
 /** The images that come with the embedded model. */
-export const examplePictures = join(here, '../../models/icon-clip/examples')
+export const exampleImages = join(here, '../../models/icon-clip/examples')
 
 const MiB = 2 ** 20
 
@@ -25,7 +25,7 @@ export const defaults = {
   /** Threads of one pass; 0: as many as there are physical cores. */
   threads: 0,
   /** The folder that /search looks through, and /images serves. */
-  pictures: examplePictures,
+  images: exampleImages,
   /** Where the service keeps its store and looks for saved classifiers (`classifiers/NAME.safetensors`). */
   data: join(here, 'data'),
 

@@ -2,7 +2,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
-export function metrics(app, { admission, cache, pictures }) {
+export function metrics(app, { admission, cache, images }) {
   const register = new Registry()
   const registers = [register]
   // Memory, processor time, garbage collection and the event loop's delay of this process.
@@ -36,7 +36,7 @@ export function metrics(app, { admission, cache, pictures }) {
   gauge('clip_cached_bytes', 'Bytes of the classifiers that are kept.', () => cache.bytes)
   gauge('clip_cache_hits', 'Requests whose classifier was kept.', () => cache.hits)
   gauge('clip_cache_misses', 'Requests whose classifier had to be made.', () => cache.misses)
-  gauge('clip_pictures', 'Images that can be searched.', () => pictures.state().count)
+  gauge('clip_images', 'Images that can be searched.', () => images.state().count)
 
   app.addHook('onResponse', async (request, reply) => {
     // The route as it was written, never the URL: there are endless URLs.

@@ -8,7 +8,7 @@ import { answers, documented, optionsOf } from './schemas.mjs'
 const needImage = () =>
   new ServiceError('BAD_REQUEST', 'there is no image: send it as the body, or as `image`')
 
-export function workRoutes(app, { clip, pictures, config, admission }) {
+export function workRoutes(app, { clip, images, config, admission }) {
   const classifiers = new Classifiers(clip, config)
   const options = optionsOf(config)
 
@@ -61,7 +61,7 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
     { image: 'optional', summary: 'The images of the folder that fit words, an image or both' },
     async ({ image, options: { text, weight, topK = 10 }, signal }) => {
       if (!image && text === undefined) throw new ServiceError('BAD_REQUEST', 'give `text`, an image or both')
-      return pictures.search({ text, image, weight }, { topK, signal })
+      return images.search({ text, image, weight }, { topK, signal })
     },
   )
 
@@ -75,7 +75,7 @@ export function workRoutes(app, { clip, pictures, config, admission }) {
         embedded: config.model === '',
         templateSets,
         classifiers: await classifiers.names(),
-        pictures: pictures.state(),
+        images: images.state(),
         limits: { maxBodyBytes, maxJsonBytes, maxPixels, maxLabels, maxPrompts, maxTexts, maxTextLength },
       }
     },

@@ -143,7 +143,7 @@ export const answers = {
           },
         },
       },
-      pictures: { type: 'integer', description: 'How many were searched.' },
+      images: { type: 'integer', description: 'How many were searched.' },
       milliseconds,
     },
     'The images that fit best',
@@ -156,12 +156,12 @@ const binary = { type: 'string', format: 'binary' }
 export function documented(options, { image }) {
   const { properties, oneOf, ...rest } = options
   const required = image === 'required' ? ['image'] : []
-  const body = picture => ({
+  const body = schema => ({
     schema: {
       ...rest,
       ...(oneOf ? { oneOf } : {}),
       ...(required.length > 0 ? { required } : {}),
-      properties: { image: picture, ...properties },
+      properties: { image: schema, ...properties },
     },
   })
   return {

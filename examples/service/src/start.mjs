@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { load } from 'clip-native'
 import { createApp } from './app.mjs'
 import { configFrom } from './config.mjs'
-import { Pictures } from './pictures.mjs'
+import { Images } from './images.mjs'
 
 const config = configFrom(process.env)
 const clip = await load(config.model || undefined, {
@@ -18,9 +18,9 @@ const clip = await load(config.model || undefined, {
 })
 await mkdir(config.data, { recursive: true })
 // A store belongs to the weights that made it: one for each model.
-const store = join(config.data, `pictures-${clip.info.fingerprint.slice(0, 16)}.store`)
-const pictures = await Pictures.open(clip, config.pictures, store, console)
-const app = await createApp({ clip, pictures, config })
+const store = join(config.data, `images-${clip.info.fingerprint.slice(0, 16)}.store`)
+const images = await Images.open(clip, config.images, store, console)
+const app = await createApp({ clip, images, config })
 if (config.model === '')
   console.warn('The embedded model knows icons and emoji, not photographs: MODEL takes another.')
 await app.listen({ host: config.host, port: config.port })
@@ -34,7 +34,7 @@ async function stop() {
   setTimeout(() => process.exit(1), config.shutdownMs + 5_000).unref()
   await app.close() // no new connections; those that run are answered
   clearTimeout(late)
-  await pictures.close()
+  await images.close()
   await clip.dispose()
   process.exit(0)
 }

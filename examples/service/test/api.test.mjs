@@ -5,14 +5,14 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { load, templates } from 'clip-native'
-import { examplePicture, labels, send, sendForm, sendJson, sendRaw, startService } from './service.mjs'
+import { exampleImage, labels, send, sendForm, sendJson, sendRaw, startService } from './service.mjs'
 
 let service
 let clip
 let dog
 
 before(async () => {
-  ;[service, clip, dog] = await Promise.all([startService(), load(), examplePicture('dog.png')])
+  ;[service, clip, dog] = await Promise.all([startService(), load(), exampleImage('dog.png')])
 })
 after(async () => {
   assert.equal(await service.stop(), 0)
@@ -60,14 +60,14 @@ test('classify: scores of another kind, a threshold, a saved classifier', async 
   const { json: about } = await send(service, { method: 'GET', path: '/model' })
   assert.deepEqual(about.classifiers, ['pets'])
   // Overwritten, it is another one.
-  const other = await clip.classifier(['picture', 'word'])
+  const other = await clip.classifier(['image', 'word'])
   await other.save(join(folder, 'pets.safetensors'))
   const { json: now } = await sendRaw(service, `/classify${query({ classifier: 'pets' })}`, dog)
   assert.deepEqual(now.predictions, await other.classify(dog))
 })
 
 test('embed: an image and texts', async () => {
-  const picture = await clip.encodeImage(dog)
+  const expected = await clip.encodeImage(dog)
   const texts = ['an icon of a dog', 'a rocket, red']
   const words = await clip.encodeText(texts)
   const [one, two, three] = await Promise.all([
@@ -79,7 +79,7 @@ test('embed: an image and texts', async () => {
       texts.map(text => ['texts', text]),
     ),
   ])
-  assert.deepEqual(one.json.embeddings, [[...picture.row(0)]])
+  assert.deepEqual(one.json.embeddings, [[...expected.row(0)]])
   assert.deepEqual(two.json.embeddings, [[...words.row(0)], [...words.row(1)]])
   assert.deepEqual(three.json.embeddings, two.json.embeddings)
   assert.equal(one.json.fingerprint, clip.info.fingerprint)
@@ -87,9 +87,9 @@ test('embed: an image and texts', async () => {
 })
 
 test('search: by words, by an image, by both; the images that are found are served', async () => {
-  const { pictures } = await service.indexed()
-  assert.equal(pictures.failed, 0)
-  assert.equal(pictures.count, 12)
+  const { images } = await service.indexed()
+  assert.equal(images.failed, 0)
+  assert.equal(images.count, 12)
   const words = await sendJson(service, '/search', { text: 'an icon of a rocket', topK: 3 })
   assert.equal(words.json.matches.length, 3)
   assert.equal(words.json.matches[0].id, 'rocket.png')
@@ -120,7 +120,7 @@ test('metrics: requests by route and status, and what the process takes', async 
     /http_request_duration_seconds_count\{method="POST",route="\/classify",status="200"\} \d/,
   )
   assert.match(text, /http_request_duration_seconds_count\{method="GET",route="none",status="404"\} 1/)
-  for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds', 'clip_pictures'])
+  for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds', 'clip_images'])
     assert.ok((await service.figure(name)) > 0, name)
   assert.equal(await service.figure('clip_working'), 0)
   assert.equal(await service.figure('clip_body_bytes'), 0)

@@ -3,16 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import {
-  examplePicture,
-  formOf,
-  labels,
-  send,
-  sendForm,
-  sendJson,
-  sendRaw,
-  startService,
-} from './service.mjs'
+import { exampleImage, formOf, labels, send, sendForm, sendJson, sendRaw, startService } from './service.mjs'
 
 const limits = {
   MAX_BODY_BYTES: 200_000,
@@ -27,7 +18,7 @@ let image
 
 before(async () => {
   service = await startService({ ...limits, MAX_TEXTS: 3 })
-  dog = await examplePicture('dog.png')
+  dog = await exampleImage('dog.png')
   image = dog.toString('base64')
 })
 after(() => service.stop())
@@ -120,7 +111,7 @@ test('bodies: too large, of a wrong type, broken', async () => {
 test('multipart: broken, too much, in the wrong place', async () => {
   const form = (...parts) => sendForm(service, '/classify', [['labels', 'dog'], ...parts])
   refused(await form(), 400, 'BAD_REQUEST', /no image/)
-  refused(await form(['picture', dog, 'dog.png']), 400, 'BAD_REQUEST', /must be called `image`/)
+  refused(await form(['photo', dog, 'dog.png']), 400, 'BAD_REQUEST', /must be called `image`/)
   refused(await form(['image', dog, 'a.png'], ['image', dog, 'b.png']), 413, 'TOO_LARGE')
   refused(await form(...Array(70).fill(['labels', 'x'])), 413, 'TOO_LARGE')
   refused(await form(['labels', 'x'.repeat(70_000)], ['image', dog, 'a.png']), 413, 'TOO_LARGE')
@@ -192,12 +183,12 @@ test('routes: none, another method, files that are nobody’s business', async (
   refused(answer, 405, 'METHOD_NOT_ALLOWED')
   assert.equal(answer.headers.allow, 'POST')
   for (const path of [
-    '/pictures/expected.json',
-    '/pictures/../config.json',
-    '/pictures/%2e%2e/config.json',
-    '/pictures/..%2fconfig.json',
+    '/images/expected.json',
+    '/images/../config.json',
+    '/images/%2e%2e/config.json',
+    '/images/..%2fconfig.json',
     '/../package.json',
-    '/pictures/%00.png',
+    '/images/%00.png',
     '/%ff',
   ]) {
     const { status, json } = await get(path)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Admission } from '../src/admission.mjs'
 import { collect } from '../src/bodies.mjs'
-import { examplePicture, labels, send, sendJson, sendRaw, startService } from './service.mjs'
+import { exampleImage, labels, send, sendJson, sendRaw, startService } from './service.mjs'
 
 const path = `/classify?templateSet=icon&labels=${labels.join(',')}`
 /** So many prompts that they take a while. */
@@ -23,7 +23,7 @@ const until = async (condition, what) => {
 
 test('overload: 503 with Retry-After for what is too much, right answers for the rest, then as before', async () => {
   const service = await startService({ MAX_QUEUE: 3, THREADS: 1 })
-  const dog = await examplePicture('dog.png')
+  const dog = await exampleImage('dog.png')
   const { json: expected } = await sendRaw(service, path, dog)
   const answers = await Promise.all(Array.from({ length: 80 }, () => sendRaw(service, path, dog)))
   const count = status => answers.filter(a => a.status === status).length
@@ -41,8 +41,8 @@ test('overload: 503 with Retry-After for what is too much, right answers for the
     assert.deepEqual(json.predictions, expected.predictions)
   }
   // The folder's images gave way meanwhile.
-  const { pictures } = await service.indexed()
-  assert.deepEqual(pictures, { count: 12, indexing: false, failed: 0 })
+  const { images } = await service.indexed()
+  assert.deepEqual(images, { count: 12, indexing: false, failed: 0 })
   assert.equal(await service.stop(), 0)
 })
 
@@ -61,7 +61,7 @@ function hanging(service, length, sent) {
 
 test('bodies that would not fit into memory together are refused while they are received', async () => {
   const service = await startService({ MAX_BODY_BYTES: 100_000, MAX_BODIES_BYTES: 250_000 })
-  const dog = await examplePicture('dog.png')
+  const dog = await exampleImage('dog.png')
   // Two that have sent all but a little.
   const two = [0, 1].map(() => hanging(service, 100_000, 99_000))
   await until(async () => (await service.figure('clip_body_bytes')) === 200_000, 'both are counted')
@@ -76,7 +76,7 @@ test('bodies that would not fit into memory together are refused while they are 
 
 test('bodies that are announced and do not come cost nothing, and are given up', async () => {
   const service = await startService({ START_MS: 700 })
-  const dog = await examplePicture('dog.png')
+  const dog = await exampleImage('dog.png')
   const many = Array.from({ length: 40 }, () => hanging(service, 10 * 2 ** 20, 0))
   for (let i = 0; i < 20; i++) assert.equal((await sendRaw(service, path, dog)).status, 200)
   assert.equal(await service.figure('clip_body_bytes'), 0)
@@ -105,7 +105,7 @@ test('a body in pieces of one byte takes what its bytes take', async () => {
 
 test('a client that goes away is computed for no more', async () => {
   const service = await startService({ THREADS: 1 })
-  const image = (await examplePicture('dog.png')).toString('base64')
+  const image = (await exampleImage('dog.png')).toString('base64')
   const control = new AbortController()
   const asked = sendJson(service, '/classify', { image, ...long }, { signal: control.signal })
   asked.catch(() => {})
@@ -121,7 +121,7 @@ test('a client that goes away is computed for no more', async () => {
 
 test('what takes too long is 504, and its work is given up', async () => {
   const service = await startService({ THREADS: 1, WORK_MS: 20 })
-  const image = (await examplePicture('dog.png')).toString('base64')
+  const image = (await exampleImage('dog.png')).toString('base64')
   const { status, json } = await sendJson(service, '/classify', { image, ...long })
   assert.equal(status, 504)
   assert.equal(json.code, 'TIMED_OUT')
@@ -143,7 +143,7 @@ test('work that does not end: its request is answered, and healthz says so', asy
 
 test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async () => {
   const service = await startService({ THREADS: 1, DRAIN_MS: 2000 })
-  const image = (await examplePicture('dog.png')).toString('base64')
+  const image = (await exampleImage('dog.png')).toString('base64')
   const health = () => send(service, { method: 'GET', path: '/healthz' })
   assert.equal((await health()).status, 200)
   const running = sendJson(service, '/classify', { image, ...long })

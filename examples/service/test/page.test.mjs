@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { chromium } from 'playwright-core'
-import { examplePictures } from '../src/config.mjs'
+import { exampleImages } from '../src/config.mjs'
 import { startService } from './service.mjs'
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -37,7 +37,7 @@ async function open(options = {}) {
   page.on('pageerror', error => errors.push(error.message))
   page.on('console', message => message.type() === 'error' && errors.push(message.text()))
   await page.goto(service.url)
-  await page.waitForSelector('#examples .picture')
+  await page.waitForSelector('#examples .image')
   return { page, errors }
 }
 
@@ -45,16 +45,16 @@ const first = page => page.locator('#bars li').first()
 const winner = (page, label) =>
   page.waitForFunction(l => document.querySelector('#bars li .label')?.textContent === l, label)
 
-/** A DataTransfer in the page with a picture of the server in it. */
+/** A DataTransfer in the page with an image of the server in it. */
 const transfer = (page, name) =>
   page.evaluateHandle(async file => {
     const data = new DataTransfer()
-    const blob = await (await fetch(`/pictures/${file}`)).blob()
+    const blob = await (await fetch(`/images/${file}`)).blob()
     data.items.add(new File([blob], file, { type: blob.type }))
     return data
   }, name)
 
-test('dropped, pasted and chosen pictures get the right label, which screen readers announce', {
+test('dropped, pasted and chosen images get the right label, which screen readers announce', {
   skip,
 }, async () => {
   const { page, errors } = await open()
@@ -67,7 +67,7 @@ test('dropped, pasted and chosen pictures get the right label, which screen read
     await transfer(page, 'rocket.png'),
   )
   await winner(page, 'rocket')
-  await page.setInputFiles('#file', join(examplePictures, 'anchor.png'))
+  await page.setInputFiles('#file', join(exampleImages, 'anchor.png'))
   await winner(page, 'anchor')
   assert.match(await page.getAttribute('#preview', 'alt'), /anchor\.png/)
   const width = () =>
@@ -107,11 +107,11 @@ test('typed labels and templates: the bars follow', { skip }, async () => {
   await page.close()
 })
 
-test('a file that is not a picture is refused with a message', { skip }, async () => {
+test('a file that is not an image is refused with a message', { skip }, async () => {
   const { page } = await open()
   const text = { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('words') }
   await page.setInputFiles('#file', text)
-  assert.equal(await page.textContent('#classify-error'), 'That file is not a picture.')
+  assert.equal(await page.textContent('#classify-error'), 'That file is not an image.')
   await page.setInputFiles('#file', { ...text, name: 'a.png', mimeType: 'image/png' })
   await page.waitForFunction(() => /image/.test(document.querySelector('#classify-error').textContent))
   assert.equal(await page.getAttribute('#classify-error', 'role'), 'alert')
@@ -147,8 +147,8 @@ test('keys alone: choose, type, search, take what was found', { skip }, async ()
   await tabTo('words')
   await page.keyboard.type('an icon of a rocket')
   await page.keyboard.press('Enter')
-  await page.waitForSelector('#matches .picture')
-  assert.equal(await page.getAttribute('#matches .picture', 'data-id'), 'rocket.png')
+  await page.waitForSelector('#matches .image')
+  assert.equal(await page.getAttribute('#matches .image', 'data-id'), 'rocket.png')
   await tabTo('rocket.png')
   await page.keyboard.press('Space')
   await page.waitForFunction(() => /rocket/.test(document.querySelector('#preview').alt))
@@ -162,12 +162,9 @@ test('search by words: the best first, with how many there are', { skip }, async
   for (const name of ['dog', 'guitar', 'camera']) {
     await page.fill('#words', `an icon of a ${name}`)
     await page.click('#search button')
-    await page.waitForFunction(
-      n => document.querySelector('#matches .picture')?.dataset.id.startsWith(n),
-      name,
-    )
+    await page.waitForFunction(n => document.querySelector('#matches .image')?.dataset.id.startsWith(n), name)
   }
-  assert.match(await page.textContent('#found'), /^The best 12 of 12 pictures/)
+  assert.match(await page.textContent('#found'), /^The best 12 of 12 images/)
   assert.deepEqual(errors, [])
   await page.close()
 })
@@ -183,7 +180,7 @@ for (const [name, options] of [
     await winner(page, 'dog')
     await page.fill('#words', 'an icon of a dog')
     await page.keyboard.press('Enter')
-    await page.waitForSelector('#matches .picture')
+    await page.waitForSelector('#matches .image')
     await page.waitForTimeout(500)
     await page.evaluate(axe)
     const found = await page.evaluate(async () => (await globalThis.axe.run()).violations)

@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { examplePictures } from '../src/config.mjs'
+import { exampleImages } from '../src/config.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 export const labels = ['dog', 'cat', 'rocket', 'pizza', 'anchor', 'bicycle']
-export const examplePicture = name => readFile(join(examplePictures, name))
+export const exampleImage = name => readFile(join(exampleImages, name))
 
 /** `settings` as in the environment: { MAX_QUEUE: 4 }. */
 export async function startService(settings = {}) {
@@ -54,7 +54,7 @@ export async function startService(settings = {}) {
     async indexed() {
       for (;;) {
         const { json } = await send(service, { method: 'GET', path: '/model' })
-        if (!json.pictures.indexing) return json
+        if (!json.images.indexing) return json
         await new Promise(resolve => setTimeout(resolve, 50))
       }
     },

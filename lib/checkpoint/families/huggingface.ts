@@ -177,7 +177,7 @@ function squareOf(fields: Fields, key: string, fallback: number): Size {
 }
 
 /** imageSize and patchSize from the configuration, or from the tensors. */
-function pictureSizes(picker: Picker, fields: Fields | undefined): { imageSize: Size; patch: Size } {
+function imageSizes(picker: Picker, fields: Fields | undefined): { imageSize: Size; patch: Size } {
   if (fields) {
     if (fields.integer('num_channels', 3) !== 3) throw fields.wrong('num_channels', '3')
     const imageSize = squareOf(fields, 'image_size', 224)
@@ -214,7 +214,7 @@ function takeImage(
   options: CheckpointOptions,
 ): ImageTowerSpec {
   const { fields, tower: image } = towerOf(picker, config, 'image', options)
-  const { imageSize, patch } = pictureSizes(picker, fields)
+  const { imageSize, patch } = imageSizes(picker, fields)
   const positions: Size = {
     ...imageSize,
     n: (imageSize.n / patch.n) ** 2 + 1,

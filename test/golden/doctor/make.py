@@ -1,4 +1,4 @@
-"""Writes models/icon-clip/golden.json: what PyTorch computes for the example pictures and labels, for `clip-native doctor`.
+"""Writes models/icon-clip/golden.json: what PyTorch computes for the example images and labels, for `clip-native doctor`.
 
 python test/golden/doctor/make.py   (torch, transformers, Pillow; versions are written into the file)
 """

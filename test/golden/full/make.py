@@ -29,8 +29,8 @@ from models import CONTEXT, END, IDS, MODELS, padded, pixels  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("THREADS", "1")))
 
-#: Pictures by path from the package's root: a palette (resized as Pillow does palettes), and one that is made smaller.
-PICTURES = ["test/data/heldout/flat-color-icons/alarm-clock.png", "models/icon-clip/examples/dog.png"]
+#: Images by path from the package's root: a palette (resized as Pillow does palettes), and one that is made smaller.
+IMAGES = ["test/data/heldout/flat-color-icons/alarm-clock.png", "models/icon-clip/examples/dog.png"]
 TEXTS = ["a photo of a cat", "Café “quotes” &amp; 🚀 emoji, and a longer sentence about two dogs that chase one red ball."]
 
 
@@ -96,7 +96,7 @@ def open_oracle(path):
 
 
 def opened(path):
-    """A picture by its path from the repository's root; those of test/data are members of its archives."""
+    """An image by its path from the repository's root; those of test/data are members of its archives."""
     from PIL import Image
 
     if not path.startswith("test/data/"):
@@ -120,7 +120,7 @@ def prepared(size):
             T.Normalize(mean, std),
         ]
     )
-    return torch.stack([steps(opened(p)) for p in PICTURES])
+    return torch.stack([steps(opened(p)) for p in IMAGES])
 
 
 def packed(rows):
@@ -139,7 +139,7 @@ def outputs(path):
         # One at a time: memory of activations.
         image = torch.cat([encode_image(x[None]) for x in torch.cat([pixels(size), prepared(size)])])
         text = torch.cat([encode_text(x[None]) for x in torch.cat([padded(IDS, CONTEXT, pad), words])])
-    planes, pictures = image.split([2, len(PICTURES)])
+    planes, images = image.split([2, len(IMAGES)])
     ids, sentences = text.split([len(IDS), len(TEXTS)])
     return {
         "sha256": sha256(path),
@@ -147,7 +147,7 @@ def outputs(path):
         "imageSize": size,
         "madeBy": f"{who}, torch {torch.__version__}",
         "planes": packed(planes),
-        "pictures": packed(pictures),
+        "images": packed(images),
         "ids": packed(ids),
         "texts": packed(sentences),
     }
@@ -178,7 +178,7 @@ def main():
     begin = time.time()
     entry = outputs(os.path.join(folder, here[0]))
     stored = json.load(open(out)) if os.path.exists(out) else {"models": {}}
-    stored |= {"pictures": PICTURES, "texts": TEXTS, "ids": IDS}
+    stored |= {"images": IMAGES, "texts": TEXTS, "ids": IDS}
     stored["models"][here[0]] = entry
     stored["models"] = dict(sorted(stored["models"].items()))
     with open(out, "w") as f:

@@ -21,7 +21,7 @@ IDS = texts(VOCAB, CONTEXT, START, END)
 
 def resnet_seeded(model, seed):
     """`seeded`, with He's scale for convolutions and with the running statistics of the network's own activations (a
-    stand-in for training): without them the picture is lost on the way through 50 to 150 layers. The last batch norm of
+    stand-in for training): without them the image is lost on the way through 50 to 150 layers. The last batch norm of
     a block, which OpenAI initialises to zero, is not zero. Statistics are rounded to 8 bits so that another machine's
     rounding makes the same ones."""
     model = seeded(model, seed)
@@ -38,7 +38,7 @@ def resnet_seeded(model, seed):
         size = int(round((model.visual.attnpool.positional_embedding.shape[0] - 1) ** 0.5)) * 32
         noise = pixels(size)
         smooth = torch.nn.functional.interpolate(pixels(16), size, mode="bilinear")
-        # Noise, soft shapes, and shapes on a bright background, as the pictures of the test have it.
+        # Noise, soft shapes, and shapes on a bright background, as the images of the test have it.
         model.visual(torch.cat([noise[:1] * 0.5 + smooth[:1], smooth[1:], smooth[:1] * 0.3 + 1.8]))
         for m in norms:
             m.eval()
@@ -57,7 +57,7 @@ def openai(path, seed, **sizes):
     for key, value in (("input_resolution", size), ("context_length", CONTEXT), ("vocab_size", VOCAB)):
         model.register_buffer(key, torch.tensor(value))
     openai_clip.convert_weights(model)
-    # OpenAI's archives hold the traced methods too. Two pictures and one text go through the model in half precision.
+    # OpenAI's archives hold the traced methods too. Two images and one text go through the model in half precision.
     inputs = {"encode_image": (pixels(size)[:1].half(),), "encode_text": (padded(IDS[:1], CONTEXT, 0),)}
     torch.jit.save(torch.jit.trace_module(model, inputs, check_trace=False), path)
 

@@ -37,7 +37,7 @@ transform = Compose([
     ToTensor(), Normalize(processor["image_mean"], processor["image_std"]),
 ])
 
-PICTURES = [f"models/icon-clip/examples/{name}" for name in [
+IMAGES = [f"models/icon-clip/examples/{name}" for name in [
     "anchor.png", "bicycle.jpg", "calendar.png", "camera.png", "dog.png", "guitar.jpg", "pizza.png", "rocket.png",
     "strawberry.png", "hard/alarm-clock.jpg", "hard/bus.jpg", "hard/umbrella.png"]]
 TEXTS = [
@@ -55,7 +55,7 @@ def encode(values):
 
 
 def opened(path):
-    """A picture by its path from the repository's root; those of test/data are members of its archives."""
+    """An image by its path from the repository's root; those of test/data are members of its archives."""
     if not path.startswith("test/data/"):
         return Image.open(root / path)
     name = path.removeprefix("test/data/")
@@ -85,7 +85,7 @@ def unit(x):
 
 rows = list(csv.DictReader(open(root / "test/data/heldout.csv", newline="")))
 extra = [rows[i]["file"] for i in (0, 77, 200, 333, 500, 640, 777)]
-pictures = PICTURES + [f"test/data/{file}" for file in extra] + [
+images = IMAGES + [f"test/data/{file}" for file in extra] + [
     "test/data/digits/eight/000.png",
     "test/data/fewshot/barricade/ph--barricade.png",
 ]
@@ -96,10 +96,10 @@ golden = {
     "width": {"image": model.config.vision_config.hidden_size, "text": model.config.text_config.hidden_size},
     "images": [], "texts": [],
 }
-for file in pictures:
+for file in images:
     embedding, pooled, tokens = image_outputs(pixels(file)[None])
     entry = {"file": file, "embedding": encode(embedding[0]), "pooled": encode(pooled[0])}
-    if file in (PICTURES[0], PICTURES[10]):
+    if file in (IMAGES[0], IMAGES[10]):
         entry["tokens"] = encode(tokens[0])
     golden["images"].append(entry)
 for text in TEXTS:
@@ -111,9 +111,9 @@ for text in TEXTS:
     golden["texts"].append(entry)
 (here / "embeddings.json").write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
 
-# Zero-shot on the held-out pictures: what PyTorch answers, per set and column of the model card. The pictures have
+# Zero-shot on the held-out images: what PyTorch answers, per set and column of the model card. The images have
 # palettes, which Pillow resizes NEAREST: in OpenAI's order ("openai") that is what the model sees. The card's numbers
-# are of pictures that were converted to RGB before they were resized ("rgbFirst").
+# are of images that were converted to RGB before they were resized ("rgbFirst").
 ENSEMBLE = ["{}", "an icon of {}", "an emoji of {}", "a drawing of {}", "a picture of {}", "a symbol of {}", "{} icon"]
 CLOSE = 1e-3  # logits: closer top twos may fall either way
 scale = model.logit_scale.exp()
@@ -139,5 +139,5 @@ for name in ("noto", "lucide", "flat-color-icons"):
             close = [row["file"] for row, (a, b) in zip(members, top.values.tolist()) if a - b < CLOSE]
             columns[column][order] = {"right": right, "close": close, "answers": answers}
             print(name, column, order, right, len(members), f"{100 * right / len(members):.2f}", close, flush=True)
-    heldout["sets"][name] = {"labels": labels, "pictures": len(members), "columns": columns}
+    heldout["sets"][name] = {"labels": labels, "images": len(members), "columns": columns}
 (here / "heldout.json").write_text(json.dumps(heldout, ensure_ascii=False) + "\n")

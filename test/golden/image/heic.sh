@@ -4,9 +4,9 @@
 # libheif-examples); other versions write other bytes.
 set -e
 cd "$(dirname "$0")"
-picture=$(mktemp -d)/dog.png
+image=$(mktemp -d)/dog.png
 node -e "require('sharp')('../../../models/icon-clip/examples/dog.png').flatten({ background: 'white' })
-  .resize(64, 64).png().toFile('$picture')"
-heif-enc -q 30 "$picture" -o variants/heic-8.heic
-heif-enc -q 30 -b 10 -t 32 "$picture" -o variants/heic-10.heic
-rm -r "$(dirname "$picture")"
+  .resize(64, 64).png().toFile('$image')"
+heif-enc -q 30 "$image" -o variants/heic-8.heic
+heif-enc -q 30 -b 10 -t 32 "$image" -o variants/heic-10.heic
+rm -r "$(dirname "$image")"

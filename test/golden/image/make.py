@@ -1,5 +1,5 @@
-"""Golden pictures for preprocessing: files in the modes Pillow knows, and the sha256 of what OpenAI's order makes of
-them: torchvision Resize(n, BICUBIC) and CenterCrop(n) on the PIL picture in its own mode, then convert("RGB").
+"""Golden images for preprocessing: files in the modes Pillow knows, and the sha256 of what OpenAI's order makes of
+them: torchvision Resize(n, BICUBIC) and CenterCrop(n) on the PIL image in its own mode, then convert("RGB").
 
     python make.py        # writes files/* and expected.json beside this script
 
@@ -34,7 +34,7 @@ def pattern(width, height, channels, bits=8, seed=1):
     return (value % 2**bits).astype(np.uint16 if bits == 16 else np.uint8).reshape(height, width, channels)
 
 
-def picture(mode, width, height, seed=1):
+def drawn(mode, width, height, seed=1):
     if mode == "I;16":
         return Image.fromarray(pattern(width, height, 1, 16, seed)[..., 0])
     if mode == "I;16 dark":
@@ -68,12 +68,12 @@ def targets(image):
     return {str(size): digest(expected(image, size)) for size in (72, 224)}
 
 
-# Pictures as pixels: sizes, filters, modes.
+# Images as pixels: sizes, filters, modes.
 raw = []
 
 
 def add_raw(mode, width, height, interpolation="bicubic", fit="shortest", sizes=(72, 224)):
-    image = picture(mode, width, height)
+    image = drawn(mode, width, height)
     sha = {str(s): digest(expected(image, s, interpolation, fit)) for s in sizes}
     raw.append(dict(mode=mode, width=width, height=height, interpolation=interpolation, fit=fit, sha256=sha))
 
@@ -106,7 +106,7 @@ for mode, interpolation, fit in [
     for width, height in [(700_001, 2), (2, 700_001), (600_011, 1), (1, 600_011)]:
         add_raw(mode, width, height, interpolation, fit, sizes=(72,))
 
-# Pictures as files.
+# Images as files.
 encoded = []
 
 

@@ -1,4 +1,4 @@
-"""Golden pictures of the formats that come in many kinds: BMP, TIFF, turned AVIF, and transparent pictures on a background.
+"""Golden images of the formats that come in many kinds: BMP, TIFF, turned AVIF, and transparent images on a background.
 
     python variants.py        # writes variants/* and variants.json beside this script
 
@@ -307,7 +307,7 @@ for compression in ("group3", "group4"):
 pages = [smooth("RGB", w, h), Image.new("L", (9, 9), 3)]
 add("tiff-pages.tif", encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
 
-# Transparent pictures on a colour.
+# Transparent images on a colour.
 
 for name in (
     "png-rgba.png", "png-rgba-opaque.png", "png-la.png", "png-p-transparent.png", "png-p-alpha.png", "png-l-trns.png", "png-rgb-trns.png",
@@ -320,7 +320,7 @@ for name in (
 pixels = []
 for mode in ("LA", "RGBA"):
     for width, height in ((31, 45), (333, 250)):
-        image = make.picture(mode, width, height)
+        image = make.drawn(mode, width, height)
         pixels.append(dict(mode=mode, width=width, height=height, background=targets(on_colour(image))))
 
 # AVIF, turned in all ways: four colours, and which of them is in which corner, as Pillow opens it and transposed.

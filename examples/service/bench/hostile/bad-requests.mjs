@@ -12,7 +12,7 @@ export const badRequests = {
       return [await sendRaw(service, `/classify?${query}`, bytes, 'image/png', { agent }), image422]
     },
   ],
-  'cut picture': [
+  'cut image': [
     3,
     async ({ service, pick, random, agent }) => {
       const { bytes } = pick()
@@ -20,7 +20,7 @@ export const badRequests = {
       return [await sendRaw(service, `/classify?${query}`, part, 'image/png', { agent }), image422]
     },
   ],
-  'damaged picture': [
+  'damaged image': [
     3,
     async ({ service, pick, random, agent }) => {
       const bytes = Buffer.from(pick().bytes)
@@ -34,13 +34,13 @@ export const badRequests = {
   'pixel bomb': [
     2,
     async ({ service, right, random, agent }) => {
-      const bytes = Buffer.from(right.pictures[0].bytes)
+      const bytes = Buffer.from(right.images[0].bytes)
       bytes.writeUInt32BE(10_000 + random(1e9), 16)
       bytes.writeUInt32BE(10_000 + random(1e9), 20)
       return [await sendRaw(service, `/classify?${query}`, bytes, 'image/png', { agent }), image422]
     },
   ],
-  'markup as picture': [
+  'markup as image': [
     2,
     async ({ service, random, agent }) => {
       const svg =
@@ -156,9 +156,9 @@ export const badRequests = {
     async ({ service, pick, random, agent }) => {
       const paths = [
         '/nothing',
-        '/pictures/../../package.json',
-        '/pictures/%2e%2e/x.png',
-        '/pictures/none.png',
+        '/images/../../package.json',
+        '/images/%2e%2e/x.png',
+        '/images/none.png',
         '/%ff',
       ]
       if (random(2)) {

@@ -1,23 +1,23 @@
 /** The right answers, and what a clear refusal is. */
 
-import { examplePicture, labels } from '../../test/service.mjs'
+import { exampleImage, labels } from '../../test/service.mjs'
 
-const pictureNames = ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg', 'rocket.png', 'guitar.jpg']
+const imageNames = ['dog.png', 'anchor.png', 'pizza.png', 'bicycle.jpg', 'rocket.png', 'guitar.jpg']
 export const query = `labels=${labels.join(',')}&templateSet=icon`
 export const texts = ['an icon of a dog', 'a red rocket']
 
 /** The right answers, from the library itself. */
 export async function rightAnswers(clip) {
   const classifier = await clip.classifier(labels, { templates: 'an icon of {}' })
-  const pictures = []
-  for (const name of pictureNames) {
-    const bytes = await examplePicture(name)
+  const images = []
+  for (const name of imageNames) {
+    const bytes = await exampleImage(name)
     const predictions = await classifier.classify(bytes)
     const embedding = [...(await clip.encodeImage(bytes)).row(0)]
-    pictures.push({ name, bytes, predictions, embedding })
+    images.push({ name, bytes, predictions, embedding })
   }
   const rows = await clip.encodeText(texts)
-  return { pictures, texts: texts.map((_, i) => [...rows.row(i)]) }
+  return { images, texts: texts.map((_, i) => [...rows.row(i)]) }
 }
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)

@@ -54,7 +54,7 @@ export const good = {
       ]
     },
   ],
-  'embed picture': [
+  'embed image': [
     6,
     async ({ service, pick, agent }) => {
       const { bytes, embedding } = pick()
@@ -78,7 +78,7 @@ export const good = {
       exactly(json => json.matches[0].id, 'rocket.png'),
     ],
   ],
-  'search picture': [
+  'search image': [
     3,
     async ({ service, pick, agent }) => {
       const { bytes, name } = pick()
@@ -91,7 +91,7 @@ export const good = {
   'pages and files': [
     3,
     async ({ service, random, agent }) => {
-      const path = ['/', '/model', '/healthz', '/main.js', '/pictures/dog.png', '/openapi.json'][random(6)]
+      const path = ['/', '/model', '/healthz', '/main.js', '/images/dog.png', '/openapi.json'][random(6)]
       return [
         await send(service, { method: 'GET', path, agent }),
         ({ status }) => (status === 200 ? '' : 'not there'),

@@ -10,7 +10,7 @@ import { packageRoot } from '../lib/base/package.js'
 import { load } from '../lib/index.js'
 
 const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-const scratch = mkdtempSync(join(tmpdir(), 'clip-native-cli-pictures-'))
+const scratch = mkdtempSync(join(tmpdir(), 'clip-native-cli-images-'))
 test.after.always(() => rmSync(scratch, { recursive: true, force: true }))
 
 function cli(args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {

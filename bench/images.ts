@@ -17,7 +17,7 @@ function noise(width: number, height: number, seed: number): Buffer {
 }
 
 /** Path of a JPEG (quality 88, 4:2:0) of that size, written if it is not there. */
-export async function picture(width: number, height: number): Promise<string> {
+export async function photograph(width: number, height: number): Promise<string> {
   const file = join(cacheFolder, `image-${width}x${height}-v1.jpg`)
   if (existsSync(file)) return file
   await mkdir(cacheFolder, { recursive: true })

@@ -10,7 +10,7 @@ import { ServiceError } from './errors.mjs'
 const mostNamed = 20
 
 /** Images, each with an id of its own: the folder can be moved, and the answers do not tell where it lies. */
-async function* picturesIn(folder, onLeftOut, signal) {
+async function* imagesIn(folder, onLeftOut, signal) {
   for await (const image of imageFiles(folder, { onLeftOut, signal })) {
     // A name that is not UTF-8 comes as a file: URL, which /images could not be asked for.
     if (/^file:/.test(image)) onLeftOut({ path: image, message: 'has a name that is not UTF-8' })
@@ -18,7 +18,7 @@ async function* picturesIn(folder, onLeftOut, signal) {
   }
 }
 
-export class Pictures {
+export class Images {
   #folder
   #store
   #control = new AbortController()
@@ -27,11 +27,11 @@ export class Pictures {
 
   /** Opens the store and starts to embed what is new. */
   static async open(clip, folder, storeFolder, log) {
-    const pictures = new Pictures()
-    pictures.#folder = folder
-    pictures.#store = await clip.openStore(storeFolder, { create: true })
-    pictures.#indexing = pictures.#index(log)
-    return pictures
+    const images = new Images()
+    images.#folder = folder
+    images.#store = await clip.openStore(storeFolder, { create: true })
+    images.#indexing = images.#index(log)
+    return images
   }
 
   async #index(log) {
@@ -59,8 +59,8 @@ export class Pictures {
         if (++leftOut.count <= mostNamed) leftOut.first.push(one)
       }
       try {
-        const pictures = picturesIn(this.#folder, onLeftOut, signal)
-        return await this.#store.add(pictures, { errors: 'collect', signal })
+        const images = imagesIn(this.#folder, onLeftOut, signal)
+        return await this.#store.add(images, { errors: 'collect', signal })
       } catch (error) {
         if (error.code !== 'ERR_CLIP_BUSY') throw error
         await wait(1000, undefined, { signal })
@@ -97,10 +97,10 @@ export class Pictures {
       .filter((_, i) => there[i])
       .map(({ id, score }) => ({
         id,
-        url: `/pictures/${id.split('/').map(encodeURIComponent).join('/')}`,
+        url: `/images/${id.split('/').map(encodeURIComponent).join('/')}`,
         score,
       }))
-    return { matches, pictures: this.#store.size }
+    return { matches, images: this.#store.size }
   }
 
   async close() {
@@ -111,7 +111,7 @@ export class Pictures {
 }
 
 /** For an encoder without a store. */
-export const noPictures = {
+export const noImages = {
   state: () => ({ count: 0, indexing: false, failed: 0 }),
   search: async () => {
     throw new ServiceError('NOT_FOUND', 'this service searches no folder')

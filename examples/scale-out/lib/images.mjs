@@ -7,7 +7,7 @@ import { extract } from 'tar-stream'
 
 const mostBytes = 256 * 2 ** 20
 /** Paths relative to `root`, with /, in the order of their letters' codes. Links out of the folder are not followed. */
-export async function* picturesOfFolder(root) {
+export async function* imagesOfFolder(root) {
   const onLeftOut = ({ path, reason, message }) => {
     if (reason !== 'name') console.warn(`left out: ${JSON.stringify(path)} ${message}`)
   }
@@ -50,7 +50,7 @@ export async function sourceOf(paths) {
 export class DamagedArchive extends Error {}
 
 /** { id, image } of each image of a tar; what it is called is its id. `skip` is told of those that can't be taken. */
-export async function* picturesOfTar(root, tar, skip) {
+export async function* imagesOfTar(root, tar, skip) {
   const source = createReadStream(join(root, tar))
   const entries = extract()
   let failed

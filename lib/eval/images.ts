@@ -36,7 +36,7 @@ async function keyOf({ image, name = '' }: Sample): Promise<string | ImageInput>
 }
 
 /** The images of a data set, in the order of their first samples. */
-export interface Pictures {
+export interface DistinctImages {
   /** Samples in all. */
   samples: number
   /** The first sample of each image, by its number from 0. */
@@ -45,7 +45,7 @@ export interface Pictures {
   captions: string[][]
 }
 
-export async function picturesOf(samples: AsyncIterable<Sample>): Promise<Pictures> {
+export async function distinctImages(samples: AsyncIterable<Sample>): Promise<DistinctImages> {
   const known = new Map<string | ImageInput, Set<string>>()
   const first = new Set<number>()
   let count = 0
