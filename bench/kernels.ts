@@ -26,7 +26,7 @@ function random(n: number, seed: number): Float32Array {
   return x
 }
 
-/** The sizes of an op's cases that are timed on GPUs as well: native/ops/cases.cc. */
+/** The sizes of an op's cases that are timed on GPUs as well: native/ops. */
 const timed = (op: string): NativeCase[] =>
   testEntries()
     .measure.cases({ op })
@@ -202,7 +202,7 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
       },
     })
   }
-  for (const { sizes } of timed('cosine')) {
+  for (const { sizes } of timed('cosineSoftmax')) {
     const { rows, classCount, dim } = sizes as { rows: number; classCount: number; dim: number }
     const a = {
       queries: random(rows * dim, 7),

@@ -569,7 +569,7 @@ export interface NativeMeasure {
    * taken since the last call.
    */
   profile(a: { on: boolean }): OpTimes[]
-  /** The cases of an op, from native/ops/cases.cc: what tests and benchmarks run. */
+  /** The cases of an op, from native/ops: what tests and benchmarks run. */
   cases(a: { op: string }): NativeCase[]
   /** Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the machine is. */
   threadTime(): number

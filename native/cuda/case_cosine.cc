@@ -1,4 +1,4 @@
-// The ops that compare rows with each other, on the cases of ops/cases.cc. An op of several kernels is made for
+// The ops that compare rows with each other, on the cases of ops/. An op of several kernels is made for
 // each of them: `run` is that kernel's launch, and those before and after it are run beside.
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-// Matrix products and convolutions, on the cases of ops/cases.cc.
+// Matrix products and convolutions, on the cases of ops/.
 #include "check_support.h"
 #include "conv.h"
 #include "linear.h"

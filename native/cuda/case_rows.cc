@@ -1,4 +1,4 @@
-// The ops that go row by row, on the cases of ops/cases.cc.
+// The ops that go row by row, on the cases of ops/.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -279,10 +279,10 @@ const std::vector<RowOp>& rowOps() {
       {"patches", "clip_patches", patches, true},
       {"pool", "clip_pool", pool, true},
       {"softmaxCrossEntropy", "clip_softmax_cross_entropy", softmaxCrossEntropy, true},
-      {"cosine", "clip_cosine_scores", cosineScores, false},
-      {"cosine", "clip_softmax_rows", softmaxRows, false},
-      {"cosine", "clip_cosine_top_k", cosineTopK, false},
-      {"cosine", "clip_cosine_top_k_merge", cosineTopKMerge, false},
+      {"cosineSoftmax", "clip_cosine_scores", cosineScores, false},
+      {"cosineSoftmax", "clip_softmax_rows", softmaxRows, false},
+      {"cosineTopK", "clip_cosine_top_k", cosineTopK, false},
+      {"cosineTopK", "clip_cosine_top_k_merge", cosineTopKMerge, false},
       {"infoNce", "clip_info_nce", infoNce, false},
       {"infoNce", "clip_info_nce_loss", infoNceLoss, false},
   };

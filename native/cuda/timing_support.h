@@ -37,7 +37,7 @@ class Bench {
   std::vector<std::unique_ptr<DeviceMemory>> memory_;
 };
 
-// Cases of ops/cases.cc in memory of a timing.
+// Cases of ops/ in memory of a timing.
 class Timed : public check::Machine {
  public:
   explicit Timed(Bench& bench) : bench_(bench) {}

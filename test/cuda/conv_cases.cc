@@ -22,8 +22,7 @@ std::string run(const device::Machine& machine, const cuda::check::ProductOp& op
 
 // A shape of this file's own, to its own type.
 std::string check(const device::Machine& machine, const Shape& s, Dtype dtype) {
-  const ops::Case c{"conv",
-                    "",
+  const ops::Case c{"",
                     0,
                     {{"images", double(s.images)},
                      {"height", double(s.height)},

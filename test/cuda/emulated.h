@@ -1,5 +1,5 @@
 #pragma once
-// An emulator as a machine on which the cases of native/ops/cases.cc are made.
+// An emulator as a machine on which the cases of native/ops are made.
 #include <cstring>
 #include <deque>
 

@@ -73,8 +73,7 @@ std::string run(const device::Machine& machine, const cuda::check::ProductOp& op
 
 // A shape of this file's own.
 std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s) {
-  const ops::Case c{"linear",
-                    "",
+  const ops::Case c{"",
                     0,
                     {{"rows", double(s.rows)},
                      {"inFeatures", double(s.in)},

@@ -1,4 +1,4 @@
-// The kernels that go row by row or compare rows with each other, on every case of ops/cases.cc, each in every stored type.
+// The kernels that go row by row or compare rows with each other, on every case of native/ops, each in every stored type.
 #include "emulated.h"
 #include "kernel_runs.h"
 #include "matrices.h"
@@ -37,7 +37,7 @@ const cases::Registration registration([] {
 
 std::string cosineOfModels(const device::Machine& machine) {
   for (const cuda::check::RowOp& op : cuda::check::rowOps()) {
-    if (op.op != std::string("cosine") && op.op != std::string("infoNce")) continue;
+    if (std::string(op.op).rfind("cosine", 0) != 0 && op.op != std::string("infoNce")) continue;
     for (const ops::Case& c : ops::casesOf(op.op, ops::kFirstLoad)) {
       device::Emulated emulated(machine);
       const cuda::check::Made made = op.make(emulated, c, Dtype::float32);

@@ -1,4 +1,4 @@
-/** The cases of an op, from the list that its checks and timings on GPUs, the emulators and the benchmark read as well: native/ops/cases.cc. */
+/** The cases of an op, from the list that its checks and timings on GPUs, the emulators and the benchmark read as well: native/ops. */
 
 import { testEntries } from '../../lib/native/test-entries.js'
 
@@ -7,7 +7,7 @@ export function casesOf<S extends Record<string, number>>(op: string, sizes: S):
   const cases = testEntries()
     .measure.cases({ op })
     .filter(c => c.tested)
-  if (cases.length === 0) throw new Error(`native/ops/cases.cc has no cases of ${op}`)
+  if (cases.length === 0) throw new Error(`native/ops has no cases of ${op}`)
   return cases.map(c => {
     const unknown = Object.keys(c.sizes).filter(key => !(key in sizes))
     if (unknown.length > 0) throw new Error(`${op}, ${c.name}: the test does not know ${unknown.join(', ')}`)

@@ -8,7 +8,7 @@ import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal, randomBytes } from '../helpers/random.js'
 
 const kinds = ['probability', 'logit', 'cosine'] as const
-const shapes = casesOf('cosine', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
+const shapes = casesOf('cosineSoftmax', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
 type Shape = Pick<(typeof shapes)[number], 'rows' | 'classCount' | 'dim'>
 
 const signed = (seed: number, n: number) => new Int8Array(randomBytes(seed, n).buffer)

@@ -15,7 +15,7 @@ interface Case {
 
 const kinds = ['probability', 'logit', 'cosine'] as const
 
-const cases: Case[] = casesOf('cosine', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
+const cases: Case[] = casesOf('cosineSoftmax', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
 
 const inputs = (c: Case) => ({
   // Far from normalized, both sides.

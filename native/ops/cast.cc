@@ -1,0 +1,28 @@
+#include "ops/cases.h"
+
+namespace clip::ops::cast {
+
+// The first numbers are those that a 16-bit type rounds in some special way.
+std::vector<Case> cases() {
+  const Shapes cast{{"rows", "cols"}};
+  return {
+      cast("1 columns", kTested, {3, 1}),
+      cast("2 columns", kTested, {3, 2}),
+      cast("3 columns", kTested, {3, 3}),
+      cast("7 columns", kTested, {3, 7}),
+      cast("8 columns", kTested, {3, 8}),
+      cast("15 columns", kTested, {3, 15}),
+      cast("16 columns", kTested, {3, 16}),
+      cast("17 columns", kTested, {3, 17}),
+      cast("31 columns", kTested, {3, 31}),
+      cast("32 columns", kTested, {3, 32}),
+      cast("33 columns", kTested, {3, 33}),
+      cast("64 columns", kTested, {3, 64}),
+      cast("65 columns", kTested, {3, 65}),
+      cast("100 columns", kTested | kFirstLoad, {9, 100}, {{"scale", 100}}),
+      cast("768 columns", kTested, {3, 768}),
+      cast("64 images of ViT-B/32", kTimed, {3200, 768}),
+  };
+}
+
+}  // namespace clip::ops::cast

@@ -1,0 +1,67 @@
+#include "ops/cases.h"
+
+namespace clip::ops::conv {
+
+// narrow: y in the type of x.
+std::vector<Case> cases() {
+  const Shapes conv{{"images", "height", "width", "inChannels", "outChannels", "kernel", "stride", "pad"}};
+  return {
+      conv("3 to 32 channels, kernel 1, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 3, 32, 1, 1, 0}),
+      conv("3 to 32 channels, kernel 1, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 3, 32, 1, 1, 1}),
+      conv("3 to 32 channels, kernel 1, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 3, 32, 1, 2, 0}),
+      conv("3 to 32 channels, kernel 1, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 3, 32, 1, 2, 1}),
+      conv("3 to 32 channels, kernel 3, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 3, 32, 3, 1, 0}),
+      conv("3 to 32 channels, kernel 3, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 3, 32, 3, 1, 1}),
+      conv("3 to 32 channels, kernel 3, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 3, 32, 3, 2, 0}),
+      conv("3 to 32 channels, kernel 3, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 3, 32, 3, 2, 1}),
+      conv("17 to 5 channels, kernel 1, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 17, 5, 1, 1, 0}),
+      conv("17 to 5 channels, kernel 1, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 17, 5, 1, 1, 1}),
+      conv("17 to 5 channels, kernel 1, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 17, 5, 1, 2, 0}),
+      conv("17 to 5 channels, kernel 1, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 17, 5, 1, 2, 1}),
+      conv("17 to 5 channels, kernel 3, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 17, 5, 3, 1, 0}),
+      conv("17 to 5 channels, kernel 3, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 17, 5, 3, 1, 1}),
+      conv("17 to 5 channels, kernel 3, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 17, 5, 3, 2, 0}),
+      conv("17 to 5 channels, kernel 3, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 17, 5, 3, 2, 1}),
+      conv("48 to 96 channels, kernel 1, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 48, 96, 1, 1, 0}),
+      conv("48 to 96 channels, kernel 1, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 48, 96, 1, 1, 1}),
+      conv("48 to 96 channels, kernel 1, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 48, 96, 1, 2, 0}),
+      conv("48 to 96 channels, kernel 1, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 48, 96, 1, 2, 1}),
+      conv("48 to 96 channels, kernel 3, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 48, 96, 3, 1, 0}),
+      conv("48 to 96 channels, kernel 3, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 48, 96, 3, 1, 1}),
+      conv("48 to 96 channels, kernel 3, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 48, 96, 3, 2, 0}),
+      conv("48 to 96 channels, kernel 3, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 48, 96, 3, 2, 1}),
+      conv("96 to 33 channels, kernel 1, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 96, 33, 1, 1, 0}),
+      conv("96 to 33 channels, kernel 1, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 96, 33, 1, 1, 1}),
+      conv("96 to 33 channels, kernel 1, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 96, 33, 1, 2, 0}),
+      conv("96 to 33 channels, kernel 1, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 96, 33, 1, 2, 1}),
+      conv("96 to 33 channels, kernel 3, stride 1, pad 0, 7 x 5", kTested, {2, 7, 5, 96, 33, 3, 1, 0}),
+      conv("96 to 33 channels, kernel 3, stride 1, pad 1, 7 x 5", kTested, {2, 7, 5, 96, 33, 3, 1, 1}),
+      conv("96 to 33 channels, kernel 3, stride 2, pad 0, 9 x 8", kTested, {2, 9, 8, 96, 33, 3, 2, 0}),
+      conv("96 to 33 channels, kernel 3, stride 2, pad 1, 9 x 8", kTested, {2, 9, 8, 96, 33, 3, 2, 1}),
+      conv("an image of one pixel", kTested, {1, 1, 1, 1, 1, 3, 1, 1}),
+      conv("a window as large as the image", kTested, {3, 3, 3, 7, 9, 3, 2, 0}),
+      conv("more pixels than a block holds", kTested, {1, 33, 31, 96, 19, 3, 1, 1}),
+      conv("1 x 1 x 1 x 8 to 1, kernel 1, stride 1, pad 0", kTested, {1, 1, 1, 8, 1, 1, 1, 0}),
+      conv("2 x 9 x 7 x 3 to 16, kernel 3, stride 2, pad 1", kTested, {2, 9, 7, 3, 16, 3, 2, 1}),
+      conv("1 x 8 x 8 x 16 to 65, kernel 3, stride 1, pad 1", kTested, {1, 8, 8, 16, 65, 3, 1, 1}),
+      conv("1 x 13 x 12 x 24 to 33, kernel 3, stride 1, pad 1", kTested, {1, 13, 12, 24, 33, 3, 1, 1}),
+      conv("1 x 5 x 6 x 5 to 3, kernel 3, stride 1, pad 1", kTested, {1, 5, 6, 5, 3, 3, 1, 1}),
+      conv("1 x 12 x 12 x 8 to 4, kernel 5, stride 3, pad 2", kTested, {1, 12, 12, 8, 4, 5, 3, 2}),
+      conv("3 x 4 x 4 x 40 to 10, kernel 1, stride 2, pad 0", kTested, {3, 4, 4, 40, 10, 1, 2, 0}),
+      conv("1 x 3 x 3 x 8 to 2, kernel 3, stride 1, pad 0", kTested, {1, 3, 3, 8, 2, 3, 1, 0}),
+      conv("2 x 9 x 7 x 3 to 16, narrow", kEmulated, {2, 9, 7, 3, 16, 3, 2, 1}, {{"narrow", 1}}),
+      conv("1 x 8 x 8 x 16 to 65, narrow", kEmulated, {1, 8, 8, 16, 65, 3, 1, 1}, {{"narrow", 1}}),
+      conv("1 x 12 x 12 x 8 to 4, narrow", kEmulated, {1, 12, 12, 8, 4, 5, 3, 2}, {{"narrow", 1}}),
+      conv("1 x 1 x 1 x 8 to 1, narrow", kEmulated, {1, 1, 1, 8, 1, 1, 1, 0}, {{"narrow", 1}}),
+      conv("1 x 13 x 12 x 24 to 33, narrow", kEmulated, {1, 13, 12, 24, 33, 3, 1, 1}, {{"narrow", 1}}),
+      conv("1 x 5 x 6 x 5 to 3, narrow", kEmulated, {1, 5, 6, 5, 3, 3, 1, 1}, {{"narrow", 1}}),
+      conv("3 x 4 x 4 x 40 to 10, narrow", kEmulated, {3, 4, 4, 40, 10, 1, 2, 0}, {{"narrow", 1}}),
+      conv("1 x 3 x 3 x 8 to 2, narrow", kEmulated, {1, 3, 3, 8, 2, 3, 1, 0}, {{"narrow", 1}}),
+      conv("NaN stays where it is seen", kEmulated, {2, 6, 6, 8, 9, 3, 1, 1}, {{"nan", 1}}),
+      conv("24 channels to 66", kEmulated | kFirstLoad, {2, 9, 11, 24, 66, 3, 2, 1}),
+      conv("5 channels to 66", kEmulated | kFirstLoad, {2, 9, 11, 5, 66, 3, 2, 1}),
+      conv("16 images, the first layer of RN50", kTimed, {16, 56, 56, 64, 64, 3, 1, 1}, {{"narrow", 1}}),
+  };
+}
+
+}  // namespace clip::ops::conv

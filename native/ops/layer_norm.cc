@@ -1,0 +1,37 @@
+#include "ops/cases.h"
+
+namespace clip::ops::layerNorm {
+
+// shift: added to x.
+std::vector<Case> cases() {
+  const Shapes layerNorm{{"rows", "cols"}};
+  return {
+      layerNorm("icon-clip, 3 rows", kTested, {3, 192}),
+      layerNorm("ViT-B/32, 3 rows", kTested, {3, 768}),
+      layerNorm("ViT-L/14, 3 rows", kTested, {3, 1024}),
+      layerNorm("ViT-bigG-14, 3 rows", kTested, {3, 1664}),
+      layerNorm("one of everything", kTested, {1, 1}),
+      layerNorm("1 columns", kTested, {5, 1}),
+      layerNorm("2 columns", kTested, {5, 2}),
+      layerNorm("7 columns", kTested, {5, 7}),
+      layerNorm("15 columns", kTested, {5, 15}),
+      layerNorm("16 columns", kTested, {5, 16}),
+      layerNorm("17 columns", kTested, {5, 17}),
+      layerNorm("31 columns", kTested, {5, 31}),
+      layerNorm("33 columns", kTested, {5, 33}),
+      layerNorm("63 columns", kTested, {5, 63}),
+      layerNorm("65 columns", kTested, {5, 65}),
+      layerNorm("100 columns", kTested, {9, 100}),
+      layerNorm("large values", kTested | kFirstLoad, {6, 100}, {{"scale", 3}}),
+      layerNorm("one row", kTested, {1, 64}),
+      layerNorm("mean far from zero", kTested, {4, 192}, {{"shift", 100}}),
+      layerNorm("mean 1000", kTested, {3, 512}, {{"scale", 3}, {"shift", 1000}}),
+      layerNorm("large epsilon", kTested, {4, 50}, {{"epsilon", 0.5}}),
+      layerNorm("a NaN stays in its row", kTested, {5, 70}, {{"nan", 1}}),
+      layerNorm("ViT-B/32", kTimed, {50, 768}),
+      layerNorm("ViT-L/14", kTimed, {257, 1024}),
+      layerNorm("64 images of ViT-B/32", kTimed, {3200, 768}),
+  };
+}
+
+}  // namespace clip::ops::layerNorm

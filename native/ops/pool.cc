@@ -1,0 +1,20 @@
+#include "ops/cases.h"
+
+namespace clip::ops::pool {
+
+// With a NaN in the first number under the emulators.
+std::vector<Case> cases() {
+  const Shapes pool{{"images", "height", "width", "channels", "kernelHeight", "kernelWidth"}};
+  return {
+      pool("2 of 8 x 6, 32 channels, by 2 x 2", kTested, {2, 8, 6, 32, 2, 2}),
+      pool("2 of 7 x 9, 17 channels, by 2 x 2", kTested, {2, 7, 9, 17, 2, 2}),
+      pool("2 of 7 x 6, 33 channels, by 2 x 2", kTested | kFirstLoad, {2, 7, 6, 33, 2, 2}),
+      pool("3 of 7 x 7, 96 channels, by 7 x 7", kTested, {3, 7, 7, 96, 7, 7}),
+      pool("1 of 5 x 4, 3 channels, by 2 x 3", kTested, {1, 5, 4, 3, 2, 3}),
+      pool("2 of 5 x 4, 8 channels, by 5 x 1", kTested, {2, 5, 4, 8, 5, 1}),
+      pool("1 of 1 x 1, 1 channels, by 1 x 1", kTested, {1, 1, 1, 1, 1, 1}),
+      pool("16 images before RN50's second layer", kTimed, {16, 56, 56, 256, 2, 2}),
+  };
+}
+
+}  // namespace clip::ops::pool
