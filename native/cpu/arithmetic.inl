@@ -1,6 +1,6 @@
-// The kinds of arithmetic that every CPU of an instruction set has. One step is 4 bytes of a row of x and of
-// each column of w: `group` inputs, which a tile takes in `parts` turns. Every turn is exact in its products;
-// sums are rounded in float32, or are integers.
+// The kinds of arithmetic that every CPU with the instruction set can run. One step is 4 bytes of a row of x
+// and of each column of w: `group` inputs, which a tile processes in `parts` turns. The products of every
+// turn are exact; sums are rounded in float32 or are integers.
 //
 //   kind of arithmetic    per step, row and register of columns
 //   Float32               1 fma
@@ -30,7 +30,8 @@ struct Float32 {
   static CLIP_INLINE Sum mac(Sum sum, Factor x, F w) { return fma(x, w, sum); }
 };
 
-// Weights that float16 holds exactly, as those of OpenAI's checkpoints: the float32 sums of half the bytes.
+// Weights that float16 represents exactly, such as those of OpenAI's checkpoints: the sums are those of
+// float32, from half as many bytes.
 struct Float16AsFloat32 : Float32 {
   static constexpr int rows = kWidenedRows;
   static CLIP_INLINE F weight(Index<0>, const char* w) {
@@ -53,7 +54,7 @@ struct Bfloat16AsFloat32 {
 
 struct Int8AsInt16 {
   static constexpr Dtype dtype = Dtype::int8;
-  static constexpr int group = 4, parts = 2, rows = kTileRows - 1;  // a register for the products
+  static constexpr int group = 4, parts = 2, rows = kTileRows - 1;  // one register is left for the products
   using Step = int32_t;
   using Sum = I;
   static CLIP_INLINE I input(Index<0>, Step x) { return lowBytes(allInt(x)); }
@@ -62,6 +63,7 @@ struct Int8AsInt16 {
   static CLIP_INLINE I weight(Index<1>, const char* w) { return highSigned(loadInt(w)); }
   static CLIP_INLINE Sum zeroSum() { return allInt(0); }
   static CLIP_INLINE Sum mac(Sum sum, I x, I w) { return addBytePairs(sum, x, w); }
-  // What else a quantised row needs before the products, in place: of n bytes and their zero.
+  // Any further preparation that a quantised row of n bytes needs before the products, in place. It may
+  // change the row's zero point.
   static CLIP_INLINE void prepareRow(uint8_t*, int, int32_t*) {}
 };

@@ -1,18 +1,20 @@
-// out = softmax(q Kt / sqrt(dim)) V, one head of one group of queries (cpu/attention_plan.h) at a time. The
-// group's keys and values are packed once, as linear.inl's weights are: keys [keys / kCols][dim][kCols],
-// values [dim / kCols][keys][kCols], or pairs of bfloat16 in the place of each float32 (pairs along dim,
-// pairs of keys). Then for every tile of queries the micro-kernel of linear.inl makes the scores, a softmax
-// runs on them in the first-level cache, and the same micro-kernel makes the output.
+// out = softmax(q Kt / sqrt(dim)) V, for one head of one group of queries (cpu/attention_plan.h) at a time.
+// The group's keys and values are packed once, in the layout of linear.inl's weights: keys as [keys /
+// kCols][dim][kCols], values as [dim / kCols][keys][kCols]. In bfloat16, a pair of numbers takes the place of
+// each float32 (pairs along dim, and pairs of keys). Then, for every tile of queries, the micro-kernel of
+// linear.inl computes the scores, the softmax runs on them in the first-level cache, and the same
+// micro-kernel computes the output.
 //
-// T is the arithmetic: Float32, for bfloat16 too where the CPU has no products of it (widened, which is
-// exact), or pairs of bfloat16.
+// T is the arithmetic: pairs of bfloat16, or Float32, which also serves for bfloat16 if the CPU has no
+// bfloat16 products (the numbers are widened, which is exact).
 //
-// A row's bits depend on its own query and the keys it sees, in their order: scores are independent sums; the
-// softmax moves the row's keys together first, so that its lanes are numbered from the row's first key; the
-// weighted sum runs over the list in order, and keys that the row does not see have probability 0 there,
-// which changes nothing but the sign of a zero (removed on the way out). Pairs of keys are the row's first
-// and second, third and fourth, ... in every list. Where a value is not finite, each query has its own list:
-// the same bits, and 0 x NaN never happens.
+// The bits of a row depend only on its own query and on the keys that it sees, in their order. Scores are
+// independent sums. The softmax first moves the scores of the row's keys together, so that its lanes are
+// numbered from the row's first key. The weighted sum runs over the list in order; keys that the row does not
+// see have probability 0 there, which changes nothing but the sign of a zero (which is removed when the
+// output is written). Keys are paired by their order in the row (first and second, third and fourth, ...) in
+// every list. If a value is not finite, each query gets a list of its own: the bits are the same, and 0 x NaN
+// never occurs.
 //
 //   ladder, one Zen 5 core of a shared machine, avx512, microseconds, least of many. Two runs: A compared the
 //   first two lines of each dtype, B the last two. The same code differed by up to 1.7 times between A and B,
@@ -39,8 +41,8 @@ constexpr int stepsOf(int n) {
   return (n + T::group - 1) / T::group;
 }
 
-// Panels of packed keys: column c of panel p is key p * kCols + c. Columns past the last key and in gaps hold
-// anything finite: their scores are not read.
+// Packs keys into panels: column c of panel p is key p * kCols + c. Columns past the last key and in gaps may
+// hold any finite numbers, because their scores are not read.
 template <class T>
 inline void packKeys(const Attention& a, const int32_t* keys, int count, size_t column, float* packed) {
   const int steps = stepsOf<T>(a.dim);
@@ -63,7 +65,7 @@ inline void packKeys(const Attention& a, const int32_t* keys, int count, size_t 
     }
 }
 
-// Returns whether all values are finite.
+// Packs the values and returns whether all of them are finite.
 template <class T>
 inline bool packValues(const Attention& a, const int32_t* keys, int count, size_t column, float* packed) {
   F spoilt = zero();
@@ -85,8 +87,8 @@ inline bool packValues(const Attention& a, const int32_t* keys, int count, size_
   return sum(spoilt) == 0;
 }
 
-// The probabilities of one query, not yet divided by their sum, as a row that the micro-kernel reads:
-// float32, or bfloat16 one after the other. bfloat16 inputs round them to bfloat16.
+// The probabilities of one query, not yet divided by their sum, as a row for the micro-kernel: float32, or
+// consecutive bfloat16. If the inputs are bfloat16, the probabilities are rounded to bfloat16.
 template <class T>
 struct Probabilities {
   using Number = float;
@@ -109,7 +111,8 @@ requires(T::group == 2) struct Probabilities<T> {
   }
 };
 
-// f(address, column) for every register of a row of scores that has one of the first n columns.
+// Calls f(address, column) for every register of a row of scores that holds at least one of the first n
+// columns.
 template <class Body>
 inline CLIP_INLINE void eachRegister(float* s, size_t panelStride, int n, const Body& f) {
   int c = 0;
@@ -118,8 +121,9 @@ inline CLIP_INLINE void eachRegister(float* s, size_t panelStride, int n, const 
   if (c + kLanes < n) f(s + kLanes, c + kLanes);
 }
 
-// Moves the scores that a query sees together, at the head of its row: the softmax's lanes are numbered from
-// its first key. The rest of the last register becomes -inf, whose exponential is 0. Returns the largest.
+// Moves the scores of the keys that a query sees to the beginning of its row, because the softmax's lanes are
+// numbered from the query's first key. The rest of the last register becomes -inf, whose exponential is 0.
+// Returns the largest score.
 inline float gatherScores(const AttentionPlan::Query& query, const int32_t* tail, float* s,
                           size_t panelStride) {
   const auto at = [&](int c)
@@ -132,9 +136,10 @@ inline float gatherScores(const AttentionPlan::Query& query, const int32_t* tail
   return top(most);
 }
 
-// The softmax of a tile: scores (changed) to probabilities at places 0 .. end - 1 of the list, zeros after
-// them up to a whole step. inverse: 1 / the sum of each row. Three turns over the rows, so that one row's
-// waiting (a maximum, a sum across lanes) is filled by the next.
+// The softmax of a tile: turns the scores, which it overwrites, into probabilities at positions 0 .. end - 1
+// of the list, followed by zeros up to a whole step. `inverse` receives 1 / the sum of each row. It passes
+// over the rows three times, so that the latency of one row's maximum or sum across lanes is hidden by the
+// work on the next row.
 template <class T>
 inline void softmaxRows(const AttentionPlan& plan, const AttentionPlan::Query* query, int rows, int end,
                         float scale, bool narrow, float* scores, char* probabilities, size_t stride,
@@ -187,7 +192,7 @@ struct AttentionScratch {
   }
 };
 
-// What is being computed: one head of one group.
+// What is being computed: one head of one group of queries.
 struct AttentionHead {
   const Attention& a;
   const AttentionPlan& plan;
@@ -196,7 +201,8 @@ struct AttentionHead {
   size_t column;
 };
 
-// The queries' rows as the micro-kernel reads them: where they are, or a copy in scratch.
+// Returns the queries' rows in the form that the micro-kernel reads: in place if possible, otherwise copied
+// to scratch memory.
 template <class T>
 inline const char* gatherQueries(const AttentionHead& h, const AttentionPlan::Query* query, int rows,
                                  size_t* stride) {
@@ -223,7 +229,7 @@ inline const char* gatherQueries(const AttentionHead& h, const AttentionPlan::Qu
   return reinterpret_cast<const char*>(to);
 }
 
-// `rows` queries over the `count` packed keys.
+// Attention of `rows` queries over the `count` packed keys.
 template <class T>
 void attentionTile(const AttentionHead& h, const AttentionPlan::Query* query, int rows, int count) {
   const Attention& a = h.a;
@@ -259,7 +265,7 @@ void attentionTile(const AttentionHead& h, const AttentionPlan::Query* query, in
   }
 }
 
-// One query over packed keys that are its own.
+// Attention of one query over packed keys that only this query uses.
 template <class T>
 void attentionAlone(const AttentionHead& h, const AttentionPlan::Query& query, const int32_t* keys) {
   int32_t* own = reinterpret_cast<int32_t*>(h.scratch + h.at.own);
@@ -272,7 +278,7 @@ void attentionAlone(const AttentionHead& h, const AttentionPlan::Query& query, c
   attentionTile<T>(h, &alone, 1, query.seen);
 }
 
-// Over more keys than this a head takes long enough to be stopped half-way.
+// With more keys than this, a single head takes so long that a stop request is also checked within it.
 constexpr int kLongSequence = 4096;
 
 // Queries [first, last) of a group.
@@ -280,7 +286,7 @@ template <class T>
 void attentionGroup(const AttentionHead& h, const AttentionPlan::Group& g, int first, int last) {
   const AttentionPlan::Query* query = h.plan.queries + g.firstQuery;
   const int32_t* keys = h.plan.keys + g.firstKey;
-  int count = 0;  // no query of this part looks farther
+  int count = 0;  // the keys that any query of this part sees lie before this place
   bool alike = true;
   for (int i = first; i < last; i++) {
     count = query[i].reach > count ? query[i].reach : count;
@@ -303,8 +309,8 @@ void attentionGroup(const AttentionHead& h, const AttentionPlan::Group& g, int f
   }
 }
 
-// One unit of work is a head of a group; with fewer units than threads can use, the group's queries are cut
-// too.
+// One unit of work is a head of a group. If there are fewer units than the threads can use, the group's
+// queries are divided too.
 template <class T>
 void attentionOf(Context& context, const Attention& a) {
   if (a.queries <= 0 || a.rows <= 0) return;

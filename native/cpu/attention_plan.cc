@@ -19,7 +19,7 @@ struct AttentionPlan::Storage {
 
 namespace {
 
-// The queries of each row: of row r at(first[r]) .. at(first[r + 1]).
+// The queries of each row: the queries of row r are at(first[r]) .. at(first[r + 1] - 1).
 struct QueriesByRow {
   std::vector<int32_t> first, list;
   explicit QueriesByRow(const Attention& a) : first(size_t(a.rows) + 1, 0) {
@@ -37,7 +37,7 @@ struct QueriesByRow {
   bool any(int row) const { return first[row] < first[row + 1]; }
 };
 
-// The lists of a tree.
+// Builds the key lists of a tree.
 class TreeWalk {
  public:
   TreeWalk(const Attention& a, int tileRows, bool pairs, AttentionPlan::Storage& to)
@@ -49,7 +49,7 @@ class TreeWalk {
         depth_(a.rows),
         place_(a.rows, -1) {
     for (int r = 0; r < a.rows; r++) depth_[r] = parent_[r] < 0 ? 0 : depth_[parent_[r]] + 1;
-    // Children in order; those of no parent, the roots, at 0.
+    // Links children in ascending order. Those without a parent, the roots, are the children of entry 0.
     std::vector<int32_t> child(size_t(a.rows) + 1, -1), sibling(a.rows, -1);
     for (int r = a.rows - 1; r >= 0; r--) {
       sibling[r] = child[parent_[r] + 1];
@@ -73,7 +73,8 @@ class TreeWalk {
 
   void visit(int row) {
     path_.clear();
-    int known = row;  // the nearest of the row and its ancestors that is in the list, or -1
+    // the row itself or its nearest ancestor that is already in the list; -1 if there is none
+    int known = row;
     for (; known >= 0 && place_[known] < 0; known = parent_[known]) path_.push_back(known);
     if (length() > 0 && !joins(row, known)) {
       close();
@@ -86,9 +87,10 @@ class TreeWalk {
     ask(row);
   }
 
-  // Whether the row is cheaper in the open list than in one of its own. Counted in scores: packing a key
-  // takes about as long as 12 of them in a full tile, and a tile of one row runs at a fourth of the speed.
-  // A new tile in the list weighs a tile's worth of rows like this one.
+  // Whether adding the row to the open list is cheaper than starting a new list. The unit of cost is one
+  // score: packing a key takes about as long as 12 scores in a full tile, and a tile of a single row runs at
+  // a quarter of the speed. If the row begins a new tile in the open list, the cost is estimated for a whole
+  // tile of such rows.
   bool joins(int row, int known) const {
     const int64_t missing = int64_t(path_.size()), seen = depth_[row] + 1, shared = seen - missing;
     const int64_t inTile = int64_t(to_.queries.size() - firstQuery_) % tileRows_;
@@ -108,7 +110,7 @@ class TreeWalk {
         return;
       }
       if (length() % 2 == 1) to_.keys.push_back(-1);
-      to_.keys.push_back(parent_[row]);  // once more, beside another child
+      to_.keys.push_back(parent_[row]);  // stored again, next to another child
     } else if (pairs_ && !second && length() % 2 == 1) {
       to_.keys.push_back(-1);
     }
@@ -116,7 +118,7 @@ class TreeWalk {
     to_.keys.push_back(row);
   }
 
-  // The queries of a row whose path is in the list.
+  // Adds the queries of a row whose path is in the list.
   void ask(int row) {
     const int seen = depth_[row] + 1;
     places_.resize(seen);
@@ -148,10 +150,10 @@ class TreeWalk {
   const QueriesByRow asking_;
   const int tileRows_;
   const bool pairs_;
-  std::vector<int32_t> depth_, place_;  // place_: in the open list; -1: not there
+  std::vector<int32_t> depth_, place_;  // place_: position in the open list, or -1
   std::vector<int32_t> path_, places_;
   size_t firstKey_ = 0, firstQuery_ = 0;
-  bool isPath_ = true;  // the open list is one path, each row at its depth
+  bool isPath_ = true;  // whether the open list is a single path, with each row at its depth
 };
 
 }  // namespace

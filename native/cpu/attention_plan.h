@@ -1,5 +1,5 @@
 #pragma once
-// Which queries can share packed keys and values. Compiled without vector targets.
+// Decides which queries share packed keys and values. Compiled without vector targets.
 #include <cstddef>
 #include <cstdint>
 
@@ -7,29 +7,31 @@
 
 namespace clip {
 
-// Groups of queries that see keys of one list: all keys of a sequence (full, causal), or the paths to
-// neighbouring rows of a tree. A tree is walked depth first, so that a tile of queries is siblings, cousins
-// and their children alike: what they share at the head of the list is packed once and scored by all of them
-// together, and the few keys of each one's own lie behind it.
+// Groups of queries whose keys are in one list: all keys of a sequence (full, causal), or the paths to
+// neighbouring rows of a tree. A tree is walked depth first, so that a tile of queries consists of siblings,
+// cousins and their children. The keys that they share, at the beginning of the list, are packed once and
+// scored by all of them together; the few keys that are not shared come after those.
 class AttentionPlan {
  public:
   struct Query {
-    int32_t index;  // which query: a row of q and out
-    int32_t seen;   // how many keys it sees: the first `run` of the group's list, then those at `tail`
+    int32_t index;  // the query's row in q and out
+    int32_t seen;  // number of keys that it sees: the first `run` of the group's list, then those at its tail
     int32_t run;
-    int32_t firstTail;  // of `seen - run` places in the list, ascending
-    int32_t reach;      // all of them lie before this place
+    int32_t firstTail;  // index of its tail in `tails`: `seen - run` positions in the list, ascending
+    int32_t reach;      // all keys that it sees lie before this position
   };
   struct Group {
     int32_t firstKey, keyCount, firstQuery, queryCount;
   };
   struct Storage;
-  // kBlock: sums over more keys than this are made in blocks of the list. A query whose keys are not the
-  // head of their list is only in lists of one block, so that its sums run as if they were.
+  // A sum over more keys than this is computed in blocks of the list. A query whose keys are not the
+  // beginning of their list is only put into a list that fits one block, so that its sum does not depend on
+  // where in the list its keys are.
   static constexpr int kBlock = 768;
 
-  // tileRows: how many queries are best computed together. pairs: keys are multiplied two at a time (the
-  // first and second, third and fourth, ... that a query sees), so they must lie that way in the list too.
+  // tileRows: how many queries are best computed together. pairs: whether keys are multiplied two at a
+  // time (the first and second, third and fourth, ... that a query sees). They must then be adjacent in the
+  // list too.
   AttentionPlan(const Attention&, int tileRows, bool pairs);
   ~AttentionPlan();
   AttentionPlan(const AttentionPlan&) = delete;
@@ -37,9 +39,9 @@ class AttentionPlan {
 
   const Group* groups;
   const Query* queries;
-  const int32_t* keys;  // rows; -1 is a gap
+  const int32_t* keys;  // row indices; -1 marks a gap
   const int32_t* tails;
-  int groupCount, longest;  // longest: the most keys of a group
+  int groupCount, longest;  // longest: the largest number of keys in a group
   int64_t pairCount;        // queries times keys, over all groups
 
  private:

@@ -10,7 +10,7 @@ namespace {
 #include "cpu/avx2.inl"
 
 struct Joining {
-  static constexpr bool exists = false;  // its vectors are half lines
+  static constexpr bool exists = false;  // its vectors are half a cache line wide
 };
 
 #include "cpu/kernels.inl"

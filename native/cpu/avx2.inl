@@ -1,16 +1,16 @@
-// The vector vocabulary and the tile sizes of avx2.
+// The vector types and primitives and the tile sizes of avx2.
 
 #define CLIP_VECTOR inline __attribute__((always_inline))
 
 using F = __m256;
-using I = __m256i;  // 32-bit lanes unless said otherwise
+using I = __m256i;  // 32-bit lanes unless stated otherwise
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;               // 6 x 2 sums + 2 weights + 1 broadcast = 15 of 16 registers
-constexpr int kWidenedRows = 6;            // of Float16AsFloat32
-constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: one register for what is being shifted
-constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 12 sums + a row + a query
+constexpr int kWidenedRows = 6;            // for Float16AsFloat32
+constexpr int kShiftedRows = 5;            // for Bfloat16AsFloat32: one register holds the shifted numbers
+constexpr int kQueries = 3, kClasses = 1;  // tile of cosines: 12 sums + a row + a query
 
-// All bits in lanes below n.
+// A mask with all bits set in the lanes below n.
 CLIP_VECTOR __m256i lanes(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -28,12 +28,12 @@ CLIP_VECTOR void store(float* p, F v, int n) {
 CLIP_VECTOR F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
 CLIP_VECTOR F fms(F a, F b, F c) { return _mm256_fmsub_ps(a, b, c); }    // a b - c
 CLIP_VECTOR F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
-CLIP_VECTOR F larger(F a, F b) { return _mm256_max_ps(a, b); }           // b where either is NaN
+CLIP_VECTOR F larger(F a, F b) { return _mm256_max_ps(a, b); }           // b if either is NaN
 CLIP_VECTOR F smaller(F a, F b) { return _mm256_min_ps(a, b); }
 CLIP_VECTOR F absolute(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 CLIP_VECTOR F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-// In two steps, so that no power leaves the exponent's range and only the last product rounds (n in -151 ..
-// 129).
+// Multiplies by 2^n in two steps, so that neither power leaves the exponent's range and only the last product
+// rounds (n in -151 .. 129).
 CLIP_VECTOR F timesPowerOf2(F a, F n) {
   const __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
   const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
@@ -62,51 +62,54 @@ CLIP_VECTOR I add(I a, I b) { return _mm256_add_epi32(a, b); }
 CLIP_VECTOR I subtract(I a, I b) { return _mm256_sub_epi32(a, b); }
 CLIP_VECTOR I multiply(I a, I b) { return _mm256_mullo_epi32(a, b); }
 CLIP_VECTOR F toFloat(I a) { return _mm256_cvtepi32_ps(a); }
-CLIP_VECTOR I rounded(F a) { return _mm256_cvtps_epi32(a); }  // to nearest, ties to even
+CLIP_VECTOR I rounded(F a) { return _mm256_cvtps_epi32(a); }  // rounds to nearest, ties to even
 CLIP_VECTOR int32_t rounded(float a) { return _mm_cvtss_si32(_mm_set_ss(a)); }
-CLIP_VECTOR I lowBytes(I a) { return _mm256_srli_epi16(_mm256_slli_epi16(a, 8), 8); }  // of every 16 bits
+// the low byte of every 16 bits
+CLIP_VECTOR I lowBytes(I a) { return _mm256_srli_epi16(_mm256_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highBytes(I a) { return _mm256_srli_epi16(a, 8); }
 CLIP_VECTOR I lowSigned(I a) { return _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highSigned(I a) { return _mm256_srai_epi16(a, 8); }
-CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // widens 2 * kLanes bytes to 16-bit lanes
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-CLIP_VECTOR int32_t sumInt(I a) {  // modulo 2^32
+CLIP_VECTOR int32_t sumInt(I a) {  // wraps modulo 2^32
   const __m128i q = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   const __m128i d = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(d, _mm_shuffle_epi32(d, 0xb1)));
 }
-// sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
-// sum.
+// Multiplies 16-bit lanes, adds neighbouring products and adds the result to sum. It is one asm block,
+// because otherwise g++ computes all products of a tile before the first sum.
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
   I products;
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
   return sum;
 }
-CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }  // bytes in 16-bit lanes
-// The first and the second bfloat16 of every 32 bits as float32.
+// a and b are bytes in 16-bit lanes
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }
+// The first and the second bfloat16 of every 32 bits, as float32.
 CLIP_VECTOR F lowHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(a, 16), 16)); }
 
-// One number of a row of x, ready to be multiplied with a vector of weights: here it fills a vector itself.
+// One number of a row of x, ready to be multiplied by a vector of weights. Here it is broadcast to a whole
+// vector.
 using Factor = F;
 CLIP_VECTOR Factor factor(float x) { return all(x); }
-CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // of two bfloat16
+CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // the first of two bfloat16
 CLIP_VECTOR Factor highFactor(int32_t x) { return highHalves(allInt(x)); }
-// The same for 4 bytes of a row as they are.
+// The same for 4 bytes of a row, without conversion.
 using PackedFactor = I;
 CLIP_VECTOR PackedFactor packedFactor(int32_t x) { return allInt(x); }
-// The compiler must have both in registers here, and no memory access may move across.
+// Forces the compiler to have both in registers at this point. No memory access may be moved across it.
 template <class V>
 CLIP_VECTOR void holdInRegisters(V& a, V& b) {
   asm volatile("" : "+v"(a), "+v"(b) : : "memory");
 }
-CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
+CLIP_VECTOR void endTurn() {}  // loads may be moved into the next step
 
 CLIP_VECTOR F loadFloat16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-// False where float16 does not hold a lane exactly.
+// Returns false if float16 cannot represent a lane exactly.
 CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
   const __m128i half = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
@@ -124,7 +127,7 @@ CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   }
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
-// As toBfloat16 of half.h.
+// Rounds like toBfloat16 of half.h.
 CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   const __m256i bits = _mm256_castps_si256(v), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), allInt(1));
   __m256i r = _mm256_add_epi32(_mm256_add_epi32(bits, allInt(0x7fff)), odd);
@@ -140,25 +143,25 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   else
     __builtin_memcpy(p, &half, size_t(n) * 2);
 }
-// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+// Loads n bfloat16 as they are in memory, two to a lane, padded with zeros; n in 1 .. 2 * kLanes.
 CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
   if (n == 2 * kLanes) return _mm256_castsi256_ps(loadInt(p));
   alignas(32) uint16_t rest[16] = {};
   __builtin_memcpy(rest, p, size_t(n) * 2);
   return _mm256_castsi256_ps(loadInt(rest));
 }
-// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+// Interleaves two registers of widened bfloat16 into pairs: low[i] before high[i].
 CLIP_VECTOR F joinHalves(F low, F high) {
   return _mm256_castsi256_ps(
       _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(low), 16), _mm256_castps_si256(high)));
 }
-// Within -128 .. 127 already.
+// Stores numbers that are already within -128 .. 127.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   const __m128i bytes = _mm_packs_epi16(words, words);
   __builtin_memcpy(p, &bytes, size_t(n));
 }
-// Clamped to 0 .. 255.
+// Clamps to 0 .. 255 and stores.
 CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   const __m128i bytes = _mm_packus_epi16(words, words);

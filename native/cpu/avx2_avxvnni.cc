@@ -1,5 +1,6 @@
-// avx2's int8 products with vpdpbusd in the encoding of AVX-VNNI: what avx2 runs on every CPU that has it. The same
-// text as avx2_vl.cc but for the intrinsic. It has run on a CPU with AVX-VNNI, with the bits of avx2 without it.
+// avx2's int8 products with vpdpbusd in the encoding of AVX-VNNI, which avx2 uses on every CPU that has it.
+// The code differs from avx2_vl.cc only in the intrinsic. It was run on a CPU with AVX-VNNI and gave the same
+// bits as avx2 without it.
 #include "cpu/target.h"
 
 #if CLIP_X86

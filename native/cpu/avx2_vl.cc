@@ -1,5 +1,5 @@
-// avx2's int8 products with vpdpbusd on 256-bit registers in the encoding of AVX512_VNNI and VL: what avx2
-// runs on a CPU with AVX-512 but without AVX-VNNI (avx2_avxvnni.cc).
+// avx2's int8 products with vpdpbusd on 256-bit registers, in the encoding of AVX512_VNNI and VL. avx2 uses
+// them on CPUs that have AVX-512 but no AVX-VNNI (avx2_avxvnni.cc).
 #include "cpu/target.h"
 
 #if CLIP_X86

@@ -9,8 +9,9 @@ namespace {
 
 #include "cpu/avx512.inl"
 
-// For rows that start inside a line (cosine.inl): lanes from `lane` on of an aligned vector, the others 0;
-// the numbers lane, lane + 1, ...; and those lanes of two vectors in a row.
+// For rows that do not start at a cache line (cosine.inl). loadFrom loads an aligned vector and clears the
+// lanes below `lane`; lanesFrom returns the indices lane, lane + 1, ...; joined selects those lanes from two
+// consecutive vectors.
 struct Joining {
   static constexpr bool exists = true;
   static CLIP_VECTOR F loadFrom(const float* line, int lane) {

@@ -1,14 +1,14 @@
-// The vector vocabulary and the tile sizes of avx512.
+// The vector types and primitives and the tile sizes of avx512.
 
 #define CLIP_VECTOR inline __attribute__((always_inline))
 
 using F = __m512;
-using I = __m512i;  // 32-bit lanes unless said otherwise
+using I = __m512i;  // 32-bit lanes unless stated otherwise
 constexpr int kLanes = 16;
 constexpr int kTileRows = 14;              // 14 x 2 sums + 2 weights + 1 broadcast = 31 of 32 registers
-constexpr int kWidenedRows = 14;           // of Float16AsFloat32
-constexpr int kShiftedRows = 10;           // of Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
-constexpr int kQueries = 3, kClasses = 2;  // of a tile of cosines: 24 sums + 2 rows + 3 queries
+constexpr int kWidenedRows = 14;           // for Float16AsFloat32
+constexpr int kShiftedRows = 10;           // for Bfloat16AsFloat32: g++ 12 spills sums at 11 and 12
+constexpr int kQueries = 3, kClasses = 2;  // tile of cosines: 24 sums + 2 rows + 3 queries
 
 CLIP_VECTOR __mmask16 lanes(int n) { return __mmask16(0xffffu >> (16 - n)); }  // n in 1 .. 16
 CLIP_VECTOR F zero() { return _mm512_setzero_ps(); }
@@ -27,7 +27,7 @@ CLIP_VECTOR void store(float* p, F v, int n) {
 CLIP_VECTOR F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
 CLIP_VECTOR F fms(F a, F b, F c) { return _mm512_fmsub_ps(a, b, c); }    // a b - c
 CLIP_VECTOR F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
-CLIP_VECTOR F larger(F a, F b) { return _mm512_max_ps(a, b); }           // b where either is NaN
+CLIP_VECTOR F larger(F a, F b) { return _mm512_max_ps(a, b); }           // b if either is NaN
 CLIP_VECTOR F smaller(F a, F b) { return _mm512_min_ps(a, b); }
 CLIP_VECTOR F absolute(F a) { return _mm512_abs_ps(a); }
 CLIP_VECTOR F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -53,47 +53,50 @@ CLIP_VECTOR I add(I a, I b) { return _mm512_add_epi32(a, b); }
 CLIP_VECTOR I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
 CLIP_VECTOR I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
 CLIP_VECTOR F toFloat(I a) { return _mm512_cvtepi32_ps(a); }
-CLIP_VECTOR I rounded(F a) { return _mm512_cvtps_epi32(a); }  // to nearest, ties to even
+CLIP_VECTOR I rounded(F a) { return _mm512_cvtps_epi32(a); }  // rounds to nearest, ties to even
 CLIP_VECTOR int32_t rounded(float a) { return _mm_cvtss_si32(_mm_set_ss(a)); }
-CLIP_VECTOR I lowBytes(I a) { return _mm512_srli_epi16(_mm512_slli_epi16(a, 8), 8); }  // of every 16 bits
+// the low byte of every 16 bits
+CLIP_VECTOR I lowBytes(I a) { return _mm512_srli_epi16(_mm512_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highBytes(I a) { return _mm512_srli_epi16(a, 8); }
 CLIP_VECTOR I lowSigned(I a) { return _mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8); }
 CLIP_VECTOR I highSigned(I a) { return _mm512_srai_epi16(a, 8); }
-CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // widens 2 * kLanes bytes to 16-bit lanes
   return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-CLIP_VECTOR int32_t sumInt(I a) { return _mm512_reduce_add_epi32(a); }  // modulo 2^32
-// sum + 16-bit products, neighbours added. One block, or g++ makes all products of a tile before the first
-// sum.
+CLIP_VECTOR int32_t sumInt(I a) { return _mm512_reduce_add_epi32(a); }  // wraps modulo 2^32
+// Multiplies 16-bit lanes, adds neighbouring products and adds the result to sum. It is one asm block,
+// because otherwise g++ computes all products of a tile before the first sum.
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
   I products;
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(products) : "v"(a), "v"(b));
   return sum;
 }
-CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }  // bytes in 16-bit lanes
-// The first and the second bfloat16 of every 32 bits as float32.
+// a and b are bytes in 16-bit lanes
+CLIP_VECTOR I addBytePairs(I sum, I a, I b) { return addPairs(sum, a, b); }
+// The first and the second bfloat16 of every 32 bits, as float32.
 CLIP_VECTOR F lowHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)); }
 CLIP_VECTOR F highHalves(I a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_srli_epi32(a, 16), 16)); }
 
-// One number of a row of x, ready to be multiplied with a vector of weights: here it fills a vector itself.
+// One number of a row of x, ready to be multiplied by a vector of weights. Here it is broadcast to a whole
+// vector.
 using Factor = F;
 CLIP_VECTOR Factor factor(float x) { return all(x); }
-CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // of two bfloat16
+CLIP_VECTOR Factor lowFactor(int32_t x) { return lowHalves(allInt(x)); }  // the first of two bfloat16
 CLIP_VECTOR Factor highFactor(int32_t x) { return highHalves(allInt(x)); }
-// The same for 4 bytes of a row as they are.
+// The same for 4 bytes of a row, without conversion.
 using PackedFactor = I;
 CLIP_VECTOR PackedFactor packedFactor(int32_t x) { return allInt(x); }
-// The compiler must have both in registers here, and no memory access may move across.
+// Forces the compiler to have both in registers at this point. No memory access may be moved across it.
 template <class V>
 CLIP_VECTOR void holdInRegisters(V& a, V& b) {
   asm volatile("" : "+v"(a), "+v"(b) : : "memory");
 }
-CLIP_VECTOR void endTurn() {}  // loads may move on to the next step
+CLIP_VECTOR void endTurn() {}  // loads may be moved into the next step
 
 CLIP_VECTOR F loadFloat16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-// False where float16 does not hold a lane exactly.
+// Returns false if float16 cannot represent a lane exactly.
 CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
   const __m256i half = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
@@ -105,7 +108,7 @@ CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
                                    : _mm256_maskz_loadu_epi16(lanes(n), p);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
-// As toBfloat16 of half.h.
+// Rounds like toBfloat16 of half.h.
 CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
 #ifdef CLIP_CONVERTS_BFLOAT16
   const __m256i half = (__m256i)_mm512_cvtneps_pbh(v);
@@ -122,17 +125,17 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   else
     _mm256_mask_storeu_epi16(p, lanes(n), half);
 }
-// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+// Loads n bfloat16 as they are in memory, two to a lane, padded with zeros; n in 1 .. 2 * kLanes.
 CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
   return _mm512_castsi512_ps(n == 2 * kLanes ? _mm512_loadu_si512(p)
                                              : _mm512_maskz_loadu_epi16(0xffffffffu >> (32 - n), p));
 }
-// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+// Interleaves two registers of widened bfloat16 into pairs: low[i] before high[i].
 CLIP_VECTOR F joinHalves(F low, F high) {
   return _mm512_castsi512_ps(
       _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high)));
 }
-// Within -128 .. 127 already.
+// Stores numbers that are already within -128 .. 127.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   const __m128i bytes = _mm512_cvtepi32_epi8(v);
   if (n == kLanes)
@@ -140,7 +143,7 @@ CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   else
     _mm_mask_storeu_epi8(p, lanes(n), bytes);
 }
-// Clamped to 0 .. 255.
+// Clamps to 0 .. 255 and stores.
 CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
   const __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(v, _mm512_setzero_si512()));
   if (n == kLanes)

@@ -1,6 +1,6 @@
 // avx512's bfloat16 and int8 matrix products with the tile registers of AMX (AMX-TILE, AMX-BF16, AMX-INT8).
-// Nothing else is compiled for that. The packed weights are those of the other arithmetics: 16 steps of a
-// panel of 32 columns are two registers as they lie in memory.
+// Nothing else is compiled for these instructions. The packed weights are the same as for the other
+// arithmetics: 16 steps of a panel of 32 columns are two tile registers, laid out as in memory.
 //
 //   ladder, one thread of a shared Xeon of family 6 model 207 (Emerald Rapids), from the first-level cache
 //   vdpbf16ps (peak.cc) 0.08 TFLOP/s
@@ -17,19 +17,19 @@ namespace {
 #define CLIP_CONVERTS_BFLOAT16  // vcvtneps2bf16
 #include "cpu/avx512.inl"
 #include "cpu/products.inl"
-// Each product pair is added to the sum, rounded to nearest even, subnormals flushed.
+// Adds both products of a pair to the sum, each rounded to nearest even; subnormals are flushed to zero.
 CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
 #include "cpu/paired_bfloat16.inl"
 
 CLIP_VECTOR I fourProducts(I sum, I x, I w) { return _mm512_dpbusd_epi32(sum, x, w); }
 #include "cpu/four_int8.inl"
 
-// A register: 16 rows of 64 bytes. Of 32 rows of x and a panel of 32 columns, 0 to 3 hold the sums (0 and 1
-// those of the first 16 rows), 4 and 5 rows of x, 6 and 7 columns of w.
+// A tile register holds 16 rows of 64 bytes. For 32 rows of x and a panel of 32 columns, registers 0 to 3
+// hold the sums (0 and 1 those of the first 16 rows), 4 and 5 rows of x, 6 and 7 columns of w.
 constexpr int kRegisterRows = 16, kRegisterBytes = 64, kRegisterSteps = kRegisterBytes / 4;
 constexpr int kMatrixRows = 2 * kRegisterRows;
 
-// What ldtilecfg reads.
+// The configuration that ldtilecfg reads.
 struct alignas(64) Shape {
   uint8_t palette = 1, firstRow = 0, reserved[14] = {};
   uint16_t rowBytes[16] = {};
@@ -37,7 +37,7 @@ struct alignas(64) Shape {
 };
 static_assert(sizeof(Shape) == 64);
 struct Shapes {
-  Shape of[kMatrixRows + 1];  // [rows of x]
+  Shape of[kMatrixRows + 1];  // indexed by the number of rows of x
   constexpr Shapes() : of() {
     for (int rows = 1; rows <= kMatrixRows; rows++) {
       const int upper = rows < kRegisterRows ? rows : kRegisterRows, lower = rows - upper;
@@ -51,10 +51,11 @@ struct Shapes {
 };
 constexpr Shapes kShapes;
 
-// The compilers' intrinsics say nothing of the memory that they read and write.
+// The compilers' intrinsics do not declare the memory that they read and write.
 CLIP_VECTOR void settleMemory() { asm volatile("" : : : "memory"); }
 
-// The height that this thread's registers have; 0: they are at rest, and cost a switch of threads nothing.
+// The number of rows for which this thread's tile registers are configured; 0 if they are released, so that a
+// context switch need not save them.
 thread_local int registersFor = 0;
 inline void shapeRegisters(int rows) {
   if (registersFor == rows) return;
@@ -62,7 +63,7 @@ inline void shapeRegisters(int rows) {
   registersFor = rows;
 }
 
-// 16 steps of up to 32 rows and a panel.
+// Multiplies 16 steps of up to 32 rows by those of a panel.
 template <class T, bool Lower>
 CLIP_VECTOR void multiplyRegisters(const char* x, size_t stride, const char* w) {
   _tile_loadd(6, w, kStepBytes);
@@ -86,8 +87,8 @@ CLIP_VECTOR void multiplyRegisters(const char* x, size_t stride, const char* w) 
   }
 }
 
-// As linear.inl's tile, of 1 to 32 rows. Steps that fill no register are copied, zeros after them: what
-// follows a row of x or a panel is not ours, and may be NaN.
+// Like `tile` in linear.inl, for 1 to 32 rows. Steps that do not fill a register are copied and padded with
+// zeros: the memory after a row of x or a panel belongs to something else and may contain NaN.
 template <class T, bool Lower>
 __attribute__((noinline)) void matrixTile(const char* x, size_t stride, const char* w, int rows, int steps,
                                           const char* next, int lines, bool fresh, typename T::Sum* part) {
@@ -132,7 +133,7 @@ __attribute__((noinline)) void matrixTile(const char* x, size_t stride, const ch
   settleMemory();
 }
 
-// An arithmetic whose tile is matrixTile. `Last` has its mac, for the part of a step that ends a row.
+// An arithmetic whose tile is matrixTile. `Last` provides the mac for the last, incomplete step of a row.
 template <class Last>
 struct Matrix : Last {
   static constexpr int rows = kMatrixRows;
@@ -144,7 +145,7 @@ struct Matrix : Last {
                                                                                 next, lines, fresh, part);
     }
   };
-  // This thread has no more tiles for now.
+  // Called when this thread has no more tiles for now.
   static void rest() {
     _tile_release();
     registersFor = 0;

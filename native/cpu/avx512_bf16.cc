@@ -1,4 +1,4 @@
-// avx512's bfloat16 products with vdpbf16ps (AVX512_BF16). Nothing else is compiled for that.
+// avx512's bfloat16 products with vdpbf16ps (AVX512_BF16). Nothing else is compiled for this instruction.
 #include "cpu/target.h"
 
 #if CLIP_X86
@@ -12,7 +12,7 @@ namespace {
 #include "cpu/products.inl"
 #include "cpu/attention.inl"
 
-// Each product pair is added to the sum, rounded to nearest even, subnormals flushed.
+// Adds both products of a pair to the sum, each rounded to nearest even; subnormals are flushed to zero.
 CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
 #include "cpu/paired_bfloat16.inl"
 

@@ -1,4 +1,4 @@
-// avx512's int8 products with vpdpbusd (AVX512_VNNI). Nothing else is compiled for that.
+// avx512's int8 products with vpdpbusd (AVX512_VNNI). Nothing else is compiled for this instruction.
 #include "cpu/target.h"
 
 #if CLIP_X86

@@ -1,7 +1,7 @@
-// What every kernel uses. Included, like all .inl files, inside a target region and an unnamed namespace,
-// after the vector vocabulary of that instruction set: F, kLanes, load, store, all, fma, ... Nothing here or
-// there may call a function template of the standard library: its instance, compiled for this region's
-// instructions, could replace the portable one of another file.
+// What every kernel uses. Like all .inl files it is included inside a target region and an unnamed namespace,
+// after the vector types and primitives of that instruction set: F, kLanes, load, store, all, fma, ...
+// Neither this file nor those may call a function template of the standard library: its instantiation,
+// compiled for this region's instructions, could replace the portable one of another file.
 
 #define CLIP_INLINE __attribute__((always_inline))
 
@@ -10,9 +10,9 @@ struct Index {
   CLIP_INLINE constexpr operator int() const { return I; }
 };
 
-// f(0), f(1), ... f(N - 1), unrolled by the language. Loops, even under #pragma GCC unroll, left the
+// Calls f(0), f(1), ... f(N - 1), unrolled by the language. Loops, even with #pragma GCC unroll, left the
 // accumulators of some tile heights in memory (g++ 12): those tiles ran at 37 to 57 % of peak instead of 98
-// %. Every lambda given to it is always_inline for the same reason (without: 20 %).
+// %. Every lambda passed to it is always_inline for the same reason (without it: 20 %).
 template <int... I, class Fn>
 inline CLIP_INLINE void eachOf(std::integer_sequence<int, I...>, const Fn& f) {
   (f(Index<I>{}), ...);
@@ -36,7 +36,7 @@ inline T* outRow(const MatrixView& a, int r) {
   return reinterpret_cast<T*>(static_cast<char*>(a.data) + size_t(r) * a.stride);
 }
 
-// n numbers of a float32 or bfloat16 matrix from row r, column c on.
+// Loads n numbers of a float32 or bfloat16 matrix, starting at row r, column c.
 inline CLIP_INLINE F loadNumbers(const MatrixView& a, int r, size_t c, int n) {
   return a.dtype == Dtype::bfloat16 ? loadBfloat16(rowOf<uint16_t>(a, r) + c, n) : load(rowOf(a, r) + c, n);
 }
@@ -47,12 +47,13 @@ inline CLIP_INLINE void storeNumbers(const MatrixView& a, int r, size_t c, F v, 
     store(outRow(a, r) + c, v, n);
 }
 
-// Less work than this many multiply-adds (about 10 microseconds) is not worth waking anybody for.
+// For less work than this many multiply-adds (about 10 microseconds), waking other threads does not pay off.
 constexpr double kWorthSharing = 3e5;
-// A chunk of more work than this (some hundredths of a second) is cut, so that work can be stopped.
+// A chunk with more work than this (some hundredths of a second) is divided further, so that a stop request
+// takes effect soon.
 constexpr double kChunkWork = 1e9;
 
-// body(chunk, worker) for every chunk, on as many threads as `work` multiply-adds deserve.
+// Runs body(chunk, worker) for every chunk, on as many threads as are worthwhile for `work` multiply-adds.
 template <class Body>
 inline void share(const Context& context, int chunks, double work, const Body& body) {
   parallelFor(
@@ -60,14 +61,14 @@ inline void share(const Context& context, int chunks, double work, const Body& b
       [](const void* b, int chunk, int worker) { (*static_cast<const Body*>(b))(chunk, worker); }, &body);
 }
 
-// Cuts `units` of work into `wanted` chunks, or into more where each would take long.
+// The number of chunks for `units` of work: `wanted`, or more if each chunk would take too long.
 inline int chunksOf(int64_t units, int64_t wanted, double work) {
   const double long_ = work / kChunkWork;
   if (long_ > double(wanted)) wanted = long_ < 1 << 20 ? int64_t(long_) + 1 : 1 << 20;
   return int(units < wanted ? units : wanted);
 }
 
-// body(r, worker) for every row, in a few runs of consecutive rows per thread.
+// Runs body(r, worker) for every row; each thread gets a few runs of consecutive rows.
 template <class Body>
 inline void shareRowsByWorker(const Context& context, int rows, double workPerRow, const Body& body) {
   const int chunks = chunksOf(rows, context.threads == 1 ? 1 : 4 * context.threads, workPerRow * rows);

@@ -1,23 +1,24 @@
-// Convolutions of the ResNets, over images of rows (NHWC).
+// Convolutions of the ResNets, on images stored as rows of pixels (NHWC).
 //
-// A convolution is a matrix product whose rows are never stored as a whole. Each sum runs over (y, x,
-// channel) in order, whatever the block.
+// A convolution is a matrix product whose left matrix is never stored as a whole. Each sum runs over (y, x,
+// channel) in this order, whatever the block.
 //
-// By lines: the pixels of a few lines of the image are laid side by side, zeros around them. Then the
-// kernel x in inputs of one line of a window are one run of numbers, and neighbouring pixels' runs lie a
-// pixel apart: linear.inl's tiles run over a stretch of output pixels, once per line of the window. Every
-// pixel is copied once per block.
+// By lines: the pixels of a few lines of the image are copied next to each other, with zeros around them. The
+// kernel x in inputs in one line of a window are then contiguous, and the inputs of neighbouring output
+// pixels start one pixel apart. So linear.inl's tiles run over a stretch of output pixels, once per line of
+// the window. Every pixel is copied once per block.
 //
-// By windows, where a line of a window is no whole number of steps, or int8 needs the scale of whole windows:
-// the kernel^2 x in inputs of a block of output pixels are gathered, in about the second-level cache.
+// By windows: used if a line of a window is not a whole number of steps, or for int8, which needs the scale
+// of whole windows. The kernel^2 x in inputs of a block of output pixels are gathered into a buffer of about
+// the size of the second-level cache.
 //
 //   ladder, RN50, by windows -> by lines, runs by turns on a shared Zen 5, median time ratio (middle half)
 //   float32 1 thread 1.035 (0.97 to 1.10), 2 threads 1.07 (1.00 to 1.11); bfloat16 1.02 (0.97 to 1.10)   kept
 
 constexpr size_t kGatherBytes = size_t{1} << 20;
 
-// Row r of the matrix: the kernel x kernel x in inputs of output pixel r, zero where they lie outside the
-// image. Two or four bytes each.
+// Gathers row r of the matrix: the kernel x kernel x in inputs of output pixel r, zero where they lie outside
+// the image. Elements have two or four bytes.
 inline void gatherWindow(const Conv& c, int r, char* to) {
   const int outWidth = c.outWidth(), perImage = c.outHeight() * outWidth;
   const int image = r / perImage, top = r % perImage / outWidth * c.stride - c.pad;
@@ -32,12 +33,13 @@ inline void gatherWindow(const Conv& c, int r, char* to) {
     }
 }
 
-// Output pixels [x0, x1) of the output lines [y0, y1) of one image, at most kRowBlock of them.
+// Output pixels [x0, x1) of the output lines [y0, y1) of one image; at most kRowBlock pixels.
 struct ConvBlock {
   int image, y0, y1, x0, x1;
 };
 
-// The input pixels that a block reads, side by side, `wide` to a line. Pixels of whole 4 bytes.
+// Copies the input pixels that a block reads, `wide` pixels per line. A pixel's size is a multiple of 4
+// bytes.
 inline void copyLines(const Conv& c, const ConvBlock& b, int wide, char* to) {
   const int words = int(size_t(c.in) * bytesOf(c.x.dtype) / 4);
   const int top = b.y0 * c.stride - c.pad, bottom = (b.y1 - 1) * c.stride - c.pad + c.kernel;
@@ -53,7 +55,7 @@ inline void copyLines(const Conv& c, const ConvBlock& b, int wide, char* to) {
     }
 }
 
-// Panels [p0, p1) of a block whose input lines are at `lines`.
+// Computes panels [p0, p1) of a block whose input lines are at `lines`.
 template <class T>
 void convBlock(const Conv& c, const ConvBlock& b, const char* lines, int wide, int p0, int p1) {
   const size_t pixel = size_t(c.in) * bytesOf(T::dtype), line = pixel * wide, step = pixel * c.stride;
@@ -138,7 +140,7 @@ void convByWindows(Context& context, const Conv& c) {
     const int b = chunk / panelChunks, p = chunk % panelChunks;
     const int r0 = int(int64_t(rows) * b / blocks), r1 = int(int64_t(rows) * (b + 1) / blocks);
     const size_t window =
-        quantised ? lineStride(size_t(in) * sizeof(float)) : 0;  // of float32, one at a time
+        quantised ? lineStride(size_t(in) * sizeof(float)) : 0;  // one window of float32 at a time
     char* const gathered = static_cast<char*>(context.memory(worker, window + stride * blockRows));
     float scale[kRowBlock];
     int32_t zeroPoint[kRowBlock];

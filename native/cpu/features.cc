@@ -14,27 +14,27 @@
 
 namespace clip {
 #if CLIP_ARM64 && defined(__APPLE__)
-// Not run so far: no such machine was at hand.
+// Not run so far, because no such machine was available.
 static bool has(const char* feature) {
   int value = 0;
   size_t size = sizeof(value);
   return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
 }
 #elif CLIP_X86
-// The compilers' tables know it only since clang 15. It uses the registers of AVX2 and needs no more of the
-// operating system.
+// clang's __builtin_cpu_supports knows AVX-VNNI only since version 15. The feature uses the registers of AVX2
+// and needs no further support by the operating system.
 static bool hasAvxVnni() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1u << 4);
 }
-// Nor this one: every CPU with AVX2 has it, but a hypervisor may hide it.
+// Compilers do not know this one either. Every CPU with AVX2 has it, but a hypervisor may hide it.
 static bool hasF16c() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 29);
 }
 #if CLIP_AMX
-// Linux gives a process the tile registers when it asks. Their 8 KB count in what a signal's stack must hold:
-// it refuses where a thread has set up a smaller one.
+// Linux lets a process use the tile registers only after a request. Their 8 KB become part of every signal
+// frame, so Linux refuses if a thread has installed an alternate signal stack that is too small for them.
 static bool hasAmx() {
   constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
   unsigned eax, ebx, ecx, edx;
@@ -53,7 +53,7 @@ Features cpuFeatures() {
       f |= there ? Features{feature} : 0;
     };
 #if CLIP_X86
-    // The compiler's table takes the operating system into account (XGETBV), not CPUID alone.
+    // The compiler's function also checks what the operating system has enabled (XGETBV), not only CPUID.
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && hasF16c();
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -70,7 +70,7 @@ Features cpuFeatures() {
 #endif
     add(kVbmi, avx512 && __builtin_cpu_supports("avx512vbmi"));
 #elif CLIP_ARM64 && defined(__linux__)
-    // By number: the names are missing from old headers (asm/hwcap.h, Linux 5.10).
+    // Bits by number, because old headers lack the names (asm/hwcap.h, Linux 5.10).
     const unsigned long caps = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
     add(kNeon, caps >> 1 & 1);      // HWCAP_ASIMD
     add(kDotprod, caps >> 20 & 1);  // HWCAP_ASIMDDP

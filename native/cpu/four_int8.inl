@@ -1,6 +1,6 @@
-// Four products of an unsigned and a signed byte, added to a 32-bit sum that does not saturate: vpdpbusd,
-// sudot. Written once over the primitive fourProducts(sum, x, w), which the including file gives in its own
-// width and encoding.
+// The products of four unsigned and four signed bytes, added to a 32-bit sum that does not saturate:
+// vpdpbusd, sudot. Written once in terms of the primitive fourProducts(sum, x, w), which the including file
+// defines for its own vector width and encoding.
 struct FourInt8 {
   static constexpr Dtype dtype = Dtype::int8;
   static constexpr int group = 4, parts = 1, rows = kTileRows;

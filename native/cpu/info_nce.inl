@@ -1,14 +1,15 @@
-// infoNce: the contrastive loss and its gradients without the matrix of all pairs.
+// infoNce: the contrastive loss and its gradients, without storing the matrix of all pairs.
 //
-// A block of rows of one side against all rows of the other is one matrix product; its softmax statistics
-// (largest logit and 1 / sum of each row) are kept, the block is not. The columns' statistics are the rows'
-// of the other side. For the gradients each block is computed again, turned into d loss / d z in place, and
-// multiplied with the other side: six products of rows x rows x dim in all, two for the loss alone. Adding
-// up columns while rows go by would save one, but then who computed what would show in the bits.
+// The dot products of a block of rows of one side with all rows of the other are one matrix product. Its
+// softmax statistics (the largest logit and 1 / sum of each row) are kept, the block is not. The statistics
+// of the columns are those of the other side's rows. For the gradients each block is computed again, turned
+// into d loss / d z in place, and multiplied by the other side. That makes six products of rows x rows x dim
+// in all, or two for the loss alone. Accumulating the column sums while the rows are computed would save one
+// product, but then the bits would depend on how the work is divided among threads.
 
-constexpr int kPairBlock = kRowBlock;  // rows of z at a time
+constexpr int kPairBlock = kRowBlock;  // rows of z computed at a time
 
-// (rows, dim) as the second factor of a product, and turned, (dim, rows).
+// One side as the second factor of a product, (rows, dim), and transposed, (dim, rows).
 struct PackedSide {
   const float* rows;
   Bytes packed, turned;
@@ -40,7 +41,7 @@ struct PackedSide {
   }
 };
 
-// Of each row of z: its largest logit and 1 / sum of exp(logit - largest).
+// For each row of z: its largest logit and 1 / sum of exp(logit - largest).
 struct RowStatistics {
   Bytes memory;
   float *top, *inverse;
@@ -54,7 +55,7 @@ inline MatrixView denseRows(const float* x, int cols) {
   return {.data = const_cast<float*>(x), .stride = size_t(cols) * sizeof(float), .dtype = Dtype::float32};
 }
 
-// Rows of a block of dot products lie `pairStride` bytes apart.
+// A block of dot products, whose rows lie `pairStride` bytes apart.
 struct PairBlock {
   Bytes memory;
   MatrixView rows;
@@ -66,7 +67,7 @@ struct PairBlock {
   }
 };
 
-// block[i] = x[first + i] · every row of y
+// block[i] = x[first + i] · every row of y.
 inline void dotBlock(Context& context, const InfoNce& n, const PackedSide& x, const PackedSide& y, int first,
                      int count, const PairBlock& block) {
   linearOf<Float32>(context, {.x = denseRows(x.rows + size_t(first) * n.dim, n.dim),
@@ -81,7 +82,7 @@ inline void dotBlock(Context& context, const InfoNce& n, const PackedSide& x, co
                               .weights = Dtype::float32});
 }
 
-// Fills the statistics of x's rows and loss[i] = log sum_j exp(z_ij) - z_ii.
+// Computes the statistics of x's rows and loss[i] = log sum_j exp(z_ij) - z_ii.
 inline void pairStatistics(Context& context, const InfoNce& n, const PackedSide& x, const PackedSide& y,
                            const PairBlock& block, const RowStatistics& s, double* loss) {
   const F scale = all(n.scale);
@@ -110,8 +111,8 @@ inline void pairStatistics(Context& context, const InfoNce& n, const PackedSide&
   }
 }
 
-// out[i] = sum over j of d loss / d z_ij * scale * y[j]; ofScale[i] = sum over j of d loss / d z_ij * x[i] ·
-// y[j], if wanted.
+// out[i] = sum over j of d loss / d z_ij * scale * y[j]. If wanted, also ofScale[i] = sum over j of d loss /
+// d z_ij * x[i] · y[j].
 inline void pairGradient(Context& context, const InfoNce& n, const PackedSide& x, const PackedSide& y,
                          const PairBlock& block, const RowStatistics& ofX, const RowStatistics& ofY,
                          float* out, double* ofScale) {

@@ -1,5 +1,5 @@
-// All kernels but resize, which is integers of the instruction set's own, in the order in which they use one
-// another.
+// All kernels except resize, whose integer code is specific to each instruction set. Each file uses only
+// those included before it.
 #include "cpu/products.inl"
 #include "cpu/pack.inl"
 #include "cpu/pool.inl"

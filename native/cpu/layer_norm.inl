@@ -1,11 +1,11 @@
-// y = (x - mean) / sqrt(variance + epsilon) * weight + bias. Two passes over a row that stays in the
-// first-level cache: one pass with E[x^2] - mean^2 loses digits with CLIP's outlier channels.
+// y = (x - mean) / sqrt(variance + epsilon) * weight + bias, in two passes over a row that stays in the
+// first-level cache: a single pass with E[x^2] - mean^2 would lose digits because of CLIP's outlier channels.
 
 void layerNorm(Context& context, const LayerNorm& l) {
   const float n = float(l.cols);
   shareRowsByWorker(context, l.rows, 4.0 * l.cols, [&](int r, int worker) {
     const float* x = rowOf(l.x, r);
-    // int8 needs the whole row before the first byte.
+    // int8 needs the whole row before it can write the first byte.
     MatrixView to{.data = outRow(l.y, r), .dtype = l.y.dtype};
     if (l.y.dtype == Dtype::int8)
       to = {.data = context.memory(worker, size_t(l.cols) * sizeof(float)), .dtype = Dtype::float32};

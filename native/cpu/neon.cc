@@ -10,7 +10,7 @@ namespace {
 #include "cpu/neon.inl"
 
 struct Joining {
-  static constexpr bool exists = false;  // loads that cross a line cost little here
+  static constexpr bool exists = false;  // loads that cross a cache line cost little here
 };
 
 #include "cpu/kernels.inl"

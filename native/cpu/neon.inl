@@ -1,6 +1,6 @@
-// The vector vocabulary and the tile sizes of neon.
+// The vector types and primitives and the tile sizes of neon.
 //
-// A vector is two registers of four lanes, so that a panel is 16 columns wide, as avx2's.
+// A vector is two registers of four lanes, so that a panel is 16 columns wide, as in avx2.
 //
 //   ladder, float32: calculated from instructions per step, nothing was timed on hardware
 //   tile      x       registers, of 32    loads per fmla
@@ -21,21 +21,21 @@
 struct __attribute__((may_alias)) F {
   float32x4_t low, high;
 };
-struct __attribute__((may_alias)) I {  // 32-bit lanes unless said otherwise
+struct __attribute__((may_alias)) I {  // 32-bit lanes unless stated otherwise
   int32x4_t low, high;
 };
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6;
-constexpr int kWidenedRows = 5;            // of Float16AsFloat32: g++ 12 spills sums at 6
-constexpr int kShiftedRows = 5;            // of Bfloat16AsFloat32: g++ 12 spills sums at 6
-constexpr int kQueries = 3, kClasses = 1;  // of a tile of cosines: 24 sums + 2 of a row + 2 of a query
+constexpr int kWidenedRows = 5;            // for Float16AsFloat32: g++ 12 spills sums at 6
+constexpr int kShiftedRows = 5;            // for Bfloat16AsFloat32: g++ 12 spills sums at 6
+constexpr int kQueries = 3, kClasses = 1;  // tile of cosines: 24 sums + 2 of a row + 2 of a query
 
 CLIP_VECTOR F operator+(F a, F b) { return {vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)}; }
 CLIP_VECTOR F operator-(F a, F b) { return {vsubq_f32(a.low, b.low), vsubq_f32(a.high, b.high)}; }
 CLIP_VECTOR F operator*(F a, F b) { return {vmulq_f32(a.low, b.low), vmulq_f32(a.high, b.high)}; }
 CLIP_VECTOR F operator/(F a, F b) { return {vdivq_f32(a.low, b.low), vdivq_f32(a.high, b.high)}; }
 
-// Numbers 0 .. n - 1 of p, n from 0 to 4, and zeros.
+// Loads the first n numbers at p, n from 0 to 4, padded with zeros.
 CLIP_VECTOR float32x4_t loadSome(const float* p, int n) {
   if (n >= 4) return vld1q_f32(p);
   float32x4_t v = vdupq_n_f32(0);
@@ -50,7 +50,7 @@ CLIP_VECTOR void storeSome(float* p, float32x4_t v, int n) {
   if (n > 1) vst1q_lane_f32(p + 1, v, 1);
   if (n > 2) vst1q_lane_f32(p + 2, v, 2);
 }
-// All bits in lanes below n.
+// A mask with all bits set in the lanes below n.
 struct LaneMask {
   uint32x4_t low, high;
 };
@@ -83,7 +83,7 @@ CLIP_VECTOR F fms(F a, F b, F c) {  // a b - c
 CLIP_VECTOR F fnma(F a, F b, F c) {  // c - a b
   return {vfmsq_f32(c.low, a.low, b.low), vfmsq_f32(c.high, a.high, b.high)};
 }
-// b where either is NaN, which fmax would let through from either side.
+// b if either is NaN. fmax would propagate a NaN from either side.
 CLIP_VECTOR F larger(F a, F b) {
   return {vbslq_f32(vcgtq_f32(a.low, b.low), a.low, b.low),
           vbslq_f32(vcgtq_f32(a.high, b.high), a.high, b.high)};
@@ -94,8 +94,8 @@ CLIP_VECTOR F smaller(F a, F b) {
 }
 CLIP_VECTOR F absolute(F a) { return {vabsq_f32(a.low), vabsq_f32(a.high)}; }
 CLIP_VECTOR F nearest(F a) { return {vrndnq_f32(a.low), vrndnq_f32(a.high)}; }
-// In two steps, so that no power leaves the exponent's range and only the last product rounds (n in -151 ..
-// 129).
+// Multiplies by 2^n in two steps, so that neither power leaves the exponent's range and only the last product
+// rounds (n in -151 .. 129).
 CLIP_VECTOR float32x4_t timesPowerOf2(float32x4_t a, float32x4_t n) {
   const int32x4_t i = vcvtnq_s32_f32(n), half = vshrq_n_s32(i, 1), bias = vdupq_n_s32(127);
   const int32x4_t first = vshlq_n_s32(vaddq_s32(half, bias), 23);
@@ -131,7 +131,7 @@ CLIP_VECTOR int32_t rounded(float a) { return vcvtns_s32_f32(a); }
 
 CLIP_VECTOR int16x8_t words(int32x4_t a) { return vreinterpretq_s16_s32(a); }
 CLIP_VECTOR int32x4_t ofWords(int16x8_t a) { return vreinterpretq_s32_s16(a); }
-// Of every 16 bits.
+// The low and the high byte of every 16 bits.
 CLIP_VECTOR int32x4_t lowBytes(int32x4_t a) { return vandq_s32(a, vdupq_n_s32(0x00ff00ff)); }
 CLIP_VECTOR int32x4_t highBytes(int32x4_t a) {
   return vreinterpretq_s32_u16(vshrq_n_u16(vreinterpretq_u16_s32(a), 8));
@@ -142,14 +142,14 @@ CLIP_VECTOR I lowBytes(I a) { return {lowBytes(a.low), lowBytes(a.high)}; }
 CLIP_VECTOR I highBytes(I a) { return {highBytes(a.low), highBytes(a.high)}; }
 CLIP_VECTOR I lowSigned(I a) { return {lowSigned(a.low), lowSigned(a.high)}; }
 CLIP_VECTOR I highSigned(I a) { return {highSigned(a.low), highSigned(a.high)}; }
-CLIP_VECTOR I widenBytes(const int8_t* p) {  // 2 * kLanes bytes to 16-bit lanes
+CLIP_VECTOR I widenBytes(const int8_t* p) {  // widens 2 * kLanes bytes to 16-bit lanes
   const int8x16_t bytes = vld1q_s8(p);
   return {ofWords(vmovl_s8(vget_low_s8(bytes))), ofWords(vmovl_high_s8(bytes))};
 }
-CLIP_VECTOR int32_t sumInt(I a) {  // modulo 2^32
+CLIP_VECTOR int32_t sumInt(I a) {  // wraps modulo 2^32
   return int32_t(vaddvq_u32(vreinterpretq_u32_s32(vaddq_s32(a.low, a.high))));
 }
-// sum + 16-bit products, neighbours added.
+// Multiplies 16-bit lanes, adds neighbouring products and adds the result to sum.
 CLIP_VECTOR int32x4_t addPairs(int32x4_t sum, int16x8_t a, int16x8_t b) {
   const int32x4_t products = vmull_s16(vget_low_s16(a), vget_low_s16(b));
   return vaddq_s32(sum, vpaddq_s32(products, vmull_high_s16(a, b)));
@@ -157,8 +157,8 @@ CLIP_VECTOR int32x4_t addPairs(int32x4_t sum, int16x8_t a, int16x8_t b) {
 CLIP_VECTOR I addPairs(I sum, I a, I b) {
   return {addPairs(sum.low, words(a.low), words(b.low)), addPairs(sum.high, words(a.high), words(b.high))};
 }
-// The same where every product is one of a byte and a signed byte, which fits 16 bits: 255 * 127 = 32385, 255
-// * -128 = -32640. One block, so that no product outlives the next.
+// The same for products of an unsigned and a signed byte, which fit into 16 bits: 255 * 127 = 32385, 255 *
+// -128 = -32640. It is one asm block, so that no product stays in a register while the next is computed.
 CLIP_VECTOR void addBytePairs(int32x4_t& sum, int32x4_t a, int32x4_t b) {
   int32x4_t products;
   asm("mul %1.8h, %2.8h, %3.8h\n\tsadalp %0.4s, %1.8h" : "+w"(sum), "=&w"(products) : "w"(a), "w"(b));
@@ -168,7 +168,7 @@ CLIP_VECTOR I addBytePairs(I sum, I a, I b) {
   addBytePairs(sum.high, a.high, b.high);
   return sum;
 }
-// The first and the second bfloat16 of every 32 bits as float32.
+// The first and the second bfloat16 of every 32 bits, as float32.
 CLIP_VECTOR F lowHalves(I a) {
   return {vreinterpretq_f32_s32(vshlq_n_s32(a.low, 16)), vreinterpretq_f32_s32(vshlq_n_s32(a.high, 16))};
 }
@@ -177,14 +177,14 @@ CLIP_VECTOR F highHalves(I a) {
   return {vreinterpretq_f32_s32(vandq_s32(a.low, mask)), vreinterpretq_f32_s32(vandq_s32(a.high, mask))};
 }
 
-// One number of a row of x, ready to be multiplied with a vector of weights: lane 0 of a register. It never
-// is a float of the compiler's: g++ 12 would load that as an integer first and move it over.
+// One number of a row of x, ready to be multiplied by a vector of weights: lane 0 of a register. It is never
+// a variable of type float, because g++ 12 would load that into an integer register and then move it.
 using Factor = int32x2_t;
 CLIP_VECTOR Factor factor(int32_t bits) { return vset_lane_s32(bits, vdup_n_s32(0), 0); }
 CLIP_VECTOR Factor factor(float x) { return factor(__builtin_bit_cast(int32_t, x)); }
-CLIP_VECTOR Factor lowFactor(int32_t x) { return vshl_n_s32(factor(x), 16); }  // of two bfloat16
+CLIP_VECTOR Factor lowFactor(int32_t x) { return vshl_n_s32(factor(x), 16); }  // the first of two bfloat16
 CLIP_VECTOR Factor highFactor(int32_t x) { return vand_s32(factor(x), vdup_n_s32(int32_t(0xffff0000u))); }
-// The same for 4 bytes of a row as they are.
+// The same for 4 bytes of a row, without conversion.
 using PackedFactor = int32_t;
 CLIP_VECTOR PackedFactor packedFactor(int32_t x) { return x; }
 CLIP_VECTOR void addProducts(float32x4_t& sum, Factor x, float32x4_t w) {
@@ -195,12 +195,13 @@ CLIP_VECTOR F fma(Factor x, F w, F sum) {
   addProducts(sum.high, x, w.high);
   return sum;
 }
-// The compiler must have both in registers here.
+// Forces the compiler to have both in registers at this point.
 template <class V>
 CLIP_VECTOR void holdInRegisters(V& a, V& b) {
   asm volatile("" : "+w"(a.low), "+w"(a.high), "+w"(b.low), "+w"(b.high));
 }
-// No load of the next weights may move up: g++ 12 would hold two steps of them and no longer all sums.
+// Keeps the loads of the next weights from moving up: g++ 12 would hold the weights of two steps and run out
+// of registers for the sums.
 CLIP_VECTOR void endTurn() { asm volatile("" : : : "memory"); }
 
 CLIP_VECTOR F loadFloat16(const uint16_t* p) {
@@ -208,7 +209,7 @@ CLIP_VECTOR F loadFloat16(const uint16_t* p) {
   return {vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(half))),
           vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(half)))};
 }
-// False where float16 does not hold a lane exactly.
+// Returns false if float16 cannot represent a lane exactly.
 CLIP_VECTOR bool storeFloat16(uint16_t* p, F v) {
   vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v.low)));
   vst1_u16(p + 4, vreinterpret_u16_f16(vcvt_f16_f32(v.high)));
@@ -229,7 +230,7 @@ CLIP_VECTOR F loadBfloat16(const uint16_t* p, int n) {
   return {vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(half), 16)),
           vreinterpretq_f32_u32(vshll_high_n_u16(half, 16))};
 }
-// As toBfloat16 of half.h. Not bfcvtn, which keeps subnormals.
+// Rounds like toBfloat16 of half.h. It does not use bfcvtn, which keeps subnormals.
 CLIP_VECTOR uint16x4_t toBfloat16s(float32x4_t v) {
   const uint32x4_t bits = vreinterpretq_u32_f32(v), magnitude = vandq_u32(bits, vdupq_n_u32(0x7fffffff));
   const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
@@ -245,7 +246,7 @@ CLIP_VECTOR void storeBfloat16(uint16_t* p, F v, int n) {
   else
     __builtin_memcpy(p, &half, size_t(n) * 2);
 }
-// n bfloat16 as they lie, two to a lane, zeros after them; n in 1 .. 2 * kLanes.
+// Loads n bfloat16 as they are in memory, two to a lane, padded with zeros; n in 1 .. 2 * kLanes.
 CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
   uint16_t rest[2 * kLanes] = {};
   if (n < 2 * kLanes) {
@@ -254,14 +255,14 @@ CLIP_VECTOR F loadHalves(const uint16_t* p, int n) {
   }
   return {vreinterpretq_f32_u16(vld1q_u16(p)), vreinterpretq_f32_u16(vld1q_u16(p + 8))};
 }
-// Two registers of widened bfloat16 as pairs: low[i] before high[i].
+// Interleaves two registers of widened bfloat16 into pairs: low[i] before high[i].
 CLIP_VECTOR float32x4_t joinHalves(float32x4_t low, float32x4_t high) {
   return vreinterpretq_f32_u32(vsriq_n_u32(vreinterpretq_u32_f32(high), vreinterpretq_u32_f32(low), 16));
 }
 CLIP_VECTOR F joinHalves(F low, F high) {
   return {joinHalves(low.low, high.low), joinHalves(low.high, high.high)};
 }
-// Within -128 .. 127 already.
+// Stores numbers that are already within -128 .. 127.
 CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   const int8x8_t bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(v.low), vqmovn_s32(v.high)));
   if (n == kLanes)
@@ -269,7 +270,7 @@ CLIP_VECTOR void storeSigned(int8_t* p, I v, int n) {
   else
     __builtin_memcpy(p, &bytes, size_t(n));
 }
-// Clamped to 0 .. 255.
+// Clamps to 0 .. 255 and stores.
 CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
   const uint8x8_t bytes = vqmovun_s16(vcombine_s16(vqmovn_s32(v.low), vqmovn_s32(v.high)));
   if (n == kLanes)
@@ -278,7 +279,7 @@ CLIP_VECTOR void storeBytes(uint8_t* p, I v, int n) {
     __builtin_memcpy(p, &bytes, size_t(n));
 }
 
-// 4 x 4.
+// Transposes 4 x 4 numbers.
 CLIP_VECTOR void transpose(float32x4_t& a, float32x4_t& b, float32x4_t& c, float32x4_t& d) {
   const float64x2_t ab = vreinterpretq_f64_f32(vtrn1q_f32(a, b)),
                     ba = vreinterpretq_f64_f32(vtrn2q_f32(a, b));

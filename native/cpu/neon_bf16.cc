@@ -1,4 +1,4 @@
-// neon's bfloat16 products with bfdot (FEAT_BF16). Nothing else is compiled for that.
+// neon's bfloat16 products with bfdot (FEAT_BF16). Nothing else is compiled for this instruction.
 #include "cpu/target.h"
 
 #if CLIP_ARM64
@@ -11,8 +11,8 @@ namespace {
 #include "cpu/products.inl"
 #include "cpu/attention.inl"
 
-// A pair's products are added to each other and then to the sum, each time rounded to odd, subnormals
-// flushed.
+// Adds the two products of a pair to each other and then to the sum; each addition is rounded to odd, and
+// subnormals are flushed to zero.
 CLIP_VECTOR void pairProducts(float32x4_t& sum, PackedFactor x, int32x4_t w) {
   asm("bfdot %0.4s, %1.8h, %2.2h[0]" : "+w"(sum) : "w"(w), "w"(x));
 }

@@ -1,7 +1,9 @@
-// neon's int8 products with sdot (FEAT_DotProd), for CPUs without i8mm. Nothing else is compiled for that.
+// neon's int8 products with sdot (FEAT_DotProd), for CPUs without i8mm. Nothing else is compiled for this
+// instruction.
 //
-// sdot takes two signed bytes, activations are unsigned: byte - zero = (byte - 128) - (zero - 128), so rows
-// are moved by 128 first (flipping the top bit) and their zero with them. No sum changes, and none saturates.
+// sdot multiplies signed bytes, but activations are unsigned. Since byte - zero = (byte - 128) - (zero -
+// 128), 128 is first subtracted from the rows (by flipping the top bit) and from their zero points. This
+// changes no sum, and none saturates.
 //
 //   where to move them                                        vector operations
 //   in the tile, as each 4 bytes of x come                    6 besides every 24 sdot     dropped

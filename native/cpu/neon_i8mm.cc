@@ -1,9 +1,10 @@
-// neon's int8 products with sudot (FEAT_I8MM): weights are signed, activations unsigned, as they come.
-// Nothing else is compiled for that.
+// neon's int8 products with sudot (FEAT_I8MM), which takes signed weights and unsigned activations as they
+// are. Nothing else is compiled for this instruction.
 //
-// usmmla would multiply 2 x 8 by 8 x 2 bytes, twice sudot's products. On these weights it needs 8 zips of
-// them and 3 copies of pairs of rows besides every 24 instructions: 22 products per vector operation against
-// 16 at most. Not written: nothing here could tell whether it is faster.
+// usmmla would multiply 2 x 8 by 8 x 2 bytes, twice the products of sudot. With this layout of the weights it
+// would need 8 zips of weights and 3 copies of pairs of rows besides every 24 usmmla instructions: 22
+// products per vector operation instead of the 16 of sudot. It was not written, because no hardware was
+// available to measure whether it is faster.
 #include "cpu/target.h"
 
 #if CLIP_ARM64

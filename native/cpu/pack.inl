@@ -1,6 +1,7 @@
-// Weights (out, in) to [out / kCols][in / group][kCols][group], group inputs being 4 bytes: the layout of
-// every kind of arithmetic of a dtype, so that what a CPU lacks changes no packed byte. int8 is followed by a
-// scale and a sum of bytes per column. Zeros fill the last panel and the last group.
+// Packs weights (out, in) as [out / kCols][in / group][kCols][group], where a group of inputs takes 4 bytes.
+// All arithmetics of a dtype share this layout, so that the packed bytes do not depend on the features of the
+// CPU. For int8, a scale and a sum of bytes per column follow. The last panel and the last group are padded
+// with zeros.
 //
 // float16: [out / kCols][in][kCols].
 //
@@ -12,7 +13,7 @@ size_t packedSize(Dtype d, int in, int out) {
   return panelsBytes(d, in, out) + (d == Dtype::int8 ? size_t(roundUp(out, kCols)) * 8 : 0);
 }
 
-// The scale of a row of weights; NaN where one of them is not finite.
+// The scale of a row of weights; NaN if a weight is not finite.
 inline float weightScale(const float* w, int in) {
   F most = zero(), spoilt = zero();
   for (int i = 0; i < in; i += kLanes) {
@@ -23,7 +24,7 @@ inline float weightScale(const float* w, int in) {
   return scaleOf(0, top(most), 127.0f, sum(spoilt));
 }
 
-// w * inverse as bytes; returns their sum.
+// Rounds w * inverse to bytes and returns their sum.
 inline int32_t quantiseWeights(const float* w, int n, float inverse, int8_t* to) {
   I total = allInt(0);
   for (int i = 0; i < n; i += kLanes) {
@@ -31,7 +32,7 @@ inline int32_t quantiseWeights(const float* w, int n, float inverse, int8_t* to)
     const F v = load(w + i, count) * all(inverse);
     const I q = rounded(smaller(larger(v, all(-127.0f)), all(127.0f)));
     storeSigned(to + i, q, count);
-    total = add(total, q);  // 0 past the end
+    total = add(total, q);  // lanes past the end are 0
   }
   alignas(64) int32_t lanes[kLanes];
   __builtin_memcpy(lanes, &total, sizeof(total));
@@ -40,7 +41,8 @@ inline int32_t quantiseWeights(const float* w, int n, float inverse, int8_t* to)
   return sum;
 }
 
-// Row c of a panel is rows + c * stride. False where float16 does not hold a weight exactly.
+// Packs n rows; row c of the panel begins at rows + c * stride. Returns false if float16 cannot represent a
+// weight exactly.
 bool packFloat16(const float* rows, size_t stride, int n, int in, uint16_t* dst) {
   alignas(64) uint16_t narrow[kCols][kLanes] = {};
   bool exact = true;
@@ -72,7 +74,7 @@ bool pack(const Pack& p) {
       exact = packFloat16(rows, p.rowStride, n, p.in, reinterpret_cast<uint16_t*>(dst)) && exact;
       continue;
     }
-    // Narrowed a stretch of each row at a time, then moved 4 bytes at a time as above.
+    // Converts a stretch of each row at a time, then moves 4 bytes at a time as above.
     alignas(64) float narrow[kCols][kPackSteps];
     float inverse[kCols];
     float* const scales = reinterpret_cast<float*>(columns) + column;

@@ -1,5 +1,6 @@
-// Pairs of bfloat16: vdpbf16ps, bfdot. Written once over the primitive pairProducts(sum, x, w), which the
-// including file gives in its own width; how a pair is rounded is said there.
+// Products of pairs of bfloat16: vdpbf16ps, bfdot. Written once in terms of the primitive pairProducts(sum,
+// x, w), which the including file defines for its own vector width and where the rounding of a pair is
+// described.
 struct PairedBfloat16 {
   static constexpr Dtype dtype = Dtype::bfloat16;
   static constexpr int group = 2, parts = 1, rows = kTileRows;

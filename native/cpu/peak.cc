@@ -1,9 +1,10 @@
-// Chains of independent instructions in registers, and nothing else; and a read of more memory than any cache
-// holds.
+// Measures chains of independent instructions whose operands are all in registers, and reads of more memory
+// than fits any cache.
 //
-// Each loop is one asm block with its registers named, so that no compiler can put a sum into memory. 24
-// chains: Zen 5 starts two 512-bit instructions a cycle, and vdpbf16ps takes 6 cycles there (12 chains gave
-// 440 of 480 GFLOP/s). Sums start at zero and stay there: numbers that change cost 1 to 2 % of the clock.
+// Each loop is one asm block that names its registers, so that no compiler can move a sum to memory. There
+// are 24 chains because Zen 5 starts two 512-bit instructions per cycle and vdpbf16ps has a latency of 6
+// cycles there (12 chains reached 440 of 480 GFLOP/s). Sums start at zero and stay zero: changing numbers
+// lower the clock by 1 to 2 %.
 #include "cpu/peak.h"
 
 #include <chrono>
@@ -27,8 +28,8 @@ constexpr int64_t kTurns = 20'000;
 #define CLIP_24 CLIP_14 ",14,15,16,17,18,19,20,21,22,23"
 
 #if CLIP_X86
-// turns x chains x operations of an instruction. K in LIST are the registers of the chains, FACTOR that of
-// both factors.
+// Returns turns x chains x operations per instruction. The numbers in LIST are the registers of the chains;
+// FACTOR is the register used as both factors.
 #define CLIP_PEAK(NAME, TARGET, ZERO, STEP, R, LIST, CHAINS, FACTOR, OPERATIONS, ...)                    \
   __attribute__((target(TARGET), noinline)) double NAME() {                                              \
     int64_t turns = kTurns;                                                                              \
@@ -51,7 +52,7 @@ CLIP_PEAK(dotBf16, "avx512f", "vpxord", "vdpbf16ps", "zmm", CLIP_24, 24, "24", 6
 CLIP_PEAK(dotInt8, "avx512f", "vpxord", "vpdpbusd", "zmm", CLIP_24, 24, "24", 128, CLIP_UPPER)
 
 #if CLIP_AMX
-// Four sums of 16 x 16, as in the tiles of avx512_amx.cc: products of 16 rows of 64 bytes.
+// Four sums of 16 x 16, as in the tiles of avx512_amx.cc; each product takes 16 rows of 64 bytes.
 #define CLIP_TILES(NAME, STEP, OPERATIONS)                                             \
   __attribute__((target("amx-tile,amx-bf16,amx-int8"), noinline)) double NAME() {      \
     struct alignas(64) {                                                               \
@@ -73,8 +74,9 @@ CLIP_TILES(tilesInt8, "tdpbusd", 2 * 16 * 16 * 64)
 #endif
 
 #else
-// Twenty-four chains hide a latency of six cycles at four instructions a cycle; by lane, as in the tiles.
-// Under emulation the figures mean nothing, and no hardware has given any yet.
+// Twenty-four chains hide a latency of six cycles at four instructions per cycle. The multiplications are by
+// lane, as in the tiles. Figures measured under emulation mean nothing, and this has not been run on hardware
+// yet.
 #if defined(__clang__)
 #define CLIP_TARGET(GCC, CLANG) __attribute__((target(CLANG)))
 #else
@@ -96,7 +98,7 @@ CLIP_TILES(tilesInt8, "tdpbusd", 2 * 16 * 16 * 64)
     return double(kTurns) * 24 * OPERATIONS;                                                              \
   }
 
-// clang-format off: it takes the attributes for something else
+// clang-format off: it would misread the attributes
 CLIP_PEAK(fmla, "fmla v\\k\\().4s, v30.4s, v31.s[0]", 8)
 CLIP_TARGET("arch=armv8.2-a+bf16", "bf16")
 CLIP_PEAK(bfdot, "bfdot v\\k\\().4s, v30.8h, v31.2h[0]", 16)
@@ -105,7 +107,7 @@ CLIP_PEAK(sdot, "sdot v\\k\\().4s, v30.16b, v31.4b[0]", 32)
 // clang-format on
 #endif
 
-// The best of many short runs: whatever else the machine does can only make one slower, and the clock needs
+// The best of many short runs: other activity on the machine can only slow a run down, and the clock needs
 // some milliseconds to rise.
 double rate(double (*work)()) {
   double best = 0;
@@ -157,7 +159,7 @@ double measureStream(int threads) {
   constexpr size_t kBytes = size_t{256} << 20;
   const Bytes memory(kBytes);
   auto* words = static_cast<uint64_t*>(memory.data);
-  std::memset(words, 1, kBytes);  // or every page is the one page of zeros
+  std::memset(words, 1, kBytes);  // otherwise every page would be mapped to the one page of zeros
   struct Part {
     const uint64_t* words;
     size_t count;

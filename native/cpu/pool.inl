@@ -1,4 +1,4 @@
-// Average pools of the ResNets, over images of rows (NHWC).
+// Average pooling of the ResNets, on images stored as rows of pixels (NHWC).
 
 void pool(Context& context, const Pooling& p) {
   const int outHeight = p.height / p.kernelHeight, outWidth = p.width / p.kernelWidth;

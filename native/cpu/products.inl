@@ -1,4 +1,4 @@
-// The matrix products, for the files that compile them for more instructions than the rest of a table.
+// The matrix products, for files that compile them for more instructions than the rest of a backend's table.
 #include "cpu/common.inl"
 #include "cpu/vmath.inl"
 #include "cpu/arithmetic.inl"

@@ -1,7 +1,7 @@
-// float32 rows to bfloat16 or int8 rows: backend.h, MatrixView, is the specification, to the bit.
+// Converts float32 rows to bfloat16 or int8 rows, bit for bit as specified at MatrixView in backend.h.
 
-// The scale of numbers between low <= 0 and high >= 0, `steps` apart; NaN if `spoilt` (a sum of x - x) says
-// that one of them is not finite.
+// The scale that maps numbers from low <= 0 to high >= 0 to `steps` steps. NaN if `spoilt` (a sum of x - x)
+// shows that one of the numbers is not finite.
 inline float scaleOf(float low, float high, float steps, float spoilt) {
   const float range = high - low;
   if (!(spoilt == 0) || !(range <= 3.4028234664e38f)) return __builtin_nanf("");
@@ -12,7 +12,7 @@ inline float scaleOf(float low, float high, float steps, float spoilt) {
 inline void quantiseRow(const float* x, int cols, uint8_t* bytes, float* scale, int32_t* zeroPoint) {
   F low = zero(), high = zero(), spoilt = zero();
   for (int i = 0; i < cols; i += kLanes) {
-    const F v = load(x + i, least(kLanes, cols - i));  // 0 past the end
+    const F v = load(x + i, least(kLanes, cols - i));  // lanes past the end are 0
     low = smaller(v, low);
     high = larger(v, high);
     spoilt = spoilt + (v - v);

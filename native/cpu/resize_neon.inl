@@ -1,9 +1,9 @@
 // The two passes of Pillow's 8-bit resize (native/resample.h) on neon. Integer sums are associative, so any
-// order is exact; they may wrap on the way, the total fits 32 bits by Pillow's choice of 22 fractional ones.
-// Pixels are widened to 32 bits and multiplied with whole coefficients: splitting these, as on x86, would
-// take two multiplications of half the width instead of one.
+// order is exact. Intermediate sums may wrap around; the total fits into 32 bits because Pillow uses 22
+// fractional bits. Pixels are widened to 32 bits and multiplied by whole coefficients: splitting the
+// coefficients, as on x86, would take two multiplications of half the width instead of one.
 
-// Sums that started at 1/2, as pixels in the order of the four.
+// Sums that were initialized with 1/2, converted to pixels in the order a, b, c, d.
 CLIP_VECTOR uint8x16_t pixelsOf(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d) {
   const int16x8_t low =
       vcombine_s16(vqmovn_s32(vshrq_n_s32(a, kResampleBits)), vqmovn_s32(vshrq_n_s32(b, kResampleBits)));
@@ -12,14 +12,14 @@ CLIP_VECTOR uint8x16_t pixelsOf(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t
   return vcombine_u8(vqmovun_s16(low), vqmovun_s16(high));
 }
 
-// Four source pixels a step, each spread over the lanes of a register of its own, a lane per channel. Eight
-// rows at a time while x runs, so that they stay in cache.
+// Processes four source pixels per step, each spread over the lanes of a register of its own, one lane per
+// channel. It processes eight rows for each x before moving on, so that they stay in cache.
 void resizeHorizontal(const ResizePass& p) {
   const int out = p.x1 - p.x0, n = p.channels;
   uint8_t spread[4][16];
   for (int pixel = 0; pixel < 4; pixel++)
     for (int i = 0; i < 16; i++)
-      spread[pixel][i] = i % 4 || i / 4 >= n ? 255 : uint8_t(pixel * n + i / 4);  // 255: a zero
+      spread[pixel][i] = i % 4 || i / 4 >= n ? 255 : uint8_t(pixel * n + i / 4);  // 255 selects a zero
   const uint8x16_t index[4] = {vld1q_u8(spread[0]), vld1q_u8(spread[1]), vld1q_u8(spread[2]),
                                vld1q_u8(spread[3])};
   for (int block = p.y0; block < p.y1; block += 8)
@@ -53,7 +53,7 @@ void resizeHorizontal(const ResizePass& p) {
     }
 }
 
-// Sixteen bytes of a row at a time.
+// Processes sixteen bytes of a row at a time.
 void resizeVertical(const ResizePass& p) {
   const int n = p.channels, row = (p.x1 - p.x0) * n;
   const size_t stride = size_t(p.width) * n;

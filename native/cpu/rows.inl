@@ -1,4 +1,4 @@
-// The ops that move rows: cast, embed, gather, patches.
+// The ops that copy or convert rows: cast, embed, gather, patches.
 
 void cast(Context& context, const Cast& c) {
   shareRows(context, c.rows, 4.0 * c.cols, [&](int r) {
@@ -33,7 +33,7 @@ void gather(Context& context, const Gather& g) {
   });
 }
 
-// y[i] = value[from[i * 3]]: n pixels of one channel, looked up in the dtype of y.
+// y[i] = value[from[i * 3]]: looks up n pixels of one channel in a table that has the dtype of y.
 template <class T>
 inline void lookUp(const T* value, const uint8_t* from, int n, T* y) {
   for (int i = 0; i < n; i++) y[i] = value[from[size_t(i) * 3]];
@@ -45,7 +45,7 @@ void patches(Context& context, const Patches& p) {
   uint16_t narrowValue[3 * 256];
   if (p.pixels && narrow)
     for (int i = 0; i < 3 * 256; i += kLanes) storeBfloat16(narrowValue + i, load(p.value + i), kLanes);
-  // Patches of one pixel, as a ResNet's: row r is pixel r.
+  // Patches of a single pixel, as a ResNet uses them: row r is pixel r.
   if (p.patch == 1) {
     const size_t plane = size_t(p.size) * p.size;
     return shareRows(context, p.images * grid * grid, 6.0, [&](int r) {

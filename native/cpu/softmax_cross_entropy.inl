@@ -1,6 +1,6 @@
-// Cross entropy of rows of logits, and its gradient. The columns go by twice: once for the largest logit and
-// the sum of exponentials, which is an online softmax by blocks that stay in the first-level cache, and once
-// for the gradient, which is written as it is computed.
+// The cross entropy of rows of logits, and its gradient, in two passes over the columns. The first finds the
+// largest logit and the sum of the exponentials, with an online softmax on blocks that stay in the
+// first-level cache. The second writes the gradient as it is computed.
 
 constexpr int kLogitBlock = 1024;  // columns
 
@@ -9,7 +9,7 @@ void softmaxCrossEntropy(Context& context, const SoftmaxCrossEntropy& s) {
   shareRows(context, s.rows, 30.0 * s.cols, [&](int r) {
     const bool gradient = s.gradient.data != nullptr;
     const int target = s.target[r];
-    if (target < 0) {  // does not count
+    if (target < 0) {  // this row does not count
       s.loss[r] = 0;
       for (int j = 0; gradient && j < s.cols; j += kLanes)
         storeNumbers(s.gradient, r, size_t(j), zero(), least(kLanes, s.cols - j));
@@ -25,7 +25,8 @@ void softmaxCrossEntropy(Context& context, const SoftmaxCrossEntropy& s) {
       }
       const float before = largest;
       largest = top(most);
-      // Of nothing but -infinity there is no exponential but 0.
+      // If every logit is -infinity, subtracting the largest would give NaN; subtracting 0 gives exponentials
+      // of 0.
       const F subtract = all(largest == least_ ? 0 : largest);
       F total = zero();
       for (int j = first; j < end; j += kLanes) {

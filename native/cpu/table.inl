@@ -1,5 +1,6 @@
-// The table of an instruction set without extras, whatever its vectors are. Included behind the target
-// region: what says what a backend is must run on a CPU that lacks the instruction set.
+// The backend table of an instruction set without its optional features, whatever its vectors are. It is
+// included after the target region, because code that describes a backend must run on CPUs that lack the
+// instruction set.
 double epsilon(Dtype t) { return t == Dtype::bfloat16 ? 0x1p-8 : 0x1p-24; }
 
 constexpr Backend plainTable(const char* name, Entry<bool(std::string*)> available) {

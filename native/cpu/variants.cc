@@ -21,7 +21,7 @@ bool applies(const Variant& v, const Backend& plain, Features features) {
 }  // namespace
 
 const Backend& tuned(const Backend& plain, Features features) {
-  uint32_t applied = 0;  // a bit for each variant
+  uint32_t applied = 0;  // one bit for each variant
   for (const Variant& v : kVariants)
     if (applies(v, plain, features)) applied |= 1u << (&v - kVariants);
   if (applied == 0) return plain;

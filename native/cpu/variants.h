@@ -1,21 +1,21 @@
 #pragma once
-// The CPU backends of this build, and what they do on CPUs that have more than they need: one list each, in
-// which an instruction set is a row.
+// The CPU backends of this build, and how CPUs with further features improve them: two lists in which each
+// row is an instruction set.
 #include "backend.h"
 #include "cpu/features.h"
 
 namespace clip::cpu {
 
-// Better entries for a backend, compiled for more instructions, in a file of their own. `backend`'s table gets
-// them from `patch` where the CPU has all of `needs` and none of `unless`.
+// Faster kernels for a backend, compiled for more instructions, in a file of their own. `patch` puts them
+// into the table of `backend` if the CPU has all features in `needs` and none in `unless`.
 struct Variant {
   const Backend* backend;
   Features needs, unless;
-  const char* name;  // as Backend::features says it
+  const char* name;  // as reported by Backend::features
   void (*patch)(Backend&);
 };
 
-// A backend, and what its plain table needs of the CPU.
+// A backend, and the features of the CPU that its plain table needs.
 struct Table {
   const Backend* backend;
   Features needs;
@@ -32,9 +32,9 @@ void avx512Bf16(Backend&);
 #if CLIP_AMX
 void avx512Amx(Backend&);
 #endif
-// In the order in which they are applied: what comes later replaces what came before.
+// In the order in which they are applied: later variants override earlier ones.
 constexpr Variant kVariants[] = {
-    // 256-bit VNNI in its two encodings, of which the shorter one goes first where a CPU has both.
+    // 256-bit VNNI has two encodings; if a CPU has both, the shorter one is preferred.
     {&avx2, kVnni, kAvxVnni, "+vnni", avx2Vl},
     {&avx2, kAvxVnni, 0, "+vnni", avx2AvxVnni},
     {&avx512, kVnni, 0, "+vnni", avx512Vnni},
@@ -57,8 +57,8 @@ constexpr Variant kVariants[] = {
 };
 #endif
 
-// `plain` with every variant that a CPU with these features runs. Made at first use and kept: there is one
-// for each set of variants.
+// `plain` with every variant applied that a CPU with these features can run. Tables are built on first use
+// and kept, one for each set of variants.
 const Backend& tuned(const Backend& plain, Features);
 
 }  // namespace clip::cpu

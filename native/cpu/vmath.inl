@@ -1,5 +1,5 @@
-// exp, QuickGELU and GELU on one vector; the last step of exp, the power of two, is the instruction set's
-// own.
+// exp, QuickGELU and GELU of one vector. The last step of exp, the multiplication by a power of two, is
+// specific to the instruction set.
 //
 //   function   worst error (every 37th float, cpu.md)   cycles per 16
 //   exp        0.87 ulp on [-87.3, 88.7], 0.82 denormal       12.0     kept
@@ -8,8 +8,9 @@
 //   QuickGELU  8.3e-7, NaN below -52 (0 times inf)            16.9     dropped: vrcp14ps and a Newton step
 //   GELU       3.8e-7 absolute over [-3, 100]                 35.8     kept
 
-// exp(x): x = n ln2 + r, |r| <= ln2 / 2; a degree-6 polynomial in r (weighted minimax fit of the relative
-// error, first two coefficients 1). NaN comes through because x is the second operand of min and max.
+// exp(x): x = n ln2 + r, |r| <= ln2 / 2; a polynomial of degree 6 in r (weighted minimax fit of the relative
+// error, with the first two coefficients fixed at 1). NaN passes through because x is the second operand of
+// min and max.
 inline CLIP_INLINE F exponential(F x) {
   x = larger(all(-105.0f), smaller(all(89.0f), x));
   const F n = nearest(x * all(1.44269504f));
@@ -30,12 +31,14 @@ inline float exponential(float x) {
   return lanes[0];
 }
 
-// x sigmoid(1.702 x); -0 below -52, where exp is infinite (at most 1.6e-37 off).
-// test/kernels/activations.test.ts sweeps both functions, and with them exp, against reference.
+// x sigmoid(1.702 x). Below -52, where exp is infinite, the result is -0 (an error of at most 1.6e-37).
+// test/kernels/activations.test.ts compares both functions, and thereby exp, with the reference over their
+// whole range.
 inline CLIP_INLINE F quickGelu(F x) { return x / (all(1.0f) + exponential(x * all(-1.702f))); }
 
-// x Phi(x), Phi(x) = erfc(-x / sqrt 2) / 2; erfc(z) = t exp(-z^2 + P(t)), t = 1 / (1 + z / 2), z >= 0
-// (relative error 1.2e-7 before rounding), and 1 - that for positive x.
+// x Phi(x), where Phi(x) = erfc(-x / sqrt 2) / 2. For z >= 0,
+//   erfc(z) = t exp(-z^2 + P(t)), t = 1 / (1 + z / 2)   (relative error 1.2e-7 before rounding);
+// for positive x, Phi(x) = 1 - erfc(x / sqrt 2) / 2.
 inline CLIP_INLINE F gelu(F x) {
   const F one = all(1.0f), z = absolute(x) * all(0.70710678f), t = one / fma(z, all(0.5f), one);
   F p = all(0.17087277f);
