@@ -6,10 +6,10 @@
 //
 // Rules that hold for every op of every backend:
 //  * shapes are checked once, when a model or a request is built: ops neither allocate results nor check,
-//    and throw only when the machine fails them (no memory, a lost GPU);
+//    and throw only if the machine fails (no memory, a lost GPU);
 //  * batch invariance: the bits of an output row depend only on that row's inputs and the reduction length,
-//    never on how many rows, threads or neighbours there are (no split of a sum by rows or threads);
-//  * NaN in gives NaN out;
+//    never on the number of rows or threads or on other rows (no split of a sum by rows or threads);
+//  * a NaN in an input gives NaN in the output;
 //  * an op enters this table together with its plain-loop entry in reference/ and with one in every
 //    backend.
 #include <cstddef>
@@ -26,12 +26,12 @@ namespace clip {
 // bfloat16: the float32 rounded to nearest, ties to even; a subnormal float32 becomes zero, as in the CPU's
 // own conversion. NaN stays NaN.
 //
-// int8: rows of asymmetric unsigned bytes, value = rowScale[r] * (byte - rowZero[r]), quantised alike by
-// every backend, in float32 arithmetic, each operation rounded to nearest even:
+// int8: rows of asymmetric unsigned bytes, value = rowScale[r] * (byte - rowZero[r]), which every backend
+// quantises in the same way, in float32 arithmetic, each operation rounded to nearest even:
 //   low = min(0, x...), high = max(0, x...), scale = max((high - low) / 255, 1e-30), inverse = 1 / scale,
 //   zero = round(-low * inverse), byte = clamp(round(x * inverse) + zero, 0, 255).
-// A row with a NaN or an infinity, or whose high - low is infinite, has scale NaN, zero 0 and bytes 0: what
-// is computed from it is NaN.
+// A row that contains a NaN or an infinity, or whose high - low is infinite, has scale NaN, zero 0 and bytes
+// 0, so that everything computed from it is NaN.
 struct MatrixView {
   void* data = nullptr;
   size_t stride = 0;  // bytes
@@ -51,32 +51,32 @@ enum class Activation : uint8_t {
   none,
   quickGelu,
   gelu,
-  relu,  // the ResNets': after the residual is added, the others before
+  relu,  // of the ResNets: applied after the residual is added; the others before it
 };
 
 // y (rows, out) = activation(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
 //
-// w and x are of one of the formats of dtypes.h. float32, bfloat16 and float16 sum in float32. int8 weights
-// have one symmetric scale per output:
+// w and x have one of the formats of dtypes.h. float32, bfloat16 and float16 are summed in float32. int8
+// weights have one symmetric scale per output:
 //   scale[o] = max(max |w[o]| / 127, 1e-30), byte = clamp(round(w * (1 / scale[o])), -127, 127),
 //   x · w = rowScale * scale[o] * (sum of x bytes * w bytes - rowZero * sum of w bytes),
-// the sums exact in 32 bits: at most kMaxInt8Inputs of them. Weights with a NaN or an infinity have scale NaN
-// and bytes 0.
+// where the sums are exact in 32 bits, for at most kMaxInt8Inputs inputs. Weights that contain a NaN or an
+// infinity have scale NaN and bytes 0.
 constexpr int kMaxInt8Inputs = 65536;
 struct Linear {
   MatrixView x;
   const void* w;        // packed by Backend::pack
   const float* bias;    // (out) or nullptr
-  MatrixView residual;  // float32 (rows, out), may be y itself; data == nullptr: none
+  MatrixView residual;  // float32 (rows, out), may be y itself; data == nullptr if there is none
   MatrixView y;         // float32 or bfloat16
   int rows, in, out;
   Activation activation;
-  Dtype weights;  // the dtype that w was packed in
+  Dtype weights;  // the dtype in which w was packed
   Format format() const { return {weights, x.dtype}; }
 };
 
-// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, over each row; the variance is biased, as
-// PyTorch's is.
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias over each row, with the biased variance, as
+// in PyTorch.
 struct LayerNorm {
   MatrixView x;  // float32
   const float *weight, *bias;
@@ -85,7 +85,7 @@ struct LayerNorm {
   float epsilon;
 };
 
-// y = x in the dtype of y; int8 rows are quantised, as MatrixView says
+// y = x in the dtype of y; int8 rows are quantised as described at MatrixView
 struct Cast {
   MatrixView x;  // float32
   MatrixView y;  // float32, bfloat16 or int8
@@ -98,18 +98,18 @@ enum class Mask : uint8_t {
   tree,    // row r sees itself and its ancestors: parent[r], parent[parent[r]], ... up to a root (parent -1)
 };
 
-// out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see. Rows of all
-// sequences are packed one after the other. Query i is row i of q and of out, and stands at row queryRow[i] of k
-// and v; with queryRow == nullptr there is one query per row (queries == rows). Columns of head h are
-// h*dim .. h*dim+dim-1 in q, k, v and out. The keys of a tree row are summed from the root down, so a trie gives
-// the bits of the plain causal computation.
+// out[i] = softmax(q[i] · k / sqrt(dim)) v, per head, over the keys that the mask lets query i see. The rows
+// of all sequences are packed one after the other. Query i is row i of q and of out, and its position is row
+// queryRow[i] of k and v; if queryRow is nullptr, there is one query per row (queries == rows). Head h has
+// the columns h*dim .. h*dim+dim-1 of q, k, v and out. The keys of a tree row are summed from the root down,
+// so a trie gives the bits of the plain causal computation.
 //
-// q, k and v are all float32 or all bfloat16; out is float32 or bfloat16. Of float32 and bfloat16 alike:
-//   s[j] = q[i] · k[j] / sqrt(dim)                    products exact where they are of bfloat16, sums in float32
+// q, k and v are all float32 or all bfloat16; out is float32 or bfloat16. For float32 and bfloat16 alike:
+//   s[j] = q[i] · k[j] / sqrt(dim)                    products of bfloat16 are exact, sums in float32
 //   e[j] = exp(s[j] - max s)                          in float32
 //   out[i] = (sum of e[j] v[j]) / (sum of e[j])       both sums in float32, the division last
-// bfloat16: each e[j] is rounded to bfloat16 (as MatrixView says) before either sum, so that the weights of a
-// mean add up to 1 and the mean of equal values is that value.
+// For bfloat16, each e[j] is rounded to bfloat16 (as described at MatrixView) before either sum, so that the
+// weights of a mean add up to 1 and the mean of equal values is that value.
 struct Attention {
   MatrixView q, k, v, out;
   int rows, queries;
@@ -155,8 +155,8 @@ struct Resize {
   Filter filter;
   bool verticalFirst;
   uint8_t* dst;  // (cropHeight, cropWidth, channels)
-  // src is the part of the image from this row and column on, `columns` wide (0: as the image). The
-  // window needs no pixel outside it.
+  // src may be only a part of the image: from this row and column on and `columns` wide (0: as wide as the
+  // image). The window needs no pixel outside that part.
   int firstRow = 0, firstColumn = 0, columns = 0;
 };
 
@@ -168,15 +168,17 @@ struct Patches {
   const float* value;     // (3, 256)
   const float* planes;    // (n, 3, size, size) already normalized, used when pixels == nullptr
   MatrixView y;           // float32 or bfloat16
-  // Where size is no multiple of patch, the rest at the right and bottom is cut off, as a convolution does.
+  // If size is not a multiple of patch, the remainder at the right and bottom is cut off, as a convolution
+  // does.
   int images, size, patch;
 };
 
-// y = max(0, convolution of x + bias): x and y are images of rows, one row of channels per pixel (NHWC).
-// The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x, channel); outside
-// the image is zero. int8: x is float32, and each output pixel's window is quantised as one row.
+// y = max(0, convolution of x + bias). x and y are images stored as matrices, with one row of channels per
+// pixel (NHWC). The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x,
+// channel); outside the image, x counts as zero. For int8, x is float32 and the window of each output pixel
+// is quantised as one row.
 struct Conv {
-  MatrixView x;  // (images * height * width, in), of w's dtype; float32 for int8
+  MatrixView x;  // (images * height * width, in), in w's dtype; float32 for int8
   const void* w;
   Dtype dtype;        // of w
   const float* bias;  // (out)
@@ -188,8 +190,8 @@ struct Conv {
   int outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
 };
 
-// y = mean over each kernelHeight x kernelWidth window of x, windows side by side (stride = kernel); what
-// does not fill a window at the right and bottom is cut off, as torch.nn.AvgPool2d does.
+// y = mean over each kernelHeight x kernelWidth window of x, for adjacent windows (stride = kernel). Pixels
+// at the right and bottom that do not fill a window are cut off, as in torch.nn.AvgPool2d.
 struct Pooling {
   MatrixView x;  // float32 (images * height * width, channels)
   MatrixView y;  // float32 or bfloat16 (images * (height / kernelHeight) * (width / kernelWidth), channels)
@@ -206,15 +208,16 @@ struct Normalise {
 
 enum class Score : uint8_t { probability, logit, cosine };
 
-// Dense rows (count, dim) that queries are compared with. bfloat16 is widened, so it scores as the float32
-// matrix of the same numbers does, to the bit.
+// Dense rows (count, dim) with which queries are compared. bfloat16 is widened, so its scores have the bits
+// of the float32 matrix with the same numbers.
 //
-// int8: a row's value is scale[j] * byte. A positive scale cancels out of a cosine, so `scale` may be
-// nullptr; a negative one turns the sign, 0 makes the row a zero vector, and one that is not finite makes its
-// scores NaN. The query is rounded to 15 bits, in float32 arithmetic, each operation rounded to nearest even:
+// int8: the value of a number in row j is scale[j] * byte. A positive scale cancels out of a cosine, so
+// `scale` may be nullptr; a negative one changes the sign, 0 makes the row a zero vector, and one that is not
+// finite makes its scores NaN. The query is rounded to 15 bits, in float32 arithmetic, each operation rounded
+// to nearest even:
 //   step = max(max |x| / 16383, 1e-30), q = clamp(round(x * (1 / step)), -16383, 16383),
-// and cosine = (q . bytes) / |q| / |bytes|, the sums exact in integers; 0 where a side is all zeros. A query
-// with a NaN or an infinity has the cosine NaN.
+// and cosine = (q . bytes) / |q| / |bytes|, with sums that are exact in integers; it is 0 if either side is
+// all zeros. If the query contains a NaN or an infinity, its cosines are NaN.
 struct Classes {
   const void* data;
   Dtype dtype = Dtype::float32;  // float32, bfloat16 or int8
@@ -223,9 +226,9 @@ struct Classes {
 constexpr int kQuerySteps = 16383;
 
 // y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
-// cosines themselves. Both sides are normalized inside (norm at least 1e-12). Of cosines none is beyond 1 or
-// -1, whatever the sums were rounded to (on CUDA, which no score of the public API comes from, a few
-// epsilons).
+// cosines themselves. Both sides are normalized by the op (norm at least 1e-12). A cosine is never outside
+// [-1, 1], however its sums were rounded (except on CUDA, which computes no scores of the public API: there
+// by a few epsilons).
 struct CosineSoftmax {
   const float* queries;  // (rows, dim), dense
   Classes classes;       // (classCount, dim)
@@ -235,58 +238,59 @@ struct CosineSoftmax {
   Score score;
 };
 
-// The best classes of each query so far, and what the probabilities are made of. A matrix may come in parts,
-// one call after another; when all have been seen, finishTopK (top_k.h) ranks the classes: ties by lower
-// index, NaN above any number. The scores of all classes are never stored.
-constexpr int kTopKBlock = 256;  // classes; the first class of a part is a multiple of it
+// The best classes of each query so far, and the sums from which probabilities are computed. A matrix may be
+// passed in parts, one per call; after the last part, finishTopK (top_k.h) ranks the classes: equal scores by
+// lower index, NaN above any number. The scores of all classes are never stored.
+constexpr int kTopKBlock = 256;  // classes; the first class of a part is a multiple of this
 struct TopK;                     // top_k.h
 struct TopKSum {
-  double most, sum;  // of one block of one query: the largest score, and the sum of exp(score - most)
+  double most, sum;  // for one block and one query: the largest score, and the sum of exp(score - most)
 };
 struct CosineTopK {
   const float* queries;  // (rows, dim), dense
   Classes classes;       // (classCount, dim): a part of the matrix
-  TopK* best;            // (rows): the classes of this part are pushed, by their index in the whole matrix
-  TopKSum* sums;         // (ceil(classCount / kTopKBlock), rows): of this part's blocks; written
+  TopK* best;            // (rows): receives the classes of this part, by their index in the whole matrix
+  TopKSum* sums;         // (ceil(classCount / kTopKBlock), rows): written for the blocks of this part
   int rows, classCount, dim;
   int32_t firstClass;  // index of the part's first class in the whole matrix
   float scale;
-  Score score;  // probability: logits here
+  Score score;  // probability: computes logits here
 };
 
-// The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as open_clip's
-// ClipLoss: z = scale * images · textsᵀ, loss = (cross entropy of z's rows + that of its columns, pair i
-// belonging together) / 2, both means over the pairs; and its gradients. Rows are taken as they are: the
-// model has normalized them. z (rows, rows) is never stored.
+// The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as in open_clip's
+// ClipLoss, and its gradients: z = scale * images · textsᵀ, loss = (cross entropy of z's rows + that of its
+// columns, where pair i is the target of row and column i) / 2, each averaged over the pairs. Rows are not
+// normalized here; the model has normalized them. z (rows, rows) is never stored.
 struct InfoNce {
   const float* images;  // (rows, dim), dense
   const float* texts;   // (rows, dim), dense
   int rows, dim;
   float scale;
   double* loss;           // one number
-  float* imagesGradient;  // (rows, dim) each, or all three nullptr: the loss alone
+  float* imagesGradient;  // (rows, dim) each; all three nullptr: only the loss is computed
   float* textsGradient;
   double* scaleGradient;  // one number
 };
 
-// The cross entropy of each row of logits with its target, and its gradient, as torch.nn.functional's
-// cross_entropy of class indices:
+// The cross entropy of each row of logits with its target, and its gradient, like torch.nn.functional's
+// cross_entropy with class indices:
 //   loss[r] = log(sum_j exp(x[r][j])) - x[r][target[r]]
 //   gradient[r][j] = scale * (exp(x[r][j]) / sum_i exp(x[r][i]) - [j == target[r]])
 // A row with a negative target does not count: its loss and its gradient are 0. A logit of -infinity has the
-// probability 0; a row with a NaN, with +infinity or of nothing but -infinity is NaN. The columns are read
+// probability 0. A row that contains a NaN or +infinity, or only -infinity, gives NaN. The columns are read
 // twice, and probabilities are not stored.
 struct SoftmaxCrossEntropy {
   MatrixView x;           // (rows, cols) float32 or bfloat16
   const int32_t* target;  // (rows): below cols
   float* loss;            // (rows)
-  MatrixView gradient;    // (rows, cols) float32 or bfloat16, may be x; data == nullptr: the loss alone
+  // (rows, cols) float32 or bfloat16, may be x; data == nullptr: only the loss is computed
+  MatrixView gradient;
   int rows, cols;
-  float scale;  // of the gradient: 1 / (rows that count) for that of the mean
+  float scale;  // of the gradient; for the gradient of the mean, 1 / (number of rows that count)
 };
 
-// Every op: its entry in the table, and the struct of its arguments. Whatever must name all ops goes through
-// this list. Products have an entry for each format (dtypes.h).
+// Every op, with its name in the table and the struct of its arguments. All code that has to name every op
+// uses this list. Products have an entry for each format (dtypes.h).
 #define CLIP_PRODUCTS(OP)  \
   OP(linear, Linear)       \
   OP(attention, Attention) \
@@ -306,18 +310,18 @@ struct SoftmaxCrossEntropy {
   OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
 #define CLIP_OPS(OP) CLIP_PRODUCTS(OP) CLIP_OTHER_OPS(OP)
 
-// Where an op runs: threads or stream, scratch memory. One per running job; opaque to everybody but its
-// backend.
+// Where an op runs: threads or stream, and scratch memory. There is one per running job; only its backend
+// knows its contents.
 struct Context;
 
-// By what the graph of a pass is known: what the model is about to run. A CPU ignores it; CUDA records the
-// calls on first use and replays them later: equal keys must make equal calls, at equal addresses.
+// Identifies the graph of a pass that the model is about to run. CPU backends ignore it. CUDA records the
+// calls on first use and replays them later, so equal keys must make equal calls, at equal addresses.
 struct GraphKey {
   enum Tower : uint8_t { image, text } tower;
-  int rowsBucket, sequencesBucket;  // with the padding that Backend::bucket asks for
+  int rowsBucket, sequencesBucket;  // including the padding that Backend::bucket requires
   int longest;                      // no row sees more rows than this
-  uint32_t variant;                 // what else the calls depend on
-  const void* memory;               // what all rows of the calls lie in; nullptr: not in one block
+  uint32_t variant;                 // everything else on which the calls depend
+  const void* memory;  // the block that contains all rows of the calls; nullptr: they are not in one block
   size_t memoryBytes;
 };
 
@@ -328,10 +332,10 @@ struct Pack {
   const float* rows;  // (rowCount, in): only the rows being packed
   size_t rowStride;   // floats
   int in, out, firstRow, rowCount;
-  Dtype dtype;  // to store it in
+  Dtype dtype;  // in which it is stored
 };
 
-// A table entry that cannot be forgotten: no default, no nullptr.
+// A table entry that cannot be forgotten: it has no default and cannot be nullptr.
 template <class F>
 struct Entry;
 template <class R, class... A>
@@ -342,7 +346,7 @@ struct Entry<R(A...)> {
   R operator()(A... a) const { return f(static_cast<A&&>(a)...); }
 };
 
-// The entries of a product: a kernel for each format that the backend has one for.
+// The entries of a product: a kernel for each format that the backend supports.
 template <class Op>
 class Products {
  public:
@@ -362,7 +366,7 @@ class Products {
     const int i = indexOf(format);
     return i >= 0 && kernels_[i];
   }
-  // One kernel in the place of all that are there.
+  // Replaces every kernel that is present by this one.
   constexpr Products& operator=(Kernel one) {
     for (Kernel& kernel : kernels_)
       if (kernel) kernel = one;
@@ -376,38 +380,42 @@ class Products {
 
 struct Backend {
   // what it is
-  const char* name;      // "avx2": says what the CPU needs
+  const char* name;      // "avx2": the instruction set that the CPU needs
   const char* device;    // "cpu", "cuda" or "reference", as in load({ device })
-  const char* features;  // what else of this CPU its entries use: "+vnni+bf16"; "" for nothing
-  const char* borrowed;  // ops whose entry is another backend's, "op: backend, ..."; "" for none
-  Entry<bool(std::string* why)> available;  // false and why not, in words
-  // Unit round-off of a stored number (int8: of its float32 ends): the only tolerance of the tests.
+  const char* features;  // further features of this CPU that its entries use, "+vnni+bf16"; "" for none
+  const char* borrowed;  // ops whose entry is that of another backend, "op: backend, ..."; "" for none
+  Entry<bool(std::string* why)> available;  // if false, `why` gets the reason in words
+  // Unit round-off of a stored number (for int8, of the float32 numbers before and after it); the tests
+  // derive every tolerance from it.
   Entry<double(Dtype)> epsilon;
-  // Throws, naming `field`, where attention has no kernel for heads of `dim` numbers in models of that dtype.
+  // Throws, naming `field`, if attention has no kernel for heads of `dim` numbers in models of that dtype.
   Entry<void(Dtype, int dim, const char* field)> requireHead;
 
   // where it runs
   Entry<Context*(int threads)> open;
   Entry<void(Context*)> close;
-  // 64-byte aligned, zeroed; nullptr, or an Error that says more, when there is no memory
+  // 64-byte aligned and zeroed. Without memory it returns nullptr, or throws an Error that says more.
   Entry<void*(size_t bytes)> alloc;
   Entry<void(void*, size_t bytes)> free;
-  // What alloc gives can be read by this process, weights may lie elsewhere in it, and ops take any memory
-  // of it. Otherwise all that the towers hand to ops lies in memory of alloc; images (Resize), TopK and
-  // sums are this process's everywhere.
+  // True: this process can read the memory that alloc returns, weights may be in other memory of the process
+  // too, and ops accept any memory of it. False: everything that the towers pass to ops is in memory from
+  // alloc, except images (Resize), TopK and sums, which are always in memory of this process.
   bool plainMemory = false;
-  // In the order of the context's ops; without a context done when it returns. src may change afterwards.
+  // Copies in the order of the context's ops; without a context it is complete on return. src may change
+  // afterwards.
   Entry<void(Context*, void* dst, const void* src, size_t)> upload;
-  Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for what was queued before it
+  Entry<void(Context*, void* dst, const void* src, size_t)> download;  // waits for everything queued before
   int packRows;                                                        // granularity of Pack
   Entry<size_t(Dtype, int in, int out)> packedSize;
-  // Whether float32 or float16 hold all of these weights as they are; not asked of the other dtypes.
+  // Returns whether float32 or float16 represents all of these weights exactly; the result has no meaning for
+  // other dtypes.
   Entry<bool(const Pack&)> pack;
-  // What n rows or sequences are padded to: at least n. Padding comes last: ids and `first` are negative,
-  // `parent` is below -1; what is computed for it is nobody's.
+  // The number of rows or sequences to which n of them are padded; at least n. Padding comes last: ids and
+  // `first` are negative, `parent` is below -1, and nothing reads what is computed for it.
   Entry<int(int n)> bucket;
-  Entry<bool(Context&, const GraphKey&)> begin;  // true: a recorded graph was run again, skip the calls
-  Entry<void(Context&, bool complete)> end;      // false: the calls broke off
+  // true: a recorded graph was replayed, so the calls must be skipped
+  Entry<bool(Context&, const GraphKey&)> begin;
+  Entry<void(Context&, bool complete)> end;  // false: the calls were interrupted
 
   // the ops
 #define CLIP_ENTRY(op, Arguments) Products<Arguments> op;
@@ -424,16 +432,17 @@ struct Backend {
 // registry.cc
 // Every backend of this build in order of priority, reference last, then nullptr.
 const Backend* const* backends();
-// The best CPU backend here: what computes on plain memory whatever the models run on. Obeys the variables
-// that chooseBackend does, but for a CLIP_NATIVE_BACKEND that is no CPU's.
+// The best CPU backend of this machine, for computations on plain memory whatever backend the models use.
+// Obeys the same variables as chooseBackend, but ignores a CLIP_NATIVE_BACKEND that is not a CPU backend.
 const Backend& hostBackend();
-// By name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is none.
+// Finds a backend by name, without the features that CLIP_NATIVE_CPU_FEATURES removes; nullptr if there is
+// none.
 const Backend* findBackend(const std::string& name);
 // The backend for load({ device }): 'auto' | 'cpu' | 'cuda' | 'reference', where 'auto' and 'cpu' obey
-// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, read at each call. Throws ERR_CLIP_BACKEND, which says why
-// a device is not available.
+// CLIP_NATIVE_BACKEND and CLIP_NATIVE_CPU_FEATURES, which are read at each call. Throws ERR_CLIP_BACKEND with
+// the reason if a device is not available.
 const Backend& chooseBackend(const std::string& device);
-// Its name with the features that its entries use on this CPU: "avx512+vnni+bf16".
+// The backend's name with the features that its entries use on this CPU: "avx512+vnni+bf16".
 std::string activeName(const Backend&);
 
 }  // namespace clip

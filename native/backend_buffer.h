@@ -1,5 +1,5 @@
 #pragma once
-// Memory of a backend for the length of a call.
+// Memory of a backend that is freed at the end of the scope.
 #include <new>
 
 #include "backend.h"
@@ -8,7 +8,7 @@ namespace clip {
 
 class BackendBuffer {
  public:
-  // std::bad_alloc when there is none
+  // Throws std::bad_alloc if there is no memory.
   BackendBuffer(const Backend& backend, size_t bytes)
       : backend_(backend), bytes_(bytes), data_(backend.alloc(bytes)) {
     if (!data_) throw std::bad_alloc();

@@ -1,12 +1,12 @@
 #pragma once
-// Stored numbers to float32, and float32 to float16 and bfloat16.
+// Conversions of stored numbers to float32, and of float32 to float16 and bfloat16.
 #include <cstring>
 
 #include "backend.h"
 
 namespace clip {
 
-// Element c of a row of float32, float16 or bfloat16 as float32. Exact.
+// Element c of a row of float32, float16 or bfloat16, as float32. Exact.
 inline float widen(const void* row, Dtype dtype, size_t c) {
   if (dtype == Dtype::float32) return static_cast<const float*>(row)[c];
   const uint32_t half = static_cast<const uint16_t*>(row)[c];
@@ -24,7 +24,7 @@ inline float widen(const void* row, Dtype dtype, size_t c) {
   return value;
 }
 
-// To nearest, ties to even; beyond 65504 infinity.
+// Rounds to nearest, ties to even; values beyond 65504 become infinity.
 inline uint16_t toFloat16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, 4);
@@ -34,7 +34,7 @@ inline uint16_t toFloat16(float value) {
   if (magnitude < 0x38800000u) {  // below 2^-14: multiples of 2^-24
     float size;
     std::memcpy(&size, &magnitude, 4);
-    // The sum's last place is 2^-24, so it is the sum that rounds.
+    // The last place of the sum is 2^-24, so the addition does the rounding.
     const float sum = size + 0.5f;
     std::memcpy(&bits, &sum, 4);
     return static_cast<uint16_t>(sign | (bits & 0x7fffffu));
@@ -43,7 +43,7 @@ inline uint16_t toFloat16(float value) {
   return static_cast<uint16_t>(sign | (rounded < 0x7c00u ? rounded : 0x7c00u));
 }
 
-// To nearest, ties to even; subnormals to zero, as vcvtneps2bf16 does.
+// Rounds to nearest, ties to even; subnormals become zero, as in vcvtneps2bf16.
 inline uint16_t toBfloat16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, 4);

@@ -9,13 +9,13 @@ namespace clip {
 namespace {
 
 std::atomic<bool> running{false};
-std::mutex mutex;  // guards what follows
+std::mutex mutex;  // guards the variables below
 std::vector<OpTimes> times;
 const Backend* real = nullptr;
 
 int bytesIn(Dtype dtype) { return static_cast<int>(bytesOf(dtype)); }
 
-// Those whose rows and columns have other names, or which have weights.
+// Ops whose rows and columns have other names, or which have weights.
 OpTimes describe(const char* op, const Linear& l) {
   return {op, l.rows, l.in, l.out, l.x.dtype, bytesIn(l.weights), {}};
 }
@@ -55,7 +55,7 @@ void add(const OpTimes& what, float seconds) {
   times.back().seconds.push_back(seconds);
 }
 
-// The ops of a tower, from activations to activations.
+// The ops of a tower, whose inputs and outputs are activations.
 template <class Op>
 constexpr bool isTimed = requires(const Op& op) {
   describe("", op);
@@ -103,7 +103,7 @@ const Backend& profiled(const Backend& b) {
   const std::lock_guard lock(mutex);
   if (real && real != &b) return b;
   real = &b;
-  static const Backend table = timedCopy(b);  // for good: models that use it may live on
+  static const Backend table = timedCopy(b);  // never freed: models that use it may still exist
   return table;
 }
 

@@ -1,29 +1,30 @@
 #pragma once
-// For benchmarks: what each operation of a model costs. Nothing of it is on the way of a model that was
-// loaded while no profile ran.
+// For benchmarks: measures the time of each operation of a model. A model that was loaded while no profile
+// was running has no overhead.
 #include <vector>
 
 #include "backend.h"
 
 namespace clip {
 
-// All calls of one operation with one shape. `in` and `out` are 0 where an operation has no such size.
+// All calls of one operation with one shape. `in` and `out` are 0 if an operation has no such size.
 struct OpTimes {
   const char* op;  // its name in the Backend table
   int rows, in, out;
-  Dtype dtype;  // of what it reads (linear, conv, attention) or writes (the others)
-  // Of each weight, packed: 2 where a float32 product reads float16 ones. 0: it has none.
+  Dtype dtype;  // of its input (linear, conv, attention) or output (the others)
+  // Bytes per packed weight: 2 if a float32 product reads float16 weights; 0 if it has no weights.
   int weightBytes;
-  std::vector<float> seconds;  // of each call, in the order of the calls
+  std::vector<float> seconds;  // of each call, in call order
 };
 
-// From now on models are loaded with a table that takes the time of its operations.
+// From now on, models are loaded with a table that measures the time of each operation.
 void startProfile();
-// What those models did since the last call. stop: models are loaded as ever from now on.
+// The operations of those models since the last call. If `stop`, models are loaded without measuring from now
+// on.
 std::vector<OpTimes> readProfile(bool stop);
 
-// `b`, or while a profile runs the table that times it. Only the first backend that is asked for is ever
-// timed: a table is functions without state, so there is one.
+// Returns `b` or, while a profile is running, the table that measures it. Only the first backend requested is
+// ever measured: a table consists of functions without state, so there can be only one.
 const Backend& profiled(const Backend& b);
 
 }  // namespace clip

@@ -14,7 +14,7 @@ std::exception_ptr disposed() {
   try {
     throw Error{"ERR_CLIP_DISPOSED", "The model was disposed"};
   } catch (...) {
-    return std::current_exception();  // or that there was no memory for the words
+    return std::current_exception();  // or that there was no memory for the message
   }
 }
 
@@ -41,7 +41,7 @@ void Queue::push(JobPtr job) {
     std::lock_guard lock(mutex_);
     if (!disposed_) {
       job->rows = rowsOf(*model_, *job);
-      schedule();  // it takes the lock that we hold, so it sees the job
+      schedule();  // it takes the lock that we hold, so it will see the job
       waiting_.splice(waiting_.end(), one);
       ++counters_.jobs;
       return;
@@ -55,7 +55,7 @@ void Queue::cancel(const JobPtr& job) {
     std::lock_guard lock(mutex_);
     job->cancelled = true;
     const auto at = std::find(waiting_.begin(), waiting_.end(), job);
-    if (at == waiting_.end()) return;  // running: its pass sees the flag; or done already
+    if (at == waiting_.end()) return;  // it is running, and its pass will see the flag; or it is already done
     waiting_.erase(at);
   }
   job->done(std::make_exception_ptr(Cancelled{}));
@@ -66,7 +66,7 @@ void Queue::dispose(std::function<void()> freed) {
   {
     std::lock_guard lock(mutex_);
     freed_.reserve(freed_.size() + 1);
-    schedule();  // a pool thread gives the memory back, not the caller
+    schedule();  // a pool thread frees the memory, not the caller
     freed_.push_back(std::move(freed));
     disposed_ = true;
     dropped.swap(waiting_);
@@ -75,7 +75,7 @@ void Queue::dispose(std::function<void()> freed) {
 }
 
 void Queue::close() {
-  Jobs dropped;  // die after the lock
+  Jobs dropped;  // destroyed after the lock is released
   std::unique_ptr<Model> model;
   std::unique_lock lock(mutex_);
   disposed_ = true;
@@ -101,12 +101,12 @@ Queue::Counters Queue::counters() const {
 void Queue::schedule() {
   if (scheduled_) return;
   std::shared_ptr<Queue> self = shared_from_this();
-  submit(task_);  // throws where the system refuses to start the pool's first thread
+  submit(task_);  // throws if the system refuses to start the pool's first thread
   self_ = std::move(self);
   scheduled_ = true;
 }
 
-// One pass per pool task, so that several models and kernel calls share the pool fairly.
+// Runs one pass per pool task, so that several models and kernel calls share the pool fairly.
 void Queue::drain() {
   std::shared_ptr<Queue> self;
   std::vector<std::function<void()>> freed;
@@ -116,7 +116,7 @@ void Queue::drain() {
     std::lock_guard lock(mutex_);
     self = std::move(self_);
     scheduled_ = false;
-    if (inPass_) return;  // its end schedules again
+    if (inPass_) return;  // the end of the pass schedules again
     if (waiting_.empty()) {
       if (!disposed_) return;
       if (model_) {
@@ -150,7 +150,8 @@ void Queue::drain() {
   }
 }
 
-// The oldest job and, in order, every waiting one that fits with it: whole jobs, up to maxBatchRows rows.
+// Takes the oldest job and, in order, every waiting one that can run with it: whole jobs, up to maxBatchRows
+// rows.
 void Queue::take() {
   running_.splice(running_.end(), waiting_, waiting_.begin());
   const Job& first = *running_.front();
@@ -159,7 +160,7 @@ void Queue::take() {
   for (auto at = waiting_.begin(); at != waiting_.end();) {
     const auto job = at++;
     if (!compatible(first, **job)) continue;
-    if (rows + (*job)->rows > limit) break;  // not past it: a smaller one behind would overtake
+    if (rows + (*job)->rows > limit) break;  // stops here, because a smaller job behind it would overtake it
     rows += (*job)->rows;
     running_.splice(running_.end(), waiting_, job);
   }
@@ -172,7 +173,8 @@ void Queue::runPass(const Pass& jobs) {
   } catch (...) {
     failure = std::current_exception();
   }
-  // What is wrong with one input must not fail its neighbours, and memory may suffice for one at a time.
+  // An error in one input must not fail the other jobs, and if memory ran out it may suffice for one job at a
+  // time.
   if (failure && !jobs.single()) {
     for (auto job = jobs.begin(); job != jobs.end(); ++job) runPass({job, std::next(job)});
     return;
@@ -185,7 +187,8 @@ void Queue::runPass(const Pass& jobs) {
   }
 }
 
-// One pass through the model for all jobs; false when it was stopped because all of them have gone away.
+// Runs one pass through the model for all jobs. Returns false if it was stopped because all of them were
+// cancelled.
 bool Queue::encode(const Pass& jobs) {
   const Stopped stopped = [&jobs] {
     return std::all_of(jobs.begin(), jobs.end(), [](const JobPtr& j) { return j->cancelled.load(); });
@@ -210,7 +213,7 @@ bool Queue::encode(const Pass& jobs) {
     if (!model_->encodeTexts(ids.data(), lengths.data(), texts, first.output, first.normalise, all.get(),
                              stopped))
       return false;
-    // 'tokens' is padded to the longest text of the pass; each job wants only its own longest.
+    // 'tokens' is padded to the longest text of the pass; each job gets only as many as its own longest text.
     const size_t perText = floats / texts;
     const float* from = all.get();
     for (const JobPtr& job : jobs) {

@@ -1,14 +1,14 @@
 #pragma once
-// One FIFO per model. When the model is free, everything that waits and fits together runs as one pass
-// (natural micro-batching: nobody waits for a batch to fill), and the result is cut apart again. Knows
-// nothing of JavaScript.
+// A FIFO of jobs for each model. Whenever the model is free, all waiting jobs that fit together run as one
+// pass (natural micro-batching: no job waits for a batch to fill), and the result is divided among them. This
+// file does not depend on JavaScript.
 //
-// Who may do what when:
+// Threads and lifetimes:
 //  * push, cancel, dispose, close and counters may be called from any thread;
 //  * `done` of a job is called exactly once, without a lock held, on a pool thread or inside push / cancel /
-//    dispose; only close() drops waiting jobs without a word, because then nobody is there to listen;
-//  * only push and dispose take memory: what the pool calls works when there is none left;
-//  * the inputs that a job points to are not read any more once `done` was called or close() has returned.
+//    dispose; only close() drops waiting jobs without calling it, because then nobody is left to be notified;
+//  * only push and dispose allocate memory: everything that the pool calls works when no memory is left;
+//  * the inputs that a job points to are no longer read once `done` was called or close() has returned.
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -34,9 +34,10 @@ class Queue : public std::enable_shared_from_this<Queue> {
     Output output = Output::embedding;
     bool normalise = true;
     std::vector<Image> images;          // image, preprocess
-    float* planes = nullptr;            // preprocess: the caller's memory for its result
+    float* planes = nullptr;            // preprocess: the caller's buffer for the result
     std::vector<int32_t> ids, lengths;  // text
-    // Without failure the result is in `out`, or in `planes`. Failures: Cancelled, Error, std::bad_alloc, ...
+    // If there is no failure, the result is in `out` or in `planes`. Failures are Cancelled, Error,
+    // std::bad_alloc, ...
     std::function<void(std::exception_ptr failure)> done;
     std::unique_ptr<float[]> out;
     size_t floats = 0;
@@ -55,20 +56,20 @@ class Queue : public std::enable_shared_from_this<Queue> {
   explicit Queue(std::unique_ptr<Model> model);
 
   void push(JobPtr job);
-  // A waiting job leaves at once; a running one is dropped from its pass, which stops early only if all jobs
-  // in it were cancelled. Either way `done` gets Cancelled, unless the result was there first.
+  // Removes a waiting job at once. A running job is dropped from its pass, which stops early only if all its
+  // jobs were cancelled. Either way `done` gets Cancelled, unless the result was there first.
   void cancel(const JobPtr& job);
-  // The running pass finishes, waiting jobs fail with ERR_CLIP_DISPOSED; `freed` is called when the model's
-  // memory is given back. Idempotent: every call is answered.
+  // The running pass finishes, and waiting jobs fail with ERR_CLIP_DISPOSED. `freed` is called when the
+  // model's memory has been freed. May be called more than once: `freed` is called for every call.
   void dispose(std::function<void()> freed);
-  // For the end of an environment: drops what waits, stops what runs at the next block, waits for that,
-  // frees.
+  // For the end of an environment: drops the waiting jobs, stops the running ones at the next block, waits
+  // for that and frees the model.
   void close();
 
   Counters counters() const;
 
  private:
-  // Lists, because their elements move from one to another without memory.
+  // Lists, because their elements can move from one to another without allocating memory.
   using Jobs = std::list<JobPtr>;
   struct Pass {
     Jobs::const_iterator first, last;
@@ -80,9 +81,9 @@ class Queue : public std::enable_shared_from_this<Queue> {
     Queue* queue;
   };
 
-  void schedule();  // with the lock held
+  void schedule();  // requires the lock
   void drain();
-  void take();  // with the lock held: from waiting_ to running_
+  void take();  // moves jobs from waiting_ to running_; requires the lock
   void runPass(const Pass& jobs);
   bool encode(const Pass& jobs);
 
@@ -92,7 +93,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
   Jobs waiting_, running_;
   std::vector<std::function<void()>> freed_;
   Drain task_;
-  std::shared_ptr<Queue> self_;  // while scheduled
+  std::shared_ptr<Queue> self_;  // set while scheduled
   bool scheduled_ = false, inPass_ = false, disposed_ = false;
   std::atomic<bool> closing_{false};
   Counters counters_;

@@ -33,7 +33,7 @@ constexpr const char* kNames = "reference, avx2, avx512, neon or cuda";
       .code = "ERR_CLIP_BACKEND", .message = message, .field = field, .expected = expected, .actual = actual};
 }
 
-// What exists here, in words, for messages.
+// The names of the backends that run on this machine, for messages.
 std::string runnable() {
   std::string list;
   for (const Backend* const* b = kBackends; *b; b++)
@@ -41,7 +41,7 @@ std::string runnable() {
   return list;
 }
 
-// CLIP_NATIVE_CPU_FEATURES: "-vnni,-bf16", each a feature to do without.
+// CLIP_NATIVE_CPU_FEATURES: "-vnni,-bf16", a list of features that must not be used.
 class Removed {
  public:
   Removed() {
@@ -74,7 +74,7 @@ class Removed {
   Features features_ = 0;
 };
 
-// Whether what a backend cannot do without was removed.
+// Whether a feature that the backend requires was removed.
 bool removes(const Removed& removed, [[maybe_unused]] const Backend& b) {
 #if CLIP_X86 || CLIP_ARM64
   for (const cpu::Table& table : cpu::kTables)
@@ -83,19 +83,19 @@ bool removes(const Removed& removed, [[maybe_unused]] const Backend& b) {
   return false;
 }
 
-// The copy of a table that uses all that this CPU has and that is not removed.
+// The copy of a table that uses every feature that this CPU has and that was not removed.
 const Backend& tuned(const Backend& b, const Removed& removed) {
   return cpu::tuned(b, cpuFeatures() & ~removed.features());
 }
 
-// Without the copies that are tuned.
+// Finds the original table by name, not a tuned copy.
 const Backend* plain(const std::string& name) {
   for (const Backend* const* b = kBackends; *b; b++)
     if (name == (*b)->name) return *b;
   return nullptr;
 }
 
-// A GPU is only ever asked for by name.
+// A GPU is used only if it is requested by name.
 const Backend& bestCpu(const Removed& removed) {
   for (const Backend* const* b = kBackends; *b; b++)
     if ((*b)->device == std::string_view("cpu") && (*b)->available(nullptr) && !removes(removed, **b))
@@ -119,7 +119,7 @@ const Backend& forced(const std::string& name, const std::string& device, const 
            field, "a backend that CLIP_NATIVE_CPU_FEATURES leaves", name);
   std::string why;
   if (!b->available(&why))
-    refuse("Backend " + name + " does not run here: " + why + ". Here run " + runnable() + ".", field,
+    refuse("Backend " + name + " does not run here: " + why + ". Available here: " + runnable() + ".", field,
            runnable(), name);
   return tuned(*b, removed);
 }

@@ -7,7 +7,7 @@
 namespace clip {
 namespace {
 
-// Keys' cubic convolution with a = -1/2, in the operation order of Pillow's bicubic_filter.
+// Keys' cubic convolution with a = -1/2, with the operations in the order of Pillow's bicubic_filter.
 double bicubic(double x) {
   constexpr double a = -0.5;
   x = std::fabs(x);
@@ -23,12 +23,12 @@ double triangle(double x) {
 
 int columnsOf(const Resize& r) { return r.columns ? r.columns : r.width; }
 
-// Where pixel (x, y) of the image lies in src, in pixels.
+// The offset in src of pixel (x, y) of the image, in pixels.
 size_t pixelAt(const Resize& r, int x, int y) {
   return size_t(y - r.firstRow) * columnsOf(r) + (x - r.firstColumn);
 }
 
-// Where the filter stands for output position i and how far it reaches.
+// The centre of the filter for output position i, and how far it extends.
 struct Stretch {
   double centre, support, inverse;
   Stretch(int in, int out, int i, Filter filter) {
@@ -43,24 +43,24 @@ int32_t fixedPoint(double weight) {
   return int32_t((weight < 0 ? -0.5 : 0.5) + weight * (1 << kResampleBits));
 }
 
-// Room for the taps of any position, a multiple of 8.
+// The number of coefficients per position that suffices for every position; a multiple of 8.
 int strideOf(int in, int out, Filter filter) {
   const double most = std::ceil(Stretch(in, out, 0, filter).support) * 2 + 1;
   return int((std::min(most, double(in)) + 7) / 8) * 8;
 }
 
-// One axis of a Resize: output positions [begin, end).
+// One axis of a Resize, for the output positions [begin, end).
 struct Axis {
   int in, out, begin, end;
   Filter filter;
   bool horizontal;
 };
 
-// 8 MB; the vector kernels spread them out to four times as much.
+// 8 MB; the vector kernels expand them to up to four times as much.
 constexpr size_t kMostCoefficients = size_t{1} << 21;
 
-// A pass without a table: sums of whole rows or columns grow tap by tap. They may wrap on the way, as the
-// kernels' do.
+// A pass without a table of coefficients: the sums of whole rows or columns are accumulated tap by tap.
+// Intermediate sums may wrap around, as in the kernels.
 void passByTaps(const ResizePass& p, const Axis& axis) {
   const int n = p.channels, columns = p.x1 - p.x0, others = axis.horizontal ? p.y1 - p.y0 : columns;
   const size_t row = size_t(p.width) * n;
@@ -96,7 +96,7 @@ void pass(ResizePass p, const Axis& axis, void (*kernel)(const ResizePass&)) {
   kernel(p);
 }
 
-// The source positions that the output positions of an axis reach.
+// The range of source positions that the output positions of an axis need.
 Coefficients::Taps reach(const Axis& axis) {
   const int first = tapsOf(axis.in, axis.out, axis.begin, axis.filter).first;
   const Coefficients::Taps last = tapsOf(axis.in, axis.out, axis.end - 1, axis.filter);
@@ -115,8 +115,8 @@ void nearest(const Resize& r) {
 
 }  // namespace
 
-// Pillow's precompute_coeffs. The filter is stretched by the scale when shrinking, which is what makes the
-// result antialiased.
+// Pillow's precompute_coeffs. When shrinking, the filter is stretched by the scale, which makes the result
+// antialiased.
 Coefficients::Taps tapsOf(int in, int out, int i, Filter filter) {
   const Stretch s(in, out, i, filter);
   const int first = int(std::max(0.0, s.centre - s.support + 0.5)),
@@ -175,10 +175,11 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   const int x0 = r.cropX, x1 = x0 + r.cropWidth, y0 = r.cropY, y1 = y0 + r.cropHeight;
   if (x0 >= x1 || y0 >= y1) return;
   if (r.filter == Filter::nearest) return nearest(r);
-  const bool wide = r.width != r.outWidth, high = r.height != r.outHeight;  // no pass where no size changes
+  // an axis whose size does not change needs no pass
+  const bool wide = r.width != r.outWidth, high = r.height != r.outHeight;
   const Axis across{r.width, r.outWidth, x0, x1, r.filter, true},
       down{r.height, r.outHeight, y0, y1, r.filter, false};
-  // The columns and rows of the source that reach the window.
+  // The columns and rows of the source that the window needs.
   const Coefficients::Taps columns = wide ? reach(across) : Coefficients::Taps{x0, x1 - x0};
   const Coefficients::Taps rows = high ? reach(down) : Coefficients::Taps{y0, y1 - y0};
   const size_t bytes = size_t(columnsOf(r)) * (rows.first + rows.count - r.firstRow) * r.channels;
@@ -197,8 +198,8 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
                y1,
                r.dst};
   if (wide && high) {
-    // What the first pass leaves: all columns that the second needs of the window's rows, or the other way
-    // round.
+    // The extent of the first pass's output: all columns that the second pass needs and only the rows of the
+    // window, or vice versa.
     if (r.verticalFirst)
       p.x0 = columns.first, p.x1 = columns.first + columns.count;
     else

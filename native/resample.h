@@ -1,8 +1,8 @@
 #pragma once
-// Pillow's resampling arithmetic (libImaging/Resample.c, Geometry.c): coefficients in double, then fixed
-// point with 22 fractional bits. Made in code that is compiled without vector targets and without fused
-// multiply-add (the build has -ffp-contract=off), because one differing last bit of a coefficient would show
-// in the image.
+// Pillow's resampling arithmetic (libImaging/Resample.c, Geometry.c): coefficients are computed in double,
+// then converted to fixed point with 22 fractional bits. They are computed in code that is compiled without
+// vector targets and without fused multiply-add (the build uses -ffp-contract=off), because a coefficient
+// that differs in its last bit would change pixels.
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -13,9 +13,9 @@ namespace clip {
 
 constexpr int kResampleBits = 32 - 8 - 2;
 
-// Output positions [begin, begin + at.size()) of an axis resized from `in` to `out`. Position i is the sum
-// over j < at[i].count of k[i * stride + j] * source[at[i].first + j]; k beyond count is 0 up to stride, a
-// multiple of 8.
+// The coefficients of output positions [begin, begin + at.size()) of an axis that is resized from `in` to
+// `out`. Position i is the sum over j < at[i].count of k[i * stride + j] * source[at[i].first + j]. The
+// coefficients from count up to stride, a multiple of 8, are 0.
 struct Coefficients {
   struct Taps {
     int first, count;
@@ -26,29 +26,29 @@ struct Coefficients {
 };
 Coefficients coefficients(int in, int out, int begin, int end, Filter);
 
-// The source positions that output position i is made of.
+// The source positions on which output position i depends.
 Coefficients::Taps tapsOf(int in, int out, int i, Filter);
 
-// Hands out the weights of output position i before they are rounded to fixed point, which sum to 1:
-// use(j, w, n) gets those of taps j .. j + n - 1. A position of an image made much smaller has millions of
+// Passes on the weights of output position i before they are rounded to fixed point; they sum to 1. use(j, w,
+// n) gets those of taps j .. j + n - 1. If an image is made much smaller, a position can have millions of
 // taps, so n is at most kTapsAtOnce; the calls are in order, and most positions need only one.
 constexpr int kTapsAtOnce = 1 << 15;
 void eachTap(int in, int out, int i, Filter, const std::function<void(int, const double*, int)>& use);
 
-// NEAREST: the source index of every output position in [begin, end), -1 where Pillow's running sum leaves
-// the axis (the pixel is then 0). Position is a running sum of the scale from scale / 2 on, as in
-// ImagingScaleAffine.
+// NEAREST: the source index of every output position in [begin, end), or -1 if Pillow's running sum leaves
+// the axis (the pixel is then 0). As in ImagingScaleAffine, the position is a running sum of the scale that
+// starts at scale / 2.
 std::vector<int> nearestIndex(int in, int out, int begin, int end);
 
-// A sum of pixel * coefficient that started at 1 << (kResampleBits - 1), as a pixel.
+// Converts a sum of pixel * coefficient that started at 1 << (kResampleBits - 1) to a pixel.
 inline uint8_t clip8(int32_t sum) {
   const int32_t v = sum >> kResampleBits;
   return uint8_t(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-// One pass over the part of an image that is still needed: pixel (x, y) of the whole lies at (x - left, y -
-// top) of src, whose rows are `width` pixels. Writes pixels [x0, x1) x [y0, y1) densely to dst; `at` and `k`
-// as in Coefficients, for x0 .. x1 - 1 (horizontal) or y0 .. y1 - 1 (vertical).
+// One pass over the part of an image that is still needed. Pixel (x, y) of the whole image is at (x - left, y
+// - top) of src, whose rows are `width` pixels long. Writes pixels [x0, x1) x [y0, y1) densely to dst. `at`
+// and `k` are as in Coefficients, for x0 .. x1 - 1 (horizontal) or y0 .. y1 - 1 (vertical).
 struct ResizePass {
   const uint8_t *src, *srcEnd;
   int left, top, width, channels;
@@ -59,9 +59,9 @@ struct ResizePass {
   uint8_t* dst;
 };
 
-// The whole of a Resize in terms of its two passes: which rows and columns they need, in which order they
-// run, which is skipped. Nearest needs neither. A pass whose coefficients would take more than some megabytes
-// (a side of half a million pixels) is made here, tap by tap, with no table of them.
+// Carries out a whole Resize by means of its two passes: determines which rows and columns they need, their
+// order, and which can be skipped. Nearest needs neither. A pass whose coefficients would take more than some
+// megabytes (a side of half a million pixels) runs here instead, tap by tap, without a table of coefficients.
 void resizeWith(const Resize&, void (*horizontal)(const ResizePass&), void (*vertical)(const ResizePass&));
 
 }  // namespace clip

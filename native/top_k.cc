@@ -14,7 +14,7 @@ bool better(float a, int32_t i, float b, int32_t j) {
   return i < j;
 }
 
-// Restores the heap below `at` in the first `count` entries.
+// Restores the heap property below `at` in the first `count` entries.
 void sink(TopK& t, int at, int count) {
   for (;;) {
     int worst = at;

@@ -36,7 +36,8 @@ void* cpuAlloc(size_t bytes) {
     if (aligned > start) munmap(p, aligned - start);
     if (start + kHuge > aligned) munmap(reinterpret_cast<void*>(aligned + size), start + kHuge - aligned);
     void* result = reinterpret_cast<void*>(aligned);
-    // A wish: without it everything works in 4 KB pages, as the end does, which would waste a large one.
+    // Only advice: without huge pages, everything works in 4 KB pages. The last, incomplete huge page is left
+    // out because it would be mostly wasted.
     madvise(result, size / kHuge * kHuge, MADV_HUGEPAGE);
     return result;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// The Context of the CPU backends and of reference: how many threads, and scratch memory per worker. And the
-// memory of both: what `alloc` and `free` of their tables are.
+// The Context of the CPU backends and the reference: the number of threads, and scratch memory for each
+// worker. Also the `alloc` and `free` of their tables.
 #include <cstddef>
 #include <new>
 
@@ -11,8 +11,9 @@ namespace clip {
 
 constexpr int kMaxThreads = 256;
 
-// 64-byte aligned and zeroed, nullptr when there is none. From 4 MB on in 2 MB pages where the system has
-// them: they are touched first by whoever packs into them, and streaming from them is 12 to 24 % faster.
+// 64-byte aligned and zeroed; nullptr if there is no memory. From 4 MB on it uses 2 MB pages where the system
+// has them: streaming from them is 12 to 24 % faster. The pages are first touched by the thread that packs
+// weights into them.
 void* cpuAlloc(size_t bytes);
 void cpuFree(void*, size_t bytes);
 
@@ -23,7 +24,7 @@ struct Context {
     size_t bytes = 0;
   } scratch[kMaxThreads];
 
-  // At least `bytes` of 64-byte aligned memory that belongs to this worker until its next call.
+  // At least `bytes` of 64-byte aligned memory, which belongs to this worker until its next call.
   void* memory(int worker, size_t bytes) {
     Scratch& s = scratch[worker];
     if (s.bytes < bytes) {
@@ -41,22 +42,22 @@ struct Context {
   }
 };
 
-// Zeroed memory for the length of a call. No template: the vector files use it.
+// Zeroed memory that is freed at the end of the scope. It is not a template because the vector files use it.
 struct Bytes {
   void* data;
   size_t size;
-  explicit Bytes(size_t);  // std::bad_alloc
+  explicit Bytes(size_t);  // throws std::bad_alloc
   ~Bytes();
   Bytes(const Bytes&) = delete;
   Bytes& operator=(const Bytes&) = delete;
 };
 
-// The entries of a table that all CPU backends and reference share.
+// The table entries that all CPU backends and the reference share.
 Context* cpuOpen(int threads);
 void cpuClose(Context*);
 void cpuCopy(Context*, void* dst, const void* src, size_t bytes);
 int cpuBucket(int n);
-void cpuRequireHead(Dtype, int dim, const char* field);  // any
+void cpuRequireHead(Dtype, int dim, const char* field);  // accepts any dim
 bool cpuBegin(Context&, const GraphKey&);
 void cpuEnd(Context&, bool complete);
 

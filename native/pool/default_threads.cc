@@ -1,5 +1,5 @@
-// How many threads this process should use: what the machine has, what the scheduler lets us have, what we
-// pay for.
+// How many threads this process should use: limited by the cores of the machine, by the affinity mask and by
+// the CPU quota of the container.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +25,8 @@ namespace clip {
 namespace {
 
 #ifdef __linux__
-// Empty when it can't be read. No std::ifstream: it brings the whole library of locales into the addon.
+// Returns an empty string if the file can't be read. It does not use std::ifstream, which would link the
+// whole locale library into the addon.
 std::string textOf(const std::string& file) {
   std::string text;
   if (std::FILE* in = std::fopen(file.c_str(), "re")) {
@@ -45,7 +46,7 @@ bool readNumber(const std::string& file, long& value) {
   return true;
 }
 
-// Cores among the processors of our affinity mask; two hyper-threads of one core count once.
+// The number of cores among the processors of our affinity mask; two hyper-threads of one core count once.
 int coresAllowed() {
   cpu_set_t* set = nullptr;
   size_t bytes = 0;
@@ -73,7 +74,7 @@ int coresAllowed() {
   return int(cores.size());
 }
 
-// The quota of this group and of every group above it, in processors, rounded up; 0 = none.
+// The smallest quota of this cgroup and its ancestors, in processors, rounded up; 0 if there is none.
 int cgroupQuota() {
   long best = 0;
   const auto note = [&](long quota, long period) {
@@ -104,7 +105,8 @@ int cgroupQuota() {
     if (!v2 && controllers.find(",cpu,") == std::string::npos) continue;
     for (std::string path = line.substr(b + 1);;) {
       if (path == "/") path.clear();
-      // In a container the path may be the host's: then only the last round, the mount's root, exists.
+      // In a container the path may be the one on the host. Then only the last iteration, the root of the
+      // mount, finds its files.
       if (v2) {
         readV2("/sys/fs/cgroup" + path);
         readV2("/sys/fs/cgroup/unified" + path);

@@ -1,5 +1,6 @@
 #pragma once
-// parallelFor with a lambda whose exceptions reach the caller: the first one thrown stops the rest.
+// parallelFor with a lambda, whose exceptions reach the caller: the first one thrown cancels the remaining
+// chunks.
 #include <atomic>
 #include <exception>
 #include <mutex>

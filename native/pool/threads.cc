@@ -25,7 +25,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kSpin = std::chrono::microseconds(50);
-constexpr int kRegions = 64;  // parallelFor calls at one time; one more runs on its caller alone
+// simultaneous parallelFor calls; a further call runs on its caller's thread alone
+constexpr int kRegions = 64;
 constexpr uint64_t kMaxChunks = (1u << 24) - 1;  // 24 bits of Region::state
 
 thread_local const std::atomic<bool>* stopFlag = nullptr;
@@ -40,7 +41,7 @@ inline void relax() {
 #endif
 }
 
-// Spins until ready() or 50 microseconds have passed; reads the clock only now and then.
+// Spins until ready() or until 50 microseconds have passed; reads the clock only every few iterations.
 template <class F>
 bool spin(const F& ready) {
   const auto end = Clock::now() + kSpin;
@@ -53,12 +54,12 @@ bool spin(const F& ready) {
   return ready();
 }
 
-// One running parallelFor. Regions are permanent, so a thread that looks at one late finds only that nothing
-// is left.
+// One running parallelFor. Regions are never freed, so a thread that looks at one too late only finds that no
+// work is left.
 struct alignas(64) Region {
-  // generation (32 bits) | helpers still welcome (8) | chunks not yet taken (24), so that a chunk is taken,
-  // and a worker number with it, in one step: only who holds a chunk of this generation may read the fields
-  // below, and the caller waits for nobody else.
+  // generation (32 bits) | helpers that may still enter (8) | chunks not yet taken (24). With all three in
+  // one word, a chunk and a worker number are taken in one atomic step. Only a thread that holds a chunk of
+  // this generation may read the fields below, and the caller waits only for such threads.
   std::atomic<uint64_t> state{0};
   alignas(64) std::atomic<uint32_t> done{0};
   std::atomic<bool> parked{false}, failed{false};
@@ -149,7 +150,7 @@ class Pool {
     return -1;
   }
 
-  // The next chunk of this generation, or -1.
+  // Takes the next chunk of this generation; -1 if there is none.
   static int take(Region& r, uint32_t generation) {
     uint64_t s = r.state.load(std::memory_order_acquire);
     while (Region::generation(s) == generation && Region::left(s))
@@ -169,14 +170,16 @@ class Pool {
         r.failed.store(true, std::memory_order_relaxed);
       }
     const uint32_t chunks = uint32_t(r.chunks);
-    // After the last one the caller may go on and the region may serve another call: touch only its atomics.
+    // After the last chunk the caller may continue and the region may be used for another call, so only its
+    // atomics may be accessed.
     if (r.done.fetch_add(1) + 1 == chunks && r.parked.load()) {
       { std::lock_guard lock(mutex_); }
       finished_.notify_all();
     }
   }
 
-  // Enters one open region and works until nothing is left or a submitted task waits. False: none was open.
+  // Enters an open region and works until no chunk is left or a submitted task waits. Returns false if no
+  // region was open.
   bool help() {
     for (uint64_t open = open_.load(); open; open &= open - 1) {
       int slot = 0;
@@ -223,8 +226,8 @@ class Pool {
 
   void loop() {
 #ifdef __linux__
-    // Throughput work: when one of us wakes it does not push a thread that answers somebody, Node's own above
-    // all, off its core.
+    // These threads do throughput work: a waking pool thread should not preempt a thread that serves
+    // requests, above all Node's main thread.
     const sched_param priority{};
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &priority);
     pthread_setname_np(pthread_self(), "clip-native");  // what `top -H` and debuggers show
@@ -233,7 +236,8 @@ class Pool {
       if (runTask() || help() || spin([&] { return work(); })) continue;
       std::unique_lock lock(mutex_);
       sleeping_.fetch_add(1);
-      // Who publishes work first makes it visible, then looks for sleepers: one of the two sees the other.
+      // Whoever publishes work first makes it visible and then checks for sleepers, while a sleeper first
+      // registers and then checks for work, so that at least one sees the other.
       wake_.wait(lock, [&] { return work(); });
       sleeping_.fetch_sub(1);
     }
@@ -243,7 +247,7 @@ class Pool {
     if (size_.load(std::memory_order_relaxed) >= threads) return;
     std::lock_guard lock(growth_);
 #ifndef _WIN32
-    sigset_t all, before;  // signals belong to Node's own threads
+    sigset_t all, before;  // signals are handled by Node's own threads
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
@@ -251,7 +255,8 @@ class Pool {
       for (; size_.load() < std::min(threads, kMaxThreads); size_.fetch_add(1))
         std::thread([this] { loop(); }).detach();
     } catch (const std::exception&) {
-      // No thread or no memory for one: fewer than asked for, and the caller does the work itself.
+      // A thread could not be started. The pool stays smaller than requested, and the callers do the work
+      // themselves.
     }
 #ifndef _WIN32
     pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -27,7 +27,7 @@ double cosine(const float* a, const float* b, int n) {
   return dot / norm(a, n) / norm(b, n);
 }
 
-// A query as the rows of `Classes` are compared with it.
+// A query in the form in which the rows of `Classes` are compared with it.
 class Query {
  public:
   Query(const float* x, int dim, const Classes& classes) : classes_(classes), x_(x, x + dim), wide_(dim) {
@@ -44,7 +44,7 @@ class Query {
     }
   }
 
-  // With row j: both sides normalized.
+  // The cosine with row j: both sides are normalized.
   double cosineWith(int j) {
     const size_t dim = x_.size(), at = size_t(j) * dim;
     if (classes_.dtype != Dtype::int8) {
@@ -99,7 +99,7 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   });
 }
 
-// The same, the k best only, ranked as float32.
+// The k best classes only, ranked by their float32 scores.
 void cosineTopK(Context& context, const CosineTopK& c) {
   eachRow(context.threads, c.rows, [&](int r) {
     Query query(c.queries + size_t(r) * c.dim, c.dim, c.classes);

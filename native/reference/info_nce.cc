@@ -1,4 +1,5 @@
-// The symmetric contrastive loss and its gradients in plain loops: two rows of logits at a time, in double.
+// The symmetric contrastive loss and its gradients in plain loops, in double, with two rows of logits at a
+// time.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -44,8 +45,8 @@ void infoNce(Context& context, const InfoNce& n) {
   *n.loss = loss / (2 * n.rows);
   if (!n.imagesGradient) return;
 
-  // d loss / d z_ij = (p(j | i) + p(i | j) - 2 [i = j]) / (2 rows); x's rows are on one side of z, y's on the
-  // other.
+  // d loss / d z_ij = (p(j | i) + p(i | j) - 2 [i = j]) / (2 rows), where x's rows index one side of z and
+  // y's rows the other.
   std::vector<double> ofScale(n.rows);
   const auto gradient = [&](const float* x, const float* y, const std::vector<double>& byX,
                             const std::vector<double>& byY, float* out, bool scale) {

@@ -1,6 +1,6 @@
-// The specification of the matrix products: float32 and bfloat16 with double accumulators, int8 with exact
-// integers; of quantisation; and of how weights are packed: row-major copies, for int8 followed by each row's
-// scale and sum.
+// The specification of the matrix products (float32 and bfloat16 with double accumulators, int8 with exact
+// integers), of quantisation, and of the packing of weights, which here is a row-major copy, followed for
+// int8 by the scale and sum of each row.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,7 +18,7 @@ double relu(double v) { return v < 0 ? 0 : v; }  // NaN stays NaN
 double activate(Activation n, double v) {
   switch (n) {
     case Activation::none:
-    case Activation::relu:  // comes after the residual
+    case Activation::relu:  // applied after the residual, by the caller
       return v;
     case Activation::quickGelu:
       return v / (1 + std::exp(-1.702 * v));  // x sigmoid(1.702 x): CLIP, model.py QuickGELU
@@ -33,7 +33,7 @@ struct Quantised {
   int32_t zero;
 };
 
-// Asymmetric bytes with 0 in the range, in float32 arithmetic: backend.h, MatrixView.
+// Asymmetric bytes whose range includes 0, in float32 arithmetic, as specified at MatrixView in backend.h.
 Quantised quantise(const float* x, int cols, uint8_t* bytes) {
   float low = 0, high = 0;
   bool finite = true;
@@ -55,7 +55,7 @@ Quantised quantise(const float* x, int cols, uint8_t* bytes) {
   return {scale, zero};
 }
 
-// A packed matrix (out, in): rows, then for int8 a scale and a sum per row.
+// A packed matrix (out, in): the rows and, for int8, a scale and a sum per row.
 struct Packed {
   const void* data;
   int in, out;
@@ -67,7 +67,7 @@ struct Packed {
   const int32_t* sums() const { return reinterpret_cast<const int32_t*>(scales() + out); }
 };
 
-// sum over i of x[i] w[o][i], x being row r of a matrix of w's dtype, or float32 where w is float16.
+// The sum over i of x[i] w[o][i], where x is row r of a matrix in w's dtype, or in float32 if w is float16.
 double product(const Packed& w, int o, const MatrixView& x, int r) {
   if (w.dtype == Dtype::int8) {
     const uint8_t* bytes = static_cast<const uint8_t*>(rowOf(x, r));
@@ -105,7 +105,7 @@ bool pack(const Pack& p) {
     } else if (p.dtype == Dtype::bfloat16) {
       std::transform(from, from + p.in, static_cast<uint16_t*>(p.dst) + at, toBfloat16);
     } else {
-      // Symmetric bytes: backend.h, Linear.
+      // Symmetric bytes, as specified at Linear in backend.h.
       float most = 0;
       bool finite = true;
       for (int i = 0; i < p.in; i++) {
@@ -128,7 +128,7 @@ bool pack(const Pack& p) {
   return exact;
 }
 
-// y = f(x Wt + b) + residual: torch.nn.Linear, W as checkpoints store it, (out, in).
+// y = f(x Wt + b) + residual: torch.nn.Linear, with W (out, in) as checkpoints store it.
 void linear(Context& context, const Linear& l) {
   const Packed w{l.w, l.in, l.out, l.weights};
   eachRow(context.threads, l.rows, [&](int r) {
@@ -150,7 +150,7 @@ void conv(Context& context, const Conv& c) {
   const Packed w{c.w, inputs, c.out, c.dtype};
   eachRow(context.threads, c.images * outHeight * outWidth, [&](int r) {
     const int image = r / (outHeight * outWidth), oy = r / outWidth % outHeight, ox = r % outWidth;
-    // The window as one row, zero outside the image.
+    // The window as one row, with zeros outside the image.
     std::vector<float> window(static_cast<size_t>(inputs));
     float* to = window.data();
     for (int ky = 0; ky < c.kernel; ky++)

@@ -1,6 +1,6 @@
 // The specification: every op in plain loops with double accumulators, one comment per equation. The other
-// backends are tested against this file, and this file against golden values of the original implementations.
-// Work is split over rows only. Linear and conv are in linear.cc, the cosines in cosine.cc.
+// backends are tested against this file, and this file is tested against golden values of the original
+// implementations. Work is divided by rows only. Linear and conv are in linear.cc, the cosines in cosine.cc.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -25,7 +25,7 @@ double asBfloat16(double x) {
 
 }  // namespace
 
-// y = (x - E[x]) / sqrt(Var[x] + epsilon) * weight + bias, biased variance: Ba et al. 2016,
+// y = (x - E[x]) / sqrt(Var[x] + epsilon) * weight + bias, with the biased variance: Ba et al. 2016,
 // torch.nn.LayerNorm.
 void layerNorm(Context& context, const LayerNorm& l) {
   eachRow(context.threads, l.rows, [&](int r) {
@@ -42,7 +42,7 @@ void layerNorm(Context& context, const LayerNorm& l) {
 }
 
 // softmax(q Kt / sqrt(dim)) V over the keys that the mask lets a query see: Vaswani et al. 2017, equation 1.
-// bfloat16: the exponentials are rounded to it before anything is done with them.
+// For bfloat16, the exponentials are rounded to bfloat16 before they are used.
 void attention(Context& context, const Attention& a) {
   std::vector<int> end(a.rows);  // full: one past the last row of r's sequence
   if (a.mask == Mask::full)
@@ -81,7 +81,7 @@ void attention(Context& context, const Attention& a) {
   });
 }
 
-// Token plus position: Radford et al. 2021 section 2.4.
+// Token embedding plus position embedding: Radford et al. 2021 section 2.4.
 void embed(Context& context, const Embed& e) {
   eachRow(context.threads, e.rows, [&](int r) {
     const char* row = static_cast<const char*>(e.table) + size_t(e.ids[r]) * e.tableStride;
@@ -96,8 +96,8 @@ void gather(Context& context, const Gather& g) {
           [&](int i) { std::memmove(out(g.y, i), in(g.x, g.row[i]), size_t(g.cols) * sizeof(float)); });
 }
 
-// The columns of the convolution that the patch embedding is: Dosovitskiy et al. 2021 equation 1, torch's
-// unfold order.
+// The columns of the convolution that computes the patch embedding: Dosovitskiy et al. 2021 equation 1, in
+// the order of torch's unfold.
 void patches(Context& context, const Patches& p) {
   const int grid = p.size / p.patch, area = p.patch * p.patch;
   eachRow(context.threads, p.images * grid * grid, [&](int r) {

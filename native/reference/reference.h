@@ -1,5 +1,5 @@
 #pragma once
-// The reference backend's table, and the pieces of it that live in other files.
+// The reference backend's table and those of its functions that are defined in other files.
 #include "backend.h"
 #include "half.h"
 #include "pool/threads.h"
@@ -17,7 +17,7 @@ CLIP_OPS(CLIP_DECLARE)
 // linear.cc
 size_t packedSize(Dtype, int in, int out);
 bool pack(const Pack&);
-// x (cols) as row r of y, in y's dtype
+// Converts x (cols) to y's dtype and writes it as row r of y.
 void writeRow(const MatrixView& y, int r, const float* x, int cols);
 
 inline const void* rowOf(const MatrixView& a, int r) {
@@ -35,7 +35,7 @@ inline void put(const MatrixView& a, int r, size_t c, double v) {
     out(a, r)[c] = static_cast<float>(v);
 }
 
-// body(r) for every row, on the context's threads.
+// Runs body(r) for every row, on the context's threads.
 template <class F>
 void eachRow(int threads, int rows, const F& body) {
   parallelFor(

@@ -10,7 +10,7 @@
 namespace clip::reference {
 
 // loss = log(sum_j exp(x_j)) - x_target; d loss / d x_j = exp(x_j) / sum_i exp(x_i) - [j == target]:
-// torch.nn.functional.cross_entropy. The largest logit is subtracted first, which changes neither.
+// torch.nn.functional.cross_entropy. Subtracting the largest logit first changes neither.
 void softmaxCrossEntropy(Context& context, const SoftmaxCrossEntropy& s) {
   eachRow(context.threads, s.rows, [&](int r) {
     const int target = s.target[r];
