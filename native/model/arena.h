@@ -1,5 +1,6 @@
 #pragma once
-// Activations of one pass: taken piece by piece, forgotten together, kept for the next pass of the same size.
+// Memory for the activations of one pass: allocated piece by piece, released all at once, and kept for the
+// next pass of the same size.
 #include <cstddef>
 #include <new>
 #include <vector>
@@ -15,7 +16,7 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Forgets everything taken. What the last pass needed becomes one block.
+  // Releases everything taken. The memory that the last pass needed is merged into one block.
   void reset() {
     const size_t needed = used_;
     used_ = 0;
@@ -26,14 +27,14 @@ class Arena {
     if (!blocks_.empty()) blocks_.back().used = 0;
   }
 
-  // Gives everything back if it is more than `keep` bytes.
+  // Frees all memory if it is more than `keep` bytes.
   void trim(size_t keep) {
     if (capacity() <= keep) return;
     free();
     used_ = 0;
   }
 
-  // 64-byte aligned; contents are whatever was there. Throws std::bad_alloc.
+  // 64-byte aligned and uninitialized. Throws std::bad_alloc.
   void* take(size_t bytes) {
     bytes = (bytes + 63) / 64 * 64;
     used_ += bytes;
@@ -55,7 +56,7 @@ class Arena {
             .rowZero = scaled ? static_cast<int32_t*>(take(n * sizeof(int32_t))) : nullptr};
   }
 
-  // A copy on the backend's side.
+  // Copies the values to memory of the backend.
   template <class T>
   T* copy(const T* values, size_t count) {
     T* place = static_cast<T*>(take(count * sizeof(T)));
@@ -67,7 +68,7 @@ class Arena {
     return copy(values.data(), values.size());
   }
 
-  // What everything taken so far lies in; nullptr if that is not one block.
+  // The block that contains everything taken so far; nullptr if it is not in one block.
   struct Place {
     const void* memory;
     size_t bytes;
@@ -92,9 +93,9 @@ class Arena {
   }
   void free() {
     try {
-      // waits: a pass that broke off may have left copies under way
+      // Waits, because an interrupted pass may have left copies in flight.
       if (!blocks_.empty()) backend_.download(&context_, nullptr, nullptr, 0);
-    } catch (...) {  // whatever was under way has ended
+    } catch (...) {  // then nothing is in flight any more
     }
     for (const Block& b : blocks_) backend_.free(b.data, b.size);
     blocks_.clear();
@@ -111,16 +112,17 @@ class Arena {
   size_t used_ = 0;
 };
 
-// The dtype of rows between the products of a model of dtype `d`: int8 rows are only ever a product's input.
+// The dtype of rows between the products of a model of dtype `d`. int8 rows are only used as inputs of
+// products.
 constexpr Dtype rowDtype(Dtype d) { return d == Dtype::int8 ? Dtype::float32 : d; }
 
-// Columns [first, ...) of a matrix.
+// The columns of a matrix from `first` on.
 inline MatrixView columns(MatrixView a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * bytesOf(a.dtype);
   return a;
 }
 
-// Rows [first, ...) of a matrix.
+// The rows of a matrix from `first` on.
 inline MatrixView rowsFrom(MatrixView a, int first) {
   a.data = static_cast<char*>(a.data) + static_cast<size_t>(first) * a.stride;
   if (a.rowScale) a.rowScale += first;

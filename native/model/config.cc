@@ -7,7 +7,8 @@
 namespace clip {
 namespace {
 
-// What a configuration may say. Products of two widths stay far inside int64, tokens inside int.
+// Limits of a configuration. With these, products of two widths stay far inside int64, and numbers of tokens
+// inside int.
 constexpr int kMaxWidth = 1 << 20, kMaxLayers = 1 << 10, kMaxTokens = 1 << 16, kMaxVocabulary = 1 << 24;
 constexpr int kMaxImageSize = 1 << 14, kMaxResNetSize = 1 << 12;
 
@@ -39,12 +40,12 @@ void checkTransformer(const std::string& tower, const TransformerConfig& c) {
   if (c.blocks.width % c.blocks.heads)
     fail(blocks + ".heads", "divide the width " + std::to_string(c.blocks.width),
          std::to_string(c.blocks.heads));
-  // Written so that NaN fails.
+  // The condition is written so that NaN fails it.
   if (!(c.blocks.layerNormEps >= 0 && c.blocks.layerNormEps < 1))
     fail(blocks + ".layerNormEps", "be at least 0 and less than 1", std::to_string(c.blocks.layerNormEps));
 }
 
-// Every tower that is built is one of these; what no checkpoint has is not.
+// Only combinations that occur in checkpoints are accepted, so every tower that can be built has been tested.
 void checkImageTransformer(const ImageTransformerConfig& c) {
   checkTransformer("spec.image", c);
   within("spec.image.embed.imageSize", c.imageSize, 1, kMaxImageSize);
@@ -64,7 +65,8 @@ void checkTextTransformer(const TextTransformerConfig& c) {
   if (c.preNorm) fail("spec.text.preNorm", "be false", "true");
   if (c.pool == PoolKind::first || c.pool == PoolKind::mean)
     fail("spec.text.pool", "be 'last', 'argmax' or 'eos'", "a pool of images");
-  // What is behind the pooled row would have to be computed, and the row be found again.
+  // With a full mask, the rows after the pooled row would have to be computed too, and the pooled row would
+  // have to be found again.
   if (c.mask == Mask::full && c.pool != PoolKind::last)
     fail("spec.text.pool", "be 'last' where the mask is 'full'", "another one");
 }

@@ -1,6 +1,6 @@
 #pragma once
-// The dimensions of a CLIP and where its tensors lie: the C++ twin of lib/checkpoint/spec.ts (canonical
-// tensor names are listed there). Plain data, filled by binding/, read by weights.cc and the towers.
+// The dimensions of a CLIP and the location of its tensors: the C++ counterpart of lib/native/spec.ts. Plain
+// data, filled by binding/, read by weights.cc and the towers.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,41 +11,42 @@
 
 namespace clip {
 
-// One tensor as a strided view of bytes in a file. Strides in elements.
+// One tensor as a strided view of bytes in a file. Strides are in elements.
 struct TensorView {
-  std::string name;  // as the checkpoint spells it, for messages
+  std::string name;  // as spelled in the checkpoint, for messages
   int file = 0;
   Dtype dtype = Dtype::float32;  // float32, float16, bfloat16 or float64
   std::vector<int64_t> shape, strides;
   uint64_t offset = 0;  // bytes
 };
 
-// Residual attention blocks, layer norm first.
+// Residual attention blocks with layer norm first (pre-norm).
 struct BlocksConfig {
   int width = 0, layers = 0, heads = 0, mlp = 0;
   Activation activation = Activation::quickGelu;
   float layerNormEps = 1e-5f;
 };
 
-// Which rows of a sequence become its one result.
+// Which rows of a sequence are pooled into its one result.
 enum class PoolKind : uint8_t {
   first,   // images: the class token
   mean,    // images: the mean of the patches, without the class token
-  last,    // texts: the last row, which is padding where texts are padded
-  argmax,  // texts: the first of the largest ids
-  eos,     // texts: the first end token, or the last row without one
+  last,    // texts: the last row, which is padding if texts are padded
+  argmax,  // texts: the row of the largest id, the first of several
+  eos,     // texts: the row of the first end token, or the last row if there is none
 };
 
-// What both kinds of transformer towers are: embed -> preNorm? -> blocks -> pool -> final norm -> project?.
+// What both kinds of transformer towers have in common: embed -> preNorm? -> blocks -> pool -> final norm ->
+// project?.
 struct TransformerConfig {
   bool preNorm = false;
   Mask mask = Mask::full;  // full or causal
   BlocksConfig blocks;
   PoolKind pool = PoolKind::first;
-  bool project = false;  // into the joint space
+  bool project = false;  // whether it projects into the joint space
 };
 
-// Embeds a class token, then the patches of a square image.
+// Embeds a class token, followed by the patches of a square image.
 struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
   int grid() const { return imageSize / patchSize; }
@@ -56,11 +57,12 @@ struct ImageTransformerConfig : TransformerConfig {
 // Embeds the ids of a text.
 struct TextTransformerConfig : TransformerConfig {
   int contextLength = 0, vocabSize = 0;
-  std::optional<int> padId;  // every text is filled up with it; without it a text has its own ids alone
-  int endId = 0;             // what PoolKind::eos looks for
+  // every text is padded with it to the context length; without it, a text consists of its own ids only
+  std::optional<int> padId;
+  int endId = 0;  // the token that PoolKind::eos looks for
 };
 
-// A ResNet-D with three stem convolutions, anti-aliased strides and attention pooling: "ModifiedResNet".
+// "ModifiedResNet": a ResNet-D with three stem convolutions, anti-aliased strides and attention pooling.
 struct ResNetConfig {
   int imageSize = 0, width = 0, layers[4] = {0, 0, 0, 0}, heads = 0;
   int grid() const { return imageSize / 32; }
@@ -89,18 +91,18 @@ struct ModelConfig {
   bool hasImageTower() const { return image || resNet; }
   int imageSize() const { return image ? image->imageSize : resNet->imageSize; }
   int imageTokens() const { return image ? image->tokens() : resNet->tokens(); }
-  // Of 'pooled' and 'tokens'.
+  // The width of 'pooled' and 'tokens'.
   int imageWidth() const { return image ? image->blocks.width : resNet->features(); }
   bool imageProjects() const { return image ? image->project : true; }
 };
 
-// The caller is not trusted: throws ERR_CLIP_CONFIG naming the field unless every dimension is positive,
-// heads divide the width, and sizes are small enough that no product of theirs overflows.
+// Does not trust its caller: throws ERR_CLIP_CONFIG with the field's name unless every dimension is positive,
+// the heads divide the width, and sizes are so small that no product of them overflows.
 void checkConfig(const ModelConfig&);
 void checkPreprocess(const PreprocessConfig&);
 
-// The same for texts, before they are queued with those of others: throws ERR_CLIP_INPUT unless every length
-// and every token id is one of this tower's, for they would read past a table.
+// The same for texts, before they are queued with those of other calls: throws ERR_CLIP_INPUT unless every
+// length and every token id is valid for this tower. Otherwise the tower would read past the end of a table.
 void checkTexts(const TextTransformerConfig&, const std::vector<int32_t>& ids,
                 const std::vector<int32_t>& lengths);
 

@@ -1,5 +1,5 @@
-// OpenAI's `preprocess` up to ToTensor, byte for byte as Pillow 12 and torchvision do it. Only the window
-// that survives the crop is computed, so an image of 1 x 1000000 pixels costs no more than its window.
+// OpenAI's `preprocess` up to ToTensor, byte for byte like Pillow 12 and torchvision. Only the window that
+// remains after the crop is computed, so an image of 1 x 1000000 pixels costs no more than its window.
 #include "model/image.h"
 
 #include <algorithm>
@@ -23,12 +23,11 @@ std::string by(double width, double height) {
   return std::to_string(static_cast<int64_t>(width)) + " x " + std::to_string(static_cast<int64_t>(height));
 }
 
-// Python's round: to the nearest whole number, halves to the even one (the default rounding mode of
-// nearbyint).
+// Python's round: to the nearest integer, ties to even (the default rounding mode of nearbyint).
 double roundHalfEven(double x) { return std::nearbyint(x); }
 
-// How large the image becomes. Python divides whole numbers exactly rounded, which double(a) / double(b) is
-// as long as both are below 2^53.
+// The size to which the image is resized. Python's division of integers is correctly rounded, and so is
+// double(a) / double(b) as long as both are below 2^53.
 void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) {
   const double w = width, h = height, n = c.size;
   double outW = n, outH = n;
@@ -38,8 +37,8 @@ void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) 
       break;
     case PreprocessConfig::squash:
       break;
-    case PreprocessConfig::longest: {  // open_clip ResizeKeepRatio; it fails where a side would vanish, we
-                                       // keep 1
+    // open_clip ResizeKeepRatio, except that it fails if a side would become 0; here the side becomes 1.
+    case PreprocessConfig::longest: {
       const double ratio = std::max(w / n, h / n);
       outW = std::max(1.0, roundHalfEven(w / ratio));
       outH = std::max(1.0, roundHalfEven(h / ratio));
@@ -54,7 +53,8 @@ void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) 
   g.outHeight = static_cast<int>(outH);
 }
 
-// torchvision center_crop along one axis: what is too short is padded first, (n - length) / 2 before it.
+// torchvision center_crop along one axis: a side that is too short is padded first, with (n - length) / 2
+// pixels before it.
 void centreCrop(int n, int length, int& crop, int& cropLength, int& pad) {
   if (length < n) {
     pad = (n - length) / 2;
@@ -72,12 +72,12 @@ Geometry geometry(const PreprocessConfig& c, int width, int height) {
   resizedSize(c, width, height, g);
   centreCrop(c.size, g.outWidth, g.cropX, g.cropWidth, g.padX);
   centreCrop(c.size, g.outHeight, g.cropY, g.cropHeight, g.padY);
-  // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]", in two calls.
+  // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]", which makes two calls.
   g.verticalFirst = height > int64_t{100} * width && g.outHeight < height;
   return g;
 }
 
-// One pixel row of the window to RGB, as Image.convert("RGB") does it (libImaging/Convert.c).
+// Converts one row of pixels of the window to RGB like Image.convert("RGB") (libImaging/Convert.c).
 void convertRow(PixelMode mode, const uint8_t* in, int count, uint8_t* rgb) {
   for (int i = 0; i < count; i++, rgb += 3) switch (mode) {
       case PixelMode::L:
@@ -98,7 +98,7 @@ void convertRow(PixelMode mode, const uint8_t* in, int count, uint8_t* rgb) {
           rgb[c] = static_cast<uint8_t>(std::max(0, notK - multiply255(in[4 * i + c], notK)));
         break;
       }
-      case PixelMode::I16: {  // cut off at 255, not scaled
+      case PixelMode::I16: {  // clipped at 255, not scaled
         uint16_t v;
         std::memcpy(&v, in + 2 * i, 2);
         rgb[0] = rgb[1] = rgb[2] = static_cast<uint8_t>(std::min<int>(v, 255));
@@ -161,7 +161,7 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
   const bool whole = g.cropWidth == config.size && g.cropHeight == config.size;
   const int bytes = image.mode == PixelMode::I16 ? 2 : channelsOf(image.mode);
 
-  if (image.mode == PixelMode::RGB && whole)  // the usual image: no detour
+  if (image.mode == PixelMode::RGB && whole)  // the most common case needs no conversion
     return backend.resize(context, resizeOf(image, g, filter, rgb));
 
   std::vector<uint8_t> window(static_cast<size_t>(g.cropWidth) * g.cropHeight * bytes);
@@ -173,7 +173,7 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
   else
     backend.resize(context, resizeOf(image, g, filter, window.data()));
 
-  // Padding is 0 in the image's own mode: black, but white for CMYK.
+  // Padding is 0 in the image's own mode: black, except that it is white for CMYK.
   if (!whole)
     std::memset(rgb, image.mode == PixelMode::CMYK ? 255 : 0, size_t{3} * config.size * config.size);
   for (int y = 0; y < g.cropHeight; y++)
@@ -187,7 +187,7 @@ Part reachingPart(const PreprocessConfig& config, int width, int height) {
              : reachingPart(geometry(config, width, height), config.filter, width, height);
 }
 
-// ToTensor divides by 255, Normalize subtracts and divides; each step rounds to float32.
+// ToTensor divides by 255, Normalize subtracts and divides; the result of each step is rounded to float32.
 void normaliseTable(const PreprocessConfig& config, float value[3 * 256]) {
   for (int c = 0; c < 3; c++)
     for (int byte = 0; byte < 256; byte++)

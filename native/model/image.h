@@ -1,6 +1,6 @@
 #pragma once
-// From a decoded image to the image tower's input, in OpenAI's order: resize and crop in the image's own
-// mode (as Pillow does), convert to RGB, then normalize.
+// Turns a decoded image into the image tower's input, in OpenAI's order: resize and crop in the image's own
+// mode (like Pillow), convert to RGB, then normalize.
 #include <cstdint>
 
 #include "backend.h"
@@ -22,22 +22,22 @@ struct Part {
 struct Image {
   const uint8_t* data = nullptr;  // (height, width, channels) of `part`, dense; uint16 for I16
   int width = 0, height = 0;      // of the whole image
-  Part part{};                    // what of it `data` holds; no width: all of it
+  Part part{};                    // the part of the image that `data` contains; width 0: the whole image
   PixelMode mode = PixelMode::RGB;
-  bool nearest = false;           // palette and 1-bit images: Pillow resizes them NEAREST
+  bool nearest = false;           // palette and 1-bit images, which Pillow resizes with NEAREST
   const float* planes = nullptr;  // (3, size, size); then data is nullptr
 };
 
-// data -> (size, size, 3) bytes, as OpenAI's `preprocess` has them before ToTensor. Exactly Pillow's.
-// Runs on one thread of `context`; the caller runs several images side by side.
+// Converts `data` to (size, size, 3) bytes, exactly as Pillow does in OpenAI's `preprocess` before ToTensor.
+// Runs on one thread of `context`; the caller processes several images in parallel.
 void resizeAndCrop(const Backend&, Context&, const PreprocessConfig&, const Image&, uint8_t* rgb);
 
-// The part of an image of that size that reaches the result, when it is resized with the config's filter:
-// nothing else need be decoded. Only images of mode L, RGB and CMYK that are not `nearest` may come in
-// part.
+// The part of an image of that size that affects the result when it is resized with the config's filter;
+// nothing else needs to be decoded. Only images of mode L, RGB and CMYK that are not `nearest` may be passed
+// in part.
 Part reachingPart(const PreprocessConfig&, int width, int height);
 
-// value[channel * 256 + byte] = (byte / 255 - mean) / std, in float32 as torchvision computes it.
+// value[channel * 256 + byte] = (byte / 255 - mean) / std, in float32, as computed by torchvision.
 void normaliseTable(const PreprocessConfig&, float value[3 * 256]);
 
 }  // namespace clip

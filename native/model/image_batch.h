@@ -1,13 +1,13 @@
 #pragma once
-// What both image towers begin and end with: images become rows of patches, result rows become the
-// caller's.
+// The beginning and the end of both image towers: images become rows of patches, and result rows are copied
+// to the caller's memory.
 #include <vector>
 
 #include "model/pass.h"
 
 namespace clip {
 
-// A batch: first the images that are pixels, then those that are planes already.
+// A batch: first the images given as pixels, then those given as preprocessed planes.
 struct ImageBatch {
   int pixelImages = 0, planeImages = 0;
   const uint8_t* pixels = nullptr;   // (pixelImages, size, size, 3)
@@ -16,14 +16,14 @@ struct ImageBatch {
   int count() const { return pixelImages + planeImages; }
 };
 
-// The batch on the backend's side, padded to `images` images of whatever was there.
+// The batch in memory of the backend, padded to `images` images with undefined contents.
 class UploadedImages {
  public:
   UploadedImages(const Pass&, const ImageBatch&, int images, int size);
-  // Cuts all images into patches: y (count * (size / patch)^2, 3 * patch^2), columns ordered (channel, y,
-  // x).
+  // Cuts all images into patches: y (count * (size / patch)^2, 3 * patch^2), with columns ordered (channel,
+  // y, x).
   void cut(const Pass&, int patch, const MatrixView& y) const;
-  // What the calls of `cut` depend on.
+  // The number on which the calls made by `cut` depend.
   uint32_t calls() const { return static_cast<uint32_t>(pixelImages_); }
 
  private:

@@ -17,13 +17,14 @@
 namespace clip {
 namespace {
 
-// About: with the queries it fits a second-level cache. Measured on Zen 5, rows of 512 float32, 1 GB in the
-// page cache, percent of the memory rate of the same run (1 thread, 2 threads):
+// About the size that fits into the second-level cache together with the queries. Measured on Zen 5, rows of
+// 512 float32, 1 GB in the page cache, in percent of the memory bandwidth of the same run (1 thread, 2
+// threads):
 //   128 KB 63, 60; 256 KB 62, 61; 512 KB 63, 62; 768 KB 61, 60; 1 MB 56, 57; 2 MB 54, 56.
-// Reading alone, without the scan: 79, 75, whatever the size. So the system's copy takes four fifths of the
-// time, and both are this thread's work: a thread that reads for another one that scans takes the place of
-// one that does both (reading alone is slower on one thread than both on two). Only mapping the file would
-// save the copy.
+// Reading alone, without the scan, gives 79, 75 for every size. So the system's copy takes four fifths of the
+// time, and both are work of the same thread: a thread that reads for another one that scans would occupy the
+// core of a thread that does both (reading alone on one thread is slower than both on two). Only mapping the
+// file would avoid the copy.
 constexpr size_t kPartBytes = size_t{512} << 10;
 
 [[noreturn]] void fail(const std::string& path, const std::string& what, std::string field = {},
@@ -36,7 +37,7 @@ constexpr size_t kPartBytes = size_t{512} << 10;
               .actual = std::move(actual)};
 }
 
-// What one thread works with.
+// What one thread needs for its part of the work.
 class Worker {
  public:
   Worker(const Backend& backend, size_t bytes, int queries, int k)
@@ -87,7 +88,7 @@ MatrixFile::MatrixFile(const std::string& path, const Shape& shape) : path_(path
     fail(path, folder ? "is a folder, not a file" : "is not a regular file", "file", "a regular file",
          folder ? "a folder" : "something else");
   }
-  // At most 2^31 * 2^31 * 4 and an offset of 2^53: no overflow.
+  // At most 2^31 * 2^31 * 4 plus an offset of 2^53, so it cannot overflow.
   const uint64_t needed = shape.offset + uint64_t(shape.rows) * uint64_t(shape.dim) * bytesOf(shape.dtype);
   if (file_.bytes < needed)
     fail(path,
@@ -96,7 +97,7 @@ MatrixFile::MatrixFile(const std::string& path, const Shape& shape) : path_(path
              " on end at byte " + std::to_string(needed),
          "rows", "at least " + std::to_string(needed) + " bytes", std::to_string(file_.bytes) + " bytes");
 #if defined(__linux__)
-  posix_fadvise(file_.descriptor(), 0, 0, POSIX_FADV_SEQUENTIAL);  // the system reads further ahead
+  posix_fadvise(file_.descriptor(), 0, 0, POSIX_FADV_SEQUENTIAL);  // makes the system read further ahead
 #endif
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Rows of a file, compared with queries without ever being in memory as a whole, and never mapped: somebody
-// who truncates a mapped file kills the process.
+// Compares the rows of a file with queries without ever holding the whole file in memory. The file is never
+// mapped: if someone truncated a mapped file, the process would be killed.
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -13,14 +13,14 @@ namespace clip {
 
 class MatrixFile {
  public:
-  // rows x dim numbers, dense, little-endian, from byte `offset` on.
+  // rows x dim numbers, dense, little-endian, starting at byte `offset`.
   struct Shape {
     uint64_t offset = 0;
     int rows = 0, dim = 0;
-    Dtype dtype = Dtype::float32;  // float32, bfloat16 or int8 (without scales: they cancel out of a cosine)
+    Dtype dtype = Dtype::float32;  // float32, bfloat16 or int8 (without scales, which cancel out of a cosine)
   };
 
-  // Throws ERR_CLIP_CHECKPOINT when the file can't be opened, is not a regular file or is too short.
+  // Throws ERR_CLIP_CHECKPOINT if the file can't be opened, is not a regular file or is too short.
   MatrixFile(const std::string& path, const Shape& shape);
 
   const Shape& shape() const { return shape_; }
@@ -31,10 +31,10 @@ class MatrixFile {
     float scale;
     Score score;
   };
-  // The best rows of the matrix for each query, ranked: the bits of Backend::cosineTopK over the same matrix
-  // in memory. Each thread reads a part into its own buffer, which stays in its cache, and runs the op on it:
-  // one reads while another computes. Throws Cancelled soon after `cancelled` is set, and ERR_CLIP_CHECKPOINT
-  // when the file has been cut.
+  // The best rows of the matrix for each query, ranked, with the same bits as Backend::cosineTopK over the
+  // same matrix in memory. Each thread reads one part at a time into its own buffer, which stays in its
+  // cache, and runs the op on it, so that one thread reads while another computes. Throws Cancelled soon
+  // after `cancelled` is set, and ERR_CLIP_CHECKPOINT if the file was truncated.
   void topK(const Backend& backend, int threads, const Query& query, TopK* best,
             const std::atomic<bool>& cancelled) const;
 

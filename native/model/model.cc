@@ -19,11 +19,11 @@
 namespace clip {
 namespace {
 
-constexpr size_t kKeptBytes = size_t{32} << 20;  // activations kept between calls
-// The same where recorded graphs live on: they are valid as long as their memory is.
+constexpr size_t kKeptBytes = size_t{32} << 20;  // memory for activations that is kept between calls
+// The same for backends that record graphs, which are valid only as long as their memory is.
 constexpr size_t kKeptDeviceBytes = size_t{1} << 30;
-constexpr size_t kFeatureBytes = size_t{96}
-                                 << 20;  // feature maps of one pass of a ResNet, if one image needs less
+// Feature maps of one pass of a ResNet, unless a single image needs more.
+constexpr size_t kFeatureBytes = size_t{96} << 20;
 constexpr size_t kChunkBytes = size_t{128} << 20;  // activations of one chunk of texts at most
 
 void checkDtype(const Backend& backend, Dtype dtype) {
@@ -39,7 +39,7 @@ void checkDtype(const Backend& backend, Dtype dtype) {
               .actual = nameOf(dtype)};
 }
 
-// int8 sums are exact up to this many inputs (no known model comes near).
+// int8 sums are exact up to this number of inputs (no known model comes near it).
 void checkInt8(const ModelConfig& c) {
   int longest = 0;
   if (c.image) longest = std::max({longest, c.image->blocks.width, c.image->blocks.mlp});
@@ -56,12 +56,12 @@ void checkInt8(const ModelConfig& c) {
 
 void checkHeads(const Backend& backend, const ModelConfig& c, Dtype dtype) {
   if (c.image) backend.requireHead(dtype, c.image->blocks.width / c.image->blocks.heads, "image.heads");
-  // Its attention pool is float32 whatever the dtype.
+  // The attention pool of a ResNet is computed in float32 whatever the dtype.
   if (c.resNet) backend.requireHead(Dtype::float32, c.resNet->features() / c.resNet->heads, "image.heads");
   if (c.text) backend.requireHead(dtype, c.text->blocks.width / c.text->blocks.heads, "text.heads");
 }
 
-// "<folder>/<name>-<backend>-<dtype>.packed". Only memory that can be read as it lies is kept.
+// "<folder>/<name>-<backend>-<dtype>.packed". Only used if the packed memory can be read in place.
 std::string packFileOf(const LoadOptions& o, const Backend& backend) {
   if (o.packFolder.empty() || !backend.plainMemory) return {};
   return o.packFolder + "/" + o.packName + "-" + activeName(backend) + "-" + nameOf(o.dtype) + ".packed";
@@ -79,7 +79,7 @@ OwnedContext openContext(const Backend& backend, int threads) {
   return c;
 }
 
-// Gives the memory of a large call back when the call ends, however it ends.
+// Frees the memory of a large call when the call ends, with or without an error.
 class ArenaTrim {
  public:
   ArenaTrim(Arena& arena, const Backend& backend)
@@ -113,7 +113,7 @@ struct Model::Impl {
     resizers.resize(o.threads);
   }
 
-  // Each image is resized on one thread, several side by side; each worker has its own scratch memory.
+  // Each image is resized on one thread, several in parallel; each worker has its own scratch memory.
   void resize(const Image* const* images, int count, uint8_t* rgb) {
     const size_t bytes = size_t{3} * config.preprocess.size * config.preprocess.size;
     parallel(options.threads, count, [&](int i, int worker) {
@@ -148,14 +148,14 @@ struct Model::Impl {
   const ModelConfig config;
   const LoadOptions options;
   const Backend& backend;
-  const std::string packFile;  // of packed weights; empty: none
+  const std::string packFile;  // file of packed weights; empty: none
   const Weights weights;
   float value[3 * 256];
 
-  // The queue runs one pass of a model at a time; whoever does not use the queue waits here.
+  // The queue runs one pass of a model at a time; callers that do not use the queue wait for this mutex.
   std::mutex pass;
   OwnedContext context;
-  std::vector<OwnedContext> resizers{};  // per worker, opened at its first image
+  std::vector<OwnedContext> resizers{};  // one per worker, opened at its first image
   Arena arena;
   std::vector<uint8_t> rgb{};
 };
@@ -250,7 +250,8 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
       ImageBatch batch;
       batch.value = m.value;
       std::vector<const Image*> pixels;
-      std::vector<float*> place, placeOfPlanes;  // where each result goes: images of pixels come first
+      // destination of each result; images given as pixels come first
+      std::vector<float*> place, placeOfPlanes;
       for (int i = start; i < start + n; i++) {
         float* const to = out + static_cast<size_t>(i) * floats;
         if (images[i]->planes) {

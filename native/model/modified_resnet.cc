@@ -9,24 +9,24 @@
 namespace clip {
 namespace {
 
-// Feature maps are rows of channels, one per pixel, in slots that the steps take turns in: the block's input,
-// two for what lies between its convolutions, the block's other path; and, unless the model is float32, the
-// input of a matrix product in the model's dtype. The residual path stays float32.
+// Feature maps are rows of channels, one per pixel. They are stored in slots that the steps reuse: the
+// block's input, two for the results between its convolutions, and the downsample path; unless the model is
+// float32, also the input of a matrix product in the model's dtype. The residual path stays float32.
 constexpr int kMaps = 5, kOperand = 4;
 constexpr int mapCount(Dtype dtype) { return dtype == Dtype::float32 ? kMaps - 1 : kMaps; }
 
 class FeatureMaps {
  public:
-  // pixels: of the largest map that becomes the input of a matrix product
+  // pixels: those of the largest map that becomes the input of a matrix product.
   FeatureMaps(Arena& arena, size_t bytes, size_t pixels, Dtype dtype) : dtype_(dtype) {
     for (int i = 0; i < mapCount(dtype); i++) slots_[i] = arena.take(bytes);
     if (dtype != Dtype::int8) return;
     scale_ = static_cast<float*>(arena.take(pixels * sizeof(float)));
     zero_ = static_cast<int32_t*>(arena.take(pixels * sizeof(int32_t)));
   }
-  // In float32.
+  // As float32.
   MatrixView at(int slot, int channels) const { return at(slot, channels, Dtype::float32); }
-  // What a convolution reads: it quantises its windows itself.
+  // The input of a convolution, which quantises its windows itself.
   MatrixView between(int slot, int channels) const { return at(slot, channels, rowDtype(dtype_)); }
   MatrixView operand(int channels) const { return at(kOperand, channels, dtype_); }
   void swap(int a, int b) { std::swap(slots_[a], slots_[b]); }
@@ -50,7 +50,7 @@ size_t mapBytes(int64_t side, int64_t channels) {
   return static_cast<size_t>(side * side) * lineStride(static_cast<size_t>(channels) * sizeof(float));
 }
 
-// The largest map of one image.
+// The size in bytes of the largest map of one image.
 size_t largestMap(const ResNetConfig& c) {
   const int half = (c.imageSize + 1) / 2, quarter = half / 2;
   size_t bytes = std::max(mapBytes(c.imageSize, 3), mapBytes(half, c.width));
@@ -58,11 +58,11 @@ size_t largestMap(const ResNetConfig& c) {
     const int planes = c.width << l;
     bytes = std::max({bytes, mapBytes(side, 4 * planes), mapBytes(l == 0 ? side : side * 2 + 1, planes)});
   }
-  // The attention pool's table has a row for the mean of each image.
+  // The input of the attention pool has an additional row for the mean of each image.
   return bytes + lineStride(static_cast<size_t>(c.features()) * sizeof(float));
 }
 
-// One block, from slot 0 to slot 0. Returns the side of its output.
+// Computes one block, from slot 0 to slot 0. Returns the side length of its output.
 int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int images, int side,
                FeatureMaps& maps) {
   const int pixels = images * side * side, outSide = side / stride, outPixels = images * outSide * outSide;
@@ -73,7 +73,7 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   const MatrixView xIn = ops.as(x, maps.operand(in), pixels, in);
   ops.linear(xIn, w.conv1, a, pixels, Activation::relu);
   ops.conv3x3(a, w.conv2, b, images, side);
-  // an average pool stands for conv2's stride
+  // an average pool replaces conv2's stride
   if (stride > 1) ops.pool(b, a, images, side, planes, stride);
   const MatrixView narrow = stride > 1 ? a : b;
   if (!w.downsample.packed) {
@@ -97,8 +97,7 @@ int bottleneck(const Ops& ops, const BottleneckWeights& w, int stride, int image
   return outSide;
 }
 
-// The rows of the attention pool: each image's mean, then its pixels. Images behind the first n are
-// padding.
+// The rows of the attention pool: each image's mean, then its pixels. Images after the first n are padding.
 struct PoolRows {
   std::vector<int32_t> id, position, first, meanRow;
   PoolRows(int n, int images, int tokens) {
@@ -106,7 +105,7 @@ struct PoolRows {
     for (int i = 0; i < images; i++) {
       meanRow.push_back(i * tokens);
       for (int t = 0; t < tokens; t++) {
-        // the means lie behind the pixels
+        // the means are stored after the pixels
         id.push_back(i >= n ? -1 : t == 0 ? images * pixels + i : i * pixels + t - 1);
         position.push_back(t);
         first.push_back(i >= n ? -1 : i * tokens);
@@ -129,7 +128,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const bool all = pass.output == Output::tokens;
   const int queries = all ? rows : images;
 
-  // What comes from outside.
+  // Inputs.
   const UploadedImages uploaded(pass, batch, images, c.imageSize);
   const PoolRows index(batch.count(), images, tokens);
   const int32_t* id = arena.copy(index.id);
@@ -138,18 +137,18 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
   const Sequences sequences{
       .rows = rows, .mask = Mask::full, .first = arena.copy(index.first), .parent = nullptr};
 
-  // Where the steps write.
+  // Intermediate results.
   const size_t quarter = static_cast<size_t>((c.imageSize + 1) / 4);
   FeatureMaps maps(arena, images * largestMap(c), images * quarter * quarter, pass.dtype);
   const MatrixView token = arena.rows(rows, features, Dtype::float32);
   const MatrixView asking = all ? token : arena.rows(images, features, Dtype::float32);
-  // The attention pool: products in the model's dtype, all else in float32.
+  // The products of the attention pool use the model's dtype, everything else float32.
   const MatrixView tokenIn = arena.rows(rows, features, pass.dtype);
   const MatrixView askingIn = all ? tokenIn : arena.rows(images, features, pass.dtype);
   const MatrixView query = arena.rows(queries, features, Dtype::float32);
   const MatrixView keyValue = arena.rows(rows, 2 * features, Dtype::float32);
   const MatrixView pooled = arena.rows(queries, features, Dtype::float32);
-  // The attention pool's output projection is the one into the joint space.
+  // The attention pool's output projection is also the projection into the joint space.
   const Tail tail(pass, pooled, queries, features, w.projection);
 
   bool finished = true;
@@ -164,7 +163,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
     ops.conv3x3(half2, w.stem[2], maps.at(1, c.width), images, side);
     ops.pool(maps.at(1, c.width), maps.at(0, c.width), images, side, c.width, 2);
     side /= 2;
-    // Four stages of bottlenecks; each but the first halves the side.
+    // Four stages of bottlenecks; each except the first halves the side length.
     for (int l = 0; l < 4 && finished; l++)
       for (size_t i = 0; i < w.layers[l].size() && finished; i++) {
         finished = !(pass.stopped && pass.stopped());
@@ -183,7 +182,7 @@ bool encodeImageBatch(const Pass& pass, const ResNetConfig& c, const ResNetWeigh
                                    .y = token,
                                    .rows = rows,
                                    .cols = features});
-      // softmax(q k' / sqrt(d)) v, where only the mean asks
+      // softmax(q k' / sqrt(d)) v, where only the mean has a query
       if (!all) ops.gather(token, meanRow, asking, images, features);
       const MatrixView keys = ops.as(token, tokenIn, rows, features);
       ops.linear(all ? keys : ops.as(asking, askingIn, queries, features), w.query, query, queries);

@@ -1,5 +1,5 @@
 #pragma once
-// The Backend's operations as the towers say them: one line per equation.
+// The Backend's operations in the form that the towers use: one line per equation.
 #include <cstdint>
 
 #include "backend.h"
@@ -7,7 +7,7 @@
 
 namespace clip {
 
-// The rows of all sequences of one pass, one after the other, and which of them each row sees.
+// The rows of all sequences of one pass, one after the other, and which rows each of them sees.
 struct Sequences {
   int rows;
   Mask mask;
@@ -43,7 +43,7 @@ class Ops {
                                   .cols = c.width,
                                   .epsilon = c.layerNormEps});
   }
-  // x, or y holding x in y's dtype where that is another one
+  // Returns x, or converts it to y and returns y if y has another dtype.
   MatrixView as(const MatrixView& x, const MatrixView& y, int rows, int cols) const {
     if (x.dtype == y.dtype) return x;
     backend_.cast(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
@@ -67,7 +67,7 @@ class Ops {
   void gather(const MatrixView& x, const int32_t* row, const MatrixView& y, int count, int cols) const {
     backend_.gather(context_, {.x = x, .row = row, .y = y, .count = count, .cols = cols});
   }
-  // y = relu(x * W + b): 3 x 3, zero outside the image
+  // y = relu(x * W + b), a 3 x 3 convolution with zeros outside the image
   void conv3x3(const MatrixView& x, const LinearWeight& w, const MatrixView& y, int images, int side,
                int stride = 1) const {
     backend_.conv(context_, {.x = x,
@@ -95,7 +95,7 @@ class Ops {
                              .kernelHeight = kernel,
                              .kernelWidth = kernel});
   }
-  // y = the mean of each `count` rows of x
+  // y = the mean of every `count` consecutive rows of x
   void mean(const MatrixView& x, const MatrixView& y, int rows, int count, int cols) const {
     backend_.pool(context_, {.x = x,
                              .y = y,

@@ -18,26 +18,27 @@
 namespace clip {
 namespace {
 
-constexpr size_t kPage = 4096;              // of header: the weights behind it keep every alignment
-constexpr size_t kPiece = size_t{1} << 20;  // of work
+constexpr size_t kPage = 4096;  // size of the header, so that the weights after it keep every alignment
+constexpr size_t kPiece = size_t{1} << 20;  // unit of work
 
 struct Header {
   char magic[16];
-  uint64_t order;                               // 1: the byte order
+  uint64_t order;                               // 1, to detect the byte order
   uint64_t bytes, checksum;                     // of the weights
-  char float16[512];                            // as WeightPacker says, zeros behind
-  char imageName[33], textName[33], unused[6];  // WeightNames, zeros behind
-  char identity[kPage - 632];                   // key and layout, zeros behind
-  uint64_t headerChecksum;                      // of all that is above
+  char float16[512];                            // as defined by WeightPacker, padded with zeros
+  char imageName[33], textName[33], unused[6];  // WeightNames, padded with zeros
+  char identity[kPage - 632];                   // key and layout, padded with zeros
+  uint64_t headerChecksum;                      // checksum of all the fields above
 };
 static_assert(sizeof(Header) == kPage);
 constexpr char kMagic[16] = {'c', 'l', 'i', 'p', '-', 'n', 'a', 't', 'i', 'v', 'e', ' ', 'p', 'k', '1', '\n'};
 
-// Each step is a bijection of its lane, so no change of a single word goes unseen. Not against malice: who
-// may write to the folder may as well write another checkpoint.
+// Each step is a bijection of its lane, so a change of any single word is detected. This does not protect
+// against malice: whoever can write to the folder could just as well replace the checkpoint.
 uint64_t checksum(const void* data, size_t bytes, uint64_t seed) {
   constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15u;
-  constexpr int kLanes = 8;  // independent: a multiplication takes some cycles, but one begins in each
+  // independent, because a multiplication has a latency of some cycles but one can start in each
+  constexpr int kLanes = 8;
   uint64_t lane[kLanes];
   for (int i = 0; i < kLanes; i++) lane[i] = seed + static_cast<uint64_t>(i) * kMultiplier;
   const auto* p = static_cast<const uint8_t*>(data);
@@ -62,7 +63,7 @@ uint64_t checksum(const void* data, size_t bytes, uint64_t seed) {
   return all;
 }
 
-// touch: told of each piece before it is read.
+// touch: called for each piece before it is read.
 template <class Touch>
 uint64_t checksumOfPieces(const uint8_t* data, size_t bytes, int threads, const std::atomic<bool>& cancel,
                           const Touch& touch) {
@@ -77,7 +78,7 @@ uint64_t checksumOfPieces(const uint8_t* data, size_t bytes, int threads, const 
   return checksum(sums.data(), sums.size() * sizeof(uint64_t), bytes);
 }
 
-// False if the names do not fit.
+// Returns false if the names do not fit.
 bool fill(Header& h, const std::string& key, const std::string& layout, size_t bytes, uint64_t sum,
           const std::string& float16, const WeightNames& names) {
   std::memset(&h, 0, sizeof(h));
@@ -109,12 +110,12 @@ class FileMapping : public PackCache::Mapping {
   ~FileMapping() override { munmap(map_, kPage + bytes()); }
   const void* data() const override { return static_cast<const uint8_t*>(map_) + kPage; }
 
-  // All page table entries of a piece in one call instead of a fault for every few pages.
+  // Creates all page table entries of a piece in one call, instead of by a page fault for every few pages.
   static void touch(const uint8_t* data, size_t bytes) {
 #if defined(MADV_POPULATE_READ)
     const uintptr_t page = kPage, start = reinterpret_cast<uintptr_t>(data) / page * page;
     madvise(reinterpret_cast<void*>(start), reinterpret_cast<uintptr_t>(data) + bytes - start,
-            MADV_POPULATE_READ);  // an older kernel refuses: then they come one by one
+            MADV_POPULATE_READ);  // an older kernel refuses; then they are created one by one
 #else
     (void)data, (void)bytes;
 #endif
@@ -126,7 +127,7 @@ class FileMapping : public PackCache::Mapping {
   void* map_;
 };
 #else
-// Where nothing can be mapped the file is read: still quicker than packing.
+// If nothing can be mapped the file is read, which is still faster than packing.
 class FileMapping : public PackCache::Mapping {
  public:
   static std::unique_ptr<FileMapping> of(const SystemFile& file, size_t bytes, std::string float16,
@@ -167,7 +168,7 @@ std::unique_ptr<PackCache::Mapping> PackCache::open(const std::string& layout, s
       std::memcmp(&found, &expected, sizeof(Header)) != 0)
     return nullptr;
   std::unique_ptr<FileMapping> map = FileMapping::of(file, kPage + bytes, float16, names);
-  // Again: it may have been cut between the first look and the mapping.
+  // Checks again, because the file may have been truncated between the first check and the mapping.
   if (!map || !file.examine() || file.bytes != kPage + bytes) return nullptr;
   const uint64_t sum =
       checksumOfPieces(static_cast<const uint8_t*>(map->data()), bytes, threads, cancel, FileMapping::touch);
@@ -202,7 +203,7 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
     if (!file.write(from + at, std::min(16 * kPiece, bytes - at))) return why("can't be written");
   }
   file.close();
-  // Not flushed to the disk: a file that a power cut left half written fails its checksum.
+  // Not flushed to the disk: if a power failure leaves the file half-written, its checksum will not match.
   if (!renameFile(beside, file_)) return why("can't be put in its place");
   return {};
 }

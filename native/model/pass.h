@@ -1,5 +1,5 @@
 #pragma once
-// What a tower needs to run one pass, and what it gives.
+// The inputs of a tower for one pass, and its results.
 #include "model/arena.h"
 #include "model/request.h"
 #include "model/weights.h"
@@ -12,11 +12,12 @@ struct Pass {
   Arena& arena;
   Dtype dtype;
   Output output;
-  bool normalise;  // every row that comes out
+  bool normalise;  // scale every result row to length 1
   const Stopped& stopped;
 };
 
-// What the graph of this pass is known by. `calls`: what of the tower's own its calls depend on, besides the sizes.
+// Identifies the graph of this pass. `calls`: everything specific to the tower, other than the sizes, on
+// which its calls depend.
 inline GraphKey graphKeyOf(const Pass& pass, GraphKey::Tower tower, int rows, int sequences, int longest,
                            uint32_t calls) {
   const Arena::Place place = pass.arena.place();
@@ -29,7 +30,7 @@ inline GraphKey graphKeyOf(const Pass& pass, GraphKey::Tower tower, int rows, in
           .memoryBytes = place.bytes};
 }
 
-// Rows of float32 on this side.
+// Rows of float32 in memory of this process.
 class HostRows {
  public:
   HostRows(const Pass& pass, const MatrixView& rows, int count, int columns)

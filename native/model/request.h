@@ -1,5 +1,5 @@
 #pragma once
-// What is asked of a model: how it is loaded, and what a pass through its towers gives.
+// The options with which a model is loaded, and the kinds of output of a pass through its towers.
 #include <functional>
 #include <optional>
 #include <string>
@@ -20,14 +20,14 @@ struct LoadOptions {
   Dtype dtype = Dtype::float32;
   int threads = 1;
   int maxBatchRows = 512;
-  // Where packed weights are kept, the name of the checkpoint in there and what its bytes depend on; no
-  // folder: nowhere.
+  // The folder for packed weights, the file's name for this checkpoint, and a key of everything on which its
+  // bytes depend; an empty folder turns the cache off.
   std::string packFolder = {}, packName = {}, packKey = {};
-  // Towers of the checkpoint that are not wanted: they are read once, for their name.
+  // Towers of the checkpoint that are not needed: their weights are only read to compute their names.
   std::optional<ModelConfig> unloaded = std::nullopt;
 };
 
-// Asked between blocks of a tower: true stops the pass (everybody in it has gone away).
+// Called between the blocks of a tower: true stops the pass (all of its jobs were cancelled).
 using Stopped = std::function<bool()>;
 
 }  // namespace clip

@@ -30,15 +30,15 @@ void unpremultiply(uint8_t* p, size_t pixels, int channels) {
 }  // namespace
 
 Span sourceSpan(int in, int out, int first, int count, Filter filter) {
-  if (in == out) return {first, first + count};  // this pass is skipped
+  if (in == out) return {first, first + count};  // no pass along this axis
   const auto last = tapsOf(in, out, first + count - 1, filter);
   return {tapsOf(in, out, first, filter).first, last.first + last.count};
 }
 
 namespace {
 
-// Output positions [first, first + count) of an axis in runs whose sources are about `most` positions long:
-// one run, unless the side is huge.
+// Divides the output positions [first, first + count) of an axis into runs that each need about `most` source
+// positions; there is one run, unless the side is huge.
 std::vector<Span> runsOf(int in, int out, int first, int count, Filter filter, size_t most) {
   const Span all = sourceSpan(in, out, first, count, filter);
   const size_t reach = static_cast<size_t>(all.end - all.begin);
@@ -50,15 +50,15 @@ std::vector<Span> runsOf(int in, int out, int first, int count, Filter filter, s
   return list;
 }
 
-// As many lines of `bytes` as make a band.
+// The number of lines of `bytes` each that make up a band.
 int linesOf(size_t bytes, int most) {
   return static_cast<int>(std::clamp<size_t>(kBandBytes / bytes, 1, most));
 }
 
 }  // namespace
 
-// Pillow rounds to 8 bits between its passes, so they can run one after the other on what each needs: the
-// first pass takes the image in bands of about a megabyte, premultiplied on the way.
+// Pillow rounds to 8 bits between its passes, so each pass can run separately on the part that it needs: the
+// first pass takes the image in bands of about a megabyte, which are premultiplied before it.
 void resizePremultiplied(const Backend& backend, Context& context, const Image& image, const Geometry& g,
                          Filter filter, uint8_t* dst) {
   const int channels = channelsOf(image.mode);
@@ -120,7 +120,7 @@ void resizePremultiplied(const Backend& backend, Context& context, const Image& 
                              .dst = dst,
                              .firstRow = rows.begin});
   } else {
-    // More than 100 times as high as wide: bands of columns, vertical pass first.
+    // Images more than 100 times as high as wide: bands of columns, with the vertical pass first.
     middle.resize(static_cast<size_t>(g.cropHeight) * image.width * channels);
     for (const Span& run : runsOf(image.height, g.outHeight, g.cropY, g.cropHeight, filter, most)) {
       const int outputs = run.end - run.begin;
@@ -171,12 +171,12 @@ void resizePremultiplied(const Backend& backend, Context& context, const Image& 
 
 namespace {
 
-// A plane of 16-bit samples of which only rows [top, ...) and columns [left, left + width) are there.
+// A plane of 16-bit samples of which only rows [top, ...) and columns [left, left + width) are present.
 struct Plane {
   const uint8_t* data;
   int left, top, width;
   int at(int x, int y) const {
-    uint16_t v;  // the caller's buffer need not be aligned
+    uint16_t v;  // the caller's buffer may be unaligned
     std::memcpy(&v, data + (static_cast<size_t>(y - top) * width + (x - left)) * 2, 2);
     return v;
   }
@@ -187,7 +187,7 @@ uint16_t round16(double sum) {
   return static_cast<uint16_t>(std::clamp(v, 0, 65535));
 }
 
-// dst: columns [x0, x0 + columns) of rows [y0, y0 + rows), resized along one axis from `in` to `out`.
+// dst receives columns [x0, x0 + columns) of rows [y0, y0 + rows), resized along one axis from `in` to `out`.
 void pass16(const Plane& src, bool horizontal, int in, int out, Filter filter, int x0, int columns, int y0,
             int rows, std::vector<uint8_t>& dst) {
   dst.resize(static_cast<size_t>(columns) * rows * 2);
@@ -222,7 +222,8 @@ void resize16(const Image& image, const Geometry& g, Filter filter, uint8_t* dst
     const double stepX = double(image.width) / g.outWidth, stepY = double(image.height) / g.outHeight;
     for (int y = 0; y < g.cropHeight; y++)
       for (int x = 0; x < g.cropWidth; x++) {
-        // ImagingGenericTransform with nearest_filter16: a product for each pixel, not a running sum
+        // like ImagingGenericTransform with nearest_filter16: a product for each pixel instead of a running
+        // sum
         const int sx = std::min(image.width - 1, static_cast<int>(stepX * (g.cropX + x + 0.5))),
                   sy = std::min(image.height - 1, static_cast<int>(stepY * (g.cropY + y + 0.5)));
         const auto v = static_cast<uint16_t>(whole.at(sx, sy));

@@ -1,14 +1,14 @@
 #pragma once
-// The two ways of resizing that are more than one call of Backend::resize: through premultiplied alpha, and
-// 16 bits.
+// The two ways of resizing that take more than one call of Backend::resize: with premultiplied alpha, and
+// with 16 bits.
 #include <cstdint>
 
 #include "model/image.h"
 
 namespace clip {
 
-// (width, height) becomes (outWidth, outHeight), of which the window is computed; it lies at (padX, padY) of
-// the square result.
+// (width, height) is resized to (outWidth, outHeight), of which only the window is computed; the window's
+// position in the square result is (padX, padY).
 struct Geometry {
   int outWidth = 0, outHeight = 0;
   int cropX = 0, cropY = 0, cropWidth = 0, cropHeight = 0;
@@ -16,8 +16,8 @@ struct Geometry {
   bool verticalFirst = false;
 };
 
-// Source positions [begin, end) of an axis resized from `in` to `out` that reach output positions [first,
-// first + count).
+// The source positions [begin, end) of an axis resized from `in` to `out` on which output positions [first,
+// first + count) depend.
 struct Span {
   int begin, end;
 };
@@ -29,12 +29,12 @@ constexpr int multiply255(int a, int b) {
   return ((t >> 8) + t) >> 8;
 }
 
-// LA and RGBA as Image.resize does them: to La / RGBa, resized, and back. dst: the window, in the image's
-// mode. Beside the image it takes a few bands of about a MB and what lies between the passes: rows of the
-// image that reach the window x columns of the window.
+// Resizes LA and RGBA like Image.resize: converted to La / RGBa, resized, and converted back. dst: the
+// window, in the image's mode. Besides the image it needs memory for a few bands of about a megabyte and for
+// the result of the first pass: the rows of the image that affect the window x the columns of the window.
 void resizePremultiplied(const Backend&, Context&, const Image&, const Geometry&, Filter, uint8_t* dst);
 
-// I;16: double sums, rounded to 16 bits after each pass. dst: the window, uint16.
+// Resizes I;16: sums in double, rounded to 16 bits after each pass. dst: the window, uint16.
 void resize16(const Image&, const Geometry&, Filter, uint8_t* dst);
 
 }  // namespace clip

@@ -19,7 +19,7 @@
 namespace clip {
 namespace {
 
-constexpr size_t kMost = size_t{1} << 30;  // bytes of one call: some systems take no more than 2 GB
+constexpr size_t kMost = size_t{1} << 30;  // bytes per call, because some systems accept no more than 2 GB
 
 #if defined(_WIN32)
 std::filesystem::path native(const std::string& path) {
@@ -33,7 +33,7 @@ bool SystemFile::openToRead(const std::string& path, [[maybe_unused]] bool follo
 #if defined(_WIN32)
   fd_ = _wopen(native(path).c_str(), _O_RDONLY | _O_BINARY | _O_NOINHERIT);
 #else
-  // O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
+  // O_NONBLOCK: otherwise opening a FIFO without a writer would wait forever.
   fd_ = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | (followLink ? 0 : O_NOFOLLOW));
 #endif
   return fd_ >= 0;
@@ -54,7 +54,7 @@ bool SystemFile::examine() {
   struct _stat64 s {};
   if (_fstat64(fd_, &s) != 0) return false;
   const bool regular = (s.st_mode & _S_IFMT) == _S_IFREG, folder = (s.st_mode & _S_IFMT) == _S_IFDIR;
-  isPrivate = true;  // the folder's access list decides
+  isPrivate = true;  // controlled by the folder's access list
 #else
   struct stat s {};
   if (fstat(fd_, &s) != 0) return false;
@@ -81,7 +81,7 @@ bool SystemFile::read(uint64_t offset, void* dst, size_t bytes) const {
   while (bytes > 0) {
     const size_t step = std::min(bytes, kMost);
 #if defined(_WIN32)
-    static std::mutex position;  // of the file: seek and read are two calls
+    static std::mutex position;  // guards the file position, because seek and read are two calls
     const std::lock_guard<std::mutex> hold(position);
     if (_lseeki64(fd_, static_cast<int64_t>(offset), SEEK_SET) < 0) return false;
     const auto got = _read(fd_, to, static_cast<unsigned>(step));
@@ -121,7 +121,8 @@ bool SystemFile::write(const void* src, size_t bytes) const {
 }
 
 std::string nameBeside(const std::string& path) {
-  // The moment and where this thread's stack is. Not std::random_device: with g++ 12's it takes GLIBC 2.36.
+  // Mixes the time with the address of this thread's stack. It does not use std::random_device, which with
+  // g++ 12 needs GLIBC 2.36.
   const auto now = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   const uint64_t mixed = (now ^ reinterpret_cast<uintptr_t>(&now)) * 0x9e3779b97f4a7c15u;
   return path + "." + std::to_string(mixed) + ".tmp";

@@ -1,5 +1,5 @@
 #pragma once
-// The few calls for files that both POSIX and Windows have, under one name each.
+// The few file operations that exist on both POSIX and Windows, under common names.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -19,31 +19,32 @@ class SystemFile {
   SystemFile(const SystemFile&) = delete;
   SystemFile& operator=(const SystemFile&) = delete;
 
-  // False with errno set. A FIFO is opened without waiting for a writer.
+  // Returns false and sets errno on failure. A FIFO is opened without waiting for a writer.
   bool openToRead(const std::string& path, bool followLink);
-  // A new file that only its owner may read and write.
+  // Creates a new file that only its owner may read and write.
   bool create(const std::string& path);
   bool examine();  // fills kind, bytes and isPrivate
   void close();
 
-  // Exactly [offset, offset + bytes); false at the end of the file (errno 0) or on an error (errno).
+  // Reads exactly [offset, offset + bytes). Returns false at the end of the file (errno 0) or on an error
+  // (errno).
   bool read(uint64_t offset, void* dst, size_t bytes) const;
-  // At the end of what has been written.
+  // Appends to what has been written.
   bool write(const void* src, size_t bytes) const;
 
   int descriptor() const { return fd_; }
   Kind kind = Kind::other;
   uint64_t bytes = 0;
-  bool isPrivate = false;  // it is this user's, and nobody else may write to it
+  bool isPrivate = false;  // owned by this user, and not writable by anybody else
 
  private:
   int fd_ = -1;
 };
 
-// `path` with an ending that another thread or process will hardly choose: SystemFile::create tells when it
-// did.
+// `path` with a suffix that another thread or process is unlikely to choose; if it did, SystemFile::create
+// fails.
 std::string nameBeside(const std::string& path);
-// False with errno set. `to` is replaced in one step.
+// Replaces `to` atomically. Returns false and sets errno on failure.
 bool renameFile(const std::string& from, const std::string& to);
 void removeFile(const std::string& path);
 

@@ -1,6 +1,6 @@
 #pragma once
-// The end of every tower: its rows are projected into the joint space where embeddings are asked for, and
-// scaled to length 1 where that is.
+// The end of every tower: its rows are projected into the joint space if embeddings are requested, and scaled
+// to length 1 if requested.
 #include "model/ops.h"
 #include "model/pass.h"
 
@@ -8,7 +8,7 @@ namespace clip {
 
 class Tail {
  public:
-  // y: (rows, width), what the tower itself computes. Takes the memory of the embeddings.
+  // y: (rows, width), the result of the tower's own layers. Allocates the memory of the embeddings.
   Tail(const Pass& pass, const MatrixView& y, int rows, int width, const LinearWeight& projection)
       : joint_(pass.output == Output::embedding),
         normalise_(pass.normalise),
@@ -25,7 +25,7 @@ class Tail {
     if (normalise_) ops.normalise(z_, rows_, columns_);
   }
 
-  // The first `count` rows.
+  // Copies out the first `count` rows.
   HostRows results(const Pass& pass, int count) const { return {pass, z_, count, columns_}; }
 
  private:

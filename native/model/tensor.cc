@@ -9,7 +9,8 @@
 namespace clip {
 namespace {
 
-// The bytes between a tensor's first and last element may be so many times its own; a small one's any way.
+// The bytes from a tensor's first to its last element may be at most this many times its own size; for a
+// small tensor the second limit applies.
 constexpr uint64_t kMostScattered = 4, kScatteredAnyway = 1 << 16;
 
 std::string text(const Shape& shape) {
@@ -29,7 +30,7 @@ std::string text(const Shape& shape) {
               .actual = std::move(actual)};
 }
 
-// How one stored element becomes a float; bit 0 of `bad` is set by infinities and NaNs.
+// Conversion of one stored element to float; bit 0 of `bad` is set by infinities and NaNs.
 struct F32 {
   static constexpr int64_t size = 4;
   static float load(const uint8_t* p, uint32_t& bad) {
@@ -44,7 +45,8 @@ struct F64 {
   static float load(const uint8_t* p, uint32_t& bad) {
     double value;
     std::memcpy(&value, p, 8);
-    const float rounded = static_cast<float>(value);  // to the nearest; too large ones become infinities
+    // to the nearest; numbers that are too large become infinities
+    const float rounded = static_cast<float>(value);
     bad |= !std::isfinite(rounded);
     return rounded;
   }
@@ -64,8 +66,8 @@ struct F16 {
     uint16_t bits;
     std::memcpy(&bits, p, 2);
     bad |= (bits & 0x7c00u) == 0x7c00u;
-    // Exponent and mantissa in float32's places are 2^-112 times the value; the product is exact, denormals
-    // too.
+    // Exponent and mantissa, moved to their places in a float32, are 2^-112 times the value; the product is
+    // exact, also for subnormals.
     const float magnitude = std::bit_cast<float>(static_cast<uint32_t>(bits & 0x7fffu) << 13) * 0x1p112f;
     return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | static_cast<uint32_t>(bits & 0x8000u)
                                                                          << 16);
@@ -108,7 +110,7 @@ bool convert(const TensorView& t, const uint8_t* bytes, int64_t count, float* ds
   return !bad;
 }
 
-// Row `row`, column `column` as an index into the tensor: "[3, 17]".
+// The element at `row` and `column` as an index into the tensor: "[3, 17]".
 std::string place(const TensorView& t, int64_t row, int64_t column) {
   Shape at(t.shape.size(), 0);
   at[0] = row;
@@ -119,7 +121,7 @@ std::string place(const TensorView& t, int64_t row, int64_t column) {
   return text(at);
 }
 
-// Where the first bad value is. Slow: only once, on the way out.
+// Finds the first bad value. Slow, but it runs only once, before the error is thrown.
 [[noreturn]] void failNotFinite(const ModelConfig& config, const TensorView& t, const uint8_t* bytes,
                                 int64_t firstRow, int64_t count) {
   const int64_t size = static_cast<int64_t>(bytesOf(t.dtype));
@@ -206,7 +208,7 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
     fail(config, t, "lies outside its file", range, "offset " + std::to_string(t.offset));
   };
   if (t.strides.size() != shape.size() || t.offset > fileBytes) outside();
-  // In elements, each step checked before it is taken: nothing here can overflow.
+  // In elements. Every step is checked before it is computed, so nothing here can overflow.
   const uint64_t room = (fileBytes - t.offset) / size;
   uint64_t last = 0, elements = 1;
   for (size_t d = 0; d < shape.size(); d++) {
@@ -216,12 +218,13 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
     last += steps * stride;
     if (last > room) outside();
     elements *=
-        static_cast<uint64_t>(shape[d]);  // shapes are the architecture's: checkConfig bounds the product
+        // shapes come from the architecture, and checkConfig bounds their product
+        static_cast<uint64_t>(shape[d]);
   }
-  // The second: a view that repeats elements could be far larger than its file.
+  // The second condition: a view that repeats elements could be far larger than its file.
   if (last >= room || elements > room) outside();
-  // What lies between the elements is read with them: tensors that are each scattered over the whole file
-  // would be a multiple of the file in memory, and hours for its thousand tensors.
+  // The bytes between the elements are read too: tensors that are each scattered over the whole file would
+  // read a multiple of the file, which for a thousand tensors would take hours.
   if (last / kMostScattered > elements + kScatteredAnyway / size)
     fail(config, t, "is scattered over " + std::to_string((last + 1) * size) + " bytes of its file",
          "at most " + std::to_string(kMostScattered) + " times its own " + std::to_string(elements * size) +

@@ -1,7 +1,7 @@
 #pragma once
-// Reading one tensor of a checkpoint: is the view what the architecture needs, does it lie inside its file,
-// and its values as float32. Every value is checked to be finite: one NaN in a weight would silently spoil
-// every embedding.
+// Reads one tensor of a checkpoint: checks that the view has the shape that the architecture needs and is
+// inside its file, and converts its values to float32. Every value is checked to be finite, because a single
+// NaN in a weight would silently corrupt every embedding.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,28 +12,29 @@ namespace clip {
 
 using Shape = std::vector<int64_t>;
 
-// The tensor of this canonical name, checked: present, of this shape, F32, F16 or BF16, inside its file and
-// not scattered over it.
-// Throws ERR_CLIP_CHECKPOINT naming the file and the checkpoint's own name of the tensor.
+// Returns the tensor with this canonical name after checking that it exists, has this shape, is F32, F16,
+// BF16 or F64, is inside its file and is not scattered over it. Throws ERR_CLIP_CHECKPOINT with the file and
+// the checkpoint's own name of the tensor.
 const TensorView& checkedTensor(const ModelConfig&, const std::string& name, const Shape&);
 
-// Bytes from the first element of `rows` consecutive rows to the end of their last one.
+// The number of bytes from the first element of `rows` consecutive rows to the end of the last of them.
 size_t extentBytes(const TensorView&, int64_t rows);
-// Each row ends before the next one begins, with little in between: some rows can be read without the others.
+// Whether each row ends before the next one begins, with little in between, so that some rows can be read
+// without the others.
 bool rowsSideBySide(const TensorView&);
 
-// The view as a matrix: its first dimension are the rows, all others together the columns.
+// The view as a matrix: the first dimension gives the rows, all others together the columns.
 int64_t columnsOf(const TensorView&);
-// Columns lie one after the other in the file.
+// Whether the columns are contiguous in the file.
 bool contiguousColumns(const TensorView&);
 
-// Rows [firstRow, firstRow + count) as float32, dense, from `bytes`, where the first of them lies.
-// Throws ERR_CLIP_CHECKPOINT at a value that is not finite.
+// Converts rows [firstRow, firstRow + count) to float32, dense, from `bytes`, which points to the first of
+// them. Throws ERR_CLIP_CHECKPOINT if a value is not finite.
 void readRows(const ModelConfig&, const TensorView&, const uint8_t* bytes, int64_t firstRow, int64_t count,
               float* dst);
-// The same rows in their stored dtype. Values are not checked.
+// Copies the same rows in their stored dtype. Values are not checked.
 void copyRows(const TensorView&, const uint8_t* bytes, int64_t count, uint8_t* dst);
-// Throws as readRows does.
+// Throws like readRows if a value is not finite.
 void checkFinite(const ModelConfig&, const TensorView&, const float* rows, int64_t firstRow, int64_t count);
 
 }  // namespace clip

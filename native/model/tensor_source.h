@@ -8,11 +8,11 @@
 
 namespace clip {
 
-// Rows that lie side by side are read by whoever packs them, into memory that stays in his cache; any other
-// view is read whole.
+// Rows that are adjacent in the file are read by the thread that packs them, into memory that stays in its
+// cache; any other view is read as a whole.
 class TensorSource {
  public:
-  using Piece = std::vector<float>;  // bytes, most often of floats
+  using Piece = std::vector<float>;  // bytes, usually of floats
 
   TensorSource(const SourceFile& file, const TensorView& t) : file_(&file), t_(&t) {
     if (rowsSideBySide(t)) return;
@@ -21,7 +21,8 @@ class TensorSource {
     file.read(t.offset, whole_.data(), bytes);
   }
 
-  // Where row `first` lies, and `count` rows from there on; valid until `piece` is used again.
+  // Returns a pointer to row `first`, followed by `count` rows in total; it is valid until `piece` is used
+  // again.
   const uint8_t* rows(int64_t first, int64_t count, Piece& piece) const {
     const uint64_t skipped = static_cast<uint64_t>(first * t_->strides[0]) * bytesOf(t_->dtype);
     if (!whole_.empty()) return reinterpret_cast<const uint8_t*>(whole_.data()) + skipped;

@@ -7,7 +7,7 @@
 namespace clip {
 namespace {
 
-// How many of a text's ids stand up to its pooled row.
+// The number of ids of a text up to and including its pooled row.
 int pooledLength(const TextTransformerConfig& c, const int32_t* ids, int length) {
   const int32_t* const end = ids + length;
   switch (c.pool) {
@@ -27,8 +27,8 @@ std::vector<int32_t> padded(std::vector<int32_t> values, int count, int32_t padd
   return values;
 }
 
-// Those of a chunk. Texts that are equal share their last row: in the chunk's order they are neighbours, and
-// resultOf[i] says which result is text i's.
+// The rows of a chunk. Equal texts share their last row: they are adjacent in the chunk's order, and
+// resultOf[i] is the index of the result for text i.
 TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const TrieChunk& chunk,
                  std::vector<int32_t>& resultOf) {
   std::vector<int32_t> ends;
@@ -43,7 +43,7 @@ TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const T
           .first = padded(chunk.first, rows, -1),
           .parent = tree ? padded(chunk.parent, rows, -2) : std::vector<int32_t>{},
           .mask = tree ? Mask::tree : c.mask,
-          // A padding query asks what the last one asks.
+          // A padding query repeats the last query.
           .pooled = padded(ends, results, ends.back()),
           .results = results,
           .usedRows = chunk.rows(),
@@ -68,7 +68,7 @@ void toTextRows(const TextTransformerConfig& c, std::vector<int32_t>& ids, std::
     ids = std::move(filled);
   }
   if (c.mask != Mask::causal) return;
-  // In place: what is kept only moves forward.
+  // In place, because ids only move towards the front.
   const int32_t* text = ids.data();
   int32_t* kept = ids.data();
   for (int32_t& length : lengths) {
@@ -97,7 +97,7 @@ bool encodeTextChunk(const Pass& pass, const TextTransformerConfig& c, const Tex
       std::copy_n(results->row(resultOf[i]), columns, out[i]);
       continue;
     }
-    // A text's tokens are the path from its end up to the root.
+    // The tokens of a text are the path from its end up to the root.
     for (int32_t row = chunk.end[i]; row >= 0; row = chunk.parent[row])
       std::copy_n(results->row(row), columns, out[i] + static_cast<size_t>(chunk.position[row]) * columns);
   }

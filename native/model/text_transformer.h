@@ -1,22 +1,25 @@
 #pragma once
-// CLIP's text tower: the rows of a text through a transformer, of which one becomes the text.
+// CLIP's text tower: the rows of a text go through a transformer, and one of them becomes the text's
+// embedding.
 #include "model/pass.h"
 #include "model/token_trie.h"
 
 namespace clip {
 
-// Turns the ids of texts, which checkTexts has checked, into the rows that the tower computes, in place. Each
-// text's last row is then the one that is pooled.
+// Converts the ids of texts, already checked by checkTexts, to the rows that the tower computes, in place.
+// The last row of each text is then the pooled one.
 //
-// A text is filled up to the context where padding takes part. Under the causal mask a row sees nothing behind
-// it, and the pool reads one row, so what stands behind that row cannot matter and is cut off.
+// A text is padded to the context length if padding affects the result. Under the causal mask a row sees
+// nothing after it, and the pool reads a single row, so everything after that row has no effect and is cut
+// off.
 void toTextRows(const TextTransformerConfig&, std::vector<int32_t>& ids, std::vector<int32_t>& lengths);
 
-// Whether texts that begin alike may share the rows of their beginning: a causal row sees that alone.
+// Whether texts with a common prefix may share its rows: under the causal mask, a row depends only on what
+// precedes it.
 bool sharesPrefixes(const TextTransformerConfig&);
 
 // Writes the result of the chunk's text i (in the chunk's order) to out[i]: one row, or as many rows as the
-// text has. False when stopped.
+// text has. Returns false if stopped.
 bool encodeTextChunk(const Pass&, const TextTransformerConfig&, const TextTransformerWeights&,
                      const TrieChunk&, float* const* out);
 

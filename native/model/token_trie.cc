@@ -11,7 +11,8 @@ TokenTrie::TokenTrie(const int32_t* ids, const int32_t* lengths, int texts, bool
     texts_[i] = {ids, lengths[i]};
     ids += lengths[i];
   }
-  // In lexicographic order a text shares its prefix with the one before it: the trie in depth-first order.
+  // In lexicographic order a text shares its longest prefix with the text before it, which gives the trie in
+  // depth-first order.
   std::iota(order_.begin(), order_.end(), 0);
   std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
     const Text &x = texts_[a], &y = texts_[b];
@@ -31,7 +32,7 @@ bool TokenTrie::next(TrieChunk& chunk) {
   chunk.firstText = next_;
   if (next_ > 0 && next_ < static_cast<int>(order_.size()))
     chunk.repeated = shared(texts_[order_[next_ - 1]], texts_[order_[next_]]);
-  std::vector<int32_t> path;  // the rows of the text before, by depth
+  std::vector<int32_t> path;  // the rows of the previous text, by depth
   const Text* before = nullptr;
   for (; next_ < static_cast<int>(order_.size()); next_++) {
     const Text& text = texts_[order_[next_]];

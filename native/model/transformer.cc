@@ -33,7 +33,8 @@ void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const S
   finishBlock(ops, c, w, b.x, b.h, b, s.rows);
 }
 
-// Only pooled rows are read after the last block: only they ask, and go through the MLP. All rows answer.
+// Only pooled rows are read after the last block, so only they have queries and go through the MLP. All rows
+// have keys and values.
 MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const BlockWeights& w,
                      const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
   const bool all = p.count == 0;
@@ -58,7 +59,7 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
   ops.gather(b.x, p.row, x, queries, c.width);
   ops.layerNorm(x, w.norm1, h, queries, c);
   ops.linear(h, w.query, q, queries);
-  // a = softmax(q k' / sqrt(d)) v: query i stands at row p.row[i]
+  // a = softmax(q k' / sqrt(d)) v: query i is at row p.row[i]
   ops.attention(q, k, v, b.mixed, s, queries, p.row, c);
   finishBlock(ops, c, w, x, h, b, queries);
   return x;

@@ -1,5 +1,6 @@
 #pragma once
-// The residual attention blocks that both towers share (CLIP's ResidualAttentionBlock: layer norm first).
+// The residual attention blocks that both towers share (CLIP's ResidualAttentionBlock, with layer norm
+// first).
 #include <vector>
 
 #include "model/arena.h"
@@ -8,30 +9,30 @@
 
 namespace clip {
 
-// Bytes of activations that each row of a pass takes.
+// Bytes of activations per row of a pass.
 size_t transformerRowBytes(const BlocksConfig&, Dtype);
 
-// What the blocks of one pass write to. Everything lives in the arena until its next reset.
+// The buffers to which the blocks of one pass write. They are in the arena and valid until its next reset.
 struct TransformerBuffers {
   TransformerBuffers(Arena&, const BlocksConfig&, int rows, Dtype);
   MatrixView x;     // (rows, width) float32: the residual stream
-  MatrixView h;     // (rows, width): layer norms, the input of products
+  MatrixView h;     // (rows, width): results of layer norms, inputs of products
   MatrixView wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer
-  // int8 rows are quantised as a whole, after whatever makes them a piece at a time; otherwise these are h
-  // and wide.
+  // A row is quantised to int8 only when all of it is known, after an op that computes it piece by piece; for
+  // other dtypes these are h and wide.
   MatrixView mixed;   // (rows, width) float32: the attention's output
   MatrixView hidden;  // (rows, mlp) int8: the MLP's hidden layer
 };
 
-// Which rows leave the last block.
+// The rows for which the last block gives results.
 struct Pooled {
   int count = 0;                 // 0: all rows
   const int32_t* row = nullptr;  // (count)
 };
 
-// Runs the blocks over buffers.x, asking `stopped` before each; false when it said so. Afterwards `result` is
-// the residual stream of the pooled rows (count, width), or of all rows: equal bit for bit, since every op
-// works on rows.
+// Runs the blocks on buffers.x and calls `stopped` before each; returns false if that returned true.
+// Afterwards `result` is the residual stream of the pooled rows (count, width), or of all rows. Both have the
+// same bits, since every op works on rows.
 bool runBlocks(const Ops&, Arena&, const BlocksConfig&, const std::vector<BlockWeights>&, const Sequences&,
                const Pooled&, TransformerBuffers&, const Stopped&, MatrixView& result);
 

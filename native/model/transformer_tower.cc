@@ -16,7 +16,7 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const bool all = pass.output == Output::tokens, mean = !all && asking > in.results;
   const int results = all ? rows : in.results;
 
-  // What comes from outside.
+  // Inputs.
   const int32_t* id = arena.copy(in.id);
   const int32_t* position = arena.copy(in.position);
   const int32_t* pooledRow = arena.copy(in.pooled);
@@ -25,7 +25,7 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
                             .first = arena.copy(in.first),
                             .parent = in.mask == Mask::tree ? arena.copy(in.parent) : nullptr};
 
-  // Where the steps write.
+  // Intermediate results.
   TransformerBuffers buffers(arena, blocks, rows, pass.dtype);
   const MatrixView embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
   const MatrixView means = mean ? arena.rows(results, blocks.width, Dtype::float32) : MatrixView{};
@@ -48,7 +48,7 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
                                  .cols = blocks.width});
     // x = LN_pre(e)
     if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
-    // x = the blocks; of the last one only the pooled rows, unless all are asked for
+    // x = the blocks; the last one only for the pooled rows, unless all rows are requested
     const Pooled pooled = all ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
     MatrixView x;
     finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);

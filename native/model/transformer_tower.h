@@ -1,5 +1,5 @@
 #pragma once
-// The one runner of transformer towers, of images and of texts: embed, blocks, pool, tail.
+// The runner of all transformer towers, for images and for texts: embed, blocks, pool, tail.
 #include <functional>
 #include <optional>
 #include <vector>
@@ -9,28 +9,29 @@
 
 namespace clip {
 
-// The rows of one pass, sequence after sequence, and which of them become results. Padding stands behind what
-// is used, as Backend::bucket says.
+// The rows of one pass, sequence by sequence, and which of them become results. Padding comes last, as
+// described at Backend::bucket.
 struct TowerRows {
-  // Per row.
-  std::vector<int32_t> id{};        // its row of the table, negative in padding
-  std::vector<int32_t> position{};  // its row of the learned positions
+  // For each row:
+  std::vector<int32_t> id{};        // its row in the table, negative in padding
+  std::vector<int32_t> position{};  // its row in the learned positions
   std::vector<int32_t> first{};     // the row at which its sequence begins
-  std::vector<int32_t> parent{};    // Mask::tree alone
+  std::vector<int32_t> parent{};    // only for Mask::tree
   Mask mask = Mask::full;
-  // The rows of which each result is the mean, result after result: one of each, or several.
+  // The rows that are averaged to give each result, in the order of the results: one row per result, or
+  // several.
   std::vector<int32_t> pooled{};
   int results = 0;
   int usedRows = 0, usedResults = 0;  // without padding
-  // What a recorded graph is known by.
+  // Parts of the key of a recorded graph.
   GraphKey::Tower tower = GraphKey::image;
   int longest = 0;
   uint32_t calls = 0;
 };
 
-// Runs the tower over rows of the table that `table` gives; it is called where the pass is computed, not where
-// a recorded graph is run again. The results are usedResults rows, or all usedRows where tokens are asked for;
-// nothing when stopped.
+// Runs the tower on rows of the table that `table` returns; `table` is called only if the pass is computed,
+// not if a recorded graph is replayed. The results are usedResults rows, or all usedRows if tokens are
+// requested; nullopt if stopped.
 std::optional<HostRows> runTransformer(const Pass&, const TransformerConfig&, const TransformerWeights&,
                                        const TowerRows&, const std::function<RowTable(const Ops&)>& table);
 

@@ -1,5 +1,6 @@
 #pragma once
-// What the packing threads freed goes back to the system: the allocator would keep it for each of them.
+// Returns the memory that the packing threads have freed to the system; otherwise the allocator would keep it
+// for each of them.
 #include <cstddef>
 #if defined(__GLIBC__)
 #include <malloc.h>

@@ -5,7 +5,8 @@
 namespace clip {
 namespace {
 
-// For images of `tokens` rows each: the class token, then the patches. Those behind the first n are padding.
+// The rows of images with `tokens` rows each: the class token, then the patches. Images after the first n are
+// padding.
 TowerRows rowsOf(const ImageTransformerConfig& c, int n, int images) {
   const int tokens = c.tokens(), patches = c.patches();
   TowerRows rows{.results = images,

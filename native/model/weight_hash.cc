@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15u, kSecret = 0xa0761d6478bd642fu;
 
-// Both halves of the product of two words, folded into one: two words of data for one multiplication.
+// The XOR of both halves of the product of two words: one multiplication for two words of data.
 uint64_t fold(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)
   __extension__ using Wide = unsigned __int128;
@@ -22,7 +22,7 @@ uint64_t fold(uint64_t a, uint64_t b) {
 #endif
 }
 
-uint64_t mix(uint64_t x) {  // a bijection without fixed structure: splitmix64's
+uint64_t mix(uint64_t x) {  // a bijection that removes regular structure, from splitmix64
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return x ^ (x >> 31);
@@ -45,7 +45,8 @@ uint64_t WeightHash::seedOf(const std::string& tensor) {
 }
 
 WeightHash::Sum WeightHash::row(uint64_t seed, int64_t row, const float* values, size_t count) {
-  constexpr int kLanes = 4;  // independent: a multiplication takes some cycles, but one begins in each
+  // independent, because a multiplication has a latency of some cycles but one can start in each
+  constexpr int kLanes = 4;
   const uint64_t start = mix(seed + static_cast<uint64_t>(row) * kMultiplier);
   uint64_t lane[kLanes];
   for (int i = 0; i < kLanes; i++) lane[i] = start + static_cast<uint64_t>(i + 1) * kMultiplier;

@@ -1,6 +1,7 @@
 #pragma once
-// Names for the values of a tower's weights: equal for equal float32 values, in whatever order, dtype and
-// file they lie. Not against malice: who can make two checkpoints with one name can as well rename one.
+// Hashes of a tower's weights, used as names: equal if the float32 values are equal, whatever their order,
+// dtype and file. They do not protect against malice: whoever can construct two checkpoints with one name
+// could just as well rename one.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,13 +9,13 @@
 
 namespace clip {
 
-// Names of the towers that have been read: 32 hexadecimal digits each, empty for a tower that is not there.
+// Names of the towers that were read: 32 hexadecimal digits each; empty if there is no such tower.
 struct WeightNames {
   std::string image, text;
 };
 
-// A sum over rows, so that threads may add them as they come. Rows of float32, each with its tensor's
-// canonical name and its number.
+// A sum over rows, so that threads may add rows in any order. Each row of float32 enters with its tensor's
+// canonical name and its row number.
 class WeightHash {
  public:
   struct Sum {
@@ -24,11 +25,11 @@ class WeightHash {
 
   static uint64_t seedOf(const std::string& tensor);
   static Sum row(uint64_t seed, int64_t row, const float* values, size_t count);
-  // `count` rows from `first` on, `stride` floats apart.
+  // The sum of `count` rows from `first` on, which are `stride` floats apart.
   static Sum rows(uint64_t seed, int64_t first, int64_t count, const float* values, size_t stride,
                   size_t columns);
 
-  // `tensor`: canonical names begin with the tower's.
+  // `tensor`: a canonical name, which begins with the name of its tower.
   void add(const std::string& tensor, const Sum& sum);
   WeightNames names() const;
   void clear() { image_ = {}, text_ = {}; }

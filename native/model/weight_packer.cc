@@ -9,7 +9,7 @@
 namespace clip {
 namespace {
 
-constexpr int64_t kBlockRows = 64;  // of the token table, per piece of work
+constexpr int64_t kBlockRows = 64;  // rows of the token table per unit of work
 
 bool isProjection(const std::string& name) { return name.ends_with(".projection"); }
 
@@ -56,7 +56,7 @@ void WeightPacker::fillInto(void* base) {
 const TensorView& WeightPacker::checked(const std::string& name, const Shape& shape) {
   const TensorView& t = checkedTensor(config_, name, shape);
   if (base_) return t;
-  // A thousand layers that share the bytes of one would be a small file and a large allocation.
+  // Otherwise a small file whose thousand layers all refer to the same bytes would cause a large allocation.
   const uint64_t bytes = static_cast<uint64_t>(shape[0] * columnsOf(t)) * bytesOf(t.dtype);
   if (bytes > unread_)
     throw Error{.code = "ERR_CLIP_CHECKPOINT",
@@ -148,7 +148,7 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
   }
   if (!naming_) backend_.upload(nullptr, bias, folded.data(), n * sizeof(float));
 
-  // The same bytes with the channel as the fastest dimension.
+  // The same bytes as a view with the channel as the fastest dimension.
   TensorView rows = t;
   rows.shape = {t.shape[0], t.shape[2], t.shape[3], t.shape[1]};
   rows.strides = {t.strides[0], t.strides[2], t.strides[3], t.strides[1]};
@@ -208,7 +208,7 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
               .dtype = stored};
     const TensorView& t = *parts[part];
     if (partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
-      // float32 rows are packed as they were read
+      // float32 rows are packed directly from the bytes read
       pack.rows = reinterpret_cast<const float*>(sources[part].rows(partFirst, count, pieces_[worker]));
       pack.rowStride = static_cast<size_t>(t.strides[0]);
       checkFinite(config_, t, pack.rows, partFirst, count);
@@ -216,7 +216,7 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
     } else {
       std::vector<float>& rows = scratch_[worker];
       rows.resize(static_cast<size_t>(step) * w.in);
-      for (int done = 0; done < count;) {  // a panel may cross from query to key
+      for (int done = 0; done < count;) {  // a panel may extend over the boundary between query and key
         const int64_t at = (first + done) / partRows, from = (first + done) % partRows;
         const int64_t n = std::min<int64_t>(count - done, partRows - from);
         readRows(config_, *parts[at], sources[at].rows(from, n, pieces_[worker]), from, n,
@@ -231,11 +231,12 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
     if (stored == Dtype::float16 && w.format.rows != stored && !exact)
       inexact.store(true, std::memory_order_relaxed);
   };
-  packChunk(0, 0);  // alone: most matrices of other numbers show it at once
+  // alone, because this chunk is usually enough to find a weight that float16 does not represent
+  packChunk(0, 0);
   parallel(threads_, (w.out + step - 1) / step - 1,
            [&](int chunk, int worker) { packChunk(chunk + 1, worker); });
   if (inexact.load(std::memory_order_relaxed)) return false;
-  for (const WeightHash::Sum& sum : sums) hash_.add(names[0], sum);  // all of one tower
+  for (const WeightHash::Sum& sum : sums) hash_.add(names[0], sum);  // all of them belong to one tower
   return true;
 }
 
@@ -277,7 +278,7 @@ RowTable WeightPacker::table(const std::string& name, const Shape& shape) {
   std::vector<WeightHash::Sum> sums(threads_);
   parallel(threads_, chunks, [&](int chunk, int worker) {
     const int64_t first = chunk * kBlockRows, count = std::min(kBlockRows, shape[0] - first);
-    std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as they are
+    std::vector<float>& rows = scratch_[worker];  // the values as floats, then the bytes as stored
     rows.resize(static_cast<size_t>(kBlockRows * shape[1]));
     const uint8_t* const bytes = source.rows(first, count, pieces_[worker]);
     readRows(config_, t, bytes, first, count, rows.data());

@@ -1,13 +1,13 @@
 #pragma once
-// Reads weights from the files of a checkpoint and packs them, one after the other, into one piece of memory.
+// Reads weights from the files of a checkpoint and packs them, one after the other, into one allocation.
 //
-// Two rounds with the same calls: in the first every tensor is checked and bytes are counted; in the second
-// it is said where each weight lies, and it is put there unless it comes from the pack cache.
+// There are two rounds with the same calls: the first checks every tensor and counts bytes; the second
+// assigns each weight its location and stores it there, unless it comes from the pack cache.
 //
-// Where a matrix of a float32 model has no weight that float16 would change (OpenAI's released weights are
-// float16; Hugging Face's float32 files hold the same numbers), a CPU keeps it in float16: half the memory,
-// the same sums. That is only known once the weights are read, so the first round counts as much as float32
-// needs; the rest of the memory is never touched.
+// If float16 can represent every weight of a matrix of a float32 model exactly (OpenAI's released weights are
+// float16; Hugging Face's float32 files contain the same numbers), CPU backends store it in float16: half the
+// memory, the same sums. This is known only after the weights are read, so the first round counts as much as
+// float32 needs; the remaining memory is never touched.
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -29,27 +29,28 @@ class WeightPacker {
   WeightPacker(const ModelConfig&, const Backend&, Dtype, int threads, const std::atomic<bool>& cancel);
 
   size_t bytes() const { return used_; }  // after a round
-  // Of each matrix that can be of either, in the order of the calls: '1' is packed in float16, '0' in
-  // float32.
+  // For each matrix that can be stored either way, in the order of the calls: '1' if it is packed in float16,
+  // '0' if in float32.
   const std::string& float16() const { return float16_; }
 
-  void placeInto(const void* base, const std::string& float16);  // the next round: what lies there
-  void fillInto(void* base);                                     // the next round: puts it there
-  // Instead of these rounds: one that checks every tensor and reads it for its name.
+  // the next round: the weights are already there
+  void placeInto(const void* base, const std::string& float16);
+  void fillInto(void* base);  // the next round: store the weights there
+  // Replaces these rounds by one that checks every tensor and reads it to compute its name.
   void nameOnly() { naming_ = true; }
   WeightNames names() const { return hash_.names(); }  // after the round that read the weights
 
  protected:
   enum class Bias : uint8_t { required, optional };
 
-  // names + ".weight" stacked along `out`, packed; or the bare name where the checkpoint has no ".weight"
-  // (projections). names + ".bias" likewise.
+  // names + ".weight" stacked along `out`, packed; or the name alone if the checkpoint has no ".weight"
+  // (projections). The same for names + ".bias".
   LinearWeight linear(const std::vector<std::string>& names, const Shape&, Bias, Dtype);
   LinearWeight linear(const std::vector<std::string>& names, const Shape& shape, Bias bias) {
     return linear(names, shape, bias, dtype_);
   }
-  // A convolution (out, in, y, x) and the batch norm behind it, folded in double (torch.nn.BatchNorm2d, eps
-  // 1e-5): one matrix (out, y * x * in) and a bias.
+  // A convolution (out, in, y, x) and the batch norm after it, folded in double (torch.nn.BatchNorm2d, eps
+  // 1e-5) into one matrix (out, y * x * in) and a bias.
   LinearWeight conv(const std::string& name, const std::string& norm, const Shape&);
   NormWeight norm(const std::string& name, int64_t width) {
     return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
@@ -65,15 +66,15 @@ class WeightPacker {
   const TensorView& checked(const std::string& name, const Shape&);
   // Several tensors of one shape, one after the other, as float32.
   const float* vectors(const std::vector<std::string>& names, const Shape&);
-  // False, and stopped early, where `stored` does not hold every weight exactly and should.
+  // Stops early and returns false if `stored` should represent every weight exactly but does not.
   bool packParts(const std::vector<const TensorView*>& parts, const std::vector<std::string>& names,
                  int64_t partRows, const LinearWeight&, void* place, Dtype stored);
-  // Reads a tensor for its name: by rows, or as one row.
+  // Reads a tensor to compute its name: row by row, or as a single row.
   void nameRows(const std::string& name, const TensorView&);
   void nameWhole(const std::string& name, const float* values, size_t count);
-  // Asked once per tensor, so it is where a load is cancelled.
+  // Called once per tensor, so this is where a load checks for cancellation.
   TensorSource open(const TensorView&);
-  // The next `bytes` of the memory, 64-byte aligned; nullptr in the counting round.
+  // The next `bytes` of the allocation, 64-byte aligned; nullptr in the counting round.
   void* take(size_t bytes);
 
   const Backend& backend_;
@@ -84,11 +85,11 @@ class WeightPacker {
   WeightHash hash_;
   size_t used_ = 0;
   std::string float16_;
-  size_t float16Next_ = 0;  // the next matrix's
+  size_t float16Next_ = 0;  // index of the next matrix
   std::vector<std::unique_ptr<SourceFile>> files_;
-  uint64_t unread_ = 0;  // bytes of all files that no tensor has asked for, in the counting round
+  uint64_t unread_ = 0;  // in the counting round: bytes of all files that no tensor has used yet
   std::vector<std::vector<float>> scratch_;  // per worker: rows as float32
-  std::vector<TensorSource::Piece> pieces_;  // per worker: rows as they are stored
+  std::vector<TensorSource::Piece> pieces_;  // per worker: rows in their stored dtype
 };
 
 }  // namespace clip

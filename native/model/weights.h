@@ -1,5 +1,5 @@
 #pragma once
-// The weights of a CLIP in the layout its backend reads: one allocation, packed once, straight from the
+// The weights of a CLIP in the layout that its backend reads: one allocation, packed once, directly from the
 // files.
 #include <atomic>
 #include <cstddef>
@@ -19,7 +19,8 @@ struct LinearWeight {
   const void* packed = nullptr;  // by Backend::pack
   const float* bias = nullptr;   // (out) or nullptr
   int in = 0, out = 0;
-  Format format = uniform(Dtype::float32);  // as it is packed, and of the rows that it is multiplied with
+  // the dtype in which it is packed, and the dtype of the rows by which it is multiplied
+  Format format = uniform(Dtype::float32);
 };
 
 struct NormWeight {
@@ -28,21 +29,22 @@ struct NormWeight {
 
 struct BlockWeights {
   NormWeight norm1;
-  LinearWeight queryKeyValue;    // one (3 * width, width) matrix; all blocks but the last
-  LinearWeight query, keyValue;  // the last block: only pooled rows ask, all rows answer
+  LinearWeight queryKeyValue;  // one (3 * width, width) matrix; all blocks but the last
+  // the last block: only pooled rows have queries, all rows have keys and values
+  LinearWeight query, keyValue;
   LinearWeight out;
   NormWeight norm2;
   LinearWeight fc1, fc2;
 };
 
-// What both kinds of transformer towers have.
+// What both kinds of transformer towers have in common.
 struct TransformerWeights {
   const float* position;  // (tokens or context, width)
-  NormWeight preNorm;     // without it there is none
+  NormWeight preNorm;     // empty if there is none
   std::vector<BlockWeights> blocks;
   NormWeight finalNorm;
-  // (embedDim, width); float32 whatever the model's dtype, as all projections. packed == nullptr: there is
-  // none
+  // (embedDim, width); float32 whatever the model's dtype, like all projections. packed == nullptr if there
+  // is none.
   LinearWeight projection;
 };
 
@@ -51,7 +53,7 @@ struct ImageTransformerWeights : TransformerWeights {
   const float* classToken;  // (width)
 };
 
-// A dense matrix of which single rows are read.
+// A dense matrix that is read by single rows.
 struct RowTable {
   const void* data = nullptr;
   size_t stride = 0;  // bytes
@@ -66,23 +68,23 @@ struct TextTransformerWeights : TransformerWeights {
 // sqrt(...). 1 x 1 convolutions are linear layers over pixels. Columns are ordered (y, x, channel).
 struct BottleneckWeights {
   LinearWeight conv1, conv2, conv3;
-  LinearWeight downsample;  // packed == nullptr: the block keeps its size
+  LinearWeight downsample;  // packed == nullptr if the block keeps its size
 };
 
 struct ResNetWeights {
   LinearWeight stem[3];
   std::vector<BottleneckWeights> layers[4];
-  const float* position;         // (tokens, features): of the attention pool
-  LinearWeight query, keyValue;  // only the mean token asks, unless all tokens are wanted
+  const float* position;         // (tokens, features), of the attention pool
+  LinearWeight query, keyValue;  // only the mean token has a query, unless all tokens are requested
   LinearWeight projection;       // (embedDim, features): the attention pool's output projection
 };
 
 class Weights {
  public:
-  // Checks every tensor's presence, shape and range before the first value is read; then converts and packs
-  // with `threads` threads, or maps what an earlier load has packed: then no value of the files is read.
-  // Throws Error: ERR_CLIP_CHECKPOINT (file and tensor named), ERR_CLIP_MEMORY; Cancelled.
-  // unloaded: the checkpoint's other towers, which are only read for their names, or nullptr.
+  // Checks every tensor's presence, shape and range before the first value is read. Then it converts and
+  // packs with `threads` threads, or maps what an earlier load has packed; in that case no value of the files
+  // is read. Throws Error: ERR_CLIP_CHECKPOINT (with file and tensor), ERR_CLIP_MEMORY; or Cancelled.
+  // unloaded: the checkpoint's other towers, which are only read to compute their names, or nullptr.
   Weights(const ModelConfig&, const ModelConfig* unloaded, const Backend&, Dtype, int threads,
           const std::optional<PackCache>& cache, const std::atomic<bool>& cancel);
   ~Weights();
@@ -94,18 +96,18 @@ class Weights {
   std::optional<TextTransformerWeights> text;
   WeightNames names;
   PackCacheUse cacheUse = PackCacheUse::off;
-  std::string cacheFailure;  // why the cache could not be written
+  std::string cacheFailure;  // why the cache could not be written; empty if it was
 
-  size_t bytes() const { return bytes_; }  // of memory that the weights use
+  size_t bytes() const { return bytes_; }  // memory used by the weights
 
  private:
   const Backend& backend_;
-  std::unique_ptr<PackCache::Mapping> mapped_;  // where the weights lie, or memory_
+  std::unique_ptr<PackCache::Mapping> mapped_;  // owns the weights if they are mapped, otherwise memory_ does
   void* memory_ = nullptr;
   size_t bytes_ = 0, reserved_ = 0;
 };
 
-// The names of all towers without packing them. Throws as Weights does.
+// Computes the names of all towers without packing them. Throws like Weights.
 WeightNames nameWeights(const ModelConfig&, int threads, const std::atomic<bool>& cancel);
 
 }  // namespace clip
