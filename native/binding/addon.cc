@@ -1,5 +1,5 @@
-// The addon's entry: everything it owns is in the instance data of the environment that loads it, so any
-// number of worker threads can load it side by side.
+// The entry point of the addon. Everything it owns is in the instance data of the environment that loads it,
+// so any number of worker threads can load it independently.
 #include "backend.h"
 #include "binding/convert.h"
 #include "binding/job.h"
@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 9;  // twin of INTERFACE in lib/native/addon.ts
+constexpr int kInterface = 9;  // must equal INTERFACE in lib/native/addon.ts
 
 Napi::Value listBackends(const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
@@ -29,8 +29,8 @@ Napi::Value listBackends(const Napi::CallbackInfo& info) {
       const Napi::Object epsilon = Napi::Object::New(env);
       uint32_t d = 0;
       for (const Dtype dtype : kModelDtypes) {
-        // Of a backend that does not run here nothing else is called: it may be of instructions that this CPU
-        // lacks.
+        // Of a backend that is not available, no other function may be called: it may contain instructions
+        // that this CPU lacks.
         if (!available || !backend.runs(dtype)) continue;
         dtypes.Set(d++, Napi::String::New(env, nameOf(dtype)));
         epsilon.Set(nameOf(dtype), backend.epsilon(dtype));
@@ -56,7 +56,7 @@ Napi::Value countThreads(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   try {
-    // Requiring the addon twice in one environment calls this twice.
+    // Requiring the addon twice in one environment calls this function twice.
     if (!env.GetInstanceData<Environment>()) env.SetInstanceData(new Environment(env));
     exports.Set("version", CLIP_VERSION);
     exports.Set("interface", kInterface);

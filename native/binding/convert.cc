@@ -95,7 +95,7 @@ int64_t readInteger(Napi::Value value, const std::string& field, int64_t low, in
   const std::string expected = "be an integer from " + std::to_string(low) + " to " + std::to_string(high);
   if (!value.IsNumber()) wrong(field, expected, describe(value), code);
   const double v = value.As<Napi::Number>().DoubleValue();
-  // Written so that NaN fails.
+  // The condition is written so that NaN fails it.
   if (!(v >= static_cast<double>(low) && v <= static_cast<double>(high) && v == std::floor(v)))
     wrong(field, expected, text(v), code);
   return static_cast<int64_t>(v);

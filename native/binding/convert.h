@@ -1,5 +1,5 @@
 #pragma once
-// Checked reading of JavaScript values. Nothing that lib passes is trusted: whatever is wrong becomes an
+// Checked reading of JavaScript values. Nothing that lib passes is trusted: every invalid value becomes an
 // Error with ERR_CLIP_INPUT that names the field.
 #include "binding/error.h"
 
@@ -17,13 +17,13 @@ namespace clip::binding {
 
 [[noreturn]] void wrong(const std::string& field, const std::string& expected, const std::string& got,
                         const char* code = "ERR_CLIP_INPUT");
-// What a value is, in a few words, for the end of a sentence.
+// Describes a value in a few words, for the end of a sentence.
 std::string describe(Napi::Value value);
 
-// A product that stops at the largest size_t instead of wrapping.
+// A product that saturates at the largest size_t instead of wrapping around.
 size_t product(std::initializer_list<size_t> factors);
 
-// The elements of a typed array, which must be kept alive while they are used.
+// The elements of a typed array. The array must be kept alive while they are used.
 template <class T>
 struct Elements {
   T* data = nullptr;
@@ -92,14 +92,14 @@ class Fields {
   Elements<T> typed(const char* key, size_t length = anyLength) const {
     return readTyped<T>(value(key), path(key), length);
   }
-  // Copied, because JavaScript could change them between the check and the use.
+  // Copied, because JavaScript could change the array between check and use.
   std::vector<int32_t> indices(const char* key, size_t length, int32_t low, int64_t high) const;
   template <class E>
   E choice(const char* key, std::initializer_list<std::pair<const char*, E>> words) const {
     return readChoice<E>(value(key), path(key), words);
   }
 
-  // By its name: dtypes.h.
+  // Reads a dtype by its name (dtypes.h).
   Dtype dtype(const char* key, std::span<const Dtype> allowed) const;
 
   template <class E>

@@ -1,4 +1,4 @@
-// NativeCuda: what is known of the GPU, its kernels against reference, and how long they take.
+// NativeCuda: properties of the GPU, a comparison of its kernels with the reference, and their timing.
 #include <algorithm>
 #include <atomic>
 
@@ -18,7 +18,7 @@ namespace {
 
 #if CLIP_CUDA
 
-// What 'cuda' lacks where there is no driver or no device, backends() says.
+// Without a driver or a device the list is empty; backends() gives the reason.
 Napi::Value listDevices(const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
     std::vector<cuda::Device> all;
@@ -40,14 +40,14 @@ Napi::Value listDevices(const Napi::CallbackInfo& info) {
   });
 }
 
-// On the pool, because the first call of a process opens the driver.
+// Runs on the pool, because the first call of a process opens the driver.
 Napi::Value wantsKernels(const Napi::CallbackInfo& info) {
   return rejecting(info, [&]() -> Napi::Value {
     const auto wanted = std::make_shared<bool>(false);
     Environment::Call call;
     call.result = [wanted](Napi::Env env) -> Napi::Value { return Napi::Boolean::New(env, *wanted); };
     return Environment::of(info.Env()).beginOnPool(std::move(call), [wanted] {
-      chooseBackend("cuda");  // says why there is none
+      chooseBackend("cuda");  // throws with the reason if there is no GPU
       *wanted = !cuda::haveImages();
     });
   });
@@ -98,8 +98,8 @@ Napi::Value identify(const Napi::CallbackInfo& info) {
   });
 }
 
-// A job on the pool that can be cancelled; its promise is a list of what `work` found, each as `describe`
-// sets it.
+// Runs `work` on the pool as a job that can be cancelled. Its promise resolves to a list of the results, each
+// converted by `describe`.
 template <class T, class Work, class Describe>
 Napi::Value kernelRun(const Napi::CallbackInfo& info, Work work, Describe describe) {
   struct Run {

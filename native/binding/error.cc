@@ -19,7 +19,7 @@ Napi::Value make(Napi::Env env, const Error& e) {
   return o;
 }
 
-// Of literals and in Node's own memory: there may be none of ours.
+// Made of literals and in Node's own memory, because there may be no memory left for the addon.
 Napi::Value outOfMemory(napi_env env) noexcept {
   napi_value code, message, error = nullptr;
   if (napi_create_string_utf8(env, "ERR_CLIP_MEMORY", NAPI_AUTO_LENGTH, &code) == napi_ok &&
@@ -40,7 +40,7 @@ Napi::Value describe(Napi::Env env, const std::exception_ptr& failure) {
     return make(env, {"ERR_CLIP_ABORTED", "The job was cancelled"});
   } catch (const std::bad_alloc&) {
     return outOfMemory(env);
-  } catch (const std::length_error&) {  // of a vector that could never be as long
+  } catch (const std::length_error&) {  // thrown for a vector that could never be that long
     return outOfMemory(env);
   } catch (const std::exception& e) {
     return make(env,

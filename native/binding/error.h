@@ -1,9 +1,9 @@
 #pragma once
-// The one bridge from C++ exceptions to JavaScript errors. Also the one place that includes napi.h for this
-// room.
+// The only bridge from C++ exceptions to JavaScript errors, and the only place in this folder that includes
+// napi.h.
 
-// A worker that is being terminated can't be thrown into: then the exception is dropped instead of ending the
-// process.
+// Nothing can be thrown into a worker that is being terminated; with this, the exception is dropped instead
+// of ending the process.
 #define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
@@ -13,12 +13,13 @@
 
 namespace clip::binding {
 
-// clip::Error keeps its code and fields (ERR_CLIP_INPUT becomes a TypeError), Cancelled is ERR_CLIP_ABORTED,
-// std::bad_alloc ERR_CLIP_MEMORY, a JavaScript exception itself, anything else ERR_CLIP_INTERNAL.
-// Never throws: where there is no memory for the words it is ERR_CLIP_MEMORY too.
+// clip::Error keeps its code and fields (ERR_CLIP_INPUT becomes a TypeError), Cancelled becomes
+// ERR_CLIP_ABORTED, std::bad_alloc becomes ERR_CLIP_MEMORY, a JavaScript exception stays itself, and anything
+// else becomes ERR_CLIP_INTERNAL. Never throws: if there is no memory for the message, it returns
+// ERR_CLIP_MEMORY too.
 Napi::Value toJs(Napi::Env env, std::exception_ptr failure) noexcept;
 
-// Runs body() -> Napi::Value; a fault in it is thrown as a JavaScript exception.
+// Runs body() -> Napi::Value; an exception in it is thrown as a JavaScript exception.
 template <class F>
 Napi::Value throwing(const Napi::CallbackInfo& info, F body) {
   try {
@@ -30,7 +31,7 @@ Napi::Value throwing(const Napi::CallbackInfo& info, F body) {
   }
 }
 
-// Runs body() -> Napi::Value (a promise); a fault in it becomes a rejected promise.
+// Runs body() -> Napi::Value (a promise); an exception in it becomes a rejected promise.
 template <class F>
 Napi::Value rejecting(const Napi::CallbackInfo& info, F body) {
   try {

@@ -1,4 +1,4 @@
-// NativeImage of lib/image/pixels.ts -> Image.
+// Converts a NativeImage of lib/image/pixels.ts to an Image.
 #include "binding/convert.h"
 #include "binding/surface.h"
 

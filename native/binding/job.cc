@@ -7,8 +7,9 @@
 namespace clip::binding {
 namespace {
 
-// What waits for an answer goes on with some tens of microseconds of JavaScript: many answers at once, as a
-// pass over hundreds of texts has them, or answers to calls that are made meanwhile, would be one long turn.
+// Code that awaits a result continues with some tens of microseconds of JavaScript. Many results at once,
+// such as those of a pass over hundreds of texts, or of calls made in the meantime, would make one turn of
+// the event loop too long.
 constexpr int kAnswersInTurn = 32;
 
 }  // namespace
@@ -23,7 +24,8 @@ void Mailbox::post(uint64_t ticket, std::exception_ptr failure) noexcept {
   std::lock_guard lock(mutex_);
   if (!open_) return;
   letters_.push_back({ticket, std::move(failure)});
-  // Under the lock: after close() nobody calls the function again. One call per heap of letters is enough.
+  // Inside the lock, because after close() nobody may call the function any more. One call for any number of
+  // letters is enough.
   if (letters_.size() == 1) napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
 }
 
@@ -75,7 +77,7 @@ Environment::Environment(Napi::Env env)
         leftInTurn_ = kAnswersInTurn;
         deliver();
       }));
-      // Nothing else ends them: an environment outlives its references.
+      // Their destructors must not run: an environment outlives its references.
       setImmediate_.SuppressDestruct();
       resume_.SuppressDestruct();
     }
@@ -93,7 +95,7 @@ Napi::Value Environment::begin(Call call, const std::function<void(Ticket)>& sta
                 "Expected `job` to be a new number, got " + std::to_string(call.job) + ", which is pending",
                 {},
                 "job"};
-  mailbox_->reserve(pending_.size() + 1);  // every entry is answered once
+  mailbox_->reserve(pending_.size() + 1);  // each entry is settled exactly once
   const Ticket ticket = next_++;
   const auto at = pending_.try_emplace(ticket).first;
   Pending& entry = at->second;
@@ -174,7 +176,7 @@ Napi::Float32Array Environment::newFloats(size_t count) {
 
 void Environment::cancel(const void* owner, int64_t job) {
   const auto at = byKey_.find({owner, job});
-  if (at == byKey_.end()) return;  // done already
+  if (at == byKey_.end()) return;  // already settled
   Pending& entry = pending_.at(at->second);
   if (!entry.deferred) return;
   const Napi::Value reason = toJs(env_, std::make_exception_ptr(Cancelled{}));
@@ -223,7 +225,7 @@ bool Environment::rest() {
 
 namespace {
 
-// Only a buffer that is an array's alone: small ones may share a pool.
+// Detaches a buffer only if the array is its only user: small arrays may share a pooled buffer.
 void detach(Napi::Env env, const Napi::Value& value) {
   if (!value.IsTypedArray()) return;
   const Napi::TypedArray array = value.As<Napi::TypedArray>();
@@ -232,9 +234,10 @@ void detach(Napi::Env env, const Napi::Value& value) {
     napi_detach_arraybuffer(env, buffer);
 }
 
-// False once somebody ends this environment (worker.terminate, process.exit in a worker): its event loop may
-// still deliver, but napi_detach_arraybuffer would then end the whole process, because Node takes V8's
-// refusal for a fault. Asked by a call that does nothing, but begins like those that run JavaScript.
+// Returns false once this environment is being ended (worker.terminate, process.exit in a worker). Its event
+// loop may still deliver results, but napi_detach_arraybuffer would then end the whole process, because Node
+// treats V8's refusal as a fatal error. To find out, this calls a function that has no effect but begins like
+// those that run JavaScript.
 bool canRunJs(Napi::Env env) {
   napi_value ignored;
   return napi_coerce_to_bool(env, env.Undefined(), &ignored) == napi_ok;
@@ -242,16 +245,16 @@ bool canRunJs(Napi::Env env) {
 
 }  // namespace
 
-// Statuses are ignored on purpose: they only fail when the environment can't run JavaScript any more.
+// Statuses are ignored on purpose: these calls fail only if the environment can't run JavaScript any more.
 void Environment::settle(Ticket ticket, std::exception_ptr failure) {
   const auto at = pending_.find(ticket);
   if (at == pending_.end()) return;
-  // A JavaScript exception may be raised below; the entry must be gone whatever happens.
+  // A JavaScript exception may be thrown below; the entry must be removed in any case.
   Pending entry = std::move(at->second);
   forget(ticket);
-  if (!canRunJs(env_)) return;  // nobody is left to be answered
+  if (!canRunJs(env_)) return;  // nobody is left to receive the result
   for (const auto& array : entry.spend) detach(env_, array.Value());
-  if (!entry.deferred) return;  // cancelled before
+  if (!entry.deferred) return;  // cancelled earlier
   try {
     Napi::Value value = env_.Undefined();
     if (!failure) {
@@ -278,8 +281,9 @@ void Environment::forget(Ticket ticket) {
   if (pending_.empty()) napi_unref_threadsafe_function(env_, wake_);
 }
 
-// The environment ends (process.exit, worker.terminate, the end of a thread): whatever is running stops at
-// the next block, and when this returns no pool thread touches anything of this environment any more.
+// Called when the environment ends (process.exit, worker.terminate, the end of a thread). Everything that is
+// running stops at the next block, and when this returns, no pool thread accesses anything of this
+// environment any more.
 void Environment::end() {
   mailbox_->close();
   for (auto& [ticket, entry] : pending_)

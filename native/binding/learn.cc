@@ -1,5 +1,5 @@
-// NativeLearn: one fit per call, on the pool. Features are read where they are; labels are copied, because a
-// changed one would be a wild write.
+// NativeLearn: one fit per call, on the pool. Features are read in place; labels are copied, because a label
+// changed after the check would cause an out-of-bounds write.
 #include <algorithm>
 #include <atomic>
 
@@ -13,7 +13,7 @@
 namespace clip::binding {
 namespace {
 
-// The arrays of one call.
+// The arrays that one call uses.
 struct Lent {
   std::vector<Loan> loans;
 
@@ -82,7 +82,7 @@ Napi::Value logistic(const Napi::CallbackInfo& info) {
         x[i * (d + 1) + d] = fit->bias[i];
       }
       fit->result = learn::fitLogistic(fit->problem, backend, threads, x, [&] { return !fit->cancel; });
-      if (fit->cancel) return;  // rejected already
+      if (fit->cancel) return;  // already rejected
       for (size_t i = 0; i < k; ++i) {
         for (size_t j = 0; j < d; ++j) fit->weights[i * d + j] = static_cast<float>(x[i * (d + 1) + j]);
         fit->bias[i] = static_cast<float>(x[i * (d + 1) + d]);
@@ -102,7 +102,7 @@ learn::Training readTraining(const Fields& f) {
           .seed = static_cast<uint32_t>(f.integer("seed", 0))};
 }
 
-// Starts a training: `work` is told to go on or not, `result` says how it ended.
+// Starts a training. `work` gets a function that tells whether to continue; `result` converts the outcome.
 template <class State>
 Napi::Value train(const Napi::CallbackInfo& info, const std::shared_ptr<State>& state, std::vector<Loan> keep,
                   std::function<void(const std::function<bool()>&)> work) {

@@ -13,17 +13,17 @@ namespace {
 
 using Store = std::shared_ptr<v8::BackingStore>;
 
-// V8's functions, by the names that the host exports. `self` is an object of V8's: of an ArrayBuffer the
-// handle, which is what a napi_value is.
+// V8's functions, found by the symbols that the host exports. `self` is the object of the method; for an
+// ArrayBuffer it is the handle, which is what a napi_value is.
 struct Host {
   Store (*storeOf)(void* self) = nullptr;  // v8::ArrayBuffer::GetBackingStore()
   bool (*resizable)(const void* self) = nullptr;
   void* (*dataOf)(const void* self) = nullptr;
-  const char* (*version)() = nullptr;  // of V8; nullptr where no store is ever reallocated
+  const char* (*version)() = nullptr;  // of V8; nullptr if no store is ever reallocated
 
-  // Whether buffer.transfer(otherLength) makes the store longer or shorter where it lies, whoever shares it.
-  // That takes ArrayBuffer::Allocator::Reallocate, which V8 has dropped before 13.6 (Node 24), and transfer,
-  // which it has had since 11.4 (Node 21) and behind a flag before.
+  // Whether buffer.transfer(otherLength) makes the store longer or shorter in place, even if it is shared.
+  // This needs ArrayBuffer::Allocator::Reallocate, which V8 removed before 13.6 (Node 24), and transfer,
+  // which V8 has had since 11.4 (Node 21; before that behind a flag).
   bool reallocates(napi_env env, napi_value buffer) const {
     if (!version) return false;
     int major = 0, minor = 0;
@@ -37,7 +37,8 @@ struct Host {
 Host find() {
   Host host;
 #ifndef _WIN32
-  // v8::ArrayBuffer::New(v8::Isolate*, std::shared_ptr<v8::BackingStore>): its name says whose shared_ptr.
+  // v8::ArrayBuffer::New(v8::Isolate*, std::shared_ptr<v8::BackingStore>): the mangled name shows which
+  // standard library's shared_ptr it takes.
 #if defined(_LIBCPP_VERSION)
   constexpr const char* ours =
       "_ZN2v811ArrayBuffer3NewEPNS_7IsolateENSt3__110shared_ptrINS_12BackingStoreEEE";
@@ -60,7 +61,7 @@ Host find() {
   return host;
 }
 
-// The host's functions, if they do what we expect of them and a store that is shared stays as it is.
+// The host's functions, if they behave as expected and a shared store is never reallocated.
 const Host& host(napi_env env) {
   static const Host found = [env]() -> Host {
     const Host h = find();
@@ -92,7 +93,7 @@ View viewOf(const Napi::Value& array) {
   return v;
 }
 
-// Much of it in large pages: to touch small ones for the first time costs several times the copy.
+// Large sizes use huge pages: the first access to small pages costs several times as much as the copy.
 std::shared_ptr<void> memoryOf(size_t bytes) {
   if (bytes < size_t{4} << 20) return std::shared_ptr<uint8_t[]>(new uint8_t[bytes]);
   const auto large = std::make_shared<Bytes>(bytes);
@@ -106,7 +107,7 @@ Loan::Loan(const Napi::Value& array, std::string field, Use use) : field_(std::m
   data_ = view.data;
   bytes_ = view.bytes;
   const bool write = use == Use::write;
-  bool shared = false;  // between threads: can't be transferred, and only grows
+  bool shared = false;  // SharedArrayBuffer: can't be transferred, and can only grow
   if (!Napi::Value(array.Env(), view.buffer).IsArrayBuffer()) {
     shared = true;
   } else if (const Host& h = host(array.Env()); h.storeOf) {

@@ -1,13 +1,13 @@
 #pragma once
-// A caller's array while the pool works on it.
+// Keeps the memory of a caller's array valid while the pool uses it.
 //
-// JavaScript may take the memory of a typed array away at any time: it transfers the buffer (postMessage,
-// structuredClone, ArrayBuffer.prototype.transfer), shrinks a resizable one or grows the WebAssembly memory
-// below it. A reference to the array does not prevent that, and Node-API has nothing that does. V8 has: a
-// backing store is shared by whoever uses it. Where the host exports that function, and its std::shared_ptr
-// is ours, a loan is a share of the store, which costs nothing. Elsewhere it is a copy: on Windows, for
-// buffers that can shrink, and on Node 21 to 23, whose V8 reallocates a store in transfer(otherLength)
-// although others share it.
+// JavaScript may take the memory of a typed array away at any time: by transferring the buffer (postMessage,
+// structuredClone, ArrayBuffer.prototype.transfer), by shrinking a resizable one or by growing the
+// WebAssembly memory under it. A reference to the array does not prevent that, and neither does anything else
+// in Node-API. V8 has a way: a backing store is shared by all its users. If the host exports that function
+// and uses the same std::shared_ptr as this addon, a loan holds a share of the store, which costs nothing.
+// Otherwise it is a copy: on Windows, for buffers that can shrink, and on Node 21 to 23, whose V8 reallocates
+// a store in transfer(otherLength) even if it is shared.
 #include <memory>
 
 #include "binding/convert.h"
@@ -22,28 +22,29 @@ class Loan {
  public:
   enum class Use : uint8_t {
     read,
-    write,  // and perhaps read before
-    own,    // read, and nobody else has the array: it is never copied
+    write,  // written, and perhaps read before
+    own,    // read, and nobody else uses the array, so it is never copied
   };
 
   Loan(const Napi::Value& array, std::string field, Use use);
   Loan(Loan&&) = default;
   Loan& operator=(Loan&&) = default;
 
-  // Where the pool finds the elements, for as long as the loan lives.
+  // The elements as the pool sees them, valid as long as the loan exists.
   template <class T>
   T* as() const {
     return static_cast<T*>(data_);
   }
 
-  // The JavaScript thread, when the pool is done: what was written is where the caller will look. Throws
-  // ERR_CLIP_INPUT if the caller has taken the array's memory away.
+  // Called on the JavaScript thread when the pool is done: makes the written data visible in the caller's
+  // array. Throws ERR_CLIP_INPUT if the array has lost its memory in the meantime.
   void giveBack() const;
 
  private:
   std::shared_ptr<v8::BackingStore> store_;
   std::shared_ptr<void> copy_;
-  Napi::Reference<Napi::Value> array_;  // of what is written, and where it is all that we have
+  // for arrays that are written, and where a reference is the only protection
+  Napi::Reference<Napi::Value> array_;
   std::string field_;
   void* data_ = nullptr;
   size_t bytes_ = 0;

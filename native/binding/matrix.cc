@@ -1,5 +1,4 @@
-// NativeMatrix: a matrix in a file, and cosineTopK over it. Methods are closures over the file, as in
-// model.cc.
+// NativeMatrix: a matrix in a file, and cosineTopK on it. Methods are closures over the file, as in model.cc.
 #include <atomic>
 
 #include "binding/kernel_call.h"
@@ -52,7 +51,7 @@ Napi::Value makeMatrix(Napi::Env env, const File& opened) {
       return info.Env().Undefined();
     });
   });
-  // Calls that run keep the file open until they are done.
+  // Running calls keep the file open until they are done.
   add("close", [file](const Napi::CallbackInfo& info) -> Napi::Value {
     file->reset();
     return info.Env().Undefined();

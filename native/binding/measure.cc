@@ -1,5 +1,5 @@
-// NativeMeasure: what benchmarks need and no public kernel gives. A model packs its weights once; the public
-// `linear` packs them at every call, so its time says little about the product itself.
+// NativeMeasure: measurements for benchmarks that no public kernel offers. A model packs its weights once;
+// the public `linear` packs them in every call, so its time says little about the product itself.
 #if defined(_WIN32)
 #include <windows.h>
 #else
@@ -35,7 +35,7 @@ Napi::Value peak(const Napi::CallbackInfo& info) {
   });
 }
 
-// Bytes per second that so many threads read from memory.
+// Bytes per second that the given number of threads read from memory.
 Napi::Value stream(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
   const int threads = a.integer("threads", 1, kMaxThreads);
@@ -47,7 +47,7 @@ Napi::Value stream(const Napi::CallbackInfo& info) {
   });
 }
 
-// What models that are loaded from now on spend on each operation; first of all what was spent so far.
+// Turns profiling of models that are loaded from now on on or off, and returns what was measured so far.
 Napi::Value profile(const Napi::CallbackInfo& info) {
   const bool on = Fields(info[0], "").boolean("on");
   const std::vector<OpTimes> times = readProfile(!on);
@@ -71,8 +71,8 @@ Napi::Value profile(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// linear on weights packed once: times[i] in ms. Every run takes the next of so many copies of the weight
-// that they come from memory, not from cache, as they do in a model.
+// Times linear with weights that are packed once: times[i] in ms. Each run uses the next of several copies of
+// the weight, so many that they come from memory and not from cache, as they do in a model.
 Napi::Value linear(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
   const int rows = a.integer("rows"), in = a.integer("inFeatures"), out = a.integer("outFeatures");
@@ -140,7 +140,7 @@ Napi::Value linear(const Napi::CallbackInfo& info) {
   });
 }
 
-// The cases of an op, as native/ops/cases.h has them.
+// The cases of an op, from native/ops/cases.h.
 Napi::Value cases(const Napi::CallbackInfo& info) {
   const Fields a(info[0], "");
   const std::string op = a.string("op");
@@ -160,14 +160,14 @@ Napi::Value cases(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the
-// machine is.
+// The processor time of the calling thread in milliseconds. It shows the cost of a turn of the event loop
+// even on a busy machine.
 Napi::Value threadTime(const Napi::CallbackInfo& info) {
 #if defined(_WIN32)
   FILETIME created, ended, kernel, user;
   GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user);
   const auto ticks = [](FILETIME t) {
-    return 4294967296.0 * t.dwHighDateTime + t.dwLowDateTime;  // of 100 ns
+    return 4294967296.0 * t.dwHighDateTime + t.dwLowDateTime;  // in units of 100 ns
   };
   return Napi::Number::New(info.Env(), (ticks(kernel) + ticks(user)) / 1e4);
 #else

@@ -1,5 +1,5 @@
 // NativeModel: loading, and one queue entry per call. The model's methods are closures over its state instead
-// of prototype methods, so there is no `this` that somebody could exchange for another object.
+// of prototype methods, so there is no `this` that a caller could replace by another object.
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
@@ -26,7 +26,7 @@ struct ModelState {
   std::optional<TextTransformerConfig> text;
   PreprocessConfig preprocess{};
   int size = 0;             // side of the preprocessed image
-  int64_t weightBytes = 0;  // what the garbage collector is told that this object holds
+  int64_t weightBytes = 0;  // the external memory reported to the garbage collector for this object
 
   ~ModelState() { tell(0); }
   void tell(int64_t bytes) {
@@ -43,7 +43,7 @@ Napi::Value toFloats(Napi::Env env, const float* data, size_t count) {
   return array;
 }
 
-// A queue job together with what keeps its inputs alive.
+// A queue job together with the objects that keep its inputs alive.
 struct Input {
   std::shared_ptr<Queue::Job> job = std::make_shared<Queue::Job>();
   std::vector<Loan> keep;
@@ -56,8 +56,8 @@ struct Input {
   }
 };
 
-// `filled`: an array that the job fills, the result as it is; without it the result is a copy of the job's
-// output.
+// `filled`: an array that the job writes to, which is the result; without it, the result is a copy of the
+// job's output.
 Napi::Value enqueue(const State& state, int64_t id, Input input, Napi::Value filled = {}) {
   Environment& environment = Environment::of(state->env);
   const std::shared_ptr<Queue::Job> job = input.job;
@@ -97,14 +97,14 @@ void readImages(const State& state, Napi::Value value, Input& input) {
 void readTexts(const State& state, Napi::Value ids, Napi::Value lengths, Queue::Job& job) {
   const auto id = readTyped<int32_t>(ids, "ids");
   const auto length = readTyped<int32_t>(lengths, "lengths");
-  // Copied first, checked then: JavaScript can't change the copies.
+  // Copied first and checked afterwards, because JavaScript can't change the copies.
   job.ids.assign(id.data, id.data + id.length);
   job.lengths.assign(length.data, length.data + length.length);
   checkTexts(*state->text, job.ids, job.lengths);
   toTextRows(*state->text, job.ids, job.lengths);
 }
 
-// How many rows `output: 'tokens'` gives for each of these texts: those of the longest.
+// The number of rows per text of `output: 'tokens'` for these texts: the length of the longest.
 Napi::Value textTokens(const State& state, const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
     if (!state->text) wrong("model", "have a text tower", "a model loaded without it");
@@ -138,8 +138,8 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
     }
     if (input.job->images.empty()) return empty(info.Env());
     if (kind == Queue::Kind::image) return enqueue(state, id, std::move(input));
-    // Planes are large (600 KB for 224 pixels): the pool writes them where JavaScript will find them, and the
-    // JavaScript thread need not touch them.
+    // Planes are large (600 KB for a side of 224 pixels), so the pool writes them directly into the result
+    // array and the JavaScript thread need not copy them.
     Napi::Float32Array planes =
         Environment::of(info.Env())
             .newFloats(product({input.job->images.size(), 3, static_cast<size_t>(state->size),
@@ -149,8 +149,8 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
   });
 }
 
-// { left, top, width, height } of reachingPart; of an image that can't be resized the whole, and the pass
-// will say why.
+// { left, top, width, height } of reachingPart. If the image can't be resized, the result is the whole image,
+// and the pass reports the error.
 Napi::Value reachingPart(const State& state, const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
     const int width = static_cast<int>(readInteger(info[0], "width", 1, INT32_MAX)),
@@ -231,7 +231,7 @@ Napi::Value toWeightNames(Napi::Env env, const WeightNames& names) {
   return o;
 }
 
-// What the outputs of the towers measure: { embedDim, image?, text? }.
+// The sizes of the towers' outputs: { embedDim, image?, text? }.
 Napi::Value toShapes(Napi::Env env, const ModelConfig& c) {
   const Napi::Object shapes = Napi::Object::New(env);
   shapes.Set("embedDim", c.embedDim);

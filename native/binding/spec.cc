@@ -1,6 +1,6 @@
-// ModelSpec and PreprocessSpec of lib/checkpoint/spec.ts -> ModelConfig: types alone. What the numbers may be is
-// said by checkConfig, and whether the tensors fit is checked when they are read. They come from a
-// configuration file that somebody else wrote, so a bad one is ERR_CLIP_CONFIG.
+// Converts ModelSpec and PreprocessSpec of lib/native/spec.ts to ModelConfig and checks the types only.
+// checkConfig checks the values, and whether the tensors fit is checked when they are read. The values come
+// from a configuration file of unknown origin, so an invalid one is ERR_CLIP_CONFIG.
 #include "binding/convert.h"
 #include "binding/surface.h"
 
@@ -23,7 +23,7 @@ BlocksConfig readBlocks(const Fields& f) {
   return b;
 }
 
-// What both kinds of transformer towers say; their embeddings are read by the caller.
+// Reads what both kinds of transformer towers have in common; the caller reads their embeddings.
 void readTransformer(const Fields& f, TransformerConfig& t) {
   t.preNorm = f.boolean("preNorm");
   t.mask = f.choice<Mask>("mask", {{"full", Mask::full}, {"causal", Mask::causal}});
@@ -36,7 +36,7 @@ void readTransformer(const Fields& f, TransformerConfig& t) {
   t.project = f.boolean("project");
 }
 
-// The tower's embedding, which is of the kind that the tower embeds.
+// Reads the tower's embedding, which must be of the given kind.
 Fields readEmbed(const Fields& tower, const std::string& kind) {
   Fields f(tower.value("embed"), tower.path("embed"));
   const std::string is = f.string("kind");

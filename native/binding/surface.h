@@ -1,5 +1,5 @@
 #pragma once
-// What addon.cc puts together: NativeBinding of lib/native/surface.ts.
+// The parts that addon.cc puts together: NativeBinding of lib/native/surface.ts.
 #include "binding/error.h"
 
 #include <functional>
@@ -23,12 +23,12 @@ Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);
 
-// image.cc: a NativeImage. `hold` is told which array the image points to and answers where its bytes will
-// lie.
+// image.cc: reads a NativeImage. `hold` gets the array to which the image refers and returns the address that
+// its bytes will have.
 struct HeldInput {
   Napi::Value array;
   std::string field;
-  bool ours;  // decoded or copied by lib: nobody else has it
+  bool ours;  // decoded or copied by lib, so nobody else uses it
 };
 using Hold = std::function<const void*(const HeldInput&)>;
 Image readImage(Napi::Value value, const std::string& field, int size, const Hold& hold);

@@ -1,6 +1,6 @@
 #pragma once
-// AdamW (Loshchilov and Hutter, 2019), as torch.optim.AdamW computes it, and the order in which batches go
-// by.
+// AdamW (Loshchilov and Hutter, 2019), computed like torch.optim.AdamW; its learning-rate schedule; and the
+// order of the batches.
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -13,8 +13,8 @@ class AdamW {
   AdamW(size_t parameters, double epsilon, double weightDecay)
       : epsilon_(epsilon), decay_(weightDecay), mean_(parameters), square_(parameters) {}
 
-  // Once per step, for all parameters: x[i] is moved along gradient[i].
-  template <class Gradient>  // of indexable numbers
+  // Takes one step for all parameters: x[i] moves against gradient[i].
+  template <class Gradient>  // of numbers that can be indexed
   void step(std::vector<double>& x, const Gradient& gradient, double rate) {
     constexpr double beta1 = 0.9, beta2 = 0.999;
     ++steps_;
@@ -34,12 +34,12 @@ class AdamW {
   std::vector<double> mean_, square_;
 };
 
-// torch.optim.lr_scheduler.CosineAnnealingLR down to 0: the rate of step `step` of `steps`.
+// torch.optim.lr_scheduler.CosineAnnealingLR down to 0: the learning rate in step `step` of `steps`.
 inline double cosineRate(double rate, int step, int steps) {
   return rate * (1 + std::cos(3.14159265358979323846 * step / steps)) / 2;
 }
 
-// 0 .. n - 1 in another order for each call (Fisher and Yates), the same on every machine (mulberry32).
+// Shuffles 0 .. n - 1 anew in each call (Fisher and Yates), the same way on every machine (mulberry32).
 class Shuffle {
  public:
   Shuffle(int n, uint32_t seed) : order_(n), state_(seed) { std::iota(order_.begin(), order_.end(), 0); }

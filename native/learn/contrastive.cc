@@ -9,7 +9,8 @@
 namespace clip::learn {
 namespace {
 
-// One tower's projection on a batch: features in, unit rows out; their gradient in, a step of AdamW.
+// One tower's projection of a batch: turns features into rows of unit length, and their gradient into a step
+// of AdamW.
 class Projection {
  public:
   Projection(const Side& side, int batch, int embedDim, const Training& training)
@@ -39,7 +40,7 @@ class Projection {
     });
   }
 
-  // Through y = z / |z|: dz = (dy - (dy · y) y) / |z|.
+  // Backward through y = z / |z|: dz = (dy - (dy · y) y) / |z|.
   void backward(const Products& products, int threads, int n, double rate) {
     parallel(threads, n, [&](int i, int) {
       const float* y = rows.data() + i * dim_;
@@ -78,7 +79,7 @@ ContrastiveResult adapt(const Contrastive& problem, double logitScale, const Tra
   Projection images(problem.images, batch, problem.embedDim, training),
       texts(problem.texts, batch, problem.embedDim, training);
   std::vector<double> logScale{std::log(logitScale)};
-  AdamW ofScale(1, 1e-8, 0);  // a temperature is no weight to decay (section 2.5)
+  AdamW ofScale(1, 1e-8, 0);  // a temperature gets no weight decay (section 2.5)
   Shuffle shuffle(problem.pairs, training.seed);
   double loss = 0;
   for (int epoch = 0; epoch < training.epochs; ++epoch) {

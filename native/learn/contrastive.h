@@ -1,6 +1,6 @@
 #pragma once
-// Contrastive adaptation: both projections and the temperature are trained with the symmetric InfoNCE of the
-// paper (Radford et al., 2021, figure 3) on frozen features of pairs.
+// Contrastive adaptation: both projections and the temperature are trained with the symmetric InfoNCE loss of
+// the paper (Radford et al., 2021, figure 3) on frozen features of pairs.
 //
 //   e = normalize(projection · feature + bias), z = exp(s) * images · textsᵀ, s at most log 100 (section 2.5)
 #include <functional>
@@ -24,12 +24,12 @@ struct Contrastive {
 
 struct ContrastiveResult {
   double logitScale;
-  double loss;  // mean of the last epoch's batches
+  double loss;  // mean of the batches of the last epoch
 };
 
 constexpr double kMostLogitScale = 100;
 
-// A last batch of one pair has nothing to be told from and is left out. `keepGoing` is asked before each
+// A last batch of a single pair is left out, because it has no negatives. `keepGoing` is called before each
 // batch.
 ContrastiveResult adapt(const Contrastive& problem, double logitScale, const Training& training,
                         const Backend& backend, int threads, const std::function<bool()>& keepGoing);

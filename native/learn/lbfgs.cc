@@ -8,7 +8,7 @@ namespace clip::learn {
 namespace {
 
 constexpr double kDecrease = 1e-4, kCurvature = 0.9;  // c1 and c2 of the Wolfe conditions
-constexpr double kRounding = 1e-14;                   // of a value: smaller differences say nothing
+constexpr double kRounding = 1e-14;  // relative to a value: smaller differences are rounding errors
 
 double dot(const Vector& a, const Vector& b) {
   double sum = 0;
@@ -26,7 +26,7 @@ struct Pair {
   double curvature;  // step · change > 0
 };
 
-// The direction - H g, H from the kept pairs (the two-loop recursion).
+// The direction - H g, where H is defined by the kept pairs (the two-loop recursion).
 Vector direction(const std::deque<Pair>& pairs, const Vector& gradient) {
   Vector d = gradient;
   std::vector<double> alpha(pairs.size());
@@ -50,7 +50,8 @@ struct Point {
   double length, value, slope;
 };
 
-// Where the cubic through values and slopes of both ends is least, kept inside the middle 80 %.
+// The minimum of the cubic through the values and slopes at both ends, restricted to the middle 80 % of the
+// interval.
 double interpolate(const Point& a, const Point& b) {
   const double d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.length - b.length);
   const double root = d1 * d1 - a.slope * b.slope;
@@ -75,7 +76,7 @@ class Line {
         x(from.size()),
         gradient(from.size()) {}
 
-  // Leaves x and gradient at the accepted point. False: no acceptable point was found.
+  // Leaves x and gradient at the accepted point. Returns false if no acceptable point was found.
   bool search(double first, Point& found) {
     Point before = start_;
     double length = first;
@@ -104,7 +105,7 @@ class Line {
     return decreases(p) && std::abs(p.slope) <= -kCurvature * start_.slope;
   }
 
-  // `low` has the least value so far; the interval to `high` has an acceptable point in it.
+  // `low` has the smallest value so far; the interval to `high` contains an acceptable point.
   bool zoom(Point low, Point high, Point& found) {
     for (int i = 0; i < 30; ++i) {
       const double length = std::isfinite(high.value) && std::isfinite(high.slope)
@@ -119,7 +120,7 @@ class Line {
         low = p;
       }
     }
-    // Not all that was wished for, but lower than where it began.
+    // The point does not satisfy the conditions, but it is lower than the start.
     if (!(low.value < start_.value)) return false;
     found = at(low.length);
     return true;
@@ -155,7 +156,7 @@ LbfgsResult minimise(const Objective& objective, Vector& x, const LbfgsOptions& 
     if (!keepGoing(iteration, value)) break;
     Vector d = direction(pairs, gradient);
     double slope = dot(d, gradient);
-    if (!(slope < 0)) {  // rounding ate the pairs: begin anew from the gradient
+    if (!(slope < 0)) {  // rounding errors have spoilt the pairs: restart from the gradient
       pairs.clear();
       d = direction(pairs, gradient);
       slope = dot(d, gradient);

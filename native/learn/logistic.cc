@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kSamples = 4, kClasses = 4;  // sums kept in registers: 16 doubles, whatever the instruction set
 
-// Softmax of logits z (classes) in place; returns the sample's loss.
+// Replaces the logits z (classes) by their softmax; returns the sample's loss.
 double softmaxLoss(double* z, int classes, int label) {
   const double top = *std::max_element(z, z + classes);
   double sum = 0;
@@ -21,9 +21,9 @@ double softmaxLoss(double* z, int classes, int label) {
   return std::log(sum) - own;
 }
 
-// The mean of each feature. Both objectives see features less their mean: as the intercept is free, that is
-// the same problem with another intercept, and far fewer iterations (features of a ViT have a large common
-// part).
+// The mean of each feature. Both objectives use features with their mean subtracted: since the intercept is
+// free, this is the same problem with another intercept, but it needs far fewer iterations (features of a ViT
+// have a large common part).
 Vector means(const LogisticProblem& p) {
   Vector mean(p.width);
   for (int i = 0; i < p.rows; ++i)
@@ -32,7 +32,7 @@ Vector means(const LogisticProblem& p) {
   return mean;
 }
 
-// Moves the intercepts: to = +1 from features as they are to centred ones, -1 back.
+// Converts the intercepts: to = +1 from original to centred features, -1 back.
 void moveIntercepts(Vector& x, const Vector& mean, int classes, double to) {
   const size_t width = mean.size();
   for (int k = 0; k < classes; ++k) {
@@ -41,12 +41,12 @@ void moveIntercepts(Vector& x, const Vector& mean, int classes, double to) {
   }
 }
 
-// Both objectives: chunks of samples, each with a loss and a gradient of its own that are added in their
-// order, so that the result does not depend on who computed what.
+// The common part of both objectives: chunks of samples, each with a loss and a gradient of its own, which
+// are added in order, so that the result does not depend on which thread computed what.
 class Problem {
  public:
   Problem(const LogisticProblem& p, int threads) : p_(p), threads_(threads) {
-    // As many chunks as threads could use, but no more than memory for their gradients is worth.
+    // As many chunks as threads can use, but limited because each needs memory for a gradient.
     chunks_ = std::clamp(p.rows / 64, 1, 16);
   }
 
@@ -174,7 +174,7 @@ class OnBackend : Problem {
       for (int j = 0; j < p.width; ++j)
         centred_[static_cast<size_t>(i) * p.width + j] =
             static_cast<float>(p.features[static_cast<size_t>(i) * p.width + j] - mean[j]);
-    // Some at a time: a third copy of all features would be the most memory of a fit.
+    // Packed in several steps, because a third copy of all features would make up most of a fit's memory.
     const int step = backend.packRows;
     std::vector<float> some(static_cast<size_t>(p.rows) * std::min(p.width, step));
     for (int first = 0; first < p.width; first += step) {

@@ -1,6 +1,6 @@
 #pragma once
-// Multinomial logistic regression: the linear probe of the paper (Radford et al., 2021, appendix A.3), as
-// scikit-learn's LogisticRegression(solver='lbfgs') defines it:
+// Multinomial logistic regression: the linear probe of the paper (Radford et al., 2021, appendix A.3),
+// defined as in scikit-learn's LogisticRegression(solver='lbfgs'):
 //
 //   minimise  1/2 |W|^2 + C * sum over samples of ( log sum_k exp(z_k) - z_label ),  z = W x + b
 //
@@ -17,21 +17,21 @@ struct LogisticProblem {
   const float* features;  // (rows, width), dense
   const int32_t* labels;  // (rows), each in [0, classes)
   int rows, width, classes;
-  double c;  // inverse of the regularisation's strength, > 0
+  double c;  // inverse of the regularisation strength, > 0
   int maxIterations = 1000;
 };
 
 struct LogisticResult {
-  double loss;  // the objective's value
+  double loss;  // value of the objective
   double gradientNorm;
   int iterations;
   bool converged;
 };
 
-// `parameters` is (classes, width + 1), the intercept last: where to start, then the minimiser. Large
-// problems go most of the way in float32 on the backend's matrix product; the last steps, and small problems
-// all of them, are in double, so the result does not depend on the backend's rounding. `keepGoing` is asked
-// before each iteration.
+// `parameters` is (classes, width + 1), with the intercept last: the starting point on input, the minimiser
+// on output. Large problems run most iterations in float32 with the backend's matrix product; the last steps,
+// and small problems entirely, run in double, so that the result does not depend on the backend's rounding.
+// `keepGoing` is called before each iteration.
 LogisticResult fitLogistic(const LogisticProblem& problem, const Backend& backend, int threads,
                            Vector& parameters, const std::function<bool()>& keepGoing);
 

@@ -1,6 +1,6 @@
 #pragma once
-// Float32 matrix products of a backend, for what is learned: each packs its second factor, uses it once, and
-// forgets it.
+// Float32 matrix products of a backend, for training: each product packs its second factor, uses it once and
+// discards it.
 #include <memory>
 #include <new>
 #include <vector>
@@ -24,10 +24,10 @@ class Products {
   const Backend& backend() const { return backend_; }
   Context& context() const { return *context_; }
 
-  // w (out, in) as `multiply` reads it.
+  // Packs w (out, in) for `multiply`.
   void pack(void* dst, const float* w, int in, int out) const { packRows(dst, w, in, out, 0, out); }
 
-  // Rows [first, first + count) of it, which are all that `rows` holds; first is a multiple of packRows.
+  // Packs rows [first, first + count) of it; `rows` holds only these. first is a multiple of packRows.
   void packRows(void* dst, const float* rows, int in, int out, int first, int count) const {
     backend_.pack({.dst = dst,
                    .rows = rows,
@@ -39,7 +39,7 @@ class Products {
                    .dtype = Dtype::float32});
   }
 
-  // y (rows, out) = x (rows, in) · wᵀ + bias; w packed from (out, in)
+  // y (rows, out) = x (rows, in) · wᵀ + bias, where `packed` is w (out, in) after pack
   void multiply(const float* x, const void* packed, const float* bias, float* y, int rows, int in,
                 int out) const {
     backend_.linear(*context_, {.x = dense(x, in),
@@ -54,14 +54,14 @@ class Products {
                                 .weights = Dtype::float32});
   }
 
-  // The same with w (out, in) as it is.
+  // The same with w (out, in) not yet packed.
   void byRows(const float* x, const float* w, const float* bias, float* y, int rows, int in, int out) const {
     const BackendBuffer packed(backend_, backend_.packedSize(Dtype::float32, in, out));
     pack(packed.data(), w, in, out);
     multiply(x, packed.data(), bias, y, rows, in, out);
   }
 
-  // y (n, out) = aᵀ · b, a (rows, n), b (rows, out): how gradients of weights are summed.
+  // y (n, out) = aᵀ · b for a (rows, n) and b (rows, out); gradients of weights are sums of this form.
   void transposed(const float* a, const float* b, float* y, int rows, int n, int out) const {
     std::vector<float> turnedA(static_cast<size_t>(rows) * n), turnedB(static_cast<size_t>(rows) * out);
     turn(a, turnedA.data(), rows, n);

@@ -31,7 +31,7 @@ double fineTune(const TipAdapter& t, const Training& training, const Backend& ba
       }
       products.byRows(x.data(), t.classes, nullptr, base.data(), n, t.dim, t.classCount);
       products.byRows(x.data(), keys, nullptr, affinity.data(), n, t.dim, t.keyCount);
-      // Each row's affinities become d loss / d affinity.
+      // Turns the affinities of each row into d loss / d affinity.
       parallel(threads, n, [&](int i, int) {
         float* row = affinity.data() + i * count;
         std::vector<double> z(t.classCount), weight(count);

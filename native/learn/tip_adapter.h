@@ -1,10 +1,10 @@
 #pragma once
-// Tip-Adapter-F (Zhang et al., 2022): the keys of the cache model become parameters.
+// Tip-Adapter-F (Zhang et al., 2022): the keys of the cache model are trained as parameters.
 //
 //   logits = scale * x · classesᵀ + alpha * sum over keys k of exp(-beta (1 - x · key_k)) [class of k]
 //
-// Cross entropy over batches, AdamW (epsilon 1e-4, as published), the rate falling to 0 along a cosine. The
-// published code augments the images anew in each epoch; here the features are frozen.
+// Cross entropy on batches, AdamW (epsilon 1e-4, as published), and a learning rate that falls to 0 along a
+// cosine. The published code augments the images anew in each epoch; here the features are frozen.
 #include <functional>
 
 #include "backend.h"
@@ -21,7 +21,7 @@ struct TipAdapter {
   double scale, alpha, beta;
 };
 
-// Trains keys (keyCount, dim) in place; returns the mean loss of the last epoch. `keepGoing` is asked before
+// Trains keys (keyCount, dim) in place; returns the mean loss of the last epoch. `keepGoing` is called before
 // each batch.
 double fineTune(const TipAdapter& t, const Training& training, const Backend& backend, int threads,
                 float* keys, const std::function<bool()>& keepGoing);
