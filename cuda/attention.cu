@@ -1,11 +1,13 @@
-// Attention over packed sequences of any lengths: FlashAttention-2's online softmax, with tiles cut to short
-// sequences. A block takes up to 64 queries of one sequence and head, 16 a warp; keys and values pass through
-// shared memory in tiles, double-buffered. S = Q K' has keys in steps of 8, O' = V' P' (transposed, so that
-// the fragments of S are those of P') has queries in steps of 8: at 50 tokens 26 % of the executed products
-// are padding, where plain tiles of 64 waste 39 % and whole tiles of 16 as much.
+// Attention over packed sequences of any lengths: FlashAttention-2's online softmax, with tiles adapted to
+// short sequences. A block computes up to 64 queries of one sequence and head, 16 per warp; keys and values
+// pass through shared memory in tiles, double-buffered. S = Q K' processes keys in steps of 8, and O' = V' P'
+// (transposed, so that the fragments of S are those of P') processes queries in steps of 8. With 50 tokens,
+// 26 % of the executed products are padding, compared with 39 % for plain tiles of 64 and for whole tiles of
+// 16.
 //
-// The bits of a row: its keys come in the order of their positions, in tiles that begin at position 0. What a
-// warp computes for its other rows beyond a row's own edge multiplies zeros.
+// The bits of a row are independent of the other rows: its keys come in the order of their positions, in
+// tiles that begin at position 0, and what a warp computes beyond a row's own last key, for its other rows,
+// is multiplied by zero.
 #include "attention.h"
 
 #include "rows.cuh"
@@ -21,8 +23,9 @@ struct Attend {
   static constexpr int kParts = (D + 15) / 16;                 // of the head dimension, for O'
   static constexpr uint32_t kKeys = kGroupQueries * kPitch, kValues = kKeys + 2 * kTile * kPitch;
 
-  // Byte offset of chunk c of row r: neither eight rows of a chunk (ldmatrix) nor eight chunks behind each
-  // other (cp.async, rows that leave) meet a bank twice. Rows of an odd number of chunks do so by themselves.
+  // Byte offset of chunk c of row r. The swizzle avoids bank conflicts both for eight rows of one chunk
+  // (ldmatrix) and for eight consecutive chunks (cp.async, storing rows). Rows with an odd number of chunks
+  // have none anyway.
   static __device__ __forceinline__ uint32_t at(int r, int c) {
     static_assert(kChunks % 8 == 0 || kChunks % 4 == 2 || kChunks % 2 == 1);
     if constexpr (kChunks % 8 == 0)
@@ -32,7 +35,8 @@ struct Attend {
     return static_cast<uint32_t>(r * kPitch + c * 16);
   }
 
-  // Chunks of 8 columns of a row of the matrix, zero from `columns` on; a whole row of zeros where row < 0.
+  // Copies chunks of 8 columns of a row of the matrix; columns from `columns` on are zero, and so is the
+  // whole row if row < 0.
   static __device__ __forceinline__ void copyChunk(SharedAddress to, const MatrixView& a, int row,
                                                    int column0, int c, int columns) {
     const bool inside = row >= 0 && c * 8 < columns;
@@ -91,9 +95,10 @@ struct Attend {
     }
   }
 
-  // An infinity or a NaN of V, times the zero of a query that does not see it, would be a NaN. Where a tile
-  // has such a number and some query does not see it, all threads of the block take it out and remember,
-  // thread by dimension, the first position that had one: causal queries see a position and all before it.
+  // An infinity or a NaN of V times the zero of a query that does not see it would be NaN. If a tile contains
+  // such a number and some query does not see it, all threads of the block replace it by zero and remember
+  // the first position that had one, each thread for its dimension: causal queries see a position and all
+  // before it.
   static __device__ __forceinline__ bool hasInfinite(SharedPointer<char> values) {
     bool found = false;
     for (int e = threadIdx.x; e < kTile * kChunks; e += kThreads) {
@@ -118,15 +123,15 @@ struct Attend {
     }
   }
 
-  // o[m][n] += V' P': dimensions 16 m .. and the warp's queries 8 n .., over the keys before `left`.
-  // edge: rows of other lengths are to have the same bits.
+  // o[m][n] += V' P', for dimensions 16 m .. and the warp's queries 8 n .., over the keys before `left`.
+  // edge: the bits must be those of rows with other lengths.
   static __device__ __forceinline__ void mix(float (&o)[kParts][2][4], const float (&s)[kTile / 8][4],
                                              SharedAddress values, int left, bool upper, bool edge) {
     const int lane = threadIdx.x & 31;
 #pragma unroll
     for (int n = 0; n < kTile / 16; n++) {
       if (n * 16 >= left) break;
-      // The last 8 keys alone.
+      // False if only 8 keys are left.
       const bool both = n * 16 + 8 < left || edge;
       uint32_t p[2][2];
 #pragma unroll
@@ -137,7 +142,7 @@ struct Attend {
 #pragma unroll
       for (int m = 0; m < kParts; m++) {
         int c = m * 2 + (lane >> 3 & 1);
-        if (c >= kChunks) c = kChunks - 1;  // dimensions that do not exist: any numbers
+        if (c >= kChunks) c = kChunks - 1;  // dimensions beyond the last: any numbers
         uint32_t v[4];
         loadTransposed(v, values + at(n * 16 + (lane >> 4) * 8 + (lane & 7), c));
         if (both) {
@@ -151,8 +156,8 @@ struct Attend {
     }
   }
 
-  // A number of query lane / 4 (low) and lane / 4 + 8 (high), as the lanes of O' need it: queries 2 (lane %
-  // 4) and the next, in both halves.
+  // Distributes the numbers of queries lane / 4 (low) and lane / 4 + 8 (high) to the lanes in which O' needs
+  // them: queries 2 (lane % 4) and the next, in both halves.
   static __device__ __forceinline__ void spread(float (&to)[2][2], float low, float high) {
     const int lane = (threadIdx.x & 3) * 8;
     to[0][0] = __shfl_sync(kAllLanes, low, lane);
@@ -186,8 +191,8 @@ struct Attend {
     loadTile(memory, a, g, path, column0, 0);
     commitCopies();
 
-    // Of this warp: how many queries, how many positions its last one sees; of query i the positions before
-    // `first` + i, causal.
+    // For this warp: the number of queries, and the number of positions that its last query sees; in causal
+    // attention, query i sees the positions before `first` + i.
     const int queries = g.queries - warp * 16, first = g.position + warp * 16 + 1;
     const int keys = causal && first + 15 < g.keys ? first + 15 : g.keys;
     const bool upper = queries > 8;
@@ -232,7 +237,7 @@ struct Attend {
         }
         float s[kTile / 8][4];
         scores(s, q, addressOf(sharedPart<char>(memory, kKeys + slot, kTile * kPitch)), left);
-        const int seen = first - tile * kTile;  // of this tile, by query 0 of the warp
+        const int seen = first - tile * kTile;  // number of keys of this tile that query 0 of the warp sees
         const bool edge = causal && seen < kTile;
         if (edge || left < kTile) {
 #pragma unroll
@@ -251,7 +256,7 @@ struct Attend {
           for (int n = 0; n < kTile / 8; n++) m = fmaxf(m, fmaxf(s[n][2 * h], s[n][2 * h + 1]));
           m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 1));
           m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 2));
-          const float from = m == -INFINITY ? 0.f : m;  // nothing seen yet
+          const float from = m == -INFINITY ? 0.f : m;  // no key seen yet
           shrink[h] = exp2Approx((most[h] - from) * scaleLog2);
           most[h] = m;
           float t = 0.f;
@@ -259,7 +264,7 @@ struct Attend {
           for (int n = 0; n < kTile / 8; n++)
 #pragma unroll
             for (int i = 2 * h; i < 2 * h + 2; i++) {
-              // Rounded before it enters either sum: backend.h, Attention.
+              // Rounded before it enters either sum, as specified at Attention in backend.h.
               s[n][i] = roundedHalf<T>(exp2Approx(s[n][i] * scaleLog2 - from * scaleLog2));
               t += s[n][i];
             }
@@ -270,7 +275,7 @@ struct Attend {
         scale(o, by);
         mix(o, s, addressOf(sharedPart<char>(memory, kValues + slot, kTile * kPitch)), left, upper, edge);
       }
-      if (tile + 1 < tiles) __syncthreads();  // the other slot's tile is free for the one after the next
+      if (tile + 1 < tiles) __syncthreads();  // the other buffer is free for the tile after the next
     }
     if (infinite) {
       __syncthreads();
@@ -311,7 +316,7 @@ struct Attend {
         }
       return;
     }
-    // Through this warp's own rows of Q, so that rows leave in pieces of 16 bytes.
+    // Stores through this warp's own rows of Q, so that rows are written in pieces of 16 bytes.
     __syncwarp();
 #pragma unroll
     for (int m = 0; m < kParts; m++)
@@ -336,8 +341,8 @@ struct Attend {
 
 }  // namespace
 
-// Two blocks a multiprocessor: what the widest needs in registers; left to itself ptxas for sm_100 aims at
-// three and spills.
+// Two blocks per multiprocessor: the limit given by the registers of the widest instance. Without this bound,
+// ptxas for sm_100 aims at three blocks and spills.
 #define CLIP_TWO_BLOCKS 128, 2
 CLIP_KERNEL(128, clip_attention_bfloat16_64, const Attention a, const AttentionGroups groups) {
   Attend<Bfloat16, 64>::run(a, groups);

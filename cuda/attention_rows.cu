@@ -1,5 +1,5 @@
-// What prepares attention (which block does what) and what it falls back on (float32, a warp per query): both
-// walk rows one by one.
+// The preparation of attention (which block computes what) and its fallback (float32, one warp per query):
+// both process rows one by one.
 #include "attention.h"
 
 #include "rows.cuh"
@@ -28,15 +28,15 @@ struct Sequence {
     }
     return outside;
   }
-  // Whether query i begins a group; which.
+  // Whether query i begins a group; if so, sets `g` to that group.
   __device__ bool begins(int i, AttentionGroup& g) const {
     const int r = a.queryRow ? a.queryRow[i] : i;
     if (padding(r)) return false;
     const bool tree = a.mask == Mask::tree;
     g = {i, 1, tree ? depth(r) : r - a.first[r], 0, tree ? r : a.first[r], 0};
     if (!a.queryRow) {
-      // Groups begin where a chain of rows begins and at every 64th position, so that a row's warp is a
-      // matter of its own position alone.
+      // A group begins where a chain of rows begins and at every 64th position, so that the warp that
+      // computes a row depends only on the row's own position.
       const bool chained = tree ? r > 0 && a.parent[r] == r - 1 : r > a.first[r];
       if (chained && g.position % kGroupQueries != 0) return false;
       const int limit = kGroupQueries - g.position % kGroupQueries;
@@ -55,7 +55,7 @@ struct Sequence {
 
 }  // namespace
 
-// One block; the order of groups is that of queries.
+// One block; the groups are in the order of the queries.
 CLIP_KERNEL(256, clip_attention_groups, const Attention a, const AttentionGroups all) {
   DYNAMIC_SHARED(memory);
   const auto warpCount = sharedPart<int>(memory, 0, 8);
@@ -85,7 +85,7 @@ CLIP_KERNEL(256, clip_attention_groups, const Attention a, const AttentionGroups
   if (threadIdx.x == 0) *all.count = total;
 }
 
-// A warp takes one query after the other; lanes share the head dimension.
+// A warp computes one query after the other; its lanes divide the head dimension.
 CLIP_KERNEL(128, clip_attention_float32, const Attention a, const AttentionGroups all) {
   if (static_cast<int>(blockIdx.x) >= *all.count) return;
   constexpr int kMost = 8;  // 256 / 32

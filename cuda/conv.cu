@@ -1,4 +1,4 @@
-// Convolution as a matrix product whose rows are windows of an image, cut out as they are loaded.
+// Convolution as a matrix product whose rows are windows of an image, gathered as they are loaded.
 #include "conv.h"
 
 #include "epilogue.cuh"
@@ -7,9 +7,9 @@
 namespace clip::cuda {
 namespace {
 
-// Where a row's window begins.
+// The position of a row's window.
 struct Window {
-  int image, y, x;  // of its first pixel, which may lie outside
+  int image, y, x;  // of its first pixel, which may be outside the image
   bool exists;
 };
 
@@ -23,11 +23,11 @@ struct Convolve {
     return reinterpret_cast<const uint16_t*>(rowOf(c.x, (w.image * c.height + y) * c.width + x));
   }
 
-  // 8 columns of a window from `column` on, to a chunk of shared memory.
+  // Copies 8 columns of a window from `column` on to a chunk of shared memory.
   static __device__ __forceinline__ void copyWindow(SharedPointer<char> memory, uint32_t at, const Conv& c,
                                                     const Window& w, int column) {
     const int columns = c.kernel * c.kernel * c.in;
-    if (c.in % 8 == 0) {  // the chunk lies in one pixel
+    if (c.in % 8 == 0) {  // the chunk is within one pixel
       const uint16_t* from = column < columns ? pixel(c, w, column / c.in) : nullptr;
       copyAsync16(addressOf(sharedPart<char>(memory, at, 16)),
                   from ? from + column % c.in : static_cast<const uint16_t*>(c.x.data), from ? 16 : 0);
@@ -37,7 +37,7 @@ struct Convolve {
       const uint16_t* from = at < columns ? pixel(c, w, at / c.in) : nullptr;
       return from ? from[at % c.in] : 0;
     };
-    // One store of 16 bytes: eight of two would meet every bank four times.
+    // One store of 16 bytes, because eight stores of two bytes would access every bank four times.
     uint4 chunk = {0, 0, 0, 0};
 #pragma unroll 1
     for (int i = column; i < column + 8; i += 2)

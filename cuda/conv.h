@@ -1,10 +1,10 @@
 #pragma once
-// clip_conv_{bfloat16,float16}  (Conv): backend.h, Conv, as an implicit matrix product.
+// clip_conv_{bfloat16,float16}  (Conv): see Conv in backend.h, as an implicit matrix product.
 //
-// x and w are of one 16-bit type; x begins at a multiple of 16 bytes, its stride too. w is packed as
-// (out, packedInputs(kernel * kernel * in)), columns (y, x, channel), zeros behind. y is float32 or of x's
-// type and then begins at a multiple of 4 bytes, its stride too. Channels that are no multiple of 8 are read
-// one by one: the first convolution of a ResNet.
+// x and w have one 16-bit type; x begins at a multiple of 16 bytes, and so do its rows. w is packed as (out,
+// packedInputs(kernel * kernel * in)), with columns (y, x, channel) followed by zeros. y is float32, or has
+// x's type and then begins at a multiple of 4 bytes, and so do its rows. If the number of channels is not a
+// multiple of 8, as in the first convolution of a ResNet, they are read one by one.
 #include "linear.h"
 
 namespace clip::cuda {

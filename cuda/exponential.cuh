@@ -1,10 +1,10 @@
 #pragma once
-// The exponential of what is at most 0.
+// The exponential of numbers that are at most 0.
 #include "rows.cuh"
 
 namespace clip::cuda {
 
-// e^x for x up to 0, to about three units in the last place.
+// e^x for x <= 0, accurate to about three units in the last place.
 __device__ __forceinline__ float exponential(float x) {
   if (x < -104.f) return 0.f;
   const float n = rintf(x * kLog2E);

@@ -1,6 +1,6 @@
 #pragma once
-// All kernels: their names, arguments and launches, without a CUDA header. The arguments of a kernel are
-// passed by value, in the order in which its header lists them; pointers in them are device addresses.
+// All kernels: their names, arguments and launches, without a CUDA header. A kernel's arguments are passed by
+// value, in the order listed in its header; pointers in them are device addresses.
 //
 //   attention.h   clip_attention_*
 //   linear.h      clip_linear_*
@@ -17,7 +17,7 @@
 
 namespace clip::cuda {
 
-// The lists of the headers as one.
+// Joins the lists of the headers.
 template <size_t... N>
 constexpr auto namesOf(const char* const (&... lists)[N]) {
   std::array<const char*, (N + ...)> all{};

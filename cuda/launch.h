@@ -1,7 +1,7 @@
 #pragma once
-// How a kernel is started: plain numbers, so that host code needs no CUDA header. All kernels have blocks of
-// one dimension. `shared` is dynamic shared memory; above 48 KB the driver must be told
-// (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES).
+// How a kernel is started, in plain numbers, so that host code needs no CUDA header. The blocks of all
+// kernels are one-dimensional. `shared` is dynamic shared memory; more than 48 KB must be requested from the
+// driver (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES).
 #include <cstddef>
 #include <cstdint>
 
@@ -10,8 +10,8 @@
 namespace clip::cuda {
 
 struct Launch {
-  const char* kernel;  // the extern "C" name
-  unsigned x, y, z;    // blocks; none of them may be 0
+  const char* kernel;  // its extern "C" name
+  unsigned x, y, z;    // number of blocks; none may be 0
   unsigned threads;
   uint32_t shared;  // bytes
 };

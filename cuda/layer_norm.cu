@@ -4,7 +4,7 @@
 
 namespace clip::cuda {
 
-// A warp per row, three passes over it; it lies in the first-level cache after the first.
+// One warp per row, in three passes over the row, which is in the first-level cache after the first.
 CLIP_KERNEL(128, clip_layer_norm, const LayerNorm l) {
   const int row = warpRow(), lane = laneOf();
   if (row >= l.rows) return;
@@ -23,7 +23,7 @@ CLIP_KERNEL(128, clip_layer_norm, const LayerNorm l) {
     storeNumber(y, l.y.dtype, i, fmaf((x[i] - mean) * scale, l.weight[i], l.bias[i]));
 }
 
-// y may be x: a lane writes where it has read.
+// y may be x: a lane writes only where it has read itself.
 CLIP_KERNEL(128, clip_normalise, const Normalise n) {
   const int row = warpRow();
   if (row >= n.rows) return;

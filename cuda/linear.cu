@@ -1,4 +1,4 @@
-// Products of 16-bit matrices. linear.h says what the two families have in common.
+// Products of 16-bit matrices. linear.h describes what the two families have in common.
 #include "linear.h"
 
 #include "epilogue.cuh"
@@ -7,13 +7,13 @@
 namespace clip::cuda {
 namespace {
 
-// 8 inputs of a row of x, zeros behind the last input and the last row.
+// Copies 8 inputs of a row of x, with zeros after the last input and the last row.
 __device__ __forceinline__ void copyInputs(SharedAddress to, const Linear& l, int row, int input) {
   const int bytes = row < l.rows ? (l.in - input) * 2 : 0;
   const char* from = rowOf(l.x, row < l.rows ? row : 0) + (bytes > 0 ? size_t(input) * 2 : 0);
   copyAsync16(to, from, bytes <= 0 ? 0 : bytes < 16 ? bytes : 16);
 }
-// 8 inputs of an output's weights; they are padded with zeros.
+// Copies 8 inputs of an output's weights, which are padded with zeros.
 __device__ __forceinline__ void copyWeights(SharedAddress to, const Linear& l, int output, int input) {
   const bool inside = output < l.out && input < packedInputs(l.in);
   const auto* w = static_cast<const uint16_t*>(l.w);
@@ -41,7 +41,7 @@ __device__ __forceinline__ void square(const Linear& l) {
                 [&](int r, int o, float v0, float v1) { finishPair(l, row0 + r, output0 + o, v0, v1); });
 }
 
-// Four warps, one for every 8 outputs, over up to four times 16 rows; all of a slice is on its way at once.
+// Four warps, each for 8 outputs, over up to four times 16 rows; all copies of a slice are in flight at once.
 template <class T>
 struct Skinny {
   static constexpr int kParts = kSliceInputs / 64;  // of the slice; rows of 128 bytes
@@ -76,11 +76,11 @@ struct Skinny {
     }
   }
 
-  // Whether this block is the last of its tile: the others' sums are then in scratch.partial.
+  // Whether this block is the last one of its tile; then the sums of the others are in scratch.partial.
   static __device__ __forceinline__ bool last(SharedPointer<char> memory, unsigned* arrived) {
     const auto flag = sharedPart<unsigned>(memory, 0, 1);
     __threadfence();
-    __syncthreads();  // everybody has written, and has read the inputs whose place the flag takes
+    __syncthreads();  // all threads have written, and have read the inputs whose memory the flag reuses
     if (threadIdx.x == 0) {
       const unsigned before = atomicAdd(arrived, 1u);
       flag[0] = before == gridDim.z - 1 ? 1u : 0u;
@@ -118,7 +118,7 @@ struct Skinny {
     multiply<3>(memory, rows, sums);
     if (gridDim.z > 1) {
       const size_t tile = size_t(blockIdx.y) * gridDim.x + blockIdx.x;
-      // (slices, 4, 128) of four sums: of one slice, rows and thread.
+      // (slices, 4, 128) of four sums each: by slice, rows and thread.
       auto* partial = reinterpret_cast<float4*>(scratch.partial) + tile * gridDim.z * 512 + threadIdx.x;
 #pragma unroll
       for (int m = 0; m < 4; m++)
@@ -166,9 +166,9 @@ CLIP_KERNEL(128, clip_linear_float16_skinny, const Linear l, const LinearScratch
   Skinny<Float16>::run(l, scratch);
 }
 
-// Float32: the projections of pooled rows. A warp takes four outputs, lanes share the inputs, four rows at a
-// time, of those that the blocks of its column share; the sum of a row is the same whichever rows are beside
-// it.
+// Float32: the projections of pooled rows. A warp computes four outputs, and its lanes divide the inputs. It
+// processes four rows at a time, of those assigned to its block; the sum of a row does not depend on the rows
+// computed with it.
 CLIP_KERNEL(128, clip_linear_float32, const Linear l) {
   constexpr int R = 4, O = 4;
   const int lane = threadIdx.x & 31, output0 = (blockIdx.x * 4 + static_cast<int>(threadIdx.x >> 5)) * O;

@@ -1,5 +1,5 @@
 #pragma once
-// clip_linear_*: backend.h, Linear.
+// clip_linear_*: see Linear in backend.h.
 //
 //   clip_linear_{bfloat16,float16}_skinny  (Linear, LinearScratch)  blocks of 64 rows x 32 outputs x a slice of
 //                                                                   the inputs: few rows, so that every
@@ -7,13 +7,13 @@
 //   clip_linear_{bfloat16,float16}_square  (Linear)                 blocks of 128 rows x 128 outputs
 //   clip_linear_float32                    (Linear)
 //
-// Both families of 16-bit kernels add 16 inputs at a time with the same instruction, from zero again at every
-// slice of kSliceInputs inputs, and then the slices in their order: a row's bits are the same in either, and
-// linearLaunch chooses freely.
+// Both families of 16-bit kernels add 16 inputs at a time with the same instruction. They restart from zero
+// at every slice of kSliceInputs inputs and then add the slices in order. A row therefore has the same bits
+// in both, and linearLaunch may choose either.
 //
-// 16-bit: x and w are of one type; x begins at a multiple of 16 bytes, its stride too; w is packed as
-// (out, packedInputs(in)), zeros behind `in`; y is float32 or of x's type and then begins at a multiple of 4
-// bytes, its stride too. float32: w is (out, in), y is float32.
+// 16-bit: x and w have one type; x begins at a multiple of 16 bytes, and so do its rows; w is packed as (out,
+// packedInputs(in)), with zeros after `in`; y is float32, or has x's type and then begins at a multiple of 4
+// bytes, and so do its rows. float32: w is (out, in), y is float32.
 #include "launch.h"
 
 namespace clip::cuda {
@@ -41,7 +41,7 @@ constexpr int skinnyTiles(const Linear& l) {
 }
 }  // namespace linear
 
-// What the blocks of a skinny product leave for the last one of their tile.
+// Scratch memory in which the blocks of a skinny product leave their sums for the last block of their tile.
 struct LinearScratch {
   float* partial;     // (skinnyTiles, slices, 64 * 32), 16-byte aligned
   unsigned* arrived;  // (skinnyTiles), zero before the first launch; every launch leaves zeros
@@ -52,7 +52,7 @@ constexpr size_t linearPartialBytes(const Linear& l) {
 }
 constexpr size_t linearArrivedBytes(const Linear& l) { return size_t(linear::skinnyTiles(l)) * 4; }
 
-// From this many blocks on a GPU is busy with square ones.
+// With this number of blocks or more, square ones keep a GPU busy.
 constexpr int kBusyBlocks = 96;
 constexpr bool linearIsSkinny(const Linear& l) {
   return l.x.dtype != Dtype::float32 &&
@@ -75,7 +75,7 @@ constexpr Launch linearSquareLaunch(const Linear& l) {
           256,
           linear::kSquareShared};
 }
-// Blocks of 16 rows, as many as a grid can have; each reads its outputs' weights.
+// Blocks of 16 rows each, up to the largest possible grid; each block reads its outputs' weights.
 constexpr Launch linearFloat32Launch(const Linear& l) {
   const int blocks = ceilDiv(l.rows, 16);
   return {"clip_linear_float32",

@@ -4,7 +4,7 @@
 
 namespace clip::cuda {
 
-// A warp per patch; lanes along its columns (channel, y, x).
+// One warp per patch; its lanes go along the columns (channel, y, x).
 CLIP_KERNEL(128, clip_patches, const Patches p) {
   const int grid = p.size / p.patch, area = p.patch * p.patch, row = warpRow();
   if (row >= p.images * grid * grid) return;

@@ -4,7 +4,7 @@
 
 namespace clip::cuda {
 
-// A warp per output pixel; lanes along the channels.
+// One warp per output pixel; its lanes go along the channels.
 CLIP_KERNEL(128, clip_pool, const Pooling p) {
   const int outHeight = p.height / p.kernelHeight, outWidth = p.width / p.kernelWidth, row = warpRow();
   if (row >= p.images * outHeight * outWidth) return;

@@ -1,7 +1,8 @@
 #pragma once
-// What kernels ask of the machine beyond C++: cp.async, ldmatrix, mma.sync and the conversions. Inline PTX
-// under nvcc; under g++ with CLIP_CUDA_EMULATOR the same words of emulator/. Nothing else in a kernel has two
-// branches. CLIP_KERNEL(threads of a block, name, parameters...) { body } is how all of them begin.
+// The machine features that kernels use beyond C++: cp.async, ldmatrix, mma.sync and the conversions. With
+// nvcc they are inline PTX; with g++ and CLIP_CUDA_EMULATOR they call the functions of the same meaning in
+// emulator/. No other code of a kernel differs between the two. Every kernel begins with CLIP_KERNEL(threads
+// of a block, name, parameters...) { body }.
 #include <stdint.h>
 
 #include "backend.h"
@@ -44,8 +45,8 @@ struct Float16 {
   static constexpr uint32_t exponent = 0x7c00;
 };
 
-// Copies `bytes` (0 to 16) to shared memory and zeros the rest of 16. Both addresses are multiples of 16, and
-// `from` is an address that may be read even for 0 bytes.
+// Copies `bytes` (0 to 16) to shared memory and sets the rest of 16 bytes to zero. Both addresses are
+// multiples of 16, and `from` must be readable even if `bytes` is 0.
 __device__ __forceinline__ void copyAsync16(SharedAddress to, const void* from, uint32_t bytes,
                                             EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
@@ -61,7 +62,8 @@ __device__ __forceinline__ void commitCopies() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 #endif
 }
-// Waits for all groups of this thread but the newest `keep`. A barrier makes them visible to the others.
+// Waits for all groups of this thread except the newest `keep`. A barrier makes them visible to other
+// threads.
 template <int keep>
 __device__ __forceinline__ void waitForCopies(EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
@@ -71,8 +73,8 @@ __device__ __forceinline__ void waitForCopies(EMULATOR_LINE) {
 #endif
 }
 
-// Four matrices of 8 x 8 halves: lane i gives the address of row i % 8 of matrix i / 8 and gets of each
-// matrix elements 2 (i % 4) and the next of row i / 4.
+// Loads four matrices of 8 x 8 halves: lane i provides the address of row i % 8 of matrix i / 8, and receives
+// from each matrix elements 2 (i % 4) and the next of row i / 4.
 __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], SharedAddress row, EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
   emulator::loadMatrices(r, 4, false, row, line);
@@ -83,7 +85,7 @@ __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], SharedAddress row
                : "memory");
 #endif
 }
-// The same, each matrix transposed.
+// The same, with each matrix transposed.
 __device__ __forceinline__ void loadTransposed(uint32_t (&r)[4], SharedAddress row, EMULATOR_LINE) {
 #ifdef CLIP_CUDA_EMULATOR
   emulator::loadMatrices(r, 4, true, row, line);
@@ -149,7 +151,8 @@ __device__ __forceinline__ void multiplyAdd8(float (&c)[4], uint32_t a0, uint32_
 #endif
 }
 
-// Two numbers rounded to nearest, ties to even; `low` in the low half. NaN stays NaN, subnormals stay.
+// Two numbers rounded to nearest, ties to even, with `low` in the low half. NaN stays NaN, and subnormals are
+// kept.
 template <class T>
 __device__ __forceinline__ uint32_t packHalves(float low, float high) {
 #ifdef CLIP_CUDA_EMULATOR
@@ -174,7 +177,7 @@ __device__ __forceinline__ float widenFloat16(uint16_t half) {
 #endif
 }
 
-// 2^x and 1 / x to about two units in the last place. 2^-infinity is 0, 1 / infinity is 0.
+// 2^x and 1 / x, accurate to about two units in the last place. 2^-infinity is 0, 1 / infinity is 0.
 __device__ __forceinline__ float exp2Approx(float x) {
 #ifdef CLIP_CUDA_EMULATOR
   return std::exp2(x);

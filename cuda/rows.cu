@@ -1,4 +1,4 @@
-// cast, embed and gather: rows to rows.
+// cast, embed and gather, which copy or convert rows.
 #include "rows.h"
 
 #include "row_work.cuh"

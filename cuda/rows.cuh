@@ -1,5 +1,5 @@
 #pragma once
-// Rows of activations in any stored type, and sums over a warp.
+// Rows of activations in any stored type, and reductions over a warp.
 #include "primitives.cuh"
 
 namespace clip::cuda {
@@ -14,8 +14,8 @@ __device__ __forceinline__ float loadNumber(const void* row, Dtype dtype, int c)
   const uint16_t half = static_cast<const uint16_t*>(row)[c];
   return dtype == Dtype::bfloat16 ? __uint_as_float(uint32_t(half) << 16) : widenFloat16(half);
 }
-// Two numbers as activations are stored: a subnormal float32 becomes a zero in bfloat16 (backend.h,
-// MatrixView).
+// Two numbers in the form in which activations are stored: a subnormal float32 becomes zero in bfloat16 (see
+// MatrixView in backend.h).
 template <class T>
 __device__ __forceinline__ uint32_t storedHalves(float low, float high) {
   if constexpr (T::bfloat16) {
@@ -24,13 +24,13 @@ __device__ __forceinline__ uint32_t storedHalves(float low, float high) {
   }
   return packHalves<T>(low, high);
 }
-// A number that 16 bits hold.
+// A number rounded to its 16-bit type.
 template <class T>
 __device__ __forceinline__ float roundedHalf(float v) {
   const uint32_t half = packHalves<T>(v, 0.f);
   return T::bfloat16 ? __uint_as_float(half << 16) : widenFloat16(static_cast<uint16_t>(half));
 }
-// One number, rounded to the row's type.
+// Stores one number, rounded to the row's type.
 __device__ __forceinline__ void storeNumber(void* row, Dtype dtype, int c, float v) {
   if (dtype == Dtype::float32) {
     static_cast<float*>(row)[c] = v;
@@ -41,13 +41,13 @@ __device__ __forceinline__ void storeNumber(void* row, Dtype dtype, int c, float
   }
 }
 
-// The same bits in every lane, whatever the row's place.
+// The same bits in every lane, whatever the row's position.
 __device__ __forceinline__ float warpSum(float v) {
 #pragma unroll
   for (int bits = 16; bits; bits >>= 1) v += __shfl_xor_sync(kAllLanes, v, bits);
   return v;
 }
-// NaN is ignored.
+// Ignores NaN.
 __device__ __forceinline__ float warpMax(float v) {
 #pragma unroll
   for (int bits = 16; bits; bits >>= 1) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, bits));

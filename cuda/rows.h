@@ -1,6 +1,6 @@
 #pragma once
-// Kernels that go row by row, a warp or a thread's stride per row. Their meaning is in backend.h; all take
-// the op's own struct.
+// Kernels that process rows independently, with a warp or a stride of threads per row. Their meaning is
+// specified in backend.h; each takes the op's own struct.
 //
 //   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then variance about it, in float32
 //   clip_normalise   (Normalize)
@@ -12,7 +12,7 @@
 //   clip_softmax_cross_entropy (SoftmaxCrossEntropy)   x and the gradient float32, bfloat16 or float16
 //
 // Row numbers that are read on the device (ids, position, row) are negative in padding rows: such a row of y
-// stays as it is.
+// is not written.
 #include "launch.h"
 
 namespace clip::cuda {

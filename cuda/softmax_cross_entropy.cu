@@ -5,22 +5,22 @@
 
 namespace clip::cuda {
 
-// A warp per row: each lane keeps the largest logit of its columns and the sum of exp(logit - largest), which
-// are merged; then the gradient is written while the columns are read again. x may be the gradient: a lane
-// writes where it has read.
+// One warp per row: each lane keeps the largest logit of its columns and the sum of exp(logit - largest),
+// which are then merged; the gradient is written while the columns are read again. x may be the gradient: a
+// lane writes only where it has read itself.
 CLIP_KERNEL(128, clip_softmax_cross_entropy, const SoftmaxCrossEntropy s) {
   const int row = warpRow(), lane = laneOf();
   if (row >= s.rows) return;
   const char* const x = rowOf(s.x, row);
   char* const gradient = s.gradient.data ? rowOf(s.gradient, row) : nullptr;
   const int target = s.target[row];
-  if (target < 0) {  // does not count
+  if (target < 0) {  // this row does not count
     if (lane == 0) s.loss[row] = 0.f;
     if (gradient)
       for (int c = lane; c < s.cols; c += 32) storeNumber(gradient, s.gradient.dtype, c, 0.f);
     return;
   }
-  // Before the lanes meet in the sums: afterwards another lane may write there.
+  // Read before the lanes combine their sums: afterwards another lane may overwrite it.
   const float own = loadNumber(x, s.x.dtype, target);
   constexpr float kLeast = -INFINITY;
   float most = kLeast, sum = 0.f;
@@ -30,7 +30,7 @@ CLIP_KERNEL(128, clip_softmax_cross_entropy, const SoftmaxCrossEntropy s) {
       sum = sum * exponential(most - v) + (1.f + (v - v));  // infinity makes it NaN
       most = v;
     } else if (v != kLeast) {
-      sum += exponential(v - most);  // NaN where v is
+      sum += exponential(v - most);  // NaN if v is
     }
   }
   const float largest = warpMax(most);

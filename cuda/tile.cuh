@@ -1,12 +1,12 @@
 #pragma once
-// A block's tile of a 16-bit matrix product: BM rows by BN outputs, 8 warps, stages of 32 inputs that pass
-// through shared memory by cp.async. What the rows are, the caller says: rows of a matrix, or windows of a
-// image.
+// A block's tile of a 16-bit matrix product: BM rows by BN outputs, 8 warps, in stages of 32 inputs that pass
+// through shared memory by cp.async. The caller determines what the rows are: rows of a matrix, or windows of
+// an image.
 #include "epilogue.cuh"
 
 namespace clip::cuda {
 
-// kSlice: after how many stages the sum begins from zero again and is added to the total; 0: never.
+// kSlice: the number of stages after which the sum restarts from zero and is added to the total; 0: never.
 template <class T, int BM, int BN, int kWarpRows, int kStages, int kSlice>
 struct Tile {
   static constexpr int kThreads = 256, kWarpColumns = 8 / kWarpRows;
@@ -14,7 +14,7 @@ struct Tile {
   static constexpr uint32_t kStageBytes = (BM + BN) * 64;
   using Sums = float[kRowTiles][kColumnTiles][4];
 
-  // Byte offset of chunk c (0 to 3) of row r of 64 bytes: ldmatrix meets no bank twice.
+  // Byte offset of chunk c (0 to 3) of row r of 64 bytes, without bank conflicts for ldmatrix.
   static __device__ __forceinline__ uint32_t at(int r, int c) {
     return static_cast<uint32_t>(r * 64 + ((c ^ (r >> 1 & 3)) << 4));
   }
@@ -41,7 +41,7 @@ struct Tile {
     }
   }
 
-  // load(rows, weights, stage number) begins the copies of one stage to shared memory. active: whether this
+  // load(rows, weights, stage number) starts the copies of one stage to shared memory. active: whether this
   // warp has rows.
   template <class Load>
   static __device__ __forceinline__ void run(SharedPointer<char> memory, int stages, bool active,
@@ -58,7 +58,7 @@ struct Tile {
     Sums sums = {};
     for (int s = 0; s < stages; s++) {
       waitForCopies<kStages - 2>();
-      __syncthreads();  // stage s is there, and everybody has left stage s - 1
+      __syncthreads();  // stage s has arrived, and all threads have finished stage s - 1
       if (s + kStages - 1 < stages) load(rows(s + kStages - 1), weights(s + kStages - 1), s + kStages - 1);
       commitCopies();
       if (active) multiply(addressOf(rows(s)), addressOf(weights(s)), kSlice ? sums : total);
@@ -77,7 +77,7 @@ struct Tile {
     }
   }
 
-  // store(row, output, v0, v1) for every pair of sums in the first `rows` rows of the tile.
+  // Calls store(row, output, v0, v1) for every pair of sums in the first `rows` rows of the tile.
   template <class Store>
   static __device__ __forceinline__ void finish(SharedPointer<char> memory, const Sums& total, int rows,
                                                 const Store& store) {

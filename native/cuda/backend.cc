@@ -33,8 +33,8 @@ void download(Context* c, void* dst, const void* src, size_t bytes) {
     copyOut(dst, src, bytes);
 }
 
-// Few sizes, so that few graphs are recorded, and at most a third of a pass is padding: 1, 2, 3, 4, 6, 8, 12,
-// 16, 24, ...
+// There are few sizes, so that few graphs are recorded, and at most a third of a pass is padding: 1, 2, 3, 4,
+// 6, 8, 12, 16, 24, ...
 int bucket(int n) {
   int power = 1;
   while (power < n && power < 1 << 30) power *= 2;

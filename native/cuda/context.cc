@@ -7,7 +7,7 @@
 namespace clip::cuda {
 namespace {
 
-// Copies go through pinned memory in pieces of this size, two of which may be under way.
+// Copies go through pinned memory in pieces of this size, two of which may be in flight.
 constexpr size_t kPiece = size_t{16} << 20;
 constexpr size_t kMostWindowRows = 64;  // geometries of convolutions
 
@@ -75,7 +75,7 @@ void Stream::download(void* dst, const void* src, size_t bytes) {
 
 bool Stream::begin(const GraphKey& key) {
   module();
-  // What an op's exception left of the last graph.
+  // Steps that were left over from the last graph because an op threw.
   steps_.clear();
   used_.clear();
   groups_.clear();
@@ -92,7 +92,8 @@ bool Stream::begin(const GraphKey& key) {
   return false;
 }
 
-// Nothing of the graph has run before this. It is kept if all its rows lie where they will lie the next time.
+// None of the graph's steps has run before. The graph is kept if all its rows will have the same addresses
+// next time.
 void Stream::end(bool complete) {
   if (std::exchange(replayed_, false)) return;
   recording_ = false;
@@ -100,7 +101,8 @@ void Stream::end(bool complete) {
   const std::vector<Step> steps = std::exchange(steps_, {});
   if (!complete) return;
   if (!key_.memory || allocations() != allocationsBefore_) {
-    for (const Step& step : steps) step(stream_);  // what they use is kept until the next graph begins
+    // the memory that they use is kept until the next graph begins
+    for (const Step& step : steps) step(stream_);
     return;
   }
   auto recorded = std::make_unique<const Recorded>(steps, stream_, std::exchange(used_, {}));
@@ -134,7 +136,7 @@ AttentionGroups Stream::groups(const Attention& a, int* bound) {
         *bound = known.bound;
         return known.groups;
       }
-  // Images are as many sequences as there are; of texts nobody counts the roots.
+  // Each image is a sequence, so their number is known; the number of roots of a tree of texts is not.
   const int sequences = recording_ && key_.tower == GraphKey::image ? key_.sequencesBucket : 0;
   *bound = attentionGroupBound(a, sequences);
   const int pathStride = a.mask != Mask::tree ? 0 : recording_ ? std::min(key_.longest, a.rows) : a.rows;

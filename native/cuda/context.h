@@ -1,6 +1,6 @@
 #pragma once
 // Where the ops of one model run: a stream, its pinned memory, scratch memory of the kernels and recorded
-// graphs. What is asked of it is done in order; only sync and download wait. Used by one thread at a time.
+// graphs. Calls are executed in order; only sync and download wait. Used by one thread at a time.
 #include <map>
 #include <tuple>
 
@@ -20,7 +20,7 @@ class Stream {
   static Stream& of(Context& c) { return reinterpret_cast<Stream&>(c); }
   Context* context() { return reinterpret_cast<Context*>(this); }
 
-  // Opens the device at the first call and makes it current in the calling thread.
+  // Opens the device on the first call and makes it current in the calling thread.
   const std::shared_ptr<const Module>& module();
   void upload(void* dst, const void* src, size_t bytes);
   void download(void* dst, const void* src, size_t bytes);
@@ -28,10 +28,10 @@ class Stream {
 
   bool begin(const GraphKey&);
   void end(bool complete);
-  // What the calls that are being noted down will be known by; nullptr where none are.
+  // The key of the graph that is being recorded; nullptr if none is.
   const GraphKey* recording() const { return recording_ ? &key_ : nullptr; }
 
-  // Runs now, or at the end of the graph.
+  // Runs the step now, or adds it to the graph that is being recorded.
   void run(Step step);
   template <class... A>
   void run(const Launch& launch, const A&... arguments) {
@@ -41,16 +41,16 @@ class Stream {
     });
   }
 
-  // Scratch memory, good until the next call for the same kind. Whoever uses it in a graph keeps it.
+  // Scratch memory, valid until the next call for the same kind. A graph that uses it keeps it.
   enum Kind : uint8_t { partials, arrivals, queryUnits, scores, windows, kinds };
   const Scratch::Memory& scratch(Kind, size_t bytes);
   LinearScratch linearScratch(const Linear&);
-  // What blocks of attention are to do: once per graph for the same lists of rows.
+  // The work of the blocks of attention, computed once per graph for the same lists of rows.
   AttentionGroups groups(const Attention&, int* bound);
-  // The row of x that each tap of each window reads, -1 outside the image: (windows, kernel * kernel).
+  // For each tap of each window the row of x that it reads, -1 outside the image: (windows, kernel * kernel).
   const int32_t* windowRows(const Conv&);
 
-  // What runs on this process's memory.
+  // A context for ops that run on memory of this process.
   Context& host();
   const Backend& hostTable();
 
@@ -74,7 +74,7 @@ class Stream {
     AttentionGroups groups;
     int bound;
   };
-  std::vector<Groups> groups_;  // of this graph; those of number i lie in groupMemory_[i]
+  std::vector<Groups> groups_;  // of this graph; entry i is in groupMemory_[i]
   std::vector<Scratch> groupMemory_;
   using WindowsKey = std::tuple<int, int, int, int, int, int>;
   std::map<WindowsKey, Scratch::Memory> windowRows_;

@@ -1,4 +1,4 @@
-// Comparing rows of the device with each other.
+// The ops that compare rows on the device with each other.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -11,7 +11,7 @@
 namespace clip::cuda::ops {
 namespace {
 
-// The queries, of length 1 each, in scratch memory.
+// The queries, normalized to length 1, in scratch memory.
 float* unitQueries(Stream& stream, const float* queries, int rows, int dim) {
   const size_t bytes = static_cast<size_t>(rows) * dim * sizeof(float);
   float* const unit = stream.scratch(Stream::queryUnits, bytes)->as<float>();
@@ -20,7 +20,7 @@ float* unitQueries(Stream& stream, const float* queries, int rows, int dim) {
   return unit;
 }
 
-// Pieces of one scratch memory, one after the other.
+// Divides scratch memory into consecutive pieces.
 class Pieces {
  public:
   template <class T>
@@ -54,7 +54,8 @@ void run(Context& context, const CosineSoftmax& c) {
   if (c.score == Score::probability) stream.run(softmaxRowsLaunch(c), c);
 }
 
-// The kernels rank this part; what they say of it is pushed here, and merged with other parts by finishTopK.
+// The kernels rank this part; the candidates are pushed to the heaps here, and finishTopK ranks them together
+// with those of the other parts.
 void run(Context& context, const CosineTopK& c) {
   Stream& stream = Stream::of(context);
   int most = 0;
@@ -95,7 +96,8 @@ void run(Context& context, const CosineTopK& c) {
       const size_t at = static_cast<size_t>(r) * k + i;
       c.best[r].push(value[at], index[at] + c.firstClass);
     }
-  // A chunk of the kernels is several blocks of the table's: its sums stand for the first of them.
+  // A chunk of the kernels covers several blocks of kTopKBlock classes: its sums are stored in the first of
+  // these blocks.
   constexpr int kPerChunk = kChunkClasses / kTopKBlock;
   const auto chunkMost = fetch(stream, scratch.sums.most, n), chunkSum = fetch(stream, scratch.sums.sum, n);
   for (int block = 0; block < blocksOf(c.classCount); block++)
@@ -107,7 +109,7 @@ void run(Context& context, const CosineTopK& c) {
     }
 }
 
-// The loss is the kernels'; gradients, which only training wants, are computed by this process.
+// The kernels compute the loss; the gradients, which only training needs, are computed by this process.
 void run(Context& context, const InfoNce& n) {
   Stream& stream = Stream::of(context);
   const size_t values = static_cast<size_t>(n.rows) * n.dim;

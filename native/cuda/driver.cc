@@ -18,13 +18,13 @@ namespace {
 
 std::string nameOf(const Driver& cu, CUresult r) {
   const char* name = nullptr;
-  // An old driver may not know a code that a newer one's documents have.
+  // An old driver may not know a code that newer drivers document.
   if (cu.cuGetErrorName.result(r, &name) != CUDA_SUCCESS || !name)
     return "CUresult " + std::to_string(static_cast<unsigned>(r));
   return name;
 }
 
-// After these every call in the context fails.
+// After one of these, every call in the context fails.
 constexpr std::pair<CUresult, const char*> kLost[] = {
 #define CLIP_CUDA_CODE(code) \
   { code, #code }
@@ -44,7 +44,7 @@ constexpr std::pair<CUresult, const char*> kLost[] = {
 #undef CLIP_CUDA_CODE
 };
 
-// Opens the library and finds every function, then initialises.
+// Opens the library, looks up every function and initialises the driver.
 void open(Driver& cu) {
   const char* path = std::getenv("CLIP_NATIVE_LIBCUDA");
   const std::string library = path && *path ? path : "libcuda.so.1";
@@ -85,7 +85,7 @@ void fail(const Driver& cu, const char* function, CUresult r, const std::string&
 
 const Driver& driver() {
   static std::mutex mutex;
-  static Driver* opened = nullptr;  // lives as long as the library, which is never closed
+  static Driver* opened = nullptr;  // exists as long as the library, which is never closed
   const std::lock_guard<std::mutex> lock(mutex);
   if (!opened) {
     auto attempt = std::make_unique<Driver>();

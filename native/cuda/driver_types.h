@@ -1,7 +1,7 @@
 #pragma once
-// NVIDIA's driver interface, as much of it as we use, in our own declarations: no CUDA header is needed to
-// build. Its names and numbers are NVIDIA's and never change; test/cuda/driver/types_match.cc compares them
-// with cuda.h where that exists.
+// The part of NVIDIA's driver interface that we use, in our own declarations, so that no CUDA header is
+// needed to build. The names and numbers are NVIDIA's and never change; test/cuda/driver/types_match.cc
+// compares them with cuda.h if that is installed.
 #include <cstddef>
 #include <cstdint>
 
@@ -57,7 +57,7 @@ enum CUresult : unsigned {
 
 enum CUdevice_attribute : unsigned {
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
-  CU_DEVICE_ATTRIBUTE_COMPUTE_MODE = 20,  // 2: nobody may use the device
+  CU_DEVICE_ATTRIBUTE_COMPUTE_MODE = 20,  // 2: the device may not be used
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
@@ -87,15 +87,15 @@ enum CUstreamCaptureStatus : unsigned {
 enum CUstream_flags : unsigned { CU_STREAM_NON_BLOCKING = 1 };
 enum CUevent_flags : unsigned {
   CU_EVENT_DEFAULT = 0,
-  CU_EVENT_BLOCKING_SYNC = 1,  // who waits sleeps instead of spinning
+  CU_EVENT_BLOCKING_SYNC = 1,  // a waiting thread sleeps instead of spinning
   CU_EVENT_DISABLE_TIMING = 2,
 };
-constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;  // pinned for every context
+constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;  // pinned in every context
 
 }  // namespace clip::cuda
 
-// Every function of the driver that we call: its name, the symbol that has this signature, its arguments.
-// All of them are in drivers since 470 (CUDA 11.4), which is older than any that runs our PTX.
+// Every function of the driver that we call: its name, the symbol that has this signature, and its arguments.
+// All of them exist in drivers since 470 (CUDA 11.4), which is older than any driver that can run our PTX.
 #define CLIP_CUDA_FUNCTIONS(X)                                                                              \
   X(cuGetErrorName, cuGetErrorName, CUresult, const char**)                                                 \
   X(cuGetErrorString, cuGetErrorString, CUresult, const char**)                                             \

@@ -5,7 +5,7 @@
 namespace clip::cuda {
 namespace {
 
-// A graph of a tower has a hundred nodes, and takes less than a megabyte.
+// A graph of a tower has about a hundred nodes and takes less than a megabyte.
 constexpr size_t kMostGraphs = 64;
 
 bool same(const GraphKey& a, const GraphKey& b) {
@@ -14,7 +14,7 @@ bool same(const GraphKey& a, const GraphKey& b) {
          a.memoryBytes == b.memoryBytes;
 }
 
-// What the steps do on a stream, as a graph.
+// Captures what the steps do on a stream as a graph.
 CUgraph capture(const std::vector<Step>& steps, CUstream stream) {
   const Driver& cu = driver();
   CUgraph graph = nullptr;

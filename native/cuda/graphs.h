@@ -1,5 +1,5 @@
 #pragma once
-// The calls of a pass, noted down until they are complete, then run as one graph; and the graphs that can be
+// The calls of a pass, recorded until they are complete and then run as one graph; and the graphs that can be
 // run again.
 #include <functional>
 #include <list>
@@ -9,13 +9,13 @@
 
 namespace clip::cuda {
 
-// Launches something on a stream, or records it where that is being captured.
+// Launches something on a stream, or records it if the stream is being captured.
 using Step = std::function<void(CUstream)>;
 
-// A graph, and the memory that it writes to beside the model's own.
+// A graph, and the scratch memory that it uses in addition to the model's memory.
 class Recorded {
  public:
-  // Nothing runs yet. Throws, leaving the stream as it was.
+  // Does not run anything yet. If it throws, the stream is unchanged.
   Recorded(const std::vector<Step>& steps, CUstream stream, std::vector<Scratch::Memory> memory);
   ~Recorded();
   Recorded(const Recorded&) = delete;
@@ -27,12 +27,12 @@ class Recorded {
   std::vector<Scratch::Memory> memory_;
 };
 
-// The graphs of a context, the last used ones.
+// The graphs of a context, up to a maximal number.
 class RecordedGraphs {
  public:
-  // nullptr: none for this key.
+  // Returns nullptr if there is none for this key.
   const Recorded* find(const GraphKey&);
-  // Takes the place of the one that was used longest ago, if there are many.
+  // Adds a graph; if there are too many, it replaces the least recently used one.
   void add(const GraphKey&, std::unique_ptr<const Recorded>);
   void clear() { graphs_.clear(); }
 
@@ -41,7 +41,7 @@ class RecordedGraphs {
     GraphKey key;
     std::unique_ptr<const Recorded> graph;
   };
-  std::list<Known> graphs_;  // last used first
+  std::list<Known> graphs_;  // most recently used first
 };
 
 }  // namespace clip::cuda

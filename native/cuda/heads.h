@@ -1,5 +1,5 @@
 #pragma once
-// Attention heads that no kernel has.
+// Checks for attention heads that no kernel supports.
 #include "backend.h"
 
 namespace clip::cuda {

@@ -10,10 +10,10 @@ namespace {
 
 struct Given {
   std::mutex mutex;
-  std::unique_ptr<const Images> images;  // never exchanged: whoever has a reference keeps it
+  std::unique_ptr<const Images> images;  // never replaced, so references stay valid
 };
 Given& given() {
-  static auto* all = new Given;  // lives as long as the process
+  static auto* all = new Given;  // exists as long as the process
   return *all;
 }
 

@@ -11,7 +11,8 @@ namespace {
 
 constexpr size_t kLeastStaging = size_t{1} << 16;
 
-// What alloc gave, until free. Lives as long as the process: a model may be given back while it ends.
+// Memory returned by alloc and not yet freed. Exists as long as the process, because a model may be freed
+// while the process ends.
 struct Given {
   std::mutex mutex;
   std::map<const void*, std::unique_ptr<DeviceMemory>> memory;
@@ -56,7 +57,7 @@ int usableDevice(std::string* why) {
 }
 
 std::shared_ptr<const Module> usableModule() {
-  static std::atomic<int> chosen{-1};  // of the process, once it has been found
+  static std::atomic<int> chosen{-1};  // for the whole process, once it is determined
   int device = chosen.load();
   if (device < 0) {
     std::string why;
@@ -139,7 +140,7 @@ void* alloc(size_t bytes) {
 void free(void* place, size_t) {
   if (!place) return;
   Given& all = given();
-  std::unique_ptr<DeviceMemory> memory;  // given back without the lock
+  std::unique_ptr<DeviceMemory> memory;  // freed after the lock is released
   const std::lock_guard<std::mutex> lock(all.mutex);
   const auto found = all.memory.find(place);
   if (found == all.memory.end()) return;
@@ -154,7 +155,7 @@ void copyIn(void* dst, const void* src, size_t bytes) {
   const auto module = usableModule();
   const Driver& cu = driver();
   cu.cuMemcpyHtoD(reinterpret_cast<CUdeviceptr>(dst), src, bytes);
-  cu.cuStreamSynchronize(nullptr);  // the copy of pageable memory may still be on its way
+  cu.cuStreamSynchronize(nullptr);  // the copy from pageable memory may still be in progress
 }
 
 void copyOut(void* dst, const void* src, size_t bytes) {

@@ -1,5 +1,5 @@
 #pragma once
-// Memory of the device, and pinned memory of this process that copies to and from it pass through.
+// Memory of the device, and pinned memory of this process through which copies to and from the device pass.
 #include <memory>
 #include <vector>
 
@@ -7,15 +7,16 @@
 
 namespace clip::cuda {
 
-// The first device that our kernels run on; -1 and why there is none.
+// The first device on which our kernels run; -1, with the reason, if there is none.
 int usableDevice(std::string* why);
-// Our kernels there, current in the calling thread. Throws ERR_CLIP_CUDA, ERR_CLIP_MEMORY.
+// The module with our kernels on that device, current in the calling thread. Throws ERR_CLIP_CUDA,
+// ERR_CLIP_MEMORY.
 std::shared_ptr<const Module> usableModule();
 
-// Bytes on the device, zeroed. Aligned to 256.
+// Zeroed memory of the device, aligned to 256 bytes.
 class DeviceMemory {
  public:
-  // Throws ERR_CLIP_MEMORY, saying how much was wanted and how much there is; ERR_CLIP_CUDA.
+  // Throws ERR_CLIP_MEMORY with the requested and the available size, or ERR_CLIP_CUDA.
   DeviceMemory(std::shared_ptr<const Module> module, size_t bytes);
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory&) = delete;
@@ -34,11 +35,11 @@ class DeviceMemory {
   size_t bytes_;
 };
 
-// A DeviceMemory that grows. Whoever recorded its address keeps the old one.
+// A DeviceMemory that grows. A graph that has recorded the old address keeps the old memory.
 class Scratch {
  public:
   using Memory = std::shared_ptr<const DeviceMemory>;
-  // At least `bytes`; zeros where nobody has written.
+  // At least `bytes`; zero where nothing has been written.
   const Memory& atLeast(const std::shared_ptr<const Module>& module, size_t bytes);
   const Memory& memory() const { return memory_; }
 
@@ -46,13 +47,13 @@ class Scratch {
   Memory memory_;
 };
 
-// Pinned memory: taken piece by piece, given back together when the copies are done.
+// Pinned memory: taken piece by piece, released together when the copies are done.
 class Staging {
  public:
   ~Staging() { free(); }
   // Throws ERR_CLIP_MEMORY, ERR_CLIP_CUDA. The context must be current.
   void* take(size_t bytes);
-  // Forgets everything taken.
+  // Releases everything taken.
   void reset();
   void free();
 
@@ -64,12 +65,12 @@ class Staging {
   std::vector<Block> blocks_;
 };
 
-// The table's entries.
+// Entries of the backend's table.
 void* alloc(size_t bytes);
 void free(void*, size_t bytes);
-// How often the calling thread has called alloc: whether memory grew in between.
+// How often the calling thread has called alloc; shows whether memory was allocated between two points.
 uint64_t allocations();
-// Without a context: done on return.
+// Without a context; complete on return.
 void copyIn(void* dst, const void* src, size_t bytes);
 void copyOut(void* dst, const void* src, size_t bytes);
 

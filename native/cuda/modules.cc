@@ -11,7 +11,7 @@
 namespace clip::cuda {
 namespace {
 
-// Both live as long as the process: a module may be given back while it ends.
+// Both exist as long as the process, because a module may be released while the process ends.
 std::mutex& modulesMutex() {
   static auto* mutex = new std::mutex;
   return *mutex;
@@ -21,7 +21,7 @@ std::map<int, std::weak_ptr<const Module>>& modules() {
   return *all;
 }
 
-// Loads an image. Returns the driver's code, and what its compiler said.
+// Loads an image. Returns the driver's code and the messages of its compiler.
 CUresult loadImage(CUmodule* module, const std::vector<char>& image, std::string* said) {
   char log[4096] = "";
   CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
@@ -83,8 +83,8 @@ void Module::load() {
   if (r == CUDA_SUCCESS) {
     image_ = "sm";
   } else {
-    // A driver from before the compiler's CUDA refuses the machine code, one for a later GPU has none for it:
-    // both compile the PTX. What else may be wrong stays wrong.
+    // A driver older than the compiler's CUDA version rejects the machine code, and for a later GPU there is
+    // none: in both cases the driver can compile the PTX. Other errors are not retried.
     if (r == CUDA_ERROR_OUT_OF_MEMORY || isLost(r)) fail(cu, "cuModuleLoadDataEx", r, "for the kernels");
     r = loadImage(&module_, images().ptx, &said);
     if (r != CUDA_SUCCESS)
@@ -106,7 +106,7 @@ void Module::load() {
   }
 }
 
-// Nothing is thrown: a lost device answers everything with its error, and its memory is gone anyway.
+// Does not throw: a lost device returns its error for every call, and its memory is gone anyway.
 void Module::release() noexcept {
   const Driver& cu = driver();
   cu.cuCtxSetCurrent.result(context_);
@@ -129,7 +129,7 @@ CUfunction Module::kernel(const std::string& name) const {
 }
 
 void Module::launch(const Launch& l, CUstream stream, std::initializer_list<const void*> arguments) const {
-  std::vector<void*> addresses;  // the driver only reads there, whatever its type says
+  std::vector<void*> addresses;  // the driver only reads them, although its parameter type is not const
   for (const void* a : arguments) addresses.push_back(const_cast<void*>(a));
   const Driver& cu = driver();
   const CUresult r = cu.cuLaunchKernel.result(kernel(l.kernel), l.x, l.y, l.z, l.threads, 1, 1, l.shared,

@@ -1,4 +1,4 @@
-// Ops of a few launches.
+// Ops that take several launches.
 #include "ops.h"
 
 #include "context.h"
@@ -24,8 +24,8 @@ void run(Context& c, const Attention& a) {
   stream.run(attentionLaunch(a, bound), a, groups);
 }
 
-// float32: no kernel of its own. Windows are gathered as rows of a matrix, zeros where they leave the
-// image.
+// For float32, which has no convolution kernel of its own, the windows are gathered as rows of a matrix, with
+// zeros outside the image.
 void run(Context& c, const Conv& v) {
   Stream& stream = Stream::of(c);
   if (v.dtype != Dtype::float32) return stream.run(convLaunch(v), v);

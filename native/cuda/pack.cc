@@ -36,7 +36,7 @@ bool pack(const Pack& p) {
     return true;
   }
   const size_t padded = static_cast<size_t>(packedInputs(p.in));
-  std::vector<uint16_t> halves(rows * padded);  // zeros behind the inputs
+  std::vector<uint16_t> halves(rows * padded);  // zeros after the inputs
   bool exact = true;
   for (size_t r = 0; r < rows; r++) {
     const float* from = p.rows + r * p.rowStride;

@@ -1,4 +1,4 @@
-// Kernels that go row by row, and those that compare rows with each other.
+// Kernels that process rows one by one, and those that compare rows with each other.
 #include <memory>
 
 #include "timing_support.h"
