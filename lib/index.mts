@@ -1,2 +1,2 @@
-/** What `import` gives: the same module that `require()` gives, so that there is one of every class and one state. */
+/** The entry point for `import`: the same module as for `require()`, so that every class and all state exist only once. */
 export * from './index.js'

@@ -4,20 +4,20 @@
  * @module
  */
 
-// Read this first. A call travels downwards, and every file imports from below only (test/architecture/floors.ts lists
+// Read this first. A call travels downwards, and files import only from rooms below (test/architecture/floors.ts lists
 // the floors, and a test checks them):
 //
 //   load.ts           a source -> hub/ (which folder on this machine) -> checkpoint/ (sizes, and where each tensor lies)
 //                     -> native/addon.ts: native code reads and packs the weights -> a Clip
-//   clip.ts           the methods of a Clip; each checks nothing itself and calls one function of a room
-//   encode/image.ts   clip.encodeImage: admission.ts lets the call in (maxQueue, abort, dispose), image/ decodes windows of
+//   clip.ts           the methods of a Clip; each calls one function of a room, which checks the arguments
+//   encode/image.ts   clip.encodeImage: admission.ts admits the call (maxQueue, abort, dispose), image/ decodes windows of
 //                     images off this thread, native code resizes them and runs the tower, result.ts puts the rows together
 //   encode/text.ts    clip.encodeText: the same with tokenizer/ in place of image/
-//   classifier/       clip.classifier: labels -> prompts -> encode/text.ts -> a scorer, which scores what encode/image.ts gives
-//   native/           the only door to native code: surface.ts says what is behind it, addon.ts opens it, jobs.ts cancels
+//   classifier/       clip.classifier: labels -> prompts -> encode/text.ts -> a scorer, which scores the output of encode/image.ts
+//   native/           the only access to native code: surface.ts declares it, addon.ts loads it, jobs.ts cancels its jobs
 //
 // Looking for something else?
-//   how an option is checked, an error is worded, a long loop gives way    base/options.ts, base/errors.ts, base/slices.ts
+//   how an option is checked, an error is worded, a long loop is divided    base/options.ts, base/errors.ts, base/slices.ts
 //   what kind of image is accepted, and how it becomes pixels              image/input.ts, image/decode.ts, image/formats/
 //   a checkpoint that is not recognised                                    checkpoint/folder.ts, checkpoint/families/
 //   searching, evaluating, learning                                        store/, eval/, learn/

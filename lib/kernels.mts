@@ -1,2 +1,2 @@
-/** What `import` gives: the same module that `require()` gives. */
+/** The entry point for `import`: the same module as for `require()`. */
 export * from './kernels.js'

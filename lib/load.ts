@@ -118,7 +118,7 @@ function onlyTowers(model: ModelSpec, towers: readonly Tower[]): ModelSpec {
   }
 }
 
-/** Refuses towers that the checkpoint lacks, and images where it does not say how they become input. */
+/** Refuses towers that the checkpoint lacks, and the image tower if the checkpoint does not define its preprocessing. */
 function checkPresent(checkpoint: Checkpoint, towers: readonly Tower[], source: string): void {
   for (const tower of towers)
     if (!checkpoint.model[tower]) {
@@ -147,7 +147,7 @@ function wrongVocabulary(path: string, tokenizer: Tokenizer, expected: number): 
   )
 }
 
-/** As native code chooses (native/registry.cc): a GPU is only ever asked for by name. */
+/** The same choice as in native/registry.cc: a GPU is used only if it is named. */
 const runsOnCuda = (device: string) =>
   device === 'cuda' || (device === 'auto' && process.env.CLIP_NATIVE_BACKEND === 'cuda')
 
@@ -214,12 +214,12 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
   const present = (['image', 'text'] as const).filter(tower => own.model[tower])
   const wanted = towers ?? present
   checkPresent(own, wanted, String(source ?? path))
-  // An adapter is one of these weights, so their name is needed before they are packed.
+  // An adapter belongs to certain weights, so their fingerprint is needed before they are packed.
   const adapted =
     o.adapter === undefined ? undefined : await adaptedCheckpoint(own, o.adapter, threads, signal)
   const checkpoint = adapted ?? own
   const spec = onlyTowers(checkpoint.model, wanted)
-  // Its tables and regular expressions take a while to set up: not for images alone.
+  // Loaded only for texts, because its tables and regular expressions take a while to set up.
   const tokenizer = spec.text
     ? await (require('./tokenizer/index.js') as typeof import('./tokenizer/index.js')).createTokenizer(
         checkpoint.tokenizer,
@@ -229,7 +229,7 @@ async function open(source: string | URL | undefined, options: LoadOptions | und
     : undefined
   if (tokenizer && tokenizer.vocabSize > spec.text!.embed.vocabSize)
     throw wrongVocabulary(path, tokenizer, spec.text!.embed.vocabSize)
-  // On the first model of a GPU: after everything that can be wrong with the model.
+  // Runs for the first model on a GPU, after everything that can be wrong with the model has been checked.
   if (runsOnCuda(device))
     await (require('./native/gpu-check.js') as typeof import('./native/gpu-check.js')).checkDevice(
       o.cacheDir,

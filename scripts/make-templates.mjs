@@ -9,11 +9,11 @@ writeFileSync(
   new URL('../lib/classifier/templates.generated.ts', import.meta.url),
   `// Made by scripts/make-templates.mjs from scripts/data/templates.json. Prompts: openai/CLIP, MIT, Copyright (c) 2021 OpenAI.
 
-/** Sets of prompt templates; \`{}\` is where the label goes. */
+/** Sets of prompt templates; \`{}\` stands for the label. */
 export const templates: {
   /** The 80 prompts of the CLIP paper's ImageNet ensemble. */
   readonly imagenet80: readonly string[]
-  /** The 7 that a search over the 80 chose. */
+  /** The 7 of these that a search selected. */
   readonly imagenet7: readonly string[]
   /** One prompt: "a photo of a {}." */
   readonly simple: readonly string[]

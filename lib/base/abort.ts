@@ -5,7 +5,7 @@
 
 interface Watch {
   acts: Set<() => void>
-  /** The one listener. */
+  /** The listener of this package on the signal. */
   tell: () => void
 }
 
@@ -30,7 +30,7 @@ function watch(signal: AbortSignal): Watch {
 export function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
   if (!signal) return () => {}
   const one = watches.get(signal) ?? watch(signal)
-  // The same function may be given by two calls: each has an entry of its own.
+  // Two calls may pass the same function, so each call has its own entry.
   const entry = () => act()
   one.acts.add(entry)
   return () => {

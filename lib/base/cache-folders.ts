@@ -1,4 +1,4 @@
-/** Where models and what is made of them lie on this machine. */
+/** The folders on this machine for models and for files that are derived from them. */
 
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -6,18 +6,18 @@ import { text } from './options.js'
 
 /** The three folders that are searched, in this order. */
 export interface CacheFolders {
-  /** Where OpenAI's and OpenCLIP's Python packages put OpenAI's files. */
+  /** The folder in which OpenAI's and OpenCLIP's Python packages store OpenAI's files. */
   openai: string
   /** The hub cache of huggingface_hub. */
   huggingface: string
-  /** Ours: the only one that is written. */
+  /** The folder of this package, which is the only one that it writes to. */
   own: string
 }
 
 const home = (env: NodeJS.ProcessEnv, platform: NodeJS.Platform) =>
   (platform === 'win32' ? env.USERPROFILE : env.HOME) || homedir()
 
-/** Both Python packages use ~/.cache on every platform; ours follows the platform. */
+/** Both Python packages use ~/.cache on every platform; this package follows the conventions of the platform. */
 export function cacheFolders(
   { cacheDir, env }: { cacheDir: string | undefined; env: NodeJS.ProcessEnv },
   platform = process.platform,

@@ -1,14 +1,14 @@
-/** How numbers are stored: the same names as in native/dtypes.h. */
+/** The names of number formats, which are the same as in native/dtypes.h. */
 
-/** What a model can be loaded with. */
+/** The dtypes with which a model can be loaded. */
 export const modelDtypes = ['float32', 'float16', 'bfloat16', 'int8'] as const
 
-/** What a model computes in: float16 on CUDA only. */
+/** The dtypes in which a model computes; float16 only on CUDA. */
 export type Dtype = 'float32' | 'float16' | 'bfloat16' | 'int8'
 
-/** What the rows of a matrix can be that a kernel reads: vectors of a store, classes, weights. */
+/** The dtypes of the rows of a matrix that kernels read, such as vectors of a store, classes or weights. */
 export const rowDtypes = ['float32', 'bfloat16', 'int8'] as const
 export type RowDtype = (typeof rowDtypes)[number]
 
-/** What rows can be that are no bytes with a scale. */
+/** The dtypes of rows that consist of floating-point numbers. */
 export type FloatDtype = 'float32' | 'bfloat16'

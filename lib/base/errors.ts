@@ -7,9 +7,9 @@ export { describe, describeShape, got, printable, quote, shorten } from './descr
 /** Every code a {@link ClipError} (or a TypeError / RangeError about an argument) of this package can carry. */
 export type ClipErrorCode =
   /**
-   * An invalid argument. A wrong type, shape or range is a TypeError or RangeError with this code; what only the file system
-   * can tell (no such store, a file that can't be written) is a ClipError with this code. {@link isClipError} is true for
-   * both.
+   * An invalid argument. A wrong type, shape or range is a TypeError or RangeError with this code; a problem that only the
+   * file system reveals (no such store, a file that can't be written) is a ClipError with this code. {@link isClipError} is
+   * true for both.
    */
   | 'ERR_CLIP_INPUT'
   /** An image that can't be read: not an image, too large, truncated, or an unreadable path. */
@@ -55,16 +55,16 @@ export interface ClipErrorDetails {
   actual?: string
   /** Index of the element in the caller's array, from 0. */
   index?: number
-  /** The error below this one. */
+  /** The error that caused this one. */
   cause?: unknown
 }
 
-/** A caller's text as errors carry it. */
+/** A caller's text as it appears in errors. */
 const shown = (text: string): string => shorten(printable(text))
 /** A message of this package, made printable line by line. */
 const lines = (message: string): string => message.split('\n').map(printable).join('\n')
 
-/** An error below ours, which may say a path once more: the same with the path as short and printable as in ours. */
+/** The cause of an error of this package. Its message may repeat a path, which is then shortened and escaped as well. */
 function shortCause(cause: unknown, values: readonly string[]): unknown {
   if (!types.isNativeError(cause)) return cause
   const { message, code, errno, syscall, path } = cause as NodeJS.ErrnoException
@@ -75,11 +75,11 @@ function shortCause(cause: unknown, values: readonly string[]): unknown {
 }
 
 /**
- * The error class of this package for everything but wrong arguments, which are TypeErrors and RangeErrors:
- * {@link isClipError} knows them all. Aborts are not ClipErrors: they reject with `signal.reason`.
+ * The error class of this package for everything except invalid arguments, which are TypeErrors or RangeErrors; {@link
+ * isClipError} recognises all of them. Aborts are not ClipErrors: they reject with `signal.reason`.
  */
 export class ClipError extends Error {
-  /** Which kind of failure: the same in every version. */
+  /** The kind of failure. Codes are the same in every version. */
   readonly code: ClipErrorCode
   /** The file that caused the error, as it was given; a path of more than 120 characters is shortened in the middle. */
   readonly file?: string
@@ -92,11 +92,11 @@ export class ClipError extends Error {
   /** Index of the element in the caller's array, from 0. */
   readonly index?: number
 
-  /** Made by this package; a program only needs it for tests of its own. */
+  /** This package creates these errors; a program needs the constructor only for its own tests. */
   constructor(code: ClipErrorCode, message: string, details: ClipErrorDetails = {}) {
     const { file, field, expected, actual, index, cause } = details
-    // What is too long or has control characters is so in the message, too. Line ends of the message itself stay.
-    // `actual` is a phrase of this package around a short value.
+    // A text that is too long or has control characters may be part of the message too, so it is replaced there as well. Line
+    // ends of the message itself are kept. `actual` is a phrase of this package around a short value.
     const values = [file, field].filter(text => text !== undefined && shown(text) !== text) as string[]
     const short = values.reduce((text, one) => text.replaceAll(one, shown(one)), message)
     super(lines(short), cause === undefined ? undefined : { cause: shortCause(cause, values) })
@@ -111,18 +111,18 @@ export class ClipError extends Error {
   }
 }
 
-/** What an error of an argument tells beyond its message: a TypeError or RangeError with these. */
+/** A TypeError or RangeError for an invalid argument, with the properties that it has besides its message. */
 export interface ClipArgumentError extends Error {
-  /** The one code of wrong arguments. */
+  /** The code of all errors for invalid arguments. */
   readonly code: 'ERR_CLIP_INPUT'
-  /** The argument or option that is wrong: `images[2].data`. */
+  /** The invalid argument or option: `images[2].data`. */
   readonly field?: string
 }
 
 /**
- * Whether an error is of this package: a {@link ClipError}, or the TypeError or RangeError of a wrong argument. True
- * as well for errors of another copy of the package or of another realm (jest, `node:vm`), where `instanceof` fails.
- * Aborts are `signal.reason`, and so are not.
+ * Whether an error comes from this package: a {@link ClipError}, or the TypeError or RangeError for an invalid argument. It
+ * also recognises errors of another copy of the package or of another realm (jest, `node:vm`), for which `instanceof` fails.
+ * It is false for an abort, which rejects with `signal.reason`.
  */
 export function isClipError(error: unknown): error is ClipError | ClipArgumentError {
   if (!types.isNativeError(error) || types.isProxy(error)) return false
@@ -131,8 +131,8 @@ export function isClipError(error: unknown): error is ClipError | ClipArgumentEr
 }
 
 /**
- * A caller's mistake, in the one sentence shape: Expected `images[2].data` to have 150528 bytes (224 x 224 x 3),
- * got 1000. A value of the right type but out of range is a RangeError, anything else a TypeError. `actual` is the
+ * The error for an invalid argument. All of them have the same form: Expected `images[2].data` to have 150528 bytes (224 x
+ * 224 x 3), got 1000. A value of the right type but out of range is a RangeError, anything else a TypeError. `actual` is the
  * value itself, which is described, or words for it: `got('none')`.
  */
 export function argumentError(

@@ -1,6 +1,6 @@
 /**
- * Names of files as the system has them, which are bytes, and as JavaScript has them. A name that is not UTF-8 can't be
- * a string without being lost: it is written as a file: URL that has its bytes percent-encoded.
+ * Converts file names between bytes, which is what they are for the system, and strings. A name that is not UTF-8 can't be
+ * converted to a string without loss, so it is written as a file: URL with its bytes percent-encoded.
  */
 
 import { isUtf8 } from 'node:buffer'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { argumentError } from './errors.js'
 import { isUrl } from './values.js'
 
-/** Letters, digits and - . _ ~ / stay as they are in a URL. */
+/** Letters, digits and - . _ ~ / are not encoded in a URL. */
 const isPlain = (byte: number) =>
   (byte >= 0x2d && byte <= 0x39) ||
   (byte >= 0x41 && byte <= 0x5a) ||
@@ -23,7 +23,7 @@ export const percentEncoded = (bytes: Uint8Array): string =>
     isPlain(byte) ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
   ).join('')
 
-/** A path as a string, or as a file: URL where its bytes are not UTF-8. */
+/** A path as a string, or as a file: URL if its bytes are not UTF-8. */
 export function nameOfPath(path: Buffer): string {
   if (isUtf8(path)) return path.toString('utf8')
   const absolute = path.toString('latin1').startsWith('/')
@@ -31,8 +31,8 @@ export function nameOfPath(path: Buffer): string {
 }
 
 /**
- * The path that a file: URL names: as bytes where they are not UTF-8. Throws what Node throws for a URL that names no
- * file of this machine (another host, an encoded slash or NUL).
+ * The path of a file: URL, as bytes if it is not UTF-8. Throws Node's error for a URL that does not name a file on this
+ * machine (another host, an encoded slash or NUL).
  */
 export function pathOfUrl(url: URL | string): string | Buffer {
   try {
@@ -62,8 +62,8 @@ export function joinBytes(folder: Buffer, name: Uint8Array): Buffer {
 }
 
 /**
- * The path of a folder or data set, which a caller names by a path or a file: URL (a string may be one too); bytes where
- * it is not UTF-8.
+ * Checks a caller's folder or data set, which may be a path or a file: URL (a URL object or a string), and returns its path,
+ * as bytes if it is not UTF-8.
  */
 export function checkPath(field: string, value: unknown): string | Buffer {
   const expected = 'be a path or a file: URL'
@@ -82,7 +82,7 @@ export function checkPath(field: string, value: unknown): string | Buffer {
   return text
 }
 
-/** Why a path that is a string may not be the one that was meant: something for the end of "does not exist". */
+/** A hint to append to "does not exist" if a string path has probably lost bytes of the name that was meant. */
 export function lostBytes(path: string): string {
   if (path.includes('\ufffd'))
     return ' (its name has U+FFFD, which stands for bytes that are not UTF-8: name the folder that it lies in, or give a file: URL with these bytes percent-encoded)'

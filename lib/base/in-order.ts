@@ -74,7 +74,7 @@ export async function* inOrder<A, B>(
       if (ended && running.length === 0) return
       if (!ended && !asked && running.length < ahead) {
         asked = true
-        // A synchronous iterator that throws must end up in `answer` too.
+        // What a synchronous iterator throws must reject `answer` too.
         settle((async () => iterator.next())(), settled => {
           answer = settled
         })
@@ -87,7 +87,7 @@ export async function* inOrder<A, B>(
   } finally {
     deaf()
     if (!ended || running.length > 0) cancel?.()
-    // A source that is still thinking would keep return() waiting for as long as it thinks.
+    // return() would have to wait until the source has produced its next item.
     const stopped = ended ? undefined : (async () => iterator.return?.())()
     stopped?.catch(() => {})
     if (!asked) await stopped

@@ -1,7 +1,7 @@
 /**
- * A strict JSON parser that works in steps of some microseconds and within limits: JSON.parse would hold the event
- * loop for 30 ms on a tokenizer.json, takes duplicate keys, and lets a small file grow into any number of objects.
- * Objects become Maps, so that a key named __proto__ is a key.
+ * A strict JSON parser that works in steps of some microseconds and within limits. JSON.parse would block the event loop for
+ * 30 ms on a tokenizer.json, accepts duplicate keys, and lets a small file become any number of objects. Objects become Maps,
+ * so that __proto__ is a key like any other.
  */
 
 import type { Steps } from './slices.js'
@@ -11,7 +11,7 @@ export type JsonObject = Map<string, Json>
 
 export interface JsonLimits {
   depth: number
-  /** Values of any kind. */
+  /** Number of values of any kind. */
   values: number
   objects: number
 }
@@ -19,18 +19,18 @@ export interface JsonLimits {
 export const CONFIG_LIMITS: JsonLimits = { depth: 32, values: 100_000, objects: 10_000 }
 /** 20 000 tensors; a CLIP has some 600 to 2000. */
 export const HEADER_LIMITS: JsonLimits = { depth: 4, values: 400_000, objects: 20_001 }
-/** The same tensors, each with the name of its file. */
+/** For the same number of tensors, each with the name of its file. */
 export const INDEX_LIMITS: JsonLimits = { depth: 4, values: 20_100, objects: 100 }
 
 /** CLIP's own tokenizer.json has 196 000 values when its merges are pairs. */
 export const VOCABULARY_LIMITS: JsonLimits = { depth: 32, values: 220_000, objects: 10_000 }
 
-/** Some tens of microseconds. */
+/** Characters per step, which takes some tens of microseconds. */
 const CHARACTERS_PER_STEP = 16_384
 const LONGEST_STRING = 1 << 18
 const LONGEST_NUMBER = 64
 
-/** What is wrong and where, in characters from the start. The caller knows the file. */
+/** States what is wrong, and at which character of the text. The caller adds the name of the file. */
 export class JsonError extends Error {
   constructor(
     message: string,
@@ -47,14 +47,14 @@ const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 interface Open {
   container: Json[] | JsonObject
   key: string
-  /** Nothing in it yet: it may close right here. */
+  /** It is still empty, so it may be closed here. */
   fresh: boolean
 }
 
 class Parser {
-  /** A part of the text; of what is parsed already nothing is kept. */
+  /** The part of the text that is in memory; text that has been parsed is dropped. */
   private text = ''
-  /** Where it begins. */
+  /** Position of that part in the whole text. */
   private start = 0
   private piece = 0
   private at = 0
@@ -68,7 +68,7 @@ class Parser {
     private readonly limits: JsonLimits,
   ) {}
 
-  /** Puts the next piece behind what is not yet parsed. False: there is none. */
+  /** Appends the next piece to the text that is not yet parsed. Returns false if there is none. */
   private more(): boolean {
     if (this.piece === this.pieces.length) return false
     this.text = this.text.slice(this.at) + this.pieces[this.piece++]
@@ -92,7 +92,10 @@ class Parser {
     return new JsonError(message, this.start + position)
   }
 
-  /** Skips at most 4096 blanks, so that a run of a hundred million of them is many steps. False: there may be more. */
+  /**
+   * Skips at most 4096 blanks, so that a run of a hundred million of them is divided into steps. Returns false if there may
+   * be more.
+   */
   private skipBlanks(): boolean {
     if (this.at >= this.text.length) this.more()
     const limit = Math.min(this.at + 4096, this.text.length)
@@ -105,7 +108,7 @@ class Parser {
 
   private afterValue = false
 
-  /** One value, or the punctuation after it. True when the text is done. */
+  /** Parses one value, or the punctuation after it. Returns true at the end of the text. */
   private step(): boolean {
     if (this.parts.length > 0) {
       this.goOn()
@@ -231,18 +234,18 @@ class Parser {
     return Number(digits)
   }
 
-  /** The parts of a long string that are read, while it is not at its end. */
+  /** The parts that have been read of a long string that has not ended yet. */
   private parts: string[] = []
-  /** The first quote of the string that is read, from the start of everything. */
+  /** Position of the opening quote of the current string in the whole text. */
   private stringStart = 0
 
-  /** The string that begins here; undefined after a part of a long one. */
+  /** Parses the string that begins here. Returns undefined if only a part of a long string has been read. */
   private string(): string | undefined {
     this.stringStart = this.start + this.at
     return this.part('"')
   }
 
-  /** Goes on with a string of which parts are read. */
+  /** Continues a string of which some parts have been read. */
   private goOn(): void {
     const string = this.part('')
     if (string === undefined) return
@@ -250,16 +253,19 @@ class Parser {
     else this.put(string)
   }
 
-  /** Reads on from `this.at`, where the string's first quote is or, with `quote` empty, its next part begins. */
+  /**
+   * Reads the next part of a string from `this.at`, where its opening quote is, or, if `quote` is empty, where its next part
+   * begins.
+   */
   private part(quote: '"' | ''): string | undefined {
     const { text } = this
-    // `this.at` stays up to the end, so that all of the part is kept when it needs another piece.
+    // `this.at` is advanced only at the end, so that the whole part is kept if it needs another piece.
     const start = this.at + quote.length
     const longest = this.stringStart + 1 + LONGEST_STRING - this.start
     const enough = start + CHARACTERS_PER_STEP
     let backslash = -1
     let i = start
-    // No part ends within a \uXXXX.
+    // A part must not end within a \uXXXX.
     for (; i < longest && (i < enough || (i < backslash + 6 && text[backslash + 1] === 'u')); ++i) {
       const c = text.charCodeAt(i)
       if (i >= text.length && this.more()) return this.part(quote)
@@ -296,14 +302,14 @@ class Parser {
   }
 }
 
-/** Parses a whole text, in pieces or not, for `inSlices`. Throws {@link JsonError}. */
+/** Parses a complete text, which may be passed in pieces, in steps for `inSlices`. Throws {@link JsonError}. */
 export function parseJson(text: string | readonly string[], limits: JsonLimits): Steps<Json> {
   return new Parser(typeof text === 'string' ? [text] : text, limits).run()
 }
 
 /**
- * JSON.stringify(value) as UTF-8 in steps, in blocks that follow each other. For data of strings, numbers, booleans,
- * null, arrays and plain objects, which is what we write.
+ * JSON.stringify(value) as UTF-8 in steps, in blocks that follow each other. For data that consists of strings, numbers,
+ * booleans, null, arrays and plain objects.
  */
 export function* writeJson(value: unknown): Steps<Uint8Array[]> {
   const encoder = new TextEncoder()
@@ -321,7 +327,7 @@ export function* writeJson(value: unknown): Steps<Uint8Array[]> {
   }
   const write = function* (one: unknown): Steps<void> {
     if (typeof one !== 'object' || one === null) {
-      // As in an array: what JSON has no word for is null.
+      // As in an array, a value that JSON can't represent becomes null.
       if (add(JSON.stringify(one) ?? 'null')) yield
       return
     }

@@ -1,6 +1,6 @@
 /**
- * The models that have names: OpenAI's nine, in OpenAI's order, and the hub repositories most people mean. Pure data
- * and string work; nothing here touches the disk or the network.
+ * The models that have names: OpenAI's nine, in OpenAI's order, and the most common hub repositories. Nothing here uses the
+ * disk or the network.
  */
 
 import { argumentError, ClipError } from './errors.js'
@@ -34,14 +34,14 @@ export interface ModelInfo {
   revision?: string
 }
 
-/** Where OpenAI keeps the files: {endpoint}/<sha256>/<file>. */
+/** The server of OpenAI's files; the address of a file is {endpoint}/<sha256>/<file>. */
 export const OPENAI_ENDPOINT = 'https://openaipublic.azureedge.net/clip/models'
-/** Where hub ids live. */
+/** The server of Hugging Face repositories. */
 export const HUB_ENDPOINT = 'https://huggingface.co'
 
 type Row = [name: string, file: string, sha256: string, bytes: number, imageSize: number, embedDim: number]
 
-// Names, files and hashes as in OpenAI's clip/clip.py; a hash is also a path part of the file's address.
+// Names, files and hashes as in OpenAI's clip/clip.py; the hash is also a part of the file's address.
 const openaiRows: Row[] = [
   [
     'RN50',
@@ -170,7 +170,7 @@ export function availableModels(): string[] {
   return openai.map(model => model.name)
 }
 
-/** Every model of our list, OpenAI's first; any other hub id works as well. */
+/** Every model in the list of this package, OpenAI's first. Any other hub id works as well. */
 export function knownModels(): ModelInfo[] {
   return [...openai, ...hub].map(model => ({ ...model }))
 }
@@ -216,7 +216,7 @@ export function modelInfo(name: string): ModelInfo {
   }
 }
 
-/** The error for a name that nobody has: names the near ones. */
+/** The error for an unknown model name, which suggests similar names. */
 export function unknownName(name: string): ClipError {
   const near = suggestions(name)
   const shown = name.length > 80 ? `${name.slice(0, 77)}...` : name
@@ -228,7 +228,7 @@ export function unknownName(name: string): ClipError {
   )
 }
 
-/** Up to three names that differ little from `name`, nearest first; separators and case count for nothing. */
+/** Up to three names that differ little from `name`, nearest first; separators and case are ignored. */
 export function suggestions(name: string): string[] {
   const wanted = squash(name)
   if (wanted === '' || wanted.length > 100) return []
@@ -267,7 +267,7 @@ function distance(a: string, b: string): number {
   return above[b.length]
 }
 
-/** Who publishes exports of other people's models for other runtimes. */
+/** Owners of repositories that contain exports of other people's models for other runtimes. */
 const exporters = /^(xenova|onnx-community|webnn|qualcomm)$/i
 
 /** The hub id of the model that an export with this name was made from, where the name says so. */
@@ -290,7 +290,7 @@ export function exportError(id: string): ClipError | undefined {
   )
 }
 
-/** The model of our list that weights of these sizes were most likely trained from. */
+/** The model in the list of this package that weights of these sizes were most likely trained from. */
 export function baseModel(said: unknown, patchSize: number, imageSize: number): string {
   if (typeof said === 'string' && hub.some(({ name }) => name === said)) return said
   if (patchSize === 32) return 'openai/clip-vit-base-patch32'

@@ -1,4 +1,4 @@
-/** Folders with their parents. */
+/** Creates folders together with their parents. */
 
 import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -10,9 +10,9 @@ const isFolder = (path: string) =>
   )
 
 /**
- * Makes a folder and the parents that it lacks, and returns those that were made, the outermost first. Node's own
- * `mkdir` with `recursive` never returns where the system answers "no such file" for every new name, as it does below
- * /proc; this one rejects with that error.
+ * Creates a folder and its missing parents, and returns the folders that it created, the outermost first. Node's own `mkdir`
+ * with `recursive` never returns if the system answers "no such file" for every new name, as it does below /proc; this
+ * function rejects with that error.
  */
 export async function makeFolder(folder: string, mode?: number): Promise<string[]> {
   const made: string[] = []
@@ -23,7 +23,7 @@ export async function makeFolder(folder: string, mode?: number): Promise<string[
       if (await isFolder(path)) return
       const parent = dirname(path)
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path) throw error
-      // A parent that is there now was perhaps made by somebody else after the attempt, so it is worth a second one.
+      // If the parent exists now, another process may have created it after the attempt, so a second attempt may succeed.
       if (!(await isFolder(parent))) await make(parent)
       try {
         await mkdir(path, { mode })

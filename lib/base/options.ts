@@ -68,9 +68,9 @@ export function fields<T extends object>(field: string, value: T, names: readonl
   return read as Partial<T>
 }
 
-/** Copying more elements takes a part of a turn that counts. */
+/** Copying more elements than this takes a noticeable part of a turn of the event loop. */
 const longList = 4096
-/** Of longer arrays that have a hole, what follows it is not looked at. */
+/** In a longer array, elements after the first hole are not inspected. */
 const mostWithHoles = 2 ** 18
 
 /**
@@ -82,13 +82,13 @@ export function listOf(field: string, expected: string, value: unknown): unknown
   if (!isArray(value)) throw argumentError(field, expected, value)
   try {
     const { length } = value
-    // The copy of a long list is part of what this turn has time for.
+    // The time for copying a long list is part of this turn's budget.
     if (length > longList) startTurn()
-    // Both run at the speed of memory for an array of any class and realm. For an array that is nearly all holes concat
-    // would take a tenth of a second, where includes ends at the first.
+    // Both calls run at the speed of memory for an array of any class and realm. For an array that consists almost only of
+    // holes, concat would take a tenth of a second, whereas includes stops at the first one.
     if (!isProxy(value) && !Array.prototype.includes.call(value, undefined)) {
       const list = Array.prototype.concat.call([], value)
-      if (list.length === length) return list // or else it says that it is not to be spread
+      if (list.length === length) return list // unless the array declares that it must not be spread
     }
     const list: unknown[] = []
     for (let i = 0; i < length; i++) {

@@ -1,6 +1,6 @@
 /**
- * How every file that a caller names is written: completely or not at all (see replace-file.ts). A link is followed, not
- * replaced; a file keeps its mode; a device or a pipe is written to directly.
+ * Writes the files that callers name, completely or not at all (see replace-file.ts). A link is followed, not replaced; a
+ * file keeps its mode; a device or a pipe is written to directly.
  */
 
 import { constants, write } from 'node:fs'
@@ -13,9 +13,9 @@ import { replaceFile } from './replace-file.js'
 
 const writeSome = promisify(write)
 
-/** Where the bytes go. */
+/** The destination of the bytes. */
 export interface OutputFile {
-  /** Appends `data`, all of it, or replaces what is at `position`, which only a regular file can do. */
+  /** Appends all of `data`, or overwrites the bytes at `position`, which is possible only in a regular file. */
   write(data: Uint8Array, position?: number): Promise<void>
 }
 

@@ -1,10 +1,10 @@
-/** Facts about this package: where it lies, and its version. */
+/** The location and the version of this package. */
 
 import { join } from 'node:path'
 
 /**
- * The package's root folder: this file lies in its dist/lib/base. Paths of what else is in the package are written with
- * __dirname and a literal where they are used, because that is what tracers of files (Next.js, @vercel/nft) understand.
+ * The root folder of the package, which contains this file as dist/lib/base. Code that needs another file of the package
+ * writes its path as __dirname and a literal, because file tracers (Next.js, @vercel/nft) recognise only that form.
  */
 export const packageRoot = join(__dirname, '..', '..', '..')
 /** The version of this package. */

@@ -1,6 +1,6 @@
 /**
- * How every file that a caller or a model folder names is opened: only regular files, whose size is known before a byte is
- * read. A FIFO, a device or a socket could block its reader for ever, or never end.
+ * Opens the files that a caller or a model folder names. Only regular files are accepted, whose size is known before a byte
+ * is read. A FIFO, a device or a socket could block its reader for ever, or never end.
  */
 
 import { constants, type Stats } from 'node:fs'
@@ -127,9 +127,9 @@ export class RegularFile {
     const failed = (cause: unknown) => {
       throw systemFault(fault, cause, 'opened', path)
     }
-    // Before opening: that alone can wait for the FIFO's other end or set a device to work.
+    // Checked before opening, because opening alone can wait for the other end of a FIFO or start a device.
     checkRegular(await look(path, links).catch(failed), fault)
-    // O_NONBLOCK: should the file have become a FIFO since, open still returns. Not on Windows, where it is undefined.
+    // With O_NONBLOCK, open returns even if the file has become a FIFO in the meantime. The constant is undefined on Windows.
     const noLinks = links === 'refused' ? (constants.O_NOFOLLOW ?? 0) : 0
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | noLinks
     const handle = await open(path, flags).catch(failed)
@@ -150,7 +150,7 @@ export class RegularFile {
     }
   }
 
-  /** Bytes [position, position + length), all of them, in memory of their own or at the beginning of `room`. */
+  /** Reads all bytes [position, position + length), into new memory or to the beginning of `room`. */
   async read(position: number, length: number, room?: Buffer): Promise<Buffer> {
     this.signal?.throwIfAborted()
     if (position < 0 || length < 0 || position + length > this.bytes)
@@ -177,12 +177,12 @@ export class RegularFile {
     return buffer
   }
 
-  /** UTF-8 text, decoded strictly. `part` names it in errors. */
+  /** Reads UTF-8 text, which is decoded strictly. `part` names it in errors. */
   async text(position: number, length: number, part: string): Promise<string> {
     return (await this.textPieces(position, length, part)).join('')
   }
 
-  /** UTF-8 text in pieces that follow each other: to join megabytes of it would be one long turn. */
+  /** Reads UTF-8 text in consecutive pieces, because joining megabytes of text would block the event loop. */
   async textPieces(position: number, length: number, part: string): Promise<string[]> {
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
     const parts: string[] = []

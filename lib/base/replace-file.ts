@@ -1,12 +1,12 @@
-/** How a file comes to be whole or not at all: written beside its place under a name of its own, then renamed into it. */
+/** Creates a file completely or not at all: it is written beside its destination under another name, then renamed. */
 
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 
 /**
- * Runs `write` on what becomes `target` when it ends well. When anything fails, what was in place stays as it was, and
- * nothing is left beside it. `check` is made last, when only the name is still to be changed. Rejects with the error of
- * `write` or `check`, or with the system's.
+ * Runs `write` on a temporary file, which becomes `target` on success. On any failure the existing file is not changed, and
+ * the temporary file is removed. `check` is called last, just before the rename. Rejects with the error of `write` or
+ * `check`, or with the system's.
  */
 export async function replaceFile<T>(
   target: string,

@@ -38,7 +38,7 @@ async function run(): Promise<void> {
     waiting = waiting.slice(first)
     first = 0
   }
-  // Once more after the last: work that begins in this turn has no budget of its own.
+  // Scheduled once more after the last piece of work, because work that begins in this turn still belongs to its budget.
   if (idle && waiting.length === 0) scheduled = false
   else schedule()
 }
@@ -97,7 +97,10 @@ export function atOnce<T>(steps: Steps<T>): T {
   }
 }
 
-/** items.sort(compare) in steps: parts are sorted by the engine and merged, equal items keeping their order. */
+/**
+ * Sorts in steps, with the same result as items.sort(compare): the engine sorts parts, which are merged so that equal items
+ * keep their order.
+ */
 export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Steps<T[]> {
   const part = 64
   let runs: T[][] = []
@@ -121,7 +124,7 @@ export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number)
   return runs[0] ?? []
 }
 
-/** The same for loops: `if (slices.due()) await slices.pause(signal)` ends a slice when the turn's budget is spent. */
+/** Slices of loops: `if (slices.due()) await slices.pause(signal)` ends a slice when the turn's budget is spent. */
 export class Slices {
   constructor() {
     startTurn()

@@ -26,12 +26,12 @@ export function siblingOf(folder: string, part: RegExp, name: string): string {
 const models = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model']
 const vocabularyFiles = ['tokenizer.json', ...models, 'vocab.txt', 'vocab.json']
 
-/** What tokenizer_config.json calls the generic class. */
+/** Names of the generic class in tokenizer_config.json. */
 const generic = ['PreTrainedTokenizer', 'TokenizersBackend']
 
 /**
- * Which class of transformers a folder's tokenizer is of, by its tokenizer_config.json, and the file of its vocabulary;
- * undefined without one. A family may use another class than the one that is named.
+ * The class of a folder's tokenizer in transformers, according to its tokenizer_config.json, and the file of its vocabulary;
+ * undefined without a configuration. A family may use another class than the one that is named.
  * @throws ClipError ERR_CLIP_CONFIG for a class that is not implemented, unless the family knows better (`given`).
  */
 export async function tokenizerOf(

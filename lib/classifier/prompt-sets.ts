@@ -7,7 +7,7 @@ import { type Json, type JsonObject, parseJson } from '../base/json.js'
 import { oneOf } from '../base/options.js'
 import { inSlices } from '../base/slices.js'
 
-/** The data sets, as the paper's prompts.md calls them. */
+/** The names of the data sets in the paper's prompts.md. */
 export const promptSetNames = [
   'ImageNet',
   'Birdsnap',
@@ -43,9 +43,9 @@ export type PromptSetName = (typeof promptSetNames)[number]
 
 /** Labels and templates as `clip.classifier` takes them: `clip.classifier(set.labels, { templates: set.templates })`. */
 export interface PromptSet {
-  /** A class that goes by several names is an array of them. */
+  /** A class with several names is an array of them. */
   labels: readonly (string | readonly string[])[]
-  /** All of them: ImageNet's are the 80; `templates.imagenet7` has the seven that were chosen among them. */
+  /** All templates of the set. ImageNet has 80; `templates.imagenet7` has the seven that were selected from them. */
   templates: readonly string[]
 }
 

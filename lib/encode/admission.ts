@@ -82,7 +82,7 @@ export class Calls {
     if (this.#disposed) throw new ClipError('ERR_CLIP_DISPOSED', 'This model was disposed')
   }
 
-  /** Admits one call; `close` ends it. Throws ERR_CLIP_DISPOSED, or ERR_CLIP_BUSY when maxQueue calls wait already. */
+  /** Admits one call; `close` ends it. Throws ERR_CLIP_DISPOSED, or ERR_CLIP_BUSY if maxQueue calls are waiting already. */
   enter(signal: AbortSignal | undefined): Call {
     this.throwIfDisposed()
     signal?.throwIfAborted()
@@ -109,7 +109,7 @@ export class Calls {
     }
   }
 
-  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED. Every call returns the same promise. */
+  /** Running jobs finish, and queued ones reject with ERR_CLIP_DISPOSED. Every call returns the same promise. */
   dispose(): Promise<void> {
     this.#disposed ??= fromNative(() => this.#model.dispose())
     return this.#disposed

@@ -33,20 +33,20 @@ export class Embeddings<Shape extends readonly number[] = readonly [n: number, d
     return this.data.subarray(i * length, (i + 1) * length)
   }
 
-  /** Every row in turn, as views into `data`. */
+  /** Iterates over the rows, as views into `data`. */
   *[Symbol.iterator](): IterableIterator<Float32Array> {
     for (let i = 0; i < this.shape[0]!; i++) yield this.row(i)
   }
 }
 
-/** What {@link Embeddings} an `output` gives. */
+/** The type of the {@link Embeddings} for each `output`. */
 export type EmbeddingsOf<O extends 'embedding' | 'pooled' | 'tokens'> = O extends 'tokens'
   ? Embeddings<readonly [n: number, tokens: number, width: number]>
   : Embeddings
 
 /**
- * Whether a caller means embeddings: an {@link Embeddings} of this or another realm, or what is left of one that went
- * between threads. What `clip.preprocess` returns has four sizes, and is none.
+ * Whether a value is meant as embeddings: an {@link Embeddings} of this or another realm, or the plain object that it becomes
+ * when it is sent between threads. The result of `clip.preprocess` has four dimensions, so it is not one.
  */
 export function isEmbeddings(value: unknown): value is Embeddings {
   if (!isObject(value)) return false
@@ -54,13 +54,13 @@ export function isEmbeddings(value: unknown): value is Embeddings {
     if (value instanceof Embeddings) return true
     return isFloat32Array(value.data) && isArray(value.shape) && value.shape.length !== 4
   } catch {
-    return false // a Proxy that can't be looked at
+    return false // a Proxy that can't be inspected
   }
 }
 
 /**
- * A caller's embeddings, checked: (n, width) with as many values as that, or (1, width) with `rows` 1. `width` undefined
- * takes any. The result is a copy of the object, not of its data.
+ * Checks a caller's embeddings: their shape must be (n, width), or (1, width) if `rows` is 1, and match the number of values.
+ * If `width` is undefined, any width is accepted. Returns a copy of the object, but not of its data.
  */
 export function checkEmbeddings(
   field: string,

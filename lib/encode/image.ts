@@ -1,4 +1,4 @@
-/** From images to the image tower's output. */
+/** Encodes images: from what callers pass to the output of the image tower. */
 
 import { ClipError } from '../base/errors.js'
 import { checkOptions, checkSignal, listOf } from '../base/options.js'
@@ -23,15 +23,15 @@ export interface BackgroundOption {
 /** Options of `encodeImage`. */
 export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
 
-/** The caller's images, and how many rows they will make. */
+/** The caller's images, and the number of rows that they result in. */
 export interface ImageList {
   inputs: readonly ImageInput[]
-  /** One image, not an array: messages say `image`. */
+  /** One image was passed instead of an array, so messages call it `image`. */
   single: boolean
-  /** Rows: a Preprocessed of n images makes n. `rowsOf` has those of a very long list. */
+  /** Number of rows; a Preprocessed of n images counts as n. For a very long list, `rowsOf` determines it. */
   total: number
   rest: Steps<number> | undefined
-  /** In place of the model's. */
+  /** Replaces the background that the model was loaded with. */
   background?: Colour
 }
 
@@ -48,7 +48,7 @@ export function imageList(
   return { ...taken, single, ...(background ? { background } : {}) }
 }
 
-/** How many rows all the images make. */
+/** The number of rows that all the images result in. */
 const rowsOf = async ({ total, rest }: ImageList, signal: AbortSignal | undefined): Promise<number> =>
   rest ? inSlices(rest, signal) : total
 
@@ -94,11 +94,11 @@ async function eachWindow(
     }
     return
   }
-  // The next window is decoded while this one is encoded; asking for it gives this one's room back.
+  // The next window is decoded while this one is encoded; requesting it releases the room of this one.
   for await (const window of decodeWindows(inputs, options)) await take(window)
 }
 
-/** The part of encodeImage behind admission and checks. */
+/** The part of encodeImage that follows checks and admission. */
 export async function encodeImages<O extends Output = 'embedding'>(
   loaded: Loaded,
   call: Call,

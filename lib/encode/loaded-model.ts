@@ -1,4 +1,4 @@
-/** What a loaded model consists of, and what it can't do. */
+/** The parts of a loaded model, and the errors for what it lacks. */
 
 import { ClipError } from '../base/errors.js'
 import type { NamedCheckpoint } from '../checkpoint/spec.js'
@@ -9,7 +9,7 @@ import type { NativeModel } from '../native/surface.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Calls } from './admission.js'
 
-/** Everything a loaded model consists of: what the rooms behind `Clip` work on. */
+/** Everything that a loaded model consists of. The functions behind the methods of `Clip` work on it. */
 export interface Loaded {
   model: NativeModel
   spec: ModelSpec
@@ -32,7 +32,7 @@ export function towerMissing({ spec, checkpoint }: Loaded, tower: 'image' | 'tex
   )
 }
 
-/** The joint space: without a projection into it there are no embeddings. Throws ERR_CLIP_CONFIG. */
+/** Throws ERR_CLIP_CONFIG if the model has no projection into the joint space, because then it has no embeddings. */
 export function needProjection({ model }: Loaded, tower: 'image' | 'text'): void {
   if (model.shapes[tower]?.joint === false)
     throw new ClipError(
@@ -42,7 +42,7 @@ export function needProjection({ model }: Loaded, tower: 'image' | 'text'): void
     )
 }
 
-/** What cosines are multiplied with before a softmax. Throws ERR_CLIP_CONFIG where the checkpoint has none. */
+/** The factor of cosines before a softmax. Throws ERR_CLIP_CONFIG if the checkpoint has none. */
 export function needLogitScale({ spec }: Loaded): number {
   if (!spec.scoring)
     throw new ClipError(
@@ -53,10 +53,10 @@ export function needLogitScale({ spec }: Loaded): number {
   return spec.scoring.scale
 }
 
-/** The kernels of the backend that the model runs on; a model on a GPU scores on the CPU. */
+/** The backend whose kernels compute scores: that of the model, or, for a model on a GPU, the default one of the CPU. */
 export function kernelBackend(loaded: Loaded): string | undefined {
   return loaded.model.device === 'cuda' ? undefined : loaded.model.backend
 }
 
-/** Width of what the image tower pools. */
+/** Width of the image tower's pooled output. */
 export const pooledWidth = (loaded: Loaded): number | undefined => loaded.model.shapes.image?.width

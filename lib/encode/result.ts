@@ -1,4 +1,4 @@
-/** What encodeImage and encodeText have in common: their options, and one output filled window by window. */
+/** The common parts of encodeImage and encodeText: their options, and the output, which is filled window by window. */
 
 import { allocate } from '../base/allocate.js'
 import type { ClipError } from '../base/errors.js'
@@ -45,7 +45,7 @@ export interface CheckedEncode<O extends Output> {
   onProgress: ((progress: { done: number; total: number }) => void) | undefined
 }
 
-/** Throws the signal's reason when it is aborted already. */
+/** Throws the signal's reason if it is aborted already. */
 export function checkEncode<O extends Output>(
   options: EncodeOptions<O> | undefined,
   more: readonly string[] = [],
@@ -63,13 +63,13 @@ export function checkEncode<O extends Output>(
 }
 
 /**
- * The rows of a call, put together from what native code returns per window. Memory: the result and nothing else.
- * A call of one window returns native code's array as it is.
+ * Assembles the rows of a call from the results of its windows, without memory beyond that of the result. For a call with one
+ * window, the array of native code is returned unchanged.
  */
 export class Rows<O extends Output> {
   readonly #options: CheckedEncode<O>
   readonly #total: number
-  /** Tokens of a row: 0 when rows have one dimension. */
+  /** Tokens per row; 0 if rows have one dimension. */
   readonly #tokens: number
   readonly #errors: (ClipError | null)[] | undefined
   #data: Float32Array | undefined
@@ -90,7 +90,10 @@ export class Rows<O extends Output> {
     this.#errors[row] = error
   }
 
-  /** Puts `data`, one row for each of `rows`, in place; `tokens`: how many this window has per row, if fewer. */
+  /**
+   * Copies `data`, with a row for each of `rows`, to its place. `tokens` is the number of tokens per row in this window, if
+   * smaller.
+   */
   async add(rows: readonly number[], data: Float32Array, tokens = this.#tokens): Promise<void> {
     const perRow = data.length / rows.length
     if (rows.length === this.#total && tokens === this.#tokens) {
@@ -100,7 +103,7 @@ export class Rows<O extends Output> {
     this.#width = this.#tokens ? perRow / tokens : perRow
     const out = this.#array()
     const outRow = out.length / this.#total
-    // Consecutive rows of full length are one copy.
+    // Consecutive rows of full length are copied at once.
     for (let i = 0; i < rows.length; ) {
       let end = i + 1
       while (perRow === outRow && end < rows.length && rows[end] === rows[end - 1]! + 1) end++

@@ -1,4 +1,4 @@
-/** From strings to the text tower's output. */
+/** Encodes texts: from strings to the output of the text tower. */
 
 import { allocate } from '../base/allocate.js'
 import { argumentError, ClipError } from '../base/errors.js'
@@ -40,14 +40,14 @@ export function needTextTower(loaded: Loaded): Tokenizer {
   return loaded.tokenizer!
 }
 
-/** Token ids of a window, flattened: what native code takes. */
+/** Token ids of a window, flattened for native code. */
 export interface TokenWindow {
-  /** Which texts, of the window or the call: those that failed are left out. */
+  /** Indices of the texts, in the window or in the call; texts that failed are left out. */
   rows: number[]
   ids: Int32Array
-  /** Per text of `rows`. */
+  /** Number of ids of each text in `rows`. */
   lengths: Int32Array
-  /** Texts looked at, failed ones included. */
+  /** Number of texts processed, including those that failed. */
   items: number
 }
 
@@ -57,7 +57,7 @@ export function checkTexts(input: string | readonly string[]): { texts: readonly
   return { texts: texts as string[], single: false }
 }
 
-/** How messages call a text of the caller's. */
+/** The name of a caller's text in messages. */
 export const textName = (single: boolean, i: number): string => (single ? 'text' : `texts[${i}]`)
 
 export function tooLong(name: string, tokens: number, context: number, index?: number): ClipError {
@@ -73,7 +73,7 @@ export function tooLong(name: string, tokens: number, context: number, index?: n
   )
 }
 
-/** A text that the tokenizer refuses, whatever `truncate` says. */
+/** The error for a text that the tokenizer refuses even with `truncate`. */
 export function refusedText(name: string, why: RefusedText, index?: number): ClipError {
   const { expected, actual } = why
   return new ClipError('ERR_CLIP_TEXT_TOO_LONG', `Expected \`${name}\` to ${expected}, got ${actual}`, {
@@ -85,8 +85,8 @@ export function refusedText(name: string, why: RefusedText, index?: number): Cli
 }
 
 /**
- * Tokenises one window of texts in slices. `name` is what messages call text i of the window and `index` which element
- * of the caller's it is; `fail` is told of those that are too long, or throws.
+ * Tokenises one window of texts in slices. For text i of the window, `name` is its name in messages and `index` its index in
+ * the caller's array. `fail` is called for each text that is too long, and may throw.
  */
 export async function tokenWindow(
   loaded: Loaded,
@@ -101,7 +101,7 @@ export async function tokenWindow(
   const context = tokenizer.contextLength
   for (let i = 0; i < texts.length; i++)
     if (typeof texts[i] !== 'string') throw argumentError(name(i), 'be a string', texts[i])
-  // Cut here, judged below: the tokenizer does not know the caller's numbering.
+  // Truncated here and checked below, because the tokenizer does not know the indices of the call.
   const encoded = await tokenizer.encodeAll(texts, { ...options, truncate: true }, signal)
   const ids = allocate(Int32Array, 'the token ids', texts.length, context)
   const lengths = new Int32Array(texts.length)
@@ -143,7 +143,7 @@ async function* windowsOf(
   }
 }
 
-/** The window of texts that stand from position `first` on in the call. */
+/** The window of texts that begins at position `first` of the call. */
 function windowAt(
   loaded: Loaded,
   part: readonly string[],
@@ -158,7 +158,7 @@ function windowAt(
   return tokenWindow(loaded, part, name, index, options, signal, (i, error) => fail(first + i, error))
 }
 
-/** The part of encodeText behind admission and checks. */
+/** The part of encodeText that follows checks and admission. */
 export async function encodeTexts<O extends Output>(
   loaded: Loaded,
   call: Call,
@@ -185,7 +185,7 @@ export async function encodeTexts<O extends Output>(
   }
   let rows: Rows<O>
   if (texts.length <= textsPerWindow) {
-    // One window: without the machinery of many, which a single short text would feel.
+    // A single window avoids the overhead of several windows, which is noticeable for one short text.
     const window = await windowAt(loaded, texts, 0, single, tokenize, call.signal, fail)
     const longest = options.output === 'tokens' ? await longestOf(window) : 0
     rows = new Rows(options, texts.length, width, longest)

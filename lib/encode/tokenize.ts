@@ -25,7 +25,7 @@ export interface Tokens {
   shape: [n: number, contextLength: number]
   /** Tokens of each text, start and end included, without padding. */
   lengths: Int32Array
-  /** Which texts were cut (only with `truncate: true`). */
+  /** For each text, whether it was truncated (only with `truncate: true`). */
   truncated: boolean[]
 }
 

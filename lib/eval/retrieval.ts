@@ -1,4 +1,4 @@
-/** Retrieval in both directions: texts by images, and images by texts. */
+/** Measures retrieval in both directions: texts by images, and images by texts. */
 
 import { untilAborted } from '../base/abort.js'
 import { argumentError, got } from '../base/errors.js'

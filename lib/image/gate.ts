@@ -1,6 +1,6 @@
 /**
- * Bounds what is decoded but not yet encoded: at most 2 x threads images and 128 MB of pixels per model (one larger
- * image is let through when it is alone). First come, first served.
+ * Limits the images of a model that are decoded but not yet encoded to 2 x threads images and 128 MB of pixels (a larger
+ * image is admitted when it is alone). Requests are served in their order.
  *
  * A permit covers an image from before its decoding until the native job that reads its pixels has settled:
  *
@@ -66,11 +66,11 @@ export interface Permit {
   abandon(work: Promise<unknown>, ms: number): void
 }
 
-/** An image whose pixels are not there yet. */
+/** An image that is not decoded yet. */
 export interface Decodable<T> {
   decode(signal?: AbortSignal): Promise<T>
   limit: TimeLimit
-  /** Its decoder is the caller's own: it may never end, and its memory is not counted when nobody waits. */
+  /** The decoder belongs to the caller: it may never end, and its memory is no longer counted once no call waits for it. */
   foreign?: boolean
 }
 
@@ -82,11 +82,11 @@ interface Waiter {
 export class DecodeGate {
   readonly images: number
   readonly bytes: number
-  /** `threads` is a limit for decoding too: more decoders than that would take the processor from everybody else. */
+  /** At most `threads` images are decoded at a time, to leave processor time for everything else. */
   readonly decoding: Semaphore
   /**
-   * From before an image's file is read until there is room to decode it: a thousand calls that wait hold no thousand
-   * files in memory. Streams need none: whoever sends them may fall silent.
+   * Held from before a file is read until there is room to decode it, so that a thousand waiting calls do not keep a thousand
+   * files in memory. Streams do not take part, because a sender may stop sending.
    */
   readonly opening: Semaphore
   #usedImages = 0
@@ -100,12 +100,12 @@ export class DecodeGate {
     this.opening = new Semaphore(this.images)
   }
 
-  /** Images inside, their bytes, and how many wait: for tests. */
+  /** The number of admitted images, their bytes, and the number of waiting images; for tests. */
   get load(): { images: number; bytes: number; waiting: number } {
     return { images: this.#usedImages, bytes: this.#usedBytes, waiting: this.#waiting.length }
   }
 
-  /** Waits for a place. `bytes`: size of the decoded pixels. Rejects with `signal.reason`, keeping no place. */
+  /** Waits for a place. `bytes` is the size of the decoded pixels. Rejects with `signal.reason`, without keeping a place. */
   enter(bytes: number, signal?: AbortSignal): Promise<Permit> {
     if (signal?.aborted) return Promise.reject(signal.reason)
     const now = this.tryEnter(bytes)
@@ -114,7 +114,7 @@ export class DecodeGate {
       const deaf = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
         reject(signal?.reason)
-        this.#admit() // a small image may have stood behind a large one
+        this.#admit() // a small image may have been waiting behind a large one
       })
       const waiter: Waiter = {
         bytes,
@@ -127,13 +127,13 @@ export class DecodeGate {
     })
   }
 
-  /** A place now, or undefined: when it is full or others wait. */
+  /** Takes a place immediately, or returns undefined if there is no room or others are waiting. */
   tryEnter(bytes: number): Permit | undefined {
     return this.#waiting.length === 0 && this.#fits(bytes) ? this.#take(bytes) : undefined
   }
 
   #fits(bytes: number): boolean {
-    if (this.#usedImages === 0 && this.#usedBytes === 0) return true // alone: however large
+    if (this.#usedImages === 0 && this.#usedBytes === 0) return true // an image that is alone may be of any size
     return this.#usedImages < this.images && this.#usedBytes + bytes <= this.bytes
   }
 
@@ -170,8 +170,8 @@ export class DecodeGate {
   }
 
   /**
-   * Decodes in a place, within a time. At an abort and when the time is over the caller is told at once and the place is
-   * free for others, though the decoder may still be at it.
+   * Decodes an image within its time limit. On an abort or at the time limit, it rejects at once and the place is free for
+   * others, although the decoder may still be running.
    */
   async decode<T>(permit: Permit, image: Decodable<T>, signal?: AbortSignal): Promise<T> {
     const leave = await this.decoding.enter(signal)

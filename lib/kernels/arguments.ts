@@ -1,4 +1,4 @@
-/** Checks of the kernels' arguments: whatever is wrong is a TypeError or RangeError with ERR_CLIP_INPUT. */
+/** Checks the arguments of kernels. An invalid one is a TypeError or RangeError with the code ERR_CLIP_INPUT. */
 
 import { allocate } from '../base/allocate.js'
 import type { FloatDtype, RowDtype } from '../base/dtypes.js'
@@ -12,7 +12,7 @@ import {
   isUint16Array,
 } from '../base/values.js'
 
-/** Factors of an array's length and what each counts. */
+/** The factors of an array's length, each with a description of what it counts. */
 export type Shape = [size: number, of: string][]
 
 export const elements = (shape: Shape): number => shape.reduce((n, [size]) => n * size, 1)
@@ -20,7 +20,7 @@ export const elements = (shape: Shape): number => shape.reduce((n, [size]) => n 
 const spelt = (shape: Shape): string =>
   shape.length < 2 ? '' : ` (${shape.map(([size, of]) => (of ? `${size} ${of}` : size)).join(' x ')})`
 
-/** What a kernel was given, each property read once. */
+/** The arguments of a kernel, each property read once. */
 export function object<T extends object>(a: T): T {
   if (!isObject(a)) throw argumentError('arguments[0]', 'be an object', a)
   const read: Record<string, unknown> = {}
@@ -52,7 +52,7 @@ export function word<T extends string>(field: string, value: T, words: readonly 
   return value
 }
 
-/** Whether the memory of an array is somebody else's now. */
+/** Whether the memory of an array has been transferred. */
 function isDetached(array: ArrayLike<number>): boolean {
   try {
     new Uint8Array((array as Uint8Array).buffer)
@@ -91,7 +91,7 @@ export type Numbers = Float32Array | Uint16Array | Int8Array
 const arrays = { float32: Float32Array, bfloat16: Uint16Array, int8: Int8Array } as const
 const is = { float32: isFloat32Array, bfloat16: isUint16Array, int8: isInt8Array } as const
 
-/** Numbers of one of some dtypes, which the array's class tells. */
+/** An array of one of several dtypes, which its class determines. */
 export function numbers(
   field: string,
   value: unknown,
@@ -107,7 +107,7 @@ export function numbers(
   return { array: value as Numbers, dtype }
 }
 
-/** What the caller's output array asks for. */
+/** The dtype of the caller's output array. */
 export function outputDtype(field: string, value: unknown): FloatDtype {
   if (value === undefined || isFloat32Array(value)) return 'float32'
   if (isUint16Array(value)) return 'bfloat16'
@@ -147,7 +147,7 @@ export function output(
   return out
 }
 
-/** The largest ArrayBuffer that every supported Node makes. */
+/** Throws if an array needs more bytes than an ArrayBuffer may have in every supported version of Node. */
 export function room(field: string, size: number): void {
   if (size > 2 ** 32) throw argumentError(field, `need at most ${2 ** 32} bytes`, size, 'range')
 }

@@ -25,9 +25,9 @@ export interface AttentionArguments<T extends Float32Array | Uint16Array = Float
 }
 
 /**
- * Scaled dot-product attention, softmax(q kᵀ / √headDim) v for every head, each sequence on its own, every token
- * seeing all tokens of its sequence. Vaswani et al. 2017, equation 1; the image tower of Radford et al. 2021.
- * Sums and the softmax are float32 whatever the inputs are.
+ * Scaled dot-product attention, softmax(q kᵀ / √headDim) v for every head, for each sequence separately; every token attends
+ * to all tokens of its sequence. Vaswani et al. 2017, equation 1; the image tower of Radford et al. 2021. Sums and the
+ * softmax are float32 whatever the inputs are.
  *
  * @returns out, [sequence, token, head, headDim]
  */
@@ -36,8 +36,8 @@ export function attention<T extends Float32Array | Uint16Array>(a: AttentionArgu
 }
 
 /**
- * {@link attention} in which a token sees only itself and the tokens before it: the text tower of
- * Radford et al. 2021, section 2.4.
+ * {@link attention} in which a token attends only to itself and the tokens before it, as in the text tower of Radford et al.
+ * 2021, section 2.4.
  *
  * @returns out, [sequence, token, head, headDim]
  */

@@ -1,4 +1,4 @@
-/** Queries against a matrix of classes, as public kernels. */
+/** Public kernels that score queries against a matrix of classes. */
 
 import { allocate } from '../base/allocate.js'
 import { rowDtypes } from '../base/dtypes.js'

@@ -93,7 +93,7 @@ export async function openMatrix(file: string | URL, options: MatrixOptions): Pr
   return new Matrix(door, path, all, native)
 }
 
-/** Whether a value is a matrix of this package; looks at nothing in it. */
+/** Whether a value is a matrix of this package; reads none of its properties. */
 export const isMatrix = (value: unknown): value is Matrix =>
   typeof value === 'object' && value !== null && opened.has(value as Matrix)
 

@@ -1,4 +1,4 @@
-/** What every kernel takes, and how it is run. */
+/** The options that all kernels share, and the code that runs them. */
 
 import { argumentError } from '../base/errors.js'
 import { binding, fromNative } from '../native/addon.js'

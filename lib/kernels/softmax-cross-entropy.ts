@@ -55,13 +55,13 @@ export interface SoftmaxCrossEntropyResult<T extends Float32Array | Uint16Array 
 }
 
 /**
- * Softmax cross entropy: for each row of logits z with target t, loss = log(Σ exp(z)) - z[t], and the gradient
- * gradientScale · (softmax(z) - onehot(t)). torch.nn.functional.cross_entropy with class indices, of which `mask` takes
- * the place of `ignore_index`.
+ * Softmax cross entropy: for each row of logits z with target t, loss = log(Σ exp(z)) - z[t], and the gradient gradientScale
+ * · (softmax(z) - onehot(t)). It is torch.nn.functional.cross_entropy with class indices, and with `mask` in place of
+ * `ignore_index`.
  *
  * Columns are read twice and probabilities are never stored. A row's results have the same bits whatever other rows it is
- * computed with. A logit of -Infinity has the probability 0; a row with a NaN, with +Infinity or with nothing but
- * -Infinity gives NaN.
+ * computed with. A logit of -Infinity has the probability 0; a row with a NaN, with +Infinity or with nothing but -Infinity
+ * gives NaN.
  *
  * @returns the loss of each row and their mean, and the gradient unless `gradient: false`
  */
@@ -110,6 +110,6 @@ export async function softmaxCrossEntropy<T extends Float32Array | Uint16Array =
   return { loss, mean: mean[0]!, gradient: gradient as T }
 }
 
-/** The same numbers of the same dtype, not some of them. */
+/** Whether two arrays are exactly the same memory and of the same dtype. */
 const isSameMemory = (a: ArrayBufferView | undefined, b: ArrayBufferView): boolean =>
   a?.buffer === b.buffer && a.byteOffset === b.byteOffset && a.byteLength === b.byteLength

@@ -8,7 +8,7 @@ import { addonError } from './addon-error.js'
 import type { NativeBinding } from './surface.js'
 import { checkWholeFile } from './whole-file.js'
 
-/** Raised with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
+/** Incremented with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
 export const INTERFACE = 9
 
 /** For file tracers, which don't see the files that node-gyp-build finds in this folder. */

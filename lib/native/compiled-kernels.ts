@@ -20,10 +20,10 @@ const files = {
 }
 
 interface Image {
-  /** Of what it inflates to. */
+  /** Size of the inflated contents. */
   bytes: number
   sha256: string
-  /** Of the file. */
+  /** Size and hash of the compressed file. */
   compressed: { bytes: number; sha256: string }
 }
 
@@ -73,7 +73,7 @@ async function readImage(file: string, image: Image): Promise<Buffer> {
   if (actual !== expected)
     throw unusable(file, `is damaged: its SHA-256 is ${actual}, not ${expected}`, { expected, actual })
   try {
-    // In one piece: with room for one byte more, because zlib allocates another buffer when the room is used up.
+    // Inflated in one piece, with room for one more byte, because zlib allocates another buffer when the room is used up.
     return await inflate(packed, { chunkSize: image.bytes + 1, maxOutputLength: image.bytes })
   } catch (cause) {
     throw unusable(file, `can't be inflated (${(cause as Error).message})`, { cause })
@@ -94,8 +94,8 @@ export async function readCompiledKernels(from = files): Promise<CompiledKernels
 let underWay: Promise<void> | undefined
 
 /**
- * Makes sure that native code has the kernels, before anything runs on a GPU. Rejects as {@link readCompiledKernels}
- * does, and with ERR_CLIP_BACKEND where there is no usable GPU; the next call tries again.
+ * Makes sure that native code has the kernels, before anything runs on a GPU. Rejects as {@link readCompiledKernels} does,
+ * and with ERR_CLIP_BACKEND if there is no usable GPU; the next call tries again.
  */
 export function handOverKernels(): Promise<void> {
   underWay ??= (async () => {

@@ -26,13 +26,16 @@ function fileFor(device: CudaDevice, cacheDir: string | undefined): { folder: st
   return { folder, file: join(folder, `${name}.json`) }
 }
 
-/** The device that 'cuda' means here, with the kernels on it. Rejects as {@link checkDevice} does, but for a difference. */
+/** Loads the kernels onto the GPU that 'cuda' stands for. Rejects as {@link checkDevice} does, except for kernels that differ. */
 export async function identifyDevice(): Promise<CudaDevice> {
   await handOverKernels()
   return fromNative(() => binding().cuda.identify())
 }
 
-/** Every kernel against the reference, now. Rejects as {@link checkDevice} does, but for a difference. */
+/**
+ * Compares every kernel with the reference, whether or not a result is stored. Rejects as {@link checkDevice} does, except
+ * for kernels that differ.
+ */
 export async function checkKernels(signal?: AbortSignal): Promise<KernelCheck[]> {
   const native = binding()
   return cancellable(
@@ -42,7 +45,7 @@ export async function checkKernels(signal?: AbortSignal): Promise<KernelCheck[]>
   )
 }
 
-/** How long every kernel takes. Rejects as {@link checkDevice} does, but for a difference. */
+/** Measures every kernel. Rejects as {@link checkDevice} does, except for kernels that differ. */
 export async function timeKernels(
   seconds: number,
   small: boolean,
@@ -57,10 +60,10 @@ export async function timeKernels(
 }
 
 /**
- * Makes sure that the GPU computes what the reference does, unless that is known.
+ * Makes sure that the GPU computes the same as the reference, unless a stored result says so already.
  *
- * Rejects with ClipError ERR_CLIP_CUDA naming the first kernel that differs, ERR_CLIP_BACKEND saying why there is no
- * usable GPU or which file of the package is missing, ERR_CLIP_MEMORY when its memory is full; with the signal's reason.
+ * Rejects with a ClipError ERR_CLIP_CUDA naming the first kernel that differs, ERR_CLIP_BACKEND saying why there is no usable
+ * GPU or which file of the package is missing, or ERR_CLIP_MEMORY if its memory is full; or with the signal's reason.
  */
 export async function checkDevice(cacheDir: string | undefined, signal?: AbortSignal): Promise<void> {
   const device = await identifyDevice()

@@ -1,6 +1,6 @@
 /**
- * What a checkpoint reader hands to native code: the architecture as plain numbers, and a table that says where each
- * tensor's bytes lie. Readers (safetensors, OpenAI .pt, OpenCLIP) only parse headers; no weight passes through
+ * The description of a model that checkpoint readers pass to native code: the architecture as plain numbers, and the location
+ * of each tensor's bytes. Readers (safetensors, OpenAI .pt, OpenCLIP) only parse headers; no weight passes through
  * JavaScript. Native code checks every range again before it reads.
  */
 
@@ -17,13 +17,13 @@ export interface TensorView {
   file: number
   dtype: TensorDtype
   shape: number[]
-  /** In elements. A transposed view is how [width, embed] projections become [embed, width]. */
+  /** In elements. A [width, embed] projection becomes [embed, width] as a transposed view. */
   strides: number[]
   /** Byte offset of element [0, 0, ...] in the file. */
   offset: number
 }
 
-/** The nonlinearity of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, or the exact GELU. */
+/** The activation function of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, or the exact GELU. */
 export type Activation = 'quickGelu' | 'gelu'
 
 /** Residual attention blocks, layer norm first. Tensor names below are those of {@link ModelSpec.tensors}. */
@@ -44,14 +44,14 @@ export interface PatchEmbed {
   patchSize: number
 }
 
-/** The ids of a text, with learned positions. */
+/** Embeddings of a text's token ids, with learned positions. */
 export interface TokenEmbed {
   kind: 'tokens'
   vocabSize: number
   contextLength: number
-  /** Every text is filled up to contextLength with this id; without it a text has its own ids alone. */
+  /** Every text is padded to contextLength with this id. Without it, texts are not padded. */
   padId?: number
-  /** What `pool: 'eos'` looks for. */
+  /** The end token that `pool: 'eos'` searches for. */
   endId?: number
 }
 
@@ -66,12 +66,12 @@ export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEm
   kind: 'transformer'
   embed: Embed
   preNorm: boolean
-  /** What a row sees: every row of its image or text, or itself and those before it. */
+  /** The rows that a row attends to: all rows of its image or text, or itself and the rows before it. */
   mask: 'full' | 'causal'
   blocks: BlocksSpec
   /**
-   * Images: 'first', the class token, or 'mean', the mean of the patches without it. Texts: 'last', the last row (of
-   * texts that are filled up, the last position); 'argmax', the first largest id; 'eos', the first end token.
+   * Images: 'first', the class token, or 'mean', the mean of the patches without it. Texts: 'last', the last row (of padded
+   * texts, the last position); 'argmax', the first largest id; 'eos', the first end token.
    */
   pool: 'first' | 'mean' | 'last' | 'argmax' | 'eos'
   project: boolean
@@ -125,7 +125,7 @@ export interface Scoring {
 export interface ModelSpec {
   /** Absolute paths. */
   files: string[]
-  /** Size of each file in bytes when its header was read; another size at mapping time is an error. */
+  /** Size of each file in bytes when its header was read; it is an error if the size differs when the weights are read. */
   fileBytes: number[]
   /** Width of the joint space; 0 where the checkpoint has no projection into one. */
   embedDim: number
@@ -148,13 +148,13 @@ export interface PreprocessSpec {
 }
 
 /**
- * Whether texts are pooled at their first end token rather than at the largest id. Where the end token is the last of
- * the vocabulary, both are one.
+ * Whether texts are pooled at their first end token rather than at the largest id. If the end token is the last of the
+ * vocabulary, both are the same.
  */
 export function embedsFirstEnd({ pool, embed }: TextTowerSpec): boolean {
   return pool === 'eos' && embed.endId !== undefined && embed.endId + 1 !== embed.vocabSize
 }
 
-/** The side of the images that an image tower takes. */
+/** Width and height of an image tower's input in pixels. */
 export const imageSizeOf = (image: ImageTowerSpec): number =>
   image.kind === 'transformer' ? image.embed.imageSize : image.imageSize

@@ -1,6 +1,6 @@
 /**
- * Everything that the addon has, as types: the twin of native/binding. Nothing here runs; lib/native/addon.ts loads the
- * addon, and lib/native/jobs.ts starts and cancels what it does.
+ * Declares everything that the addon exports, as types that correspond to native/binding. lib/native/addon.ts loads the
+ * addon, and lib/native/jobs.ts starts and cancels its jobs.
  */
 
 import type { Dtype, FloatDtype, RowDtype } from '../base/dtypes.js'
@@ -14,12 +14,12 @@ export interface NativeBackend {
   available: boolean
   reason?: string
   dtypes: Dtype[]
-  /** Unit round-off per dtype: what the tests' bounds are made of. */
+  /** Unit round-off per dtype, from which the tests derive their bounds. */
   epsilon: Partial<Record<Dtype, number>>
   borrowed: string
 }
 
-/** `joint`: the tower has a projection into the joint space of embedDim numbers. `width`: of 'pooled' and 'tokens'. */
+/** `joint`: whether the tower has a projection into the joint space. `width`: the dimension of 'pooled' and 'tokens'. */
 export interface NativeShapes {
   embedDim: number
   image?: { size: number; tokens: number; width: number; joint: boolean }
@@ -37,7 +37,7 @@ export interface NativeModel {
   readonly device: 'cpu' | 'cuda' | 'reference'
   readonly threads: number
   readonly weightBytes: number
-  /** What the outputs of the loaded towers measure. */
+  /** The dimensions of the loaded towers' outputs. */
   readonly shapes: NativeShapes
   readonly weightNames: WeightNames
   /** Whether the weights came from the pack cache; `reason`: why they could not be written there. */
@@ -51,12 +51,15 @@ export interface NativeModel {
   ): Promise<Float32Array>
   /** The image tower's input for each image: n * 3 * size * size floats. */
   preprocess(job: number, images: NativeImage[]): Promise<Float32Array>
-  /** What of an image of that size reaches the tower's input, resized with the model's filter. Takes microseconds. */
+  /**
+   * The part of an image of that size that affects the tower's input, given the filter with which the model resizes. Takes
+   * microseconds.
+   */
   reachingPart(width: number, height: number): ImagePart
   /**
-   * ids of all texts one after the other, as the tokenizer gives them; lengths[i] tokens each. The tower computes the
-   * rows that matter to it, and no others. 'tokens' fills as many rows as a text has, with zeros behind them up to the
-   * longest.
+   * `ids` are those of all texts, one after the other, as the tokenizer returns them; text i has lengths[i]. The tower
+   * computes only the rows that affect its result. 'tokens' has the rows of each text, followed by rows of zeros up to the
+   * longest text.
    */
   encodeText(
     job: number,
@@ -65,16 +68,19 @@ export interface NativeModel {
     output: 'embedding' | 'pooled' | 'tokens',
     normalize: boolean,
   ): Promise<Float32Array>
-  /** How many rows encodeText's 'tokens' gives for each of these texts. */
+  /** The number of rows per text in encodeText's 'tokens' for these texts. */
   textTokens(ids: Int32Array, lengths: Int32Array): number
   cancel(job: number): void
-  /** Running jobs finish, queued ones reject ERR_CLIP_DISPOSED; resolves when the memory is given back. */
+  /** Running jobs finish, and queued ones reject with ERR_CLIP_DISPOSED; resolves when the memory is freed. */
   dispose(): Promise<void>
-  /** Rows computed since load (textNodes: those of the tries, without what chunks computed again), passes and jobs run. */
+  /**
+   * The numbers since the model was loaded: rows (textNodes: those of the tries, without rows that chunks computed again),
+   * passes and jobs.
+   */
   counters(): { textRows: number; textNodes: number; imageRows: number; passes: number; jobs: number }
 }
 
-/** What a score is: the softmax of the logits, logitScale * cosine (the original's logits_per_image), or the cosine. */
+/** The kinds of scores: the softmax of the logits, logitScale * cosine (the original's logits_per_image), or the cosine. */
 export type ScoreKind = 'probability' | 'logit' | 'cosine'
 
 type Backend = string | undefined
@@ -91,7 +97,7 @@ interface NarrowRows {
 interface NativeScores {
   queries: Float32Array
   classes: Float32Array | Uint16Array | Int8Array
-  /** Of the classes; default float32. */
+  /** Dtype of the classes; default float32. */
   dtype?: RowDtype
   /** int8 only. */
   classScales?: Float32Array
@@ -104,15 +110,15 @@ interface NativeScores {
   backend: Backend
 }
 
-/** Every kernel resolves to the name of the backend that ran it: the tests check it. */
+/** Every kernel resolves to the name of the backend that ran it, which the tests check. */
 export interface NativeKernels {
-  /** Shapes as in the public lib/kernels.ts, which checks them; `backend` undefined = the chosen CPU backend. */
+  /** Shapes as in the public lib/kernels.ts, which checks them; if `backend` is undefined, the chosen CPU backend runs. */
   attention(a: {
     q: Float32Array | Uint16Array
     k: Float32Array | Uint16Array
     v: Float32Array | Uint16Array
     out: Float32Array | Uint16Array
-    /** Of q, k and v; default float32. */
+    /** Dtype of q, k and v; default float32. */
     dtype?: FloatDtype
     /** Default: dtype. */
     outDtype?: FloatDtype
@@ -121,9 +127,9 @@ export interface NativeKernels {
     heads: number
     headDim: number
     mask: 'full' | 'causal' | 'tree'
-    /** tree only: (sequences * length) parents, -1 at roots, relative to the whole row list. */
+    /** For 'tree' only: the parent of each of the (sequences * length) rows as an index into all rows, -1 for a root. */
     parent?: Int32Array
-    /** Rows that ask; all when absent. `out` then has that many rows. */
+    /** The rows that are queries; default: all rows. `out` has as many rows. */
     queryRow?: Int32Array
     threads: number
     backend: Backend
@@ -137,16 +143,16 @@ export interface NativeKernels {
     rows: number
     inFeatures: number
     outFeatures: number
-    /** relu, of the residual as well, is for tests only: the ResNets'. */
+    /** 'relu', which is applied after the residual was added as in ResNets, is for tests only. */
     activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
-    /** x and weight are converted to this first; default float32. */
+    /** x and weight are converted to this dtype first; default float32. */
     dtype?: RowDtype
     /**
-     * How the weights are stored; default `dtype`. For tests only: 'float16', of weights that float16 holds exactly, with
-     * rows of float32, as a float32 model keeps them.
+     * The format in which the weights are stored; default `dtype`. 'float16' is for tests only: with float32 rows and weights
+     * that float16 represents exactly, as float32 models store them.
      */
     weightDtype?: Dtype
-    /** bfloat16: out is a Uint16Array. */
+    /** If it is bfloat16, out is a Uint16Array. */
     outDtype?: FloatDtype
     threads: number
     backend: Backend
@@ -167,7 +173,7 @@ export interface NativeKernels {
   }): Promise<string>
   cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
   cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
-  /** values: loss and its derivative by the scale. Without imagesGradient and textsGradient the loss alone. */
+  /** `values`: the loss, and its derivative with respect to the scale. Without imagesGradient and textsGradient, only the loss. */
   infoNce(a: {
     images: Float32Array
     texts: Float32Array
@@ -180,13 +186,16 @@ export interface NativeKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  /** mean: one number, of the rows that count. Without gradient the losses alone; scale: default 1 / the rows that count. */
+  /**
+   * `mean`: one number, the mean over the rows that are not masked. Without `gradient`, only losses. `scale`: default 1 / the
+   * number of those rows.
+   */
   softmaxCrossEntropy(a: {
     logits: Float32Array | Uint16Array | Int8Array
-    /** Of the logits; default float32. */
+    /** Dtype of the logits; default float32. */
     dtype?: 'float32' | 'bfloat16' | 'int8'
     targets: Int32Array
-    /** Rows with 0 do not count. */
+    /** Rows with 0 are ignored. */
     mask?: Uint8Array
     loss: Float32Array
     mean: Float64Array
@@ -213,7 +222,10 @@ export interface NativeKernels {
   }): Promise<string>
 }
 
-/** What only tests call. The addon has it if it was built with the CMake option CLIP_TEST_ENTRIES: see test-entries.ts. */
+/**
+ * Kernels that only tests call. The addon has them if it was built with the CMake option CLIP_TEST_ENTRIES: see
+ * test-entries.ts.
+ */
 export interface NativeTestKernels {
   /** resizeAndCrop of native/model/image.h, then its normalize table: one image to (3, size, size) floats. */
   preprocess(a: {
@@ -293,7 +305,7 @@ export interface NativeTestKernels {
     threads: number
     backend: Backend
   }): Promise<string>
-  /** Mean of windows side by side: x (images, height, width, channels). */
+  /** The mean over adjacent windows: x (images, height, width, channels). */
   pool(a: {
     x: Float32Array
     out: Float32Array | Uint16Array
@@ -311,7 +323,7 @@ export interface NativeTestKernels {
 
 export interface NativeBinding {
   version: string
-  /** Twin of INTERFACE below. */
+  /** Must equal INTERFACE in addon.ts. */
   interface: number
   backends(): NativeBackend[]
   /** Name and features of the backend that 'auto' would run on now: "avx512+vnni+bf16". Throws like load. */
@@ -323,7 +335,7 @@ export interface NativeBinding {
     preprocess: PreprocessSpec,
     options: NativeLoadOptions,
   ): Promise<NativeModel>
-  /** Reads all weights for their names, without packing them. Cancelled by cancelLoad. */
+  /** Reads all weights to compute their hashes, without packing them. Cancelled by cancelLoad. */
   nameWeights(job: number, spec: ModelSpec, preprocess: PreprocessSpec, threads: number): Promise<WeightNames>
   cancelLoad(job: number): void
   kernels: NativeKernels
@@ -334,7 +346,7 @@ export interface NativeBinding {
     dim: number
     dtype: RowDtype
   }): Promise<NativeMatrix>
-  /** With CLIP_TEST_ENTRIES only, as the kernels of NativeTestKernels. */
+  /** Only with CLIP_TEST_ENTRIES, like the kernels of NativeTestKernels. */
   measure?: NativeMeasure
   learn: NativeLearn
   cuda: NativeCuda
@@ -351,21 +363,21 @@ export interface NativeLoadOptions {
   dtype: Dtype
   threads: number
   maxBatchRows: number
-  /** The checkpoint's towers that are not wanted: read once, for their names. */
+  /** The checkpoint's towers that are not loaded; they are read once, to compute their hashes. */
   unloaded?: ModelSpec
   /** Keeps packed weights in a file of this folder. */
   packCache?: {
     folder: string
-    /** Of the file; backend and dtype are put behind it. */
+    /** Name of the file, to which native code appends backend and dtype. */
     name: string
-    /** What else the packed bytes depend on: compared with what the file says. */
+    /** Everything else that the packed bytes depend on; it is compared with the key in the file. */
     key: string
   }
 }
 
-/** A matrix in a file, open. */
+/** An open matrix in a file. */
 export interface NativeMatrix {
-  /** As NativeKernels.cosineTopK, over the rows of the file. */
+  /** Like NativeKernels.cosineTopK, over the rows of the file. */
   topK(a: {
     job: number
     queries: Float32Array
@@ -379,24 +391,27 @@ export interface NativeMatrix {
     backend: string | undefined
   }): Promise<string>
   cancel(job: number): void
-  /** Later calls reject ERR_CLIP_DISPOSED; the file is closed when those that run are done. */
+  /** Later calls reject with ERR_CLIP_DISPOSED; the file is closed when the running calls are done. */
   close(): void
 }
 
-/** How a fit ended. */
+/** The outcome of a fit. */
 export interface NativeFit {
   /** Value of the objective. */
   loss: number
   /** Euclidean norm of its gradient. */
   gradientNorm: number
   iterations: number
-  /** False: maxIterations were not enough. */
+  /** False if maxIterations were not enough. */
   converged: boolean
 }
 
 /** Learning on features: native/learn/. */
 export interface NativeLearn {
-  /** Multinomial logistic regression; writes weights (classes, width) and bias (classes), which say where to start. */
+  /**
+   * Multinomial logistic regression; writes weights (classes, width) and bias (classes), whose initial values are the
+   * starting point.
+   */
   logistic(
     job: number,
     a: {
@@ -463,19 +478,19 @@ export interface NativeSide {
   bias?: Float32Array
 }
 
-/** A GPU, and who compiles for it. */
+/** A GPU, and the form of the kernels that it runs. */
 export interface CudaDevice {
   /** As NVIDIA's driver names it. */
   name: string
-  /** Changes with our kernels, the driver and the kind of device. */
+  /** Differs for each build of the kernels, version of the driver and kind of device. */
   fingerprint: string
-  /** What of our kernels runs: machine code ("sm_90"), or "compute_80" compiled by the driver. */
+  /** The form of the kernels that runs: machine code ("sm_90"), or "compute_80" compiled by the driver. */
   image: string
-  /** Newest CUDA that the driver knows: 13000 is 13.0. */
+  /** Newest version of CUDA that the driver supports: 13000 is 13.0. */
   driver: number
   /** Compute capability times 10. */
   capability: number
-  /** Bytes. */
+  /** Total memory in bytes. */
   memory: number
 }
 
@@ -489,13 +504,13 @@ export interface KernelCheck {
 export interface KernelTiming {
   kernel: string
   shape: string
-  /** Arithmetic of use of a launch. */
+  /** Useful floating-point operations of a launch. */
   flops: number
-  /** What a launch must read and write, each once. */
+  /** Bytes that a launch must read and write, each counted once. */
   bytes: number
   /** Whether tensor cores do the arithmetic. */
   tensor: boolean
-  /** Of a launch out of a graph of several: the fastest of several rounds. */
+  /** Time of one launch in a graph of several launches: the fastest of several rounds. */
   microseconds: number
 }
 
@@ -505,81 +520,90 @@ export interface CudaListed {
   name: string
   /** Compute capability times 10. */
   capability: number
-  /** Bytes. */
+  /** Total memory in bytes. */
   memory: number
-  /** Why our kernels can't run there; empty if they can. */
+  /** Why the kernels can't run on it; empty if they can. */
   reason: string
 }
 
-/** Rejects ERR_CLIP_BACKEND where there is no GPU that runs our kernels, ERR_CLIP_CUDA where one fails. */
+/** Methods reject with ERR_CLIP_BACKEND if no GPU can run the kernels, and with ERR_CLIP_CUDA if a GPU fails. */
 export interface NativeCuda {
-  /** Every GPU; none where there is no driver. Opens the driver. */
+  /** All GPUs; none without a driver. Opens the driver. */
   devices(): CudaListed[]
-  /** Whether the process still lacks the compiled kernels: what follows rejects ERR_CLIP_INTERNAL without them. */
+  /** Whether the process still lacks the compiled kernels. Without them, the methods below reject with ERR_CLIP_INTERNAL. */
   wantsKernels(): Promise<boolean>
   /**
-   * Hands over what cuda/images has, inflated: the arrays are not to be changed any more. Once there are kernels, others
-   * are dropped. `name` is different for each build of the kernels.
+   * Passes the inflated contents of cuda/images to native code; the arrays must not be changed afterwards. If the process has
+   * kernels already, these are dropped. `name` is different for each build of the kernels.
    */
   giveKernels(a: { machineCode: Uint8Array; ptx: Uint8Array; name: string }): Promise<void>
-  /** The device that 'cuda' means here. Loads the kernels onto it: some milliseconds. */
+  /** The GPU that 'cuda' stands for. Loads the kernels onto it, which takes some milliseconds. */
   identify(): Promise<CudaDevice>
   /** Runs every kernel once, on small shapes, and compares with reference. Cancelled by cancelLoad. */
   check(job: number): Promise<KernelCheck[]>
   /**
-   * Runs every kernel on shapes of models for about `seconds` each. small: shapes that an emulator gets through.
-   * Cancelled by cancelLoad.
+   * Runs every kernel on shapes of models for about `seconds` each. With `small`, the shapes are small enough for an
+   * emulator. Cancelled by cancelLoad.
    */
   time(job: number, seconds: number, small: boolean): Promise<KernelTiming[]>
 }
 
-/** Every call of one operation with one shape. */
+/** The times of all calls of one operation with one shape. */
 export interface OpTimes {
   /** Its name in the table of backends (native/backend.h). */
   op: string
   rows: number
-  /** Inputs and outputs per row; 0 where it has no such size. attention: keys, and heads * headDim. */
+  /** Numbers of inputs and outputs per row, 0 if the operation has no such size; for attention, keys and heads * headDim. */
   in: number
   out: number
   dtype: RowDtype
-  /** Of each packed weight: 2 where a float32 product reads float16 ones. 0: it has none. */
+  /** Bytes per packed weight: 2 if a float32 product reads float16 weights, 0 if there are no weights. */
   weightBytes: number
-  /** Of each call, in their order. */
+  /** The time of each call, in their order. */
   seconds: Float32Array
 }
 
-/** A case of an op. */
+/** A case of an op, for tests and benchmarks. */
 export interface NativeCase {
   name: string
-  /** On every backend, by test/kernels. */
+  /** Whether test/kernels runs it on every backend. */
   tested: boolean
   timed: boolean
-  /** Named as the arguments of the op's kernel call. */
+  /** Named like the arguments of the op's kernel call. */
   sizes: Record<string, number>
 }
 
-/** What only benchmarks call: what no public kernel gives. */
+/** Entries that only benchmarks call, for measurements that the public kernels don't allow. */
 export interface NativeMeasure {
-  /** Operations (multiplications and additions) per second of one thread, operands in registers; 0 where there is no such instruction. */
+  /**
+   * Operations (multiplications and additions) per second of one thread, with operands in registers; 0 if the CPU has no such
+   * instruction.
+   */
   peak(a: { dtype: RowDtype }): Promise<number>
   /** Bytes per second that so many threads together read from memory, past every cache; takes 256 MB. */
   stream(a: { threads: number }): Promise<number>
   /**
-   * on: models that are loaded from now on take the time of their operations (the first backend only). Returns what was
-   * taken since the last call.
+   * With `on`, models that are loaded from now on measure the time of their operations (on the first backend only). Returns
+   * the measurements since the last call.
    */
   profile(a: { on: boolean }): OpTimes[]
   /** The cases of an op, from native/ops: what tests and benchmarks run. */
   cases(a: { op: string }): NativeCase[]
-  /** Milliseconds that the calling thread has computed: what a turn of the event loop costs, however busy the machine is. */
+  /**
+   * Processor time of the calling thread in milliseconds. It measures the cost of a turn of the event loop however busy the
+   * machine is.
+   */
   threadTime(): number
-  /** ms of each run on weights packed once; run i reads copy i % copies, so that weights come from memory. The backend's name. */
+  /**
+   * Milliseconds of each run on weights that are packed once; run i reads copy i % copies, so that weights come from memory.
+   * Resolves to the backend's name.
+   */
   linear(a: {
     rows: number
     inFeatures: number
     outFeatures: number
     dtype: RowDtype
-    /** How the weights are stored; default `dtype`. With float32 rows it may be float16. */
+    /** The format in which the weights are stored; default `dtype`. With float32 rows it may be float16. */
     weightDtype?: Dtype
     threads: number
     copies: number

@@ -15,7 +15,7 @@ export interface NativeTestBinding extends NativeBinding {
 
 export const hasTestEntries = (): boolean => binding().measure !== undefined
 
-/** Throws ERR_CLIP_BACKEND where the addon was built without them. */
+/** Throws ERR_CLIP_BACKEND if the addon was built without them. */
 export function testEntries(): NativeTestBinding {
   if (hasTestEntries()) return binding() as NativeTestBinding
   throw new ClipError(

@@ -75,7 +75,7 @@ export async function exportStore(
     const gone = ended.then(() => {
       throw new ClipError('ERR_CLIP_INTERNAL', 'The thread that writes an export ended without a message')
     })
-    gone.catch(() => {}) // it ends after its word, too
+    gone.catch(() => {}) // the thread also ends after its final message
     const message = once(thread, 'message').catch(failed)
     const [{ error, clip }] = (await Promise.race([message, gone])) as [ExportEnd]
     await ended

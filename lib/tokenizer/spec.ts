@@ -1,6 +1,6 @@
-/** How a checkpoint's texts become token ids: data that a family of checkpoints decides and a kind of tokenizer obeys. */
+/** Describes how texts become token ids: a family of checkpoints fills in the description, and a kind of tokenizer follows it. */
 
-/** Each kind is a line of index.ts. */
+/** The kinds, which index.ts lists. */
 export type TokenizerSpec = ClipTokenizerSpec | FileTokenizerSpec
 
 /** Byte-level byte pair encoding with `</w>` at the ends of words, as in all of OpenAI's models. */
@@ -13,7 +13,10 @@ export interface ClipTokenizerSpec {
   padId?: number
 }
 
-/** A class of transformers 5. Each builds its own pipeline from a vocabulary, whatever else the vocabulary's file says. */
+/**
+ * Tokenizer classes of transformers 5. Each builds its own pipeline from a vocabulary, whatever else the vocabulary's file
+ * contains.
+ */
 export const tokenizerClasses = [
   /** Unigram, `</s>` at the end: SigLIP in OpenCLIP's layout, mT5. */
   'T5Tokenizer',
@@ -21,17 +24,17 @@ export const tokenizerClasses = [
   'SiglipTokenizer',
   /** Unigram between `<s>` and `</s>`. */
   'XLMRobertaTokenizer',
-  /** Byte pair encoding over characters, bytes where there is no character: SigLIP 2. */
+  /** Byte pair encoding over characters, with bytes for unknown characters: SigLIP 2. */
   'GemmaTokenizer',
   /** The same, in lower case. */
   'Siglip2Tokenizer',
-  /** Byte pair encoding over characters, a language code first. */
+  /** Byte pair encoding over characters, beginning with a language code. */
   'NllbTokenizer',
   /** WordPiece between `[CLS]` and `[SEP]`. */
   'BertTokenizer',
   /** Byte-level byte pair encoding between `<s>` and `</s>`. */
   'RobertaTokenizer',
-  /** Whatever tokenizer.json says. */
+  /** The pipeline that tokenizer.json describes. */
   'PreTrainedTokenizerFast',
 ] as const
 export type TokenizerClass = (typeof tokenizerClasses)[number]
@@ -44,9 +47,9 @@ export interface FileTokenizerSpec {
   class: TokenizerClass
   contextLength: number
   /**
-   * What is done to a text before the class sees it: OpenCLIP's 'whitespace' (repairs, entities, one space for many),
-   * 'lower' (the same, in lower case) or 'canonicalize' (the same without ASCII punctuation, in lower case); 'none' in
-   * Hugging Face's layout.
+   * The cleaning of a text before the class's own pipeline: OpenCLIP's 'whitespace' (repairs text, decodes entities,
+   * collapses white space), 'lower' (the same, in lower case) or 'canonicalize' (the same without ASCII punctuation, in lower
+   * case); 'none' in Hugging Face's layout.
    */
   cleaning: 'none' | 'whitespace' | 'lower' | 'canonicalize'
   /** What `clip.tokenize` pads with; undefined = the class's pad token. (A tower that attends to pads has its own `embed.padId`.) */

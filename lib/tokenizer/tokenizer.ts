@@ -42,7 +42,7 @@ export interface Tokenizer {
   readonly contextLength: number
   readonly startId: number
   readonly endId: number
-  /** What `clip.tokenize` pads with: 0 for OpenAI, the pad token for Hugging Face configs. */
+  /** The id with which `clip.tokenize` pads: 0 for OpenAI, the pad token for Hugging Face configurations. */
   readonly padId: number
   /** Throws ClipError ERR_CLIP_TEXT_TOO_LONG (with the token count, and `index`) unless truncate, and for a refused text. */
   encode(text: string, options?: TokenizeOptions, index?: number): Encoded

@@ -28,9 +28,9 @@ function pattern(specials: string, s: string, notOther: string): Pattern {
 }
 
 /*
- * OpenAI compiles the pattern with Python's `regex` module and IGNORECASE. Texts are lower-cased before, so what is
- * left of that flag: s also stands for the long s (U+017F), and the last class leaves out U+0345, which folds to a
- * letter: it is dropped. JavaScript's own i flag means something else, so both are written out.
+ * OpenAI compiles the pattern with Python's `regex` module and IGNORECASE. Texts are lower-cased before, so the flag has only
+ * two effects: s also matches the long s (U+017F), and the last class does not match U+0345, which folds to a letter, so that
+ * it is dropped. JavaScript's own i flag has other effects, so both are written out.
  */
 const longS = '[s\\u017f]'
 const openai = pattern('', longS, '\\u0345')

@@ -11,7 +11,7 @@ export interface Found {
   /** How the tensors are named. */
   layout: Layout
   folder: string
-  /** The configuration file by which a folder was recognised. A single weight file may be beside one that is not its own. */
+  /** The configuration file by which a folder was recognised. One beside a single weight file may belong to other weights. */
   toldBy: string | undefined
   options: CheckpointOptions
   pace: Pace

@@ -56,7 +56,7 @@ async function find(places: readonly string[]): Promise<{ module: Module; versio
   return undefined
 }
 
-/** Of the package that a file belongs to. */
+/** The version of the package that a file belongs to. */
 async function versionOf(file: string): Promise<string> {
   for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
     const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined)
@@ -73,7 +73,7 @@ async function towerFile(folder: string, tower: 'vision' | 'text'): Promise<stri
   return name && join(folder, name)
 }
 
-/** Rows divided by their length. */
+/** The rows, scaled to length 1. */
 function directions(data: Float32Array, items: number): Float32Array[] {
   const width = data.length / items
   return Array.from({ length: items }, (_, i) => {

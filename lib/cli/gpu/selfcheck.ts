@@ -61,23 +61,23 @@ export interface SelfCheck {
 
 const dtypes = ['float32', 'bfloat16', 'float16'] as const
 
-/** Unit round-off: the most that a number of the type is off, relative to it. */
+/** Unit round-off: the largest relative error of rounding a number to the type. */
 const roundOff = { float32: 2 ** -24, bfloat16: 2 ** -8, float16: 2 ** -11 }
 
 /**
- * How far rounding moves an embedding of length 1, at the most that is expected of it: a root mean square, and all
- * of it taken to reach the embedding.
+ * The largest distance by which rounding is expected to move an embedding of length 1: a root mean square, all of which is
+ * assumed to reach the embedding.
  *
- * A number that is rounded is off by 0.425 units of round-off (root mean square: the error is uniform, over numbers whose
- * logarithm is). A block rounds ten matrices on the way to the residual stream (weights, layer norms, queries, keys and
- * values, what attention and the hidden layer give), the ends of the tower as many as one block: independent errors, of
- * which none counts more in the residual stream than the stream itself, so that their squares add up.
+ * The error of a rounded number is 0.425 units of round-off (root mean square, for uniform errors of numbers whose logarithm
+ * is uniform). A block rounds ten matrices on the way to the residual stream (weights, layer norms, queries, keys and values,
+ * the outputs of attention and of the hidden layer), and the two ends of the tower together as many as one block. These
+ * errors are independent, and none weighs more in the residual stream than the stream itself, so their squares add up.
  *
- * The same holds of two computations that round alike (bfloat16 here and in the reference), because their sums differ in
- * float32 and then fall on different sides of a boundary: a relative difference d of the sums becomes sqrt(2 u d) of the
- * rounded numbers, matrix by matrix, which grows to u within a block or two.
+ * The same holds for two computations that round at the same places (bfloat16 here and in the reference): their float32 sums
+ * differ and may be rounded to different sides, so a relative difference d of the sums becomes sqrt(2 u d) of the rounded
+ * numbers with each matrix, which grows to u within a block or two.
  *
- * float32: the reference sums in double, a kernel in float32, `terms` of them in 32 lanes and then the lanes in pairs.
+ * float32: the reference sums in double, a kernel in float32, `terms` numbers in 32 lanes, and then the lanes in pairs.
  */
 export function roundingNoise(dtype: (typeof dtypes)[number], layers: number, terms = 4096): number {
   const sums = dtype === 'float32' ? Math.sqrt(terms / 32 + 5) : 1
@@ -264,13 +264,14 @@ async function peer(
 }
 
 /**
- * Checks the GPU of this machine. `model`: as `load` takes it, for towers and timings; nothing = the embedded one.
+ * Checks the GPU of this machine. `model` is the model for towers and timings, as `load` takes it; default: the embedded
+ * model.
  *
- * Rejects as `load({ device: 'cuda' })` does, but for kernels that differ: those are in the result.
+ * Rejects as `load({ device: 'cuda' })` does, except for kernels that differ, which are listed in the result.
  */
 export async function selfCheck(options: {
   model?: string
-  /** What its weight file leaves open, as `load` takes it. */
+  /** Properties that the weight file does not determine, as `load` takes them. */
   checkpoint?: CheckpointChoice
   /** A folder with ONNX files of the model (vision_model.onnx, text_model.onnx), for onnxruntime-node. */
   onnx?: string
