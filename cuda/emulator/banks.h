@@ -1,8 +1,9 @@
 #pragma once
-// What accesses to shared memory cost. It has 32 banks of 4 bytes, and in one wavefront each bank gives or
-// takes one word: lanes that want other words of the same bank wait for another wavefront, lanes that want
-// the same word do not. Of up to 4 bytes a lane the whole warp comes at once, of 8 bytes half of it, of 16
-// bytes a quarter: that many wavefronts are the least that there can be.
+// Counts the cost of accesses to shared memory. Shared memory has 32 banks of 4 bytes, and in one wavefront
+// each bank transfers one word: lanes that access different words of the same bank need further wavefronts,
+// lanes that access the same word do not. Accesses of up to 4 bytes per lane are made for the whole warp at
+// once, of 8 bytes for half a warp, and of 16 bytes for a quarter; that gives the minimal number of
+// wavefronts.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -18,14 +19,14 @@ struct Wavefronts {
   uint64_t accesses = 0, least = 0, taken = 0;  // accesses: instructions of a warp
 };
 
-// What an access of one warp costs: the lanes of `mask` want `bytes` (1 to 16, a power of two) each, from a
-// multiple of that on.
+// Adds the cost of one access of a warp: each lane of `mask` accesses `bytes` (1 to 16, a power of two),
+// starting at a multiple of that.
 inline void countWavefronts(Wavefronts& total, const std::array<uint32_t, 32>& address, uint32_t mask,
                             uint32_t bytes) {
   total.accesses++;
   const uint32_t lanes = bytes <= 4 ? 32 : 128 / bytes, words = bytes <= 4 ? 1 : bytes / 4;
   for (uint32_t begin = 0; begin < 32; begin += lanes) {
-    uint32_t wanted[32][32], count[32] = {}, most = 0;  // of each bank
+    uint32_t wanted[32][32], count[32] = {}, most = 0;  // for each bank
     for (uint32_t lane = begin; lane < begin + lanes; lane++) {
       if (!(mask >> lane & 1)) continue;
       for (uint32_t i = 0; i < words; i++) {
@@ -42,7 +43,7 @@ inline void countWavefronts(Wavefronts& total, const std::array<uint32_t, 32>& a
   }
 }
 
-// Of each kernel that the PTX interpreter ran such instructions of, until somebody clears it.
+// For each kernel whose instructions the PTX interpreter has run, until it is cleared.
 using SharedTraffic = std::array<Wavefronts, kSharedAccesses>;
 inline std::map<std::string, SharedTraffic> sharedTraffic;
 

@@ -17,7 +17,7 @@ void collective(Operation operation, unsigned mask, void* argument, int line, vo
   Thread* warp = &block.threads[t.warp * 32];
   const unsigned lanes = std::min(32u, block.threadCount - t.warp * 32);
   if (!(mask >> t.lane & 1)) return report(line, "calling lane is not in the warp mask");
-  if (lanes < 32) mask &= (1u << lanes) - 1;  // lanes beyond the block's last thread never existed
+  if (lanes < 32) mask &= (1u << lanes) - 1;  // lanes after the block's last thread do not exist
   t.operation = operation;
   t.mask = mask;
   t.argument = argument;

@@ -1,18 +1,18 @@
 #pragma once
-// What several threads do together: barriers of the block, shuffles and votes of a warp.
+// Operations that several threads execute together: barriers of the block, shuffles and votes of a warp.
 #include "shared_memory.h"
 
 namespace emulator {
 
 int blockBarrier(Operation operation, int value, int line);
 
-// Every lane of `mask` brings a pointer and sleeps; the last one to come runs all(arguments) for everybody,
-// arguments[lane] being nullptr for lanes outside. Lanes that come with something else never wake: a
-// deadlock, which the scheduler reports.
+// Every lane of `mask` passes a pointer and sleeps; the last one to arrive runs all(arguments) for all of
+// them, where arguments[lane] is nullptr for lanes outside the mask. Lanes that arrive at a different
+// operation never wake: a deadlock, which the scheduler reports.
 void collective(Operation operation, unsigned mask, void* argument, int line,
                 void (*all)(void** arguments, int line));
 
-// source(lane): whose value the lane gets.
+// source(lane): the lane whose value this lane receives.
 template <class T, class Source>
 inline T shuffle(Operation operation, unsigned mask, T value, int line, Source source) {
   struct Argument {

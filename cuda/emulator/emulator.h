@@ -1,5 +1,5 @@
 #pragma once
 // Runs CUDA kernels on the CPU, one fiber per CUDA thread, with checks that a GPU does not make: divergent
-// barriers and deadlocks; shared memory's bounds, alignment, initialisation and races; cp.async data used
-// before it is waited for; lanes missing from a warp mask. See README.md for what it cannot see.
+// barriers and deadlocks; bounds, alignment, initialisation and races of shared memory; cp.async data used
+// before it was waited for; lanes missing from a warp mask. README.md lists what it cannot detect.
 #include "tensor_core.h"

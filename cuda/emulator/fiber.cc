@@ -15,7 +15,7 @@ namespace emulator {
 namespace {
 
 #if defined(__x86_64__)
-// Saves the callee's registers and the stack pointer to *from, takes up `to`.
+// Saves the callee-saved registers and the stack pointer to *from, and resumes `to`.
 __attribute__((naked, noinline)) void switchStacks(void** /*from*/, void* /*to*/) {
   asm volatile(
       "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
@@ -27,7 +27,7 @@ ucontext_t schedulerContext;
 ucontext_t& contextOf(Thread& t) { return *static_cast<ucontext_t*>(t.stackPointer); }
 #endif
 
-// AddressSanitizer must know which stack is in use.
+// AddressSanitizer must be told which stack is in use.
 void leaving([[maybe_unused]] void** fake, [[maybe_unused]] const void* stack,
              [[maybe_unused]] size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -84,10 +84,12 @@ void makeFiber(Thread& t) {
     t.stack = static_cast<char*>(stack);
   }
 #if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(t.stack, options.stackBytes);  // a fiber may have been left in the middle
+  // a fiber may have been abandoned before its end
+  __asan_unpoison_memory_region(t.stack, options.stackBytes);
 #endif
 #if defined(__x86_64__)
-  // What switchStacks pops: six registers, then the address to return to; then that of fiberMain's caller.
+  // What switchStacks pops: six registers and the return address, followed by the return address of
+  // fiberMain's caller.
   void** top = reinterpret_cast<void**>(t.stack + options.stackBytes);
   top[-1] = nullptr;
   top[-2] = reinterpret_cast<void*>(&fiberMain);

@@ -1,10 +1,11 @@
 #pragma once
-// Fibers: who runs is a matter of the stack pointer. x86-64 by hand, other machines by ucontext, slower.
+// Fibers, switched by exchanging the stack pointer: hand-written for x86-64, and with the slower ucontext on
+// other machines.
 #include "state.h"
 
 namespace emulator {
 
-void makeFiber(Thread&);  // at the beginning of block.body()
-void resume(Thread&);     // until it yields
+void makeFiber(Thread&);  // prepares it to start with block.body()
+void resume(Thread&);     // returns when it yields
 
 }  // namespace emulator

@@ -1,5 +1,5 @@
-// The scheduler: blocks one after the other; in a block one warp runs as far as it can, then the next, so
-// that warps drift as far apart as barriers let them.
+// The scheduler. Blocks run one after the other; in a block one warp runs as far as it can, then the next, so
+// that warps drift as far apart as barriers allow.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -12,7 +12,8 @@
 namespace emulator {
 namespace {
 
-// All threads that are left wait: for each other at one barrier, or in vain. Returns whether they may go on.
+// All remaining threads wait: either for each other at one barrier, or forever. Returns whether they may
+// continue.
 bool passBarrier() {
   const Thread* first = nullptr;
   unsigned waiting = 0;
@@ -52,7 +53,7 @@ void startThreads() {
   }
 }
 
-// Runs one warp until all its threads wait. Returns how many of them ended.
+// Runs one warp until all its threads wait. Returns the number of threads that have ended.
 unsigned runWarp(unsigned warp) {
   const unsigned lanes = std::min(32u, block.threadCount - warp * 32);
   unsigned ended = 0;
@@ -104,7 +105,7 @@ void runBlock() {
     if (left == 0) break;
     if (block.stopped || !passBarrier()) {
       for (unsigned i = 0; i < block.threadCount; i++)
-        makeFiber(block.threads[i]);  // they end where they are
+        makeFiber(block.threads[i]);  // they are abandoned where they are
       return;
     }
     block.epoch++;

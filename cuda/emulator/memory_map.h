@@ -1,5 +1,5 @@
 #pragma once
-// What is "device memory": every access of the PTX interpreter must lie in one of these pieces.
+// Defines "device memory": every access of the PTX interpreter must be inside one of these pieces.
 #include <cstddef>
 #include <cstdint>
 #include <map>

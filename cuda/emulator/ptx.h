@@ -1,9 +1,9 @@
 #pragma once
-// Executes the PTX that nvcc really emitted, inline assembly included: what the fiber emulator cannot see.
-// Warps run in lockstep, lanes that fell behind first; blocks one after the other. An instruction that it
-// does not know is an error, never a guess; so is every access outside the arguments' memory (memory_map.h),
-// shared memory read before it was written or while cp.async is under way, and a warp-wide instruction that
-// lanes miss.
+// Executes the PTX that nvcc emitted, including inline assembly, which the fiber emulator cannot check. Warps
+// run in lockstep, the lanes that are furthest behind first; blocks run one after the other. Errors are: an
+// unknown instruction, which is never guessed; an access outside the arguments' memory (memory_map.h); shared
+// memory read before it was written or while cp.async is in flight; and a warp-wide instruction that not all
+// lanes execute.
 #include <array>
 #include <cstdint>
 #include <map>
@@ -67,24 +67,25 @@ enum class Op : uint8_t {
 };
 enum class Space : uint8_t { param, shared, global };
 
-// One instruction. Operands are rows of the register file: registers, constants and special registers alike.
+// One instruction. Operands are rows of the register file, for registers, constants and special registers
+// alike.
 struct Instruction {
   Op op;
-  std::string name;  // of arithmetic, multiply, unary, compare: "add", "wide", "rcp", "lt"
-  int code = 0;      // `name` as a number of its table
+  std::string name;  // for arithmetic, multiply, unary, compare: "add", "wide", "rcp", "lt"
+  int code = 0;      // `name` as its number in its table
   Type type = Type::none, from = Type::none;
   Space space = Space::global;
   int guard = -1;  // predicate row; -1: always
   bool guardNegated = false;
-  std::vector<int> to, operands;   // rows
+  std::vector<int> to, operands;   // row numbers
   std::vector<int> second, third;  // mma: b and c
-  int64_t offset = 0;              // of an address
-  int target = -1;                 // of a branch; of wait: how many groups stay
+  int64_t offset = 0;              // for an address
+  int target = -1;                 // for a branch; for a wait: the number of groups that may remain
   bool flush = false;              // .ftz: subnormal results become zero
   bool transposed = false, bfloat16 = false;
-  bool wide = false;  // of a load: its register has 64 bits
+  bool wide = false;  // for a load: its register has 64 bits
   std::string text;
-  uint64_t* issued = nullptr;  // a counter of all instructions of this name
+  uint64_t* issued = nullptr;  // a counter of all instructions with this name
 };
 
 struct Kernel {
@@ -93,26 +94,26 @@ struct Kernel {
   std::vector<int> parameterBytes;        // in order
   std::vector<Instruction> instructions;
   int rows = 0;                                     // of the register file
-  std::vector<std::pair<int, uint64_t>> constants;  // rows that hold one number
-  std::array<int, 10> special{};                    // rows of %tid.x ... : kSpecial's order
+  std::vector<std::pair<int, uint64_t>> constants;  // rows that hold a constant
+  std::array<int, 10> special{};                    // rows of %tid.x ..., in the order of kSpecial
 };
 
 enum Special { kTidX, kNtidX, kCtaidX, kCtaidY, kCtaidZ, kNctaidX, kNctaidY, kNctaidZ, kLaneId };
 
-// Where address 0 of parameters lies, to tell a forgotten space from another.
+// The address at which parameters begin, so that an access to the wrong state space is detected.
 constexpr uint64_t kParameterBase = 1 << 16;
 
 using Module = std::map<std::string, Kernel>;
-Module parse(const std::string& text);  // std::runtime_error names the line that it does not know
+Module parse(const std::string& text);  // throws std::runtime_error with the first unknown line
 
 struct Grid {
   unsigned x, y, z, threads;
   uint32_t shared;
 };
-// arguments: their addresses, as cuLaunchKernel takes them. std::runtime_error for every fault.
+// arguments: their addresses, as in cuLaunchKernel. Throws std::runtime_error for every fault.
 void run(const Kernel& kernel, const Grid& grid, const void* const* arguments);
 
-// Instructions issued by warps of the last runs, by name; for tests.
+// The number of instructions issued by warps since it was cleared, by name; for tests.
 inline std::map<std::string, uint64_t> issued;
 
 }  // namespace emulator::ptx

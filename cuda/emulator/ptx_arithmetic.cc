@@ -1,4 +1,4 @@
-// The instructions that concern one lane at a time and no memory.
+// The instructions that work on one lane at a time and do not access memory.
 #include <cmath>
 
 #include "ptx_tables.h"
@@ -10,7 +10,7 @@ namespace {
 
 bool isSigned(Type t) { return t == Type::s8 || t == Type::s16 || t == Type::s32 || t == Type::s64; }
 
-// The low bytes of a register as a number of the type.
+// The low bytes of a register as a signed number of the type.
 int64_t signedOf(uint64_t bits, Type t) {
   switch (bytesOf(t)) {
     case 1:
@@ -46,7 +46,7 @@ uint64_t float32(const Instruction& i, float a, float b) {
     case kMax:
       return bitsOf(std::fmax(a, b));
     case kCopySign:
-      return bitsOf(std::copysign(b, a));  // the sign is the first operand's
+      return bitsOf(std::copysign(b, a));  // the sign comes from the first operand
     default:
       fault(i, "not an operation on float32");
   }
@@ -207,7 +207,7 @@ uint64_t insert(uint64_t a, uint64_t b, uint64_t at, uint64_t count) {
   return (b & ~mask) | (a << at & mask);
 }
 
-// Bytes of b:a by the nibbles of the selector; bit 3 of one repeats the byte's sign.
+// Selects bytes of b:a by the nibbles of the selector; bit 3 of a nibble replicates the byte's sign.
 uint64_t permute(uint64_t a, uint64_t b, uint64_t selector) {
   const uint64_t bytes = (a & 0xffffffffu) | b << 32;
   uint64_t result = 0;

@@ -1,4 +1,4 @@
-// The instructions that touch memory, and those that a warp executes together.
+// The instructions that access memory, and those that a warp executes together.
 #include <algorithm>
 
 #include "memory_map.h"
@@ -8,7 +8,7 @@
 namespace emulator::ptx {
 namespace {
 
-// What an access to shared memory costs, bytes a lane.
+// Counts the cost of an access to shared memory of `bytes` per lane.
 void countBanks(BlockState& block, SharedAccess kind, const uint64_t* base, int64_t offset, uint32_t mask,
                 size_t bytes) {
   if (!block.traffic) block.traffic = &sharedTraffic[block.kernel->name];
@@ -19,7 +19,7 @@ void countBanks(BlockState& block, SharedAccess kind, const uint64_t* base, int6
   countWavefronts((*block.traffic)[kind], address, mask, static_cast<uint32_t>(bytes));
 }
 
-// The byte that an address of a lane means, checked.
+// The byte to which an address of a lane refers, after checks.
 char* resolve(BlockState& block, const Instruction& i, Space space, uint64_t address, size_t bytes,
               bool write) {
   if (address % bytes) fault(i, "misaligned address");
@@ -107,7 +107,7 @@ void shuffle(Warp& w, const Instruction& i, uint32_t mask) {
 // Lane 4 r + c of register m holds elements 2 c and 2 c + 1 of row r of matrix m.
 void loadMatrix(BlockState& block, Warp& w, const Instruction& i) {
   const uint64_t* address = w.row(i.operands[0]);
-  // Eight lanes give the rows of each matrix.
+  // Eight lanes provide the addresses of the rows of each matrix.
   countBanks(block, kLoadMatrix, address, i.offset,
              static_cast<uint32_t>((uint64_t{1} << 8 * i.to.size()) - 1), 16);
   for (size_t m = 0; m < i.to.size(); m++) {
@@ -127,7 +127,7 @@ void loadMatrix(BlockState& block, Warp& w, const Instruction& i) {
   }
 }
 
-// Operands are put together from matrices of 8 x 8, without the arithmetic of tensor_core.cc.
+// Operands are assembled from matrices of 8 x 8, without the arithmetic of tensor_core.cc.
 void mma(Warp& w, const Instruction& i) {
   float a[16][16], b[16][8], d[16][8];
   const auto half = [&](uint64_t bits) {
@@ -194,7 +194,7 @@ bool memoryAccess(BlockState& block, Warp& w, const Instruction& i, uint32_t mas
 }
 
 bool together(BlockState& block, Warp& w, const Instruction& i, uint32_t mask) {
-  // Every lane that is left must be there: the kernels name all lanes in their masks.
+  // All live lanes must execute it together: the kernels name all lanes in their masks.
   if (mask != w.live) fault(i, "a warp-wide instruction in a diverged warp");
   switch (i.op) {
     case Op::warpBarrier:

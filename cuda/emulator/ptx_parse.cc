@@ -1,4 +1,4 @@
-// PTX text to instructions. Only what nvcc emits for kernels like ours.
+// Parses PTX text into instructions. Supports only what nvcc emits for kernels like ours.
 #include <cctype>
 #include <memory>
 #include <sstream>
@@ -25,7 +25,7 @@ std::string trimmed(const std::string& text) {
   return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }
 
-// "a, {b, c}, [d+4]" to its operands.
+// Splits "a, {b, c}, [d+4]" into its operands.
 std::vector<std::string> operandsOf(const std::string& text) {
   std::vector<std::string> operands;
   std::string current;
@@ -102,7 +102,7 @@ class Parser {
     k_.instructions.push_back(i);
   }
 
-  // ".reg .pred %p1;" in braces within the body: a register of its own, which hides one of the same name.
+  // ".reg .pred %p1;" in braces within the body declares a register that hides another one of the same name.
   void declare(const std::string& line) {
     const size_t begin = line.find('%'), end = line.find(';');
     if (begin == std::string::npos || line.find('<') != std::string::npos ||
@@ -137,7 +137,7 @@ class Parser {
     k_.constants.emplace_back(k_.rows, value);
     return k_.rows++;
   }
-  // The row of an operand that is a register, a number, or a name.
+  // The row of an operand, which is a register, a number, or a name.
   int row(const std::string& operand, const std::string& text) {
     const auto known = rows_.find(operand);
     if (known != rows_.end()) return known->second;
@@ -303,7 +303,7 @@ void Parser::decode(Instruction& i, const std::vector<std::string>& name, const 
   const int unary = codeOf(kUnary, op), arithmetic = codeOf(kArithmetic, op);
   if (op == "mov" || op == "cvta") {
     if (o.at(0)[0] == '{' || o.at(1)[0] == '{') {
-      // Halves to a whole, or a whole to halves: which side has one register tells.
+      // Two halves to a whole, or a whole to two halves, depending on which side has a single register.
       if (op != "mov" || i.type != Type::b32) unknown(i.text);
       i.operands = rowsOf(o.at(1), i.text);
       if (i.to.size() + i.operands.size() != 3) unknown(i.text);

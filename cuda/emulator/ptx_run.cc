@@ -1,4 +1,4 @@
-// Which lanes of which warp execute what, and when.
+// Determines which lanes of which warp execute which instructions, and when.
 #include <algorithm>
 
 #include "ptx_warp.h"
@@ -8,7 +8,8 @@ namespace {
 
 void start(Warp& w, const Kernel& k, const Grid& grid, unsigned warp, unsigned x, unsigned y, unsigned z) {
   w.rows.resize(static_cast<size_t>(k.rows));
-  for (auto& row : w.rows) row.fill(0x7fc0dead7fc0deadull);  // what no instruction wrote is a NaN
+  // registers that no instruction has written are NaN
+  for (auto& row : w.rows) row.fill(0x7fc0dead7fc0deadull);
   for (const auto& [row, value] : k.constants) w.rows[static_cast<size_t>(row)].fill(value);
   const auto all = [&](Special s, unsigned v) { w.rows[static_cast<size_t>(k.special[s])].fill(v); };
   all(kNtidX, grid.threads);
@@ -28,7 +29,7 @@ void start(Warp& w, const Kernel& k, const Grid& grid, unsigned warp, unsigned x
   w.copies.assign(1, {});
 }
 
-// The lanes of `group` for which the instruction's guard holds.
+// The lanes of `group` for which the instruction's guard predicate is true.
 uint32_t guarded(Warp& w, const Instruction& i, uint32_t group) {
   if (i.guard < 0) return group;
   const uint64_t* guard = w.row(i.guard);
@@ -37,8 +38,8 @@ uint32_t guarded(Warp& w, const Instruction& i, uint32_t group) {
   return mask;
 }
 
-// Executes from `pc` on for the lanes of `group`, which are together there, until they part, meet the others
-// at `meeting`, end, or come to a barrier of the block: then true.
+// Executes from `pc` on for the lanes of `group`, which are converged there, until they diverge, meet the
+// others at `meeting`, end, or reach a barrier of the block; returns true in the last case.
 bool advanceTogether(BlockState& block, Warp& w, int pc, uint32_t group, int meeting) {
   const auto& code = block.kernel->instructions;
   while (pc < meeting) {
@@ -74,7 +75,7 @@ bool advanceTogether(BlockState& block, Warp& w, int pc, uint32_t group, int mee
   return false;
 }
 
-// Runs a warp to its end or to a barrier of the block. Lanes that are furthest behind go first.
+// Runs a warp to its end or to a barrier of the block. The lanes that are furthest behind go first.
 void advance(BlockState& block, Warp& w) {
   w.barrier = -1;
   w.barrierVote = false;
@@ -93,7 +94,7 @@ void advance(BlockState& block, Warp& w) {
   }
 }
 
-// All warps to their ends, barrier by barrier.
+// Runs all warps to their ends, barrier by barrier.
 void runBlock(BlockState& block, std::vector<Warp>& warps) {
   for (;;) {
     bool vote = false;

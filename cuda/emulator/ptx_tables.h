@@ -1,5 +1,5 @@
 #pragma once
-// Names of operations that share an instruction form; the number of a name is its place.
+// Names of operations that share an instruction form; the number of a name is its index in the table.
 #include <string>
 
 namespace emulator::ptx {

@@ -18,16 +18,16 @@ struct Copy {
 
 struct BlockState {
   std::vector<char> shared, parameters;
-  std::vector<bool> initialised;  // shared memory, byte by byte; not while a copy is under way
+  std::vector<bool> initialised;  // shared memory, byte by byte; false while a copy is in flight
   const Kernel* kernel;
-  SharedTraffic* traffic = nullptr;  // of this kernel, from its first access to shared memory on
+  SharedTraffic* traffic = nullptr;  // of this kernel, set at its first access to shared memory
 };
 
 struct Warp {
   std::vector<std::array<uint64_t, 32>> rows;
   std::array<int, 32> pc{};
   uint32_t live = 0;  // lanes that have not returned
-  int barrier = -1;   // the instruction at which it waits
+  int barrier = -1;   // the instruction at which the warp waits
   bool barrierVote = false;
   std::vector<std::vector<Copy>> copies{{}};
 
@@ -55,7 +55,8 @@ inline uint64_t bitsOf(float f) {
   return bits;
 }
 
-// Each executes one instruction for the lanes of mask; false: not of its kind.
+// Each of these executes one instruction for the lanes of mask; it returns false if the instruction is not of
+// its kind.
 bool arithmetic(Warp& warp, const Instruction& i, uint32_t mask);                       // ptx_arithmetic.cc
 bool memoryAccess(BlockState& block, Warp& warp, const Instruction& i, uint32_t mask);  // ptx_memory.cc
 bool together(BlockState& block, Warp& warp, const Instruction& i, uint32_t mask);      // ptx_memory.cc

@@ -1,5 +1,5 @@
 #pragma once
-// Kernels by name, as a driver finds them in a module.
+// Kernels by name, like a module of a driver.
 #include <cstring>
 #include <functional>
 #include <map>
@@ -14,11 +14,11 @@
 namespace emulator {
 
 struct Kernel {
-  // From the addresses of the arguments, as cuLaunchKernel takes them, to one thread's call. The arguments
+  // Makes one thread's call from the addresses of the arguments, as passed to cuLaunchKernel. The arguments
   // are copied.
   std::function<std::function<void()>(const void* const* arguments)> bind;
   std::vector<size_t> bytes;  // of each argument
-  unsigned threads;           // the most of a block, as __launch_bounds__ says
+  unsigned threads;           // largest block size, from __launch_bounds__
 
   std::function<void()> operator()(const void* const* arguments) const { return bind(arguments); }
 };

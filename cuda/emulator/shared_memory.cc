@@ -3,7 +3,7 @@
 namespace emulator {
 namespace {
 
-// Whether an earlier access of `thread` (plus 1) is not ordered before the running thread's.
+// Whether an earlier access of `thread` (plus 1) is not ordered before the access of the running thread.
 bool unordered(unsigned thread, uint32_t epoch, uint32_t warpEpoch) {
   if (thread == 0 || thread - 1 == self->linear || epoch != block.epoch) return false;
   return (thread - 1) / 32 != self->warp || warpEpoch == block.warpEpoch[self->warp];
@@ -41,7 +41,7 @@ void readBy(Shadow& s, int line, const char* what) {
   s.readWarpEpoch = block.warpEpoch[self->warp];
 }
 
-// Lets one group of copies arrive.
+// Completes one group of copies.
 void land(const std::vector<Copy>& group) {
   for (const Copy& c : group)
     for (uint32_t i = 0; i < c.size; i++) {
@@ -86,7 +86,7 @@ void copyAsync(SharedAddress to, const void* source, uint32_t size, uint32_t byt
     land({copy});
   else
     std::memset(block.memory + to.at, 0xff, size);
-  // Early or late, nobody may look before the wait.
+  // Whether the copy completes early or late, no thread may read the data before the wait.
   for (uint32_t i = 0; i < size; i++) {
     block.shadow[to.at + i].pending = 1;
     block.shadow[to.at + i].initialised = 0;

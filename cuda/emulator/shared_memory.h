@@ -1,23 +1,24 @@
 #pragma once
 // Shared memory as kernels see it in the emulator: pointers that know the bounds of their array, and a shadow
-// byte by byte that reports every race by the epochs of barriers, not by luck. cp.async too.
+// of every byte that reports every race from the epochs of barriers, whatever the actual order of threads.
+// Also cp.async.
 #include "state.h"
 
-// The line of the call, for reports and to tell barriers apart.
+// The line of the call, for reports and to distinguish barriers.
 #define EMULATOR_LINE int line = __builtin_LINE()
 
 namespace emulator {
 
 enum Operation { kBarrier, kBarrierAny, kSyncWarp, kWait, kVote, kShuffle, kShuffleXor, kMatrix, kMma };
 
-// Whether a barrier or wait does its work: Options::without.
+// Whether a barrier or wait is effective: see Options::without.
 inline bool synchronises(Operation operation, int line) {
   synchronisations.emplace(operation, line);
   return options.without != std::pair<int, int>(operation, line);
 }
 
-// One access of the running thread to [at, at + bytes), which must lie in [low, high). Returns whether it
-// does.
+// Records one access of the running thread to [at, at + bytes), which must be inside [low, high). Returns
+// whether it is.
 bool touch(uint32_t at, uint32_t bytes, uint32_t low, uint32_t high, bool write, int line, const char* what);
 
 }  // namespace emulator
@@ -61,14 +62,14 @@ struct SharedPointer {
   }
 };
 
-// What ldmatrix and cp.async take; a 32-bit address in the real build.
+// The argument of ldmatrix and cp.async; in the real build a 32-bit address.
 using SharedAddress = SharedPointer<char>;
 
 template <class T>
 inline SharedAddress addressOf(SharedPointer<T> p) {
   return {p.at, p.low, p.high};
 }
-// `count` of T from byte `offset` on: an array of its own, whose bounds are checked.
+// `count` elements of type T from byte `offset` on, as a separate array whose bounds are checked.
 template <class T>
 inline SharedPointer<T> sharedPart(SharedAddress base, uint32_t offset, uint32_t count) {
   const uint32_t at = base.at + offset, end = at + count * static_cast<uint32_t>(sizeof(T));
@@ -81,6 +82,6 @@ namespace emulator {
 
 void copyAsync(SharedAddress to, const void* source, uint32_t size, uint32_t bytes, int line);
 void commitCopies();
-void waitForCopies(unsigned keep, int line);  // all but the newest `keep` groups
+void waitForCopies(unsigned keep, int line);  // waits for all groups except the newest `keep`
 
 }  // namespace emulator

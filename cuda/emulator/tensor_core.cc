@@ -18,7 +18,7 @@ void loadAll(void** all, int line) {
     int banks[8] = {}, waves = 0;
     for (int i = 0; i < 8; i++) {
       const SharedAddress row = static_cast<MatrixLoad*>(all[m * 8 + i])->row;
-      self = &block.threads[last->warp * 32 + m * 8 + i];  // it is this lane that reads
+      self = &block.threads[last->warp * 32 + m * 8 + i];  // the access is attributed to this lane
       if (row.at % 16) report(line, "ldmatrix row address not 16-byte aligned");
       std::memset(values[i], 0xff, 16);
       if (touch(row.at, 16, row.low, row.high, false, line, "ldmatrix read"))
@@ -42,7 +42,7 @@ float towardsZero(double x) {
   return std::isfinite(f) && std::fabs(double{f}) > std::fabs(x) ? std::nextafterf(f, 0.f) : f;
 }
 
-// Eight products and the accumulator, as tensor cores are known to add.
+// Adds eight products and the accumulator in the way tensor cores are known to add.
 float addAligned(float c, const float* a, const float* b) {
   double terms[9], largest = 0, sum = 0;
   terms[8] = c;

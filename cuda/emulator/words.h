@@ -1,6 +1,6 @@
 #pragma once
-// CUDA's own words for g++: qualifiers, vectors and the device functions that kernels use. Those that concern
-// several threads are in collectives.h.
+// CUDA's keywords and functions for g++: qualifiers, vector types and the device functions that kernels use.
+// Those that involve several threads are in collectives.h.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -45,7 +45,7 @@ inline uint32_t __float_as_uint(float value) {
   std::memcpy(&bits, &value, 4);
   return bits;
 }
-// Blocks run one after the other: what a block reads of another one's results is there or it is not.
+// Nothing to do: blocks run one after the other, so the results of an earlier block are complete.
 inline void __threadfence() {}
 template <class T>
 inline T __ldcg(const T* p) {

@@ -1,4 +1,4 @@
-// clip_attention_* against native/reference/.
+// Compares clip_attention_* with native/reference/.
 #include "attention.h"
 
 #include <cmath>
@@ -17,14 +17,14 @@ using device::Values;
 
 struct Shape {
   const char* name;
-  std::vector<int> lengths;  // of the sequences; tree: ignored
+  std::vector<int> lengths;  // of the sequences; ignored for trees
   int heads, dim;
   Mask mask;
   std::vector<int32_t> queryRow = {};
   std::vector<int32_t> parent = {};
   float scale = 1;
-  int padding = 0;        // inert rows at the end
-  bool otherOut = false;  // out is float32 (of float32: bfloat16)
+  int padding = 0;        // padding rows at the end
+  bool otherOut = false;  // out is float32 (or bfloat16 if the inputs are float32)
 };
 
 struct Inputs {
@@ -42,7 +42,7 @@ struct Inputs {
   }
 };
 
-// A trie in depth-first order, as text towers make it: paths that branch off earlier rows.
+// A trie in depth-first order, like those of text towers: paths that branch off earlier rows.
 std::vector<int32_t> trie(uint32_t seed, int rows, int mostDepth) {
   std::mt19937 random(seed);
   std::vector<int32_t> parent(rows), path;
@@ -102,7 +102,7 @@ struct Run {
   device::Memory first_, parent_, queryRow_;
 };
 
-// The same computation by native/reference/, in float32 from the rounded inputs.
+// The same computation by native/reference/, in float32, from the rounded inputs.
 Values reference(const Shape& s, const Inputs& in, Values& q, Values& k, Values& v) {
   Values out(q.rows - (s.queryRow.empty() ? s.padding : 0), q.cols);
   referenceBackend.attention(device::referenceContext(),
@@ -158,8 +158,9 @@ std::string check(const device::Machine& machine, const Shape& s, Dtype dtype, b
   Values size = v;
   for (float& x : size.data) x = std::fabs(x);
   const Values sizes = reference(s, in, q, k, size);  // sum of p |v|
-  // The output, P and its sum are rounded once each; a logit is off by its products' roundings, which moves p
-  // by that factor; sums of up to `keys` float32 terms. float16 has no P below 2^-25 of the largest.
+  // The output, P and its sum are each rounded once. A logit has the rounding error of its products, which
+  // changes p by that factor. Sums have up to `keys` float32 terms. float16 has no P below 2^-25 of the
+  // largest.
   const double keys = in.rows, logit = largestNorm(q, s.heads) * largestNorm(k, s.heads) / std::sqrt(s.dim);
   const double relative = 3 * device::epsilon(s.otherOut ? Dtype::bfloat16 : dtype) +
                           (4 * (s.dim + 8) * (1 + logit) + 2 * keys) * 0x1p-24;
@@ -169,7 +170,7 @@ std::string check(const device::Machine& machine, const Shape& s, Dtype dtype, b
   return device::compare(got, want, [&](int r, int c) { return relative * sizes.row(r)[c] + absolute; });
 }
 
-// A sequence's rows have the same bits alone, in a batch, and as a path of a trie.
+// Checks that the rows of a sequence have the same bits alone, in a batch, and as a path of a trie.
 std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
   const int length = 77, heads = 2, dim = 64;
   const Values q = device::normal(1, length, heads * dim), k = device::normal(2, length, heads * dim),
@@ -183,7 +184,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
     for (int r = 0; r < x.rows; r++) std::copy_n(x.row(r), x.cols, all.row(at[r]));
     return all;
   };
-  // After 7 rows of others and before 5.
+  // Between 7 rows of other sequences before it and 5 after it.
   Shape batch{"", {3, 4, length, 5}, heads, dim, mask};
   std::vector<int> at(length);
   for (int r = 0; r < length; r++) at[r] = r + 7;
@@ -201,7 +202,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
   many.go(machine);
   for (int r = 0; r < length; r++)
     if (one.out.row(r) != many.out.row(at[r])) return cases::format("row %d differs", r);
-  // One asking row per sequence.
+  // One query per sequence.
   Shape asking = alone;
   asking.queryRow = {length - 1};
   Values last(1, heads * dim);
@@ -211,7 +212,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
   return one.out.row(length - 1) == pooled.out.row(0) ? "" : "the asking row differs";
 }
 
-// How much of the executed products is of use, counted by the emulator.
+// Checks which part of the executed products is padding, as counted by the emulator.
 std::string waste(int length, int dim, double most) {
   Shape s{"", {length}, 1, dim, Mask::full};
   const Inputs in(s);
@@ -229,7 +230,7 @@ std::string waste(int length, int dim, double most) {
 
 void addShapes(const device::Machine& machine, const std::string& group) {
   const bool fibers = &machine == &device::fibers();
-  std::vector<std::pair<Shape, bool>> shapes;  // and whether it is long
+  std::vector<std::pair<Shape, bool>> shapes;  // with whether it is long
   for (const Mask mask : {Mask::full, Mask::causal}) {
     const char* name = mask == Mask::full ? "full" : "causal";
     for (const int dim : {64, 80, 88, 104, 128}) shapes.push_back({{name, {19, 33}, 2, dim, mask}, false});
@@ -331,7 +332,7 @@ std::string attentionOfModels(const device::Machine& machine) {
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16})
     for (const int dim : {64, 80, 88, 104, 128})
       for (const auto& [length, mask] : {std::pair{50, Mask::full}, {77, Mask::causal}})
-        // A NaN among the values takes the way that removes it and puts it back.
+        // A NaN among the values takes the path that removes it and restores it.
         if (const std::string wrong =
                 check(machine, {"", {length}, 1, dim, mask}, dtype, mask == Mask::causal);
             !wrong.empty())

@@ -1,5 +1,5 @@
-// Bank conflicts of every kernel, counted in the PTX that nvcc emitted: from the addresses that the 32 lanes
-// of a warp have at each access to shared memory. cuda/limits.json holds what they may be.
+// Bank conflicts of every kernel, counted in the PTX that nvcc emitted: computed from the addresses that the
+// 32 lanes of a warp use at each access to shared memory. cuda/limits.json contains the limits.
 #include <fstream>
 #include <sstream>
 
@@ -16,7 +16,7 @@ namespace {
 using emulator::SharedTraffic;
 using emulator::Wavefronts;
 
-// Wavefronts beyond the least, in percent of the least.
+// Wavefronts beyond the minimum, in percent of the minimum.
 double extraPercent(const Wavefronts& w) {
   return w.least ? 100. * double(w.taken - w.least) / double(w.least) : 0;
 }
@@ -31,7 +31,7 @@ Wavefronts sumOf(const SharedTraffic& traffic) {
   return sum;
 }
 
-// Whether the kernel's PTX has accesses to shared memory, whoever runs them.
+// Whether the kernel's PTX accesses shared memory, whether or not it was run.
 bool usesShared(const std::string& kernel) {
   using emulator::ptx::Op;
   static const emulator::ptx::Module module = emulator::ptx::parse(device::ptxText());
@@ -42,7 +42,7 @@ bool usesShared(const std::string& kernel) {
   return false;
 }
 
-// Runs the kernels on shapes of models, once.
+// Runs the kernels once, on shapes of models.
 const std::map<std::string, SharedTraffic>& traffic() {
   static const auto counted = [] {
     const device::Machine& machine = *device::ptx();
@@ -54,7 +54,7 @@ const std::map<std::string, SharedTraffic>& traffic() {
   return counted;
 }
 
-// The limit of a kernel; negative: none, it is not to use shared memory at all.
+// The limit of a kernel; negative if it has none and must not use shared memory at all.
 double limitOf(const std::string& kernel) {
   std::ifstream file(CLIP_ROOT "/cuda/limits.json");
   std::stringstream text;

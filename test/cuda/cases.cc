@@ -56,7 +56,7 @@ std::string format(const char* text, ...) {
 }  // namespace cases
 
 // cuda_tests                    lists the groups
-// cuda_tests GROUP [--all]      runs one; --all: the long cases too
+// cuda_tests GROUP [--all]      runs one; --all: including the long cases
 int main(int count, char** arguments) {
   using namespace cases;
   for (const auto addAll : registrations()) addAll();

@@ -1,6 +1,6 @@
 #pragma once
-// The test program's cases: `cuda_tests GROUP` runs those of one group and prints one TAP line each, which
-// the ava tests beside read.
+// The cases of the test program: `cuda_tests GROUP` runs those of one group and prints one TAP line for each,
+// which the ava tests in this folder read.
 #include <functional>
 #include <string>
 
@@ -8,10 +8,10 @@ namespace cases {
 
 // A case returns "" or what is wrong.
 using Body = std::function<std::string()>;
-// long: only with --all, in `npm run nightly`.
+// isLong: run only with --all, in `npm run nightly`.
 void add(const std::string& group, const std::string& name, Body body, bool isLong = false);
 
-// Cases that a file adds when main begins.
+// Adds the cases of a file when main begins.
 struct Registration {
   explicit Registration(void (*addAll)());
 };

@@ -1,4 +1,4 @@
-// clip_conv_* against native/reference/linear.cc.
+// Compares clip_conv_* with native/reference/linear.cc.
 #include "conv.h"
 
 #include "emulated.h"
@@ -20,7 +20,7 @@ std::string run(const device::Machine& machine, const cuda::check::ProductOp& op
   return made.difference();
 }
 
-// A shape of this file's own, to its own type.
+// Checks a shape of this file, with y of the type of x.
 std::string check(const device::Machine& machine, const Shape& s, Dtype dtype) {
   const ops::Case c{"",
                     0,
@@ -55,7 +55,8 @@ const cases::Registration registration([] {
 
 std::string convOfModels(const device::Machine& machine) {
   for (const Dtype dtype : {Dtype::bfloat16, Dtype::float16}) {
-    std::string wrong = check(machine, {1, 24, 24, 3, 32, 3, 2, 1}, dtype);  // the stem's first
+    // the first convolution of the stem
+    std::string wrong = check(machine, {1, 24, 24, 3, 32, 3, 2, 1}, dtype);
     if (wrong.empty()) wrong = check(machine, {1, 14, 14, 64, 64, 3, 1, 1}, dtype);
     if (!wrong.empty()) return wrong;
   }

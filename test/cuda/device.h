@@ -1,6 +1,7 @@
 #pragma once
-// What tests run kernels with: memory whose bounds are watched, matrices of activations, and the machines
-// that execute a kernel: the fiber emulator, and the PTX interpreter where nvcc was there to emit PTX.
+// The means by which tests run kernels: memory whose bounds are watched, matrices of activations, and the
+// machines that execute a kernel: the fiber emulator and, if nvcc was available to emit PTX, the PTX
+// interpreter.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,7 @@
 namespace device {
 
 // Exactly `bytes` of memory filled with 0xff (NaN in every float type), aligned to 64: AddressSanitizer and
-// the PTX interpreter see every access beyond.
+// the PTX interpreter detect every access beyond it.
 class Memory {
  public:
   explicit Memory(size_t bytes);
@@ -39,7 +40,7 @@ Memory copyOf(const std::vector<T>& values) {
   return memory;
 }
 
-// A dense matrix of float32 as the reference sees it.
+// A dense matrix of float32, in the form that the reference uses.
 struct Values {
   int rows = 0, cols = 0;
   std::vector<float> data;
@@ -51,12 +52,12 @@ struct Values {
   }
 };
 Values normal(uint32_t seed, int rows, int cols, float scale = 1);
-// Each number as `dtype` holds it.
+// Each number rounded to `dtype`.
 float rounded(float, clip::Dtype);
 Values rounded(Values, clip::Dtype);
 double epsilon(clip::Dtype);  // unit round-off
 
-// A matrix in device memory with a padded stride, `offset` unused columns before it.
+// A matrix in device memory with a padded stride, after `offset` unused columns.
 class Matrix {
  public:
   Matrix(int rows, int cols, clip::Dtype dtype, int offset = 0);
@@ -65,7 +66,7 @@ class Matrix {
   Values values() const;
   // The bytes of one row.
   std::vector<char> row(int r) const;
-  // "" or that something outside the rows was written.
+  // Returns "", or that something outside the rows was written.
   std::string canary() const;
 
  private:
@@ -75,17 +76,16 @@ class Matrix {
   Memory memory_;
 };
 
-// Something that runs kernels.
+// A machine that runs kernels.
 class Machine {
  public:
   virtual ~Machine() = default;
   virtual void run(const clip::cuda::Launch&, const std::vector<const void*>& arguments) const = 0;
   virtual const char* name() const = 0;
 };
-// The fiber emulator. What it reports is an error of the run: std::runtime_error.
+// The fiber emulator. Everything that it reports is an error of the run: std::runtime_error.
 const Machine& fibers();
-// The PTX that nvcc emitted for that kernel, from the folder in CUDA_TESTS_PTX; nullptr where that is not
-// set.
+// The PTX that nvcc emitted for that kernel, from the folder in CUDA_TESTS_PTX; nullptr if that is not set.
 const Machine* ptx();
 
 template <class... A>
@@ -93,11 +93,11 @@ void run(const Machine& machine, const clip::cuda::Launch& launch, const A&... a
   machine.run(launch, {&arguments...});
 }
 
-// The reference's context.
+// The context of the reference.
 clip::Context& referenceContext();
 
-// "" or which number differs by more than bound(row, col): NaN where the reference has none is a difference,
-// a number where it has a NaN too.
+// Returns "", or which number differs by more than bound(row, col). A NaN where the reference has a number is
+// a difference, and so is the reverse.
 std::string compare(const Values& got, const Values& want, const std::function<double(int, int)>& bound);
 
 }  // namespace device

@@ -1,5 +1,5 @@
 #pragma once
-// An emulator as a machine on which the cases of native/ops are made.
+// An emulator as a machine for the cases of native/ops.
 #include <cstring>
 #include <deque>
 

@@ -1,5 +1,5 @@
-// The emulator's own tests: small kernels that are right, or wrong in one known way that it must report
-// whatever the order of threads; and the real kernels with each of their barriers and waits taken away.
+// The emulator's own tests: small kernels that are correct, or wrong in one known way that it must report
+// whatever the order of threads; and the real kernels with each of their barriers and waits removed.
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -129,7 +129,7 @@ void copyReadEarly(float* out, const float* in) {
   waitForCopies<0>();
 }
 
-// "" or what is wrong: `want` must be among the reports, or there must be none.
+// Returns "" or what is wrong: `want` must be among the reports; if it is nullptr, there must be none.
 std::string reported(const char* want, const std::function<void(float*, const float*)>& body) {
   std::vector<float> out(128), in(512, 1.f);
   for (uint64_t seed = 0; seed < 4; seed++) {
@@ -179,9 +179,9 @@ void addMiniKernels() {
   add("copy read before it is there", "before wait_group", copyReadEarly);
 }
 
-// Takes every barrier and wait that `shapes` pass away, one at a time: each must be missed in some shape, but
-// for `unseen` of them, which order global memory: the emulator's blocks run one after the other and do not
-// need them.
+// Removes every barrier and wait that `shapes` execute, one at a time. Each removal must be detected with
+// some shape, except for `unseen` of them, which order global memory: the emulator's blocks run one after the
+// other and do not need those.
 std::string everySynchronisation(const std::vector<std::function<void()>>& shapes, int unseen) {
   std::vector<std::set<std::pair<int, int>>> passed(shapes.size());
   std::set<std::pair<int, int>> all;
@@ -219,7 +219,7 @@ const cases::Registration registration([] {
   addMiniKernels();
   cases::add("emulator", "attention: every barrier and wait is missed",
              [] { return everySynchronisation(attentionRuns(), 0); });
-  // The one before the counter of a tile of the skinny kernel.
+  // The exception is the one before the counter of a tile of the skinny kernel.
   cases::add("emulator", "linear: every barrier and wait is missed",
              [] { return everySynchronisation(productRuns(), 1); });
 });

@@ -7,17 +7,17 @@
 #include "backend.h"
 #include "device.h"
 
-// attention_cases.cc: the shapes of the attention kernels' first prototype, 14 for each type.
+// attention_cases.cc: the shapes of the first prototype of the attention kernels, 14 for each type.
 std::vector<std::function<void()>> attentionRuns();
-// "" or what is wrong, with both types, the masks full and causal and head dimensions of both kinds.
+// Returns "" or what is wrong, with both types, the masks full and causal, and head dimensions of both kinds.
 std::string attentionHolds(const device::Machine&);
 
 // linear_cases.cc
 std::vector<std::function<void()>> productRuns();
 std::string linearHolds(const device::Machine&);
 
-// Shapes that models have, cut where more of the same follows: "" or what is wrong. bank_cases.cc counts the
-// bank conflicts in them.
+// Shapes of models, cut where the rest would only repeat: return "" or what is wrong. bank_cases.cc counts
+// the bank conflicts in them.
 std::string attentionOfModels(const device::Machine&);
 std::string linearOfModels(const device::Machine&);
 std::string convOfModels(const device::Machine&);    // conv_cases.cc

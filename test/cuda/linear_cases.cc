@@ -1,4 +1,4 @@
-// clip_linear_* against native/reference/linear.cc.
+// Compares clip_linear_* with native/reference/linear.cc.
 #include "linear.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ void launch(const device::Machine& machine, Family family, const Linear& l) {
     if (arrived.as<char>()[i]) throw std::runtime_error("a launch leaves its counters at zero");
 }
 
-// y of the kernel. x: as many of its rows as `rows` says.
+// Computes y with the kernel, for as many rows of x as `rows` says.
 Matrix product(const device::Machine& machine, Family family, Dtype dtype, const Shape& s, const Values& x,
                const device::Memory& w, const Values& bias, const Values& residual) {
   const Matrix xs(x, dtype);
@@ -71,7 +71,7 @@ std::string run(const device::Machine& machine, const cuda::check::ProductOp& op
   return made.difference();
 }
 
-// A shape of this file's own.
+// Checks a shape of this file.
 std::string check(const device::Machine& machine, Family family, Dtype dtype, const Shape& s) {
   const ops::Case c{"",
                     0,
@@ -88,7 +88,7 @@ std::string check(const device::Machine& machine, Family family, Dtype dtype, co
   return "no such kernel";
 }
 
-// Row r of a batch has the bits that it has alone, in all families of its type.
+// Checks that row r of a batch has the bits that it has alone, in all families of its type.
 std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const std::vector<int>& batches) {
   const std::vector<Family> families = dtype == Dtype::float32
                                            ? std::vector<Family>{Family::float32}
@@ -107,7 +107,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, int in, const 
       Shape s = one;
       s.rows = batch;
       Values xs(batch, in), rs(batch, one.out);
-      // Rows in another place in every batch: from the end.
+      // Counted from the end, so that the rows have a different position in every batch.
       for (int r = 0; r < batch; r++) {
         std::copy_n(x.row(batch - 1 - r), in, xs.row(r));
         std::copy_n(residual.row(batch - 1 - r), one.out, rs.row(r));

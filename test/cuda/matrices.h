@@ -13,12 +13,12 @@ namespace device {
 using clip::nameOf;
 constexpr clip::Dtype kStored[] = {clip::Dtype::float32, clip::Dtype::bfloat16, clip::Dtype::float16};
 
-// A number in 16 bits.
+// A number as 16 bits.
 uint16_t toHalf(float, clip::Dtype);
-// A weight (out, in) as clip_linear_* and clip_conv_* take it.
+// A weight (out, in) in the layout of clip_linear_* and clip_conv_*.
 Memory packedWeight(const Values& w, clip::Dtype dtype);
 
-// What y holds, and that nothing beside it was written.
+// Compares the contents of y and checks that nothing around it was written.
 inline std::string compareMatrix(const Matrix& y, const Values& want,
                                  const std::function<double(int, int)>& bound) {
   const std::string wrong = y.canary();

@@ -1,5 +1,5 @@
-// The PTX interpreter's own tests: faults that it must name, single instructions, and mutants of the kernels'
-// inline assembly, which the fiber emulator cannot see.
+// The PTX interpreter's own tests: faults that it must report, single instructions, and mutants of the
+// kernels' inline assembly, which the fiber emulator cannot check.
 #include <array>
 #include <functional>
 #include <regex>
@@ -23,7 +23,8 @@ std::string kernel(const std::string& body) {
          body + "\nret;\n}\n";
 }
 
-// Runs `body` with 64 threads, out (%rd4) and in (%rd5) being the thread's own of 64 words; "" or the fault.
+// Runs `body` with 64 threads, each of which has its own of the 64 words at out (%rd4) and in (%rd5); returns
+// "" or the fault.
 std::string run(const std::string& body, uint32_t* result = nullptr, uint32_t in = 0) {
   const device::Memory out(256), input = device::copyOf(std::vector<uint32_t>(64, in));
   const void *a = out.as<void>(), *b = input.as<void>();
@@ -90,7 +91,7 @@ void addInstructions() {
   gives("max.s32 %r3, %r2, 1;", 0xffffffffu, 1);
   gives("max.u32 %r3, %r2, 1;", 0xffffffffu, 0xffffffffu);
   gives("not.b32 %r3, %r2;", 5, 0xfffffffau);
-  // A register of 64 bits is filled with the sign of a signed number of 32.
+  // A register of 64 bits is filled with the sign of a signed 32-bit number.
   gives("ld.global.s32 %rd6, [%rd5];\nshr.s64 %rd6, %rd6, 36;\ncvt.u32.u64 %r3, %rd6;", 0x80000000u,
         0xffffffffu);
   gives("ld.global.u32 %rd6, [%rd5];\nshr.s64 %rd6, %rd6, 28;\ncvt.u32.u64 %r3, %rd6;", 0x80000000u, 8);
@@ -113,7 +114,7 @@ void addInstructions() {
   gives("setp.lt.u32 %p1, %r1, 40;\nbar.red.or.pred %p2, 0, %p1;\nselp.u32 %r3, 1, 0, %p2;", 0, 1);
 }
 
-// What an access costs, counted: wavefronts of both warps of a block, and the least.
+// The counted cost of an access: the wavefronts of both warps of a block, and the minimum.
 void addBanks() {
   const auto costs = [](const char* name, const char* body, emulator::SharedAccess kind, uint64_t least,
                         uint64_t taken) {
@@ -156,7 +157,7 @@ void addBanks() {
       "lanes that are switched off: none",
       "and.b32 %r3, %r1, 31;\nshl.b32 %r3, %r3, 5;\nsetp.lt.u32 %p1, %r1, 1;\n@%p1 ld.shared.u32 %r4, [%r3];",
       kLoad, 1, 1);
-  // Rows of 128 bytes behind each other; eight neighbouring chunks of 16.
+  // Consecutive rows of 128 bytes; eight neighbouring chunks of 16.
   costs("ldmatrix of a column: eight times",
         "and.b32 %r3, %r1, 7;\nshl.b32 %r3, %r3, 7;\n"
         "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r4,%r5}, [%r3];",
@@ -171,7 +172,7 @@ void addBanks() {
         kCopyAsync, 8, 64);
 }
 
-// A change of every line that begins with `begin`.
+// Changes every line that begins with `begin`.
 std::string changed(const std::string& text, const std::string& begin, const std::string& pattern,
                     const std::string& with) {
   const std::regex expression(pattern);

@@ -1,5 +1,5 @@
-// The kernels as nvcc compiled them, under the PTX interpreter. CUDA_TESTS_PTX is a folder of .ptx files, one
-// per .cu; without it there is no such machine.
+// The kernels as compiled by nvcc, run by the PTX interpreter. CUDA_TESTS_PTX is a folder of .ptx files, one
+// per .cu; without it this machine does not exist.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

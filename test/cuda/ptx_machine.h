@@ -5,7 +5,7 @@
 
 namespace device {
 
-// Of a .cu file, or of all; "" without CUDA_TESTS_PTX.
+// The PTX of a .cu file, or of all; "" without CUDA_TESTS_PTX.
 std::string ptxText(const std::string& file = "");
 
 class PtxMachine : public Machine {

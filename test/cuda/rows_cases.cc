@@ -1,4 +1,5 @@
-// The kernels that go row by row or compare rows with each other, on every case of native/ops, each in every stored type.
+// The kernels that process rows one by one or compare rows with each other, on every case of native/ops, in
+// every stored type.
 #include "emulated.h"
 #include "kernel_runs.h"
 #include "matrices.h"

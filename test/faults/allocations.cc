@@ -1,8 +1,9 @@
-// Preloaded into Node by allocations.test.ts: makes allocations of the addon fail, and of nobody else.
+// Preloaded into Node by allocations.test.ts: makes allocations of the addon fail, and no others.
 //
-// An allocation is the addon's when it was called from the addon's code. operator new is in that code too, because
-// the addon carries its own libstdc++; V8, Node and libc allocate from theirs and never fail here. The orders come
-// through the memory of a file that the test maps (CLIP_FAULTS): see control.ts.
+// An allocation belongs to the addon if it is called from the addon's code. operator new is part of that
+// code, because the addon contains its own libstdc++; V8, Node and libc allocate from their own code and
+// never fail here. The test sends its instructions through the memory of a file that it maps (CLIP_FAULTS):
+// see control.ts.
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -24,11 +25,11 @@ void* __libc_memalign(size_t, size_t);
 namespace {
 
 struct Control {
-  std::atomic<int64_t> armed;   // 1: count allocations, and fail those asked for
-  std::atomic<int64_t> first;   // the first that fails, from 1
-  std::atomic<int64_t> count;   // how many fail from there on
-  std::atomic<int64_t> seen;    // allocations since armed
-  std::atomic<int64_t> failed;  // of them failed
+  std::atomic<int64_t> armed;  // 1: counts allocations and fails the requested ones
+  std::atomic<int64_t> first;  // the first one that fails, counted from 1
+  std::atomic<int64_t> count;  // how many fail from there on
+  std::atomic<int64_t> seen;  // allocations since it was armed
+  std::atomic<int64_t> failed;  // how many of them failed
 };
 
 Control* control = nullptr;

@@ -1,8 +1,9 @@
-// Preloaded into Node by system.test.ts: makes calls of the operating system fail or do half of their work.
+// Preloaded into Node by system.test.ts: makes calls of the operating system fail or do only half of their
+// work.
 //
-// Of files: those below CLIP_FAULTS_FOLDER, and nobody else's. Of memory: what the addon maps, and those
-// files. Threads: all. The orders come through the memory of a file that the test maps (CLIP_FAULTS): see
-// preload.ts.
+// For files, it affects those below CLIP_FAULTS_FOLDER and no others; for memory mappings, those of the addon
+// and of these files; for threads, all. The test sends its instructions through the memory of a file that it
+// maps (CLIP_FAULTS): see preload.ts.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -23,25 +24,25 @@
 
 namespace {
 
-// Twin of `calls` in system-run.ts.
+// Must match `calls` in system-run.ts.
 enum Call : int64_t { kOpen, kStat, kRead, kWrite, kSync, kRename, kMap, kThread };
-constexpr int64_t kShort = -1;  // half of what was asked for
+constexpr int64_t kShort = -1;  // does half of what was requested
 
 struct Control {
-  std::atomic<int64_t> armed;   // 1: count the calls, and fail those asked for
-  std::atomic<int64_t> call;    // which
+  std::atomic<int64_t> armed;  // 1: counts the calls and fails the requested ones
+  std::atomic<int64_t> call;  // which call fails
   std::atomic<int64_t> how;     // an errno, or kShort
-  std::atomic<int64_t> first;   // the first that fails, from 1
-  std::atomic<int64_t> count;   // how many fail from there on
-  std::atomic<int64_t> seen;    // calls since armed
-  std::atomic<int64_t> failed;  // of them failed
+  std::atomic<int64_t> first;  // the first one that fails, counted from 1
+  std::atomic<int64_t> count;  // how many fail from there on
+  std::atomic<int64_t> seen;  // calls since it was armed
+  std::atomic<int64_t> failed;  // how many of them failed
 };
 
 Control* control = nullptr;
 char folder[4096];
 size_t folderLength = 0;
 constexpr int kFiles = 65536;
-std::atomic<bool> below[kFiles];  // by descriptor
+std::atomic<bool> below[kFiles];  // indexed by file descriptor
 
 template <class F>
 F* next(const char* name) {
@@ -65,7 +66,7 @@ __attribute__((constructor)) void connect() {
 bool isBelow(const char* path) { return folderLength && path && !strncmp(path, folder, folderLength); }
 bool isBelow(int fd) { return fd >= 0 && fd < kFiles && below[fd].load(std::memory_order_relaxed); }
 
-// Whether this call is one of those that fail; errno is set then, unless it is to do half its work.
+// Whether this call is one that fails. If so, sets errno, unless it is to do half of its work.
 bool fails(Call call) {
   if (!control || !control->armed.load() || control->call.load() != call) return false;
   const int64_t number = control->seen.fetch_add(1) + 1, first = control->first.load();
@@ -76,7 +77,7 @@ bool fails(Call call) {
 }
 bool failsWhole(Call call) { return fails(call) && control->how.load() != kShort; }
 
-// What is left of `bytes`: 0 where the call is to fail.
+// The part of `bytes` that may be processed; 0 if the call is to fail.
 size_t allowed(Call call, int fd, size_t bytes) {
   if (!isBelow(fd) || bytes == 0 || (bytes == 1 && control && control->how.load() == kShort)) return bytes;
   if (!fails(call)) return bytes;
@@ -155,7 +156,7 @@ TRANSFER_AT(pread64, kRead, void*, off64_t)
 TRANSFER_AT(pwrite, kWrite, const void*, off_t)
 TRANSFER_AT(pwrite64, kWrite, const void*, off64_t)
 
-// Of several pieces only the first, and of that a half.
+// Of several pieces only the first, and only half of that.
 #define PIECES(NAME, CALL)                                                 \
   ssize_t NAME(int fd, const iovec* pieces, int count, off64_t offset) {   \
     NEXT(NAME);                                                            \
@@ -182,7 +183,7 @@ int rename(const char* from, const char* to) {
   return isBelow(to) && failsWhole(kRename) ? -1 : real(from, to);
 }
 
-// The addon asks with fstat, Node with statx by its number.
+// The addon uses fstat; Node uses statx, by its syscall number.
 int fstat(int fd, struct stat* s) {
   NEXT(fstat);
   return isBelow(fd) && failsWhole(kStat) ? -1 : real(fd, s);

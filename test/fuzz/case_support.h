@@ -1,5 +1,5 @@
 #pragma once
-// What the cases share: refusals are counted, anything else is a fault.
+// What the cases share: rejected inputs are counted, anything else is a fault.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -28,13 +28,13 @@ End guarded(const Body& body) {
   } catch (const Cancelled&) {
     return End::refused;
   }
-  // Everything else goes on to the caller, which has no handler: the process ends.
+  // Everything else propagates to the caller, which has no handler, so the process ends.
 }
 
 // Encodes a few images and texts.
 void exercise(Model&, Choices&);
-// Loads a model that can be loaded twice more, with packed weights written to a file, then with that file
-// damaged: it is taken if and only if it is whole.
+// Loads a model that can be loaded twice more: once with packed weights written to a file, and once with that
+// file damaged. The file must be used if and only if it is intact.
 void packedCase(const ModelConfig&, LoadOptions, Choices&);
 
 }  // namespace clip::fuzz

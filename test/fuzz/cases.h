@@ -1,6 +1,6 @@
 #pragma once
 // One case each: whatever the choices are, it ends normally or with a clip::Error, and reads and writes only
-// what is its own. Anything else ends the process, by a sanitizer or by `fault`.
+// its own memory. Anything else ends the process, by a sanitizer or by `fault`.
 #include <cstdint>
 #include <string>
 
@@ -10,16 +10,16 @@ namespace clip::fuzz {
 
 enum class End : uint8_t { done, refused };
 
-// A tiny model and its file, mutated, then loaded; what loads encodes images and texts, and some of it is
+// Mutates and loads a tiny model and its file; a model that loads encodes images and texts, and some are
 // loaded again from a damaged file of packed weights.
 End weightsCase(Choices&);
-// An image of any mode, size and aspect ratio through resizeAndCrop, on each backend: equal bytes, also
-// from a part of it; a part that is too small is refused.
+// Passes an image of any mode, size and aspect ratio to resizeAndCrop on each backend: the bytes must be
+// equal, also if only a part of it is given; a part that is too small must be rejected.
 End imageCase(Choices&);
-// Token ids and lengths, in and out of range, of all outputs, into a tiny model.
+// Passes token ids and lengths, in and out of range, to a tiny model, for all outputs.
 End tokensCase(Choices&);
 
-// A folder of this process for its files; removed at exit.
+// A folder for the files of this process; removed at exit.
 const std::string& folder();
 
 }  // namespace clip::fuzz

@@ -1,6 +1,6 @@
 #pragma once
-// Where a case's decisions come from: a seeded generator, or the bytes that libFuzzer makes. One case body
-// serves both.
+// The source of a case's decisions: a seeded generator, or the bytes that libFuzzer makes. The same code of a
+// case works with both.
 #include <array>
 #include <climits>
 #include <cstddef>
@@ -12,12 +12,12 @@ class Choices {
  public:
   virtual ~Choices() = default;
 
-  // [0, n); 0 when n is 0.
+  // A number in [0, n); 0 if n is 0.
   uint64_t below(uint64_t n) {
     if (n <= 1) return 0;
     return take(n <= 0x100 ? 1 : n <= 0x10000 ? 2 : n <= 0x100000000 ? 4 : 8) % n;
   }
-  // [low, high]
+  // A number in [low, high].
   int within(int low, int high) {
     return low + static_cast<int>(below(static_cast<uint64_t>(high - low) + 1));
   }
@@ -26,7 +26,7 @@ class Choices {
   T pick(const T (&list)[N]) {
     return list[below(N)];
   }
-  // A small number, a limit of some type or a neighbour of one, or any.
+  // A small number, a limit of some type or a neighbour of one, or any number.
   int64_t hostile() {
     static constexpr int64_t kLimits[] = {0,
                                           255,
@@ -60,7 +60,7 @@ class Choices {
   virtual uint64_t take(int bytes) = 0;
 };
 
-// splitmix64: equal seeds, equal cases.
+// splitmix64: equal seeds give equal cases.
 class SeededChoices : public Choices {
  public:
   explicit SeededChoices(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
@@ -75,7 +75,7 @@ class SeededChoices : public Choices {
   uint64_t state_;
 };
 
-// Zeros after the last byte.
+// Returns zeros after the last byte.
 class ByteChoices : public Choices {
  public:
   ByteChoices(const uint8_t* data, size_t size) : data_(data), end_(data + size) {}

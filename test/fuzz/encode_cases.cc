@@ -16,7 +16,7 @@ namespace {
 
 constexpr float kCanary = -12345.5f;
 
-// Decoded pixels of any mode, exactly as long as the image says: a byte further is a fault.
+// Decoded pixels of any mode in a buffer of exactly their size, so that an access beyond it is a fault.
 struct OwnedImage {
   std::unique_ptr<uint8_t[]> bytes;
   Image image;
@@ -44,7 +44,7 @@ OwnedImage anyImage(Choices& c, int64_t mostPixels) {
   return p;
 }
 
-// Some or all of what reaches the result, or any rectangle, with nothing around it.
+// Some or all of the part that affects the result, or any rectangle, in a buffer without anything around it.
 OwnedImage anyPart(Choices& c, const OwnedImage& whole, const PreprocessConfig& config) {
   const Image& i = whole.image;
   Part part = reachingPart(config, i.width, i.height);
@@ -53,7 +53,7 @@ OwnedImage anyPart(Choices& c, const OwnedImage& whole, const PreprocessConfig& 
     part.top = static_cast<int>(c.below(i.height));
     part.width = c.within(1, i.width - part.left);
     part.height = c.within(1, i.height - part.top);
-  } else if (c.oneIn(3)) {  // a column or a row more or less on one side
+  } else if (c.oneIn(3)) {  // one column or row more or less on one side
     if (c.oneIn(2) && part.left > 0) part.left--, part.width++;
     if (c.oneIn(2) && part.height > 1) part.height--;
     if (c.oneIn(2) && part.left + part.width < i.width) part.width++;
@@ -79,7 +79,7 @@ bool isPart(const Part& outer, const Part& inner) {
 
 Output anyOutput(Choices& c) { return c.pick({Output::embedding, Output::pooled, Output::tokens}); }
 
-// `floats` of results between canaries.
+// `floats` numbers of results between canaries.
 class Result {
  public:
   explicit Result(size_t floats) : values_(floats + 2, kCanary) {}
@@ -94,7 +94,7 @@ class Result {
 
 void encodeImages(Model& m, Choices& c) {
   const int size = m.config().preprocess.size, count = c.within(0, 3);
-  if (size > 64) return;  // a mutated patch size: hours under the sanitizers
+  if (size > 64) return;  // a mutated patch size would take hours under the sanitizers
   std::vector<OwnedImage> owned;
   std::vector<std::vector<float>> planes;
   for (int i = 0; i < count; i++) {
@@ -140,7 +140,7 @@ void encodeTokens(Model& m, Choices& c) {
     ids[c.below(ids.size())] = c.hostileInt();
     for (const int32_t id : ids) bad = bad || id < 0 || id >= t.vocabSize;
   }
-  if (texts > 0 && c.oneIn(8)) {  // longer than the context; the ids are there all the same
+  if (texts > 0 && c.oneIn(8)) {  // longer than the context, with as many ids
     const int more = c.within(1, 20);
     lengths.back() = std::min(lengths.back(), t.contextLength) + more;
     if (lengths.back() > t.contextLength) bad = true;
@@ -213,7 +213,7 @@ End imageCase(Choices& c) {
 }
 
 End tokensCase(Choices& c) {
-  // A few models for the whole run: what varies are the tokens.
+  // A few models for the whole run, because only the tokens vary.
   static std::vector<std::unique_ptr<Model>> models;
   if (models.empty())
     for (uint64_t seed = 0; models.size() < 8; seed++) {

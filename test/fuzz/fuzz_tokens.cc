@@ -1,4 +1,4 @@
-// libFuzzer target: tokensCase of cases.h, its choices made by the fuzzer.
+// libFuzzer target: tokensCase of cases.h, with choices made by the fuzzer.
 #include "cases.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kHeader = 4096;
 
-// The file's bytes as one number at `at`, replaced by another one.
+// Replaces the number of `bytes` bytes at `at` in the file by a different one.
 void overwrite(int fd, uint64_t at, int bytes, uint64_t value) {
   uint64_t old = 0;
   if (pread(fd, &old, bytes, static_cast<off_t>(at)) != bytes) fault("can't read the packed file");
@@ -23,7 +23,7 @@ void overwrite(int fd, uint64_t at, int bytes, uint64_t value) {
   if (pwrite(fd, &value, bytes, static_cast<off_t>(at)) != bytes) fault("can't damage the packed file");
 }
 
-// False if it is as it was.
+// Damages the file; returns false if it is unchanged.
 bool damage(Choices& c, const std::string& path) {
   const uint64_t size = std::filesystem::file_size(path);
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -50,7 +50,7 @@ bool damage(Choices& c, const std::string& path) {
     case 5:
       if (ftruncate(fd, static_cast<off_t>(size + 1 + c.below(10000))) != 0) fault("can't lengthen it");
       break;
-    case 6:  // others may write to it
+    case 6:  // writable by other users
       if (fchmod(fd, c.pick({0620, 0602, 0666})) != 0) fault("can't change its mode");
       break;
     case 7: {  // something else
@@ -68,7 +68,7 @@ bool damage(Choices& c, const std::string& path) {
   return damaged;
 }
 
-// An image's and a text's embeddings.
+// The embeddings of an image and of a text.
 std::vector<float> answers(Model& m) {
   std::vector<float> all;
   if (m.config().hasImageTower() && m.config().preprocess.size <= 64) {

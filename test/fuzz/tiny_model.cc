@@ -19,7 +19,7 @@ class Builder {
     c.files = {""};
     c.fileBytes = {0};
     c.embedDim = choices_.within(1, 20);
-    const uint64_t kind = choices_.below(8);  // 0 to 4 a ViT, 5 and 6 a ResNet, 7 none
+    const uint64_t kind = choices_.below(8);  // 0 to 4: ViT; 5 and 6: ResNet; 7: no image tower
     if (kind < 5) vision();
     if (kind == 5 || kind == 6) resNet();
     if (kind == 7 || !choices_.oneIn(3)) text();
@@ -141,7 +141,7 @@ class Builder {
     t.dtype = mixed_ ? anyDtype() : dtype_;
     t.shape = shape;
     t.strides.resize(shape.size());
-    // Stored in any order of its dimensions, at any byte.
+    // Stored with its dimensions in any order, starting at any byte.
     std::vector<size_t> order(shape.size());
     std::iota(order.begin(), order.end(), size_t{0});
     if (choices_.oneIn(8)) std::reverse(order.begin(), order.end());
@@ -154,13 +154,13 @@ class Builder {
     const size_t size = bytesOf(t.dtype);
     bytes.resize(bytes.size() + static_cast<size_t>(elements) * size);
     for (int64_t i = 0; i < elements; i++) {
-      // -1 to 1, by a generator of its own: values are no choices.
+  // -1 to 1, from a separate generator: values are not choices
       values_ = values_ * 6364136223846793005u + 1442695040888963407u;
       float v = static_cast<float>(static_cast<int>(values_ >> 40) - (1 << 23)) / (1 << 23);
       if (positive) v = v * v + 0.1f;
       uint32_t bits = std::bit_cast<uint32_t>(v);
       if (t.dtype == Dtype::bfloat16) bits >>= 16;
-      if (t.dtype == Dtype::float16)  // exponents below half's become 0
+      if (t.dtype == Dtype::float16)  // exponents below those of float16 become 0
         bits = (bits & 0x7fffffffu) < 0x38800000u
                    ? 0
                    : (bits >> 16 & 0x8000u) | ((bits & 0x7fffffffu) - 0x38000000u) >> 13;

@@ -1,5 +1,6 @@
 #pragma once
-// Small CLIPs whose every dimension, dtype and storage order is a choice: valid before they are mutated.
+// Small CLIPs whose dimensions, dtypes and storage orders are choices; they are valid before they are
+// mutated.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,7 +11,7 @@
 namespace clip::fuzz {
 
 struct TinyModel {
-  ModelConfig config;  // `files` and `fileBytes` have one empty entry: the caller writes the file
+  ModelConfig config;  // `files` and `fileBytes` have one empty entry; the caller writes the file
   std::vector<uint8_t> bytes;
 };
 

@@ -63,7 +63,7 @@ void mutateTensor(Choices& c, ModelConfig& m) {
     case 7:
       t.file = c.pick({-1, 1, 2, INT_MAX, INT_MIN});
       break;
-    case 8: {  // another tensor's bytes
+    case 8: {  // the bytes of another tensor
       auto other = m.tensors.begin();
       std::advance(other, static_cast<int64_t>(c.below(m.tensors.size())));
       t = TensorView(other->second);
@@ -146,16 +146,16 @@ void mutateConfig(Choices& c, ModelConfig& m) {
   }
 }
 
-// What lies at the path, and what the table says about it.
+// Mutates the file, or what the table says about it.
 void mutateFile(Choices& c, TinyModel& m) {
   std::vector<uint8_t>& bytes = m.bytes;
   uint64_t& said = m.config.fileBytes[0];
   switch (c.below(6)) {
-    case 0:  // cut, and the header was read afterwards
+    case 0:  // truncated before the header was read
       bytes.resize(c.below(bytes.size() + 1));
       said = bytes.size();
       break;
-    case 1:  // cut after the header was read
+    case 1:  // truncated after the header was read
       bytes.resize(c.below(bytes.size() + 1));
       break;
     case 2:
@@ -165,7 +165,7 @@ void mutateFile(Choices& c, TinyModel& m) {
       bytes.resize(bytes.size() + 1 + c.below(5000));
       if (c.oneIn(2)) said = bytes.size();
       break;
-    default:  // NaN, infinities, anything
+    default:  // NaN, infinities, any bytes
       for (int i = c.within(1, 4); i > 0 && !bytes.empty(); i--)
         bytes[c.below(bytes.size())] = static_cast<uint8_t>(c.oneIn(2) ? 0xff : c.below(256));
   }
@@ -208,7 +208,7 @@ void mutatePath(Choices& c, ModelConfig& m) {
 LoadOptions hostileOptions(Choices& c) {
   LoadOptions o;
   o.threads = c.oneIn(20) ? c.hostileInt() : c.within(1, 2);
-  // As many threads as are asked for are started, once and for ever: not in a test.
+  // All requested threads are started and never end, which is not useful in a test.
   if (o.threads > 4) o.threads = 4;
   o.maxBatchRows = c.oneIn(4) ? c.hostileInt() : 512;
   o.device = c.pick({"auto", "auto", "cpu", "reference"});

@@ -1,10 +1,10 @@
-// Seeded mutations of what native code parses or maps, meant for a build with AddressSanitizer and
+// Seeded mutations of everything that native code parses or maps, for a build with AddressSanitizer and
 // UndefinedBehaviourSanitizer:
 //
 //   weights_mutations [cases = 100000] [first seed = 0] [seconds = no limit]
 //
-// Six in eight cases are weight tables and files, one is images, one is tokens. Case i is seed i: a fault
-// prints it, and `weights_mutations 1 SEED` runs it again.
+// Six of eight cases are weight tables and files, one is images, one is tokens. Case i uses seed i: a fault
+// prints it, and `weights_mutations 1 SEED` repeats it.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -27,7 +27,7 @@ struct Kind {
 
 }  // namespace
 
-// Called by the sanitizers before they end the process.
+// The sanitizers call it before they end the process.
 extern "C" void __sanitizer_set_death_callback(void (*)());
 
 int main(int argc, char** argv) {

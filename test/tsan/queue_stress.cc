@@ -1,9 +1,10 @@
-// Many threads at one thread pool and at queues that are cancelled, disposed and closed under them, for
-// ThreadSanitizer. What it checks itself: every job is answered exactly once, with the bits that the model
-// gives to a caller alone, with Cancelled or with ERR_CLIP_DISPOSED.
+// Many threads use one thread pool and queues that are cancelled, disposed and closed meanwhile, under
+// ThreadSanitizer. The program itself checks that every job is settled exactly once: with the bits that the
+// model gives to a single caller, with Cancelled, or with ERR_CLIP_DISPOSED.
 //
 //   queue_stress [rounds] [seed]
-//   queue_stress race              shares a plain number between two pool threads: the sanitizer must say so
+//   queue_stress race              shares a plain number between two pool threads, which the sanitizer must
+//                                  report
 #include <unistd.h>
 
 #include <atomic>
@@ -37,7 +38,7 @@ using clip::fuzz::SeededChoices;
 
 constexpr int kTexts = 8, kImages = 4, kUsers = 4, kJobs = 40;
 
-// A small CLIP with both towers, its inputs, and what each gives alone.
+// A small CLIP with both towers, its inputs, and the result of each input alone.
 struct Subject {
   clip::ModelConfig config;
   std::vector<std::vector<int32_t>> texts;
@@ -106,7 +107,7 @@ struct Tally {
   int settled() const { return results + cancelled + disposed; }
 };
 
-// One thread's calls: jobs of a few rows, some cancelled at once, some by another thread a little later.
+// The calls of one thread: jobs of a few rows, some cancelled at once, some by another thread a little later.
 void use(const Subject& subject, Queue& queue, uint64_t seed, Tally& tally) {
   SeededChoices choices(seed);
   std::vector<Queue::JobPtr> jobs;
@@ -127,7 +128,7 @@ void use(const Subject& subject, Queue& queue, uint64_t seed, Tally& tally) {
     }
     job->kind = isText ? Queue::Kind::text : Queue::Kind::image;
     const auto answered = std::make_shared<std::atomic<bool>>(false);
-    // A raw pointer: the job must not own itself.
+    // A raw pointer, because the job must not own itself.
     job->done = [&tally, expected, answered, j = job.get()](std::exception_ptr failure) {
       if (answered->exchange(true)) fault("a job was answered twice");
       if (!failure) {
@@ -155,7 +156,7 @@ void use(const Subject& subject, Queue& queue, uint64_t seed, Tally& tally) {
   }
 }
 
-// Kernels of other callers in the same pool meanwhile.
+// Kernel calls of other users of the same pool at the same time.
 void share(int turns) {
   for (int turn = 0; turn < turns; turn++) {
     std::atomic<int> sum{0};
@@ -168,7 +169,7 @@ void share(int turns) {
         3, 97,
         [](const void* argument, int chunk, int) {
           const Op& o = *static_cast<const Op*>(argument);
-          o.plain[chunk] = chunk;  // each its own; the caller reads them all afterwards
+          o.plain[chunk] = chunk;  // each writes its own element; the caller reads all of them afterwards
           *o.sum += chunk;
         },
         &op);
@@ -185,7 +186,7 @@ void wait(const std::function<bool()>& holds, const char* what) {
   }
 }
 
-// end: 0 all jobs run to their end, 1 disposed under way, 2 closed under way.
+// end: 0: all jobs run to their end, 1: disposed while they run, 2: closed while they run.
 void round(const Subject& subject, uint64_t seed, int end, Tally& total) {
   Tally tally;
   std::atomic<bool> freed{false};
@@ -208,7 +209,7 @@ void round(const Subject& subject, uint64_t seed, int end, Tally& total) {
     wait([&] { return tally.settled() == tally.pushed; }, "a job was not answered");
     queue->dispose([&freed] { freed = true; });
   }
-  if (end == 2) {  // what waited was dropped without a word
+  if (end == 2) {  // waiting jobs were dropped without being settled
     if (tally.settled() > tally.pushed) fault("more answers than jobs");
   } else {
     wait([&] { return tally.settled() == tally.pushed; }, "a job was not answered");

@@ -9,7 +9,7 @@ namespace {
 
 void* pointer(CUdeviceptr at) { return reinterpret_cast<void*>(static_cast<uintptr_t>(at)); }
 
-// Whether the device may touch these bytes of its memory.
+// Whether these bytes are in memory of the device.
 bool onThisDevice(CUdeviceptr at, size_t bytes, const char* function) {
   const bool fine = bytes == 0 || inPiece(static_cast<uintptr_t>(at), bytes, false);
   if (!fine)
@@ -21,7 +21,7 @@ bool isPinned(const void* at, size_t bytes) { return inPiece(reinterpret_cast<ui
 
 bool usableStream(CUstream s, const char* function) { return !s || usable(s, function, "stream"); }
 
-// Queues what touches [at, at + bytes) of device memory, which must still be there when it runs.
+// Queues an operation that accesses [at, at + bytes) of device memory, which must still exist when it runs.
 CUresult queue(CUstream s, const char* function, CUdeviceptr at, size_t bytes, std::function<void()> copy) {
   return enqueue(s, [=] {
     if (!onThisDevice(at, bytes, function)) return CUDA_ERROR_ILLEGAL_ADDRESS;
@@ -52,7 +52,7 @@ STANDIN cuMemAlloc_v2(CUdeviceptr* out, size_t bytes) {
   return r;
 }
 
-// As the manual allows, nothing is waited for: what is still queued finds the memory gone.
+// As the manual allows, this does not wait for queued operations, which then find that the memory is gone.
 STANDIN cuMemFree_v2(CUdeviceptr at) {
   STANDIN_CALL(cuMemFree, kContext | kNotCapturing);
   return at ? release(static_cast<uintptr_t>(at), false) : CUDA_SUCCESS;
@@ -93,7 +93,7 @@ STANDIN cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUs
   STANDIN_CALL(cuMemcpyHtoDAsync, kContext);
   if (!usableStream(s, "cuMemcpyHtoDAsync")) return CUDA_ERROR_INVALID_HANDLE;
   if (!onThisDevice(to, bytes, "cuMemcpyHtoDAsync")) return CUDA_ERROR_INVALID_VALUE;
-  // Pinned memory is read when its turn comes; other memory is read now, except by a graph.
+  // Pinned memory is read when the operation runs; other memory is read now, except in a graph.
   if (isPinned(from, bytes) || (s && s->capture))
     return queue(s, "cuMemcpyHtoDAsync", to, bytes, [=] { std::memcpy(pointer(to), from, bytes); });
   const auto copy = std::make_shared<std::string>(static_cast<const char*>(from), bytes);

@@ -35,7 +35,7 @@ void readEnvironment() {
   }
 }
 
-// Counts, and ends, what is left of a kind.
+// Counts the remaining objects of a kind and destroys them.
 template <class T>
 int left(CUcontext context) {
   int count = 0;
@@ -48,7 +48,7 @@ int left(CUcontext context) {
 }
 
 void endContext(CUcontext context) {
-  // In a lost context nothing can be given back: there is no telling who tried.
+  // Nothing in a lost context can be freed, so it is unknown whether the caller tried.
   const bool lost = context->lost != CUDA_SUCCESS;
   const auto leak = [&](int count, const char* what) {
     if (count && !lost)
@@ -131,7 +131,7 @@ STANDIN cuDeviceGetAttribute(int* out, CUdevice_attribute which, CUdevice d) {
       *out = 0;
       return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-      // KB that a block may have, by the programming guide's table.
+      // KB of shared memory available to a block, from the table in the programming guide.
       *out = (capability < 80                       ? 64
               : capability == 80                    ? 163
               : capability < 90 || capability > 119 ? 99

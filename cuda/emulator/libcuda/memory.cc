@@ -1,4 +1,5 @@
-// Device and pinned memory: one large reservation, of which pieces are opened.
+// Device and pinned memory: pieces of one large address-space reservation, which are made accessible as
+// needed.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -21,9 +22,9 @@ constexpr size_t kReserved = size_t{1} << 42, kPage = 4096, kAlignment = 256;
 constexpr unsigned char kSlack[2] = {0xa5, 0xff};  // NaN in every float type
 
 uintptr_t base = 0, next = 0;
-int open = 0;  // how often onDevice is entered
+int open = 0;  // nesting depth of onDevice
 
-sigjmp_buf* rescue = nullptr;  // where an illegal access of the thread that runs a kernel goes on
+sigjmp_buf* rescue = nullptr;  // where the thread that runs a kernel continues after an illegal access
 pthread_t rescued;
 struct sigaction before;
 
@@ -35,7 +36,7 @@ void onFault(int signal, siginfo_t* info, void*) {
         "libcuda stand-in: host code touched device memory, or pinned memory that was freed\n";
     if (write(2, text, sizeof text - 1) < 0) _exit(1);
   }
-  sigaction(signal, &before, nullptr);  // the same access again, for whoever was here first
+  sigaction(signal, &before, nullptr);  // repeats the access for the handler that was installed before
 }
 
 bool reserve() {
@@ -132,7 +133,7 @@ bool inPiece(uintptr_t at, size_t bytes, bool pinned) {
   return piece->second.pinned == pinned && at + bytes <= piece->first + piece->second.bytes;
 }
 
-// The bytes around every piece, in its pages.
+// Checks the bytes around every piece in its pages.
 void checkSlack(const char* after) {
   for (const auto& [at, piece] : pieces) {
     if (isFilled(pageOf(at), at) && isFilled(at + piece.bytes, endOf(at, piece))) continue;

@@ -21,9 +21,11 @@ T at(const char* image, size_t offset) {
 
 int capability() { return machine.capabilities[static_cast<size_t>(current->device)]; }
 
-// The image for this device in a fatbin: of its major version, the newest that is not newer than the device.
+// Selects the image for this device in a fatbin: of its major version, the newest one that is not newer than
+// the device.
 CUresult loadFatbin(CUmod_st* m, const char* image) {
-  if (machine.version < 13000 || machine.ptx) return CUDA_ERROR_INVALID_IMAGE;  // made by a later CUDA
+  // made by a later CUDA version
+  if (machine.version < 13000 || machine.ptx) return CUDA_ERROR_INVALID_IMAGE;
   const size_t end = kHeader + at<uint64_t>(image, 8);
   for (size_t entry = at<uint16_t>(image, 6); entry < end;) {
     const auto header = at<uint32_t>(image, entry + 4);
@@ -43,7 +45,7 @@ CUresult loadPtx(CUmod_st* m, const char* image, std::string* why) {
   int major = 0, minor = 0, target = 0;
   if (std::sscanf(image, ".version %d.%d .target sm_%d", &major, &minor, &target) != 3)
     return CUDA_ERROR_INVALID_IMAGE;
-  // CUDA 11.0 brought PTX 7.0, 12.0 brought 8.0, 13.0 brought 9.0, and each minor version one more.
+  // CUDA 11.0 introduced PTX 7.0, 12.0 introduced 8.0, 13.0 introduced 9.0, and each minor version one more.
   if (major * 10 + minor > machine.version / 1000 * 10 - 40 + machine.version % 1000 / 10) {
     *why = "ptxas: Unsupported .version " + std::to_string(major) + "." + std::to_string(minor);
     return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
@@ -55,7 +57,7 @@ CUresult loadPtx(CUmod_st* m, const char* image, std::string* why) {
   return CUDA_SUCCESS;
 }
 
-// The sizes of a kernel's parameters as the PTX has them; empty for machine code.
+// The sizes of a kernel's parameters according to the PTX; empty for machine code.
 std::vector<size_t> parameterBytes(const std::string& ptx, const std::string& name) {
   std::vector<size_t> sizes;
   const size_t entry = ptx.find(".entry " + name + "(");
@@ -79,7 +81,7 @@ CUresult loadImage(CUmod_st* m, const void* data, std::string* why) {
 
 CUfunction findFunction(CUmodule m, const std::string& name) {
   const bool isPtx = m->code.compare(0, 8, ".version") == 0;
-  // Machine code has a section .text.NAME for each kernel.
+  // Machine code contains a section .text.NAME for each kernel.
   const std::string mark = isPtx ? ".entry " + name + "(" : std::string(".text.") + name + '\0';
   const auto kernel = emulator::kernels().find(name);
   if (m->code.find(mark) == std::string::npos || kernel == emulator::kernels().end()) return nullptr;
@@ -123,7 +125,7 @@ CUresult runKernel(const std::string& name, emulator::Index3 grid, unsigned thre
   });
 }
 
-// A launch whose arguments were copied. Runs the kernel's PTX.
+// Makes a launch, with copied arguments, that runs the kernel's PTX.
 std::function<CUresult()> interpreted(CUfunction f, emulator::ptx::Grid grid, void** arguments) {
   std::vector<std::string> values;
   for (size_t i = 0; i < f->kernel->bytes.size(); i++)
@@ -208,7 +210,7 @@ STANDIN cuFuncGetAttribute(int* out, CUfunction_attribute which, CUfunction f) {
       *out = f->mostShared;
       return CUDA_SUCCESS;
     default:
-      *out = 0;  // no static shared memory, no local memory; registers are ptxas's affair
+      *out = 0;  // no static shared memory and no local memory; only ptxas knows the registers
       return CUDA_SUCCESS;
   }
 }
@@ -232,18 +234,18 @@ STANDIN cuLaunchKernel(CUfunction f, unsigned x, unsigned y, unsigned z, unsigne
            " bytes of shared memory, it may have " + std::to_string(f->mostShared));
     return CUDA_ERROR_INVALID_VALUE;
   }
-  // A kernel that computes something else: it leaves its results as they were.
+  // Simulates a kernel that computes something else: its results stay unchanged.
   const char* skipped = std::getenv("CLIP_STANDIN_SKIP");
   if (skipped && f->name == skipped) return enqueue(s, [] { return CUDA_SUCCESS; });
   if (f->module->ptx) return enqueue(s, interpreted(f, {x, y, z, threads, shared}, arguments));
-  // Arguments are copied at the call.
+  // The arguments are copied by the call.
   const std::function<void()> body = (*f->kernel)(arguments);
   return enqueue(s, [name = f->name, x, y, z, threads, shared, body] {
     return runKernel(name, {x, y, z}, threads, shared, body);
   });
 }
 
-// Each has the signature that the addon calls it by.
+// Checks that each function has the signature by which the addon calls it.
 #define STANDIN_FUNCTION(name, symbol, ...) \
   static_assert(std::is_same_v<decltype(&symbol), CUresult (*)(__VA_ARGS__)>, #symbol);
 CLIP_CUDA_FUNCTIONS(STANDIN_FUNCTION)

@@ -1,4 +1,4 @@
-// What every call begins with: order, the log, faults that were asked for.
+// The beginning of every call: order, the log, and requested faults.
 #include "standin.h"
 
 #include <cstdio>
@@ -9,7 +9,7 @@ namespace standin {
 
 std::recursive_mutex& mutex = *new std::recursive_mutex;
 thread_local CUcontext current = nullptr;
-Machine& machine = *new Machine;  // never destroyed: other threads may call while the process ends
+Machine& machine = *new Machine;  // never destroyed, because other threads may call while the process ends
 
 namespace {
 
@@ -83,14 +83,14 @@ std::vector<Fault> parseFaults(const std::string& text) {
     }
     if (fault.at < 1 || fault.code == CUDA_SUCCESS) {
       std::fprintf(stderr, "libcuda stand-in: CLIP_STANDIN_FAIL has %s\n", item.c_str());
-      std::abort();  // a test that asks for a fault must not pass without it
+      std::abort();  // a test that requests a fault must not pass without it
     }
     faults.push_back(fault);
   }
   return faults;
 }
 
-// What lives on when the process ends. Not a fault: a process may end without dispose.
+// Lists what still exists when the process ends. That is not a fault: a process may end without dispose.
 __attribute__((destructor)) void atExit() {
   for (const auto& context : machine.contexts)
     if (context->retained) log("exit with the context of device " + std::to_string(context->device));

@@ -1,36 +1,39 @@
 #pragma once
-// A libcuda.so.1 without a GPU, for tests: the functions of native/cuda/driver_types.h, the kernels run by
-// the fiber emulator. CLIP_NATIVE_LIBCUDA=path makes the addon open it. test/cuda/CMakeLists.txt builds it.
+// A libcuda.so.1 for tests that needs no GPU: the functions of native/cuda/driver_types.h, with kernels run
+// by the fiber emulator. CLIP_NATIVE_LIBCUDA=path makes the addon open it. test/cuda/CMakeLists.txt builds
+// it.
 //
-// It is meant to be the least helpful driver that the manual allows:
-//  * what is queued on a stream runs when somebody waits for it and not before, each stream on its own: a
-//    missing wait or event is seen as data that is not there, always;
-//  * device memory cannot be touched by the host (it crashes with a message); fresh memory is NaN; every
-//    piece lies at the end of pages of its own, whose neighbours and bytes left over are watched; freed pages
-//    are never used again, so a kernel that goes outside ends with CUDA_ERROR_ILLEGAL_ADDRESS;
-//  * handles are checked: destroyed ones, another context's, the wrong thread's capture;
-//  * a context that is given back with anything left in it says what: leak.
+// It behaves like the least helpful driver that the manual allows:
+//  * an operation on a stream runs only when something waits for it, and each stream runs on its own: after a
+//    missing wait or event, data is always missing;
+//  * device memory cannot be accessed by the host (which crashes with a message); new memory is NaN; every
+//    piece ends at the end of its own pages, whose neighbours and remaining bytes are watched; freed pages
+//    are never used again. So a kernel that accesses memory outside its pieces ends with
+//    CUDA_ERROR_ILLEGAL_ADDRESS;
+//  * handles are checked: destroyed ones, those of another context, captures by the wrong thread;
+//  * a context that is released while anything is left in it reports each leak.
 //
-// Environment, read at each call, so that one process can go through many faults:
-//   CLIP_STANDIN_REPORT=file     misuse and leaks are added to it, a line each; without it to stderr
-//   CLIP_STANDIN_LOG=file        every call is added to it, one name a line, and "kernel NAME" when one runs
+// Environment variables, read at each call, so that one process can test many faults:
+//   CLIP_STANDIN_REPORT=file     misuse and leaks are appended to it, one per line; without it to stderr
+//   CLIP_STANDIN_LOG=file        every call is appended to it, one name per line, and "kernel NAME" for each
+//                                kernel that runs
 //   CLIP_STANDIN_FAIL=list       faults, separated by commas: FUNCTION:N=CODE lets the Nth call from now on of
 //                                FUNCTION return CODE (CUDA_ERROR_...), FUNCTION:N+=CODE also all later ones.
 //                                FUNCTION may also be `allocation` (cuMemAlloc and cuMemHostAlloc counted
-//                                together) and `kernel`: the Nth kernel that runs fails, which is seen by
-//                                whoever waits for it, and the context is lost. Counting begins anew whenever
+//                                together) and `kernel`: the Nth kernel that runs fails, which is reported
+//                                to whoever waits for it, and the context is lost. Counting restarts whenever
 //                                the text of the variable changes: to fail every allocation in turn, set
 //                                allocation:1=..., then allocation:2=..., and so on, until nothing fails.
-//   CLIP_STANDIN_SKIP=kernel     this kernel does nothing: one that computes something else
-// Environment, read at cuInit while nobody retains a context:
+//   CLIP_STANDIN_SKIP=kernel     this kernel does nothing, to simulate one with wrong results
+// Environment variables, read at cuInit while no context is retained:
 //   CLIP_STANDIN_DEVICES=list    compute capabilities times 10, "90" if not set: "75,80"; "none": no device
-//   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is refused, PTX is
-//                                compiled if its version is not newer
+//   CLIP_STANDIN_DRIVER=version  of the driver, 13000 if not set; below 13000 machine code is rejected, and PTX
+//                                is compiled if its version is not newer
 //   CLIP_STANDIN_MEMORY=bytes    of each device
-//   CLIP_STANDIN_PTX=1           machine code is refused, and the PTX of cuda/images is what runs, in
-//                                the interpreter: it sees every access outside of device and pinned memory,
-//                                the host's own memory included
-//   CLIP_STANDIN_EAGER=1         what is queued runs at once: the most helpful driver
+//   CLIP_STANDIN_PTX=1           machine code is rejected, and the PTX of cuda/images runs in the
+//                                interpreter, which detects every access outside of device and pinned
+//                                memory, including accesses to the host's own memory
+//   CLIP_STANDIN_EAGER=1         queued operations run at once, like on the most helpful driver
 //   CLIP_STANDIN_UNCHECKED=1     shared memory is not checked for races: faster
 #include <csetjmp>
 #include <deque>
@@ -49,7 +52,7 @@
 
 namespace clip::cuda {
 
-// One thing that a device does. Returns what went wrong with it.
+// One operation of a device. Returns its error, or success.
 using Operation = std::function<CUresult()>;
 
 struct Handle {
@@ -57,7 +60,7 @@ struct Handle {
   bool alive = true;
 };
 
-// A point in a stream that was reached or was not.
+// A point in a stream, and whether it was reached.
 struct Mark {
   CUstream_st* stream;
   bool reached = false;
@@ -69,7 +72,7 @@ struct GraphBody {
 };
 
 struct CUstream_st : Handle {
-  bool blocking = false;  // waits for the null stream, and the other way round
+  bool blocking = false;  // the null stream waits for it, and it waits for the null stream
   std::deque<Operation> queue;
   std::shared_ptr<GraphBody> capture;
   bool captureInvalid = false;
@@ -109,7 +112,7 @@ struct CUctx_st {
 namespace standin {
 using namespace clip::cuda;
 
-// One call at a time; kernels run inside of one.
+// One call at a time; kernels run within a call.
 extern std::recursive_mutex& mutex;
 extern thread_local CUcontext current;
 
@@ -118,31 +121,32 @@ struct Machine {
   int version = 13000;
   size_t memory = size_t{80} << 30;
   std::vector<int> capabilities;
-  std::vector<std::unique_ptr<CUctx_st>> contexts;  // one a device
+  std::vector<std::unique_ptr<CUctx_st>> contexts;  // one per device
 };
 extern Machine& machine;
 
-// A fault of the caller, for whoever reads the report.
+// Reports an error of the caller.
 void report(const std::string& message);
 void log(const std::string& line);
-// Whether this call is to fail, by CLIP_STANDIN_FAIL.
+// The error that CLIP_STANDIN_FAIL requests for this call, if any.
 CUresult injected(const std::string& function);
 
 // memory.cc
 struct Piece {
   size_t bytes;
   bool pinned;
-  CUcontext context;  // ends with it
+  CUcontext context;  // it is freed with the context
 };
 extern std::map<uintptr_t, Piece>& pieces;
 CUresult allocate(uintptr_t* at, size_t bytes, bool pinned);
 CUresult release(uintptr_t at, bool pinned);
 bool inPiece(uintptr_t at, size_t bytes, bool pinned);
 size_t usedBytes(CUcontext);
-// Runs with device memory within reach; an access outside is CUDA_ERROR_ILLEGAL_ADDRESS.
+// Runs the operation with device memory accessible; an access outside it is CUDA_ERROR_ILLEGAL_ADDRESS.
 CUresult onDevice(const char* what, const Operation&);
 void checkSlack(const char* after);
-// Device memory stays within reach while a queue runs: opening it for each kernel takes as long as the kernel.
+// Device memory stays accessible while a queue runs, because making it accessible for each kernel takes as
+// long as the kernel.
 class WithinReach {
  public:
   WithinReach();
@@ -151,15 +155,15 @@ class WithinReach {
 };
 
 // streams.cc
-// Queues it, records it where the stream is captured, or runs it at once on the null stream.
+// Queues the operation, records it if the stream is being captured, or runs it at once on the null stream.
 CUresult enqueue(CUstream, Operation);
-// Runs what is queued until `mark`, or all.
+// Runs what is queued up to `mark`, or everything.
 CUresult drain(CUstream, const Mark* mark = nullptr);
-CUresult drainBlocking(CUcontext);  // what the null stream waits for
+CUresult drainBlocking(CUcontext);  // runs everything that the null stream waits for
 bool capturing(CUcontext);          // by this thread
 void invalidateCaptures(CUcontext);
 
-// Everything that was ever made stays, so that a destroyed handle is known.
+// Every object ever created is kept, so that a destroyed handle is recognised.
 template <class T>
 std::map<const T*, std::unique_ptr<T>>& all() {
   static auto* objects = new std::map<const T*, std::unique_ptr<T>>;
@@ -173,7 +177,7 @@ T* make() {
   all<T>()[handle] = std::move(object);
   return handle;
 }
-// Whether a handle may be used now; reports it otherwise.
+// Whether a handle may be used now; if not, that is reported.
 template <class T>
 bool usable(const T* handle, const char* function, const char* kind) {
   const char* what = !all<T>().count(handle)      ? "is none"
@@ -188,7 +192,7 @@ bool usable(const T* handle, const char* function, const char* kind) {
 CUresult loadImage(CUmod_st*, const void* image, std::string* why);
 CUfunction findFunction(CUmodule, const std::string& name);
 
-// What every function does first.
+// The checks that every function makes first.
 enum Needs : unsigned { kNothing = 0, kContext = 1, kNotCapturing = 2 };
 class Call {
  public:

@@ -1,4 +1,4 @@
-// Streams, events and graphs: queues of operations that run when somebody waits.
+// Streams, events and graphs: queues of operations that run when something waits for them.
 #include <chrono>
 
 #include "standin.h"
@@ -14,7 +14,7 @@ double now() {
 CUresult perform(CUcontext context, const Operation& operation) {
   if (context->lost != CUDA_SUCCESS) return context->lost;
   const CUresult r = operation();
-  // Whatever a kernel or a copy of the device does wrong breaks its context.
+  // Any error of a kernel or a copy on the device makes its context unusable.
   if (r != CUDA_SUCCESS) context->lost = r;
   return r;
 }
@@ -42,7 +42,7 @@ CUresult enqueue(CUstream s, Operation operation) {
   if (!s) {
     if (const CUresult r = drainBlocking(current); r != CUDA_SUCCESS) return r;
     perform(current, operation);
-    return CUDA_SUCCESS;  // what went wrong is told by the next call
+    return CUDA_SUCCESS;  // the error is reported by the next call
   }
   if (s->capture) {
     if (s->captureInvalid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
@@ -94,7 +94,7 @@ STANDIN cuStreamSynchronize(CUstream s) {
   return drain(s);
 }
 
-// Each question lets one operation happen.
+// Each query lets one operation run.
 STANDIN cuStreamQuery(CUstream s) {
   STANDIN_CALL(cuStreamQuery, kContext | kNotCapturing);
   if (!s) return drainBlocking(current);
@@ -219,7 +219,7 @@ STANDIN cuStreamIsCapturing(CUstream s, CUstreamCaptureStatus* out) {
 STANDIN cuGraphGetNodes(CUgraph g, CUgraphNode* nodes, size_t* count) {
   STANDIN_CALL(cuGraphGetNodes, kContext);
   if (!usable(g, "cuGraphGetNodes", "graph")) return CUDA_ERROR_INVALID_HANDLE;
-  if (nodes || !count) return CUDA_ERROR_INVALID_VALUE;  // only how many
+  if (nodes || !count) return CUDA_ERROR_INVALID_VALUE;  // only the number of nodes is supported
   *count = g->body->operations.size();
   return CUDA_SUCCESS;
 }

@@ -1,4 +1,4 @@
-// native/cuda/driver.cc, modules.cc and images.cc, on the stand-in. Whoever runs this program sets
+// Tests native/cuda/driver.cc, modules.cc and images.cc on the stand-in. The caller of this program sets
 // CLIP_NATIVE_LIBCUDA to it.
 #include <cstdlib>
 
@@ -10,13 +10,13 @@ namespace {
 
 using namespace support;
 
-// What opening says in a process that has not done so yet.
+// The error of opening the driver in a process that has not opened it yet.
 std::string opening(const char* library, const char* devices) {
   return inChild([=]() -> std::string {
            if (library) setenv("CLIP_NATIVE_LIBCUDA", library, 1);
            if (devices) setenv("CLIP_STANDIN_DEVICES", devices, 1);
            const clip::Error e = errorOf([] { support::devices(); });
-           // Nothing is remembered of a failure: a driver may be installed later.
+           // A failure is not cached, because a driver may be installed later.
            return e.code + "|" + e.field + "|" + e.actual + "|" + e.message +
                   (errorOf([] { driver(); }).message == e.message ? "" : " (then another)");
          })
@@ -26,7 +26,7 @@ std::string wants(const std::string& got, const std::string& begins) {
   return got.compare(0, begins.size(), begins) == 0 ? "" : got;
 }
 
-// Which image a device gets.
+// Checks which image a device gets.
 std::string image(int capability, const char* version, const std::string& want) {
   const Environment environment("CLIP_STANDIN_DEVICES=" + std::to_string(capability) +
                                 " CLIP_STANDIN_DRIVER=" + version);
@@ -78,7 +78,8 @@ std::string severalDevices() {
   return environment.report();
 }
 
-// Every call that loading makes fails once: a typed error, nothing left, and the next attempt works.
+// Every call that loading makes fails once: that gives a typed error, leaves nothing behind, and the next
+// attempt works.
 std::string everyCallFails(const char* code, const char* wanted) {
   const char* functions[] = {"cuDeviceGetCount",     "cuDeviceGet",        "cuDeviceGetName",
                              "cuDeviceGetAttribute", "cuDeviceTotalMem",   "cuDevicePrimaryCtxRetain",
@@ -95,7 +96,7 @@ std::string everyCallFails(const char* code, const char* wanted) {
   return environment.report();
 }
 
-// A code that is told by a later driver than ours is still an error with a number.
+// A code that only a later driver than ours returns is still an error with a number.
 std::string unknownCode() {
   const Environment environment;
   const clip::Error e =
@@ -103,7 +104,7 @@ std::string unknownCode() {
   return e.message == "cuAnything failed while testing: CUresult 12345, no description." ? "" : e.message;
 }
 
-// Loading fails before there are kernels, leaves nothing behind, and works afterwards.
+// Loading fails before the kernels were passed in, leaves nothing behind, and works afterwards.
 std::string beforeHandOver() {
   return inChild([]() -> std::string {
            check(!haveImages(), "none yet");
@@ -115,7 +116,7 @@ std::string beforeHandOver() {
       .said;
 }
 
-// Workers may hand them over at the same time: those that came first stay where they are.
+// Workers may pass them in at the same time: the first ones stay.
 std::string handOverTwice() {
   const Environment environment;
   const char* const first = images().machineCode.data();
@@ -126,7 +127,7 @@ std::string handOverTwice() {
 }
 
 const cases::Registration registration([] {
-  // First: nothing is open yet.
+  // This case comes first, while nothing is open yet.
   cases::add("driver", "no driver", [] {
     return wants(opening("/nonexistent/libcuda.so.1", nullptr),
                  "ERR_CLIP_CUDA|/nonexistent/libcuda.so.1|none|There is no NVIDIA driver here: ");

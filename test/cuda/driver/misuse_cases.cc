@@ -1,4 +1,4 @@
-// Every planted misuse of the stand-in is told.
+// Every planted misuse is reported by the stand-in.
 #include <thread>
 
 #include "cases.h"
@@ -9,7 +9,7 @@ namespace {
 
 using namespace support;
 
-// One misuse: what it returns, what is reported, and that the context can still be given back.
+// Checks one misuse: its result, what is reported, and that the context can still be released.
 void misuse(const std::string& name, const std::string& words,
             const std::function<void(const Driver&, Rows&)>& body) {
   cases::add("standin", name, [=] {
@@ -124,7 +124,7 @@ void misuses() {
            CUdeviceptr at = 0;
            cu.cuStreamBeginCapture(rows.stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
            checkCode(cu.cuMemAlloc.result(&at, 64), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the allocation");
-           // Another thread is not concerned.
+           // Another thread is not affected.
            std::thread([&] {
              rows.module->makeCurrent();
              cu.cuMemAlloc(&at, 64);

@@ -1,4 +1,4 @@
-// The stand-in itself: a right program is silent, and the faults that are asked for happen.
+// The stand-in itself: a correct program gives no report, and requested faults occur.
 #include <cmath>
 #include <csignal>
 
@@ -41,7 +41,7 @@ std::string copiesAndKernels() {
     cu.cuMemcpyHtoD(rows.from, three, sizeof three);
     cu.cuMemcpyDtoH(back, rows.from, sizeof back);
     check(back[2] == 3, "without a stream");
-    // Other memory than pinned is read when the copy is queued.
+    // Memory that is not pinned is read when the copy is queued.
     cu.cuMemcpyHtoDAsync(rows.from, three, sizeof three, rows.stream);
     three[0] = 9;
     cu.cuMemcpyDtoHAsync(back, rows.from, sizeof back, rows.stream);
@@ -85,7 +85,7 @@ std::string graphs() {
   return environment.silent();
 }
 
-// What the second stream reads without waiting for the first is not there.
+// What the second stream reads without waiting for the first has not been written yet.
 std::string twoStreams(bool waits) {
   const Environment environment;
   {
@@ -122,7 +122,7 @@ std::string anotherDevice() {
   return environment.reported("cuStreamSynchronize: a stream that is of another context");
 }
 
-// The host crashes where it touches what is the device's.
+// The host crashes when it accesses memory of the device.
 std::string hostAccess(bool pinned) {
   const Child child = inChild([pinned]() -> std::string {
     const Environment environment;
@@ -169,7 +169,7 @@ std::string faults() {
     checkCode(cu.cuMemAlloc.result(&at, 64), CUDA_ERROR_LAUNCH_FAILED, "afterwards");
     environment.fail("");
   }
-  // What was in the lost context could not be given back by its owners; a new one works.
+  // The owners of what was in the lost context could not free it; a new context works.
   {
     Rows rows;
     rows.fill(1);
@@ -230,7 +230,7 @@ std::string interpreted() {
   return environment.silent();
 }
 
-// A kernel that is given the host's own memory.
+// A kernel gets an address of the host's own memory.
 std::string hostPointer() {
   const Environment environment("CLIP_STANDIN_PTX=1");
   {

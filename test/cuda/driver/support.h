@@ -1,5 +1,5 @@
 #pragma once
-// What the driver's cases share: the stand-in's environment and what it reported.
+// What the driver's cases share: the environment of the stand-in and its reports.
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -13,27 +13,29 @@
 namespace support {
 using namespace clip::cuda;
 
-// AddressSanitizer ends the process at an illegal access, before the stand-in can make an error of it.
+// AddressSanitizer ends the process at an illegal access, before the stand-in can turn it into an error.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kRescues = false;
 #else
 constexpr bool kRescues = true;
 #endif
 
-// The kernels of cuda/images, which whoever runs this program has inflated into the folder CUDA_TESTS_IMAGES.
+// The kernels of cuda/images, which the caller of this program has decompressed into the folder
+// CUDA_TESTS_IMAGES.
 Images committedImages();
 
-// The kernels are there, and environment variables for one case: CLIP_STANDIN_REPORT and CLIP_STANDIN_LOG always, others as asked for.
-// Read anew by cuInit, if the driver was opened before.
+// The environment of one case: passes the kernels in and sets environment variables, CLIP_STANDIN_REPORT and
+// CLIP_STANDIN_LOG always, others as given. If the driver is already open, it calls cuInit again to read
+// them.
 class Environment {
  public:
   explicit Environment(const std::string& assignments = "");  // "NAME=value NAME=value"
   Environment(const Environment&) = delete;
   ~Environment();
-  void fail(const std::string& faults) const;  // CLIP_STANDIN_FAIL from now on; "" for none
-  std::string report() const;                  // what was reported, lines
-  int calls(const std::string& name) const;    // lines of the log
-  // What a case returns: "" if nothing was reported, or if these words were.
+  void fail(const std::string& faults) const;  // sets CLIP_STANDIN_FAIL from now on; "" for none
+  std::string report() const;                  // the reported lines
+  int calls(const std::string& name) const;    // how often the name is in the log
+  // The result of a case: "" if nothing was reported, or if exactly these words were.
   std::string silent() const;
   std::string reported(const std::string& words) const;
 
@@ -41,18 +43,18 @@ class Environment {
   std::vector<std::string> names_;
 };
 
-// Throws unless it holds.
+// Throws unless `holds`.
 void check(bool holds, const std::string& what);
 void checkCode(CUresult got, CUresult want, const std::string& what);
-// The error that this throws, which it must.
+// The error that `body` throws; it must throw one.
 clip::Error errorOf(const std::function<void()>& body);
-// What a child process that starts as this one is says, and how it ends ("exit 0", "signal 11").
+// The output of a child process that is forked from this one, and how it ends ("exit 0", "signal 11").
 struct Child {
   std::string said, end;
 };
 Child inChild(const std::function<std::string()>& body);
 
-// Memory, a stream and the kernel that copies float32 rows into another dtype: enough of a program.
+// Memory, a stream and the kernel that converts float32 rows to another dtype: a complete small program.
 struct Rows {
   static constexpr int kRows = 3, kCols = 64;
   static constexpr size_t kBytes = size_t{kRows} * kCols * 4;

@@ -102,7 +102,7 @@ Child inChild(const std::function<std::string()>& body) {
   if (pipe(ends)) throw std::runtime_error("pipe");
   const pid_t child = fork();
   if (child == 0) {
-    dup2(ends[1], 2);  // what is said at a crash, too
+    dup2(ends[1], 2);  // including what is printed at a crash
     std::string said;
     try {
       said = body();

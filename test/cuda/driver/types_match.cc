@@ -1,16 +1,16 @@
-// Compiled where the CUDA toolkit is: our declarations of the driver are NVIDIA's.
+// Compiled where the CUDA toolkit is installed: checks that our declarations of the driver equal NVIDIA's.
 #include <cuda.h>
 
 #include <type_traits>
 
-constexpr unsigned kPortable = CU_MEMHOSTALLOC_PORTABLE;  // a macro there
+constexpr unsigned kPortable = CU_MEMHOSTALLOC_PORTABLE;  // a macro in cuda.h
 #undef CU_MEMHOSTALLOC_PORTABLE
 
 #include "cuda/driver_types.h"
 
 namespace {
 
-// Passed alike: the same size, and an address where the other is one.
+// Passed in the same way: the same size, and both or neither an address.
 template <class Theirs, class Ours>
 constexpr bool kAlike =
     sizeof(Theirs) == sizeof(Ours) && std::is_pointer_v<Theirs> ==
