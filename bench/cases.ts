@@ -1,5 +1,5 @@
 /**
- * The shapes of the real models: what the benchmarks run, and what the tests take their reduced cases from.
+ * The shapes of the real models, which the benchmarks run and from which the tests take their reduced cases.
  * Sources: the model tables of Radford et al. 2021 (tables 19 and 20) and the configurations on the hub.
  */
 
@@ -103,7 +103,10 @@ export const linears = (t: TowerShape): [name: string, inFeatures: number, outFe
   ['fc2', t.mlp, t.width],
 ]
 
-/** Head dimensions that occur: 64 nearly everywhere, 80 (H), 88 (g), 104 (bigG); 8 and 128 are our ends. */
+/**
+ * Head dimensions that occur: 64 nearly everywhere, 80 (H), 88 (g), 104 (bigG); 8 and 128 are the smallest
+ * and largest supported.
+ */
 export const headDims = [8, 16, 24, 32, 40, 64, 72, 80, 88, 96, 104, 128]
 
 /** The class matrix that cosineTopK streams in the comparison with a plain loop. */

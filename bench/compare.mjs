@@ -1,4 +1,5 @@
-// `run ROOT NAME MODEL`: times one build's public API and prints a line of JSON; `report REF`: those lines to a table.
+// `run ROOT NAME MODEL` times the public API of one build and prints a line of JSON; `report REF` makes a
+// table of these lines.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -58,7 +59,7 @@ async function report(ref) {
   for (const what of cases) {
     const before = of(ref, what)
     const here = of('here', what)
-    // Runs of one round stand beside each other: their ratio is what the machine disturbs least.
+    // The runs of one round are paired, because their ratio is least affected by other activity on the machine.
     const ratio = median(before.map((t, i) => t / here[i]).filter(Number.isFinite))
     console.log(
       `${what.padEnd(30)} ${ref} ${cell(median(before)).padStart(10)}   here ${cell(median(here)).padStart(10)}   ${ratio === undefined ? '' : `${ratio.toFixed(3)} times as fast`}`,

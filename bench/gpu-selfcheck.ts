@@ -1,7 +1,8 @@
 /**
- * `npm run gpu-selfcheck`: the command of that name with what the repository has beyond the package. Where
- * onnxruntime-node is installed for the benchmarks (npm ci --prefix bench/peers, without --ignore-scripts: its CUDA
- * provider is fetched by a script), the model is ViT-B/32 with random weights, for which there are ONNX files.
+ * `npm run gpu-selfcheck`: the command of that name, extended by what the repository has in addition to the
+ * package. If onnxruntime-node is installed for the benchmarks (npm ci --prefix bench/peers, without
+ * --ignore-scripts, because a script downloads its CUDA provider), the model is ViT-B/32 with random weights,
+ * for which ONNX files can be written.
  */
 
 import { spawnSync } from 'node:child_process'

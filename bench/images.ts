@@ -1,4 +1,7 @@
-/** JPEG files of photographs' sizes, made here: soft shapes under fine grain, so that decoding costs what a photograph costs. */
+/**
+ * JPEG files with the sizes of photographs, generated here: soft shapes under fine grain, so that they cost
+ * as much to decode as a photograph.
+ */
 
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -16,7 +19,7 @@ function noise(width: number, height: number, seed: number): Buffer {
   return out
 }
 
-/** Path of a JPEG (quality 88, 4:2:0) of that size, written if it is not there. */
+/** The path of a JPEG (quality 88, 4:2:0) of that size; the file is written if it does not exist. */
 export async function photograph(width: number, height: number): Promise<string> {
   const file = join(cacheFolder, `image-${width}x${height}-v1.jpg`)
   if (existsSync(file)) return file

@@ -1,4 +1,7 @@
-/** The kernels one by one, at the shapes of the real models: time, rate, and percent of the peak measured here. */
+/**
+ * The kernels one by one, at the shapes of the real models: time, rate, and percent of the peak measured on
+ * this machine.
+ */
 
 import { devices } from '../lib/index.js'
 import * as kernels from '../lib/kernels.js'
@@ -11,7 +14,7 @@ import { agree, figures, measure, type Result, type Task } from './suite.js'
 export interface KernelOptions {
   threads: number
   seconds: number
-  /** Only tasks whose name holds one of these words; all when empty. */
+  /** Selects only tasks whose name contains one of these words; all if there are none. */
   wanted: (name: string) => boolean
   done: (r: Result) => void
 }
@@ -26,7 +29,7 @@ function random(n: number, seed: number): Float32Array {
   return x
 }
 
-/** The sizes of an op's cases that are timed on GPUs as well: native/ops. */
+/** The sizes of an op's cases that are also timed on GPUs: native/ops. */
 const timed = (op: string): NativeCase[] =>
   testEntries()
     .measure.cases({ op })
@@ -34,13 +37,13 @@ const timed = (op: string): NativeCase[] =>
 
 export type ComputeDtype = 'float32' | 'bfloat16' | 'int8'
 
-/** Operations per second of all threads; on processors without the instruction, the float32 peak. */
+/** Operations per second of all threads; the float32 peak if the processor lacks the instruction. */
 export async function peakOf(dtype: ComputeDtype, threads: number): Promise<number> {
   const { measure: native } = testEntries()
   return ((await native.peak({ dtype })) || (await native.peak({ dtype: 'float32' }))) * threads
 }
 
-/** dtypes that the chosen CPU backend runs. */
+/** The dtypes that the chosen CPU backend supports. */
 export function dtypesHere(): ComputeDtype[] {
   const backend = devices()
     .find(d => d.name === 'cpu')
@@ -60,14 +63,15 @@ interface LinearShape {
 }
 
 /**
- * Throws unless the backend that is timed computes at this shape what the reference does. A few rows stand for all:
- * none depends on the others. Factors are at most 1, so a sum of n products is off by sqrt(n) roundings of n.
+ * Throws unless the timed backend computes the same as the reference at this shape. A few rows suffice,
+ * because rows do not depend on each other. Factors are at most 1, so the error of a sum of n products is
+ * about sqrt(n) roundings of n.
  */
 async function checkLinear(name: string, { rows, ...shape }: LinearShape): Promise<void> {
   const { inFeatures, outFeatures } = shape
   const few = Math.min(rows, 7)
   const weight = random(inFeatures * outFeatures, 2)
-  // Multiples of 1/1024 up to 1 are float16 numbers.
+  // Multiples of 1/1024 up to 1 are exact in float16.
   if (shape.weightDtype === 'float16')
     for (let i = 0; i < weight.length; i++) weight[i] = Math.round(weight[i]! * 1024) / 1024
   const on = async (backend: string | undefined) => {
@@ -79,7 +83,9 @@ async function checkLinear(name: string, { rows, ...shape }: LinearShape): Promi
   agree(name, await on(undefined), await on('reference'), Math.sqrt(inFeatures) * 2 ** -24 * inFeatures)
 }
 
-/** linear as a model runs it: weights packed once and read from memory. Native code takes the times. */
+/**
+ * linear as a model runs it: with weights packed once and read from memory. Native code measures the times.
+ */
 async function linearTasks(o: KernelOptions): Promise<void> {
   for (const kind of [...dtypesHere(), 'float16 weights'] as const) {
     const dtype = kind === 'float16 weights' ? 'float32' : kind
@@ -118,7 +124,7 @@ async function linearTasks(o: KernelOptions): Promise<void> {
   }
 }
 
-/** The public kernels, through the binding, float32. */
+/** The public float32 kernels, called through the binding. */
 export async function kernelTasks(o: KernelOptions): Promise<void> {
   await linearTasks(o)
   const { threads } = o
@@ -148,7 +154,7 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
     tasks.push({
       name: `${causal ? 'causalAttention' : 'attention'} ${what} ${sequences} x ${length} x ${heads} x ${headDim}`,
       run: () => f({ ...a, out }),
-      // Causal rows see half of the square.
+      // With the causal mask, rows see half of the square.
       operations: 4 * sequences * heads * headDim * (causal ? (length * (length + 1)) / 2 : length * length),
       peak,
       check: async () => agree('attention', await f(a), await f({ ...a, backend: 'reference' }), 1e-4),
@@ -247,7 +253,7 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
       run: () => kernels.resizeBicubic(a),
       bytes: data.length,
       check: async () => {
-        if (width * height > 2e6) return // reference takes seconds; the smaller ones run the same code
+        if (width * height > 2e6) return // the reference takes seconds; the smaller images run the same code
         agree(
           'resize',
           await kernels.resizeBicubic(a),

@@ -1,4 +1,4 @@
-/** Where and when something was measured: beside every figure. */
+/** Where and when something was measured; printed with every figure. */
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,9 +16,9 @@ export interface Machine {
   memoryGB: number
   platform: string
   node: string
-  /** What 'auto' runs: "avx512+vnni+bf16". */
+  /** What 'auto' selects: "avx512+vnni+bf16". */
   backend: string
-  /** Of the last minute, when the run began. */
+  /** One-minute load average when the run began. */
   load: number
   /** One-minute load average when it ended. */
   loadAfter?: number
@@ -57,7 +57,7 @@ export const loadNow = (): number => round(loadavg()[0]!)
 
 const round = (x: number) => Math.round(100 * x) / 100
 
-/** The model name; virtual machines hide part of it, so family and model are said too. */
+/** The model name. Virtual machines hide part of it, so family and model number are added. */
 function cpuName(): string {
   const name = cpus()[0]?.model ?? 'unknown'
   if (!existsSync('/proc/cpuinfo')) return name
@@ -68,7 +68,9 @@ function cpuName(): string {
   return `${name} (${core ? `${core}, ` : ''}family ${family} model ${model})`
 }
 
-/** AMD's core by CPUID, which a virtual machine passes on when it hides the product's name. */
+/**
+ * The name of AMD's core, from CPUID, which a virtual machine passes on even if it hides the product's name.
+ */
 function zen(family: number, model: number): string | undefined {
   if (family === 26) return 'Zen 5'
   if (family === 25) return (model >= 0x10 && model < 0x20) || model >= 0x60 ? 'Zen 4' : 'Zen 3'

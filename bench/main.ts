@@ -1,7 +1,9 @@
 /**
- * `npm run bench -- profile`: bench/profile.ts; `-- search [--rows N]`: bench/search.ts. `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels with percent of the peak measured
- * here, towers, end to end, cold start and memory, event-loop delay. Words choose by name ("linear", "ViT-B/32 float32",
- * "cold"). Results are checked against reference before they are timed.
+ * `npm run bench -- profile`: bench/profile.ts. `npm run bench -- search [--rows N]`: bench/search.ts.
+ * `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels
+ * with percent of the peak measured on this machine, towers, end to end, cold start and memory, event-loop
+ * delay. Words select benchmarks by name ("linear", "ViT-B/32 float32", "cold"). Results are compared with
+ * the reference before they are timed.
  */
 
 import { mkdir, writeFile } from 'node:fs/promises'

@@ -21,12 +21,15 @@ const captions = [
   'one white boat near an island at sunset',
 ]
 
-/** Multiplications and additions of the image tower, the last block cut to the pooled row (DESIGN.md, exact by algebra). */
+/**
+ * Multiplications and additions of the image tower, with the last block reduced to the pooled row (which is
+ * algebraically exact).
+ */
 export function imageOperations(m: ModelShape): number {
   const t = m.image
   const rows = tokens(m)
   const block = linears(t).reduce((n, [, i, o]) => n + 2 * rows * i * o, 0) + 4 * rows * rows * t.width
-  // Last block: keys and values for all rows, the rest for one.
+  // In the last block: keys and values for all rows, the rest for one row.
   const one = 2 * t.width * (t.width + t.width + 2 * t.mlp) + 4 * rows * t.width
   const last = 2 * rows * t.width * 2 * t.width + one
   return (
@@ -96,7 +99,10 @@ export async function towerTasks(o: KernelOptions, names: string[]): Promise<voi
 
 type Rows = Iterable<Float32Array>
 
-/** Cosine of every row with float32's; float32 itself is compared with PyTorch by the tests. */
+/**
+ * Checks the cosine of every row with the float32 result; float32 itself is compared with PyTorch by the
+ * tests.
+ */
 function close(name: string, dtype: ComputeDtype, ours: Rows, reference: Rows): void {
   const bound = { float32: 0.999999, bfloat16: 0.999, int8: 0.98 }[dtype]
   const others = [...reference]
@@ -107,7 +113,7 @@ function close(name: string, dtype: ComputeDtype, ours: Rows, reference: Rows): 
   }
 }
 
-/** An image file to its label. */
+/** From an image file to its label. */
 export async function endToEndTasks(o: KernelOptions): Promise<void> {
   const classify = async (name: string, clip: Clip, file: string, labels: string[]) => {
     if (o.wanted(name)) {
@@ -146,7 +152,10 @@ export async function endToEndTasks(o: KernelOptions): Promise<void> {
   }
 }
 
-/** Fresh processes: `node` to the first embedding, and what they hold then. */
+/**
+ * Fresh processes: the time from starting `node` to the first embedding, and the resident memory at that
+ * point.
+ */
 export async function startTasks(o: KernelOptions): Promise<void> {
   const lib = pathToFileURL(join(packageRoot, 'dist/lib/index.js')).href
   const cases: [string, string, ComputeDtype, number][] = [['icon-clip', embeddedModel, 'float32', 72]]
@@ -171,7 +180,7 @@ export async function startTasks(o: KernelOptions): Promise<void> {
         out += d
       })
       await once(child, 'close')
-      if (i > 0) ns.push(Number(process.hrtime.bigint() - from)) // the first warms the page cache
+      if (i > 0) ns.push(Number(process.hrtime.bigint() - from)) // the first run warms the page cache
       if (i > 0) rss.push(Number(out))
     }
     const megabytes = Math.round(rss.sort((a, b) => a - b)[rss.length >> 1]! / 2 ** 20)
@@ -182,7 +191,7 @@ export async function startTasks(o: KernelOptions): Promise<void> {
   }
 }
 
-/** How long the event loop waits while it has encodes to serve. */
+/** The delay of the event loop while it has encodes to serve. */
 export async function loopTasks(o: KernelOptions): Promise<void> {
   const name = `event-loop delay during 200 encodes, icon-clip, ${o.threads} threads`
   if (!o.wanted(name)) return

@@ -1,4 +1,4 @@
-/** Percent of the peak as bars, in a plain SVG string. */
+/** Percent of the peak as bars, as a plain SVG string. */
 
 import type { Result } from './suite.js'
 

@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- profile [--threads N] [--models RN50]`: what each operation of one image and of one text of ten
- * tokens costs, ViT-B/32's unless said, beside what the machine allows: operations at the arithmetic peak or bytes of
- * weights at the streaming rate, both measured in the same run. Takes the median call of each operation, so one that a neighbour disturbed does not show.
+ * `npm run bench -- profile [--threads N] [--models RN50]`: the cost of each operation for one image and for
+ * one text of ten tokens, by default with ViT-B/32, next to what the machine allows: the operations at the
+ * arithmetic peak, or the bytes of weights at the streaming rate, both measured in the same run. The figure
+ * is the median call of each operation, so that a call disturbed by another process has no effect.
  */
 
 import { load } from '../lib/index.js'
@@ -23,7 +24,7 @@ function operations({ op, rows, in: inner, out }: OpTimes): number {
 
 const shape = ({ rows, in: inner, out }: OpTimes) => [rows, inner, out].filter(n => n > 0).join(' x ')
 
-/** A table per dtype and tower. RN50's text tower is a stand-in, so it has none. */
+/** A table per dtype and tower. RN50's text tower is only a placeholder, so it has none. */
 export async function profileTables(o: KernelOptions, name: string): Promise<string> {
   const { measure } = testEntries()
   const resNet = name === 'RN50'
@@ -67,7 +68,7 @@ function table(title: string, times: OpTimes[], wall: number[], peak: number, st
     const ms = median([...t.seconds]) * calls * 1000
     const count = operations(t) * calls
     const weights = t.in * t.out * t.weightBytes * calls
-    // Attention of int8 models is float32's; against the model's own peak all the same.
+    // Attention of int8 models is computed in float32; it is compared with the model's own peak all the same.
     const limit = Math.max((count / peak) * 1000, (weights / stream) * 1000)
     sum += ms
     floor += limit

@@ -1,6 +1,7 @@
 /**
- * Checkpoints with random weights and the shapes of the real models, as Hugging Face folders: what is timed, and what
- * the rivals' ONNX files are built from. Written once into a cache folder outside the repository; no download.
+ * Checkpoints with random weights and the shapes of the real models, as Hugging Face folders. They are timed,
+ * and the other side's ONNX files are made from them. Written once to a cache folder outside the repository;
+ * nothing is downloaded.
  */
 
 import { existsSync } from 'node:fs'
@@ -9,16 +10,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ModelShape, tokens } from './cases.js'
 
-/** Raised when the weights change, so that old files are not taken for new ones. */
+/** Increased when the weights change, so that old files are not used for new ones. */
 const VERSION = 2
 
 /**
- * What the matrices of a model hold: numbers that float16 holds, too, as in OpenAI's released checkpoints (and so in the
- * float32 files that others have made of them), or all bits of float32, as in OpenCLIP's.
+ * The numbers in a model's matrices: those that float16 can represent, as in OpenAI's released checkpoints
+ * (and therefore in float32 files made from them), or numbers that use all bits of float32, as in OpenCLIP's.
  */
 export type WeightBits = 'float16' | 'float32'
 
-/** Where models, ONNX files and images of the benchmarks are kept. */
+/** The folder in which the models, ONNX files and images of the benchmarks are stored. */
 export const cacheFolder = process.env.CLIP_NATIVE_BENCH_CACHE ?? join(tmpdir(), 'clip-native-bench')
 
 export interface RandomTensor {
@@ -33,7 +34,10 @@ export interface RandomTensor {
 
 const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1)
 
-/** Radford et al. 2021's initialisation, as transformers writes it; norms and biases spread a little, so that none is an identity. */
+/**
+ * The initialisation of Radford et al. 2021, as implemented in transformers; norms and biases vary a little,
+ * so that none is an identity.
+ */
 function tensorsOf(m: ModelShape, weights: WeightBits): RandomTensor[] {
   const all: RandomTensor[] = []
   const put = (name: string, shape: number[], std: number, mean = 0) => all.push({ name, shape, std, mean })
@@ -73,13 +77,13 @@ function tensorsOf(m: ModelShape, weights: WeightBits): RandomTensor[] {
   put('visual_projection.weight', [m.embedDim, image.width], image.width ** -0.5)
   put('text_projection.weight', [m.embedDim, text.width], text.width ** -0.5)
   put('logit_scale', [], 0, Math.log(100))
-  // As OpenAI's convert_weights: linear layers, convolution and projections, not embeddings and norms.
+  // As in OpenAI's convert_weights: linear layers, convolution and projections, but not embeddings and norms.
   const narrow = (t: RandomTensor) =>
     t.shape.length > 1 && !/position_embedding|token_embedding/.test(t.name) && weights === 'float16'
   return all.map(t => (narrow(t) ? { ...t, float16: true } : t))
 }
 
-/** To the nearest float16; numbers below 65504. */
+/** Rounds to the nearest float16; for numbers below 65504. */
 function toFloat16s(values: Float32Array): void {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length)
   for (let i = 0; i < values.length; i++) {
@@ -88,7 +92,7 @@ function toFloat16s(values: Float32Array): void {
   }
 }
 
-/** Fills with uniform numbers (xorshift32): fast, because there are 151 million of them. */
+/** Fills with uniform numbers (xorshift32). It has to be fast, because there are 151 million of them. */
 function fill(values: Float32Array, t: RandomTensor, seed: number): void {
   let state = (seed * 2654435761) | 0 || 1
   const scale = (t.std * Math.sqrt(3)) / 2 ** 31
@@ -148,7 +152,10 @@ function configs(m: ModelShape): Record<string, unknown> {
   }
 }
 
-/** The folder of `m`'s checkpoint (float32 safetensors, OpenAI's vocabulary built in), written if it is not there. */
+/**
+ * The folder of `m`'s checkpoint (float32 safetensors, with OpenAI's built-in vocabulary); it is written if
+ * it does not exist.
+ */
 export const randomModel = (m: ModelShape, weights: WeightBits = 'float16'): Promise<string> =>
   randomFolder(
     weights === 'float16' ? m.name : `${m.name} ${weights}`,
@@ -156,7 +163,10 @@ export const randomModel = (m: ModelShape, weights: WeightBits = 'float16'): Pro
     () => tensorsOf(m, weights),
   )
 
-/** A checkpoint's folder: its small files as JSON, its tensors as `weightsName`; written if it is not there. */
+/**
+ * The folder of a checkpoint: its small files as JSON, its tensors as `weightsName`; it is written if it does
+ * not exist.
+ */
 export async function randomFolder(
   name: string,
   configs: () => Record<string, unknown>,

@@ -1,4 +1,7 @@
-/** A checkpoint with the shapes of OpenAI's RN50 and random weights, in OpenCLIP's layout. The text tower is one block: only images are timed. */
+/**
+ * A checkpoint with the shapes of OpenAI's RN50 and random weights, in OpenCLIP's layout. The text tower has
+ * only one block, because only images are timed.
+ */
 
 import { type RandomTensor, randomFolder } from './random-model.js'
 
@@ -10,7 +13,7 @@ const text = { width: 64, context: 77, vocab: 49408 }
 function tensors(): RandomTensor[] {
   const all: RandomTensor[] = []
   const put = (name: string, shape: number[], std: number, mean = 0) => all.push({ name, shape, std, mean })
-  /** He initialisation, which keeps the size of what goes through a ReLU. */
+  /** He initialisation, which preserves the magnitude of numbers that go through a ReLU. */
   const conv = (name: string, out: number, inn: number, kernel: number) =>
     put(`${name}.weight`, [out, inn, kernel, kernel], (2 / (inn * kernel * kernel)) ** 0.5)
   const norm = (name: string, size: number, weight = 1) => {
@@ -36,7 +39,7 @@ function tensors(): RandomTensor[] {
       conv(`${name}.conv2`, planes, planes, 3)
       norm(`${name}.bn2`, planes)
       conv(`${name}.conv3`, 4 * planes, planes, 1)
-      norm(`${name}.bn3`, 4 * planes, 0.5) // smaller, so that 16 residuals do not add up to much
+      norm(`${name}.bn3`, 4 * planes, 0.5) // smaller, so that the sum of 16 residuals stays small
       if (i === 0) {
         conv(`${name}.downsample.0`, 4 * planes, input, 1)
         norm(`${name}.downsample.1`, 4 * planes)
@@ -78,7 +81,7 @@ function tensors(): RandomTensor[] {
   return all
 }
 
-/** Its folder, written if it is not there. */
+/** The folder of the checkpoint, which is written if it does not exist. */
 export const randomResNet = (): Promise<string> =>
   randomFolder(
     'RN50',

@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- search [--rows N]`: exact search over a file of vectors, beside the rate at which memory is read.
- * The file (a million rows of 512 float32 values: 2 GB) is made of random bytes in the folder of benchmarks and removed.
+ * `npm run bench -- search [--rows N]`: exact search in a file of vectors, compared with the rate at which memory is
+ * read. The file (a million rows of 512 float32 values: 2 GB) is made of random bytes in the benchmark's cache folder
+ * and removed afterwards.
  */
 
 import { randomFillSync } from 'node:crypto'
@@ -14,7 +15,10 @@ import { columns, duration, median } from './stats.js'
 const dim = 512
 const k = 10
 
-/** Random signs, exponents of numbers from 2^-7 to 2, random mantissas: a chunk of them, repeated from other offsets. */
+/**
+ * Random signs, exponents of numbers from 2^-7 to 2, random mantissas: one block of them, repeated from other
+ * offsets.
+ */
 async function writeRows(file: string, rows: number): Promise<void> {
   const chunk = new Uint32Array(16384 * dim)
   randomFillSync(chunk)
@@ -24,7 +28,7 @@ async function writeRows(file: string, rows: number): Promise<void> {
   try {
     const total = rows * dim * 4
     for (let at = 0, turn = 0; at < total; turn += 4) {
-      // Begun one number later each time, so that no two rows are the same.
+      // Starts one number later each time, so that no two rows are equal.
       const part = bytes.subarray(turn, Math.min(bytes.length, turn + total - at))
       at += (await handle.write(part, 0, part.length, at)).bytesWritten
     }
@@ -33,7 +37,7 @@ async function writeRows(file: string, rows: number): Promise<void> {
   }
 }
 
-/** A table: fastest and median of the runs, the rate, and its percentage of what memory gives in the same run. */
+/** A table: fastest and median run, the rate, and its percentage of the memory rate in the same run. */
 export async function searchTable(rows: number, seconds: number, folder = cacheFolder): Promise<string> {
   await mkdir(folder, { recursive: true })
   const file = join(folder, `search-${process.pid}.bin`)
@@ -44,7 +48,7 @@ export async function searchTable(rows: number, seconds: number, folder = cacheF
       ['', 'fastest', 'median', 'rate', 'memory', 'of memory', 'median of memory', 'runs'],
     ]
     await using matrix = await openMatrix(file, { rows, dim })
-    await cosineTopK({ queries, classes: matrix, k, as: 'cosine' }) // the page cache
+    await cosineTopK({ queries, classes: matrix, k, as: 'cosine' }) // warms the page cache
     for (const threads of [1, 2]) {
       const times: number[] = []
       const memory: number[] = []

@@ -1,4 +1,4 @@
-/** Medians and how they are printed. */
+/** Medians and their formatting. */
 
 export function median(values: readonly number[]): number {
   if (values.length === 0) return Number.NaN
@@ -7,19 +7,19 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** p in 0..1, nearest rank. */
+/** The quantile p, 0 to 1, by nearest rank. */
 export function quantile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(p * sorted.length) - 1))] ?? Number.NaN
 }
 
-/** Middle half of the values: from the first to the third quartile. */
+/** The middle half of the values: from the first to the third quartile. */
 export const spread = (values: readonly number[]): [number, number] => [
   quantile(values, 0.25),
   quantile(values, 0.75),
 ]
 
-/** A duration in ms with the unit that suits it. */
+/** A duration in ms with a suitable unit. */
 export function duration(ms: number): string {
   if (!Number.isFinite(ms)) return '-'
   if (ms < 0.001) return `${(ms * 1e6).toPrecision(3)} ns`
@@ -28,7 +28,7 @@ export function duration(ms: number): string {
   return `${(ms / 1000).toPrecision(4)} s`
 }
 
-/** Rows of cells in columns; numbers (what starts with a digit) to the right. */
+/** Rows of cells in aligned columns; numbers (cells that start with a digit) are right-aligned. */
 export function columns(rows: readonly (readonly string[])[]): string {
   const widths: number[] = []
   for (const row of rows)

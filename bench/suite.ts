@@ -1,4 +1,4 @@
-/** Micro-benchmarks, driven by the package `benchmark`: asynchronous functions (defer), one after the other. */
+/** Micro-benchmarks, run by the package `benchmark`: asynchronous functions (defer), one after the other. */
 
 import Benchmark from 'benchmark'
 import { median, spread } from './stats.js'
@@ -10,11 +10,11 @@ export interface Result {
   ns: number
   middleHalf: [number, number]
   runs: number
-  /** ns of the fastest sample: what a busy machine hides least. */
+  /** ns of the fastest sample, which a busy machine affects least. */
   fastest: number
   /** Floating-point (or integer) operations per second, in 10^9. */
   gflops?: number
-  /** Of the peak that this run measured, 0 to 1. */
+  /** Fraction of the peak measured in this run, 0 to 1. */
   ofPeak?: number
   /** Bytes per second, in 10^9. */
   gbs?: number
@@ -29,11 +29,11 @@ export interface Task {
   run: () => Promise<unknown>
   /** Multiplications and additions of one run. */
   operations?: number
-  /** Bytes that one run reads or writes at least. */
+  /** The minimal number of bytes that one run reads or writes. */
   bytes?: number
-  /** Operations per second of the machine, all threads. */
+  /** Operations per second of the machine with all threads. */
   peak?: number
-  /** Throws when the answer is wrong; called before anything is timed. */
+  /** Throws if the result is wrong; called before anything is timed. */
   check?: () => Promise<void>
   dtype?: string
   threads?: number
@@ -41,7 +41,10 @@ export interface Task {
   note?: string
 }
 
-/** Times one asynchronous function for about so many seconds. `benchmark` runs it in samples, each a mean of some calls. */
+/**
+ * Times one asynchronous function for about `seconds`. `benchmark` runs it in samples, each the mean of
+ * several calls.
+ */
 function timed(run: () => Promise<unknown>, seconds: number): Promise<{ ns: number[]; runs: number }> {
   return new Promise((resolve, reject) => {
     const bench = new Benchmark({
@@ -89,7 +92,7 @@ export function figures(bench: string, task: Omit<Task, 'run'>, ns: number[], ru
   }
 }
 
-/** Throws unless two arrays agree to `bound` in every value; NaN never agrees. */
+/** Throws unless two arrays agree within `bound` in every value; NaN never agrees. */
 export function agree(what: string, a: ArrayLike<number>, b: ArrayLike<number>, bound: number): void {
   let worst = a.length === b.length ? 0 : Number.NaN
   for (let i = 0; i < a.length; i++) {

@@ -1,4 +1,7 @@
-/** `node dist/bench/write-model.js ViT-B/32`: prints the folder of a random-weight checkpoint, written if it is not there. */
+/**
+ * `node dist/bench/write-model.js ViT-B/32`: prints the folder of a random-weight checkpoint, which is
+ * written if it does not exist.
+ */
 
 import { model } from './cases.js'
 import { randomModel } from './random-model.js'

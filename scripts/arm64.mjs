@@ -1,5 +1,5 @@
-// The addon for arm64 Linux, built on another machine. Needs Debian's g++-aarch64-linux-gnu, installed here where the
-// user may.
+// Builds the addon for arm64 Linux on another machine. Needs Debian's g++-aarch64-linux-gnu, which is
+// installed if the user has permission.
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ export const run = (program, ...args) => {
   if (status !== 0) fail(`${program} ${args.join(' ')} failed.`)
 }
 
-/** `more`: program -> Debian's package, beside the compiler and CMake. */
+/** `more`: program -> its Debian package, in addition to the compiler and CMake. */
 export function installTools(more = {}) {
   const tools = { 'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu', cmake: 'cmake', make: 'make', ...more }
   const missing = Object.keys(tools).filter(program => !has(program))
@@ -31,7 +31,7 @@ export function installTools(more = {}) {
   run(...apt, 'install', '-y', '-qq', '--no-install-recommends', ...packages)
 }
 
-/** With symbols, in build/arm64; as the package has it in build/arm64-package. */
+/** With symbols in build/arm64, or in the form in which the package contains it in build/arm64-package. */
 export function buildAddon({ forPackage = false } = {}) {
   const to = forPackage ? `${folder}-package` : folder
   const cmakeJs = join(root, 'node_modules/cmake-js/bin/cmake-js')

@@ -1,19 +1,22 @@
-// What a built addon needs and shows, read from its ELF file with binutils; it is not loaded, so it may be for another
-// machine.
+// Checks what a built addon requires and exports, by reading its ELF file with binutils. It is not loaded, so
+// it may be for another machine.
 //
 //   node scripts/check-binary.mjs FILE [--glibc 2.34] [--avx512 avx512.cc,...]
 //
-// Prints one line per thing that holds; exits with 1 after naming what does not:
+// Prints one line per rule that holds; names the rules that do not, and exits with 1:
 // - no symbol of a newer GLIBC than --glibc, and no libstdc++ (2.34: Amazon Linux 2023, RHEL 9, Debian 12, Ubuntu 22.04);
-// - nothing exported but Node-API's two entries;
-// - x64, with symbols: no AVX-512 or AMX instruction outside the functions that run only where the CPU has it. Functions are told
-//   by the source file that their symbol stands under: a template of the standard library that was instantiated in such
-//   a file belongs to no file, and the linker may take its code for everybody.
+// - nothing is exported except Node-API's two entry points;
+// - x64, with symbols: no AVX-512 or AMX instruction outside the functions that run only if the CPU has it.
+//   Functions are attributed to source files by the file symbol before them. A standard-library template that
+//   was instantiated in such a file belongs to no file, and the linker may use its code for all files.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 
-/** Functions, by name, of files that are not for AVX-512 as a whole (peak.cc measures what each CPU can do). */
+/**
+ * Functions, by name, of files that are not compiled for AVX-512 as a whole (peak.cc measures what each CPU
+ * can do).
+ */
 const AVX512_FUNCTIONS = /avx512|^_ZN4clip12_GLOBAL__N_1\d+(fma512|dotBf16|dotInt8)Ev$/i
 const AMX_FUNCTIONS = /Avx512Amx|^_ZN4clip12_GLOBAL__N_1\d+(tilesBf16|tilesInt8)Ev$/
 
@@ -50,7 +53,7 @@ const read = (...args) =>
   execFileSync(objdump, [...args, file], { encoding: 'utf8', maxBuffer: 1 << 30 }).split('\n')
 
 let failed = false
-/** `wrong`: what breaks the rule, or nothing. */
+/** `wrong`: what violates the rule; empty if nothing does. */
 function rule(holds, wrong) {
   if (wrong.length === 0) return console.log(`held: ${holds}`)
   failed = true
@@ -91,7 +94,7 @@ rule(`Node-API's entries are exported and nothing else`, [
   ...shown.filter(name => !entries.includes(name)),
 ])
 
-/** Address of each function that stands under a source file, and that file. */
+/** The address of each function that is listed under a source file, with that file. */
 function functionsByFile(symbols) {
   const places = new Map()
   let from = ''

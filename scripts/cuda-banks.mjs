@@ -1,10 +1,13 @@
-// Bank conflicts of the kernels: the PTX interpreter (cuda/emulator/banks.h) counts them from the addresses that a
-// warp's lanes have, on the shapes of test/cuda/bank_cases.cc. Needs CMake and a C++20 compiler.
+// Bank conflicts of the kernels: the PTX interpreter (cuda/emulator/banks.h) counts them from the addresses
+// of a warp's lanes, on the shapes of test/cuda/bank_cases.cc. Needs CMake and a C++20 compiler.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fail, root, run } from './cuda-compile.mjs'
 
-/** Kernel -> kind of access -> [accesses, least wavefronts, wavefronts]; kernels without shared memory are left out. */
+/**
+ * Kernel -> kind of access -> [accesses, minimal wavefronts, wavefronts]; kernels without shared memory are
+ * left out.
+ */
 export function bankConflicts(ptxFolder) {
   const folder = join(root, 'build/cuda')
   run('cmake', ['-S', 'test/cuda', '-B', folder])
@@ -19,7 +22,7 @@ export function bankConflicts(ptxFolder) {
   )
 }
 
-/** A cell of the report: wavefronts beyond the least, of all kinds together; which kinds, where there are any. */
+/** A cell of the report: wavefronts beyond the minimum, for all kinds together, and which kinds have any. */
 export function bankCell(kinds) {
   if (!kinds) return 'no shared memory'
   const all = Object.values(kinds)

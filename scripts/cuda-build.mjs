@@ -1,16 +1,17 @@
-// npm run cuda:build: compiles the CUDA kernels into cuda/images/, which are files of the package that lib inflates and
-// hands to the addon. Needs nvcc with ptxas and fatbinary; takes a minute. The files are committed, so nobody else needs
-// any of these.
+// npm run cuda:build: compiles the CUDA kernels into cuda/images/. These files are part of the package; lib
+// decompresses them and passes them to the addon. Needs nvcc with ptxas and fatbinary, and takes a minute.
+// The files are committed, so that nobody else needs these tools.
 //
-//   ptx.br            what nvcc made of cuda/*.cu for compute capability 8.0, in one file
-//   machine_code.br   what ptxas made of that for each architecture, in NVIDIA's fatbin format
-//   images.json       of what they were made, and the sizes and hashes of the files and of what is in them
+//   ptx.br            the PTX that nvcc compiles from cuda/*.cu for compute capability 8.0, in one file
+//   machine_code.br   the machine code that ptxas compiles from it for each architecture, in NVIDIA's fatbin
+//                     format
+//   images.json       their sources, and the sizes and hashes of the files and of their contents
 //
 //   node scripts/cuda-build.mjs [--check [--machine-code]]
 //
-//   --check          only compares images.json with the sources and with what nvcc makes of them; status 1 where
-//                    they differ. Without nvcc, or with another version of it, the sources alone
-//   --machine-code   the machine code as well (20 s)
+//   --check          only compares images.json with the sources and with the output of nvcc; status 1 if they
+//                    differ. Without nvcc, or with another version of it, compares only the sources
+//   --machine-code   compares the machine code too (20 s)
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -29,7 +30,7 @@ const { values } = parseArgs({
 })
 const sha256 = data => createHash('sha256').update(data).digest('hex')
 
-/** All that the kernels are made of, without comments and white space. */
+/** A hash of the kernels' sources, without comments and white space. */
 function hashOfSources() {
   const hash = createHash('sha256')
   const files = readdirSync(join(root, 'cuda')).filter(file => /\.(cu|cuh|h)$/.test(file))
@@ -39,11 +40,11 @@ function hashOfSources() {
   return hash.digest('hex')
 }
 
-/** One PTX of all units. */
+/** The PTX of all units, merged into one. */
 function mergedPtx() {
   const from = buildPtx()
-  // 7.0 is the oldest version that has all that our kernels use, so that older drivers compile it too. nvcc's one
-  // newer word, used_bytes_mask, is a hint about loads.
+  // 7.0 is the oldest version that has everything that our kernels use, so that older drivers can compile it
+  // too. The only newer directive that nvcc emits, used_bytes_mask, is a hint about loads.
   const lines = ['.version 7.0', '.target sm_80', '.address_size 64']
   const declared = new Set()
   for (const unit of units)
@@ -52,7 +53,7 @@ function mergedPtx() {
         .replace(/\/\/.*$/, '')
         .trim()
         .replace(/\s+/g, ' ')
-        // The block's shared memory, whose name nvcc makes of the file's path.
+        // The block's shared memory, whose mangled name nvcc derives from the file's path.
         .replace(/_ZN4clip4cuda\w*_GLOBAL__N__\w*memoryE\b/g, 'memory')
       if (!line || /^\.(version|target|address_size)\b|^\.pragma "used_bytes_mask/.test(line)) continue
       if (/^\.(extern|global|const|visible \.(global|const))\b/.test(line)) {
@@ -64,7 +65,7 @@ function mergedPtx() {
   return `${lines.join('\n')}\n`
 }
 
-/** The fatbin of all architectures. */
+/** The fatbin with all architectures. */
 function machineCode(ptx) {
   const build = join(root, 'build/cuda-images')
   mkdirSync(build, { recursive: true })
@@ -74,13 +75,14 @@ function machineCode(ptx) {
     run('ptxas', [`-arch=sm_${arch}`, '-o', cubin, join(build, 'kernels.ptx')])
     return `--image3=kind=elf,sm=${arch},file=${cubin}`
   })
-  // Not compressed by NVIDIA's tool: what drivers inflate depends on their age, and ours is smaller.
+  // Not compressed by NVIDIA's tool, because old drivers can't decompress its newer formats, and Brotli gives
+  // a smaller file.
   const fatbin = join(build, 'kernels.fatbin')
   run('fatbinary', [`--create=${fatbin}`, '--64', '--compress=false', ...images])
   return readFileSync(fatbin)
 }
 
-/** As small as Brotli makes it: larger windows than 16 MB and hints about words of 16 bytes win nothing. */
+/** Compresses with Brotli at its best quality; larger windows than 16 MB and other hints gain nothing. */
 function compress(data) {
   const { constants } = zlib
   return zlib.brotliCompressSync(data, {
@@ -99,7 +101,9 @@ function nvccVersion() {
 }
 
 const describe = data => ({ bytes: data.length, sha256: sha256(data) })
-/** Writes a compressed file; the facts are what lib/native/compiled-kernels.ts checks it by. */
+/**
+ * Writes a compressed file; lib/native/compiled-kernels.ts checks the file by the returned sizes and hashes.
+ */
 function writeImage(name, data) {
   const packed = compress(data)
   writeFileSync(join(folder, name), packed)
@@ -109,7 +113,8 @@ const nvcc = nvccVersion()
 const stale = what => fail(`cuda/images is not what ${what} gives: npm run cuda:build`)
 if (values.check) {
   const images = JSON.parse(readFileSync(join(folder, 'images.json'), 'utf8'))
-  // Also where nvcc shows that they give the same: elsewhere there is only this to go by.
+  // Also checked if nvcc shows that the result is the same, because machines without nvcc have only this
+  // check.
   if (hashOfSources() !== images.sources) stale('cuda/*.cu')
   if (nvcc !== images.nvcc) {
     console.log(`cuda/images was made of these sources by nvcc ${images.nvcc}; here is ${nvcc ?? 'none'}`)

@@ -1,5 +1,5 @@
-// What the scripts for the CUDA kernels share: nvcc's run, and the one PTX that tests execute, reports are made of
-// and the package carries.
+// What the scripts for the CUDA kernels share: running nvcc, and the PTX that the tests execute, the report
+// analyses and the package contains.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -12,7 +12,7 @@ export function fail(message) {
   process.exit(1)
 }
 
-/** Runs a command to its end, or ends with what it said. */
+/** Runs a command and returns its output; if it fails, prints its output and exits. */
 export function run(command, args) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' })
   if (error || status !== 0) fail(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`)
@@ -22,10 +22,10 @@ export function run(command, args) {
 const sources = readdirSync(join(root, 'cuda')).sort()
 const age = file => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
 
-/** The kernels' files, without their ending. */
+/** The names of the kernels' files without their extension. */
 export const units = sources.filter(file => file.endsWith('.cu')).map(file => basename(file, '.cu'))
 
-/** The folder with the PTX of every unit; made again where a source is newer. */
+/** The folder with the PTX of every unit, which is compiled again if a source is newer. */
 export function buildPtx() {
   const folder = join(root, 'build/cuda-ptx')
   mkdirSync(folder, { recursive: true })

@@ -1,12 +1,13 @@
-// What is in cuda/images, the compiled code that the package carries, without NVIDIA's disassembler (CUDA's compiler
-// alone does not bring it): how many tensor-core instructions each kernel has for each architecture.
+// Analyses cuda/images, the compiled code that the package contains, without NVIDIA's disassembler (which is
+// not part of CUDA's compiler): counts the tensor-core instructions of each kernel for each architecture.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
 import { fail, root } from './cuda-compile.mjs'
 
-// An instruction of compute capability 7.0 and later takes 16 bytes, its operation the lowest 12 bits. NVIDIA does
-// not document the numbers; that this one is HMMA shows in that every kernel has as many as mma.sync in its PTX.
+// Since compute capability 7.0, an instruction takes 16 bytes, and its lowest 12 bits are the operation.
+// NVIDIA does not document the numbers; that this one is HMMA follows from every kernel having as many of
+// them as mma.sync in its PTX.
 const instructionBytes = 16
 const hmma = 0x23c
 
@@ -23,7 +24,7 @@ function* elfFiles(fatbin) {
   }
 }
 
-/** The kernels of an ELF file: [name, instructions]. A kernel's code is a section of its own. */
+/** The kernels of an ELF file: [name, instructions]. Each kernel's code is a section of its own. */
 function* codeOf(elf) {
   if (elf.readUInt32BE(0) !== 0x7f454c46) fail('cuda/images/machine_code.br holds something else than ELF')
   const headers = Number(elf.readBigUInt64LE(40))
@@ -40,7 +41,7 @@ function* codeOf(elf) {
   }
 }
 
-/** Kernel -> architecture -> how many HMMA instructions its code has. */
+/** Kernel -> architecture -> number of HMMA instructions in its code. */
 export function tensorInstructions() {
   const kernels = new Map()
   for (const [arch, elf] of elfFiles(inflated('machine_code.br')))
@@ -54,7 +55,7 @@ export function tensorInstructions() {
   return kernels
 }
 
-/** Kernel -> how many mma.sync its PTX has. */
+/** Kernel -> number of mma.sync in its PTX. */
 export function ptxTensorInstructions() {
   const kernels = new Map()
   for (const part of inflated('ptx.br').toString('latin1').split('.entry ').slice(1))

@@ -1,13 +1,13 @@
-// npm run cuda:report: what the toolchain says of the CUDA kernels without a GPU, as Markdown. Per kernel and
-// architecture: registers, spills, stack, shared memory, occupancy, tensor-core instructions of the machine code in
-// cuda/images; and the time that arithmetic and memory allow for named shapes on named GPUs. Nothing of it is
-// measured on a GPU. Needs nvcc with ptxas.
+// npm run cuda:report: what the toolchain reports about the CUDA kernels without a GPU, as Markdown. Per
+// kernel and architecture: registers, spills, stack, shared memory, occupancy, and tensor-core instructions
+// of the machine code in cuda/images. Also the time that arithmetic and memory allow for named shapes on
+// named GPUs. Nothing here is measured on a GPU. Needs nvcc with ptxas.
 //
 //   node scripts/cuda-report.mjs [--check] [--arch 80,90] [--out FILE]
 //
-//   --check   only compare with cuda/limits.json: status 1 where a kernel spills, has a stack frame, needs more
-//             registers than it says or has fewer tensor-core instructions, or is not in it
-//   --arch    which ptxas compiles for; default 80,90,100,120
+//   --check   only compares with cuda/limits.json: status 1 if a kernel spills, has a stack frame, needs more
+//             registers than listed there or has fewer tensor-core instructions, or is not listed
+//   --arch    the architectures for which ptxas compiles; default 80,90,100,120
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -27,7 +27,7 @@ const architectures = values.arch.split(',')
 const listed = list => list.map(arch => `sm_${arch}`).join(', ')
 const folder = buildPtx()
 
-// What ptxas -v says: kernel -> architecture -> numbers.
+// The output of ptxas -v: kernel -> architecture -> numbers.
 const kernels = new Map()
 for (const unit of units)
   for (const arch of architectures) {
@@ -63,7 +63,8 @@ for (const [name, { on }] of kernels) {
 for (const name of Object.keys(limits.registers))
   if (!kernels.has(name)) complaints.push(`cuda/limits.json names ${name}, which does not exist`)
 
-// Of what is in cuda/images, which cuda:build --check compares with the sources; all its architectures.
+// From the contents of cuda/images, for all its architectures; cuda:build --check compares them with the
+// sources.
 const hmma = tensorInstructions()
 const mma = ptxTensorInstructions()
 for (const name of kernels.keys()) {
@@ -85,10 +86,11 @@ if (values.check) {
   process.exit(complaints.length > 0 ? 1 : 0)
 }
 
-// Shared memory per launch, from the headers: kernels without an entry have next to none.
+// Shared memory per launch, from the headers; kernels without an entry use almost none.
 const shared = name => limits.shared[name] ?? 64
 
-// Blocks on a multiprocessor: registers go to warps in pieces of 256, shared memory in KB with 1 KB per block.
+// Blocks per multiprocessor: registers are allocated to warps in units of 256, shared memory in KB, with 1 KB
+// more per block.
 const machines = {
   80: { name: 'A100', shared: 164, warps: 64 },
   90: { name: 'H100', shared: 228, warps: 64 },
@@ -106,7 +108,7 @@ function occupancy(name, arch) {
   return `${gpu} ${blocks} (${Math.round((100 * blocks * warps) / mostWarps)} %)`
 }
 
-// One number where all are the same.
+// A single number if all are equal.
 const numbers = list => (new Set(list).size === 1 ? `${list[0]}` : list.join(', '))
 const sameAsPtx = [...hmma].every(([name, on]) => Object.values(on).every(count => count === mma.get(name)))
 

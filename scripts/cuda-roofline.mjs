@@ -1,16 +1,16 @@
-// What arithmetic and memory allow for a pass of ViT-B/32 on named GPUs, kernel by kernel: calculated from the
-// shapes of its operations and the makers' figures, nothing measured.
+// The time that arithmetic and memory allow for a pass of ViT-B/32 on named GPUs, kernel by kernel. It is
+// calculated from the shapes of the operations and the manufacturers' figures; nothing is measured.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './cuda-compile.mjs'
 
 /**
- * Per second, without sparsity: `tensor` FLOPs of bfloat16 products with float32 sums, `plain` float32 FLOPs, bytes
- * of device memory.
+ * Per second, without sparsity: `tensor`: FLOPs of bfloat16 products with float32 sums; `plain`: float32
+ * FLOPs; and bytes of device memory.
  */
 export const gpus = JSON.parse(readFileSync(join(root, 'cuda/gpus.json'), 'utf8'))
 
-// A number of a C++ header: the kernels' choice is made there.
+// Reads a number from a C++ header, where the choice between kernels is made.
 function constant(file, name) {
   const text = readFileSync(join(root, 'cuda', file), 'utf8')
   return Number(new RegExp(`\\b${name} = (\\d+)`).exec(text)[1])
@@ -20,14 +20,17 @@ const busyBlocks = constant('linear.h', 'kBusyBlocks')
 const f32 = 4
 const b16 = 2
 
-/** The launches of a pass in the order of native/model/: kernel, FLOPs, bytes, whether on tensor cores. */
+/**
+ * The launches of a pass in the order of native/model/: kernel, FLOPs, bytes, and whether it uses tensor
+ * cores.
+ */
 class Pass {
   launches = []
 
   #add(kernel, flops, bytes, tensor = false) {
     this.launches.push({ kernel, flops, bytes, tensor })
   }
-  /** x, y: bytes of a number. */
+  /** x, y: bytes per number. */
   linear(rows, input, output, { y = b16, bias = true, residual = false, x = b16 } = {}) {
     const blocks = Math.ceil(rows / square) * Math.ceil(output / square)
     const kernel =
@@ -36,8 +39,8 @@ class Pass {
     const bytes = weights + rows * (x * input + y * output + (residual ? f32 * output : 0))
     this.#add(kernel, 2 * rows * input * output, bytes, x !== f32)
   }
-  // A value is added for the mean, then its difference squared and added; then subtracted, and scaled twice and
-  // shifted: 1 + 3 + 4.
+  // A value is added for the mean; its difference is squared and added; then it is subtracted, scaled twice
+  // and shifted: 1 + 3 + 4.
   layerNorm(rows, cols, y = b16) {
     this.#add('clip_layer_norm', 8 * rows * cols, rows * cols * (f32 + y) + 2 * f32 * cols)
   }
@@ -48,7 +51,7 @@ class Pass {
   embed(rows, cols) {
     this.#add('clip_embed', rows * cols, 3 * f32 * rows * cols)
   }
-  // Values come from a table: no arithmetic.
+  // Values come from a table, so there is no arithmetic.
   patches(images, side) {
     this.#add('clip_patches', 0, images * side * side * 3 * (1 + b16))
   }
@@ -63,7 +66,10 @@ class Pass {
     this.#add('clip_attention_bfloat16_64', 4 * pairs * width, b16 * width * 2 * (queries + rows), true)
   }
 
-  /** lengths of the sequences; rows: theirs and padding. Of the last block only one row a sequence. */
+  /**
+   * lengths: of the sequences; rows: those of the sequences and padding. In the last block there is only one
+   * row per sequence.
+   */
   blocks(layers, width, rows, sequences, length, causal) {
     const mlp = 4 * width
     const pairs = sequences * (causal ? (length * (length + 1)) / 2 : length * length)
@@ -106,7 +112,7 @@ function images(count) {
   return pass.launches
 }
 
-/** One text; rows: its tokens and the padding up to the next size that plans are made for. */
+/** One text; rows: its tokens, padded to the next size for which graphs are recorded. */
 function text(tokens, rows) {
   const pass = new Pass()
   pass.embed(rows, 512)

@@ -1,5 +1,5 @@
-// npm run demo: builds what is not built, classifies the example images with the embedded model, and compares with
-// the probabilities that PyTorch gave. Exits with 1 when a wrong label wins or a probability differs.
+// npm run demo: builds what is not built yet, classifies the example images with the embedded model, and
+// compares the probabilities with PyTorch's. Exits with 1 if a wrong label wins or a probability differs.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,10 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { requireTools } from './require-tools.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** Largest difference of a probability from PyTorch's (which are stored with six digits). */
+/** The largest allowed difference of a probability from PyTorch's (which are stored with six digits). */
 const tolerance = 1e-4
 
-/** Time of the newest file under `paths` whose name ends in one of `ends`; 0 when there is none. */
+/**
+ * The modification time of the newest file under `paths` whose name ends in one of `ends`; 0 if there is
+ * none.
+ */
 function newest(paths, ends) {
   let time = 0
   for (const path of paths) {
@@ -81,10 +84,10 @@ for (const name of names) {
   const before = performance.now()
   const all = await classifier.classify(join(examples, name), { topK: labels.length })
   milliseconds += performance.now() - before
-  const wanted = name.replace(/\.\w+$/, '') // the files are called what they show
+  const wanted = name.replace(/\.\w+$/, '') // the files are named after what they show
   const won = all[0].label === wanted
   if (won) right++
-  // Written so that NaN counts as a difference.
+  // The condition is written so that NaN counts as a difference.
   for (const { index, score } of all) {
     const difference = Math.abs(score - probabilities[name][index])
     if (!(difference <= largest)) largest = difference

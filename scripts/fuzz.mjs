@@ -1,17 +1,18 @@
-// npm run fuzz: hostile input for everything that parses. The native core without the binding, under AddressSanitizer
-// and UndefinedBehaviourSanitizer: seeded mutations, then (where clang is there) coverage-guided targets with the
-// corpus in test/fuzz/corpus; then damaged files through the public API of the plain build.
+// npm run fuzz: hostile input for everything that parses. First the native core without the binding, under
+// AddressSanitizer and UndefinedBehaviourSanitizer: seeded mutations, then (if clang is installed)
+// coverage-guided targets with the corpus in test/fuzz/corpus. Then damaged files through the public API of
+// the normal build.
 //
 //   node scripts/fuzz.mjs [--cases N] [--seconds N] [--files N] [--seed N] [--native] [--api]
 //
 //   --cases    native mutations; default 100000
-//   --limit    seconds that they may take; default none
+//   --limit    the longest time for them in seconds; default none
 //   --seconds  per coverage-guided target; default 60, 0 = none
 //   --files    damaged files of each kind through the public API; default 10000
 //   --seed     the first seed; default 0
-//   --native, --api   only that half
-//   --quick    builds native/ without the kernels of AVX2 and AVX-512, which take most of the build, and runs nothing but
-//              the coverage-guided targets: what .ci/run has time for
+//   --native, --api   run only that half
+//   --quick    builds native/ without the kernels of AVX2 and AVX-512, which take most of the build, and runs
+//              only the coverage-guided targets, which is what .ci/run has time for
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,5 +1,5 @@
-// npm run lint ends with this: files of more than 400 lines, as advice. A long file is often two things in one; one
-// thing is not cut in two because of its length. Never fails.
+// npm run lint ends with this: lists files of more than 400 lines, as advice. A long file often contains two
+// things, but one thing should not be split because of its length. Never fails.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 

@@ -1,6 +1,7 @@
-// The labelled images of the tests as WebDataset archives: FOLDER has the images and the .csv files that name them (the
-// columns file and label are read). For each it writes test/data/NAME.tar, the same bytes for the same images. Tests
-// read the archives through test/helpers/test-data.ts.
+// Packs the labelled images of the tests into WebDataset archives. FOLDER contains the images and the .csv
+// files that list them (the columns file and label are read). For each .csv file it writes
+// test/data/NAME.tar, with the same bytes for the same images. Tests read the archives through
+// test/helpers/test-data.ts.
 //
 //   node scripts/pack-test-data.mjs FOLDER
 import { copyFileSync, createWriteStream, readdirSync, readFileSync } from 'node:fs'

@@ -1,10 +1,11 @@
-// Prebuilt addons into prebuilds/, which the package ships and node-gyp-build picks from. Nothing is downloaded: cmake-js
-// builds with the headers of node-api-headers, and prebuildify strips, names and places the result.
+// Builds prebuilt addons into prebuilds/, which the package contains and from which node-gyp-build selects.
+// Nothing is downloaded: cmake-js builds with the headers of node-api-headers, and prebuildify strips, names
+// and places the result.
 //
 //   node scripts/prebuild.mjs [x64 | arm64]...     default: this machine's; on x64 Linux arm64 as well (cross-built)
 //
-// prebuildify alone would build through binding.gyp, for which node-gyp downloads Node's headers, and would move the
-// addon out of its folder: so it is given one that holds a copy, and `echo` for node-gyp.
+// prebuildify alone would build through binding.gyp, for which node-gyp downloads Node's headers, and would
+// move the addon out of its folder. So it gets a folder with a copy, and `echo` as node-gyp.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -21,7 +22,10 @@ const given = process.argv.slice(2)
 for (const arch of given)
   if (!known.includes(arch)) arm64.fail(`Expected ${known.join(' or ')} on this machine, got ${arch}.`)
 
-/** Builds without what only tests call, beside the build that tests use, and gives the addon with its symbols. */
+/**
+ * Builds without the entries that only tests call, in a folder separate from the tests' build, and returns
+ * the addon with its symbols.
+ */
 function build(arch) {
   if (isCross(arch)) {
     arm64.installTools()

@@ -1,5 +1,5 @@
-// Run by npm before it packs: writes dist/lib anew, without what no user of the package needs. That is the comments of
-// the JavaScript (declarations keep theirs) and the declarations that no public type reaches.
+// Run by npm before it packs: writes dist/lib again without what no user of the package needs: the comments
+// in the JavaScript (declarations keep theirs) and the declarations that no public type uses.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -11,7 +11,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const lib = join(root, 'dist/lib')
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 
-// Nothing is packed that today's sources don't write.
+// Removes everything first, so that only output of the current sources is packed.
 rmSync(lib, { recursive: true, force: true })
 for (const flags of [
   ['--removeComments', '--declaration', 'false'],

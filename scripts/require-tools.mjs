@@ -1,4 +1,4 @@
-// Says, before anything is built, which tool is missing and how to get it.
+// Reports, before anything is built, which tool is missing and how to install it.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 
 const runs = (command, args = ['--version']) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
 
-/** Wherever the package manager put it. */
+/** Finds the file wherever the package manager has put it. */
 function installed(file) {
   try {
     createRequire(import.meta.url).resolve(file)
@@ -34,7 +34,7 @@ function compilesCxx20(command) {
   }
 }
 
-/** What is missing: [what, how to get it on Debian, on Fedora, on macOS]. */
+/** The missing tools: [name, how to install it on Debian, on Fedora, on macOS]. */
 export function missingTools() {
   const missing = []
   const [major, minor] = process.versions.node.split('.').map(Number)
@@ -61,9 +61,9 @@ export function missingTools() {
   return missing
 }
 
-/** Exits with 1 after saying what is missing. */
+/** Exits with 1 after reporting what is missing. */
 export function requireTools() {
-  if (process.platform === 'win32') return // cmake-js finds Visual Studio by itself and says when there is none
+  if (process.platform === 'win32') return // cmake-js finds Visual Studio itself and reports if it is missing
   const missing = missingTools()
   if (missing.length === 0) return
   for (const [what, debian, fedora, mac] of missing)

@@ -1,21 +1,24 @@
-// Whether two versions of this package give the same bits: both are built, each computes the same things in a process of
-// its own through the public API, and the results are compared byte for byte. For a change that is to change nothing but
-// how the code is arranged, and for one that is to change the speed alone (bench/compare.sh measures that).
+// Whether two versions of this package give the same bits: both are built, each computes the same things
+// through the public API in its own process, and the results are compared byte for byte. For changes that
+// should only rearrange the code, and for changes that should only affect the speed (which bench/compare.sh
+// measures).
 //
 //   node scripts/same-bits.mjs REF                  this working tree against a commit
 //   node scripts/same-bits.mjs REF REF              two commits
-//   node scripts/same-bits.mjs --trees FOLDER FOLDER   two trees that are built already
+//   node scripts/same-bits.mjs --trees FOLDER FOLDER   two trees that are already built
 //
-// --models none|small|full   random-weight models of the benchmarks besides the embedded one. small (default): their
-//                  widths, heads and activations in towers of two blocks; full: as bench/ times them (minutes).
-// --only WORD      only kernels and models in whose name WORD is (`kernel`, `avx2`, `int8`, `icon-clip`, ...); may be
-//                  repeated: all words must be there.
+// --models none|small|full   random-weight models of the benchmarks in addition to the embedded one. small
+//                  (default): their widths, heads and activations in towers of two blocks; full: as bench/
+//                  times them (takes minutes).
+// --only WORD      only kernels and models whose name contains WORD (`kernel`, `avx2`, `int8`, `icon-clip`,
+//                  ...); if it is repeated, the name must contain all words.
 //
-// What is compared, on the reference and on every backend and set of features that this machine has
-// (scripts/same-bits/results.mjs): embeddings, pooled rows and tokens of images and texts in every dtype, classifier
-// scores, preprocessed pixels, and the outputs of every public kernel. NaNs count as equal whatever their payload is.
-// Exits with 1 when anything differs, and names it. Commits are checked out into the folder that bench/compare.sh uses,
-// <temporary folder>/clip-native-compare-<commit>, and left there for the next run.
+// Compared are, on the reference and on every backend and set of features that this machine has
+// (scripts/same-bits/results.mjs): embeddings, pooled rows and tokens of images and texts in every dtype,
+// classifier scores, preprocessed pixels, and the outputs of every public kernel. NaNs count as equal
+// whatever their payload. Exits with 1 and lists the differences if there are any. Commits are checked out
+// into the folder that bench/compare.sh uses, <temporary folder>/clip-native-compare-<commit>, and left there
+// for the next run.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -65,7 +68,7 @@ function checkedOut(ref) {
   return tree
 }
 
-/** The two trees, built. */
+/** The two trees, built if necessary. */
 function trees() {
   const [first, second] = positionals
   if (values.trees) {
@@ -77,7 +80,7 @@ function trees() {
   return [build(checkedOut(first)), build(second === undefined ? root : checkedOut(second))]
 }
 
-/** Folders of checkpoints with random weights, written by this tree's benchmarks. */
+/** The folders of checkpoints with random weights, which this tree's benchmarks write. */
 async function randomModels() {
   if (values.models === 'none') return []
   if (values.models !== 'small' && values.models !== 'full')
@@ -144,7 +147,7 @@ const [old, now] = [before, after].map(tree => {
   }
 })
 
-// A name is `what | backend | the case`.
+// A name has the form `what | backend | the case`.
 const table = new Map()
 const differences = []
 for (const name of new Set([...old.keys(), ...now.keys()])) {

@@ -1,19 +1,21 @@
-// npm run soak: hours of use in minutes. Worker threads call the public API at random (texts, images as pixels and as
-// files, classifiers, streams, similarities, stores), abort some calls at random moments, dispose models with calls under
-// way and load them again; one thread is terminated now and then. Hostile input is mixed in: streams that stall, SVGs,
-// damaged images, texts that are made to be slow. Every call must settle, with its result (compared, bit for bit, with
-// what the model gave at first), its signal's reason, ERR_CLIP_DISPOSED or, for hostile input, the error that belongs to
-// it; and the memory of the process must stay flat.
+// npm run soak: a stress test that covers hours of use in minutes. Worker threads call the public API at
+// random (texts, images as pixels and as files, classifiers, streams, similarities, stores), abort some calls
+// at random moments, dispose models while calls are running and load them again; now and then a thread is
+// terminated. Hostile input is mixed in: streams that stall, SVGs, damaged images, texts made to be slow.
+// Every call must settle with its result (which must equal the model's first result bit for bit), with its
+// signal's reason, with ERR_CLIP_DISPOSED or, for hostile input, with the expected error; and the memory of
+// the process must not grow.
 //
 //   node scripts/soak.mjs [--minutes 30] [--workers 4] [--seed 0] [--terminate 45] [--threads N] [--p99 MS]
 //
-// --terminate: seconds between two terminations of a thread, on average; 1 found in two minutes what 45 found in nine.
-// --threads: of every model; otherwise one or two.
-// --p99: fails when the 99th percentile of the delays of a thread's event loop is above so many milliseconds. For a quiet
-// machine with more processors than threads: the delays are printed in any case.
+// --terminate: average number of seconds between two terminations of a thread; 1 found in two minutes what 45
+// found in nine.
+// --threads: threads of every model; otherwise one or two.
+// --p99: fails if the 99th percentile of a thread's event-loop delays exceeds this many milliseconds. Only
+// for an idle machine with more processors than threads; the delays are printed in any case.
 //
-// Flat: the median of the last third of the samples is at most 5 % above that of the third before it (the first third
-// warms caches and heaps). Exits with 1 when anything does not hold.
+// Memory does not grow: the median of the last third of the samples is at most 5 % above that of the second
+// third (during the first third caches and heaps warm up). Exits with 1 if any condition does not hold.
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -67,7 +69,7 @@ async function work({ seed, threads, folder }) {
     return { clip, store, icons: await clip.classifier(labels, { templates: 'an icon of {}' }) }
   }
   let { clip, icons, store } = await open()
-  /** What each text and image gave at first, by name. */
+  /** The first result for each text and image, by name. */
   const expected = new Map()
   function same(name, data) {
     const values = Buffer.from(data.slice().buffer)
@@ -89,7 +91,7 @@ async function work({ seed, threads, folder }) {
     '\ud800'.repeat(5_000),
   ]
   let added = 0
-  /** Half an image, and then nothing, for ever. */
+  /** Half an image, followed by nothing, forever. */
   const stalled = () =>
     new Readable({
       read() {
@@ -97,7 +99,7 @@ async function work({ seed, threads, folder }) {
         this._read = () => {}
       },
     })
-  /** A call that would only end when `decodeTimeout` is over: nearly all of these are aborted before. */
+  /** A call that ends only after `decodeTimeout`; nearly all of these are aborted before. */
   const stalls = call => Object.assign(call, { stalls: true })
   const items = () =>
     Array.from({ length: 1 + below(5) }, () => ({
@@ -208,7 +210,7 @@ async function work({ seed, threads, folder }) {
   }
   await store.close()
   await clip.dispose()
-  // A timer of a millisecond fires after one: what is above it is delay.
+  // A timer of one millisecond fires after one millisecond; the rest is delay.
   counts.p99 = delays.percentile(99) / 1e6 - 1
   parentPort.postMessage({ ...counts, finished: true })
   parentPort.close()
@@ -238,7 +240,7 @@ async function main() {
 
   function start() {
     const state = { counts: {}, killed: false, finished: false }
-    // A small heap: what V8 has not collected yet would hide what native code holds.
+    // A small heap, because memory that V8 has not collected yet would hide memory held by native code.
     const worker = new Worker(new URL(import.meta.url), {
       workerData: {
         seed: seed++,

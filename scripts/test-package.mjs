@@ -1,19 +1,21 @@
-// What a user gets from `npm install`: packs, installs the tarball in empty folders and runs it there. Needs prebuilds/
-// (node scripts/prebuild.mjs) and the npm registry. Closes with `N passed, N failed`. Everything lies in
-// clip-native-package of the folder for temporary files.
+// Tests what a user gets from `npm install`: packs, installs the tarball in empty folders and runs it there.
+// Needs prebuilds/ (node scripts/prebuild.mjs) and the npm registry. Ends with `N passed, N failed`. All
+// files are in the folder clip-native-package of the temporary folder.
 //
-//   node scripts/test-package.mjs [NAME...]     default: all of
+//   node scripts/test-package.mjs [NAME...]     default: all of these
 //
 //   pack      sizes; publint and are-the-types-wrong on the tarball
-//   bare      an empty folder and a PATH with node and npm alone: installs, runs README's example; with and without sharp
+//   bare      an empty folder and a PATH with only node and npm: installs, runs README's example; with and
+//             without sharp
 //   types     a strict project, library declarations checked, with and without sharp
 //   managers  npm, pnpm, Yarn 1 and 4 install, with their scripts on: no compiler and no build tool is called
 //   hosts     Node 20, 22, 24, 26, Bun and Deno (from npm) run test/package/smoke.mjs; arm64 Node under qemu-user;
 //             Node 22, 24 and 26 run test/transferred.test.ts of this folder
-//   bundlers  esbuild, webpack and Vite's SSR build with the package as external; what it says where it was inlined
-//   runners   jest 29 and 30, vitest's pools, ts-node, tsx, and what @vercel/nft traces
+//   bundlers  esbuild, webpack and Vite's SSR build with the package as external; the error if it was inlined
+//   runners   jest 29 and 30, vitest's pools, ts-node, tsx, and the files that @vercel/nft traces
 //   next      Next.js with webpack and Turbopack, output: 'standalone'
-//   build     without prebuilds: what the error says, and that `npx clip-native build` mends it (minutes; no network)
+//   build     without prebuilds: the error message, and that `npx clip-native build` solves the problem
+//             (minutes; no network)
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'

@@ -3,10 +3,12 @@
 //
 //   node scripts/test-sanitize.mjs [--all] [compiled test files]   default: the kernel, checkpoint and error tests
 //
-// Without --all, as in .ci/run, which has a quarter of an hour: not the tests that run others again in processes of their
-// own or that compare numbers only, and not the plain loops of `reference` against themselves.
+// Without --all, as in .ci/run, which has a quarter of an hour, it leaves out the tests that run others again
+// in their own processes or only compare numbers, and the comparison of the plain loops of `reference` with
+// themselves.
 //
-// The CUDA kernels' test program is not Node and is built with the sanitizers by npm run cuda:nightly.
+// The test program of the CUDA kernels does not run in Node; npm run cuda:nightly builds it with the
+// sanitizers.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -48,7 +50,8 @@ const { status, signal } = spawnSync(
       CLIP_NATIVE_ADDON: addon,
       ...(all ? {} : { CLIP_TEST_WITHOUT: 'reference' }),
       LD_PRELOAD: `${library('libasan.so')}:${library('libubsan.so')}`,
-      // Node frees nothing at exit. A fault must end the process, so that the run is red.
+      // Node does not free memory at exit, so leaks are not reported. A fault must end the process, so that
+      // the run fails.
       ASAN_OPTIONS: 'detect_leaks=0:halt_on_error=1:abort_on_error=1',
       UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
     },

@@ -1,5 +1,6 @@
-// npm run test:tsan: the thread pool and the model queue under ThreadSanitizer, without Node, which is not built for it
-// (test/tsan/queue_stress.cc). First a race on purpose, which the sanitizer must report; then rounds in which it must not.
+// npm run test:tsan: runs the thread pool and the model queue under ThreadSanitizer, without Node, which is
+// not built for it (test/tsan/queue_stress.cc). First a deliberate race, which the sanitizer must report;
+// then rounds in which it must report nothing.
 //
 //   node scripts/test-tsan.mjs [--rounds 60] [--seed 0]
 import { spawnSync } from 'node:child_process'
@@ -23,7 +24,10 @@ must('cmake', ['-S', 'test/tsan', '-B', build])
 must('cmake', ['--build', build, '--parallel', process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? '2'])
 
 const program = join(root, build, 'queue_stress')
-/** Without randomised addresses where the system allows it: some kernels place memory where the sanitizer has its own. */
+/**
+ * Without address-space randomisation if the system allows it: some kernels place memory where the sanitizer
+ * has its own.
+ */
 const prefix = spawnSync('setarch', ['-R', 'true']).status === 0 ? ['setarch', '-R'] : []
 function stress(...args) {
   const [command, ...rest] = [...prefix, program, ...args]

@@ -1,17 +1,20 @@
-/** What the embedded model's own card says, to compare the page with. */
+/** The figures on the embedded model's own card, with which the page is compared. */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/base/package.js'
 
 export interface CardFigures {
-  /** Top-1 in percent. */
+  /** Top-1 accuracy in percent. */
   bare: number
   prompt: number
   ensemble: number
 }
 
-/** The table of the model's README: its first column without a folder -> top-1 of its three kinds of prompts. */
+/**
+ * Reads the table of the model's README: its first column without a folder -> top-1 of the three kinds of
+ * prompts.
+ */
 export async function cardFigures(): Promise<Map<string, CardFigures>> {
   const text = await readFile(join(packageRoot, 'models/icon-clip/README.md'), 'utf8')
   const cell = String.raw` ([\d.]+) / [\d.]+ \|`

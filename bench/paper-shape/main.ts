@@ -1,7 +1,7 @@
 /**
- * Makes docs/paper-shape.md: the experiments of the CLIP paper's sections 3.1 and 3.2 in small, on the embedded model and
- * the labelled images in test/data. Seeds are fixed and every result is the same for any number of threads: on one
- * backend two runs give the same bytes (test/paper-shape.test.ts).
+ * Makes docs/paper-shape.md: the experiments of the CLIP paper's sections 3.1 and 3.2 on a small scale, with
+ * the embedded model and the labelled images in test/data. Seeds are fixed, and every result is the same for
+ * any number of threads: two runs on one backend give the same bytes (test/paper-shape.test.ts).
  *
  *   npm run paper-shape [-- --out FOLDER --only fewshot,flat-color-icons --threads N]
  */
@@ -110,7 +110,7 @@ await mkdir(out, { recursive: true })
 const sets = new Map<string, ImageSet>()
 for (const task of tasks) sets.set(task.name, await readSet(clip, task.csv, task.only))
 
-// (b) first: its answers are the level of (a) and the failures of (c).
+// (b) comes first: its predictions give the level in (a) and the failures in (c).
 const answers = new Map<string, { bare: string[]; prompt: string[]; ensemble: string[] }>()
 for (const { name, prompt } of tasks) {
   const set = sets.get(name)!
@@ -211,7 +211,7 @@ for (const { name, title } of tasks) {
   for (const [pair, list] of most) {
     const [label, predicted] = pair.split('\t')
     const { file } = set.images[list[0]!]!
-    // Beside the page, which is part of the package; test/data is not.
+    // Next to the page, which is part of the package; test/data is not.
     const example = `${name}-${rows.length + 1}${extname(file)}`
     await copyFile(file, join(out, example))
     rows.push([`![${label}](paper-shape/${example})`, label!, predicted!, String(list.length)])

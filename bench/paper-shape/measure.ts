@@ -1,4 +1,7 @@
-/** What the page measures: answers right or wrong for each image, from features that are computed once. */
+/**
+ * The measurements of the page: right or wrong predictions for each image, from features that are computed
+ * once.
+ */
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,17 +13,17 @@ export interface LabelledImage {
   file: string
   label: string
   split?: string
-  /** The first folder below the data set's. */
+  /** The first folder below the folder of the data set. */
   set: string
 }
 
 export interface ImageSet {
   images: LabelledImage[]
-  /** Of the joint space, and before the projection. */
+  /** In the joint space, and before the projection. */
   embeddings: Embeddings
   pooled: Embeddings
   labels: string[]
-  /** PNG files among the images that have a palette. */
+  /** Number of PNG images that have a palette. */
   palettes: number
 }
 
@@ -64,7 +67,7 @@ export async function readSet(clip: Clip, csv: string, only?: string): Promise<I
   }
 }
 
-/** What zero-shot says of every image. */
+/** The zero-shot prediction for every image. */
 export async function zeroShot(clip: Clip, set: ImageSet, templates: readonly string[]): Promise<string[]> {
   const classifier = await clip.classifier(set.labels, { templates })
   return (await classifier.classify(set.embeddings, { topK: 1 })).map(p => p[0]!.label)
@@ -72,7 +75,7 @@ export async function zeroShot(clip: Clip, set: ImageSet, templates: readonly st
 
 export type Method = 'probe' | 'tip'
 
-/** What a classifier learned from `train` says of `test`. */
+/** The predictions for `test` of a classifier learned from `train`. */
 async function learned(
   clip: Clip,
   set: ImageSet,
@@ -95,7 +98,10 @@ export interface Interval {
   high: number
 }
 
-/** Mean and the 95 % interval of means of 2000 draws with return. `groups`: drawn whole, each with all its values. */
+/**
+ * The mean, and the 95 % interval of the means of 2000 samples drawn with replacement. `groups` are drawn as
+ * a whole, each with all its values.
+ */
 export function bootstrap(groups: readonly (readonly number[])[], seed = 1): Interval {
   const sums = groups.map(g => g.reduce((a, b) => a + b, 0))
   const mean = (chosen: (i: number) => number) => {
@@ -113,7 +119,7 @@ export function bootstrap(groups: readonly (readonly number[])[], seed = 1): Int
   return { value: mean(i => i), low: means[50]!, high: means[1949]! }
 }
 
-/** Right answers (1 or 0) of each image, over all draws in which it was tested. */
+/** Right predictions (1 or 0) for each image, over all draws in which it was tested. */
 export async function shotCurve(
   clip: Clip,
   set: ImageSet,

@@ -1,4 +1,4 @@
-/** The two plots of the page: curves over shots, and bars with a middle. Plain SVG. */
+/** The two plots of the page: curves over the number of shots, and bars around a centre line. Plain SVG. */
 
 import { xml } from '../../lib/eval/plots.js'
 
@@ -24,7 +24,7 @@ const open = (w: number, h: number, title: string) =>
 <rect width="${w}" height="${h}" fill="#fff"/>
 <text x="8" y="18" font-size="13" font-weight="600">${xml(title)}</text>`
 
-/** Accuracy over shots on a doubling axis; the level of zero-shot as a broken line over its whole width. */
+/** Accuracy over shots on a logarithmic axis; the zero-shot level is a dashed line over the whole width. */
 export function curves(title: string, all: readonly Curve[], level: { name: string; value: number }): string {
   const shots = [...new Set(all.flatMap(c => c.points.map(p => p.shots)))].sort((a, b) => a - b)
   const x = (s: number) => left + 24 + (shots.indexOf(s) * (width - 48)) / Math.max(1, shots.length - 1)
@@ -35,7 +35,7 @@ export function curves(title: string, all: readonly Curve[], level: { name: stri
   )
   const labels = shots.map(s => `<text x="${x(s)}" y="${top + height + 16}" text-anchor="middle">${s}</text>`)
   const lines = all.map(({ colour, points }, i) => {
-    // Side by side, so that bars do not cover each other.
+    // Shifted sideways, so that error bars do not cover each other.
     const at = (s: number) => x(s) + (i - (all.length - 1) / 2) * 6
     const bars = points.map(
       p =>

@@ -1,6 +1,6 @@
 /**
- * Contestants in fresh processes, run in bursts by turns: A B C, then C B A. Each sweep gives one ratio per pair, so that
- * what else the machine does falls on both sides alike.
+ * Contestants in fresh processes, which run in alternating bursts: A B C, then C B A. Each sweep gives one
+ * ratio per pair, so that other activity on the machine affects both sides alike.
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { median } from '../stats.js'
 import type { Answer, Case, Opening, Request } from './contestant.js'
 
-/** A code that says that this build cannot do it (yet). */
+/** Whether an error code means that this build does not support the case (yet). */
 export const notInThisBuild = (code: string | undefined) =>
   code === 'ERR_CLIP_DTYPE' || code === 'ERR_CLIP_BACKEND'
 
@@ -56,7 +56,7 @@ export class Contestant {
     return this.ask({ do: 'once', case: c })
   }
 
-  /** At least one run and at least that long: median ms per run, and processor ms per run. */
+  /** Runs at least once and at least that long: median ms per run, and processor ms per run. */
   async burst(c: Case, milliseconds: number): Promise<{ ms: number; cpu: number }> {
     const { times, cpu } = await this.ask({ do: 'burst', case: c, milliseconds })
     return { ms: median(times!), cpu: cpu! }
@@ -70,7 +70,7 @@ export class Contestant {
   }
 }
 
-/** Something that is timed: a contestant and one of its cases. */
+/** Something to be timed: a contestant and one of its cases. */
 export interface Entry {
   name: string
   opening: Opening
@@ -78,9 +78,9 @@ export interface Entry {
 }
 
 export interface ArenaResult {
-  /** ms per sweep (median of its burst), by entry; no key: not in this build. */
+  /** ms per sweep (median of its burst), by entry; entries that this build does not support are missing. */
   times: Map<string, number[]>
-  /** Processor ms per sweep, all threads. */
+  /** Processor ms per sweep of all threads. */
   cpu: Map<string, number[]>
   /** Why an entry is missing. */
   missing: Map<string, string>
@@ -91,7 +91,7 @@ export interface ArenaResult {
 export interface Effort {
   rounds: number
   sweeps: number
-  /** Per burst. */
+  /** Milliseconds per burst. */
   milliseconds: number
 }
 
@@ -144,7 +144,7 @@ function append(lists: Map<string, number[]>, key: string, value: number): void 
   else lists.set(key, [value])
 }
 
-/** Ratios b / a of each sweep. */
+/** The ratio b / a of each sweep. */
 export function ratios(of: Map<string, number[]>, a: string, b: string): number[] {
   const x = of.get(a)
   const y = of.get(b)
@@ -152,7 +152,10 @@ export function ratios(of: Map<string, number[]>, a: string, b: string): number[
   return x.map((t, i) => y[i]! / t)
 }
 
-/** The least cosine of two matrices' rows. NaN when they are not of one size, or hold one. */
+/**
+ * The smallest cosine between corresponding rows of two matrices. NaN if their sizes differ or they contain
+ * NaN.
+ */
 export function leastCosine(a: readonly number[], b: readonly number[], rows: number): number {
   if (a.length !== b.length || a.length === 0) return Number.NaN
   const width = a.length / rows

@@ -1,6 +1,7 @@
 /**
- * `node dist/bench/peers/check-export.js FOLDER [--threads N]`: our ONNX files against those of torch-export.py in FOLDER, in the same
- * onnxruntime, by turns. The time of an ONNX graph does not depend on its weights' values.
+ * `node dist/bench/peers/check-export.js FOLDER [--threads N]`: times our ONNX files against those of
+ * torch-export.py in FOLDER, in the same onnxruntime, alternately. The time of an ONNX graph does not depend
+ * on the values of its weights.
  */
 
 import { join } from 'node:path'

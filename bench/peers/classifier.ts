@@ -1,4 +1,7 @@
-/** The classifier of ImageNet's 1000 labels x 80 templates: ours in full, the rival on a sample, scaled. */
+/**
+ * The classifier of ImageNet's 1000 labels x 80 templates: ours in full, the other side extrapolated from a
+ * sample.
+ */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +18,10 @@ import type { Row } from './row.js'
 
 const batchSizes = [1, 4, 8, 16, 32, 64]
 
-/** Cases of one batch size over prompts in the given order; each padded to 77 or to its longest. */
+/**
+ * Cases with batches of one size over the prompts in the given order, each padded to 77 or to its longest
+ * prompt.
+ */
 function batches(prompts: string[], ids: number[][], size: number, padded: boolean): Case[] {
   const cases: Case[] = []
   for (let i = 0; i < prompts.length; i += size) {
@@ -60,7 +66,7 @@ export async function classifierRows(
     JSON.parse(await readFile(join(packageRoot, 'test/data/imagenet-classes.json'), 'utf8')) as string[]
   ).slice(0, effort.labels)
   const all = labels.flatMap(label => templates.imagenet80.map(t => t.replace('{}', label)))
-  // A fixed stride through all prompts is a sample of every label and template.
+  // A fixed stride through all prompts gives a sample of every label and template.
   const stride = Math.max(1, Math.floor(all.length / effort.prompts)) | 1
   const sample = Array.from({ length: effort.prompts }, (_, i) => all[(i * stride) % all.length]!)
   const clip = await load(folder, { towers: ['text'] })

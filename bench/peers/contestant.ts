@@ -1,6 +1,6 @@
 /**
- * One side of a comparison in a process of its own: opens a model, then runs bursts of one case when asked, so that
- * the driver can alternate between sides. Started by arena.ts.
+ * One side of a comparison in its own process: opens a model and runs bursts of one case on request, so that
+ * the driver can alternate between the sides. Started by arena.ts.
  */
 
 import { createRequire } from 'node:module'
@@ -15,7 +15,10 @@ import type { TransformersModule } from './transformers.js'
 
 export interface Opening {
   side: 'ours' | 'ort' | 'transformers'
-  /** Ours: a checkpoint folder; ORT: an ONNX file; transformers.js: a folder of its own layout. */
+  /**
+   * For ours a checkpoint folder, for onnxruntime an ONNX file, for transformers.js a folder in its own
+   * layout.
+   */
   source: string
   tower: 'image' | 'text'
   dtype: 'float32' | 'bfloat16' | OnnxDtype
@@ -23,10 +26,10 @@ export interface Opening {
 }
 
 export type Case =
-  /** Of ours and transformers.js: everything from the file's name to the embedding. */
+  /** For ours and transformers.js: everything from the file's name to the embedding. */
   | { kind: 'file'; file: string }
   | { kind: 'image'; batch: number; size: number }
-  /** Ours takes the strings, the rival their ids, padded to `length`. */
+  /** Ours gets the strings; onnxruntime gets their ids, padded to `length`. */
   | { kind: 'text'; texts: string[]; ids: number[][]; length: number }
 
 export type Request =
@@ -38,7 +41,7 @@ export type Request =
 export interface Answer {
   id: number
   error?: { code?: string; message: string }
-  /** ms it took to open, or of each run of a burst. */
+  /** ms for opening, or for each run of a burst. */
   times?: number[]
   /** ms of processor time (all threads) per run of a burst. */
   cpu?: number
@@ -92,7 +95,10 @@ function padded(ids: number[][], length: number): BigInt64Array {
   return all
 }
 
-/** As its documentation says: a processor or tokenizer, then the model; strings and files, as our side. */
+/**
+ * As in its documentation: a processor or tokenizer, then the model; it gets strings and files, like our
+ * side.
+ */
 async function openTransformers(o: Opening): Promise<Runner> {
   const require = createRequire(join(packageRoot, 'bench/peers/package.json'))
   const { env, AutoProcessor, AutoTokenizer, RawImage, ...models } = (await import(

@@ -1,6 +1,7 @@
 /**
- * `npm run bench:peers -- [group...] [--threads 1,2] [--quick] [--json] [--out FOLDER]`: every row of the comparison with
- * onnxruntime-node, with what is required, the goal, and what was measured. Exits 0 whatever the figures are: a person judges.
+ * `npm run bench:peers -- [group...] [--threads 1,2] [--quick] [--json] [--out FOLDER]`: every row of the
+ * comparison with onnxruntime-node, with the required value, the goal, and the measured value. The exit code
+ * is 0 whatever the figures are, because a person has to judge them.
  */
 
 import { existsSync } from 'node:fs'

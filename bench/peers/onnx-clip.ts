@@ -1,8 +1,9 @@
 /**
- * The ONNX files of a CLIP checkpoint, node for node as torch.onnx.export (opset 17) gives transformers'
- * CLIPVisionModelWithProjection and CLIPTextModelWithProjection: weights transposed at export, dynamic batch and
- * sequence axes. `int8` is what onnxruntime's quantize_dynamic(per_channel=True) makes of them. docs/benchmarks.md says
- * how its speed compares with the exporter's own file.
+ * Writes the ONNX files of a CLIP checkpoint, node for node as torch.onnx.export (opset 17) exports
+ * transformers' CLIPVisionModelWithProjection and CLIPTextModelWithProjection: weights transposed at export,
+ * dynamic batch and sequence axes. `int8` equals the result of onnxruntime's
+ * quantize_dynamic(per_channel=True). docs/benchmarks.md compares its speed with that of the exporter's own
+ * file.
  */
 
 import { existsSync } from 'node:fs'
@@ -30,7 +31,7 @@ interface ClipConfig {
 
 export class Exporter {
   readonly graph = new Graph()
-  /** DynamicQuantizeLinear of an activation: one for all products that read it. */
+  /** DynamicQuantizeLinear of an activation: one node for all products that read the activation. */
   private readonly quantised = new Map<string, string[]>()
 
   constructor(
@@ -86,7 +87,7 @@ export class Exporter {
     )
   }
 
-  /** Rows of an embedding table; quantize_dynamic makes tables uint8. */
+  /** Rows of an embedding table; quantize_dynamic converts tables to uint8. */
   gather(table: string, ids: string): string {
     const { graph } = this
     const { shape, data } = this.checkpoint.tensor(table)
@@ -98,7 +99,7 @@ export class Exporter {
     return graph.node('DequantizeLinear', [graph.node('Gather', [values, ids]), scale, zero])
   }
 
-  /** `data`: weights (out, in, kernel, kernel) as `shape` says. */
+  /** `data`: weights (out, in, kernel, kernel), with the sizes in `shape`. */
   convolution(
     x: string,
     weight: string,
@@ -248,10 +249,13 @@ function text(e: Exporter, config: ClipConfig): Graph {
 export type OnnxTower = 'vision' | 'text'
 export type OnnxDtype = 'float32' | 'int8'
 
-/** Raised when the graphs change, so that old files are not taken for new ones. */
+/** Increased when the graphs change, so that old files are not used for new ones. */
 const VERSION = 1
 
-/** The ONNX file of one tower of the checkpoint in `folder` (<folder>/onnx/...), written if it is not there. */
+/**
+ * The ONNX file of one tower of the checkpoint in `folder` (<folder>/onnx/...); it is written if it does not
+ * exist.
+ */
 export async function onnxFile(folder: string, tower: OnnxTower, dtype: OnnxDtype): Promise<string> {
   const file = join(folder, 'onnx', `${tower}_model${dtype === 'int8' ? '_int8' : ''}-v${VERSION}.onnx`)
   if (existsSync(file)) return file

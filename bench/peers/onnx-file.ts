@@ -1,4 +1,4 @@
-/** ONNX files, written by hand: the few messages of onnx.proto that a graph needs, in protobuf's wire format. */
+/** Writes ONNX files: the few messages of onnx.proto that a graph needs, in protobuf's wire format. */
 
 import { open, rename } from 'node:fs/promises'
 
@@ -8,7 +8,7 @@ export type OnnxType = keyof typeof types
 
 export type Attribute = number | string | { float: number } | number[]
 
-/** One message: pieces in order. Large tensors are kept as they are, never copied together. */
+/** One message: pieces in order. Large tensors are kept as they are and are not joined by copying. */
 class Message {
   readonly pieces: Uint8Array[] = []
   length = 0
@@ -68,7 +68,7 @@ function attribute(name: string, value: Attribute): Message {
   return m.float(2, value.float).int(20, 1)
 }
 
-/** A graph being built. Every method returns the name of what it made. */
+/** A graph being built. Every method returns the name of the value that it creates. */
 export class Graph {
   private readonly body = new Message()
   private readonly weights = new Message()
@@ -140,7 +140,7 @@ export class Graph {
     return made
   }
 
-  /** Dimensions that are names are dynamic. */
+  /** Dimensions given as names are dynamic. */
   input(name: string, type: OnnxType, shape: (number | string)[]): string {
     return this.end(11, name, type, shape)
   }
@@ -165,7 +165,7 @@ export class Graph {
       graph.pieces.push(...part.pieces)
       graph.length += part.length
     }
-    // GraphProto: name is field 2 and may come anywhere.
+    // GraphProto: the name is field 2, and fields may come in any order.
     graph.text(2, 'main_graph')
     const model = new Message()
       .int(1, 8)

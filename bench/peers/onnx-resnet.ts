@@ -1,6 +1,7 @@
 /**
- * The ONNX file of OpenAI's ModifiedResNet as torch.onnx.export gives it in eval mode: batch norm folded into the
- * convolutions, attention pooling by matrix products. `int8`: ConvInteger and MatMulInteger, as quantize_dynamic makes.
+ * The ONNX file of OpenAI's ModifiedResNet in the form in which torch.onnx.export exports it in eval mode:
+ * batch norm folded into the convolutions, attention pooling by matrix products. `int8`: ConvInteger and
+ * MatMulInteger, as quantize_dynamic generates them.
  */
 
 import type { Exporter } from './onnx-clip.js'
@@ -8,7 +9,7 @@ import type { Graph } from './onnx-file.js'
 
 const EPSILON = 1e-5
 
-/** The convolution `conv` with the batch norm `norm` folded in, as the exporter's constant folding does. */
+/** The convolution `conv` with the batch norm `norm` folded in, as by the exporter's constant folding. */
 function convNorm(e: Exporter, x: string, conv: string, norm: string, stride = 1): string {
   const { shape, data } = e.checkpoint.tensor(`${conv}.weight`)
   const [out, , kernel] = shape as [number, number, number]
@@ -56,7 +57,10 @@ const averagePool = (graph: Graph, x: string, size: number) =>
     strides: [size, size],
   })
 
-/** (batch, width, side, side) to (batch, embedDim): the mean of all pixels asks, the pixels and it answer. */
+/**
+ * (batch, width, side, side) to (batch, embedDim): the query is the mean of all pixels; keys and values are
+ * the pixels and the mean.
+ */
 function attentionPool(e: Exporter, x: string, pixels: number, width: number, heads: number): string {
   const { graph } = e
   const name = 'visual.attnpool'
@@ -85,7 +89,7 @@ function attentionPool(e: Exporter, x: string, pixels: number, width: number, he
   return e.linear(joined, `${name}.c_proj`)
 }
 
-/** Sizes come from the tensors' shapes: heads are 64 wide in all of OpenAI's. */
+/** Sizes come from the shapes of the tensors; heads are 64 wide in all of OpenAI's models. */
 export function resNet(e: Exporter): Graph {
   const { graph, checkpoint } = e
   const [positions, width] = checkpoint.tensor('visual.attnpool.positional_embedding').shape as [

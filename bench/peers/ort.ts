@@ -1,4 +1,7 @@
-/** The little of onnxruntime-node's surface that is used here: it is installed apart, so its own types may be missing. */
+/**
+ * The small part of onnxruntime-node's interface that is used here. It is installed separately, so its own
+ * types may be missing.
+ */
 
 export interface OrtTensor {
   data: Float32Array | BigInt64Array
@@ -14,6 +17,6 @@ export interface OrtModule {
   Tensor: new (type: string, data: Float32Array | BigInt64Array, dims: number[]) => OrtTensor
 }
 
-/** Said beside every figure. */
+/** Printed with every figure. */
 export const ortSettings = (threads: number): string =>
   `onnxruntime-node, CPU provider, graphOptimizationLevel all, sequential, intraOpNumThreads ${threads}, its defaults otherwise (spinning, arena)`

@@ -1,4 +1,4 @@
-/** Rows that are no burst of an encoder: each probe in a fresh process, sides by turns. */
+/** Rows that are not bursts of an encoder: each probe runs in a fresh process, with the sides alternating. */
 
 import { spawn } from 'node:child_process'
 import { basename } from 'node:path'
@@ -18,7 +18,7 @@ interface Failure {
   error: { code?: string; message: string }
 }
 
-/** Result of a probe and ms from spawning it to its line "first". */
+/** The result of a probe, and the ms from spawning it to its line "first". */
 export function runProbe<T>(probe: Probe): Promise<{ result: T | Failure; first: number }> {
   const env = { ...process.env }
   delete env.OPENBLAS_CORETYPE
@@ -48,7 +48,7 @@ export function runProbe<T>(probe: Probe): Promise<{ result: T | Failure; first:
 
 export const failed = (x: unknown): x is Failure => typeof x === 'object' && x !== null && 'error' in x
 
-/** What a failure of our side means for a row: known gaps are named, everything else is an error. */
+/** The meaning of a failure of our side for a row: known gaps are named, everything else is an error. */
 export function gap(f: Failure): string {
   if (notInThisBuild(f.error.code) || /packCache/.test(f.error.message)) return 'not in this build'
   throw new Error(f.error.message)
@@ -56,7 +56,7 @@ export function gap(f: Failure): string {
 
 const lower = (required: number, goal: number): Bar => ({ required, goal })
 
-/** Cold start and memory: the image tower alone on both sides. */
+/** Cold start and memory, with only the image tower on both sides. */
 export async function startRows(
   threads: number,
   effort: Effort,
@@ -95,7 +95,7 @@ export async function startRows(
   const first = new Map<string, number[]>(probes.map(p => [p.name, []]))
   const rss = new Map<string, number[]>(probes.map(p => [p.name, []]))
   const missing = new Map<string, string>()
-  // One round to warm the page cache (and write the packed one), then the measured ones.
+  // One round to warm the page cache (and to write the pack cache), then the measured ones.
   for (let round = -1; round < effort.rounds * 2; round++)
     for (const { name, probe } of round % 2 ? [...probes].reverse() : probes) {
       if (missing.has(name)) continue
@@ -139,7 +139,7 @@ export async function startRows(
           first.get('ORT')!,
         ),
       )
-    // Required at 2 threads only.
+    // A target exists at 2 threads only.
     if (memory && threads === 2)
       rows.push(
         make('memory', `RSS after one image, ${name}, of ORT fp32`, memory, rss.get(name)!, rss.get('ORT')!),
@@ -155,7 +155,8 @@ export async function blockingRows(effort: Effort, log: (text: string) => void):
   type Times = Record<'busy' | 'longest' | 'nothing', number[]>
   const empty = (): Times => ({ busy: [], longest: [], nothing: [] })
   const rows: Row[] = []
-  // The loop of `longest` never waits, so it needs a processor of its own beside the encoding thread.
+  // The loop that measures `longest` never waits, so it needs a processor in addition to that of the encoding
+  // thread.
   for (const threads of [1, 2]) {
     const probe = {
       probe: 'blocking' as const,

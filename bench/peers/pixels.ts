@@ -1,4 +1,4 @@
-/** The same pixels on both sides, about as large as normalized ones are: (batch, 3, size, size). */
+/** The same pixels for both sides, in the range of normalized ones: (batch, 3, size, size). */
 export function pixels(batch: number, size: number): Float32Array {
   const x = new Float32Array(batch * 3 * size * size)
   let state = 12345

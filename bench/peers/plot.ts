@@ -1,4 +1,4 @@
-/** The table as an image: one bar per row, with marks at what is required, the goal and the limit. */
+/** The table as a chart: one bar per row, with marks at the required value, the goal and the limit. */
 
 import { xml } from '../plot.js'
 import { better, type Row, verdict } from './row.js'
@@ -6,8 +6,8 @@ import { better, type Row, verdict } from './row.js'
 const colours: Record<string, string> = { goal: '#1a7f37', required: '#4c8bd0', below: '#c2571a' }
 
 /**
- * How far each figure is, where 1 is what is required: measured / required where more is better, required / measured
- * where less is.
+ * The value of each bar, where 1 is the required value: measured / required if more is better, required /
+ * measured if less is.
  */
 export function plotRows(rows: readonly Row[], caption: string): string {
   const scale = (row: Row, x: number) =>

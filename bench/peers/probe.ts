@@ -1,7 +1,7 @@
 /**
- * A fresh process for what needs one: cold start and memory (`start`), the JavaScript thread (`blocking`), the class
- * matrix (`topk`), decoding (`jpeg`), the whole ImageNet classifier (`classifier`). Arguments and result are JSON;
- * it imports its own side only, so that neither pays for the other's.
+ * A fresh process for measurements that need one: cold start and memory (`start`), the JavaScript thread
+ * (`blocking`), the class matrix (`topk`), decoding (`jpeg`), the whole ImageNet classifier (`classifier`).
+ * Arguments and result are JSON. It imports only its own side, so that neither pays for the other.
  */
 
 import { pixels } from './pixels.js'
@@ -17,7 +17,7 @@ export interface StartProbe {
 }
 export interface BlockingProbe extends Omit<StartProbe, 'probe'> {
   probe: 'blocking'
-  /** Ours encodes this file from disk; the rival gets pixels. */
+  /** Ours encodes this file from disk; the other side gets pixels. */
   file: string
   runs: number
 }
@@ -79,7 +79,10 @@ async function start(p: StartProbe): Promise<unknown> {
   return { ok: values.every(Number.isFinite), rss: process.memoryUsage().rss }
 }
 
-/** The longest time between two turns of a loop that never waits, in ms: what somebody else on this thread had to wait. */
+/**
+ * The longest time between two turns of a loop that never waits, in ms: the delay that other code on this
+ * thread would have had.
+ */
 async function longestTurn(work: () => Promise<unknown>): Promise<number> {
   let [on, last, longest] = [true, performance.now(), 0]
   const turn = () => {
@@ -96,8 +99,9 @@ async function longestTurn(work: () => Promise<unknown>): Promise<number> {
 }
 
 /**
- * What one encode does to the JavaScript thread, in ms: `busy`, all that the event loop did; `longest`, its longest turn;
- * `nothing`, the longest turn of an equally long wait for a timer: what the machine itself takes away.
+ * The effect of one encode on the JavaScript thread, in ms. `busy`: total activity of the event loop;
+ * `longest`: its longest turn; `nothing`: the longest turn of an equally long wait for a timer, which is
+ * caused by the machine itself.
  */
 async function blocking(p: BlockingProbe): Promise<unknown> {
   const encode = await open(p)
@@ -108,7 +112,7 @@ async function blocking(p: BlockingProbe): Promise<unknown> {
     await new Promise(resolve => setTimeout(resolve, 5))
     const before = performance.eventLoopUtilization()
     await encode(image)
-    // The turn that settles the promise ends before the next one is measured.
+    // Waits until the turn that settles the promise has ended, before the next one is measured.
     await new Promise(resolve => setImmediate(resolve))
     busy.push(performance.eventLoopUtilization(before).active)
   }

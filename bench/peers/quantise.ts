@@ -1,4 +1,7 @@
-/** Weights as onnxruntime's quantize_dynamic makes them (weight_type QInt8): symmetric int8 in -127..127, tables asymmetric uint8. */
+/**
+ * Weights in the form produced by onnxruntime's quantize_dynamic (weight_type QInt8): symmetric int8 in
+ * -127..127, tables asymmetric uint8.
+ */
 
 /** The float32 matrix (out, inn) as (inn, out). */
 export function transposed(data: Float32Array, out: number, inn: number): Float32Array {
@@ -9,7 +12,7 @@ export function transposed(data: Float32Array, out: number, inn: number): Float3
   return t
 }
 
-/** Rounds half to even, as numpy does. */
+/** Rounds half to even, like numpy. */
 function rint(x: number): number {
   const low = Math.floor(x)
   const rest = x - low

@@ -1,4 +1,4 @@
-/** The table, for people. */
+/** The table in readable form. */
 
 import { columns, duration } from '../stats.js'
 import { type Row, verdict } from './row.js'

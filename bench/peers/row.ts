@@ -1,12 +1,12 @@
-/** One line of the table of DESIGN.md section 6. */
+/** One row of the comparison. */
 
 import { median, spread } from '../stats.js'
 
-/** NaN: nothing was asked. */
+/** The targets of a row. NaN: there is none. */
 export interface Bar {
   required: number
   goal: number
-  /** Past it is physics. */
+  /** The physical limit. */
   limit?: number
 }
 
@@ -16,7 +16,10 @@ export interface Row {
   what: string
   dtype: string
   threads: number
-  /** 'higher': ours is so many times as fast; 'lower': ours takes that part of the rival's; 'ms': milliseconds. */
+  /**
+   * 'higher': how many times as fast ours is; 'lower': ours as a fraction of the other side; 'ms':
+   * milliseconds.
+   */
   unit: 'higher' | 'lower' | 'ms' | 'percent'
   bar: Bar
   measured?: number
@@ -25,11 +28,14 @@ export interface Row {
   /** ms (or bytes for memory) of each side, medians. */
   ours?: number
   rival?: number
-  /** Least cosine between the answers of both sides, before anything was timed. */
+  /** Smallest cosine between the results of both sides, computed before anything is timed. */
   cosine?: number
-  /** The ratio in processor time of all threads: what a busy machine disturbs least. Says nothing about waiting threads. */
+  /**
+   * The ratio in processor time of all threads, which a busy machine disturbs least. It does not show waiting
+   * threads.
+   */
   cpuRatio?: number
-  /** Ratios that were measured. */
+  /** Number of measured ratios. */
   samples?: number
   rivalSettings: string
   /** Why there is no figure. */
@@ -37,7 +43,7 @@ export interface Row {
   note?: string
 }
 
-/** What `measured` says: it is better to be above, or below. */
+/** Whether `measured` is better if it is higher or if it is lower. */
 export const better = (row: Row): 'higher' | 'lower' =>
   row.unit === 'higher' || row.unit === 'percent' ? 'higher' : 'lower'
 

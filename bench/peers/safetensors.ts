@@ -3,7 +3,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
 export interface Checkpoint {
-  /** Throws when there is no such tensor. */
+  /** Throws if there is no such tensor. */
   tensor(name: string): { shape: number[]; data: Float32Array }
   names: string[]
 }

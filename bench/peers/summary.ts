@@ -18,7 +18,7 @@ interface Figure {
   machine: { cpu: string; cores: number; ort: string; date: string }
 }
 
-/** Which rows are shown, and what a reader calls them. */
+/** The rows that are shown, with their titles for readers. */
 const shown: readonly (readonly [title: string, what: string])[] = [
   ['one image, float32', 'image fp32, batch 1, times ORT fp32'],
   ['one image, bfloat16 against float32', 'image bf16, times ORT fp32'],
@@ -29,7 +29,7 @@ const shown: readonly (readonly [title: string, what: string])[] = [
 ]
 const colours = ['#4c8bd0', '#1f4e87']
 
-/** An SVG with a bar for each row and number of threads; throws where the run lacks a row. */
+/** An SVG with a bar for each row and number of threads; throws if the run lacks a row. */
 export function summary(jsonLines: string): string {
   const figures = jsonLines
     .trim()

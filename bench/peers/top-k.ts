@@ -1,4 +1,6 @@
-/** cosineTopK against the rate at which this machine reads memory, and against a plain loop of JavaScript. */
+/**
+ * Compares cosineTopK with the rate at which this machine reads memory, and with a plain loop in JavaScript.
+ */
 
 import { Worker } from 'node:worker_threads'
 import { cosineTopK } from '../../lib/kernels.js'
@@ -23,7 +25,7 @@ function unitRows(rows: number, seed: number): Float32Array {
   return x
 }
 
-/** What a careful developer writes: four sums, the best k kept in order. */
+/** What a careful developer would write: four sums, and the best k kept in order. */
 function plain(query: Float32Array, classes: Float32Array): { index: number[]; value: number[] } {
   const index: number[] = []
   const value: number[] = []
@@ -54,8 +56,9 @@ function plain(query: Float32Array, classes: Float32Array): { index: number[]; v
 }
 
 /**
- * Reads `bytes` of memory with so many threads: memchr of the C library (Buffer.indexOf of a byte that is not there),
- * which does nothing but load and compare. Not from here: a hand-written loop that could be tuned to please.
+ * Reads `bytes` of memory with the given number of threads: memchr of the C library (Buffer.indexOf of a byte
+ * that does not occur), which does nothing but load and compare. It is not our own loop, which could be tuned
+ * to give a favourable result.
  */
 class Reader {
   private readonly shared: SharedArrayBuffer
@@ -118,7 +121,7 @@ export interface TopKTimes {
   bytes: number
 }
 
-/** Sweeps of all three in turn, ms each. Throws when kernel and loop name different classes. */
+/** Sweeps of all three in turn, in ms. Throws if the kernel and the loop return different classes. */
 export async function measureTopK(threads: number, sweeps: number): Promise<TopKTimes> {
   const classes = unitRows(classCount, 7)
   const queries = unitRows(1, 8)

@@ -26,7 +26,10 @@ export const captions = [
 
 type OurDtype = 'float32' | 'bfloat16' | 'int8'
 
-/** Least cosine that two sides may differ by before a figure is shown: rounding of the narrower type. */
+/**
+ * The smallest cosine between both sides for which a figure is shown; it allows for the rounding of the
+ * narrower type.
+ */
 const agreement: Record<OurDtype, number> = { float32: 0.99999, bfloat16: 0.999, int8: 0.98 }
 
 interface Pair {
@@ -69,7 +72,10 @@ function rowsOf(pairs: Pair[], result: ArenaResult, threads: number, entries: En
   })
 }
 
-/** Of weights that use all bits of float32 only the float32 rows are of interest: the others round them anyway. */
+/**
+ * For weights that use all bits of float32, only the float32 rows are of interest, because other dtypes round
+ * the weights anyway.
+ */
 function ofWeights(weights: WeightBits, entries: Entry[], pairs: Pair[]): [Entry[], Pair[]] {
   if (weights === 'float16') return [entries, pairs]
   const wanted = pairs.filter(p => p.what.includes('fp32, '))

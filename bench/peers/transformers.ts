@@ -1,4 +1,6 @@
-/** Ours against transformers.js, as its users call it: a file's name or a string in, an embedding out. */
+/**
+ * Ours against transformers.js, called as its users call it: from a file's name or a string to an embedding.
+ */
 
 import { copyFile, link, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +18,7 @@ type Run = (...a: unknown[]) => Promise<Record<string, { data: Float32Array }>>
 interface Opener<T> {
   from_pretrained(folder: string, options: object): Promise<T>
 }
-/** The little of its surface that is used here: it is installed apart. */
+/** The small part of its interface that is used here; it is installed separately. */
 export interface TransformersModule {
   env: { allowRemoteModels: boolean }
   AutoProcessor: Opener<Run>
@@ -26,7 +28,7 @@ export interface TransformersModule {
   CLIPTextModelWithProjection: Opener<Run>
 }
 
-/** Hugging Face's tokenizer.json of OpenAI's vocabulary, as openai/clip-vit-base-patch32 has it. */
+/** Hugging Face's tokenizer.json for OpenAI's vocabulary, like that of openai/clip-vit-base-patch32. */
 async function tokenizerJson(): Promise<unknown> {
   const { vocab, merges } = await openaiVocabulary()
   const special = (content: string) => ({
@@ -81,7 +83,10 @@ async function tokenizerJson(): Promise<unknown> {
   }
 }
 
-/** A folder as transformers.js wants it: the same checkpoint's ONNX files under its names, and a tokenizer. */
+/**
+ * A folder in the layout of transformers.js: the same checkpoint's ONNX files under the names that it
+ * expects, and a tokenizer.
+ */
 export async function transformersFolder(checkpoint: string): Promise<string> {
   const folder = join(checkpoint, 'transformers.js')
   await mkdir(join(folder, 'onnx'), { recursive: true })
@@ -134,7 +139,7 @@ export async function transformersRows(
       unit: 'higher',
       bar: { required: Number.NaN, goal: Number.NaN },
       rivalSettings: `@huggingface/transformers ${version} on its onnxruntime-node, fp32, intraOpNumThreads ${threads}`,
-      // Its resize is not Pillow's, so images differ by more than rounding.
+      // Its resize differs from Pillow's, so results for images differ by more than rounding.
       cosine: leastCosine(...values, 1),
     }
     return {

@@ -1,10 +1,10 @@
-// An installed package for which no prebuilt addon fits.
+// An installed package for which there is no prebuilt addon.
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { runSmoke } from './installs.mjs'
 import { check, expect, npmInstall, project, run } from './support.mjs'
 
-/** Whoever wants to download something fails. */
+/** Makes every attempt to download something fail. */
 const offline = {
   HTTP_PROXY: 'http://127.0.0.1:9',
   HTTPS_PROXY: 'http://127.0.0.1:9',

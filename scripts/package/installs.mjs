@@ -1,4 +1,4 @@
-// The tarball in empty folders, by every package manager, and its types.
+// Installs the tarball into empty folders with every package manager, and checks its types.
 import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
@@ -17,12 +17,12 @@ import {
   writeJson,
 } from './support.mjs'
 
-/** Bytes of a production install. */
+/** The largest allowed size of a production install in bytes. */
 const MOST = 45e6
 const npmCli = realpathSync(join(dirname(process.execPath), 'npm'))
 const smoke = ['smoke.mjs', 'encode-child.mjs']
 
-/** README's first example with the image that it names, in a project that has the package. */
+/** Writes README's first example and the image that it uses into a project that has the package. */
 function writeExample(at) {
   const [, source] = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))
   writeFileSync(join(at, 'example.mjs'), source)
@@ -76,7 +76,7 @@ export async function testBare({ tarball, folder }) {
   })
 }
 
-/** The smoke tests in a project; the line that closes them. */
+/** Runs the smoke tests in a project; returns their last line. */
 export async function runSmoke(program, args, at, { expected = /passed/, ...options } = {}) {
   for (const name of smoke) cpSync(join(root, 'test/package', name), join(at, name))
   const output = await run(program, [...args, 'smoke.mjs'], { cwd: at, ...options })
@@ -87,7 +87,10 @@ export async function runSmoke(program, args, at, { expected = /passed/, ...opti
 }
 
 const compilers = ['5.0.4', '5.4.5', '5.9.3']
-/** The newest, with the newest Node's types: those of Node 20 have an error of their own under it. */
+/**
+ * The newest compiler, with the types of the newest Node: it reports an error in the types of Node 20
+ * themselves.
+ */
 const newest = { compilers: ['7.0.2'], types: '26.6.7' }
 /** [module, moduleResolution, the project's type] */
 const resolutions = [
@@ -122,7 +125,7 @@ export async function testTypes({ tarball, folder }) {
     )
     for (const version of compilers)
       for (const [module, moduleResolution, type] of resolutions) {
-        // Gone from TypeScript 7.
+        // Removed in TypeScript 7.
         if (moduleResolution === 'Node10' && version.startsWith('7')) continue
         await check(`TypeScript ${version}, ${moduleResolution}, ${type}, ${name}`, async () => {
           writeJson(join(at, 'package.json'), { ...readJson(join(at, 'package.json')), type })

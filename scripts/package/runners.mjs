@@ -1,11 +1,13 @@
-// Test runners and tools that load the package in ways of their own: jest (its own require() and realm), vitest's pools,
-// ts-node, tsx, tracers of files and Next.js.
+// Test runners and tools that load the package in their own ways: jest (its own require() and realm),
+// vitest's pools, ts-node, tsx, file tracers and Next.js.
 import { spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, expect, npmInstall, project, run, writeJson } from './support.mjs'
 
-/** What each of them runs: values of its own realm in, results and errors of ours out. */
+/**
+ * The code that each of them runs: it passes in values of its own realm and gets results and errors of ours.
+ */
 const body = `
 test('values of this realm are taken, and errors are of one class', async () => {
   const clip = await load()
@@ -103,7 +105,7 @@ void main()
     writeFileSync(join(at, 'traced.mjs'), source.replace(': Promise<void>', ''))
     const script = `import('@vercel/nft').then(m => m.nodeFileTrace(['traced.mjs'])).then(r => console.log(JSON.stringify([...r.fileList])))`
     const files = JSON.parse((await node(['-e', script])).trim())
-    // What only a GPU needs is opened later, but must be there.
+    // The files that only a GPU needs are opened later, but must be present.
     for (const name of ['images.json', 'machine_code.br', 'ptx.br'])
       expect(files.includes(`node_modules/clip-native/cuda/images/${name}`), `${name} is not traced`)
     const alone = join(folder, 'traced')
@@ -159,7 +161,7 @@ export async function GET() {
     })
 }
 
-/** What the server in a folder answers, once it does. */
+/** The response of the server in a folder, once it responds. */
 async function served(folder, port) {
   const server = spawn(process.execPath, ['server.js'], {
     cwd: folder,

@@ -15,12 +15,12 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-/** Not inside the repository: its node_modules would be found from there. */
+/** Outside the repository, whose node_modules would be found otherwise. */
 export const work = join(tmpdir(), 'clip-native-package')
 export const folder = name => join(work, name)
 export const checks = { passed: 0, failed: 0 }
 
-/** One line per check; the others go on. */
+/** Prints one line per check; if one fails, the others still run. */
 export async function check(name, body) {
   try {
     const note = await body()
@@ -38,7 +38,7 @@ export function expect(holds, what) {
   if (!holds) throw new Error(what)
 }
 
-/** What a program says; throws with it unless it ends with `status` within ten minutes. */
+/** The output of a program; throws with it unless the program exits with `status` within ten minutes. */
 export function run(program, args, { cwd, env = {}, path, status = 0, seconds = 600 } = {}) {
   const environment = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(npm_|CLIP_NATIVE|NODE_(OPTIONS|PATH)$)/.test(name)),
@@ -86,14 +86,14 @@ const npm = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefer
 export const npmInstall = (cwd, packages, { flags = [], ...options } = {}) =>
   run('npm', [...npm, ...flags, ...packages], { cwd, ...options })
 
-/** Tools pinned here and installed apart from the package, once per version. */
+/** Tools with pinned versions, installed separately from the package, once per version. */
 export async function tool(packages, flags = []) {
   const where = join(folder('tools'), packages.join('-').replaceAll(/[^\w.@-]/g, '-'))
   if (!existsSync(join(where, 'node_modules'))) await npmInstall(project(where), packages, { flags })
   return where
 }
 
-/** A PATH of programs alone: name -> file. */
+/** A PATH that contains only these programs: name -> file. */
 export function pathOf(at, programs) {
   mkdirSync(at, { recursive: true })
   for (const [name, file] of Object.entries(programs)) symlinkSync(file, join(at, name))
@@ -115,7 +115,9 @@ const BUILDERS = [
   'python',
   'python3',
 ]
-/** Stands before the real ones and writes down who called. `calls()` reads it. */
+/**
+ * Puts scripts before the real build tools on the PATH that record each call. `calls()` returns the record.
+ */
 export function watchBuilders(at) {
   mkdirSync(at, { recursive: true })
   const log = join(at, 'calls.txt')
@@ -127,7 +129,7 @@ export function watchBuilders(at) {
   return { path: at, calls: () => readFileSync(log, 'utf8').trim() }
 }
 
-/** Bytes of files below. */
+/** The total size in bytes of the files below. */
 export function size(at) {
   return readdirSync(at, { withFileTypes: true }).reduce((sum, entry) => {
     const path = join(at, entry.name)

@@ -1,8 +1,8 @@
-// Sizes of the tarball, and what checkers of packages say about it.
+// The sizes of the tarball, and the results of package checkers.
 import { join } from 'node:path'
 import { check, expect, run, tool } from './support.mjs'
 
-/** Of the files without the embedded model. */
+/** The largest allowed size of the files without the embedded model, in bytes. */
 const MOST = 8e6
 
 export async function testPack({ tarball, manifest }) {

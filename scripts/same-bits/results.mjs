@@ -1,6 +1,6 @@
-// What one tree computes, for scripts/same-bits.mjs: through the public API of the tree's own dist/, so that it works
-// whatever the tree looks like inside. Writes the bytes of all results to `<to>.bin` and their names and lengths to
-// `<to>.json`.
+// Computes the results of one tree for scripts/same-bits.mjs, through the public API of the tree's own dist/,
+// so that it works whatever the tree looks like inside. Writes the bytes of all results to `<to>.bin` and
+// their names and lengths to `<to>.json`.
 import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const dtypes = ['float32', 'bfloat16', 'int8']
 
 const index = []
 const parts = []
-/** Keeps a result: an array of numbers, or a value that JSON can say. */
+/** Stores a result: an array of numbers, or a value that JSON can represent. */
 function keep(name, value) {
   let bytes = Buffer.from(ArrayBuffer.isView(value) ? [] : JSON.stringify(value))
   if (ArrayBuffer.isView(value)) {
@@ -52,14 +52,16 @@ const halves = values => {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
   return Uint16Array.from(bits, b => b >>> 16)
 }
-/** Rows with what is rare: subnormals, infinities, NaN, zeros, and numbers that differ by 2 ** 60. */
+/**
+ * Rows with rare values: subnormals, infinities, NaN, zeros, and numbers that differ by a factor of 2 ** 60.
+ */
 function odd(values, cols) {
   const rare = [1e-40, Number.POSITIVE_INFINITY, Number.NaN, 0, -0, 2 ** 30, 2 ** -30]
   for (const [i, x] of rare.entries()) if ((i + 1) * cols <= values.length) values[i * cols + (i % cols)] = x
   return values
 }
 
-/** Linear layers and norms at sizes that fill tiles and that do not, attention, cosines, the loss, resizes. */
+/** Linear layers and norms at sizes that fill tiles and at others, attention, cosines, the loss, resizes. */
 async function runKernels(backend, options) {
   const name = what => `kernel | ${backend} | ${what}`
   const shapes = [
@@ -170,7 +172,7 @@ async function runKernels(backend, options) {
 }
 
 const raw = (seed, width, height, channels) => {
-  // Smooth with a grain, as photographs are: blocks of 8 pixels share their high bits.
+  // Smooth with a grain, like photographs: blocks of 8 pixels have the same high bits.
   const data = bytesOf(seed, width * height * channels)
   for (let i = 0; i < data.length; i++)
     data[i] = (data[i] & 31) + ((Math.floor(i / (8 * channels)) * 37) & 224)
@@ -196,14 +198,14 @@ const texts = [
   'Zażółć gęślą jaźń, 東京 and 🚀',
 ]
 
-/** One model in one dtype: what it makes of images, of texts, and of both. */
+/** One model in one dtype: its results for images, for texts, and for both. */
 async function runModel({ name, folder, textless }, backend, device, dtype) {
   const title = (what, which) => `${what} | ${backend} | ${name} ${dtype} ${which}`
   const embedded = folder === undefined
   if (!['images', 'texts', 'scores', 'pixels'].some(what => wanted(title(what, '')))) return
   const clip = await load(folder, { device, dtype, threads: 2 })
   try {
-    // The plain loops take a second for an image in a model of full width.
+    // The plain loops need a second for an image in a model of full width.
     const some = embedded ? [...files, ...images] : images.slice(0, backend === 'reference' ? 1 : 3)
     for (const output of embedded ? ['embedding', 'pooled', 'tokens'] : ['embedding'])
       for (const normalize of [true, false])
@@ -231,7 +233,7 @@ async function runModel({ name, folder, textless }, backend, device, dtype) {
   }
 }
 
-/** Every way to compute that this machine has: a backend, and the features that it is to do without. */
+/** Every way to compute on this machine: a backend, and the features that it must not use. */
 async function variants() {
   const features = process.arch === 'arm64' ? ['dotprod', 'i8mm', 'bf16'] : ['vnni', 'bf16', 'amx']
   const cpus = devices()
