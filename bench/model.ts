@@ -99,10 +99,7 @@ export async function towerTasks(o: KernelOptions, names: string[]): Promise<voi
 
 type Rows = Iterable<Float32Array>
 
-/**
- * Checks the cosine of every row with the float32 result; float32 itself is compared with PyTorch by the
- * tests.
- */
+/** Checks the cosine of every row with the float32 result; float32 itself is compared with PyTorch by the tests. */
 function close(name: string, dtype: ComputeDtype, ours: Rows, reference: Rows): void {
   const bound = { float32: 0.999999, bfloat16: 0.999, int8: 0.98 }[dtype]
   const others = [...reference]
@@ -152,10 +149,7 @@ export async function endToEndTasks(o: KernelOptions): Promise<void> {
   }
 }
 
-/**
- * Fresh processes: the time from starting `node` to the first embedding, and the resident memory at that
- * point.
- */
+/** Fresh processes: the time from starting `node` to the first embedding, and the resident memory at that point. */
 export async function startTasks(o: KernelOptions): Promise<void> {
   const lib = pathToFileURL(join(packageRoot, 'dist/lib/index.js')).href
   const cases: [string, string, ComputeDtype, number][] = [['icon-clip', embeddedModel, 'float32', 72]]

@@ -20,10 +20,7 @@ const busyBlocks = constant('linear.h', 'kBusyBlocks')
 const f32 = 4
 const b16 = 2
 
-/**
- * The launches of a pass in the order of native/model/: kernel, FLOPs, bytes, and whether it uses tensor
- * cores.
- */
+/** The launches of a pass in the order of native/model/: kernel, FLOPs, bytes, and whether it uses tensor cores. */
 class Pass {
   launches = []
 

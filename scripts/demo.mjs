@@ -10,10 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 /** The largest allowed difference of a probability from PyTorch's (which are stored with six digits). */
 const tolerance = 1e-4
 
-/**
- * The modification time of the newest file under `paths` whose name ends in one of `ends`; 0 if there is
- * none.
- */
+/** The modification time of the newest file under `paths` whose name ends in one of `ends`; 0 if there is none. */
 function newest(paths, ends) {
   let time = 0
   for (const path of paths) {

@@ -111,7 +111,7 @@ test('a file that is truncated while it is open is an error', async t => {
     field: 'rows',
     actual: `${offset + 4000 * dim * 4} bytes`,
   })
-  t.regex(error!.message, /was cut while it was being read/)
+  t.regex(error!.message, /was truncated while it was being read/)
 })
 
 test('a missing file and a folder are refused', async t => {

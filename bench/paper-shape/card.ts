@@ -11,10 +11,7 @@ export interface CardFigures {
   ensemble: number
 }
 
-/**
- * Reads the table of the model's README: its first column without a folder -> top-1 of the three kinds of
- * prompts.
- */
+/** Reads the table of the model's README: its first column without a folder -> top-1 of the three kinds of prompts. */
 export async function cardFigures(): Promise<Map<string, CardFigures>> {
   const text = await readFile(join(packageRoot, 'models/icon-clip/README.md'), 'utf8')
   const cell = String.raw` ([\d.]+) / [\d.]+ \|`

@@ -1,7 +1,4 @@
-/**
- * The measurements of the page: right or wrong predictions for each image, from features that are computed
- * once.
- */
+/** The measurements of the page: right or wrong predictions for each image, from features that are computed once. */
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'

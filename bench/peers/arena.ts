@@ -152,10 +152,7 @@ export function ratios(of: Map<string, number[]>, a: string, b: string): number[
   return x.map((t, i) => y[i]! / t)
 }
 
-/**
- * The smallest cosine between corresponding rows of two matrices. NaN if their sizes differ or they contain
- * NaN.
- */
+/** The smallest cosine between corresponding rows of two matrices. NaN if their sizes differ or they contain NaN. */
 export function leastCosine(a: readonly number[], b: readonly number[], rows: number): number {
   if (a.length !== b.length || a.length === 0) return Number.NaN
   const width = a.length / rows

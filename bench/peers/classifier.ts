@@ -1,7 +1,4 @@
-/**
- * The classifier of ImageNet's 1000 labels x 80 templates: ours in full, the other side extrapolated from a
- * sample.
- */
+/** The classifier of ImageNet's 1000 labels x 80 templates: ours in full, the other side extrapolated from a sample. */
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -18,10 +15,7 @@ import type { Row } from './row.js'
 
 const batchSizes = [1, 4, 8, 16, 32, 64]
 
-/**
- * Cases with batches of one size over the prompts in the given order, each padded to 77 or to its longest
- * prompt.
- */
+/** Cases with batches of one size over the prompts in the given order, each padded to 77 or to its longest prompt. */
 function batches(prompts: string[], ids: number[][], size: number, padded: boolean): Case[] {
   const cases: Case[] = []
   for (let i = 0; i < prompts.length; i += size) {

@@ -15,10 +15,7 @@ import type { TransformersModule } from './transformers.js'
 
 export interface Opening {
   side: 'ours' | 'ort' | 'transformers'
-  /**
-   * For ours a checkpoint folder, for onnxruntime an ONNX file, for transformers.js a folder in its own
-   * layout.
-   */
+  /** For ours a checkpoint folder, for onnxruntime an ONNX file, for transformers.js a folder in its own layout. */
   source: string
   tower: 'image' | 'text'
   dtype: 'float32' | 'bfloat16' | OnnxDtype
@@ -95,10 +92,7 @@ function padded(ids: number[][], length: number): BigInt64Array {
   return all
 }
 
-/**
- * As in its documentation: a processor or tokenizer, then the model; it gets strings and files, like our
- * side.
- */
+/** As in its documentation: a processor or tokenizer, then the model; it gets strings and files, like our side. */
 async function openTransformers(o: Opening): Promise<Runner> {
   const require = createRequire(join(packageRoot, 'bench/peers/package.json'))
   const { env, AutoProcessor, AutoTokenizer, RawImage, ...models } = (await import(

@@ -1,7 +1,4 @@
-/**
- * Image towers of other models against onnxruntime-node. No targets were set for them; the ratios are
- * printed.
- */
+/** Image towers of other models against onnxruntime-node. No targets were set for them; the ratios are printed. */
 
 import { model } from '../cases.js'
 import { randomModel } from '../random-model.js'

@@ -252,10 +252,7 @@ export type OnnxDtype = 'float32' | 'int8'
 /** Increased when the graphs change, so that old files are not used for new ones. */
 const VERSION = 1
 
-/**
- * The ONNX file of one tower of the checkpoint in `folder` (<folder>/onnx/...); it is written if it does not
- * exist.
- */
+/** The ONNX file of one tower of the checkpoint in `folder` (<folder>/onnx/...); it is written if it does not exist. */
 export async function onnxFile(folder: string, tower: OnnxTower, dtype: OnnxDtype): Promise<string> {
   const file = join(folder, 'onnx', `${tower}_model${dtype === 'int8' ? '_int8' : ''}-v${VERSION}.onnx`)
   if (existsSync(file)) return file

@@ -16,10 +16,7 @@ export interface Row {
   what: string
   dtype: string
   threads: number
-  /**
-   * 'higher': how many times as fast ours is; 'lower': ours as a fraction of the other side; 'ms':
-   * milliseconds.
-   */
+  /** 'higher': how many times as fast ours is; 'lower': ours as a fraction of the other side; 'ms': milliseconds. */
   unit: 'higher' | 'lower' | 'ms' | 'percent'
   bar: Bar
   measured?: number

@@ -136,7 +136,8 @@ void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_typ
   bool detached = false;
   if (n == 0 && length != 0 && napi_is_detached_arraybuffer(value.Env(), buffer, &detached) == napi_ok &&
       detached)
-    wrong(field, length == anyLength ? "have its memory" : "have " + std::to_string(length) + " elements",
+    wrong(field,
+          length == anyLength ? "still have its memory" : "have " + std::to_string(length) + " elements",
           std::string("a ") + nameOf(got) + " that was transferred");
   if (length != anyLength && n != length)
     wrong(field, "have " + std::to_string(length) + " elements", std::to_string(n));

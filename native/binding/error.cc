@@ -43,10 +43,10 @@ Napi::Value describe(Napi::Env env, const std::exception_ptr& failure) {
   } catch (const std::length_error&) {  // thrown for a vector that could never be that long
     return outOfMemory(env);
   } catch (const std::exception& e) {
-    return make(env,
-                {"ERR_CLIP_INTERNAL", std::string("A fault in clip-native, please report it: ") + e.what()});
+    return make(env, {"ERR_CLIP_INTERNAL",
+                      std::string("Internal error in clip-native, please report it: ") + e.what()});
   } catch (...) {
-    return make(env, {"ERR_CLIP_INTERNAL", "A fault of unknown kind in clip-native, please report it"});
+    return make(env, {"ERR_CLIP_INTERNAL", "Unknown internal error in clip-native, please report it"});
   }
 }
 

@@ -65,7 +65,7 @@ Environment::Environment(Napi::Env env)
   const napi_value name = Napi::String::New(env, "clip-native");
   if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, wake,
                                       &wake_) != napi_ok)
-    throw Error{"ERR_CLIP_INTERNAL", "Node refused a thread-safe function"};
+    throw Error{"ERR_CLIP_INTERNAL", "Node could not create a thread-safe function"};
   napi_unref_threadsafe_function(env, wake_);  // referenced only while a call is pending
   try {
     mailbox_ = std::make_shared<Mailbox>(wake_);

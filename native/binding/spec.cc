@@ -134,7 +134,7 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
   const Napi::Array files = readArray(f.value("files"), f.path("files"));
   const Napi::Array bytes = readArray(f.value("fileBytes"), f.path("fileBytes"));
   if (files.Length() == 0 || files.Length() != bytes.Length())
-    wrong(f.path("fileBytes"), "have one size per file, at least one", std::to_string(bytes.Length()));
+    wrong(f.path("fileBytes"), "contain one size per file, and at least one", std::to_string(bytes.Length()));
   for (uint32_t i = 0; i < files.Length(); ++i) {
     const std::string at = "[" + std::to_string(i) + "]";
     c.files.push_back(readString(files.Get(i), f.path("files") + at));

@@ -13,8 +13,8 @@ void requireHead(Dtype dtype, int dim, const char* field) {
                                    ? "a dimension of at most " + std::to_string(kMostFloat32Dim)
                                    : "a dimension that is a multiple of 8 up to 128, or dtype float32";
   throw Error{.code = "ERR_CLIP_CUDA",
-              .message = "No CUDA kernel has attention heads of dimension " + std::to_string(dim) + " (" +
-                         field + "): expected " + expected + ".",
+              .message = "No CUDA kernel supports attention heads of dimension " + std::to_string(dim) +
+                         " (" + field + "): expected " + expected + ".",
               .field = field,
               .expected = expected,
               .actual = std::to_string(dim)};

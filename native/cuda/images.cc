@@ -37,7 +37,7 @@ bool haveImages() { return find() != nullptr; }
 const Images& images() {
   if (const Images* found = find()) return *found;
   throw Error{.code = "ERR_CLIP_INTERNAL",
-              .message = "A CUDA device was used before its compiled kernels were handed over.",
+              .message = "A CUDA device was used before its compiled kernels were loaded.",
               .field = "device"};
 }
 

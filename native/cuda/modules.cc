@@ -44,7 +44,7 @@ std::shared_ptr<const Module> Module::of(int device) {
   if (device < 0 || device >= static_cast<int>(all.size()))
     throw Error{.code = "ERR_CLIP_CUDA",
                 .message = "There is no CUDA device " + std::to_string(device) + ": there are " +
-                           std::to_string(all.size()) + ", counted from 0.",
+                           std::to_string(all.size()) + ", numbered from 0.",
                 .field = "device",
                 .expected = "0 to " + std::to_string(all.size() - 1),
                 .actual = std::to_string(device)};

@@ -51,7 +51,7 @@ void checkImageTransformer(const ImageTransformerConfig& c) {
   within("spec.image.embed.imageSize", c.imageSize, 1, kMaxImageSize);
   within("spec.image.embed.patchSize", c.patchSize, 1, c.imageSize);
   if (c.grid() > 255)
-    fail("spec.image.embed.patchSize", "make at most 255 patches to a side", std::to_string(c.patchSize));
+    fail("spec.image.embed.patchSize", "give at most 255 patches per side", std::to_string(c.patchSize));
   if (c.mask != Mask::full) fail("spec.image.mask", "be 'full'", "'causal'");
   if (c.pool != PoolKind::first && c.pool != PoolKind::mean)
     fail("spec.image.pool", "be 'first' or 'mean'", "a pool of texts");
@@ -68,7 +68,7 @@ void checkTextTransformer(const TextTransformerConfig& c) {
   // With a full mask, the rows after the pooled row would have to be computed too, and the pooled row would
   // have to be found again.
   if (c.mask == Mask::full && c.pool != PoolKind::last)
-    fail("spec.text.pool", "be 'last' where the mask is 'full'", "another one");
+    fail("spec.text.pool", "be 'last' if the mask is 'full'", "another one");
 }
 
 void checkResNet(const ResNetConfig& c) {
@@ -81,7 +81,8 @@ void checkResNet(const ResNetConfig& c) {
          std::to_string(c.heads));
   within("spec.image.imageSize", c.imageSize, 32, kMaxResNetSize);
   if (c.lastSide() != c.grid())
-    fail("spec.image.imageSize", "be a size that five halvings bring to " + std::to_string(c.grid()),
+    fail("spec.image.imageSize",
+         "be a size that becomes " + std::to_string(c.grid()) + " when it is halved five times",
          std::to_string(c.imageSize));
 }
 
@@ -99,7 +100,7 @@ void checkPreprocess(const PreprocessConfig& p) {
 
 void checkConfig(const ModelConfig& c) {
   if (c.files.empty() || c.files.size() != c.fileBytes.size())
-    fail("spec.files", "be at least one, each with its size", std::to_string(c.files.size()));
+    fail("spec.files", "contain at least one file, each with its size", std::to_string(c.files.size()));
   if (!c.hasImageTower() && !c.text) fail("spec", "have an image or a text tower", "neither");
   if (c.image && c.resNet) fail("spec", "have one image tower", "two");
   const bool joint = (c.hasImageTower() && c.imageProjects()) || (c.text && c.text->project);

@@ -46,8 +46,8 @@ void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) 
     }
   }
   if (outW > INT_MAX || outH > INT_MAX)
-    fail("An image of " + by(w, h) + " pixels is too narrow: its short side at " + std::to_string(c.size) +
-             " pixels makes it " + by(outW, outH),
+    fail("An image of " + by(w, h) + " pixels is too narrow: with its short side resized to " +
+             std::to_string(c.size) + " pixels it would be " + by(outW, outH),
          "sides of at most 2147483647 pixels after resizing", by(outW, outH));
   g.outWidth = static_cast<int>(outW);
   g.outHeight = static_cast<int>(outH);

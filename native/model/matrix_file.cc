@@ -109,9 +109,10 @@ void MatrixFile::read(int firstRow, int rows, void* dst) const {
   std::string now = "unknown";
   SystemFile again;
   if (again.openToRead(path_, true) && again.examine()) now = std::to_string(again.bytes) + " bytes";
-  fail(path_,
-       error ? std::string("can't be read: ") + std::strerror(error) : "was cut while it was being read",
-       "rows", std::to_string(bytes) + " bytes at " + std::to_string(offset), now);
+  fail(
+      path_,
+      error ? std::string("can't be read: ") + std::strerror(error) : "was truncated while it was being read",
+      "rows", std::to_string(bytes) + " bytes at " + std::to_string(offset), now);
 }
 
 void MatrixFile::topK(const Backend& backend, int threads, const Query& query, TopK* best,

@@ -47,8 +47,8 @@ void checkInt8(const ModelConfig& c) {
   if (c.resNet) longest = std::max({longest, c.resNet->features(), 9 * (c.resNet->width << 3)});
   if (longest > kMaxInt8Inputs)
     throw Error{.code = "ERR_CLIP_DTYPE",
-                .message = "int8 sums at most " + std::to_string(kMaxInt8Inputs) +
-                           " products; this model has " + std::to_string(longest),
+                .message = "int8 supports at most " + std::to_string(kMaxInt8Inputs) +
+                           " inputs per output; this model has " + std::to_string(longest),
                 .field = "dtype",
                 .expected = "float32 or bfloat16",
                 .actual = "int8"};
@@ -140,8 +140,8 @@ struct Model::Impl {
     if (!projection.packed)
       throw Error{.code = "ERR_CLIP_CONFIG",
                   .message = std::string("The ") + tower +
-                             " tower of this checkpoint has no projection into a joint space: only its "
-                             "outputs 'pooled' and 'tokens' are there",
+                             " tower of this checkpoint has no projection into a joint space: it only has "
+                             "the outputs 'pooled' and 'tokens'",
                   .field = "output"};
   }
 

@@ -204,7 +204,7 @@ std::string PackCache::write(const std::string& layout, const void* data, size_t
   }
   file.close();
   // Not flushed to the disk: if a power failure leaves the file half-written, its checksum will not match.
-  if (!renameFile(beside, file_)) return why("can't be put in its place");
+  if (!renameFile(beside, file_)) return why("can't be renamed into place");
   return {};
 }
 

@@ -38,9 +38,10 @@ SourceFile::SourceFile(const std::string& path, uint64_t bytes) : path_(path) {
 
 void SourceFile::read(uint64_t offset, void* dst, size_t bytes) const {
   if (file_.read(offset, dst, bytes)) return;
-  fail(path_,
-       errno ? std::string("can't be read: ") + std::strerror(errno) : "was cut while it was being read",
-       std::to_string(bytes) + " bytes at " + std::to_string(offset));
+  fail(
+      path_,
+      errno ? std::string("can't be read: ") + std::strerror(errno) : "was truncated while it was being read",
+      std::to_string(bytes) + " bytes at " + std::to_string(offset));
 }
 
 }  // namespace clip

@@ -193,7 +193,7 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
   const TensorView& t = found->second;
   if (t.file < 0 || static_cast<size_t>(t.file) >= config.files.size())
     throw Error{.code = "ERR_CLIP_CHECKPOINT",
-                .message = "tensor " + t.name + " is said to be in file " + std::to_string(t.file) + " of " +
+                .message = "tensor " + t.name + " refers to file " + std::to_string(t.file) + " of " +
                            std::to_string(config.files.size()),
                 .field = t.name};
   if (t.dtype != Dtype::float32 && t.dtype != Dtype::float16 && t.dtype != Dtype::bfloat16 &&
@@ -205,7 +205,7 @@ const TensorView& checkedTensor(const ModelConfig& config, const std::string& na
   const uint64_t fileBytes = config.fileBytes[t.file], size = bytesOf(t.dtype);
   const std::string range = "bytes inside the file's " + std::to_string(fileBytes);
   const auto outside = [&] {
-    fail(config, t, "lies outside its file", range, "offset " + std::to_string(t.offset));
+    fail(config, t, "is outside its file", range, "offset " + std::to_string(t.offset));
   };
   if (t.strides.size() != shape.size() || t.offset > fileBytes) outside();
   // In elements. Every step is checked before it is computed, so nothing here can overflow.

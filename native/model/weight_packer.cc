@@ -15,7 +15,7 @@ bool isProjection(const std::string& name) { return name.ends_with(".projection"
 
 [[noreturn]] void failNorm(const ModelConfig& config, const TensorView& variance, float value) {
   throw Error{.code = "ERR_CLIP_CHECKPOINT",
-              .message = config.files[variance.file] + ": tensor " + variance.name + " holds " +
+              .message = config.files[variance.file] + ": tensor " + variance.name + " contains " +
                          std::to_string(value) + ", but a batch norm needs a variance above -1e-5",
               .file = config.files[variance.file],
               .field = variance.name,
@@ -61,7 +61,7 @@ const TensorView& WeightPacker::checked(const std::string& name, const Shape& sh
   if (bytes > unread_)
     throw Error{.code = "ERR_CLIP_CHECKPOINT",
                 .message = config_.files[t.file] + ": tensor " + t.name +
-                           " shares its bytes with others: together they have more than the files",
+                           " shares bytes with other tensors: together they are larger than the files",
                 .file = config_.files[t.file],
                 .field = t.name,
                 .expected = "at most " + std::to_string(unread_) + " bytes",

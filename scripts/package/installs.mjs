@@ -87,10 +87,7 @@ export async function runSmoke(program, args, at, { expected = /passed/, ...opti
 }
 
 const compilers = ['5.0.4', '5.4.5', '5.9.3']
-/**
- * The newest compiler, with the types of the newest Node: it reports an error in the types of Node 20
- * themselves.
- */
+/** The newest compiler, with the types of the newest Node: it reports an error in the types of Node 20 themselves. */
 const newest = { compilers: ['7.0.2'], types: '26.6.7' }
 /** [module, moduleResolution, the project's type] */
 const resolutions = [

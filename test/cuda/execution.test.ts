@@ -372,7 +372,7 @@ if (lacking) {
         continue
       }
       t.like(result[i], { code: 'ERR_CLIP_CUDA', field: 'image.heads', expected, actual: String(dim) })
-      t.regex(result[i]!.message, new RegExp(`^No CUDA kernel has attention heads of dimension ${dim} `))
+      t.regex(result[i]!.message, new RegExp(`^No CUDA kernel supports attention heads of dimension ${dim} `))
     }
     t.like(result.at(-1), {
       code: 'ERR_CLIP_DTYPE',
