@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# bench/compare.sh <git ref> [rounds]: this working tree against another commit: both built, fresh process per run, order
-# alternated, medians. Cases: bench/compare.mjs; MODEL=folder or name takes another model than the random ViT-B/32.
+# bench/compare.sh <git ref> [rounds]: compares the speed of this working tree with that of another commit. Both are built
+# and run in fresh processes in alternating order; the medians are compared. The cases are in bench/compare.mjs;
+# MODEL=folder or name selects another model than the ViT-B/32 with random weights.
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: bench/compare.sh <git ref> [rounds]" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -40,7 +40,7 @@ if (positionals.length !== 1) {
 
 const elf = readFileSync(file)
 if (elf.readUInt32BE(0) !== 0x7f454c46) {
-  console.error(`${file} is no ELF file.`)
+  console.error(`${file} is not an ELF file.`)
   process.exit(2)
 }
 const machine = MACHINES[elf.readUInt16LE(18)]
@@ -109,9 +109,9 @@ function functionsByFile(symbols) {
 }
 
 const symbols = read('-t')
-if (machine.arch !== 'x64') console.log('not looked at: AVX-512, which arm64 has not')
+if (machine.arch !== 'x64') console.log('not checked: AVX-512, which arm64 does not have')
 else if (symbols.some(line => line.includes('no symbols')))
-  console.log('not looked at: AVX-512, the file is stripped')
+  console.log('not checked: AVX-512, because the file is stripped')
 else {
   const places = functionsByFile(symbols)
   const strays = new Set()

@@ -110,24 +110,27 @@ function writeImage(name, data) {
   return { ...describe(data), compressed: describe(packed) }
 }
 const nvcc = nvccVersion()
-const stale = what => fail(`cuda/images is not what ${what} gives: npm run cuda:build`)
+const stale = what => fail(`cuda/images does not match ${what}. Run npm run cuda:build.`)
 if (values.check) {
   const images = JSON.parse(readFileSync(join(folder, 'images.json'), 'utf8'))
   // Also checked if nvcc shows that the result is the same, because machines without nvcc have only this
   // check.
-  if (hashOfSources() !== images.sources) stale('cuda/*.cu')
+  if (hashOfSources() !== images.sources) stale('the sources in cuda')
   if (nvcc !== images.nvcc) {
-    console.log(`cuda/images was made of these sources by nvcc ${images.nvcc}; here is ${nvcc ?? 'none'}`)
+    console.log(
+      `cuda/images was made from these sources by nvcc ${images.nvcc}; this machine has ${nvcc ? `nvcc ${nvcc}` : 'no nvcc'}`,
+    )
   } else {
     const ptx = mergedPtx()
-    if (sha256(ptx) !== images.ptx.sha256) stale(`nvcc ${nvcc}`)
-    if (values['machine-code'] && sha256(machineCode(ptx)) !== images.machineCode.sha256) stale('ptxas')
+    if (sha256(ptx) !== images.ptx.sha256) stale(`the output of nvcc ${nvcc}`)
+    if (values['machine-code'] && sha256(machineCode(ptx)) !== images.machineCode.sha256)
+      stale('the output of ptxas')
     console.log(
-      `cuda/images is what nvcc ${nvcc} ${values['machine-code'] ? 'and ptxas give' : 'gives'}, to the byte`,
+      `cuda/images equals the output of nvcc ${nvcc}${values['machine-code'] ? ' and ptxas' : ''} byte for byte`,
     )
   }
 } else {
-  if (!nvcc) fail('nvcc is needed, of the CUDA toolkit')
+  if (!nvcc) fail('This needs nvcc from the CUDA toolkit.')
   const ptx = Buffer.from(mergedPtx())
   const code = machineCode(ptx)
   mkdirSync(folder, { recursive: true })

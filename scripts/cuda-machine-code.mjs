@@ -15,7 +15,7 @@ const inflated = file => brotliDecompressSync(readFileSync(join(root, 'cuda/imag
 
 /** The ELF files of a fatbin: [architecture, bytes]. */
 function* elfFiles(fatbin) {
-  if (fatbin.readUInt32LE(0) !== 0xba55ed50) fail('cuda/images/machine_code.br holds no fatbin')
+  if (fatbin.readUInt32LE(0) !== 0xba55ed50) fail('cuda/images/machine_code.br does not contain a fatbin')
   for (let at = fatbin.readUInt16LE(6); at < fatbin.length; ) {
     const start = at + fatbin.readUInt32LE(at + 4)
     const end = start + Number(fatbin.readBigUInt64LE(at + 8))
@@ -26,7 +26,8 @@ function* elfFiles(fatbin) {
 
 /** The kernels of an ELF file: [name, instructions]. Each kernel's code is a section of its own. */
 function* codeOf(elf) {
-  if (elf.readUInt32BE(0) !== 0x7f454c46) fail('cuda/images/machine_code.br holds something else than ELF')
+  if (elf.readUInt32BE(0) !== 0x7f454c46)
+    fail('cuda/images/machine_code.br contains something other than ELF files')
   const headers = Number(elf.readBigUInt64LE(40))
   const headerBytes = elf.readUInt16LE(58)
   const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => {

@@ -34,7 +34,8 @@ for (const unit of units)
     const cubin = join(folder, `${unit}.${arch}.cubin`)
     const text = run('ptxas', ['-v', `-arch=sm_${arch}`, '-o', cubin, join(folder, `${unit}.ptx`)])
     for (const part of text.split('Compiling entry function').slice(1)) {
-      const number = pattern => Number(pattern.exec(part)?.[1] ?? fail(`ptxas says no ${pattern}`))
+      const number = pattern =>
+        Number(pattern.exec(part)?.[1] ?? fail(`the output of ptxas has no ${pattern}`))
       const name = /'(\w+)'/.exec(part)[1]
       const threads = Number(
         new RegExp(`\\.entry ${name}\\([^{]*?\\.maxntid (\\d+)`, 's').exec(
@@ -117,18 +118,18 @@ const inImages = Object.keys([...hmma.values()][0])
 const lines = [
   '# The CUDA kernels without a GPU',
   '',
-  `${kernels.size} kernels, as \`npm run cuda:report\` writes of them. Nothing here was measured on a GPU.`,
+  `${kernels.size} kernels, reported by \`npm run cuda:report\`. Nothing here was measured on a GPU.`,
   '',
   `Limits: ${complaints.length === 0 ? 'no spills and no stack in any kernel on any architecture; all within cuda/limits.json' : complaints.join('; ')}.`,
   '',
-  `- Registers, spills and stack are what \`ptxas -v\` says, on ${listed(architectures)}; shared memory is that of a launch.`,
-  '- Blocks on a multiprocessor, and of its warps the share that they are, are calculated of these.',
-  `- HMMA are the tensor-core instructions in the machine code of \`cuda/images\`, on ${listed(inImages)};`,
-  `  one number where it is the same on all. ${sameAsPtx ? 'In every kernel they are as many as `mma.sync` in its PTX.' : ''}`.trimEnd(),
-  '- Bank conflicts are wavefronts beyond the least, of that least, over all accesses to shared memory (`ld`, `st`,',
-  '  `ldmatrix`, `cp.async`), counted by the interpreter in the PTX of nvcc from the addresses that the lanes of each warp',
-  '  have, on the shapes of `test/cuda/bank_cases.cc`. An access of a whole warp takes at least one wavefront of 128 bytes',
-  '  for each 4 bytes of a lane. ptxas may join accesses; it does not move them to other banks.',
+  `- Registers, spills and stack are those reported by \`ptxas -v\` for ${listed(architectures)}; shared memory is that of a launch.`,
+  '- The number of blocks on a multiprocessor, and their share of its warps, are calculated from these.',
+  `- HMMA is the number of tensor-core instructions in the machine code of \`cuda/images\`, on ${listed(inImages)};`,
+  `  a single number if all are equal. ${sameAsPtx ? 'Every kernel has as many as its PTX has `mma.sync`.' : ''}`.trimEnd(),
+  '- Bank conflicts are wavefronts beyond the minimum, with the minimum, over all accesses to shared memory (`ld`, `st`,',
+  '  `ldmatrix`, `cp.async`). The interpreter counts them in the PTX of nvcc from the addresses of the lanes of each warp,',
+  '  on the shapes of `test/cuda/bank_cases.cc`. An access of a whole warp takes at least one wavefront of 128 bytes for',
+  '  every 4 bytes per lane. ptxas may merge accesses, but it does not move them to other banks.',
   '',
   '| kernel | threads | shared bytes | registers | spilled bytes | stack bytes | HMMA | bank conflicts | blocks on a multiprocessor, calculated |',
   '|---|---|---|---|---|---|---|---|---|',

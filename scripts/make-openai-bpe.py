@@ -1,7 +1,7 @@
-"""Makes models/openai-bpe/merges.txt.gz: the merges CLIP uses out of OpenAI's bpe_simple_vocab_16e6.txt.gz.
+"""Makes models/openai-bpe/merges.txt.gz: the merges that CLIP uses, taken from OpenAI's bpe_simple_vocab_16e6.txt.gz.
 
 Run with any Python 3.9+ that has open_clip 3.3.0 installed (its copy of the file equals OpenAI's: sha256 below).
-Output is reproducible: no name and no time in the gzip header.
+The output is reproducible, because the gzip header contains no name and no time.
 """
 
 import gzip

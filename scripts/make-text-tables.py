@@ -14,7 +14,7 @@ from ftfy import badness, chardata
 
 assert ftfy.__version__ == "6.3.1", ftfy.__version__
 
-# Python's \s and \w in `re`, spelt for JavaScript's u flag; the tests of the golden strings rest on them.
+# Python's \s and \w in `re`, written for JavaScript's u flag; the tests of the golden strings depend on them.
 SPACE = r"[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 WORD = r"[\p{L}\p{N}_]"
 
@@ -107,7 +107,7 @@ for name in chardata.CHARMAP_ENCODINGS:
 
 detector = unverbose(chardata.UTF8_DETECTOR_RE.pattern).replace(")(", ")(?:", 1)
 strict1252 = "".join(bytes([b]).decode("windows-1252", "replace") for b in range(0x80, 0xA0))
-# fix_encoding asks whether "windows-1252" is among the encodings tried, but only its sloppy twin is in that list.
+# fix_encoding checks whether "windows-1252" is among the encodings tried, but the list only contains its sloppy variant.
 assert "windows-1252" not in chardata.CHARMAP_ENCODINGS
 
 lines = [

@@ -75,7 +75,7 @@ async function work({ seed, threads, folder }) {
     const values = Buffer.from(data.slice().buffer)
     const known = expected.get(name)
     if (!known) expected.set(name, values)
-    else if (!known.equals(values)) throw new Error(`${name} gave other bits than at first`)
+    else if (!known.equals(values)) throw new Error(`${name} gave different bits than the first time`)
   }
   const dog = await readFile(files[0])
   const svg =
@@ -114,7 +114,7 @@ async function work({ seed, threads, folder }) {
       if (error?.code !== code) throw error
       return 'refused'
     }
-    throw new Error(`this was to be refused with ${code}`)
+    throw new Error(`this should have been rejected with ${code}`)
   }
   const some = (list, most) => Array.from({ length: 1 + below(most) }, () => list[below(list.length)])
 

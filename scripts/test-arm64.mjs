@@ -229,7 +229,8 @@ function test({ name, cpu, active, files, match }) {
       log.end()
       const { passed, failed } = count(name, output)
       const strangers = match ? uninvited(match, output) : []
-      if (strangers.length) console.log(`${match} took ${strangers.length} others: ${strangers[0]}`)
+      if (strangers.length)
+        console.log(`${match} also selected ${strangers.length} other tests: ${strangers[0]}`)
       counts.failed += strangers.length
       if (status !== 0 && failed === 0) counts.failed++
       if (passed === 0 && failed === 0) counts.failed++
@@ -289,7 +290,7 @@ for (const { name, cpu, files, match } of RUNS)
   if (!wanted(name))
     console.log(`not run: ${name} (${files.length} files on ${cpu}${match ? `, ${match}` : ''})`)
 if (!wanted('tiles')) console.log('not run: tiles')
-for (const what of LEFT_OUT) console.log(`not run by any: ${what}`)
+for (const what of LEFT_OUT) console.log(`covered by no run: ${what}`)
 const { passed, failed, skipped } = counts
 const minutes = ((Date.now() - started) / 60_000).toFixed(1)
 console.log(`${minutes} minutes${skipped ? `, ${skipped} tests skipped` : ''}`)

@@ -1,6 +1,6 @@
-"""The exporter's own files, once, to check that ours are as fast (bench/README.md): torch.onnx.export of transformers'
-CLIPModel (random weights, the default configuration is ViT-B/32) and quantize_dynamic of them.
-Made with torch 2.13.0, transformers 5.17.0, onnx 1.23.1, onnxruntime 1.30.0: python torch-export.py FOLDER"""
+"""Writes the exporter's own files, to check that ours are as fast (bench/README.md): torch.onnx.export of transformers'
+CLIPModel (random weights; the default configuration is ViT-B/32), and quantize_dynamic of the results.
+Written for torch 2.13.0, transformers 5.17.0, onnx 1.23.1, onnxruntime 1.30.0: python torch-export.py FOLDER"""
 
 import sys
 
