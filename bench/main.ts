@@ -1,5 +1,6 @@
 /**
  * `npm run bench -- profile`: bench/profile.ts. `npm run bench -- search [--rows N]`: bench/search.ts.
+ * `npm run bench -- latency`: bench/latency.ts.
  * `npm run bench -- [word...] [--threads N] [--seconds S] [--models a,b] [--json] [--out FOLDER]`: kernels
  * with percent of the peak measured on this machine, towers, end to end, cold start and memory, event-loop
  * delay. Words select benchmarks by name ("linear", "ViT-B/32 float32", "cold"). Results are compared with
@@ -12,6 +13,7 @@ import { parseArgs } from 'node:util'
 import { binding } from '../lib/native/addon.js'
 import { testEntries } from '../lib/native/test-entries.js'
 import { dtypesHere, type KernelOptions, kernelTasks, peakOf } from './kernels.js'
+import { latencyTables } from './latency.js'
 import { loadNow, machine, machineLine } from './machine.js'
 import { endToEndTasks, loopTasks, startTasks, towerTasks } from './model.js'
 import { plotResults } from './plot.js'
@@ -72,6 +74,11 @@ process.stderr.write(`${head}\n`)
 if (positionals[0] === 'profile') {
   positionals.shift()
   process.stdout.write(await profileTables(options, values.models ?? 'ViT-B/32'))
+  process.exit()
+}
+if (positionals[0] === 'latency') {
+  positionals.shift()
+  process.stdout.write(await latencyTables(options))
   process.exit()
 }
 if (positionals[0] === 'search') {

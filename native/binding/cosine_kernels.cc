@@ -29,6 +29,9 @@ struct LentClasses {
   }
 };
 
+// Choosing and exponentiating a score is counted as 64 products.
+double productsOf(int rows, int classCount, int dim) { return double(rows) * classCount * std::max(dim, 64); }
+
 Napi::Value cosineSoftmax(KernelCall& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
   const float scale = static_cast<float>(c.number("logitScale"));
@@ -36,7 +39,7 @@ Napi::Value cosineSoftmax(KernelCall& c) {
   const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const LentClasses classes(c, count, dim);
   const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(count)});
-  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+  return c.run(productsOf(rows, count, dim), [=](const Backend& b, Context& context, Arrays& at) {
     b.cosineSoftmax(context, {.queries = at(queries),
                               .classes = classes.on(at),
                               .y = at(out),
@@ -58,7 +61,7 @@ Napi::Value cosineTopK(KernelCall& c) {
   // What is best is kept in this process's memory on every backend.
   int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
   float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;
-  return c.run([=](const Backend& b, Context& context, Arrays& at) {
+  return c.run(productsOf(rows, count, dim), [=](const Backend& b, Context& context, Arrays& at) {
     std::vector<TopK> best;
     best.reserve(rowsOf(rows));
     for (size_t r = 0; r < rowsOf(rows); ++r) best.push_back({value + r * k, index + r * k, k});

@@ -161,6 +161,13 @@ Napi::Value Environment::beginOnPool(Call call, std::function<void()> body) {
   });
 }
 
+Napi::Value Environment::beginHere(Call call, const std::function<void()>& body) {
+  return begin(std::move(call), [&](Ticket ticket) {
+    body();
+    settle(ticket, nullptr);
+  });
+}
+
 Napi::Float32Array Environment::newFloats(size_t count) {
   size_t bytes;
   napi_value size, buffer;

@@ -196,3 +196,29 @@ eachBackend(
   },
   ({ device }) => device === 'cuda' && 'they may be beyond by a few epsilons there: native/backend.h',
 )
+
+eachBackend(
+  'the scores of one image',
+  [{ name: 'are computed before a turn of the event loop, many in the background, with the same bits' }],
+  async (t, on) => {
+    const [dim, classCount] = [64, 30]
+    const few = inputs({ name: '', rows: 1, classCount, dim })
+    const many = inputs({ name: '', rows: 500, classCount, dim })
+    let turned = false
+    setImmediate(() => {
+      turned = true
+    })
+    const out = new Float32Array(classCount)
+    await on.run('cosineSoftmax', { ...few, as: 'logit', out })
+    const top = { k: 1, index: new Int32Array(1), value: new Float32Array(1) }
+    await on.run('cosineTopK', { ...few, as: 'logit', ...top })
+    t.false(turned)
+    const all = new Float32Array(500 * classCount)
+    await on.run('cosineSoftmax', { ...many, as: 'logit', out: all })
+    t.true(turned)
+    sameBytes(t, out, all.subarray(0, classCount), 'scores')
+    t.is(top.value[0], Math.max(...out))
+    t.is(out[top.index[0]!], top.value[0])
+  },
+  ({ device }) => device === 'cuda' && 'a call to a GPU always waits for it',
+)
