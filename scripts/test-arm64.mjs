@@ -1,10 +1,11 @@
 // Builds the addon for arm64 Linux on another machine and runs its tests under qemu-user, which emulates
 // single processes. Ends with `N passed, N failed`.
 //
-//   node scripts/test-arm64.mjs [--quick | --all | NAME...]
+//   node scripts/test-arm64.mjs [--quick | --all | --list | NAME...]
 //
 // NAME: one of the runs below, or tiles. --quick, the default: tiles and the runs marked quick, to be run
-// after a change. --all: everything, to be run overnight.
+// after a change. --all: everything, to be run overnight. --list: prints the runs and what none of them covers;
+// a test calls it, so that no new test file is forgotten.
 //
 // Needs Debian's qemu-user-static in addition to what scripts/arm64.mjs needs (installed if the user has
 // permission), and from npm an arm64 Node and sharp's arm64 binaries (installed under build/arm64, separate
@@ -118,10 +119,11 @@ const LEFT_OUT = [
   `${withoutProducts.join(', ')} of the kernels on any CPU but max: the code is the same`,
   'test/kernels/features.test.ts, whole runs of dtypes and conv without a feature: the runs dotprod and plain are those',
   'test/cuda: CUDA is for x64',
+  'test/faults: preloads an x64 library that makes system calls fail',
 ]
 const forgotten = readdirSync(join(root, 'test'), { recursive: true }).filter(file => {
   const ran = RUNS.some(run => run.files.includes(join('dist/test', file.replace(/\.ts$/, '.js'))))
-  return file.endsWith('.test.ts') && !ran && !/^cuda\/|^kernels\/(features|tiles)\./.test(file)
+  return file.endsWith('.test.ts') && !ran && !/^(cuda|faults)\/|^kernels\/(features|tiles)\./.test(file)
 })
 if (forgotten.length > 0) fail(`In no run: ${forgotten.join(', ')}.`)
 
@@ -258,8 +260,8 @@ function testTiles() {
 const known = [...RUNS.map(r => r.name), 'tiles']
 const given = process.argv.slice(2)
 for (const name of given)
-  if (![...known, '--quick', '--all'].includes(name))
-    fail(`Expected --quick, --all or any of ${known.join(', ')}, got ${name}.`)
+  if (![...known, '--quick', '--all', '--list'].includes(name))
+    fail(`Expected --quick, --all, --list or any of ${known.join(', ')}, got ${name}.`)
 const quick = ['tiles', ...RUNS.filter(r => r.quick).map(r => r.name)]
 const names = given.includes('--all')
   ? known
@@ -268,6 +270,12 @@ const names = given.includes('--all')
       ...(given.length === 0 || given.includes('--quick') ? quick : []),
     ]
 const wanted = name => names.includes(name)
+
+if (given.includes('--list')) {
+  for (const { name, cpu, files } of RUNS) console.log(`${name}: ${files.length} files on ${cpu}`)
+  for (const what of LEFT_OUT) console.log(`not run by any: ${what}`)
+  process.exit(0)
+}
 
 const started = Date.now()
 installTools({ 'qemu-aarch64-static': 'qemu-user-static' })

@@ -1,5 +1,6 @@
 /** The house's one way, lib -> lib/native/addon.ts -> native/binding -> queue, model -> backend.h <- backends, as a test. */
 
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix, relative } from 'node:path'
 import test from 'ava'
@@ -183,4 +184,11 @@ test('lib imports nothing of test or bench', t => {
     imports.filter(([file, what]) => file.startsWith('lib/') && /(^|\/)(test|bench|scripts)\//.test(what)),
     [],
   )
+})
+
+test('scripts/test-arm64.mjs runs every test file, or names it among those it leaves out', t => {
+  const script = join(packageRoot, 'scripts/test-arm64.mjs')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--list'], { encoding: 'utf8' })
+  t.is(status, 0, stdout + stderr)
+  t.regex(stdout, /^kernels: /m)
 })
