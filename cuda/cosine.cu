@@ -41,16 +41,23 @@ CLIP_KERNEL(128, clip_cosine_scores, const CosineSoftmax c, const float* unit) {
     if (j >= static_cast<int>(blockIdx.x + 1) * kScoreClasses) break;
     for (int q0 = 0; q0 < c.rows; q0 += kChunkQueries)
       scoreClass(unit + size_t(q0) * c.dim, c.rows - q0 < kChunkQueries ? c.rows - q0 : kChunkQueries,
-                 classRow(c.classes, j, c.dim), c.classes.dtype, c.dim, factor, true,
+                 classRow(c.classes, j, c.dim), c.classes.dtype, c.dim, factor, biasOf(c), true,
                  [&](int q, float score) { c.y[size_t(q0 + q) * c.classCount + j] = score; });
   }
 }
 
-// A block per row of y, in place.
+// A block per row of y, in place: logits become probabilities, by the softmax or by the sigmoid.
 CLIP_KERNEL(256, clip_softmax_rows, const CosineSoftmax c) {
   DYNAMIC_SHARED(memory);
   const auto eight = sharedPart<float>(memory, 0, 8);
   float* y = c.y + size_t(blockIdx.x) * c.classCount;
+  if (c.score == Score::sigmoid) {
+    for (int j = threadIdx.x; j < c.classCount; j += 256) {
+      const float z = y[j], e = exponential(-fabsf(z));
+      y[j] = (z < 0.f ? e : 1.f) / (1.f + e);
+    }
+    return;
+  }
   const auto larger = [](float a, float b) { return fmaxf(a, b); };
   const auto plus = [](float a, float b) { return a + b; };
   float most = -INFINITY, sum = 0.f;
@@ -76,7 +83,7 @@ CLIP_KERNEL(256, clip_cosine_top_k, const TopClasses c, const TopKScratch scratc
             first = chunk * kChunkClasses;
   const int count = c.classCount - first < kChunkClasses ? c.classCount - first : kChunkClasses;
   scoreChunk(scores, scratch.unit + size_t(q0) * c.dim, queries, c.classes, first, count, c.dim,
-             c.score == Score::cosine ? 1.f : c.scale, true);
+             c.score == Score::cosine ? 1.f : c.scale, biasOf(c), true);
   const int warp = threadIdx.x >> 5;
   if (warp >= queries) return;
   const auto mine = scores + warp * kChunkClasses;

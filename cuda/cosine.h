@@ -3,7 +3,7 @@
 // and finishTopK do together. Classes are float32 or bfloat16.
 //
 //   clip_cosine_scores      (CosineSoftmax, const float* unit)   unit: the queries after clip_normalise
-//   clip_softmax_rows       (CosineSoftmax)                      then, for Score::probability
+//   clip_softmax_rows       (CosineSoftmax)                      then, for Score::probability and sigmoid
 //
 //   clip_cosine_top_k       (TopClasses, TopKScratch)   after clip_normalise of the queries to scratch.unit;
 //                                                       once over the classes, with an online softmax
@@ -57,7 +57,8 @@ struct TopClasses {
   float* value;          // (rows, k); a probability is one over all classes
   int rows, classCount, dim, k;
   float scale;
-  Score score;
+  Score score;  // not sigmoid: those are ranked as logits
+  float bias = 0;
 };
 struct TopKScratch {
   float* unit;  // (rows, dim): the queries, of length 1

@@ -14,7 +14,7 @@ CLIP_KERNEL(256, clip_info_nce, const InfoNce n, const InfoNceScratch scratch) {
   const int queries = n.rows - q0 < kChunkQueries ? n.rows - q0 : kChunkQueries;
   const int count = n.rows - first < kChunkClasses ? n.rows - first : kChunkClasses;
   scoreChunk(scores, (imagesAsk ? n.images : n.texts) + size_t(q0) * n.dim, queries,
-             Classes{imagesAsk ? n.texts : n.images}, first, count, n.dim, n.scale, false);
+             Classes{imagesAsk ? n.texts : n.images}, first, count, n.dim, n.scale, -0.f, false);
   const int warp = threadIdx.x >> 5, row = q0 + warp;
   if (warp >= queries) return;
   const auto mine = scores + warp * kChunkClasses;

@@ -6,10 +6,16 @@
 
 namespace clip::cuda {
 
-// put(q, factor * (unit[q] · row)) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
+// What is added to a scaled cosine: -0 leaves it as it is, a zero's sign too.
+template <class Op>
+__device__ __forceinline__ float biasOf(const Op& c) {
+  return c.score == Score::cosine || c.bias == 0.f ? -0.f : c.bias;
+}
+
+// put(q, factor * (unit[q] · row) + bias) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
 template <class Put>
 __device__ __forceinline__ void scoreClass(const float* unit, int queries, const void* row, Dtype dtype,
-                                           int dim, float factor, bool cosine, const Put& put) {
+                                           int dim, float factor, float bias, bool cosine, const Put& put) {
   float sums[kChunkQueries] = {}, squared = 0.f;
   for (int i = laneOf(); i < dim; i += 32) {
     const float c = loadNumber(row, dtype, i);
@@ -22,7 +28,7 @@ __device__ __forceinline__ void scoreClass(const float* unit, int queries, const
 #pragma unroll
   for (int q = 0; q < kChunkQueries; q++) {
     if (q >= queries) break;
-    const float score = factor * (warpSum(sums[q]) / length);
+    const float score = fmaf(factor, warpSum(sums[q]) / length, bias);
     if (laneOf() == q) put(q, score);
   }
 }
@@ -35,9 +41,9 @@ __device__ __forceinline__ const void* classRow(const Classes& classes, int j, i
 // memory. The block waits at its end.
 __device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const float* unit, int queries,
                                            const Classes& classes, int first, int count, int dim,
-                                           float factor, bool cosine) {
+                                           float factor, float bias, bool cosine) {
   for (int j = threadIdx.x >> 5; j < count; j += 8)
-    scoreClass(unit, queries, classRow(classes, first + j, dim), classes.dtype, dim, factor, cosine,
+    scoreClass(unit, queries, classRow(classes, first + j, dim), classes.dtype, dim, factor, bias, cosine,
                [&](int q, float score) { scores[q * kChunkClasses + j] = score; });
   __syncthreads();
 }

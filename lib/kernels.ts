@@ -29,4 +29,4 @@ export {
   type SoftmaxCrossEntropyResult,
   softmaxCrossEntropy,
 } from './kernels/softmax-cross-entropy.js'
-export type { ScoreKind } from './native/surface.js'
+export type { KernelScoreKind, ScoreKind } from './native/surface.js'

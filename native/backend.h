@@ -51,7 +51,8 @@ enum class Activation : uint8_t {
   none,
   quickGelu,
   gelu,
-  relu,  // of the ResNets: applied after the residual is added; the others before it
+  relu,      // of the ResNets: applied after the residual is added; the others before it
+  geluTanh,  // the tanh form of GELU: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
 };
 
 // y (rows, out) = activation(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
@@ -206,7 +207,13 @@ struct Normalise {
   int rows, cols;
 };
 
-enum class Score : uint8_t { probability, logit, cosine };
+// What is computed from the logits z = scale * cosine + bias of a query.
+enum class Score : uint8_t {
+  probability,  // their softmax over the classes
+  logit,
+  cosine,
+  sigmoid,  // 1 / (1 + exp(-z)) of each class alone, as in SigLIP
+};
 
 // Dense rows (count, dim) with which queries are compared. bfloat16 is widened, so its scores have the bits
 // of the float32 matrix with the same numbers.
@@ -225,8 +232,8 @@ struct Classes {
 };
 constexpr int kQuerySteps = 16383;
 
-// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]), or the logits or
-// cosines themselves. Both sides are normalized by the op (norm at least 1e-12). A cosine is never outside
+// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]) + bias, or the sigmoid of
+// each logit, or the logits or cosines themselves. Both sides are normalized by the op (norm at least 1e-12). A cosine is never outside
 // [-1, 1], however its sums were rounded (except on CUDA, which computes no scores of the public API: there
 // by a few epsilons).
 struct CosineSoftmax {
@@ -236,6 +243,7 @@ struct CosineSoftmax {
   int rows, classCount, dim;
   float scale;
   Score score;
+  float bias = 0;
 };
 
 // The best classes of each query so far, and the sums from which probabilities are computed. A matrix may be
@@ -254,7 +262,8 @@ struct CosineTopK {
   int rows, classCount, dim;
   int32_t firstClass;  // index of the part's first class in the whole matrix
   float scale;
-  Score score;  // probability: computes logits here
+  Score score;  // probability and sigmoid: computes logits here
+  float bias = 0;
 };
 
 // The symmetric contrastive loss (InfoNCE, multi-class N-pair) of the paper's figure 3, as in open_clip's

@@ -62,6 +62,9 @@ void TopK::push(const TopK& other) {
 void finishTopK(TopK* best, const TopKSum* sums, int blocks, int rows, Score score) {
   for (int r = 0; r < rows; r++) {
     best[r].sort();
+    if (score == Score::sigmoid)
+      for (int i = 0; i < best[r].count; i++)
+        best[r].value[i] = float(1 / (1 + std::exp(-double(best[r].value[i]))));
     if (score != Score::probability) continue;
     double most = -std::numeric_limits<double>::infinity(), total = 0;
     for (int b = 0; b < blocks; b++) {

@@ -5,7 +5,7 @@ import { rowDtypes } from '../base/dtypes.js'
 import { argumentError } from '../base/errors.js'
 import { checkSignal } from '../base/options.js'
 import { isFloat32Array, isInt32Array } from '../base/values.js'
-import type { ScoreKind } from '../native/surface.js'
+import type { KernelScoreKind } from '../native/surface.js'
 import {
   apart,
   count,
@@ -30,8 +30,10 @@ interface ScoreArguments extends KernelOptions {
   dim: number
   /** Factor of the cosines; default 100, as in OpenAI's models. */
   logitScale?: number
-  /** Kind of score; default 'probability'. */
-  as?: ScoreKind
+  /** Added to the scaled cosines; default 0. SigLIP's models have one. */
+  logitBias?: number
+  /** Kind of score; default 'probability', the softmax over the classes. */
+  as?: KernelScoreKind
 }
 
 interface ClassMatrix {
@@ -80,14 +82,15 @@ export interface MatrixTopKArguments extends Omit<ScoreArguments, 'rows' | 'dim'
 export interface TopK {
   /** `[rows, k]`: indices of the classes. */
   index: Int32Array
-  /** `[rows, k]`: the scores of those classes; probabilities are over all classes. */
+  /** `[rows, k]`: the scores of those classes; probabilities of the softmax are over all classes. */
   value: Float32Array
 }
 
 /**
- * Scores every class for every query: the softmax over the classes of logitScale · cosine(query, class), or the logits, or
- * the cosines, which are always from -1 to 1. Both sides are normalized internally (by a norm of at least 1e-12).
- * Radford et al. 2021, section 3.1.2.
+ * Scores every class for every query: the softmax over the classes of logitScale · cosine(query, class) + logitBias, or the
+ * sigmoid of each, which makes every class a question of its own (SigLIP: Zhai et al. 2023), or the logits, or the cosines,
+ * which are always from -1 to 1. Both sides are normalized internally (by a norm of at least 1e-12). Radford et al. 2021,
+ * section 3.1.2.
  *
  * @returns out, [rows, classCount]
  */
@@ -156,9 +159,12 @@ function topKOutput(
   return { index, value }
 }
 
-function scoring(a: Pick<ScoreArguments, 'logitScale' | 'as'>): { logitScale: number; as: ScoreKind } {
-  const logitScale = number('logitScale', a.logitScale ?? 100)
-  return { logitScale, as: word('as', a.as ?? 'probability', ['probability', 'logit', 'cosine']) }
+function scoring(a: Pick<ScoreArguments, 'logitScale' | 'logitBias' | 'as'>) {
+  return {
+    logitScale: number('logitScale', a.logitScale ?? 100),
+    logitBias: number('logitBias', a.logitBias ?? 0),
+    as: word('as', a.as ?? 'probability', ['probability', 'sigmoid', 'logit', 'cosine']),
+  }
 }
 
 const inputsOf = (scores: ReturnType<typeof scoreArguments>) => ({

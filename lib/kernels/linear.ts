@@ -32,7 +32,7 @@ export interface LinearArguments<T extends Float32Array | Uint16Array = Float32A
   /** Number of output features. */
   outFeatures: number
   /** Activation function; default 'none'. */
-  activation?: 'none' | 'quickGelu' | 'gelu'
+  activation?: 'none' | 'quickGelu' | 'gelu' | 'geluTanh'
   /**
    * Number format of the multiplication; default 'float32'. 'bfloat16' rounds both sides to nearest even and sums in float32.
    * 'int8' gives each row of x a scale and a zero point (unsigned bytes) and each row of weight a scale (-127 to 127),
@@ -64,7 +64,8 @@ export interface LayerNormArguments<T extends Float32Array | Uint16Array = Float
 
 /**
  * y = activation(x · weightᵀ + bias) + residual. quickGelu is y · sigmoid(1.702 y) (OpenAI's CLIP), gelu is
- * y · Φ(y) with the exact error function (Hendrycks and Gimpel 2016).
+ * y · Φ(y) with the exact error function (Hendrycks and Gimpel 2016), geluTanh is its tanh form, y / 2 ·
+ * (1 + tanh(√(2/π) · (y + 0.044715 y³))) (SigLIP 2, and Hugging Face's SigLIP).
  *
  * The weight is repacked at every call, which costs about as much as a few rows, so this pays off from about ten rows on.
  *
@@ -79,7 +80,7 @@ export async function linear<T extends Float32Array | Uint16Array = Float32Array
   const outFeatures = count('outFeatures', a.outFeatures)
   const dtype = word('dtype', a.dtype ?? 'float32', rowDtypes)
   if (dtype === 'int8') count('inFeatures', a.inFeatures, 65536)
-  const activation = word('activation', a.activation ?? 'none', ['none', 'quickGelu', 'gelu'])
+  const activation = word('activation', a.activation ?? 'none', ['none', 'quickGelu', 'gelu', 'geluTanh'])
   const outShape: Shape = [
     [rows, 'rows'],
     [outFeatures, 'outFeatures'],

@@ -82,6 +82,8 @@ export interface NativeModel {
 
 /** The kinds of scores: the softmax of the logits, logitScale * cosine (the original's logits_per_image), or the cosine. */
 export type ScoreKind = 'probability' | 'logit' | 'cosine'
+/** The kinds of scores of the kernels: 'probability' is the softmax, 'sigmoid' the sigmoid of each logit alone. */
+export type KernelScoreKind = ScoreKind | 'sigmoid'
 
 type Backend = string | undefined
 
@@ -105,7 +107,9 @@ interface NativeScores {
   classCount: number
   dim: number
   logitScale: number
-  as: 'probability' | 'logit' | 'cosine'
+  as: KernelScoreKind
+  /** Added to the logits; default 0. */
+  logitBias?: number
   threads: number
   backend: Backend
 }
@@ -144,7 +148,7 @@ export interface NativeKernels {
     inFeatures: number
     outFeatures: number
     /** 'relu', which is applied after the residual was added as in ResNets, is for tests only. */
-    activation: 'none' | 'quickGelu' | 'gelu' | 'relu'
+    activation: 'none' | 'quickGelu' | 'gelu' | 'geluTanh' | 'relu'
     /** x and weight are converted to this dtype first; default float32. */
     dtype?: RowDtype
     /**
@@ -386,7 +390,8 @@ export interface NativeMatrix {
     rows: number
     k: number
     logitScale: number
-    as: 'probability' | 'logit' | 'cosine'
+    as: KernelScoreKind
+    logitBias?: number
     threads: number
     backend: string | undefined
   }): Promise<string>

@@ -34,7 +34,7 @@ double productsOf(int rows, int classCount, int dim) { return double(rows) * cla
 
 Napi::Value cosineSoftmax(KernelCall& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
-  const float scale = static_cast<float>(c.number("logitScale"));
+  const float scale = static_cast<float>(c.number("logitScale")), bias = logitBias(c);
   const Score score = c.choice<Score>("as", kScores);
   const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const LentClasses classes(c, count, dim);
@@ -47,14 +47,15 @@ Napi::Value cosineSoftmax(KernelCall& c) {
                               .classCount = count,
                               .dim = dim,
                               .scale = scale,
-                              .score = score});
+                              .score = score,
+                              .bias = bias});
   });
 }
 
 Napi::Value cosineTopK(KernelCall& c) {
   const int rows = c.integer("rows"), count = c.integer("classCount"), dim = c.integer("dim");
   const int k = c.integer("k", 1, count);
-  const float scale = static_cast<float>(c.number("logitScale"));
+  const float scale = static_cast<float>(c.number("logitScale")), bias = logitBias(c);
   const Score score = c.choice<Score>("as", kScores);
   const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const LentClasses classes(c, count, dim);
@@ -76,7 +77,8 @@ Napi::Value cosineTopK(KernelCall& c) {
                            .dim = dim,
                            .firstClass = 0,
                            .scale = scale,
-                           .score = score});
+                           .score = score,
+                           .bias = bias});
     finishTopK(best.data(), sums.data(), blocks, rows, score);
   });
 }

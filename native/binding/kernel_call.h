@@ -237,8 +237,15 @@ class KernelCall : public Fields {
   std::function<void()> cancel_;
 };
 
-constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {
-    {"probability", Score::probability}, {"logit", Score::logit}, {"cosine", Score::cosine}};
+constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {{"probability", Score::probability},
+                                                                          {"sigmoid", Score::sigmoid},
+                                                                          {"logit", Score::logit},
+                                                                          {"cosine", Score::cosine}};
+
+// What is added to the logits: 0 if not given.
+inline float logitBias(const KernelCall& c) {
+  return c.has("logitBias") ? static_cast<float>(c.number("logitBias")) : 0.0f;
+}
 
 // Rows of all sequences must be countable in an int.
 inline int checkedRows(const KernelCall& c, const char* key, int a, int b) {

@@ -59,7 +59,8 @@ Napi::Value linear(KernelCall& c) {
   const auto kind = c.choice<Activation>("activation", {{"none", Activation::none},
                                                         {"quickGelu", Activation::quickGelu},
                                                         {"gelu", Activation::gelu},
-                                                        {"relu", Activation::relu}});
+                                                        {"relu", Activation::relu},
+                                                        {"geluTanh", Activation::geluTanh}});
   const Dtype dtype = c.dtype("dtype"), outDtype = c.dtype("outDtype");
   if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
     wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));

@@ -19,6 +19,7 @@ Napi::Value topK(KernelCall& c, const File& file) {
       .rows = rows,
       .scale = static_cast<float>(c.number("logitScale")),
       .score = c.choice<Score>("as", kScores),
+      .bias = logitBias(c),
   };
   int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
   float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;

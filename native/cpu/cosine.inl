@@ -179,16 +179,18 @@ inline void dotBlock(const float* unit, int rows, const void* data, int count, i
   for (; q < rows; q++) run(Index<1>{}, q);
 }
 
-// The factor that turns cosines into scores. Because of rounding, a float32 dot product may exceed the
+// The factor and the bias that turn cosines into scores. Because of rounding, a float32 dot product may exceed the
 // product of the lengths by a few epsilons; a score of the kind `cosine` is clamped to [-1, 1].
 struct ScoreScale {
-  float factor, most;
-  ScoreScale(Score score, float scale)
+  float factor, bias, most;
+  ScoreScale(Score score, float scale, float offset)
       : factor(score == Score::cosine ? 1.0f : scale),
+        // Adding -0 changes no number, not even the sign of a zero.
+        bias(score == Score::cosine || offset == 0 ? -0.0f : offset),
         most(score == Score::cosine ? 1.0f : __builtin_inff()) {}
 };
 
-// scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j) for `count` classes, at most
+// scores[q * stride + j] = factor * cosine(query q0 + q, class begin + j) + bias for `count` classes, at most
 // kScoreBlock.
 inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& c, int begin, int count,
                        int dim, ScoreScale factor, float* scores, size_t stride) {
@@ -207,7 +209,7 @@ inline void scoreBlock(const Queries& queries, int q0, int rows, const Classes& 
     for (int j = 0; j < count; j += kLanes) {
       const int n = least(kLanes, count - j);
       float* s = scores + q * stride + j;
-      const F score = all(factor.factor) * (load(s, n) / load(length + j, n));
+      const F score = fma(all(factor.factor), load(s, n) / load(length + j, n), all(factor.bias));
       store(s, smaller(most, larger(lowest, score)), n);  // if either operand is NaN, the second is returned
     }
 }
@@ -237,13 +239,21 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   memory.fill(context, c.classes, c.queries, c.rows, c.dim);
   const int classBlocks = (c.classCount + kScoreBlock - 1) / kScoreBlock;
   const int rowBlocks = (c.rows + kQueryBlock - 1) / kQueryBlock;
-  const ScoreScale factor(c.score, c.scale);
+  const ScoreScale factor(c.score, c.scale, c.bias);
   share(context, classBlocks * rowBlocks, double(c.rows) * c.classCount * c.dim, [&](int unitOfWork, int) {
     const int q = unitOfWork / classBlocks * kQueryBlock, j = unitOfWork % classBlocks * kScoreBlock;
     scoreBlock(memory.queries, q, least(kQueryBlock, c.rows - q), c.classes, j,
                least(kScoreBlock, c.classCount - j), c.dim, factor, c.y + size_t(q) * c.classCount + j,
                size_t(c.classCount));
   });
+  if (c.score == Score::sigmoid)
+    shareRows(context, c.rows, 20.0 * c.classCount, [&](int r) {
+      float* y = c.y + size_t(r) * c.classCount;
+      for (int i = 0; i < c.classCount; i += kLanes) {
+        const int n = least(kLanes, c.classCount - i);
+        store(y + i, sigmoid(load(y + i, n)), n);
+      }
+    });
   if (c.score != Score::probability) return;
   shareRows(context, c.rows, 20.0 * c.classCount, [&](int r) {
     float* y = c.y + size_t(r) * c.classCount;
@@ -306,7 +316,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
   if (c.rows <= 0 || c.classCount <= 0) return;
   const int blocks = blocksOf(c.classCount), k = c.best[0].capacity;
   const int unit = least(least(c.rows, kQueryBlock), kHeapEntries / k < 1 ? 1 : kHeapEntries / k);
-  const ScoreScale factor(c.score, c.scale);
+  const ScoreScale factor(c.score, c.scale, c.bias);
   // The heaps of the helper threads; worker 0 uses the caller's heaps.
   const size_t helpers = size_t(context.threads) - 1, entries = helpers * unit * k;
   const Bytes heapMemory(helpers * unit * sizeof(TopK)), valueMemory(entries * sizeof(float)),

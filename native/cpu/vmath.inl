@@ -1,4 +1,4 @@
-// exp, QuickGELU and GELU of one vector. The last step of exp, the multiplication by a power of two, is
+// exp, the sigmoid, QuickGELU, GELU and its tanh form, of one vector. The last step of exp, the multiplication by a power of two, is
 // specific to the instruction set.
 //
 //   function   worst error (every 37th float, cpu.md)   cycles per 16
@@ -31,10 +31,24 @@ inline float exponential(float x) {
   return lanes[0];
 }
 
+// 1 / (1 + exp(-x)). The exponential is of -|x|, so that it never overflows and small results keep their
+// digits.
+inline CLIP_INLINE F sigmoid(F x) {
+  const F one = all(1.0f), e = exponential(zero() - absolute(x));
+  return whereNegative(x, e, one) / (one + e);
+}
+
 // x sigmoid(1.702 x). Below -52, where exp is infinite, the result is -0 (an error of at most 1.6e-37).
-// test/kernels/activations.test.ts compares both functions, and thereby exp, with the reference over their
+// test/kernels/activations.test.ts compares the three activations, and thereby exp, with the reference over their
 // whole range.
 inline CLIP_INLINE F quickGelu(F x) { return x / (all(1.0f) + exponential(x * all(-1.702f))); }
+
+// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), where -2u = -2 sqrt(2 / pi) (x + 0.044715 x^3). Below -10.1, where
+// exp is infinite, the result is -0 (an error of at most 3e-38).
+inline CLIP_INLINE F geluTanh(F x) {
+  const F slope = fma(x * x, all(-0.0713548163f), all(-1.59576912f));
+  return x / (all(1.0f) + exponential(x * slope));
+}
 
 // x Phi(x), where Phi(x) = erfc(-x / sqrt 2) / 2. For z >= 0,
 //   erfc(z) = t exp(-z^2 + P(t)), t = 1 / (1 + z / 2)   (relative error 1.2e-7 before rounding);

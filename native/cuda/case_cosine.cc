@@ -35,7 +35,10 @@ struct Table {
   // Of a score, or of a probability of that size: both the score and the largest are off; the exponentials and
   // their sum are rounded.
   double bound(Score score, double value) const {
-    const double off = logitBound(call.dim, score == Score::cosine ? 1 : call.scale);
+    // A sum with the bias is rounded once more.
+    const double off = logitBound(call.dim, score == Score::cosine ? 1 : call.scale) +
+                       (score == Score::cosine ? 0 : std::fabs(call.bias) * 0x1p-23);
+    if (score == Score::sigmoid) return value * (std::expm1(off) + 8 * 0x1p-23) + 1e-37;
     return score == Score::probability
                ? value * (std::expm1(2 * off) + (call.classCount + 20) * 0x1p-23) + 1e-37
                : off;
@@ -49,8 +52,8 @@ struct Table {
     const CosineSoftmax c = of(score);
     m.run(cosineScoresLaunch(c), {&c, &unit});
   }
-  void soften(Machine& m) const {
-    const CosineSoftmax c = of(Score::probability);
+  void soften(Machine& m, Score score = Score::probability) const {
+    const CosineSoftmax c = of(score);
     m.run(softmaxRowsLaunch(c), {&c});
   }
   Values want(Score score) const {
@@ -99,7 +102,8 @@ Table tableOf(Machine& m, const Case& c, bool nanClass) {
                            .classCount = classCount,
                            .dim = dim,
                            .scale = static_cast<float>(c.number("logitScale", 100)),
-                           .score = Score::probability};
+                           .score = Score::probability,
+                           .bias = static_cast<float>(c.number("logitBias"))};
   float* const unit = space<float>(m, size_t(rows) * dim);
   const Normalise n = denseNormalise(call.queries, unit, rows, dim);
   m.run(launchOf(n), {&n});
@@ -149,7 +153,8 @@ std::string Ranking::difference(Machine& m, Score score) const {
                                                      .dim = call.dim,
                                                      .firstClass = 0,
                                                      .scale = call.scale,
-                                                     .score = score});
+                                                     .score = score,
+                                                     .bias = call.bias});
   finishTopK(best.data(), sums.data(), blocksOf(classes), rows, score);
   const Values all = table.want(score);
   const std::string wrong =
@@ -189,7 +194,8 @@ Ranking rankingOf(Machine& m, const Case& c) {
                         .dim = t.call.dim,
                         .k = k,
                         .scale = t.call.scale,
-                        .score = Score::probability};
+                        .score = Score::probability,
+                        .bias = t.call.bias};
   const TopKScratch scratch{.unit = const_cast<float*>(t.unit),
                             .sums = sums(m, chunks),
                             .value = space<float>(m, kept),
@@ -272,8 +278,16 @@ Made softmaxRows(Machine& m, const Case& c, Dtype) {
   const Table t = tableOf(m, c, c["nan"]);
   t.run(m, Score::probability);
   // In place: the first run is the one that counts.
-  return {[=, &m] { t.soften(m); }, [=, &m] { return t.difference(m, Score::probability); },
-          size(t.call.rows, t.call.classCount), 8 * t.products(), 8 * t.products()};
+  const auto difference = [=, &m] {
+    const std::string wrong = t.difference(m, Score::probability);
+    if (!wrong.empty()) return wrong;
+    t.run(m, Score::logit);
+    t.soften(m, Score::sigmoid);
+    const std::string other = t.difference(m, Score::sigmoid);
+    return other.empty() ? other : "sigmoid: " + other;
+  };
+  return {[=, &m] { t.soften(m); }, difference, size(t.call.rows, t.call.classCount), 8 * t.products(),
+          8 * t.products()};
 }
 
 Made cosineTopK(Machine& m, const Case& c, Dtype) {

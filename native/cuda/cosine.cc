@@ -51,7 +51,7 @@ void run(Context& context, const CosineSoftmax& c) {
   Stream& stream = Stream::of(context);
   const float* const unit = unitQueries(stream, c.queries, c.rows, c.dim);
   stream.run(cosineScoresLaunch(c), c, unit);
-  if (c.score == Score::probability) stream.run(softmaxRowsLaunch(c), c);
+  if (c.score == Score::probability || c.score == Score::sigmoid) stream.run(softmaxRowsLaunch(c), c);
 }
 
 // The kernels rank this part; the candidates are pushed to the heaps here, and finishTopK ranks them together
@@ -71,7 +71,8 @@ void run(Context& context, const CosineTopK& c) {
                  .dim = c.dim,
                  .k = k,
                  .scale = c.scale,
-                 .score = c.score == Score::probability ? Score::logit : c.score};
+                 .score = c.score == Score::cosine ? Score::cosine : Score::logit,
+                 .bias = c.bias};
   TopKScratch scratch{.unit = unitQueries(stream, c.queries, c.rows, c.dim),
                       .sums = {},
                       .value = nullptr,

@@ -140,7 +140,8 @@ void MatrixFile::topK(const Backend& backend, int threads, const Query& query, T
                                       .dim = shape_.dim,
                                       .firstClass = first,
                                       .scale = query.scale,
-                                      .score = query.score});
+                                      .score = query.score,
+                                      .bias = query.bias});
   });
   for (const auto& w : workers)
     if (w)

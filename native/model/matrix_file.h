@@ -30,6 +30,7 @@ class MatrixFile {
     int rows;
     float scale;
     Score score;
+    float bias = 0;
   };
   // The best rows of the matrix for each query, ranked, with the same bits as Backend::cosineTopK over the
   // same matrix in memory. Each thread reads one part at a time into its own buffer, which stays in its

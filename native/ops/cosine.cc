@@ -3,8 +3,7 @@
 namespace clip::ops::cosineSoftmax {
 
 // Of cosineSoftmax, and of cosineTopK of the best k, of 5 or of all if not given. logitScale: 100 if not
-// given.
-// bfloat16: classes of that type. nan: one in a query and, for cosineSoftmax, in a class. Under the emulators
+// given; logitBias: 0 if not given. bfloat16: classes of that type. nan: one in a query and, for cosineSoftmax, in a class. Under the emulators
 // some classes are equal, and the third query is zeros.
 std::vector<Case> cases() {
   const Shapes cosine{{"rows", "classCount", "dim"}};
@@ -25,6 +24,10 @@ std::vector<Case> cases() {
       cosine("more than one block, few rows of a wide matrix", kTested, {9, 700, 512}, {{"k", 7}}),
       cosine("more than a stretch of exact sums", kTested, {2, 9, 2065}),
       cosine("more queries than a unit", kTested, {67, 70, 40}),
+      cosine("SigLIP 2's scale and bias", kTested, {3, 77, 96},
+             {{"logitScale", 112.7}, {"logitBias", -16.8}}),
+      cosine("a bias and more classes than one block", kTested | kFirstLoad, {9, 333, 70},
+             {{"logitScale", 10}, {"logitBias", 2.5}, {"k", 4}}),
       cosine("3 x 10 x 64", kEmulated, {3, 10, 64}),
       cosine("9 x 33 x 70, the best 33", kEmulated, {9, 33, 70}, {{"k", 33}}),
       cosine("2 x 500 x 16", kEmulated, {2, 500, 16}),

@@ -27,6 +27,13 @@ double cosine(const float* a, const float* b, int n) {
   return dot / norm(a, n) / norm(b, n);
 }
 
+// A cosine, or the logit that it makes. Without a bias the sign of a zero is kept.
+template <class Op>
+double scoreOf(const Op& c, double cosine) {
+  if (c.score == Score::cosine) return cosine;
+  return c.bias == 0 ? c.scale * cosine : c.scale * cosine + c.bias;
+}
+
 // A query in the form in which the rows of `Classes` are compared with it.
 class Query {
  public:
@@ -81,7 +88,8 @@ void normalise(Context& context, const Normalise& n) {
   });
 }
 
-// p(class | query) = softmax(scale * cosine): Radford et al. 2021 section 3.1.2.
+// p(class | query) = softmax(scale * cosine + bias): Radford et al. 2021 section 3.1.2; sigmoid: Zhai et al. 2023
+// section 3.2.
 void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   eachRow(context.threads, c.rows, [&](int r) {
     Query query(c.queries + size_t(r) * c.dim, c.dim, c.classes);
@@ -91,11 +99,13 @@ void cosineSoftmax(Context& context, const CosineSoftmax& c) {
     for (int j = 0; j < c.classCount; j++) {
       endIfStopped();
       const double v = query.cosineWith(j);
-      top = std::max(top, score[j] = c.score == Score::cosine ? v : c.scale * v);
+      top = std::max(top, score[j] = scoreOf(c, v));
     }
     for (double v : score) sum += std::exp(v - top);
     for (int j = 0; j < c.classCount; j++)
-      y[j] = float(c.score == Score::probability ? std::exp(score[j] - top) / sum : score[j]);
+      y[j] = float(c.score == Score::probability ? std::exp(score[j] - top) / sum
+                   : c.score == Score::sigmoid   ? 1 / (1 + std::exp(-score[j]))
+                                                 : score[j]);
   });
 }
 
@@ -110,7 +120,7 @@ void cosineTopK(Context& context, const CosineTopK& c) {
       TopKSum& sum = c.sums[size_t(block) * c.rows + r] = {-kInfinity, 0};
       score.clear();
       for (int j = first; j < end; j++) {
-        const double cosine = query.cosineWith(j), v = c.score == Score::cosine ? cosine : c.scale * cosine;
+        const double v = scoreOf(c, query.cosineWith(j));
         score.push_back(v);
         sum.most = std::max(sum.most, v);
         c.best[r].push(float(v), c.firstClass + j);

@@ -24,6 +24,8 @@ double activate(Activation n, double v) {
       return v / (1 + std::exp(-1.702 * v));  // x sigmoid(1.702 x): CLIP, model.py QuickGELU
     case Activation::gelu:
       return 0.5 * v * std::erfc(-v / std::sqrt(2.0));  // x Phi(x): Hendrycks & Gimpel 2016
+    case Activation::geluTanh:  // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), without 1 - 1 in the tail
+      return v / (1 + std::exp(-2 * std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v)));
   }
   return v;
 }

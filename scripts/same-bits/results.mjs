@@ -73,7 +73,7 @@ async function runKernels(backend, options) {
   ]
   for (const [rows, inFeatures, outFeatures] of shapes)
     for (const dtype of dtypes)
-      for (const activation of ['none', 'quickGelu', 'gelu'])
+      for (const activation of ['none', 'quickGelu', 'gelu', 'geluTanh'])
         for (const extra of ['plain', 'odd', 'all']) {
           const title = name(`linear ${dtype} ${rows}x${inFeatures}x${outFeatures} ${activation} ${extra}`)
           if (!wanted(title)) continue

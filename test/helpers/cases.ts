@@ -15,7 +15,7 @@ export function casesOf<S extends Record<string, number>>(op: string, sizes: S):
   })
 }
 
-const activations = ['none', 'quickGelu', 'gelu', 'relu'] as const
+const activations = ['none', 'quickGelu', 'gelu', 'relu', 'geluTanh'] as const
 /** relu comes after the residual, the others before it. */
 /** The cases of linear, in words. */
 export const linearCases = casesOf('linear', {

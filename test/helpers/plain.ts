@@ -25,6 +25,7 @@ const activations = {
   relu: (v: number) => v, // comes after the residual
   quickGelu: (v: number) => v / (1 + Math.exp(-1.702 * v)),
   gelu: (v: number) => 0.5 * v * erfc(-v / Math.SQRT2),
+  geluTanh: (v: number) => v / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
 }
 
 interface Linear {

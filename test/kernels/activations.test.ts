@@ -1,4 +1,4 @@
-/** QuickGELU and GELU over all of float32, through a product with the number 1; and with them exp, which both end in. */
+/** QuickGELU, GELU and its tanh form over all of float32, through a product with the number 1; and with them exp, which all end in. */
 
 import { close } from '../helpers/close.js'
 import { eachBackend } from '../helpers/each-backend.js'
@@ -31,13 +31,25 @@ const gelu = (x: number, y: number): number => {
   return (1.2e-7 + (10 + 3 * x * x) * u) * tail + 2 * u * Math.abs(y) + 2 ** -148 * Math.max(1, Math.abs(x))
 }
 
-const bounds = { quickGelu, gelu }
+/**
+ * GELU's tanh form is x / (1 + exp(a)), a = x (c1 + c2 x^2): two constants, the square, the sum and the product move a by
+ * 4 u of itself, which moves the sum by that times exp(a) / (1 + exp(a)); exp, the sum and the quotient as QuickGELU's.
+ * From a = 88.7 on exp is infinite and the result -0, 3e-38 off.
+ */
+const geluTanh = (x: number, y: number): number => {
+  const a = -2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)
+  const moved = Math.abs(a) / (1 + Math.exp(-a))
+  return Math.abs(y) * (5 + 4 * moved) * u * 1.01 + (a > 88.7 ? 4e-38 : 2 ** -149)
+}
+
+const bounds = { quickGelu, gelu, geluTanh }
 
 eachBackend(
   'activation over all of float32',
   [
     { name: 'QuickGELU', activation: 'quickGelu' as const },
     { name: 'GELU', activation: 'gelu' as const },
+    { name: 'tanh form of GELU', activation: 'geluTanh' as const },
   ],
   async (t, on, { activation }) => {
     const x = sweep()

@@ -10,12 +10,20 @@ interface Case {
   classCount: number
   dim: number
   logitScale?: number
+  logitBias?: number
   k?: number
 }
 
-const kinds = ['probability', 'logit', 'cosine'] as const
+const kinds = ['probability', 'sigmoid', 'logit', 'cosine'] as const
 
-const cases: Case[] = casesOf('cosineSoftmax', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
+const cases: Case[] = casesOf('cosineSoftmax', {
+  rows: 0,
+  classCount: 0,
+  dim: 0,
+  logitScale: 100,
+  logitBias: 0,
+  k: 0,
+})
 
 const inputs = (c: Case) => ({
   // Far from normalized, both sides.
@@ -25,14 +33,19 @@ const inputs = (c: Case) => ({
   classCount: c.classCount,
   dim: c.dim,
   logitScale: c.logitScale ?? 100,
+  logitBias: c.logitBias ?? 0,
 })
 
-/** A cosine, then the logit, then exp of its difference to the largest over a sum of all. */
+/**
+ * A cosine, then the logit, then exp of its difference to the largest over a sum of all; or the sigmoid, whose slope is at
+ * most 1/4, with an exponential, a sum and a quotient.
+ */
 function limit(c: Case, as: (typeof kinds)[number], epsilon: number): number {
   const scale = c.logitScale ?? 100
   const cosine = bound(c.dim, epsilon, 1) + 4 * epsilon
   if (as === 'cosine') return cosine
-  const logit = scale * (cosine + 2 * epsilon)
+  const logit = scale * (cosine + 2 * epsilon) + Math.abs(c.logitBias ?? 0) * epsilon
+  if (as === 'sigmoid') return logit / 4 + 4 * epsilon
   return as === 'logit' ? logit + 1e-30 : 2 * logit + bound(c.classCount, epsilon, 1) + 8 * epsilon
 }
 
@@ -112,6 +125,43 @@ eachBackend('cosineSoftmax: zero vectors', [{ name: 'have cosine 0' }], async (t
   await on.run('cosineSoftmax', { ...a, as: 'probability', out })
   close(t, out.subarray(0, 9), new Float32Array(9).fill(1 / 9), 8 * on.epsilon, 'out')
 })
+
+eachBackend(
+  'cosineSoftmax: sigmoid',
+  [{ name: 'is that of each logit, scale * cosine + bias, whatever the other classes are' }],
+  async (t, on) => {
+    // Logits from about -20 to 20: both tails.
+    const a = inputs({ name: '', rows: 4, classCount: 61, dim: 6, logitScale: 20, logitBias: -1.5 })
+    const [cosine, logit, got] = [new Float32Array(244), new Float32Array(244), new Float32Array(244)]
+    await on.run('cosineSoftmax', { ...a, as: 'cosine', out: cosine })
+    await on.run('cosineSoftmax', { ...a, as: 'logit', out: logit })
+    await on.run('cosineSoftmax', { ...a, as: 'sigmoid', out: got })
+    close(
+      t,
+      logit,
+      cosine.map(c => Math.fround(20 * c - 1.5)),
+      32 * on.epsilon,
+      'logits',
+    )
+    const want = logit.map(z => 1 / (1 + Math.exp(-z)))
+    // The logit's own rounding, and an exponential, a sum and a quotient: of each probability itself.
+    close(t, got, want, i => want[i]! * (8 + Math.abs(logit[i]!)) * on.epsilon, 'probabilities')
+    const alone = new Float32Array(4)
+    await on.run('cosineSoftmax', {
+      ...a,
+      as: 'sigmoid',
+      classes: a.classes.subarray(7 * 6, 8 * 6),
+      classCount: 1,
+      out: alone,
+    })
+    sameBytes(
+      t,
+      alone,
+      Float32Array.from([0, 1, 2, 3], r => got[r * 61 + 7]!),
+      'one class alone',
+    )
+  },
+)
 
 eachBackend('cosineSoftmax: NaN', [{ name: 'stays in its row' }], async (t, on) => {
   const a = inputs({ name: '', rows: 3, classCount: 35, dim: 20 })

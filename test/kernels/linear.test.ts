@@ -100,7 +100,7 @@ eachBackend(
 
 eachBackend(
   'linear: large inputs of the activations',
-  (['quickGelu', 'gelu'] as const).map(activation => ({ name: activation, activation })),
+  (['quickGelu', 'gelu', 'geluTanh'] as const).map(activation => ({ name: activation, activation })),
   async (t, on, { activation }) => {
     // The identity matrix: out is the activation of x itself, far into both tails.
     const values = [
