@@ -103,12 +103,6 @@ export const linears = (t: TowerShape): [name: string, inFeatures: number, outFe
   ['fc2', t.mlp, t.width],
 ]
 
-/**
- * Head dimensions that occur: 64 nearly everywhere, 80 (H), 88 (g), 104 (bigG); 8 and 128 are the smallest
- * and largest supported.
- */
-export const headDims = [8, 16, 24, 32, 40, 64, 72, 80, 88, 96, 104, 128]
-
 /** The class matrix that cosineTopK streams in the comparison with a plain loop. */
 export const topK = { rows: 1, classCount: 100_000, dim: 512, k: 5 }
 

@@ -130,14 +130,12 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
   const { threads } = o
   const peak = await peakOf('float32', threads)
   const tasks: Task[] = []
-  for (const [what, sequences, length, heads, headDim, causal] of [
-    ['ViT-B/32', 1, 50, 12, 64, false],
-    ['ViT-B/16', 1, 197, 12, 64, false],
-    ['ViT-L/14', 1, 257, 16, 64, false],
-    ['ViT-H-14', 1, 257, 16, 80, false],
-    ['text of 77', 1, 77, 8, 64, true],
-    ['ten texts of 10', 10, 10, 8, 64, true],
-  ] as const) {
+  for (const { name: what, sizes } of timed('attention')) {
+    const { sequences, length, heads, headDim, mask } = sizes as Record<
+      'sequences' | 'length' | 'heads' | 'headDim' | 'mask',
+      number
+    >
+    const causal = mask === 1
     const n = sequences * length * heads * headDim
     const a = {
       q: random(n, 1),

@@ -131,6 +131,11 @@ export interface NativeKernels {
     heads: number
     headDim: number
     mask: 'full' | 'causal' | 'tree'
+    /**
+     * For 'full' and 'causal', sequences of different lengths: the row at which the sequence of each row begins. There are as
+     * many rows as elements; `sequences` and `length` are ignored.
+     */
+    first?: Int32Array
     /** For 'tree' only: the parent of each of the (sequences * length) rows as an index into all rows, -1 for a root. */
     parent?: Int32Array
     /** The rows that are queries; default: all rows. `out` has as many rows. */
@@ -576,6 +581,8 @@ export interface NativeCase {
   timed: boolean
   /** Named like the arguments of the op's kernel call. */
   sizes: Record<string, number>
+  /** Lists that the sizes stand for, such as the parents of a tree, named likewise. */
+  lists: Record<string, Int32Array>
 }
 
 /** Entries that only benchmarks call, for measurements that the public kernels don't allow. */

@@ -7,23 +7,35 @@ namespace clip::binding {
 namespace {
 
 Napi::Value attention(KernelCall& c) {
-  const int sequences = c.integer("sequences"), length = c.integer("length");
-  const int heads = c.integer("heads", 1, 4096), dim = c.integer("headDim", 1, 1024);
-  const int rows = checkedRows(c, "length", sequences, length), cols = heads * dim;
+  const int heads = c.integer("heads", 1, 4096), dim = c.integer("headDim", 1, 1024), cols = heads * dim;
   const Mask mask =
       c.choice<Mask>("mask", {{"full", Mask::full}, {"causal", Mask::causal}, {"tree", Mask::tree}});
   struct Lists {
     std::vector<int32_t> first, parent, queryRow;
   } lists;
-  if (mask == Mask::tree) {
-    lists.parent = c.indices("parent", rows, -1, rows - 1);
+  int rows = 0;
+  if (mask != Mask::tree && c.has("first")) {
+    const size_t n = c.typed<int32_t>("first").length;
+    if (n == 0 || n > INT32_MAX) wrong("first", "have at least one element", std::to_string(n));
+    rows = static_cast<int>(n);
+    lists.first = c.indices("first", n, 0, rows - 1);
     for (int r = 0; r < rows; ++r)
-      if (lists.parent[r] >= r)
-        wrong("parent[" + std::to_string(r) + "]", "be less than " + std::to_string(r),
-              std::to_string(lists.parent[r]));
+      if (lists.first[r] != r && (r == 0 || lists.first[r] != lists.first[r - 1]))
+        wrong("first[" + std::to_string(r) + "]", "be " + std::to_string(r) + " or the number before it",
+              std::to_string(lists.first[r]));
   } else {
-    lists.first.resize(rows);
-    for (int r = 0; r < rows; ++r) lists.first[r] = r - r % length;
+    const int sequences = c.integer("sequences"), length = c.integer("length");
+    rows = checkedRows(c, "length", sequences, length);
+    if (mask == Mask::tree) {
+      lists.parent = c.indices("parent", rows, -1, rows - 1);
+      for (int r = 0; r < rows; ++r)
+        if (lists.parent[r] >= r)
+          wrong("parent[" + std::to_string(r) + "]", "be less than " + std::to_string(r),
+                std::to_string(lists.parent[r]));
+    } else {
+      lists.first.resize(rows);
+      for (int r = 0; r < rows; ++r) lists.first[r] = r - r % length;
+    }
   }
   int queries = rows;
   if (c.has("queryRow")) {

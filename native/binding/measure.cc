@@ -6,6 +6,7 @@
 #include <time.h>
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -155,6 +156,13 @@ Napi::Value cases(const Napi::CallbackInfo& info) {
     for (const ops::Field& f : c.fields)
       if (f.key) sizes.Set(f.key, f.value);
     o.Set("sizes", sizes);
+    const Napi::Object lists = Napi::Object::New(env);
+    for (const ops::List& l : ops::listsOf(op.c_str(), c)) {
+      Napi::Int32Array values = Napi::Int32Array::New(env, l.values.size());
+      std::copy(l.values.begin(), l.values.end(), values.Data());
+      lists.Set(l.key, values);
+    }
+    o.Set("lists", lists);
     list.Set(list.Length(), o);
   }
   return list;

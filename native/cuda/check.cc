@@ -62,41 +62,42 @@ void* Device::weight(const Values& w, Dtype dtype) {
 }  // namespace check
 
 std::vector<KernelCheck> checkKernels(const std::function<bool()>& go) {
-  std::vector<check::Check> checks;
-  check::addAttention(checks);
   Stream stream(1);
   check::Device device(stream);
-  for (const check::ProductOp& op : check::productOps())
-    checks.push_back({{op.kernel}, [&op](check::Device& d) {
-                        for (const ops::Case& c : ops::casesOf(op.op, ops::kFirstLoad)) {
-                          const check::Made made = op.make(d, c, op);
-                          made.run();
-                          const std::string difference = made.difference();
-                          if (!difference.empty()) return difference;
-                          d.reset();
-                        }
-                        return std::string();
-                      }});
-  for (const check::RowOp& op : check::rowOps())
-    checks.push_back({{op.kernel}, [&op](check::Device& d) {
-                        for (const ops::Case& c : ops::casesOf(op.op, ops::kFirstLoad))
-                          for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::float16}) {
-                            if (!op.dtypes && dtype != Dtype::float32) continue;
-                            const check::Made made = op.make(d, c, dtype);
-                            made.run();
-                            const std::string difference = made.difference();
-                            if (!difference.empty()) return difference;
-                            d.reset();
-                          }
-                        return std::string();
-                      }});
   std::vector<KernelCheck> results;
-  for (const check::Check& c : checks) {
-    if (!go()) break;
-    const std::string difference = c.run(device);
-    for (const char* kernel : c.kernels) results.push_back({kernel, difference});
-    device.reset();
-  }
+  // The first difference of a kernel in what `make` makes of the cases of its op. false: it is to stop.
+  const auto check = [&](const char* kernel, const char* op, const auto& make) {
+    if (!go()) return false;
+    std::string difference;
+    for (const ops::Case& c : ops::casesOf(op, ops::kFirstLoad)) {
+      if (difference.empty()) difference = make(c);
+      device.reset();
+    }
+    results.push_back({kernel, difference});
+    return true;
+  };
+  const auto differenceOf = [](const check::Made& made) {
+    made.run();
+    return made.difference();
+  };
+  for (const check::AttentionOp& op : check::attentionOps())
+    if (!check(op.kernel, "attention",
+               [&](const ops::Case& c) { return op.takes(c) ? differenceOf(op.make(device, c, op)) : ""; }))
+      return results;
+  for (const check::ProductOp& op : check::productOps())
+    if (!check(op.kernel, op.op, [&](const ops::Case& c) { return differenceOf(op.make(device, c, op)); }))
+      return results;
+  for (const check::RowOp& op : check::rowOps())
+    if (!check(op.kernel, op.op, [&](const ops::Case& c) {
+          std::string difference;
+          for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::float16}) {
+            if ((!op.dtypes && dtype != Dtype::float32) || !difference.empty()) continue;
+            difference = differenceOf(op.make(device, c, dtype));
+            device.reset();
+          }
+          return difference;
+        }))
+      return results;
   return results;
 }
 

@@ -97,6 +97,16 @@ struct ProductOp {
 };
 const std::vector<ProductOp>& productOps();  // case_products.cc
 
+// Attention by head dimension and type, and what tells its blocks which rows are theirs.
+struct AttentionOp {
+  const char* kernel;
+  Made (*make)(Machine&, const ops::Case&, const AttentionOp&);
+  Dtype dtype;
+  int dim;  // of heads, and of those below it that have no kernel of their own; 0: of any
+  bool takes(const ops::Case&) const;
+};
+const std::vector<AttentionOp>& attentionOps();  // case_attention.cc
+
 // A GPU.
 class Device : public Machine {
  public:
@@ -122,11 +132,5 @@ class Device : public Machine {
   DeviceMemory memory_;
   size_t used_ = 0;
 };
-
-struct Check {
-  std::vector<const char*> kernels;  // that it runs, beside those checked before
-  std::function<std::string(Device&)> run;
-};
-void addAttention(std::vector<Check>&);  // check_attention.cc
 
 }  // namespace clip::cuda::check

@@ -3,29 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "half.h"
 #include "timing_support.h"
 
 namespace clip::cuda {
 namespace timing {
 namespace {
 
-constexpr size_t kPattern = size_t{1} << 16;  // numbers, repeated
 constexpr int kRounds = 5, kMostOfRound = 1000;
-
-std::vector<char> pattern(size_t count, Dtype dtype) {
-  std::vector<char> bytes(count * bytesOf(dtype));
-  uint32_t state = 1;
-  for (size_t i = 0; i < count; i++) {
-    state = state * 1664525u + 1013904223u;
-    const float v = static_cast<float>(static_cast<int32_t>(state) >> 8) * 0x1p-23f;  // -1 to 1
-    if (dtype == Dtype::float32)
-      reinterpret_cast<float*>(bytes.data())[i] = v;
-    else
-      reinterpret_cast<uint16_t*>(bytes.data())[i] = dtype == Dtype::bfloat16 ? toBfloat16(v) : toFloat16(v);
-  }
-  return bytes;
-}
 
 class Event {
  public:
@@ -68,26 +52,6 @@ double time(CUstream stream, const Step& step, double seconds, bool small) {
 void* Bench::zeros(size_t bytes) {
   memory_.push_back(std::make_unique<DeviceMemory>(stream_.module(), bytes));
   return memory_.back()->as<void>();
-}
-
-void* Bench::numbers(size_t count, Dtype dtype) {
-  const std::vector<char> some = pattern(std::min(count, kPattern), dtype);
-  const size_t bytes = count * bytesOf(dtype);
-  void* const place = zeros(bytes);
-  stream_.upload(place, some.data(), some.size());
-  const auto at = reinterpret_cast<CUdeviceptr>(place);
-  stream_.run([=, first = some.size()](CUstream s) {
-    for (size_t done = first; done < bytes; done *= 2)
-      driver().cuMemcpyDtoDAsync(at + done, at, std::min(done, bytes - done), s);
-  });
-  return place;
-}
-
-MatrixView Bench::matrix(int rows, int cols, Dtype dtype) {
-  const size_t stride = lineStride(static_cast<size_t>(cols) * bytesOf(dtype));
-  return {.data = numbers(static_cast<size_t>(rows) * stride / bytesOf(dtype), dtype),
-          .stride = stride,
-          .dtype = dtype};
 }
 
 }  // namespace timing

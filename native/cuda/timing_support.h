@@ -1,6 +1,5 @@
 #pragma once
-// What the cases of timing have in common: memory that is filled with numbers, and launches that can be
-// repeated.
+// What the cases of timing have in common: memory, and launches that can be repeated.
 #include "check_support.h"
 #include "context.h"
 #include "timing.h"
@@ -15,22 +14,6 @@ class Bench {
   const bool small;
   Stream& stream() { return stream_; }
   void* zeros(size_t bytes);
-  // Pseudo-random numbers about 0: what is multiplied costs a GPU power, and so clock rate.
-  void* numbers(size_t count, Dtype);
-  float* floats(size_t count) { return static_cast<float*>(numbers(count, Dtype::float32)); }
-  MatrixView matrix(int rows, int cols, Dtype);  // of numbers
-  template <class T>
-  T* copy(const std::vector<T>& values) {
-    void* const place = zeros(values.size() * sizeof(T));
-    stream_.upload(place, values.data(), values.size() * sizeof(T));
-    return static_cast<T*>(place);
-  }
-  template <class... A>
-  Step launching(const Launch& launch, const A&... arguments) {
-    return [module = stream_.module(), launch, arguments...](CUstream s) {
-      module->launch(launch, s, {&arguments...});
-    };
-  }
 
  private:
   Stream& stream_;

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "ops/attention.h"
+
 namespace clip::ops {
 
 double Case::number(const char* key, double otherwise) const {
@@ -33,6 +35,16 @@ std::vector<Case> casesOf(const char* op, unsigned uses) {
       for (const Case& c : o.cases())
         if (c.uses & uses) found.push_back(c);
   return found;
+}
+
+std::vector<List> listsOf(const char* op, const Case& c) {
+  std::vector<List> lists;
+  if (std::strcmp(op, "attention") != 0) return lists;
+  const attention::Lists a = attention::lists(c);
+  if (!a.first.empty()) lists.push_back({"first", a.first});
+  if (!a.parent.empty()) lists.push_back({"parent", a.parent});
+  if (!a.queryRow.empty()) lists.push_back({"queryRow", a.queryRow});
+  return lists;
 }
 
 }  // namespace clip::ops

@@ -52,4 +52,12 @@ CLIP_OPS(CLIP_DECLARE)
 // Of the op with that name in CLIP_OPS, in the order of its file; none where there is no such op.
 std::vector<Case> casesOf(const char* op, unsigned uses);
 
+// The lists that the numbers of a case of that op stand for, named like the arguments of its kernel call. Most
+// ops have none.
+struct List {
+  const char* key;
+  std::vector<int32_t> values;
+};
+std::vector<List> listsOf(const char* op, const Case&);
+
 }  // namespace clip::ops

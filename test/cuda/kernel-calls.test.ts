@@ -24,9 +24,9 @@ const quick: [file: string, tests: number][] = [
   ['softmax-cross-entropy', 18],
 ]
 const long: [file: string, tests: number][] = [
-  ['attention', 40],
-  ['attention-bfloat16', 30],
-  ['attention-tree', 20],
+  ['attention', 115],
+  ['attention-bfloat16', 110],
+  ['attention-tree', 30],
   ['conv', 40],
   ['cosine', 30],
   ['cosine-dtypes', 10],

@@ -43,7 +43,7 @@ group('every kernel is in the list, and its launch is what limits.json says', 'k
 group('the emulator reports planted bugs, and every barrier that is taken away', 'emulator', 19, false)
 group('the PTX interpreter names faults and computes as the manual says', 'ptx', 50, false)
 for (const [name, fibers, onPtx] of [
-  ['attention', 180, 93],
+  ['attention', 370, 140],
   ['linear', 300, 300],
   ['rows', 300, 300],
   ['conv', 100, 100],

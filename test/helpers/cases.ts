@@ -2,8 +2,14 @@
 
 import { testEntries } from '../../lib/native/test-entries.js'
 
+interface Named {
+  name: string
+  /** What the case's numbers stand for, of ops that take lists. */
+  lists?: Record<string, Int32Array>
+}
+
 /** Every case that the tests of all backends run, with a default for sizes that a case does not name. */
-export function casesOf<S extends Record<string, number>>(op: string, sizes: S): (S & { name: string })[] {
+export function casesOf<S extends Record<string, number>>(op: string, sizes: S): (S & Named)[] {
   const cases = testEntries()
     .measure.cases({ op })
     .filter(c => c.tested)
@@ -11,7 +17,7 @@ export function casesOf<S extends Record<string, number>>(op: string, sizes: S):
   return cases.map(c => {
     const unknown = Object.keys(c.sizes).filter(key => !(key in sizes))
     if (unknown.length > 0) throw new Error(`${op}, ${c.name}: the test does not know ${unknown.join(', ')}`)
-    return { name: c.name, ...sizes, ...(c.sizes as Partial<S>) }
+    return { name: c.name, ...sizes, ...(c.sizes as Partial<S>), lists: c.lists }
   })
 }
 

@@ -81,18 +81,19 @@ interface Attention {
   heads: number
   headDim: number
   mask: 'full' | 'causal' | 'tree'
+  first?: Int32Array
   parent?: Int32Array
   queryRow?: Int32Array
 }
 
 export function attention({ q, k, v, out, length, heads, headDim, mask, ...a }: Attention): void {
   const cols = heads * headDim
-  const rows = a.queryRow ?? Int32Array.from({ length: a.sequences * length }, (_, i) => i)
+  const first = a.first ?? Int32Array.from({ length: a.sequences * length }, (_, r) => r - (r % length))
+  const rows = a.queryRow ?? first.map((_, r) => r)
   for (const [i, row] of rows.entries()) {
-    const begin = Math.floor(row / length) * length
     const keys: number[] = []
     if (mask === 'tree') for (let r = row; r >= 0; r = a.parent![r]) keys.unshift(r)
-    else for (let r = begin; r < (mask === 'full' ? begin + length : row + 1); r++) keys.push(r)
+    else for (let r = first[row]; first[r] === first[row]; r++) if (mask === 'full' || r <= row) keys.push(r)
     for (let h = 0; h < cols; h += headDim) {
       const scores = keys.map(key => {
         let dot = 0
