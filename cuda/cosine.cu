@@ -5,14 +5,14 @@
 namespace clip::cuda {
 namespace {
 
-// A score's rank as a number: larger is better, NaN is best, -0 is 0.
+// A score's rank as an integer: larger is better, NaN is best, -0 ranks like 0.
 __device__ __forceinline__ uint32_t rankOf(float score) {
   if (score != score) return 0xffffffffu;
   const uint32_t bits = __float_as_uint(score == 0.f ? 0.f : score);
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// A candidate: worse ones have a lower rank, or the same and a higher index.
+// A candidate. Worse ones have a lower rank, or the same rank and a higher index.
 struct Candidate {
   uint32_t rank;
   int index;
@@ -46,7 +46,7 @@ CLIP_KERNEL(128, clip_cosine_scores, const CosineSoftmax c, const float* unit) {
   }
 }
 
-// A block per row of y, in place: logits become probabilities, by the softmax or by the sigmoid.
+// One block per row of y, in place: turns logits into probabilities, by the softmax or by the sigmoid.
 CLIP_KERNEL(256, clip_softmax_rows, const CosineSoftmax c) {
   DYNAMIC_SHARED(memory);
   const auto eight = sharedPart<float>(memory, 0, 8);
@@ -74,7 +74,8 @@ CLIP_KERNEL(256, clip_softmax_rows, const CosineSoftmax c) {
   for (int j = threadIdx.x; j < c.classCount; j += 256) y[j] /= sum;
 }
 
-// A block takes 8 queries and a chunk of the classes; then each warp one query: its sums and its best.
+// A block scores 8 queries and a chunk of the classes; then each warp processes one query: its sums and its
+// best classes.
 CLIP_KERNEL(256, clip_cosine_top_k, const TopClasses c, const TopKScratch scratch) {
   DYNAMIC_SHARED(memory);
   const auto scores = sharedPart<float>(memory, 0, kChunkQueries * kChunkClasses);
@@ -97,7 +98,7 @@ CLIP_KERNEL(256, clip_cosine_top_k, const TopClasses c, const TopKScratch scratc
   const int kept = keptOf(c.k);
   Candidate last{0xffffffffu, -1};
   for (int i = 0; i < kept && i < count; i++) {
-    // The best of those behind the last one.
+    // The best of those that rank after the last one found.
     Candidate best{0, kNobody};
     for (int j = laneOf(); j < count; j += 32) {
       const Candidate candidate{rankOf(mine[j]), j};
@@ -111,7 +112,7 @@ CLIP_KERNEL(256, clip_cosine_top_k, const TopClasses c, const TopKScratch scratc
   }
 }
 
-// A warp per query: the lists of its chunks are in order, one head each.
+// One warp per query. The lists of its chunks are sorted, so it only keeps the head of each.
 CLIP_KERNEL(128, clip_cosine_top_k_merge, const TopClasses c, const TopKScratch scratch) {
   const int row = warpRow(), chunks = chunksOf(c.classCount), kept = keptOf(c.k);
   if (row >= c.rows) return;

@@ -1,5 +1,5 @@
 #pragma once
-// What follows a product's sum: bias, activation, residual, rounding.
+// The operations after a product's sum: bias, activation, residual, rounding.
 #include "rows.cuh"
 
 namespace clip::cuda {
@@ -8,7 +8,7 @@ __device__ __forceinline__ float activate(Activation n, float v) {
   switch (n) {
     case Activation::none:
     case Activation::relu:
-      return v;  // relu comes after the residual
+      return v;  // relu is applied after the residual
     case Activation::quickGelu:
       return v * reciprocalApprox(1.f + exp2Approx(-1.702f * kLog2E * v));
     case Activation::gelu:
@@ -28,7 +28,7 @@ __device__ __forceinline__ float finish(const Linear& l, int row, int o, float v
   return l.activation == Activation::relu ? relu(v) : v;
 }
 
-// Outputs o and o + 1 of a row, o being even; the second only if it exists.
+// Stores outputs o and o + 1 of a row, where o is even; the second only if it exists.
 __device__ __forceinline__ void storePair(const MatrixView& y, int row, int o, bool both, float v0,
                                           float v1) {
   char* to = rowOf(y, row);
@@ -47,16 +47,16 @@ __device__ __forceinline__ void finishPair(const Linear& l, int row, int o, floa
   storePair(l.y, row, o, both, finish(l, row, o, v0), both ? finish(l, row, o + 1, v1) : 0.f);
 }
 
-// A block's sums pass through shared memory as (rows, columns) of float32: what follows is then one loop,
-// whose warps write whole rows, instead of a copy of it for every sum of a thread.
+// Passes a block's sums through shared memory as (rows, columns) of float32. The epilogue is then a single
+// loop in which warps write whole rows, instead of a copy of its code for every sum of a thread.
 template <int kColumns>
 struct SumTile {
-  // Pairs of numbers: half a warp stores 4 rows of 8 columns at once, which meet no bank twice.
+  // Pairs of numbers: half a warp stores 4 rows of 8 columns at once, without bank conflicts.
   static __device__ __forceinline__ int at(int r, int c) { return r * kColumns + (c ^ (r & 3) << 3); }
   static __device__ __forceinline__ void put(SharedPointer<float2> sums, int r, int c, float v0, float v1) {
     sums[at(r, c) / 2] = float2{v0, v1};
   }
-  // store(row, column, v0, v1) for all pairs.
+  // Calls store(row, column, v0, v1) for all pairs.
   template <int kThreads, class Store>
   static __device__ __forceinline__ void each(SharedPointer<float2> sums, int rows, const Store& store) {
 #pragma unroll 1

@@ -4,7 +4,7 @@
 
 namespace clip::cuda {
 
-// A block takes 8 images and a chunk of the texts (z = 0), or the other way round (z = 1).
+// A block computes 8 images and a chunk of the texts (z = 0), or 8 texts and a chunk of the images (z = 1).
 CLIP_KERNEL(256, clip_info_nce, const InfoNce n, const InfoNceScratch scratch) {
   DYNAMIC_SHARED(memory);
   const auto scores = sharedPart<float>(memory, 0, kChunkQueries * kChunkClasses);
@@ -27,7 +27,7 @@ CLIP_KERNEL(256, clip_info_nce, const InfoNce n, const InfoNceScratch scratch) {
   if (imagesAsk && row >= first && row < first + count) scratch.diagonal[row] = mine[row - first];
 }
 
-// One block; a warp takes one pair after the other.
+// One block; a warp computes one pair after the other.
 CLIP_KERNEL(256, clip_info_nce_loss, const InfoNce n, const InfoNceScratch scratch) {
   DYNAMIC_SHARED(memory);
   const auto eight = sharedPart<float>(memory, 0, 8);

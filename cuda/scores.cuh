@@ -1,18 +1,19 @@
 #pragma once
-// Cosine scores of queries of length 1 with rows of any length, and what is kept of a chunk of them.
+// Cosine scores of queries of length 1 with rows of any length, and the sums over a chunk of them.
 #include "cosine.h"
 #include "exponential.cuh"
 #include "row_work.cuh"
 
 namespace clip::cuda {
 
-// What is added to a scaled cosine: -0 leaves it as it is, a zero's sign too.
+// The number added to a scaled cosine. -0 changes nothing, not even the sign of a zero.
 template <class Op>
 __device__ __forceinline__ float biasOf(const Op& c) {
   return c.score == Score::cosine || c.bias == 0.f ? -0.f : c.bias;
 }
 
-// put(q, factor * (unit[q] · row) + bias) for up to 8 queries, divided by |row| if `cosine`; a warp's work.
+// Calls put(q, factor * (unit[q] · row) + bias) for up to 8 queries; the product is divided by |row| if
+// `cosine`. Executed by one warp.
 template <class Put>
 __device__ __forceinline__ void scoreClass(const float* unit, int queries, const void* row, Dtype dtype,
                                            int dim, float factor, float bias, bool cosine, const Put& put) {
@@ -37,8 +38,8 @@ __device__ __forceinline__ const void* classRow(const Classes& classes, int j, i
   return static_cast<const char*>(classes.data) + size_t(j) * dim * (classes.dtype == Dtype::float32 ? 4 : 2);
 }
 
-// The scores of a block's queries and its chunk of classes, as (kChunkQueries, kChunkClasses) of shared
-// memory. The block waits at its end.
+// Computes the scores of a block's queries with its chunk of classes, as (kChunkQueries, kChunkClasses) in
+// shared memory. Ends with a barrier of the block.
 __device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const float* unit, int queries,
                                            const Classes& classes, int first, int count, int dim,
                                            float factor, float bias, bool cosine) {
@@ -48,8 +49,8 @@ __device__ __forceinline__ void scoreChunk(SharedPointer<float> scores, const fl
   __syncthreads();
 }
 
-// The largest of a warp's query and the sum of exp(score - largest). NaN hides from the largest, not from the
-// sum.
+// The largest score of a warp's query, and the sum of exp(score - largest). A NaN may be missing from the
+// maximum, but never from the sum.
 __device__ __forceinline__ void sumChunk(SharedPointer<float> scores, int count, float& most, float& sum) {
   most = -INFINITY;
   for (int j = laneOf(); j < count; j += 32) most = fmaxf(most, scores[j]);
@@ -59,7 +60,7 @@ __device__ __forceinline__ void sumChunk(SharedPointer<float> scores, int count,
   sum = warpSum(sum);
 }
 
-// The chunks' sums of one query, merged: a warp's work.
+// Merges the chunks' sums of one query. Executed by one warp.
 __device__ __forceinline__ void mergeChunks(const ChunkSums& sums, int chunks, int rows, int row, float& most,
                                             float& total) {
   most = -INFINITY;
@@ -71,7 +72,7 @@ __device__ __forceinline__ void mergeChunks(const ChunkSums& sums, int chunks, i
   total = warpSum(total);
 }
 
-// A sum or a maximum of a value per thread over a block of 256, in every thread.
+// Reduces one value per thread over a block of 256 to a sum or a maximum, which every thread gets.
 template <class Warp, class Both>
 __device__ __forceinline__ float overBlock(SharedPointer<float> eight, float v, const Warp& warp,
                                            const Both& both) {

@@ -207,12 +207,12 @@ struct Normalise {
   int rows, cols;
 };
 
-// What is computed from the logits z = scale * cosine + bias of a query.
+// The kind of score computed from a query's logits z = scale * cosine + bias.
 enum class Score : uint8_t {
   probability,  // their softmax over the classes
   logit,
   cosine,
-  sigmoid,  // 1 / (1 + exp(-z)) of each class alone, as in SigLIP
+  sigmoid,  // 1 / (1 + exp(-z)) of each class on its own, as in SigLIP
 };
 
 // Dense rows (count, dim) with which queries are compared. bfloat16 is widened, so its scores have the bits
@@ -232,10 +232,10 @@ struct Classes {
 };
 constexpr int kQuerySteps = 16383;
 
-// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]) + bias, or the sigmoid of
-// each logit, or the logits or cosines themselves. Both sides are normalized by the op (norm at least 1e-12). A cosine is never outside
-// [-1, 1], however its sums were rounded (except on CUDA, which computes no scores of the public API: there
-// by a few epsilons).
+// y (rows, classes) = softmax over classes of scale * cosine(queries[i], classes[j]) + bias, or the sigmoid
+// of each logit, or the logits or the cosines themselves. Both sides are normalized by the op (norm at least
+// 1e-12). A cosine is never outside [-1, 1], however its sums were rounded (except on CUDA, which computes no
+// scores of the public API: there by a few epsilons).
 struct CosineSoftmax {
   const float* queries;  // (rows, dim), dense
   Classes classes;       // (classCount, dim)

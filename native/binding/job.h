@@ -101,7 +101,7 @@ class Environment {
   Napi::Value begin(Call call, const std::function<void(Ticket)>& start);
   // Runs `body` on the pool as the work of a call.
   Napi::Value beginOnPool(Call call, std::function<void()> body);
-  // Runs `body` before it returns, for work that takes less time than waking a thread and being woken by it.
+  // Runs `body` before it returns, for work that is faster than waking another thread and being woken by it.
   Napi::Value beginHere(Call call, const std::function<void()>& body);
 
   // A result array in this environment. Throws std::bad_alloc where Node's own function would end the

@@ -179,13 +179,13 @@ inline void dotBlock(const float* unit, int rows, const void* data, int count, i
   for (; q < rows; q++) run(Index<1>{}, q);
 }
 
-// The factor and the bias that turn cosines into scores. Because of rounding, a float32 dot product may exceed the
-// product of the lengths by a few epsilons; a score of the kind `cosine` is clamped to [-1, 1].
+// The factor and the bias that turn cosines into scores. Because of rounding, a float32 dot product may
+// exceed the product of the lengths by a few epsilons; a score of the kind `cosine` is clamped to [-1, 1].
 struct ScoreScale {
   float factor, bias, most;
   ScoreScale(Score score, float scale, float offset)
       : factor(score == Score::cosine ? 1.0f : scale),
-        // Adding -0 changes no number, not even the sign of a zero.
+        // Adding -0 changes nothing, not even the sign of a zero.
         bias(score == Score::cosine || offset == 0 ? -0.0f : offset),
         most(score == Score::cosine ? 1.0f : __builtin_inff()) {}
 };

@@ -1,5 +1,5 @@
-// exp, the sigmoid, QuickGELU, GELU and its tanh form, of one vector. The last step of exp, the multiplication by a power of two, is
-// specific to the instruction set.
+// exp, the sigmoid, QuickGELU, GELU and its tanh form, of one vector. The last step of exp, the
+// multiplication by a power of two, is specific to the instruction set.
 //
 //   function   worst error (every 37th float, cpu.md)   cycles per 16
 //   exp        0.87 ulp on [-87.3, 88.7], 0.82 denormal       12.0     kept
@@ -31,16 +31,16 @@ inline float exponential(float x) {
   return lanes[0];
 }
 
-// 1 / (1 + exp(-x)). The exponential is of -|x|, so that it never overflows and small results keep their
-// digits.
+// 1 / (1 + exp(-x)). It uses the exponential of -|x|, which never overflows and keeps the digits of small
+// results.
 inline CLIP_INLINE F sigmoid(F x) {
   const F one = all(1.0f), e = exponential(zero() - absolute(x));
   return whereNegative(x, e, one) / (one + e);
 }
 
 // x sigmoid(1.702 x). Below -52, where exp is infinite, the result is -0 (an error of at most 1.6e-37).
-// test/kernels/activations.test.ts compares the three activations, and thereby exp, with the reference over their
-// whole range.
+// test/kernels/activations.test.ts compares the three activations, and thereby exp, with the reference over
+// their whole range.
 inline CLIP_INLINE F quickGelu(F x) { return x / (all(1.0f) + exponential(x * all(-1.702f))); }
 
 // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), where -2u = -2 sqrt(2 / pi) (x + 0.044715 x^3). Below -10.1, where

@@ -27,7 +27,7 @@ double cosine(const float* a, const float* b, int n) {
   return dot / norm(a, n) / norm(b, n);
 }
 
-// A cosine, or the logit that it makes. Without a bias the sign of a zero is kept.
+// The cosine itself, or the logit computed from it. Without a bias, the sign of a zero is kept.
 template <class Op>
 double scoreOf(const Op& c, double cosine) {
   if (c.score == Score::cosine) return cosine;
@@ -88,8 +88,8 @@ void normalise(Context& context, const Normalise& n) {
   });
 }
 
-// p(class | query) = softmax(scale * cosine + bias): Radford et al. 2021 section 3.1.2; sigmoid: Zhai et al. 2023
-// section 3.2.
+// p(class | query) = softmax(scale * cosine + bias): Radford et al. 2021 section 3.1.2; with the sigmoid: Zhai et
+// al. 2023 section 3.2.
 void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   eachRow(context.threads, c.rows, [&](int r) {
     Query query(c.queries + size_t(r) * c.dim, c.dim, c.classes);
