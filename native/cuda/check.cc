@@ -12,7 +12,7 @@ namespace clip::cuda {
 namespace check {
 namespace {
 
-constexpr size_t kMemory = size_t{4} << 20;  // of all matrices of a check together
+constexpr size_t kMemory = size_t{4} << 20;  // for all matrices of a check together
 
 }  // namespace
 
@@ -23,14 +23,15 @@ Device::Device(Stream& stream) : stream_(stream), memory_(stream.module(), kMemo
 Device::~Device() {
   try {
     stream_.sync();
-  } catch (...) {  // told before, or of a check that had failed
+  } catch (...) {  // already reported, or caused by a check that has failed
   }
 }
 
 void* Device::take(size_t bytes) {
   bytes = (bytes + 63) / 64 * 64;
   if (bytes > kMemory - used_)
-    throw Error{.code = "ERR_CLIP_INTERNAL", .message = "A check of a kernel wants too much memory."};
+    throw Error{.code = "ERR_CLIP_INTERNAL",
+                .message = "A check of a kernel needs more memory than is reserved for it."};
   char* const place = memory_.as<char>() + used_;
   used_ += bytes;
   return place;
@@ -47,7 +48,7 @@ void Device::run(const Launch& launch, std::initializer_list<const void*> argume
 
 void* Device::weight(const Values& w, Dtype dtype) {
   void* const place = take(linearPackedSize(dtype, w.cols, w.rows));
-  stream_.sync();  // pack does not know the stream, on which the memory was cleared
+  stream_.sync();  // pack does not use the stream on which the memory was cleared
   pack({.dst = place,
         .rows = w.data.data(),
         .rowStride = static_cast<size_t>(w.cols),
@@ -65,7 +66,8 @@ std::vector<KernelCheck> checkKernels(const std::function<bool()>& go) {
   Stream stream(1);
   check::Device device(stream);
   std::vector<KernelCheck> results;
-  // The first difference of a kernel in what `make` makes of the cases of its op. false: it is to stop.
+  // Finds the first difference of a kernel in the cases of its op that `make` builds. Returns false if the
+  // check is to stop.
   const auto check = [&](const char* kernel, const char* op, const auto& make) {
     if (!go()) return false;
     std::string difference;
@@ -102,7 +104,7 @@ std::vector<KernelCheck> checkKernels(const std::function<bool()>& go) {
 }
 
 DeviceIdentity deviceIdentity() {
-  chooseBackend("cuda");  // says why there is none
+  chooseBackend("cuda");  // throws with the reason if there is no GPU
   const auto module = usableModule();
   return {.name = module->device().name,
           .fingerprint = module->fingerprint(),

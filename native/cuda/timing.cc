@@ -22,8 +22,8 @@ class Event {
   CUevent event_ = nullptr;
 };
 
-// Microseconds of a launch. Launches are nodes of a graph, as in a model: starting each one would take longer
-// than small kernels do.
+// The microseconds of a launch. Launches are nodes of a graph, as in a model, because starting each one
+// separately would take longer than small kernels run.
 double time(CUstream stream, const Step& step, double seconds, bool small) {
   const Driver& cu = driver();
   const int launches = small ? 1 : 16;

@@ -9,7 +9,7 @@ namespace clip::cuda::timing {
 void addProducts(std::vector<Case>& cases) {
   for (const check::ProductOp& op : check::productOps())
     for (const ops::Case& c : ops::casesOf(op.op, ops::kTimed)) {
-      // Few rows are for the skinny products, many for the square ones.
+      // Shapes with few rows are for the skinny products, those with many rows for the square ones.
       const bool skinny = c.number("rows", 1e6) <= linear::kSkinnyRows;
       if (op.family != check::ProductOp::float32 && skinny != (op.family == check::ProductOp::skinny))
         continue;

@@ -1,12 +1,12 @@
 #pragma once
-// What the cases of timing have in common: memory, and launches that can be repeated.
+// What the cases of timing share: memory, and launches that can be repeated.
 #include "check_support.h"
 #include "context.h"
 #include "timing.h"
 
 namespace clip::cuda::timing {
 
-// Memory of one case, given back with it.
+// Memory of one case, which is freed with it.
 class Bench {
  public:
   Bench(Stream& stream, bool small) : small(small), stream_(stream) {}
@@ -20,7 +20,7 @@ class Bench {
   std::vector<std::unique_ptr<DeviceMemory>> memory_;
 };
 
-// Cases of ops/ in memory of a timing.
+// The cases of ops/, in memory of a timing.
 class Timed : public check::Machine {
  public:
   explicit Timed(Bench& bench) : bench_(bench) {}
