@@ -1,5 +1,5 @@
 /**
- * The shapes of the real models, which the benchmarks run and from which the tests take their reduced cases.
+ * The shapes of the real models, for benchmarks of whole models. The cases of single ops are in native/ops.
  * Sources: the model tables of Radford et al. 2021 (tables 19 and 20) and the configurations on the hub.
  */
 
@@ -105,10 +105,3 @@ export const linears = (t: TowerShape): [name: string, inFeatures: number, outFe
 
 /** The class matrix that cosineTopK streams in the comparison with a plain loop. */
 export const topK = { rows: 1, classCount: 100_000, dim: 512, k: 5 }
-
-/** Resizes of photographs: [name, width, height, outWidth, outHeight]. */
-export const resizes: [name: string, width: number, height: number, outWidth: number, outHeight: number][] = [
-  ['1280x853', 1280, 853, 336, 224],
-  ['4000x3000', 4000, 3000, 298, 224],
-  ['icon', 72, 72, 224, 224],
-]

@@ -8,7 +8,6 @@ import * as kernels from '../lib/kernels.js'
 import { binding } from '../lib/native/addon.js'
 import type { NativeCase } from '../lib/native/surface.js'
 import { testEntries } from '../lib/native/test-entries.js'
-import { resizes } from './cases.js'
 import { agree, figures, measure, type Result, type Task } from './suite.js'
 
 export interface KernelOptions {
@@ -243,7 +242,11 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
         ),
     })
   }
-  for (const [what, width, height, outWidth, outHeight] of resizes) {
+  for (const { name: what, sizes } of timed('resize')) {
+    const { width, height, outWidth, outHeight } = sizes as Record<
+      'width' | 'height' | 'outWidth' | 'outHeight',
+      number
+    >
     const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 2654435761) >>> 24)
     const a = { data, width, height, channels: 3, outWidth, outHeight, threads }
     tasks.push({

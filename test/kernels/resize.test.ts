@@ -1,40 +1,24 @@
 /** Resize is integer arithmetic: every backend gives the bytes of the reference. (Against Pillow: test/image.) */
 
-import { resizes } from '../../bench/cases.js'
 import { canaryBytes } from '../helpers/canary.js'
+import { casesOf } from '../helpers/cases.js'
 import { sameBytes } from '../helpers/close.js'
 import { eachBackend } from '../helpers/each-backend.js'
 import { randomBytes } from '../helpers/random.js'
 
-const shapes: typeof resizes = [
-  // A quarter of the photographs' sides; the ratios are what matters.
-  ...resizes.map(([name, w, h, ow, oh]): (typeof resizes)[number] =>
-    w > 1000 ? [`${name} / 4`, w >> 2, h >> 2, ow >> 2, oh >> 2] : [name, w, h, ow, oh],
-  ),
-  ['one pixel', 1, 1, 1, 1],
-  ['one pixel grows', 1, 1, 17, 9],
-  ['to one pixel', 37, 23, 1, 1],
-  ['a row', 100, 1, 33, 1],
-  ['a column past 100:1', 2, 301, 5, 60],
-  ['a column past 100:1 grows', 2, 301, 4, 602],
-  ['unchanged', 19, 21, 19, 21],
-  ['only horizontally', 40, 30, 13, 30],
-  ['only vertically', 40, 30, 40, 77],
-  ['odd sizes', 67, 45, 31, 71],
-]
-
-const cases = shapes.flatMap(([name, width, height, outWidth, outHeight]) =>
-  (['nearest', 'bilinear', 'bicubic'] as const).flatMap(filter =>
-    (filter === 'bicubic' ? [1, 2, 3, 4] : [3]).map(channels => ({
-      name: `${name}, ${filter}, ${channels} channels`,
-      width,
-      height,
-      outWidth,
-      outHeight,
-      filter,
-      channels,
-    })),
-  ),
+const cases = casesOf('resize', { width: 0, height: 0, outWidth: 0, outHeight: 0 }).flatMap(
+  ({ name, width, height, outWidth, outHeight }) =>
+    (['nearest', 'bilinear', 'bicubic'] as const).flatMap(filter =>
+      (filter === 'bicubic' ? [1, 2, 3, 4] : [3]).map(channels => ({
+        name: `${name}, ${filter}, ${channels} channels`,
+        width,
+        height,
+        outWidth,
+        outHeight,
+        filter,
+        channels,
+      })),
+    ),
 )
 
 eachBackend('resize', cases, async (t, on, c) => {
