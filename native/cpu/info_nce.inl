@@ -6,6 +6,10 @@
 // into d loss / d z in place, and multiplied by the other side. That makes six products of rows x rows x dim
 // in all, or two for the loss alone. Accumulating the column sums while the rows are computed would save one
 // product, but then the bits would depend on how the work is divided among threads.
+//
+// softmaxCrossEntropy is no part of this: the gradient of z adds the softmax of its row and that of its column,
+// so the statistics of both sides must exist before a block is turned into it. A gradient of the rows alone would
+// have to be stored and read again. And a loss is a double here, so that the mean over all pairs is rounded once.
 
 constexpr int kPairBlock = kRowBlock;  // rows of z computed at a time
 

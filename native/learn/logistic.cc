@@ -4,22 +4,13 @@
 #include <cmath>
 
 #include "learn/products.h"
+#include "learn/softmax_loss.h"
 #include "pool/parallel.h"
 
 namespace clip::learn {
 namespace {
 
 constexpr int kSamples = 4, kClasses = 4;  // sums kept in registers: 16 doubles, whatever the instruction set
-
-// Replaces the logits z (classes) by their softmax; returns the sample's loss.
-double softmaxLoss(double* z, int classes, int label) {
-  const double top = *std::max_element(z, z + classes);
-  double sum = 0;
-  const double own = z[label] - top;
-  for (int k = 0; k < classes; ++k) sum += z[k] = std::exp(z[k] - top);
-  for (int k = 0; k < classes; ++k) z[k] /= sum;
-  return std::log(sum) - own;
-}
 
 // The mean of each feature. Both objectives use features with their mean subtracted: since the intercept is
 // free, this is the same problem with another intercept, but it needs far fewer iterations (features of a ViT

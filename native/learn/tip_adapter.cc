@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "learn/products.h"
+#include "learn/softmax_loss.h"
 #include "pool/parallel.h"
 
 namespace clip::learn {
@@ -40,12 +41,9 @@ double fineTune(const TipAdapter& t, const Training& training, const Backend& ba
         for (size_t k = 0; k < count; ++k)
           z[t.owners[k]] += weight[k] = t.alpha * std::exp(-t.beta * (1 - double(row[k])));
         const int label = t.labels[order[first + i]];
-        const double top = *std::max_element(z.begin(), z.end()), own = z[label] - top;
-        double sum = 0;
-        for (double& v : z) sum += v = std::exp(v - top);
-        losses[first + i] = std::log(sum) - own;
+        losses[first + i] = softmaxLoss(z.data(), t.classCount, label);
         for (size_t k = 0; k < count; ++k)
-          row[k] = float((z[t.owners[k]] / sum - (t.owners[k] == label)) * weight[k] * t.beta / n);
+          row[k] = float((z[t.owners[k]] - (t.owners[k] == label)) * weight[k] * t.beta / n);
       });
       products.transposed(affinity.data(), x.data(), gradient.data(), n, t.keyCount, t.dim);
       adam.step(parameters, gradient, cosineRate(training.rate, epoch * batches + b, steps));
