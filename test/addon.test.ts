@@ -104,7 +104,7 @@ test('a prebuilt addon is used, and a file that is not an addon is named', async
   }
 })
 
-test('lib and addon of different builds refuse each other, and both files are named', async t => {
+test('an addon of another build than lib is refused, and both files are named', async t => {
   const folder = copy('99.1.2')
   try {
     const { code, message, file, expected, actual } = await open(folder, { CLIP_NATIVE_ADDON: addon })
@@ -135,17 +135,14 @@ test("the loader's reason for refusing an existing file is reported, with what t
     const outcome = await open(folder)
     t.is(outcome.code, 'ERR_CLIP_BACKEND')
     t.is(outcome.file, file)
-    t.true(
-      outcome.message!.includes(`The native addon ${file} is there, but can't be loaded`),
-      outcome.message,
-    )
+    t.true(outcome.message!.includes(`The native addon ${file} exists, but can't be loaded`), outcome.message)
     for (const one of expected) t.regex(outcome.message!, new RegExp(one))
     t.notRegex(outcome.message!, /No native addon/)
   }
   try {
     if (process.platform === 'linux') {
       writeFileSync(file, 'no addon')
-      await says(/invalid ELF header|file too short/, 'It is damaged, or of another processor or system')
+      await says(/invalid ELF header|file too short/, 'It is damaged, or for another processor or system')
       library(
         'symbol',
         'void missing_in_every_node(void); void *keep(void) { return missing_in_every_node; }',
@@ -163,7 +160,7 @@ test("the loader's reason for refusing an existing file is reported, with what t
       // Another processor: e_machine of the ELF header.
       bytes.writeUInt16LE(process.arch === 'x64' ? 183 : 62, 18)
       writeFileSync(file, bytes)
-      await says('of another processor or system')
+      await says('for another processor or system')
     } else {
       writeFileSync(file, 'no addon')
       await says()

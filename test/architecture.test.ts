@@ -90,7 +90,7 @@ test('the rooms of lib form floors', t => {
   t.deepEqual(breachesOf('lib', libFloors, libFiles, libUses), [])
 })
 
-test('no two files of lib import each other, however long the way round', t => {
+test('the imports of lib have no cycles', t => {
   const uses = new Map<string, string[]>()
   for (const [file, used] of libUses) uses.set(file, [...(uses.get(file) ?? []), used])
   const open: string[] = []
@@ -108,7 +108,7 @@ test('no two files of lib import each other, however long the way round', t => {
   t.deepEqual(cycles, [])
 })
 
-test('floors are broken by a use that goes up, sideways or to a room of no floor, and by an empty room', t => {
+test('the floor check reports a use that goes up, sideways or to an unlisted room, and an empty room', t => {
   const floors: Floors = [{ ground: '' }, { left: '', right: '' }, { top: '' }]
   const files = ['x/ground.h', 'x/left/a.h', 'x/left/b.h', 'x/right/a.h', 'x/attic/a.h']
   t.deepEqual(

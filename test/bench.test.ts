@@ -40,24 +40,27 @@ test("README's chart of speed is drawn from the run that it names", t => {
   t.throws(() => summary(run.split('\n')[0]!), { message: /has no row/ })
 })
 
-entriesTest('linear on packed weights: times of every run, within the measured peak', async t => {
-  const { measure } = testEntries()
-  const peak = await measure.peak({ dtype: 'float32' })
-  const times = new Float32Array(20)
-  const shape = { rows: 50, inFeatures: 768, outFeatures: 768 }
-  const backend = await measure.linear({
-    ...shape,
-    dtype: 'float32',
-    threads: 1,
-    copies: 2,
-    backend: undefined,
-    times,
-  })
-  t.true(times.every(ms => ms > 0))
-  if (backend === 'reference' || peak === 0) return
-  const best = (2 * 50 * 768 * 768) / (Math.min(...times) / 1000)
-  t.true(best < 1.1 * peak, `${best / 1e9} of ${peak / 1e9} G/s`)
-})
+entriesTest(
+  'the measurement of linear on packed weights returns the time of every run, within the measured peak',
+  async t => {
+    const { measure } = testEntries()
+    const peak = await measure.peak({ dtype: 'float32' })
+    const times = new Float32Array(20)
+    const shape = { rows: 50, inFeatures: 768, outFeatures: 768 }
+    const backend = await measure.linear({
+      ...shape,
+      dtype: 'float32',
+      threads: 1,
+      copies: 2,
+      backend: undefined,
+      times,
+    })
+    t.true(times.every(ms => ms > 0))
+    if (backend === 'reference' || peak === 0) return
+    const best = (2 * 50 * 768 * 768) / (Math.min(...times) / 1000)
+    t.true(best < 1.1 * peak, `${best / 1e9} of ${peak / 1e9} G/s`)
+  },
+)
 
 const peers = join(packageRoot, 'bench/peers/node_modules/onnxruntime-node')
 const withPeers = existsSync(peers) ? test : test.skip

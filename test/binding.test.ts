@@ -34,7 +34,7 @@ async function refuses(
 const tokens = 2 * 64 * 12 * 64
 const good = { q: f(tokens), k: f(tokens), v: f(tokens), sequences: 2, length: 64, heads: 12, headDim: 64 }
 
-entriesTest('kernels for tests say what was expected and what came', async t => {
+entriesTest('errors of test kernels name the expected and the actual value', async t => {
   const { kernels } = testEntries()
   const table = { table: f(8), positions: f(8), out: f(4), rows: 1, cols: 4, threads: 1, backend: undefined }
   const zero = Int32Array.of(0)

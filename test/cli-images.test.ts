@@ -53,7 +53,7 @@ test.before(async () => {
   )
 })
 
-test('an image that is too large is refused with the name of the flag, and read with it', async t => {
+test('the error for an image that is too large names the flag with which it can be read', async t => {
   const small = ['--max-pixels', '1000']
   for (const args of [
     ['classify', png, '--labels', 'a,b'],
@@ -73,7 +73,7 @@ test('an image that is too large is refused with the name of the flag, and read 
   t.regex(wrong.stderr, /Expected --max-pixels to be an integer/)
 })
 
-test('every command that reads images has the flags', async t => {
+test('every command that reads images has the image flags', async t => {
   for (const command of ['classify', 'embed', 'search', 'eval', 'learn', 'adapt']) {
     const { stdout } = await cli([command, '--help'])
     for (const flag of ['--max-pixels', '--decode-timeout', '--background', '--svg', '--orient'])
@@ -88,7 +88,7 @@ test('SVG is rendered only with --svg', async t => {
   t.is((await cli(['classify', svg, '--labels', 'a,b', '--svg'])).code, 0)
 })
 
-test('--background is the option: without it one warning, with it none and the other embedding', async t => {
+test('--background changes the embedding, and without it one warning is printed', async t => {
   const plain = await cli(['embed', clear, clear])
   t.is(plain.stderr.match(/is mostly transparent/g)?.length, 1)
   const white = await cli(['embed', clear, '--background', '#fff'])

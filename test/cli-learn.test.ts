@@ -39,7 +39,7 @@ const [train, held] = [0, 12].map(from => ['one', 'two', 'three'].flatMap(label 
 writeFileSync(at('train.csv'), ['file,label', ...train!].join('\n'))
 writeFileSync(at('held.csv'), ['file,label', ...held!].join('\n'))
 
-test('classify: labels of a file, templates by name, saved and read back', async t => {
+test('classify reads labels from a file and templates by name, saves the classifier and reads it back', async t => {
   writeFileSync(at('labels.txt'), 'dog\tpuppy\ncat\n\nkey\n')
   const saved = at('names.safetensors')
   const made = await cli(
@@ -65,7 +65,7 @@ test('classify: labels of a file, templates by name, saved and read back', async
   t.is(JSON.parse(set.stdout).predictions.length, 10)
 })
 
-test('classify: options that contradict each other exit with 2', async t => {
+test('classify exits with 2 if options contradict each other', async t => {
   for (const [args, message] of [
     [['classify', dog], /--labels/],
     [['classify', dog, '--labels', 'a', '--classifier', 'x'], /stand alone/],
@@ -85,7 +85,7 @@ test('classify: options that contradict each other exit with 2', async t => {
   }
 })
 
-test('learn, then classify with what was learned; adapt, then eval with it', async t => {
+test('classify uses what learn wrote, and eval what adapt wrote', async t => {
   const probe = at('probe.safetensors')
   const learned = JSON.parse((await cli('learn', at('train.csv'), '--out', probe, '--json')).stdout)
   t.like(learned, { kind: 'linear-probe', examples: 24, labels: 3 })
@@ -116,7 +116,7 @@ test('learn, then classify with what was learned; adapt, then eval with it', asy
   t.true(after.top1 > plain.top1, `${plain.top1} before, ${after.top1} after`)
 })
 
-test('eval: a table for people, a page, retrieval, and an image that cannot be read', async t => {
+test('eval prints a table, writes a page, measures retrieval, and names an image that cannot be read', async t => {
   const page = at('page.html')
   const { code, stdout } = await cli('eval', at('held.csv'), '--report', page, '--template', 'a photo of {}')
   t.is(code, 0)

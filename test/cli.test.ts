@@ -34,7 +34,7 @@ function cli(args: string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
   })
 }
 
-test('classify draws a chart: the winner first, no colours in a pipe, inside the width', async t => {
+test('classify draws a chart with the best label first, within the width, and without colours in a pipe', async t => {
   const { code, stdout, stderr } = await cli([
     'classify',
     dog,
@@ -54,7 +54,7 @@ test('classify draws a chart: the winner first, no colours in a pipe, inside the
   t.notRegex(stdout, /\u001b/)
 })
 
-test('classify --json gives a line per image, failures included, and exit code 1', async t => {
+test('classify --json prints a line per image, including failures, and exits with 1', async t => {
   const { code, stdout } = await cli([
     ...['classify', dog, '/no/such.png', exampleImages[0]!],
     ...['--labels', expected.labels.join(','), '--template', expected.template, '--top', '22', '--json'],
@@ -98,7 +98,7 @@ test('wrong usage exits with 2 and says what is wrong', async t => {
   }
 })
 
-test('a model that is not there: exit code 1, as JSON when asked', async t => {
+test('a model that does not exist gives exit code 1, and a JSON error with --json', async t => {
   const args = ['info', '--model', '/no/such/model']
   const plain = await cli(args)
   t.is(plain.code, 1)
@@ -121,7 +121,7 @@ test('embed prints what encodeImage and encodeText return', async t => {
   t.deepEqual([lines[0].image, lines[1].text, lines[2].text], [dog, 'a dog', 'a cat'])
 })
 
-test('embed --out writes a matrix in NumPy form, NaN where an item failed', async t => {
+test('embed --out writes a NumPy file with rows of NaN for items that failed', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'clip-native-'))
   try {
     const out = join(folder, 'x.npy')
@@ -144,7 +144,7 @@ test('embed --out writes a matrix in NumPy form, NaN where an item failed', asyn
   }
 })
 
-test('info and doctor', async t => {
+test('info and doctor print facts about the model and the machine', async t => {
   const info = JSON.parse((await cli(['info', '--json'])).stdout)
   t.like(info, { version, embedDim: 192, imageSize: 72, contextLength: 32 })
   t.regex((await cli(['info'])).stdout, /not photographs/)
@@ -160,7 +160,7 @@ test('info and doctor', async t => {
   t.regex((await cli(['doctor'])).stdout, /Embedded model against PyTorch/)
 })
 
-test('a reader that goes away is no error', async t => {
+test('a reader that closes the pipe is not an error', async t => {
   const outcome = await new Promise<Outcome>((resolve, reject) => {
     const child = spawn(process.execPath, [main, 'embed', '--text', ...Array(300).fill('dog')], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -176,7 +176,7 @@ test('a reader that goes away is no error', async t => {
   t.is(outcome.code, 0)
 })
 
-test('bars and columns: eighths, wide characters, cut labels, no control characters', t => {
+test('bars and columns are exact to an eighth, count wide characters, cut labels and escape control characters', t => {
   t.is(bar(1, 4), '████')
   t.is(bar(0.5, 1), '▌')
   t.is(bar(Number.NaN, 4), '')
@@ -188,7 +188,7 @@ test('bars and columns: eighths, wide characters, cut labels, no control charact
   t.true(displayWidth(chart([{ label: 'a'.repeat(60), score: 1 }], 40)) <= 40)
 })
 
-test('every command escapes what would steer the terminal, in the same way', t => {
+test('every command escapes terminal control sequences in the same way', t => {
   const hostile = 'a\u001b[31mb\u202ec\n'
   const escaped = 'a\\u001b[31mb\\u202ec\\n'
   for (const [name, text] of Object.entries({

@@ -78,7 +78,7 @@ else {
   await Promise.all([first, ...more].map(clip => clip.dispose()))
 })
 
-test('a whole number of at least one', t => {
+test('the default number of threads is an integer of at least one', t => {
   const n = binding().defaultThreads()
   t.true(Number.isInteger(n) && n >= 1, String(n))
 })

@@ -159,7 +159,7 @@ for (const { path, blocks } of pages) {
   })
 }
 
-test('every block of the pages is run here or in a test that is named', t => {
+test('every code block of the pages is run here or in a named test', t => {
   const kinds = new Set(pages.flatMap(({ blocks }) => blocks.map(({ language }) => language)))
   t.deepEqual(
     [...kinds].filter(kind => !['js', 'ts', 'sh', ''].includes(kind)),

@@ -96,7 +96,7 @@ const values: [value: unknown, words: string][] = [
 ]
 
 for (const [i, [value, words]] of values.entries())
-  test(`a value is described without being called: ${i}, ${words}`, t => {
+  test(`describing a value runs none of its code: ${i}, ${words}`, t => {
     t.is(describe(value), words)
     t.is(argumentError('x', 'be another', value).message, `Expected \`x\` to be another, got ${words}`)
   })
@@ -182,7 +182,7 @@ const calls: Record<string, (value: Loose) => unknown> = {
 const revokedOr = (value: Loose): Loose => (typeof value === 'string' && value.length < 1000 ? '' : value)
 
 for (const [name, call] of Object.entries(calls))
-  test(`${name}: hostile values are refused by errors of ours that are short and printable`, async t => {
+  test(`hostile values are refused with short, printable errors of this package: ${name}`, async t => {
     for (const [i, value] of hostile.entries()) {
       // What a caller's own function throws is the caller's.
       if (typeof value === 'function') continue
@@ -211,7 +211,7 @@ test("a caller's string that begins with = is quoted like any other", async t =>
   t.is(argumentError('x', 'be y', got('none')).message, 'Expected `x` to be y, got none')
 })
 
-test('isClipError: ClipErrors and errors of arguments, of any realm or copy, and nothing else', async t => {
+test('isClipError recognises ClipErrors and argument errors of any realm or copy, and nothing else', async t => {
   t.true(isClipError(new ClipError('ERR_CLIP_IMAGE', 'x')))
   t.true(isClipError(await t.throwsAsync(clip.encodeText(3 as Loose))))
   t.true(isClipError(runInContext("Object.assign(new Error('x'), { code: 'ERR_CLIP_IMAGE' })", realm)))
@@ -227,7 +227,7 @@ test('isClipError: ClipErrors and errors of arguments, of any realm or copy, and
   for (const value of not) t.false(isClipError(value))
 })
 
-test('a long path is as short in the error of the system below', t => {
+test('a long path is shortened in the cause of an error too', t => {
   const file = `/${'q'.repeat(3000)}`
   const cause = Object.assign(new Error(`ENOENT: no such file, open '${file}'`), {
     code: 'ENOENT',
@@ -259,7 +259,7 @@ const failures: Record<string, () => Promise<unknown> | AsyncGenerator> = {
   'no data set': () => evaluate(clip, '/nowhere'),
 }
 for (const [name, fail] of Object.entries(failures))
-  test(`the stack begins at the caller's line, awaited or not: ${name}`, async t => {
+  test(`the stack begins at the caller's line, whether the call is awaited or not: ${name}`, async t => {
     const awaited = await t.throwsAsync(async () => {
       await fail()
     })

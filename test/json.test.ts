@@ -48,7 +48,7 @@ test('a valid text gives the same result as JSON.parse', t => {
   for (const text of valid) t.deepEqual(result(text), { value: JSON.parse(text) })
 })
 
-test('escapes in a long string stay complete wherever its parts are cut', t => {
+test('escapes in a long string are read correctly wherever it is divided', t => {
   const escapes = ['\\n', '\\\\', '\\"', '\\u00e9', '\\ud83d\\ude00', '\\ud83d', '\u{1f600}', 'x']
   for (const one of escapes)
     for (let shift = 0; shift < 12; shift++) {
@@ -79,7 +79,7 @@ test('a text that is not valid is refused', t => {
 })
 
 for (const [title, texts] of Object.entries({ valid, invalid }))
-  test(`pieces of a text that is ${title} give the same result as the whole, wherever they are cut`, t => {
+  test(`a text that is ${title} gives the same result wherever it is divided into pieces`, t => {
     for (const text of texts) {
       const whole = result(text)
       t.deepEqual(result([...text]), whole)

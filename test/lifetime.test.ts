@@ -37,7 +37,7 @@ function ended(t: ExecutionContext, { end, stdout, stderr }: Outcome, want: stri
   t.is(stdout, want, stderr)
 }
 
-test('an aborted call rejects with signal.reason, its neighbours go on', async t => {
+test('an aborted call rejects with signal.reason, and other calls continue', async t => {
   await using clip = await load(undefined, { threads: 1 })
   const alone = await clip.encodeImage(image(7))
   const reason = new Error('changed my mind')
@@ -63,20 +63,20 @@ test('an aborted call rejects with signal.reason, its neighbours go on', async t
   t.deepEqual([...(await neighbour).data], [...alone.data])
 })
 
-test('a signal that was aborted before rejects at once', async t => {
+test('a call with a signal that is aborted already rejects at once', async t => {
   await using clip = await load()
   t.is(await nameOfFailure(clip.encodeText('x', { signal: AbortSignal.abort() })), 'AbortError')
   t.is(await nameOfFailure(load(undefined, { signal: AbortSignal.abort() })), 'AbortError')
 })
 
-test('an abort while loading', async t => {
+test('an abort ends loading', async t => {
   const abort = new AbortController()
   const loading = load(undefined, { signal: abort.signal })
   setImmediate(() => abort.abort())
   t.is(await nameOfFailure(loading), 'AbortError')
 })
 
-test('dispose lets running jobs finish and rejects later calls; it can be called twice', async t => {
+test('dispose lets running jobs finish, rejects later calls, and can be called twice', async t => {
   const clip = await load(undefined, { threads: 1 })
   const calls = Array.from({ length: 20 }, () => clip.encodeImage(images(8)))
   const settled = Promise.allSettled(calls)
@@ -118,7 +118,7 @@ process.on('exit', () => console.log('exit'))`),
   )
 })
 
-test('process.exit in the middle of an encode', async t => {
+test('process.exit ends the process during an encode', async t => {
   ended(
     t,
     await child(`${prelude}
@@ -129,7 +129,7 @@ setTimeout(() => { console.log('leaving'); process.exit(0) }, 50)`),
   )
 })
 
-test('the main thread outlives a worker that alone loaded the addon and is terminated mid-encode', async t => {
+test('the main thread survives the termination of the only worker that loaded the addon, during an encode', async t => {
   ended(
     t,
     await child(`
@@ -153,7 +153,7 @@ console.log((await clip.encodeText('still here')).shape[0])`),
   )
 })
 
-test('four workers at once, disposed in any order', async t => {
+test('four workers run at once and dispose in any order', async t => {
   ended(
     t,
     await child(`
@@ -208,7 +208,7 @@ console.log(before, most >= 3 && most <= Math.max(3, availableParallelism()))`),
   )
 })
 
-test('load and dispose many times: memory stays', async t => {
+test('memory does not grow if a model is loaded and disposed many times', async t => {
   const { end, stdout, stderr } = await child(
     `${prelude}
 import { rss } from '${new URL('./hostile/memory.js', import.meta.url).href}'

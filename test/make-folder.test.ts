@@ -7,7 +7,7 @@ import { makeFolder } from '../lib/base/make-folder.js'
 const root = mkdtempSync(join(tmpdir(), 'clip-make-folder-'))
 test.after.always(() => rmSync(root, { recursive: true, force: true }))
 
-test('callers that make the same parents at the same time all succeed, and each folder is reported by one of them', async t => {
+test('callers that create the same parents at the same time all succeed, and each folder is reported by one of them', async t => {
   for (let round = 0; round < 50; round++) {
     const top = join(root, `${round}`)
     const folders = Array.from({ length: 16 }, (_, i) => join(top, 'hub', 'model', `${i % 3}`))
@@ -17,13 +17,13 @@ test('callers that make the same parents at the same time all succeed, and each 
   }
 })
 
-test('folders are reported from the outermost on, those that were there are not', async t => {
+test('created folders are reported from the outermost on, existing ones are not', async t => {
   const folder = join(root, 'a', 'b')
   t.deepEqual(await makeFolder(folder), [join(root, 'a'), folder])
   t.deepEqual(await makeFolder(folder), [])
 })
 
 if (process.platform === 'linux')
-  test('where the system refuses every new name, the call rejects', async t => {
+  test('the call rejects if the system refuses every new name', async t => {
     await t.throwsAsync(makeFolder('/proc/clip-native/a'), { code: 'ENOENT' })
   })

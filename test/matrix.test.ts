@@ -34,7 +34,7 @@ const backends = binding()
 
 for (const dtype of ['float32', 'bfloat16', 'int8'] as const)
   for (const backend of backends)
-    test(`${dtype} rows of a file on ${backend}: the bits of the matrix in memory`, async t => {
+    test(`${dtype} rows of a file give the bits of the matrix in memory on ${backend}`, async t => {
       const file = await write(`${dtype}-${backend}`, matrices[dtype])
       await using matrix = await openMatrix(pathToFileURL(file), { offset, rows, dim, dtype })
       t.like(matrix, { file, rows, dim, dtype })
@@ -159,7 +159,7 @@ test('after close, running calls finish and later ones are refused', async t => 
   t.deepEqual(await running, before)
 })
 
-test('mistakes of the caller', async t => {
+test('invalid arguments are refused', async t => {
   const file = await write('mistakes', matrices.float32)
   await using matrix = await openMatrix(file, { offset, rows, dim })
   // biome-ignore lint/suspicious/noExplicitAny: wrong types on purpose

@@ -102,6 +102,6 @@ for (const one of cases) {
     continue
   }
   const first = one === cases[0]
-  if (first) test(`devices() and a classification on ${title}`, t => sees(t, one, false))
-  nightly(`devices(), doctor and a classification on ${title}`, t => sees(t, one, true))
+  if (first) test(`devices() and a classification work on ${title}`, t => sees(t, one, false))
+  nightly(`devices(), doctor and a classification work on ${title}`, t => sees(t, one, true))
 }

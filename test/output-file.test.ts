@@ -27,7 +27,7 @@ const root = process.getuid?.() === 0
 
 const unix = process.platform === 'win32' ? test.skip : test
 
-test('an output replaces a file whole, and nothing is left beside it', async t => {
+test('an output replaces a file completely, and no temporary file is left', async t => {
   const file = fresh()
   await write(file, 'old')
   await writeOutput(file, async output => {
@@ -40,7 +40,7 @@ test('an output replaces a file whole, and nothing is left beside it', async t =
   t.deepEqual(beside(file), [])
 })
 
-test('an output that fails leaves the file in place as it was', async t => {
+test('an output that fails does not change the existing file', async t => {
   const file = fresh()
   await write(file, 'old')
   const stopped = new Error('stopped')
@@ -116,7 +116,7 @@ unprivileged('a read-only file is not replaced (skipped for root, who may write 
 })
 
 test('folders, and files in folders that do not exist, are refused by name', async t => {
-  await t.throwsAsync(write(folder, 'x'), { code: 'ERR_CLIP_INPUT', message: /a folder in its place/ })
+  await t.throwsAsync(write(folder, 'x'), { code: 'ERR_CLIP_INPUT', message: /a folder exists at this path/ })
   const file = join(folder, 'no', 'such.bin')
   const error = await t.throwsAsync(write(file, 'x'), { code: 'ERR_CLIP_INPUT' })
   t.is(error.message, `${file}: can't be written (there is no folder ${join(folder, 'no')})`)
@@ -159,7 +159,7 @@ unix('a pipe gets all bytes, more than it holds at a time, and stays a pipe', as
 unix('a pipe that nobody reads from is an error, not a wait', async t => {
   const pipe = fresh()
   execFileSync('mkfifo', [pipe])
-  await t.throwsAsync(write(pipe, 'x'), { code: 'ERR_CLIP_INPUT', message: /nobody reads from this pipe/ })
+  await t.throwsAsync(write(pipe, 'x'), { code: 'ERR_CLIP_INPUT', message: /this pipe has no reader/ })
   t.true((await stat(pipe)).isFIFO())
 })
 
@@ -238,7 +238,7 @@ unix(
   },
 )
 
-test('an error of several lines is printed in several lines, without what would steer the terminal', t => {
+test('an error of several lines is printed in several lines, with terminal control sequences escaped', t => {
   const error = new ClipError('ERR_CLIP_BACKEND', 'No native addon:\n  tried\u001b[2J here\n  and there')
   t.is(errorLine(error), 'No native addon:\n  tried\\u001b[2J here\n  and there')
 })

@@ -39,7 +39,7 @@ test('require() and import give the same objects under the same names, without r
   t.is(stdout.trim(), version)
 })
 
-test('declarations use no type that TypeScript 5.0 does not know', t => {
+test('declarations use only types that TypeScript 5.0 supports', t => {
   const declarations = readdirSync(join(packageRoot, 'dist/lib'), {
     recursive: true,
     encoding: 'utf8',
@@ -63,7 +63,7 @@ test('importing loads no addon and starts no thread', t => {
   t.deepEqual(JSON.parse(stdout), [])
 })
 
-test('no script runs at installation', t => {
+test('installing the package runs no script', t => {
   for (const name of ['install', 'preinstall', 'postinstall', 'prepare'])
     t.is(manifest.scripts[name], undefined, name)
   t.false(manifest.gypfile)
@@ -78,7 +78,7 @@ const packed: { unpackedSize: number; files: { path: string; size: number }[] } 
   ),
 )[0]
 
-test('the package holds what it needs and nothing of the tests', t => {
+test('the package contains everything that it needs, and no tests', t => {
   const files = packed.files.map(f => f.path)
   for (const needed of [
     'LICENSE',
@@ -104,7 +104,7 @@ test('the package holds what it needs and nothing of the tests', t => {
   t.true(packed.unpackedSize - model < 8e6, String(packed.unpackedSize))
 })
 
-test('pages of the package link to files of the package', t => {
+test('pages of the package link only to files of the package', t => {
   const files = new Set(packed.files.map(f => f.path))
   const pages = [...files].filter(file => file.endsWith('.md'))
   t.true(pages.includes('README.md') && pages.includes('docs/README.md') && pages.length > 15)

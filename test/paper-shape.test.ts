@@ -26,7 +26,7 @@ async function run(name: string, threads: number): Promise<Map<string, string>> 
   return files
 }
 
-nightly('two runs, byte for byte', async t => {
+nightly('two runs give the same page byte for byte', async t => {
   t.timeout(patience * 180_000)
   const [one, two] = [await run('one', 1), await run('two', 2)]
   t.deepEqual([...one.keys()].sort(), [
@@ -40,7 +40,7 @@ nightly('two runs, byte for byte', async t => {
   t.regex(one.get('paper-shape.md')!, /185 of the 185 have palettes/)
 })
 
-test("how far its figures lie from those of the model's card, as it says", async t => {
+test("the page states how far its figures are from those of the model's card", async t => {
   const page = await readFile(join(packageRoot, 'docs/paper-shape.md'), 'utf8')
   const card = await cardFigures()
   const number = String.raw` ([\d.]+) \|`

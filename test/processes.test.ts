@@ -40,13 +40,13 @@ function sentBy(one: ChildProcess | Worker): Promise<Sent> {
   })
 }
 
-test('two forked processes', async t => {
+test('two forked processes compute the same embeddings', async t => {
   const wanted = await expected()
   t.is(wanted.image.length, 192)
   for (const sent of await Promise.all([fork(child), fork(child)].map(sentBy))) t.deepEqual(sent, wanted)
 })
 
-test('two workers of a cluster', async t => {
+test('two workers of a cluster compute the same embeddings', async t => {
   cluster.setupPrimary({ exec: child })
   // Listened to from the start: a message that comes before would be lost.
   const answers = [cluster.fork(), cluster.fork()].map(sentBy)
@@ -55,7 +55,7 @@ test('two workers of a cluster', async t => {
   for (const sent of all) t.deepEqual(sent, wanted)
 })
 
-test('node --test', async t => {
+test('tests under node --test load the package', async t => {
   // Below the package, whose own name resolves there.
   const folder = await mkdtemp(join(packageRoot, 'build/node-test-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))

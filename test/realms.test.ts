@@ -50,14 +50,14 @@ const pixels = (seed: number): RawPixels => ({
   channels: 3,
 })
 
-test('the values of these tests come from another realm', t => {
+test('the values in these tests come from another realm', t => {
   const array = there(new Float32Array(2))
   t.false(array instanceof Float32Array)
   t.deepEqual([...array], [0, 0])
   t.false(there({ a: 1 }) instanceof Object)
 })
 
-test('images: pixels, bytes, buffers, planes and streams', async t => {
+test('pixels, bytes, buffers, planes and streams of another realm are accepted as images', async t => {
   const plain = await clip.encodeImage([pixels(1), pixels(2)])
   t.deepEqual((await clip.encodeImage(there([pixels(1), pixels(2)]))).data, plain.data)
   const clamped = { ...pixels(1), data: new Uint8ClampedArray(pixels(1).data) }
@@ -79,7 +79,7 @@ test('images: pixels, bytes, buffers, planes and streams', async t => {
   t.deepEqual((await clip.encodeImage(pieces(bytes))).data, decoded.data)
 })
 
-test('texts, signals, options, embeddings and labels', async t => {
+test('texts, signals, options, embeddings and labels of another realm are accepted', async t => {
   const texts = ['a dog', 'a cat']
   const plain = await clip.encodeText(texts)
   const signal = (runInContext('new AbortController()', context) as AbortController).signal
@@ -103,7 +103,7 @@ test('texts, signals, options, embeddings and labels', async t => {
   t.is(clip.detokenize(there(ids.ids.slice(0, 4))), clip.detokenize(ids.ids.slice(0, 4)))
 })
 
-test('learning, stores and files', async t => {
+test('learning, stores and files accept values of another realm', async t => {
   const images = [1, 2, 3, 4].map(pixels)
   const labels = ['a', 'a', 'b', 'b']
   const scores = async (examples: { images: RawPixels[]; labels: string[] }) => {
@@ -123,7 +123,7 @@ test('learning, stores and files', async t => {
   t.is(found!.id, 'one')
 })
 
-test('kernels: arrays in and out', async t => {
+test('kernels accept input and output arrays of another realm', async t => {
   const floats = (n: number) => new Float32Array(n).map((_, i) => Math.sin(i + 1))
   const calls: [string, (values: typeof there) => Promise<Float32Array>][] = [
     [

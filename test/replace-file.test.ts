@@ -31,7 +31,7 @@ test('the new file takes the place of the old one in one step', async t => {
   t.deepEqual(readdirSync(folder), ['it'])
 })
 
-test('a new file has the mode that was asked for', async t => {
+test('a new file has the requested mode', async t => {
   const { folder } = folderWith('')
   await replaceFile(join(folder, 'own'), handle => handle.writeFile('x'), { mode: 0o600 })
   t.is(statSync(join(folder, 'own')).mode & 0o777, process.platform === 'win32' ? 0o666 : 0o600)
@@ -41,7 +41,7 @@ for (const [what, write, check] of [
   ['writing', () => Promise.reject(new Error('no')), undefined],
   ['the last check', () => Promise.resolve(), () => Promise.reject(new Error('no'))],
 ] as const)
-  test(`when ${what} fails, the old file stays and nothing lies beside it`, async t => {
+  test(`if ${what} fails, the old file is unchanged and no temporary file is left`, async t => {
     const { folder, file } = folderWith('old')
     await t.throwsAsync(replaceFile<unknown>(file, write, check ? { check } : {}), { message: 'no' })
     t.is(readFileSync(file, 'utf8'), 'old')

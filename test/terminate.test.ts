@@ -134,10 +134,10 @@ const whenQuick = (quick?: boolean) => ((quick && !emulated) || isNightly ? test
 
 for (const { name, quick, job } of jobs) {
   if (job.includes('measure.') && lackingEntries) {
-    test.skip(`a worker that is terminated stops ${name} (${lackingEntries})`, () => {})
+    test.skip(`terminating a worker stops ${name} (${lackingEntries})`, () => {})
     continue
   }
-  whenQuick(quick)(`a worker that is terminated stops ${name}`, async t => {
+  whenQuick(quick)(`terminating a worker stops ${name}`, async t => {
     const code = script(`
 const { parentPort } = await import('node:worker_threads')
 ${job}

@@ -138,7 +138,7 @@ const cases = `
 interface Answers extends Array<[name: string, during: string, after: string]> {}
 
 for (const [name, take] of Object.entries(ways))
-  test.serial(`arrays that are taken away while native code reads them: ${name}`, async t => {
+  test.serial(`arrays that are transferred while native code reads them do no harm: ${name}`, async t => {
     const { end, stdout, stderr } = await child(`${setup}; const take = ${take}; ${cases}`, {
       flags: ['--expose-gc'],
       env: unmapping,
@@ -152,7 +152,7 @@ for (const [name, take] of Object.entries(ways))
     }
   })
 
-test('arrays that native code writes and that are taken away meanwhile: an error says so', async t => {
+test('if arrays are transferred while native code writes to them, an error says so', async t => {
   const script = `${setup}
     const take = b => { b.transfer ? b.transfer(4096) : structuredClone(b, { transfer: [b] }) }
     const classes = many()
@@ -171,7 +171,7 @@ test('arrays that native code writes and that are taken away meanwhile: an error
   }
 })
 
-test('resizable buffers that shrink, WebAssembly memory that grows, shared memory: the right result', async t => {
+test('resizable buffers that shrink, WebAssembly memory that grows and shared memory give correct results', async t => {
   const script = `${setup}
     const bank = classes => ({ queries: few, rows: 64, dim, classes, classCount: rows, k: 3, threads: 2, as: 'cosine' })
     const expected = await kernels.cosineTopK(bank(many()))

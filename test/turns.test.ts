@@ -15,17 +15,17 @@ test.serial('the measurement finds one turn of 3 ms among a thousand short ones'
   t.true(longest['one turn of 3 ms']! >= 3)
 })
 
-test.serial('texts: no text holds a turn, whatever is in it', noLongTurn, cases, 'texts')
+test.serial('no text blocks the event loop, whatever it contains', noLongTurn, cases, 'texts')
 
-test.serial('labels, templates and scores: no list holds a turn', noLongTurn, cases, 'lists')
+test.serial('no list of labels, templates or scores blocks the event loop', noLongTurn, cases, 'lists')
 
-test.serial('calls that wait by the thousand share the turns', noLongTurn, cases, 'waiting')
+test.serial('thousands of waiting calls share the turns of the event loop', noLongTurn, cases, 'waiting')
 
 /** "A checkpoint with a table of tens of thousands of names" in docs/servers.md. Those of the day are smaller. */
 const manyNames = 3
 
 test.serial(
-  'files: no JSON, header, archive or folder holds a turn',
+  'no JSON file, header, archive or folder blocks the event loop',
   noLongTurn,
   cases,
   'files',

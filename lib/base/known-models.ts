@@ -285,7 +285,7 @@ export function exportError(id: string): ClipError | undefined {
   const original = originalOf(id)
   return new ClipError(
     'ERR_CLIP_CONFIG',
-    `${id} holds ONNX files, made from another model for another runtime; clip-native reads the original weights. ${original ? `Use load(${JSON.stringify(original)})` : 'Use the hub id of the original, which its model card names'}`,
+    `${id} contains ONNX files, exported from another model for another runtime; clip-native reads the original weights. ${original ? `Use load(${JSON.stringify(original)})` : 'Use the hub id of the original, which its model card names'}`,
     { file: id, field: 'source', actual: id, expected: original ?? 'the hub id of the original model' },
   )
 }

@@ -48,7 +48,7 @@ function imageTowerOfTensors(picker: Picker): Pick<OpenclipSizes['image'], 'preN
   throw badConfig(
     picker.table.where,
     'open_clip_config.json',
-    'has no visual.ln_pre, as the models of CLIPA, whose pooling and attention mask leave no trace in the tensors: put open_clip_config.json of the model beside it',
+    "has no visual.ln_pre, like the models of CLIPA, whose pooling and attention mask can't be determined from the tensors: put the model's open_clip_config.json beside it",
     { expected: 'open_clip_config.json' },
   )
 }

@@ -104,7 +104,7 @@ export function headsWithoutConfig(
   throw badConfig(
     where,
     'heads',
-    `the number of attention heads can't be told from tensors of width ${width} (${tower} tower) without a configuration: pass \`heads: { ${tower}: n }\` (\`--heads\` on the command line)`,
+    `the number of attention heads can't be determined from tensors of width ${width} (${tower} tower) without a configuration: pass \`heads: { ${tower}: n }\` (\`--heads\` on the command line)`,
   )
 }
 
@@ -118,6 +118,6 @@ export function activationWithoutConfig(
   throw badConfig(
     where,
     'activation',
-    "GELU and QuickGELU leave no trace in the tensors, and there is no configuration: pass `activation: 'quickGelu'` (OpenAI's weights and OpenCLIP's \"-quickgelu\" models) or `activation: 'gelu'` (other OpenCLIP models); on the command line `--activation`",
+    "The activation function can't be determined from the tensors, and there is no configuration: pass `activation: 'quickGelu'` (OpenAI's weights and OpenCLIP's \"-quickgelu\" models) or `activation: 'gelu'` (other OpenCLIP models); on the command line `--activation`",
   )
 }

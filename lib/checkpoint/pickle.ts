@@ -95,18 +95,18 @@ class Unpickler extends PickleBytes {
   }
   private pop(): Pickled {
     const value = this.stack.pop()
-    if (value === undefined) throw this.fail('takes a value that is not there')
+    if (value === undefined) throw this.fail('uses a value that does not exist')
     return value
   }
   private popMark(): Pickled[] {
     const items = this.stack
     const below = this.marks.pop()
-    if (!below) throw this.fail('takes a mark that is not there')
+    if (!below) throw this.fail('uses a mark that does not exist')
     this.stack = below
     return items
   }
   private tuple(count: number): void {
-    if (this.stack.length < count) throw this.fail('takes a value that is not there')
+    if (this.stack.length < count) throw this.fail('uses a value that does not exist')
     this.push(this.stack.splice(this.stack.length - count, count))
   }
   private recall(key: number): void {
@@ -115,7 +115,7 @@ class Unpickler extends PickleBytes {
     this.push(value)
   }
   private memorise(key: number): void {
-    if (this.stack.length === 0) throw this.fail('memorises a value that is not there')
+    if (this.stack.length === 0) throw this.fail('memorises a value that does not exist')
     this.memo.set(key, this.stack[this.stack.length - 1])
   }
 
@@ -352,7 +352,7 @@ class Unpickler extends PickleBytes {
 
   private build(state: Pickled): void {
     const object = this.stack[this.stack.length - 1]
-    if (object === undefined) throw this.fail('takes a value that is not there')
+    if (object === undefined) throw this.fail('uses a value that does not exist')
     // Attributes of a dictionary or a tensor, which don't change any values.
     if (isKind(object, 'record')) object.state = state
   }

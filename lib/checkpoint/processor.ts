@@ -127,7 +127,7 @@ export function openclipPreprocess(fields: Fields | undefined, imageSize: number
   if (fields.string('mode', 'RGB') !== 'RGB') throw fields.wrong('mode', '"RGB"')
   let size: Json = fields.get('size') ?? imageSize
   if (Array.isArray(size) && (size.length === 1 || (size.length === 2 && size[0] === size[1]))) size = size[0]
-  if (size !== imageSize) throw fields.wrong('size', `${imageSize}, as model_cfg.vision_cfg.image_size says`)
+  if (size !== imageSize) throw fields.wrong('size', `${imageSize}, like model_cfg.vision_cfg.image_size`)
   const interpolation = fields.string('interpolation', 'bicubic')
   if (interpolation !== 'bicubic' && interpolation !== 'bilinear' && interpolation !== 'nearest')
     throw fields.wrong('interpolation', '"bicubic", "bilinear" or "nearest"')

@@ -243,9 +243,9 @@ function* nothing(table: TensorTable): Steps<Error> {
   }
   const some = first.join(', ').slice(0, 300)
   const why = timm
-    ? `: ${quote(timm)} is of an image tower of timm, which is not implemented`
+    ? `: ${quote(timm)} belongs to an image tower of timm, which is not implemented`
     : lora
-      ? `: ${quote(lora)} is of an adapter (LoRA) without its model: merge it into the model in Python (\`model.merge_and_unload()\`) and save that`
+      ? `: ${quote(lora)} belongs to an adapter (LoRA) without its model: merge it into the model in Python (\`model.merge_and_unload()\`) and save that`
       : `: there are neither visual.* nor vision_model.* tensors, nor those of a text tower (${some || 'none at all'})`
   return badCheckpoint(table.where, undefined, `contains no CLIP model${why}`)
 }

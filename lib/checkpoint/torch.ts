@@ -111,7 +111,7 @@ export async function readOldTorch(file: SourceFile, table: TensorTable, pace: P
   const { value, storages, end } = await unpickle(data, file.path, pace, system.end)
   const keys = await unpickle(data, file.path, pace, end)
   if (!Array.isArray(keys.value))
-    throw badCheckpoint(file.path, 'header', 'has no list of storages behind its pickle')
+    throw badCheckpoint(file.path, 'header', 'has no list of storages after its pickle')
   const starts = new Map<string, number>()
   let at = keys.end
   for (const key of keys.value) {

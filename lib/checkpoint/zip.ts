@@ -138,7 +138,7 @@ async function locate(file: SourceFile): Promise<{ position: number; bytes: numb
     --end
   if (end < 0) throw bad(file, 'has no end of directory: the file is cut off')
   if (tail.readUInt16LE(end + 4) !== 0 || tail.readUInt16LE(end + 6) !== 0)
-    throw bad(file, 'is one of several disks')
+    throw bad(file, 'is split over several disks')
   const count = tail.readUInt16LE(end + 10)
   const bytes = tail.readUInt32LE(end + 12)
   const position = tail.readUInt32LE(end + 16)

@@ -62,7 +62,7 @@ async function figures(clip: Clip, seconds: number, done: (f: Figure) => Promise
   if (towers.includes('text')) {
     await done(await time('one short text', seconds, () => clip.encodeText('a photo of a dog')))
     const many = Array.from({ length: 64 }, (_, i) => `a photo of number ${i}`)
-    await done(await time('64 texts with one beginning', seconds, () => clip.encodeText(many)))
+    await done(await time('64 texts with a common beginning', seconds, () => clip.encodeText(many)))
   }
   if (towers.length === 2) {
     const classifier = await clip.classifier(['dog', 'cat', 'key', 'car'])

@@ -56,7 +56,7 @@ async function check(backend: string, device: 'cpu' | 'reference' | 'cuda', gold
       else process.env.CLIP_NATIVE_BACKEND = before
     })
     if (!clip.info.backend.startsWith(backend))
-      throw new ClipError('ERR_CLIP_BACKEND', `asked for ${backend}, but ${clip.info.backend} runs`)
+      throw new ClipError('ERR_CLIP_BACKEND', `${backend} was requested, but ${clip.info.backend} runs`)
     const files = golden.images.map(name => join(embeddedModel, 'examples', name))
     const images = largestDifference(await clip.encodeImage(files), floats(golden.image))
     const texts = largestDifference(await clip.encodeText(golden.texts), floats(golden.text))

@@ -71,7 +71,7 @@ function classificationText(r: ClassificationReport): string {
     ...(confused.length > 0 ? [`\n${bold('Most frequent confusions')}`] : []),
     ...confused.map(
       c =>
-        `  ${inColumns(printable(c.label), name)}  called ${inColumns(printable(c.predicted), name)} ${String(c.count).padStart(5)}`,
+        `  ${inColumns(printable(c.label), name)}  predicted as ${inColumns(printable(c.predicted), name)} ${String(c.count).padStart(5)}`,
     ),
     `\n${bold('Reliability')}`,
     `  ${'probability'.padEnd(20)} ${'answers'.padStart(7)}  ${'mean'.padStart(7)}  ${'right'.padStart(7)}`,
@@ -97,8 +97,8 @@ function retrievalText(r: RetrievalReport): string {
       ['texts', String(r.texts)],
     ]),
     `\n  ${''.padEnd(28)} ${'recall@1'.padStart(9)} ${'recall@5'.padStart(9)} ${'recall@10'.padStart(9)}`,
-    row('image finds its text', r.imageToText),
-    row('text finds an image of it', r.textToImage),
+    row('image to text', r.imageToText),
+    row('text to image', r.textToImage),
   ].join('\n')
 }
 

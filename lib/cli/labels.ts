@@ -88,9 +88,9 @@ export async function labelsOf(
 ): Promise<{ labels?: Label[]; templates?: readonly string[] }> {
   const { labels, labelsFile, template, templates: named, promptSet: set } = options
   if (labels !== undefined && labelsFile !== undefined)
-    throw argumentError('--labels-file', 'be left out beside --labels', labelsFile)
+    throw argumentError('--labels-file', 'be omitted if --labels is given', labelsFile)
   if (template !== undefined && named !== undefined)
-    throw argumentError('--templates', 'be left out beside --template', named)
+    throw argumentError('--templates', 'be omitted if --template is given', named)
   const chosen = set === undefined ? undefined : await promptSet(set as PromptSetName)
   const list =
     labels !== undefined

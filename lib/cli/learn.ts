@@ -107,10 +107,10 @@ const settingsText = (settings: Readonly<Record<string, number | string>>): (rea
 async function learn(path: string, options: LearnCommand, signal: AbortSignal): Promise<number> {
   const method = oneOf('--method', options.method, ['probe', 'tip'])
   if (method === 'probe' && options.fineTune)
-    throw argumentError('--fine-tune', 'be left out for a probe, which has no keys', true)
+    throw argumentError('--fine-tune', 'be omitted for a probe, which has no keys', true)
   const chosen = await labelsOf(options)
   if (method === 'probe' && (chosen.labels || chosen.templates))
-    throw argumentError('--labels', 'be left out for a probe, which learns from images alone', options.labels)
+    throw argumentError('--labels', 'be omitted for a probe, which learns from images alone', options.labels)
   const training = await trainingSamples(
     path,
     options,

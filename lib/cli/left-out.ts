@@ -5,17 +5,20 @@ import type { LeftOutReason } from '../image/files.js'
 import type { AllLeftOut } from '../image/left-out.js'
 
 const kinds: Record<LeftOutReason, readonly [one: string, several: string]> = {
-  name: ['file that is not named as an image is', 'files that are not named as images are'],
+  name: ['file without an image extension', 'files without an image extension'],
   place: ['file or folder where no image is expected', 'files or folders where no image is expected'],
   link: ['link that is not followed (--follow-links)', 'links that are not followed (--follow-links)'],
-  counted: ['link to what is counted where it lies', 'links to what is counted where it lies'],
+  counted: [
+    'link to something that is counted at its own path',
+    'links to something that is counted at its own path',
+  ],
   special: ['FIFO, device, socket or link of an archive', 'FIFOs, devices, sockets or links of an archive'],
   unreadable: ['that could not be read', 'that could not be read'],
 }
 
 const mostNamed = 10
 
-/** One line per reason: "left out: 3 files that are not named as images are: a.txt, b.json, c.md". */
+/** One line per reason: "left out: 3 files without an image extension: a.txt, b.json, c.md". */
 export function leftOutLines({ count, files }: AllLeftOut): string[] {
   const lines: string[] = []
   for (const [reason, [one, several]] of Object.entries(kinds)) {

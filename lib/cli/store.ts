@@ -198,7 +198,7 @@ async function compact(path: string, options: ModelOptions & { json?: boolean })
       bar.update(Math.floor((1000 * done) / total))
     const { removed, bytes } = await store.compact({ signal, onProgress }).finally(() => bar.stop())
     const { size } = store
-    const freed = `${removed} replaced ${removed === 1 ? 'row' : 'rows'} removed, ${(bytes / 1e6).toFixed(1)} MB given back`
+    const freed = `${removed} replaced ${removed === 1 ? 'row' : 'rows'} removed, ${(bytes / 1e6).toFixed(1)} MB freed`
     await print(
       options.json
         ? JSON.stringify({ store: store.folder, size, removed, bytes })
@@ -222,7 +222,7 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
     root
       .command('search')
       .description('search a store by words, by an image or by both')
-      .argument('<store>', 'store folder that embed --store made')
+      .argument('<store>', 'store folder that embed --store created')
       .argument('[words]', 'text to search for')
       .option('--image <file>', 'image to search for')
       .option('--weight <share>', 'with words and an image: weight of the words, from 0 to 1 (default: 0.5)')
@@ -233,7 +233,7 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
     root
       .command('duplicates')
       .description('list pairs of nearly identical images in a store')
-      .argument('<store>', 'store folder that embed --store made')
+      .argument('<store>', 'store folder that embed --store created')
       .option('--threshold <cosine>', 'smallest cosine of a pair, from -1 to 1', '0.95')
       .option(...json),
   ).action(async (store, options) => finish(await duplicates(store, options)))
@@ -241,14 +241,14 @@ export function registerStore(root: Command, finish: (code: number) => void): vo
     root
       .command('compact')
       .description('reclaim the disk space of rows that newer ones replaced')
-      .argument('<store>', 'store folder that embed --store made')
+      .argument('<store>', 'store folder that embed --store created')
       .option(...json),
   ).action(async (store, options) => finish(await compact(store, options)))
   withModel(
     root
       .command('export')
       .description('export a store to a .npy, .arrow or .parquet file')
-      .argument('<store>', 'store folder that embed --store made')
+      .argument('<store>', 'store folder that embed --store created')
       .argument('<file>', 'file to write'),
   ).action(async (store, file, options) => finish(await exportFile(store, file, options)))
 }

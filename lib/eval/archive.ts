@@ -109,7 +109,7 @@ export async function* webDataset(file: string, { signal, onLeftOut }: Reading):
         continue
       }
       if (dot < 1 || !(isImage || extension === 'cls' || extension === 'txt')) {
-        leaveOut(entry, 'name', 'is named neither as an image nor as a label is')
+        leaveOut(entry, 'name', 'has neither an image extension nor a label extension')
         continue
       }
       if (!isFile.has(type)) {

@@ -44,7 +44,7 @@ export function unnamed(dataset: string, name: string | undefined, label: string
   return new ClipError(
     'ERR_CLIP_INPUT',
     `${dataset}: the class of ${name ?? 'a sample'} is the number ${label}, which is not a name: give the names with \`classNames\` ` +
-      "(one name per line, as in CLIP_benchmark's classnames.txt), or 'numbers' where they are the names",
+      "(one name per line, as in CLIP_benchmark's classnames.txt), or 'numbers' to use the numbers as names",
     { file: dataset, field: 'classNames' },
   )
 }

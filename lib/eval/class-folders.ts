@@ -55,7 +55,7 @@ export async function* classFolders(
       )
   let classes = 0
   for (const entry of entries) {
-    if (!entry.isFolder) walk.leaveOut(entry.path, 'place', 'lies in no class folder')
+    if (!entry.isFolder) walk.leaveOut(entry.path, 'place', 'is not in a class folder')
     else if (entry.name.startsWith('.')) walk.leaveOut(entry.path, 'place', 'is a hidden folder')
     else {
       if (!isUtf8(inside(entry.path)))

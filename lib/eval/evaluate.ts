@@ -214,7 +214,7 @@ function checkClassifier(clip: Clip, o: Partial<EvaluateOptions>): Classifier | 
   if (!has(classifier, 'classify', 'stream'))
     throw argumentError('classifier', 'be a classifier that this model made or loaded', classifier)
   for (const name of ['task', 'labels', 'templates', 'shots', 'C'] as const)
-    if (o[name] !== undefined) throw argumentError(name, 'be left out beside `classifier`', o[name])
+    if (o[name] !== undefined) throw argumentError(name, 'be omitted if `classifier` is given', o[name])
   const { fingerprint } = clip.info
   if (classifier.fingerprint !== fingerprint)
     throw new ClipError(
@@ -265,7 +265,7 @@ async function measure(
   const classifier = checkClassifier(clip, o)
   const task = classifier ? taskOf[classifier.kind] : oneOf('task', o.task ?? 'zeroshot', evaluationTasks)
   if (o.labels !== undefined && task === 'retrieval')
-    throw argumentError('labels', "be left out for 'retrieval', whose texts are the data set's", o.labels)
+    throw argumentError('labels', "be omitted for 'retrieval', whose texts are the data set's", o.labels)
   const call: Omit<EvaluationCall, 'dataset'> = {
     clip,
     task,

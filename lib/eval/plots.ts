@@ -58,7 +58,7 @@ export function confusionPlot(
       cell >= 20
         ? `<text x="${x + cell / 2}" y="${y + cell / 2 + 4}" text-anchor="middle" font-size="${count > 99 ? 9 : 11}" fill="${part > 0.55 ? '#fff' : '#222'}">${count}</text>`
         : ''
-    return `<g><title>${xml(`${label}, called ${predicted}: ${count} of ${total.get(label)}`)}</title><rect x="${x}" y="${y}" width="${cell}" height="${cell}" fill="rgba(${colour},${(0.08 + 0.92 * part).toFixed(3)})"/>${text}</g>`
+    return `<g><title>${xml(`${label}, predicted as ${predicted}: ${count} of ${total.get(label)}`)}</title><rect x="${x}" y="${y}" width="${cell}" height="${cell}" fill="rgba(${colour},${(0.08 + 0.92 * part).toFixed(3)})"/>${text}</g>`
   })
   // Shade the diagonal, so that empty cells on it are visible.
   const diagonal = shown.map((_, i) => `M${margin + i * cell} ${margin + i * cell}h${cell}v${cell}h${-cell}z`)
@@ -86,7 +86,7 @@ export function reliabilityPlot({ bins }: Calibration): string {
   const bars = bins.map(bin => {
     if (bin.accuracy === null) return ''
     const width = side / bins.length - 2
-    const text = `${bin.count} answers from ${percent(bin.from)} to ${percent(bin.to)}: sure to ${percent(bin.confidence!)}, right in ${percent(bin.accuracy)}`
+    const text = `${bin.count} predictions from ${percent(bin.from)} to ${percent(bin.to)}: mean probability ${percent(bin.confidence!)}, accuracy ${percent(bin.accuracy)}`
     return `<g><title>${xml(text)}</title><rect x="${(x(bin.from) + 1).toFixed(1)}" y="${y(bin.accuracy).toFixed(1)}" width="${width.toFixed(1)}" height="${(bin.accuracy * side).toFixed(1)}" fill="#1f6fb4" fill-opacity="${(0.25 + 0.75 * Math.sqrt(bin.count / most)).toFixed(2)}"/><circle cx="${x(bin.confidence!).toFixed(1)}" cy="${y(bin.accuracy).toFixed(1)}" r="3" fill="#c44028"/></g>`
   })
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map(
@@ -101,8 +101,8 @@ export function reliabilityPlot({ bins }: Calibration): string {
 ${bars.join('\n')}
 <line x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}" stroke="#333" stroke-dasharray="4 4"/>
 <rect x="${left}" y="${top}" width="${side}" height="${side}" fill="none" stroke="#bbb"/>
-<text x="${left + side / 2}" y="${top + side + 34}" text-anchor="middle">probability of the answer, %</text>
-<text transform="translate(12 ${top + side / 2}) rotate(-90)" text-anchor="middle">right, %</text>`,
+<text x="${left + side / 2}" y="${top + side + 34}" text-anchor="middle">probability, %</text>
+<text transform="translate(12 ${top + side / 2}) rotate(-90)" text-anchor="middle">accuracy, %</text>`,
   )
 }
 
@@ -134,7 +134,7 @@ export function recallPlot(directions: readonly { name: string; recall: Recall }
     left + 2 * group + 20,
     top + height + 46,
     'Recall',
-    `${ticks.join('\n')}\n${bars.join('\n')}\n<text transform="translate(12 ${top + height / 2}) rotate(-90)" text-anchor="middle">found, %</text>`,
+    `${ticks.join('\n')}\n${bars.join('\n')}\n<text transform="translate(12 ${top + height / 2}) rotate(-90)" text-anchor="middle">recall, %</text>`,
   )
 }
 

@@ -73,7 +73,7 @@ async function mistakes(report: ClassificationReport): Promise<string> {
     const url = await dataUrl(m.image)
     const image = url ? `<img src="${url}" alt="${xml(m.label)}">` : '<div class="none">not shown</div>'
     shown.push(
-      `<figure>${image}<figcaption><b>${xml(m.label)}</b>, called <span class="wrong">${xml(m.predicted)}</span> <span class="sure">(${percent(m.probability)})</span><br>${xml(m.name)}</figcaption></figure>`,
+      `<figure>${image}<figcaption><b>${xml(m.label)}</b>, predicted as <span class="wrong">${xml(m.predicted)}</span> <span class="sure">(${percent(m.probability)})</span><br>${xml(m.name)}</figcaption></figure>`,
     )
   }
   return `<div class="mistakes">${shown.join('\n')}</div>`
@@ -86,7 +86,7 @@ function reliabilityTable({ calibration }: ClassificationReport): string {
       b =>
         `<tr><td>${percent(b.from)} to ${percent(b.to)}</td><td>${b.count}</td><td>${percent(b.confidence!)}</td><td>${percent(b.accuracy!)}</td></tr>`,
     )
-  return `<table class="reliability"><tr><th>probability</th><th>answers</th><th>mean</th><th>right</th></tr>${rows.join('')}</table>`
+  return `<table class="reliability"><tr><th>probability</th><th>predictions</th><th>mean</th><th>accuracy</th></tr>${rows.join('')}</table>`
 }
 
 async function classification(report: ClassificationReport): Promise<string> {
@@ -102,17 +102,17 @@ async function classification(report: ClassificationReport): Promise<string> {
     ['labels', String(report.labels.length)],
   ])}
 <h2>Confusion matrix</h2>
-<p class="about">Rows: what the images show. Columns: what was said. Blue: right, red: wrong; darker: a larger part of the row.${shown.length < report.labels.length ? ` The ${shown.length} classes with the most wrong answers.` : ''}</p>
+<p class="about">Rows are true labels, columns are predicted labels. Blue: correct, red: wrong; darker cells are larger shares of their row.${shown.length < report.labels.length ? ` Shown are the ${shown.length} classes with the most wrong predictions.` : ''}</p>
 <div class="scroll">${confusionPlot(report.confusion, report.perClass, shown)}</div>
 <h2>Most frequent confusions</h2>
-${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>shows</th><th>called</th><th>images</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
+${confused.length === 0 ? '<p>None.</p>' : `<table class="pairs"><tr><th>true label</th><th>predicted</th><th>images</th></tr>${confused.map(c => `<tr><td>${xml(c.label)}</td><td>${xml(c.predicted)}</td><td>${c.count}</td></tr>`).join('')}</table>`}
 <h2>Calibration</h2>
-<p class="about">Bars: how often answers of this probability are right; a dot stands at their mean probability. On the broken line a model is as often right as it says. Paler bars stand for fewer answers.</p>
+<p class="about">Bars: accuracy of the predictions in a range of probabilities; dots: their mean probability. On the dashed line, accuracy equals probability. Paler bars stand for fewer predictions.</p>
 <div class="plots scroll">${reliabilityPlot(report.calibration)}${reliabilityTable(report)}</div>
 <h2>Classes</h2>
-<p class="about">The least accurate first${tested > 60 ? `: 60 of ${tested}` : ''}.</p>
+<p class="about">The least accurate classes first${tested > 60 ? `: 60 of ${tested}` : ''}.</p>
 <div class="scroll">${classPlot(report.perClass)}</div>
-<h2>Surest mistakes</h2>
+<h2>Mistakes with the highest probabilities</h2>
 ${await mistakes(report)}`
 }
 
@@ -124,12 +124,12 @@ function retrieval(report: RetrievalReport): string {
     ['texts', String(report.texts)],
   ])}
 <h2>Recall</h2>
-<p class="about">Part of the images (texts) that find their text (an image of theirs) among the first 1, 5 and 10.</p>
+<p class="about">Share of the images (texts) whose text (one of whose images) is among the first 1, 5 and 10 results.</p>
 <div class="scroll">${recallPlot([
-    { name: 'image finds its text', recall: report.imageToText },
-    { name: 'text finds an image of it', recall: report.textToImage },
+    { name: 'image to text', recall: report.imageToText },
+    { name: 'text to image', recall: report.textToImage },
   ])}</div>
-<table class="recall"><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('image finds its text', report.imageToText)}${row('text finds an image of it', report.textToImage)}</table>`
+<table class="recall"><tr><th></th><th>recall@1</th><th>recall@5</th><th>recall@10</th></tr>${row('image to text', report.imageToText)}${row('text to image', report.textToImage)}</table>`
 }
 
 const titles = {
@@ -143,7 +143,7 @@ const titles = {
 function leftOutLines({ count, files }: AllLeftOut): string[] {
   const named = files.slice(0, 10).map(({ path, message }) => `${path} ${message}`)
   const more = count > named.length ? `, and ${count - named.length} more` : ''
-  return [`${count} files of the data set are no samples: ${named.join(', ')}${more}.`]
+  return [`${count} files of the data set are not samples: ${named.join(', ')}${more}.`]
 }
 
 /**

@@ -201,7 +201,7 @@ class Download {
     const { remote } = this
     const coding = reply.headers['content-encoding']
     if (coding !== undefined && coding !== 'identity')
-      throw this.refuse(`sends ${coding}, expected the file as it is`)
+      throw this.refuse(`sends ${coding}, expected the file without compression`)
     // The hub's headers may have the facts that its listing lacks.
     remote.sha256 ??= reply.linked.sha256
     remote.bytes ??= reply.linked.bytes

@@ -77,7 +77,7 @@ const refuse = (url: string, text: string, details: { cause?: unknown; actual?: 
 
 // Retrying these makes no sense.
 const permanent: Record<string, string> = {
-  ENOTFOUND: 'there is no such host: is this machine online, and the proxy or mirror right?',
+  ENOTFOUND: 'there is no such host: is this machine online, and is the proxy or mirror correct?',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
   SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted (NODE_EXTRA_CA_CERTS adds your own authority)',
@@ -111,7 +111,7 @@ function statusError(url: string, status: number, headers: Record<string, string
   let hint = ''
   if (status === 401 || status === 403)
     hint = hasToken
-      ? ': the token in HF_TOKEN has no access; a gated repository must be asked for on its page first'
+      ? ': the token in HF_TOKEN has no access; access to a gated repository must be requested on its page first'
       : ': private, gated or missing; set HF_TOKEN to a token that may read it'
   if (status === 404) hint = ': there is no such model, revision or file'
   return refuse(url, `answered ${status}${hint}${reason ? ` (${reason.slice(0, 200)})` : ''}`, {

@@ -203,7 +203,9 @@ async function takeAway(file: string, dead: Held, guards: Watch): Promise<void> 
 }
 
 const holderOf = ({ owner }: Held) =>
-  owner ? `process ${owner.pid}${owner.host === where ? '' : ` of ${owner.host.trim()}`}` : 'nobody known'
+  owner
+    ? `process ${owner.pid}${owner.host === where ? '' : ` of ${owner.host.trim()}`}`
+    : 'an unknown process'
 
 /** Milliseconds for which a lock may seem to be released at each check and yet be taken at each attempt to take it. */
 const LONGEST_MISS = 10_000

@@ -65,7 +65,7 @@ const isOn = (value: string | undefined) => /^(1|on|yes|true)$/i.test(value?.tri
 
 function number(field: string, value: unknown, standard: number, least: number): number {
   if (value === undefined) return standard
-  if (typeof value !== 'number') throw argumentError(field, `be a number from ${least} on`, value)
+  if (typeof value !== 'number') throw argumentError(field, `be a number of at least ${least}`, value)
   if (!Number.isFinite(value) || value < least || value > 2 ** 31 - 1)
     throw argumentError(field, `be a number from ${least} to ${2 ** 31 - 1}`, value, 'range')
   return value

@@ -350,7 +350,7 @@ async function prepareSvg(
 
 /** Why this build of sharp can't read HEIC, which is not the fault of the file. */
 const NO_HEVC =
-  'is a HEIC image, and this sharp has no decoder for its coding (HEVC), as none that npm installs has: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
+  'is a HEIC image, and this build of sharp has no decoder for its coding (HEVC), like every build that npm installs: convert it to JPEG or AVIF, or build sharp with a libvips whose libheif has libde265 (https://sharp.pixelplumbing.com/install#building-from-source)'
 
 /** The error for an image that a decoder could not read: ERR_CLIP_IMAGE, unless the decoder blames the system. */
 function unreadable(from: ImageOrigin, cause: unknown, header?: Header): ClipError {

@@ -12,7 +12,7 @@ import { inSlices, Slices, sorted } from '../base/slices.js'
 import { isImageName } from './extensions.js'
 
 /**
- * Why a file or folder was left out. 'name': it is not named as an image is; 'place': images are not expected there;
+ * Why a file or folder was left out. 'name': it has no image extension; 'place': images are not expected there;
  * 'link': a symbolic link that leads out of the folder or nowhere; 'counted': a link to something that is counted already;
  * 'special': a FIFO, device or socket; 'unreadable': it could not be read, so images may be missing.
  */
@@ -24,7 +24,7 @@ export interface LeftOut {
   path: string
   /** The reason, for programs. */
   reason: LeftOutReason
-  /** The reason as a phrase that follows the path: "is not named as an image is". */
+  /** The reason as a phrase that follows the path: "has no image extension". */
   message: string
 }
 
@@ -134,7 +134,7 @@ export class Walk {
       if (this.#signal?.aborted || cause instanceof ClipError || code === undefined) throw cause
       const path = nameOfPath(folder)
       const reason =
-        code === 'ENOTDIR' ? 'is no folder' : systemReason(cause, 'opened', isRoot ? path : folder)
+        code === 'ENOTDIR' ? 'is not a folder' : systemReason(cause, 'opened', isRoot ? path : folder)
       if (isRoot || !passable.has(code))
         throw new ClipError('ERR_CLIP_INPUT', `${path}: ${reason}`, { file: path, cause })
       return this.leaveOut(folder, 'unreadable', code === 'ENOENT' ? 'vanished while it was read' : reason)
@@ -188,7 +188,7 @@ export class Walk {
     const path = joinBytes(folder, entry.name)
     const name = entry.name.toString('utf8')
     if (entry.isDirectory()) return { path, name, isFolder: true, byLink }
-    if (!isImageName(name)) return this.leaveOut(path, 'name', 'is not named as an image is')
+    if (!isImageName(name)) return this.leaveOut(path, 'name', 'has no image extension')
     if (!entry.isFile()) return this.leaveOut(path, 'special', `is ${kindOf(entry)}, not a file`)
     const found = { path, name, isFolder: false, byLink }
     if (!byLink) return found
@@ -214,13 +214,18 @@ export class Walk {
       return this.leaveOut(path, isImageName(name) ? 'unreadable' : 'link', `is a link ${why}`)
     }
     const isFolder = stats.isDirectory()
-    if (!isFolder && !isImageName(name)) return this.leaveOut(path, 'name', 'is not named as an image is')
-    if (!isFolder && !stats.isFile()) return this.leaveOut(path, 'special', 'is a link to what is not a file')
+    if (!isFolder && !isImageName(name)) return this.leaveOut(path, 'name', 'has no image extension')
+    if (!isFolder && !stats.isFile())
+      return this.leaveOut(path, 'special', 'is a link to something that is not a file')
     const inside = await this.#inside(target)
     if (inside === undefined && !this.#followLinks)
       return this.leaveOut(path, 'link', 'is a link out of the folder (`followLinks: true` follows it)')
     if (inside !== undefined && this.#isWalked(inside, isFolder) && (isFolder || isImageName(inside)))
-      return this.leaveOut(path, 'counted', `is a link to what is counted where it lies: ${inside || '.'}`)
+      return this.leaveOut(
+        path,
+        'counted',
+        `is a link to something that is counted at its own path: ${inside || '.'}`,
+      )
     return !isFolder && this.#isMet(path, stats) ? undefined : { path, name, isFolder, byLink: true }
   }
 

@@ -7,7 +7,7 @@ const sharp = require('sharp') as (input: Uint8Array, options: SharpOptions) => 
 
 async function render({ bytes, maxPixels }: SvgRequest): Promise<SvgAnswer> {
   const { width, height, format } = await sharp(bytes, { limitInputPixels: false }).metadata()
-  if (format !== 'svg') throw new Error('it is no SVG')
+  if (format !== 'svg') throw new Error('it is not an SVG')
   if (maxPixels === undefined) return { width, height }
   const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels })
     .toColourspace('srgb')

@@ -188,7 +188,7 @@ function scoreArguments(a: Omit<CosineSoftmaxArguments, 'out'>) {
   ]
   const { array: classes, dtype } = numbers('classes', a.classes, shape, rowDtypes)
   if (a.classScales !== undefined && dtype !== 'int8')
-    throw argumentError('classScales', 'be given for an Int8Array of classes only', a.classScales)
+    throw argumentError('classScales', 'be omitted unless the classes are an Int8Array', a.classScales)
   const classScales =
     a.classScales === undefined ? undefined : floats('classScales', a.classScales, [[classCount, 'classes']])
   return { queries, classes, dtype, classScales, rows, classCount, dim, ...scoring(a), ...options(a) }

@@ -60,7 +60,7 @@ export async function infoNCE(a: InfoNceArguments): Promise<InfoNceResult> {
   const values = new Float64Array(2)
   const common = { images, texts, rows, dim, logitScale, values, ...options(a) }
   if (a.gradients === false) {
-    if (a.out !== undefined) throw argumentError('out', 'be left out where there are no gradients', a.out)
+    if (a.out !== undefined) throw argumentError('out', 'be omitted with `gradients: false`', a.out)
     await run('infoNce', common)
     return { loss: values[0]! }
   }

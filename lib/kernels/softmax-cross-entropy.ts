@@ -94,7 +94,7 @@ export async function softmaxCrossEntropy<T extends Float32Array | Uint16Array =
   const common = { logits, targets, mask, loss, mean, rows, cols, dtype, scale, ...options(a) }
   if (a.gradient === false) {
     if (a.out?.gradient !== undefined)
-      throw argumentError('out.gradient', 'be left out where there is no gradient', a.out.gradient)
+      throw argumentError('out.gradient', 'be omitted with `gradient: false`', a.out.gradient)
     await run('softmaxCrossEntropy', common)
     return { loss, mean: mean[0]! }
   }

@@ -143,7 +143,7 @@ export async function linearProbe<T extends string>(
   const train = checkExamples('examples', examples)
   const validation = o.validation === undefined ? undefined : checkExamples('validation', o.validation)
   if (validation && C !== undefined)
-    throw argumentError('validation', 'be left out where C is given', got('both'))
+    throw argumentError('validation', 'be omitted if C is given', got('both'))
   const classes = (await inSlices(classesOf('examples.labels', train.labels), signal)) as T[]
   if (classes.length < 2)
     throw argumentError(

@@ -27,7 +27,7 @@ const remedies: readonly [said: RegExp, remedy: string][] = [
   ],
   [
     /invalid ELF|file too short|wrong ELF class|mach-o|incompatible architecture|slice is not valid|not a valid Win32|exec format/i,
-    `It is damaged, or of another processor or system. Install the package again, or build it with: ${build}`,
+    `It is damaged, or for another processor or system. Install the package again, or build it with: ${build}`,
   ],
   [/permission denied|access is denied/i, 'Make the file readable for this user'],
   [
@@ -90,7 +90,7 @@ export function addonError(root: string, file: string | undefined, cause: Error)
     `Install the package again, or build it with: ${build}`
   return new ClipError(
     'ERR_CLIP_BACKEND',
-    `The native addon ${file} is there, but can't be loaded on ${here}: ${said}. ${remedy}`,
+    `The native addon ${file} exists, but can't be loaded on ${here}: ${said}. ${remedy}`,
     { file, cause },
   )
 }

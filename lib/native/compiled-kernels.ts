@@ -59,7 +59,7 @@ async function readList(file: string): Promise<{ machineCode: Image; ptx: Image 
     const { machineCode, ptx } = JSON.parse(text)
     for (const { bytes, sha256, compressed } of [machineCode, ptx])
       if (!(bytes > 0) || typeof sha256 !== 'string' || typeof compressed.sha256 !== 'string')
-        throw new Error('it does not say what the kernels are')
+        throw new Error('it does not describe the kernels')
     return { machineCode, ptx }
   } catch (cause) {
     throw unusable(file, `is damaged (${(cause as Error).message})`, { cause })

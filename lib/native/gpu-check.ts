@@ -75,7 +75,7 @@ export async function checkDevice(cacheDir: string | undefined, signal?: AbortSi
   if (wrong)
     throw new ClipError(
       'ERR_CLIP_CUDA',
-      `${device.name}: the kernel ${wrong.kernel} does not compute what the reference does: ${wrong.difference}. ` +
+      `${device.name}: the kernel ${wrong.kernel} differs from the reference: ${wrong.difference}. ` +
         'Please report this with the output of `clip-native gpu-selfcheck`',
       { field: wrong.kernel, expected: 'the numbers of the reference', actual: wrong.difference },
     )

@@ -49,7 +49,7 @@ export async function openHeader(
   if (embedDim !== loaded.spec.embedDim)
     throw damaged(file, 'embedDim', `expected \`embedDim\` to be ${loaded.spec.embedDim}, got ${embedDim}`)
   if (dtype !== undefined && dtype !== header.dtype)
-    throw argumentError('dtype', `be '${header.dtype}', as the store was made`, dtype)
+    throw argumentError('dtype', `be '${header.dtype}', the dtype of this store`, dtype)
   return header
 }
 
@@ -79,7 +79,7 @@ async function createStore(
     if (other !== undefined)
       throw new ClipError(
         'ERR_CLIP_INPUT',
-        `${folder}: is a folder with other things in it (${JSON.stringify(other.slice(0, 60))}); a store is made in a new or empty one`,
+        `${folder}: is a folder that contains other files (${JSON.stringify(other.slice(0, 60))}); create the store in a new or empty folder`,
         { file: folder, expected: 'a new or empty folder', actual: other },
       )
     return await withLock(lock, lockOptions(lock, signal), async held => {
@@ -93,7 +93,7 @@ async function createStore(
         if (stats && !stats.isFile()) throw damaged(file, 'file', `is ${kindOf(stats)}, not a file`)
         const bytes = stats?.size ?? 0
         if (bytes > 0)
-          throw damaged(header, 'format', 'is missing, but vectors or items are there', {
+          throw damaged(header, 'format', 'is missing, but the folder has vectors or items', {
             expected: 'store.json',
             actual: `${file} has ${bytes} bytes`,
           })

@@ -26,7 +26,7 @@ function threadError(cause: unknown): ClipError {
   if (code === 'ERR_WORKER_INIT_FAILED')
     return new ClipError(
       'ERR_CLIP_MEMORY',
-      `The system starts no thread for the export (${message}): raise the limit of processes and threads, or end some`,
+      `The system could not start a thread for the export (${message}): raise the limit of processes and threads, or end some`,
       { cause },
     )
   if (

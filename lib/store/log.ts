@@ -136,7 +136,7 @@ export class Log {
 
   async #skip(from: number, to: number, line: number): Promise<void> {
     if (to > (await this.rowsThere()))
-      throw damaged(this.path, `line ${line}`, `line ${line} skips rows up to ${to}, which are not there`)
+      throw damaged(this.path, `line ${line}`, `line ${line} skips rows up to ${to}, which do not exist`)
     for (let row = from; row < to; row++) {
       this.#push(-1, 0)
       this.unused.add(row)

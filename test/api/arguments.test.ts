@@ -175,7 +175,7 @@ const mistakes: [
 ]
 
 for (const [title, call, sentence, kind] of mistakes)
-  test(`an invalid argument is refused in one sentence: ${title}`, async t => {
+  test(`an invalid argument is refused with one sentence: ${title}`, async t => {
     let promise: Promise<unknown> | undefined
     t.notThrows(() => {
       promise = call()
@@ -187,7 +187,7 @@ for (const [title, call, sentence, kind] of mistakes)
   })
 
 for (const image of [3, null, undefined, {}, { data: new Uint8Array(5), width: 2, height: 2, channels: 3 }])
-  test(`no image: ${JSON.stringify(image)}`, async t => {
+  test(`a value that is not an image is refused: ${JSON.stringify(image)}`, async t => {
     const error = (await t.throwsAsync(clip.encodeImage([file, loose(image)])))! as Error & {
       code: string
     }
@@ -217,7 +217,7 @@ test('embeddings of another width are refused', async t => {
   })
 })
 
-test('names, devices and templates are exported', t => {
+test('the names of models, devices() and the templates are exported', t => {
   t.is(availableModels().length, 9)
   t.is(availableModels()[5], 'ViT-B/32')
   for (const name of availableModels()) t.regex(modelInfo(name).url, new RegExp(modelInfo(name).sha256!))

@@ -58,7 +58,7 @@ test('a saved classifier gives the same bits and scores, and names its model', a
   t.deepEqual(about.origin.classes[2], { names: ['door key'], templates: ['a {}'] })
 })
 
-test('labels with templates of their own', async t => {
+test('labels may have their own templates', async t => {
   const own = await clip.classifier(
     [
       { label: 'pet', names: ['dog', 'cat'], templates: ['an icon of {}', (x: string) => `${x}!`] },
@@ -87,7 +87,7 @@ test('labels with templates of their own', async t => {
     await t.throwsAsync(clip.classifier(labels as never), { instanceOf: TypeError, message })
 })
 
-test('a threshold gives none, one or several labels', async t => {
+test('classify with a threshold returns none, one or several labels', async t => {
   const classifier = await clip.classifier(expected.labels, { templates: expected.template })
   const all = await classifier.classify(exampleImages[4]!, { as: 'cosine', topK: 100 })
   const between = (all[2]!.score + all[3]!.score) / 2

@@ -42,7 +42,7 @@ test('given the same prompt embeddings, classes differ by at most 1e-6', async t
   t.true(difference <= 1e-6, `${difference}`)
 })
 
-test('end to end, from labels to classes: at most 2e-5', async t => {
+test('end to end, from labels to classes, the difference is at most 2e-5', async t => {
   await using clip = await load(join(folder, 'openclip-tiny'))
   const classifier = await clip.classifier(golden.labels, { templates: templates.imagenet80 })
   const difference = most(classifier.embeddings.data, classes)

@@ -21,7 +21,7 @@ test("the examples have PyTorch's probabilities", async t => {
   }
 })
 
-test('classify returns a list for one image, lists for several and none for none; topK and as', async t => {
+test('classify returns a list for one image and a list of lists for several; topK and as work', async t => {
   const classifier = await clip.classifier(['dog', 'cat', 'key'] as const)
   const one = await classifier.classify(exampleImages[4]!, { topK: 2 })
   t.is(one.length, 2)
@@ -68,7 +68,7 @@ test('every class gets all its prompts when there are more prompts than a window
   }
 })
 
-test('an abort in the middle of a long build rejects with its reason; the next build is whole', async t => {
+test('an abort while a classifier is created rejects with its reason, and the next one is complete', async t => {
   const labels = Array.from({ length: 100 }, (_, i) => `${expected.labels[i % 22]} ${i}`)
   const controller = new AbortController()
   const reason = new Error('enough')
@@ -92,7 +92,7 @@ test('a label with $& or {} in it is text, not a pattern', async t => {
   t.true(classifier.embeddings.data.every((value, i) => Math.abs(value - plain.data[i]!) < 1e-6))
 })
 
-test('similarity sums to one over what is asked for and takes embeddings', async t => {
+test('similarity sums to one over the chosen dimension and accepts embeddings', async t => {
   const images = exampleImages.slice(0, 3)
   const texts = ['anchor', 'bicycle']
   const rows = await clip.similarity(images, texts)

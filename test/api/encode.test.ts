@@ -53,7 +53,7 @@ test('every kind of image gives the same bits', async t => {
   }
 })
 
-test('an image has the same bits alone and among others, in order', async t => {
+test('an image has the same bits alone and in a list, and the order is kept', async t => {
   const all = await clip.encodeImage(exampleImages)
   t.deepEqual([...all.shape], [exampleImages.length, 192])
   let i = 0
@@ -70,7 +70,7 @@ test('a Preprocessed with several images gives several rows', async t => {
   t.true(bits(mixed.row(2)).equals(bits(one.data)))
 })
 
-test('normalize: false gives the original embeddings: another length, the same direction', async t => {
+test('normalize: false gives the original embeddings, which have another length and the same direction', async t => {
   for (const [unit, raw] of [
     [await clip.encodeImage(file), await clip.encodeImage(file, { normalize: false })],
     [await clip.encodeText('a dog'), await clip.encodeText('a dog', { normalize: false })],
@@ -82,7 +82,7 @@ test('normalize: false gives the original embeddings: another length, the same d
   }
 })
 
-test('outputs pooled and tokens have their shapes; the class token is what is pooled', async t => {
+test('the outputs pooled and tokens have their shapes, and the pooled row is the class token', async t => {
   const pooled = await clip.encodeImage([file, red], { output: 'pooled' })
   const tokens = await clip.encodeImage([file, red], { output: 'tokens' })
   t.deepEqual([...pooled.shape], [2, 192])
@@ -111,7 +111,7 @@ test('outputs pooled and tokens have their shapes; the class token is what is po
   )
 })
 
-test('pooled rows and tokens are normalized only where asked; embeddings unless told not to', async t => {
+test('pooled rows and tokens are normalized only with normalize: true, embeddings unless it is false', async t => {
   for (const encode of [
     (o: EncodeOptions) => clip.encodeImage(file, o),
     (o: EncodeOptions) => clip.encodeText('a dog', o),
@@ -135,7 +135,7 @@ test('pooled rows and tokens are normalized only where asked; embeddings unless 
     }
 })
 
-test('an empty input gives no rows but a shape', async t => {
+test('an empty input gives a shape without rows', async t => {
   t.deepEqual([...(await clip.encodeImage([])).shape], [0, 192])
   t.deepEqual([...(await clip.encodeText([])).shape], [0, 192])
   t.deepEqual([...(await clip.preprocess([])).shape], [0, 3, 72, 72])
@@ -193,7 +193,7 @@ test('rows are views and iterable, and an index past the end throws', async t =>
   })
 })
 
-test('tokenize pads, detokenize reads back', async t => {
+test('tokenize pads, and detokenize reverses it', async t => {
   const { ids, shape, lengths, truncated } = await clip.tokenize(['a dog', 'dog '.repeat(100)], {
     truncate: true,
   })
@@ -206,7 +206,7 @@ test('tokenize pads, detokenize reads back', async t => {
   await t.throwsAsync(clip.tokenize(['dog '.repeat(100)]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
 })
 
-test('specialTokens: an end token that a user writes is characters, unless it is to be parsed', async t => {
+test("an end token in a user's text is treated as characters, unless specialTokens is 'parse'", async t => {
   const text = 'a dog <|endoftext|> a cat'
   const [plain, parsed, dog] = await Promise.all([
     clip.encodeText(text),
@@ -230,7 +230,7 @@ test('specialTokens: an end token that a user writes is characters, unless it is
   t.true(bits(classifier.embeddings.data).equals(bits(direct.data)), 'a template is a text too')
 })
 
-test("cleaning: OpenAI's repairs mojibake and entities, transformers' does not", async t => {
+test("OpenAI's cleaning repairs mojibake and entities, and transformers' does not", async t => {
   const ids = async (text: string, cleaning?: 'openai' | 'huggingface') =>
     [...(await clip.tokenize(text, { cleaning })).ids].join()
   const broken = 'caf\u00c3\u00a9 &amp;amp; bar'
@@ -245,7 +245,7 @@ test("cleaning: OpenAI's repairs mojibake and entities, transformers' does not",
   t.false(bits(openai.data).equals(bits(huggingface.data)))
 })
 
-test('orient: an image is rotated according to its EXIF orientation, only on request', async t => {
+test('an image is rotated according to its EXIF orientation only with orient: true', async t => {
   const photo = join(packageRoot, 'test/golden/image/files/jpeg-exif-6.jpg')
   const turning = await load(undefined, { orient: true })
   t.teardown(() => turning.dispose())
@@ -263,7 +263,7 @@ test('orient: an image is rotated according to its EXIF orientation, only on req
   })
 })
 
-test('a ResNet: embedding, pooled and tokens have its shapes, and the first token is the pooled one', async t => {
+test('the outputs of a ResNet have their shapes, and its first token is the pooled row', async t => {
   const folder = join(packageRoot, 'test/golden/checkpoint/openclip-resnet')
   const resnet = await load(folder, { towers: ['image'] })
   t.teardown(() => resnet.dispose())

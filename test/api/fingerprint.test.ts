@@ -195,7 +195,7 @@ test('every setting of the configuration that affects results changes the finger
   t.is(new Set(all).size, all.length)
 })
 
-test('a tower by itself, a cache of packed weights, dtypes and threads do not change it', async t => {
+test('loading one tower, a cache of packed weights, the dtype and threads do not change the fingerprint', async t => {
   const cacheDir = join(scratch, 'cache')
   const open = async (options: LoadOptions) => {
     const clip = await load(undefined, { cacheDir, ...options })
@@ -217,7 +217,7 @@ test('a tower by itself, a cache of packed weights, dtypes and threads do not ch
       t.deepEqual(await open({ packCache: true, ...(towers ? { towers } : {}) }), { name, use })
 })
 
-test('a store that one layout made is opened by another, and refused by other weights', async t => {
+test('a store opens with the same weights in another layout, and is refused with other weights', async t => {
   const store = join(scratch, 'store')
   const made = await load(
     await folder({ 'open_clip_config.json': openclip, 'open_clip_model.safetensors': safetensors(plain) }),

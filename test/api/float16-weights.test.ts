@@ -43,7 +43,7 @@ const bitsOf = (r: { image: Float32Array; text: Float32Array }) => [bits(r.image
 for (const { name, device } of binding()
   .backends()
   .filter(b => b.available && b.device !== 'cuda'))
-  test.serial(`${name}: float16 where it holds every weight`, async t => {
+  test.serial(`matrices of ${name} are stored in float16 if it represents every weight`, async t => {
     const before = process.env.CLIP_NATIVE_BACKEND
     process.env.CLIP_NATIVE_BACKEND = name
     try {

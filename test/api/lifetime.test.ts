@@ -31,7 +31,7 @@ async function until(holds: () => boolean): Promise<void> {
 
 const numbers = Array.from({ length: 500 }, (_, i) => `number ${i}`)
 
-test('a signal that is aborted already rejects with its reason before any work', async t => {
+test('a call with an aborted signal rejects with its reason before any work', async t => {
   await using clip = await load()
   const reason = new Error('not wanted')
   const signal = AbortSignal.abort(reason)
@@ -50,7 +50,7 @@ test('a signal that is aborted already rejects with its reason before any work',
   for (const call of calls) t.is(await t.throwsAsync(call()), reason, call.toString())
 })
 
-test('an abort in the middle rejects with the reason and leaves neighbours alone', async t => {
+test('an abort during a call rejects with the reason and does not affect other calls', async t => {
   await using clip = await load(undefined, { threads: 1 })
   const controller = new AbortController()
   const reason = new Error('enough')
@@ -102,7 +102,7 @@ test('maxQueue calls may wait, and one more rejects at once', async t => {
 })
 
 test.serial(
-  'dispose: running calls finish, waiting and later calls reject, and a second dispose is harmless',
+  'after dispose, running calls finish, waiting and later calls reject, and a second dispose has no effect',
   async t => {
     const { clip, passes, jobs } = await watched({ threads: 1, device: 'reference' })
     const classifier = await clip.classifier(['dog', 'cat'])
@@ -131,7 +131,7 @@ test.serial(
   },
 )
 
-test('one tower works alone, and the error for the other one says that it is not loaded', async t => {
+test('one tower works alone, and the error for the other tower says that it is not loaded', async t => {
   await using image = await load(undefined, { towers: ['image'] })
   t.deepEqual(image.info.towers, ['image'])
   t.is(image.info.contextLength, undefined)

@@ -13,7 +13,7 @@ import { writeTinyModel } from '../helpers/tiny-model.js'
 const tiny = async (): Promise<Clip> =>
   load(await writeTinyModel(await mkdtemp(join(tmpdir(), 'clip-limits-'))), { threads: 1 })
 
-test('a text of more than a million characters is refused by name, also after the label is put in', async t => {
+test('a text or prompt of more than a million characters is refused by name', async t => {
   await using clip = await tiny()
   const long = 'a '.repeat(500_001)
   const code = 'ERR_CLIP_TEXT_TOO_LONG'
@@ -44,7 +44,7 @@ test('a text of more than a million characters is refused by name, also after th
   t.like(await t.throwsAsync(template, { code }), { field: 'templates[1]' })
 })
 
-test('references nested too deep for anything but pass after pass are refused, others are read', async t => {
+test('HTML references that are nested too deeply are refused, others are read', async t => {
   await using clip = await tiny()
   // A full-width ampersand is made one by another repair: each level takes a pass over the whole text.
   const nested = (levels: number) => `&${'#65286;'.repeat(levels)}`
@@ -59,7 +59,7 @@ test('references nested too deep for anything but pass after pass are refused, o
   t.deepEqual(deep.ids.slice(0, width), deep.ids.slice(width))
 })
 
-test('the best k of logits are the first k of all in order: ties by index, NaN first', async t => {
+test('the best k logits are the first k in order, with NaN first and ties by index', async t => {
   const next = generator(3)
   for (const [classes, k] of [
     [40, 5],
@@ -91,7 +91,7 @@ test('the best k of logits are the first k of all in order: ties by index, NaN f
   }
 })
 
-test('sorting in steps is sorting, equal items in their order', t => {
+test('sorting in steps gives the same order as a stable sort', t => {
   const next = generator(9)
   for (const count of [0, 1, 255, 256, 257, 1000, 5000]) {
     const items = Array.from({ length: count }, (_, i) => ({ key: Math.floor(next() * 100), i }))

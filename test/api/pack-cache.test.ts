@@ -58,7 +58,7 @@ const backends = binding()
 
 for (const { name, device, dtypes } of backends)
   for (const dtype of dtypes)
-    test.serial(`${name} ${dtype}: written, then mapped, the same bits`, async t => {
+    test.serial(`a model from the pack cache has the same bits: ${name} ${dtype}`, async t => {
       const { model, cacheDir } = await fresh()
       const before = process.env.CLIP_NATIVE_BACKEND
       process.env.CLIP_NATIVE_BACKEND = name
@@ -85,7 +85,7 @@ for (const { name, device, dtypes } of backends)
       }
     })
 
-test('the embedded model, its towers and dtypes: a file each', async t => {
+test('each choice of towers and dtype has its own file', async t => {
   const cacheDir = join(root, 'embedded')
   const plain = await run(undefined, {})
   for (const use of ['written', 'mapped'])
@@ -181,7 +181,7 @@ if (process.platform !== 'win32')
   )
 
 for (const [name, harm] of harms)
-  test.serial(`a file that does not fit is replaced: ${name}`, async t => {
+  test.serial(`a file that does not match is replaced: ${name}`, async t => {
     const { model, cacheDir } = await fresh()
     const options = { packCache: true, cacheDir }
     const plain = await run(model, options)

@@ -6,7 +6,7 @@ import { load, promptSet, promptSetNames, templates } from '../../lib/index.js'
 
 const file = JSON.parse(await readFile(join(packageRoot, 'models/prompts/prompts.json'), 'utf8'))
 
-test('the 27 sets are those of the file, in its order', async t => {
+test('the 27 sets are those of the data file, in its order', async t => {
   t.deepEqual([...promptSetNames], Object.keys(file))
   t.is(promptSetNames.length, 27)
   for (const name of promptSetNames) {
@@ -29,7 +29,7 @@ test('a set is a copy, and an unknown name is a TypeError', async t => {
   })
 })
 
-test('a set makes a classifier, classes of several names included', async t => {
+test('a classifier can be created from a set, including classes with several names', async t => {
   await using clip = await load()
   const { labels, templates } = await promptSet('FacialEmotionRecognition2013')
   const classifier = await clip.classifier(labels, { templates })

@@ -16,7 +16,7 @@ const tiny = async (): Promise<Clip> =>
 const image = { data: new Uint8Array(16 * 16 * 3), width: 16, height: 16, channels: 3 } as const
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
-test('forty calls with one signal put one listener on it, and take it off at the end', async t => {
+test('forty calls with one signal add one listener and remove it at the end', async t => {
   const warnings: string[] = []
   const note = (warning: Error) => warnings.push(warning.name)
   process.on('warning', note)

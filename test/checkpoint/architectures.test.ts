@@ -144,7 +144,7 @@ function checkSpec(
 }
 
 for (const [name, architecture] of Object.entries(openai))
-  test(`${name} from OpenAI's tensors alone`, async t => {
+  test(`the sizes of ${name} are determined from OpenAI's tensors alone`, async t => {
     const file = join(await scratch(t), 'weights')
     const shapes = openclipShapes(architecture.config)
     t.is(countParameters(shapes), architecture.parameters)
@@ -159,7 +159,7 @@ for (const [name, architecture] of Object.entries(openai))
   })
 
 for (const [name, architecture] of Object.entries(openclip))
-  test(`${name} from OpenCLIP's configuration and tensors`, async t => {
+  test(`the sizes of ${name} are read from OpenCLIP's configuration and tensors`, async t => {
     const folder = await scratch(t)
     t.is(countParameters(openclipShapes(architecture.config)), architecture.parameters)
     await writeHollowFolder(folder, architecture.config)
@@ -180,7 +180,7 @@ test("OpenAI's own numbers must agree with the shapes", async t => {
   }
 })
 
-test('heads that tensors do not tell: refused by the name of the option, which then settles it', async t => {
+test('if tensors do not determine the number of heads, the error names the option, and the option works', async t => {
   const file = join(await scratch(t), 'weights')
   const { config: c, imageHeads } = openclip['ViT-H-14']!
   await writeHollow(file, openclipShapes(c))
@@ -198,7 +198,7 @@ test('heads that tensors do not tell: refused by the name of the option, which t
   t.regex(odd?.message ?? '', /width of 1280 can't be divided into 17 heads/)
 })
 
-test('a width that is not a multiple of 64: both towers ask for heads', async t => {
+test('towers whose width is not a multiple of 64 need the option heads', async t => {
   const file = join(await scratch(t), 'weights')
   const small = config(24, vit(8, 160, 1, 24), [48, 2, 1])
   await writeHollow(file, openclipShapes(small))

@@ -61,7 +61,7 @@ test('the checkpoint is read as the expected model', async t => {
   })
 })
 
-test('the image tower: the bits of an image do not depend on its neighbours, and its tokens are all rows', async t => {
+test('an image has the same bits in every batch, and its tokens are all rows', async t => {
   const clip = await load(folder, { towers: ['image'] })
   t.teardown(() => clip.dispose())
   const together = await clip.encodeImage(images)
@@ -81,7 +81,7 @@ test("a tokenizer that is not OpenAI's is refused by its name, for the text towe
   }
 })
 
-test('weights without their configuration are refused: it names the file that is missing', async t => {
+test('weights without their configuration are refused, and the error names the missing file', async t => {
   const alone = await mkdtemp(join(tmpdir(), 'clip-native-'))
   t.teardown(() => rm(alone, { recursive: true, force: true }))
   const file = join(alone, 'model.safetensors')
@@ -90,7 +90,7 @@ test('weights without their configuration are refused: it names the file that is
   t.like(error, { code: 'ERR_CLIP_CONFIG', file, field: 'open_clip_config.json' })
 })
 
-test('with a vocabulary of byte pairs: texts are filled up to the context, and nothing but equal texts is shared', async t => {
+test('with a byte pair vocabulary, texts are padded to the context, and only equal texts are computed once', async t => {
   const copy = await changed(t, { hf_tokenizer_name: null, tokenizer_kwargs: null })
   for (const name of ['vocab.json', 'merges.txt'])
     await copyFile(join(goldenPath('hf-4'), name), join(copy, name))

@@ -98,7 +98,7 @@ const huggingface: [string, unknown, RegExp][] = [
   ['text_config.eos_token_id', 49407, /is not below `text_config\.vocab_size` 524/],
 ]
 for (const [field, value, message] of huggingface)
-  test(`config.json: ${field} ${JSON.stringify(value)}`, async t => {
+  test(`config.json is refused with ${field} ${JSON.stringify(value)}`, async t => {
     const path = await changed(t, 'hf-4', 'config.json', set(field, value))
     await refuses(t, path, message)
   })
@@ -121,7 +121,7 @@ for (const [field, value, message] of processor)
     await refuses(t, await changed(t, 'hf-4', 'preprocessor_config.json', set(field, value)), message, field)
   })
 
-test('preprocessor_config.json: forms that mean the same or are implemented', async t => {
+test('all forms of preprocessor_config.json that are equivalent or implemented are read', async t => {
   const read = async (change: (json: Tree) => void) =>
     (await readCheckpoint(await changed(t, 'hf-4', 'preprocessor_config.json', change))).preprocess
   const plain = await read(() => undefined)
@@ -174,10 +174,10 @@ const openclip: [string, unknown, RegExp][] = [
   ['preprocess_cfg.resize_mode', 'fit', /"shortest", "squash" or "longest"/],
   ['preprocess_cfg.interpolation', 'random', /"bicubic", "bilinear" or "nearest"/],
   ['preprocess_cfg.mode', 'L', /"RGB"/],
-  ['preprocess_cfg.size', 32, /24, as model_cfg/],
+  ['preprocess_cfg.size', 32, /24, like model_cfg/],
 ]
 for (const [field, value, message] of openclip)
-  test(`open_clip_config.json: ${field} ${JSON.stringify(value)}`, async t => {
+  test(`open_clip_config.json is refused with ${field} ${JSON.stringify(value)}`, async t => {
     await refuses(t, await changed(t, 'openclip-80', 'open_clip_config.json', set(field, value)), message)
   })
 
@@ -230,7 +230,7 @@ const REFUSED: Record<string, Record<string, unknown>> = {
 }
 for (const [section, keys] of Object.entries(REFUSED))
   for (const [key, value] of Object.entries(keys))
-    test(`open_clip_config.json: ${section}.${key} is refused by its name, and null is not`, async t => {
+    test(`open_clip_config.json is refused with ${section}.${key}, unless it is null`, async t => {
       const field = `${section}.${key}`
       const name = 'open_clip_config.json'
       const path = await changed(t, 'openclip-80', name, set(field, value))
@@ -242,7 +242,7 @@ for (const [section, keys] of Object.entries(REFUSED))
       )
     })
 
-test('preprocess_cfg: each resize mode and filter, and what is refused by its name', async t => {
+test('every resize mode and filter of preprocess_cfg is read, and other values are refused by name', async t => {
   const name = 'open_clip_config.json'
   const read = async (field: string, value: unknown) =>
     (await readCheckpoint(await changed(t, 'openclip-80', name, set(`preprocess_cfg.${field}`, value))))
@@ -263,7 +263,7 @@ test('preprocess_cfg: each resize mode and filter, and what is refused by its na
   }
 })
 
-test('options speak only where the checkpoint is silent', async t => {
+test('options may not contradict the checkpoint', async t => {
   await refuses(t, goldenPath('hf-4'), /but the option `heads` says 4/, undefined, 'ERR_CLIP_CONFIG', {
     heads: 4,
   })

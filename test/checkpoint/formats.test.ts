@@ -22,7 +22,7 @@ async function read(path: string, options?: CheckpointOptions) {
   return { ...rest, vocabulary: undefined, model: { ...model, files: model.files.length } }
 }
 
-test("OpenAI's archive under names of other formats", async t => {
+test("OpenAI's archive is recognised under the file names of other formats", async t => {
   const folder = await scratch(t)
   const expected = await read(goldenPath('openai-vit'))
   t.is(expected.family, 'openai')
@@ -32,7 +32,7 @@ test("OpenAI's archive under names of other formats", async t => {
   }
 })
 
-test('a state dict of a training run under the name of a safetensors file', async t => {
+test('a state dict of a training run is recognised under the name of a safetensors file', async t => {
   const file = join(await scratch(t), 'model.safetensors')
   await copyFile(goldenPath('openclip-training'), file)
   const options = { activation: 'gelu' } as const
@@ -45,13 +45,13 @@ for (const [golden, from, to] of [
   ['openclip-104-bin', 'open_clip_pytorch_model.bin', 'open_clip_pytorch_model.pt'],
   ['openclip-104-bin', 'open_clip_pytorch_model.bin', 'open_clip_model.safetensors'],
 ] as const)
-  test(`a folder: ${from} of ${golden} as ${to}`, async t => {
+  test(`a folder is read if ${from} of ${golden} is renamed to ${to}`, async t => {
     const folder = await scratch(t, golden)
     await rename(join(folder, from), join(folder, to))
     t.deepEqual(await read(folder), await read(goldenPath(golden)))
   })
 
-test('a weight file of a folder, and the folder, are one checkpoint', async t => {
+test('a weight file of a folder opens the same checkpoint as the folder', async t => {
   for (const [golden, name] of [
     ['hf-5', 'model.safetensors'],
     ['openclip-80', 'open_clip_model.safetensors'],
@@ -61,7 +61,7 @@ test('a weight file of a folder, and the folder, are one checkpoint', async t =>
     t.deepEqual(await read(join(goldenPath(golden), name)), await read(goldenPath(golden)), golden)
 })
 
-test("transformers' tensors without a configuration: what they leave open is asked for", async t => {
+test("transformers' tensors without a configuration are refused with the options that they need", async t => {
   const file = join(await scratch(t), 'model.safetensors')
   await copyFile(join(goldenPath('hf-4'), 'model.safetensors'), file)
   const heads = await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError })

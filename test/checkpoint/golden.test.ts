@@ -37,7 +37,7 @@ const backends = binding()
   .filter(backend => backend.available && backend.device !== 'cuda')
   .map(backend => backend.name)
 
-test('reference is always there, and there are goldens of each family', t => {
+test('the reference backend is available, and there are golden values of every family', t => {
   t.true(backends.includes('reference'))
   const names = Object.keys(goldens).join()
   for (const family of [
@@ -63,7 +63,7 @@ for (const backend of backends) {
   ).then(({ stdout }) => JSON.parse(stdout))
   all.catch(() => {}) // each test rejects with it
   for (const [name, golden] of Object.entries(goldens))
-    test(`${name} on ${backend}: embeddings are those of ${golden.madeBy}`, async t => {
+    test(`${name} gives the embeddings of ${golden.madeBy} on ${backend}`, async t => {
       const actual = (await all)[name]
       t.is(actual.backend.split('+')[0], backend)
       t.true(Math.abs(actual.logitScale / Math.exp(2.75) - 1) < 1e-6)

@@ -157,11 +157,11 @@ const headers: [string, (h: Header, data: Buffer) => string | undefined, RegExp,
 ]
 
 for (const [name, change, message, field] of headers)
-  test(`header: ${name}`, async t => {
+  test(`a safetensors header is refused: ${name}`, async t => {
     await refused(t, await withHeader(t, change), 'ERR_CLIP_CHECKPOINT', message, field)
   })
 
-test('a hole between two tensors names both', async t => {
+test('a gap between two tensors is refused, and both are named', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   const { header, data } = split(await readFile(file))
@@ -213,7 +213,7 @@ test('a logit_scale that is not a logarithm is refused', async t => {
   await refused(t, path, 'ERR_CLIP_CHECKPOINT', /"logit_scale" is Infinity/, 'logit_scale')
 })
 
-test('shards stay inside the folder and hold what the index says', async t => {
+test('shards must be in the folder and contain the tensors that the index lists', async t => {
   const path = await folder(t)
   await rm(path, { recursive: true })
   await cp(goldenPath('hf-4-sharded'), path, { recursive: true })
@@ -255,7 +255,7 @@ test('shards stay inside the folder and hold what the index says', async t => {
   await refused(t, path, 'ERR_CLIP_CHECKPOINT', /is not in `weight_map`/)
 })
 
-test('a folder, a dangling link and an aborted signal reject', async t => {
+test('a folder or a dangling link in place of the weights is refused, and an aborted signal rejects', async t => {
   const path = await folder(t)
   const file = join(path, 'model.safetensors')
   await rm(file)
@@ -275,7 +275,7 @@ for (const name of [
   'vocab.json',
   'merges.txt',
 ])
-  test(`a FIFO for ${name} does not hang`, async t => {
+  test(`a FIFO in place of ${name} is refused without waiting`, async t => {
     const path = await folder(t)
     await rm(join(path, name))
     const made = spawnSync('mkfifo', [join(path, name)])

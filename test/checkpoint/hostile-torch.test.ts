@@ -33,8 +33,8 @@ const files: [string, Buffer, RegExp, string?][] = [
   ['a global named by a number', archive('\x80\x04K\x01K\x02\x93.'), /a global named 1\.2/],
   ['opcode INST', archive(`${PROTO}(ios\nsystem\n.`), /opcode 0x69/],
   ['no STOP', archive(`${PROTO}N`), /ends in the middle/],
-  ['an empty stack', archive(`${PROTO}.`), /not there/],
-  ['a memo that is not there', archive(`${PROTO}h\x05.`), /recalls 5/],
+  ['an empty stack', archive(`${PROTO}.`), /does not exist/],
+  ['a memo that does not exist', archive(`${PROTO}h\x05.`), /recalls 5/],
   ['100 000 marks', archive(`${PROTO}${'('.repeat(100_000)}.`), /nested more than/],
   ['a million values', archive(`${PROTO}${'N'.repeat(1_000_000)}.`), /more than 600000 values/],
   ['a string of 4 GB', archive(`${PROTO}X\xff\xff\xff\xff.`), /ends in the middle/],
@@ -45,7 +45,7 @@ const files: [string, Buffer, RegExp, string?][] = [
   ],
   ['modules that double 60 times', archive(doubling(60)), /more than 1000000 attributes/],
   ['a list', archive(`${PROTO}].`), /contains no CLIP model/],
-  ['a storage that is not there', archive(good), /has no entry "m\/data\/0"/, 'visual.proj'],
+  ['a storage that does not exist', archive(good), /has no entry "m\/data\/0"/, 'visual.proj'],
   [
     'a storage of another size',
     archive(good, [{ ...four, data: Buffer.alloc(12) }]),
@@ -150,7 +150,7 @@ function doubling(depth: number): string {
 }
 
 files.forEach(([name, data, message, field], i) => {
-  test(name, async t => {
+  test(`a PyTorch file is refused: ${name}`, async t => {
     const file = join(folder, `${i}.pt`)
     await writeFile(file, data)
     const error = await t.throwsAsync(readCheckpoint(file), { instanceOf: ClipError })
@@ -162,7 +162,7 @@ files.forEach(([name, data, message, field], i) => {
   })
 })
 
-test("OpenAI's archive cut at every 1/16 of its length", async t => {
+test("OpenAI's archive is refused if it is cut at any sixteenth of its length", async t => {
   const whole = await readFile(goldenPath('openai-vit'))
   const file = join(folder, 'cut.pt')
   for (let i = 0; i < 16; ++i) {

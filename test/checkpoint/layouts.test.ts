@@ -49,7 +49,7 @@ async function refused(t: ExecutionContext, source: string, message: RegExp, opt
 }
 
 for (const name of ['model.fp16.safetensors', 'model.non_ema.safetensors'])
-  test(`a variant: ${name}`, async t => {
+  test(`a folder with the weight variant ${name} is read`, async t => {
     const folder = await copy()
     await rename(join(folder, WEIGHTS), join(folder, name))
     t.is(await nameOf(folder), expected)
@@ -66,7 +66,7 @@ test('of several variants the most precise known one is read, and unknown ones a
   await refused(t, folder, /has the variants model\.a\.safetensors, model\.b\.safetensors: load one/)
 })
 
-test('pytorch_model.bin.index.json, and its fp16 variant', async t => {
+test('pytorch_model.bin.index.json and its fp16 variant are read', async t => {
   const folder = await copy()
   const tensors = [...readTensors(await readFile(join(folder, WEIGHTS)))]
   await rm(join(folder, WEIGHTS))
@@ -89,13 +89,13 @@ test('pytorch_model.bin.index.json, and its fp16 variant', async t => {
   await refused(t, folder, /pytorch_model-00002-of-00003\.bin/)
 })
 
-test("sentence-transformers' folder", async t => {
+test('the CLIP model in a sentence-transformers folder is found', async t => {
   const folder = await empty({ 'modules.json': '[]', 'README.md': '' })
   await cp(goldenPath('hf-5'), join(folder, '0_CLIPModel'), { recursive: true })
   t.is(await nameOf(folder), expected)
 })
 
-test('one weight file without a configuration is the model; of several one must be named', async t => {
+test('a folder without a configuration opens with one weight file; of several, one must be named', async t => {
   const folder = await empty()
   await cp(join(goldenFolder, 'trained', 'plain.safetensors'), join(folder, 'epoch_5.safetensors'))
   const options: LoadOptions = { activation: 'quickGelu', heads: 1, towers: ['image'] }
@@ -104,7 +104,7 @@ test('one weight file without a configuration is the model; of several one must 
   await refused(t, folder, /2 weight files: load one of them by its path \(epoch_5\.safetensors, epoch_6/)
 })
 
-test('a configuration without weights: what the folder is instead', async t => {
+test('for a configuration without weights, the error says what the folder contains instead', async t => {
   const config = { 'config.json': '{"model_type":"clip"}' }
   const onnx = join(scratch, 'clip-vit-base-patch16')
   await cp(await empty({ ...config, 'onnx/model.onnx': '' }), onnx, { recursive: true })
@@ -121,7 +121,7 @@ test('a configuration without weights: what the folder is instead', async t => {
   await refused(t, await empty({ 'notes.txt': '' }), /is not a model folder/)
 })
 
-test('ids of ONNX exports point to the original, before any network', async t => {
+test('the error for the id of an ONNX export names the original, without using the network', async t => {
   for (const [id, original] of [
     ['Xenova/clip-vit-base-patch32', 'openai/clip-vit-base-patch32'],
     ['onnx-community/clip-vit-large-patch14-ONNX', 'openai/clip-vit-large-patch14'],
@@ -151,7 +151,7 @@ test('without preprocessor_config.json texts work, and images are refused with t
   }
 })
 
-test('the command line has a flag for what a weight file does not say, and its errors name it', async t => {
+test('the command line has flags for properties that a weight file lacks, and its errors name them', async t => {
   const file = join(scratch, 'bare.pt')
   const plain = readTensors(readFileSync(join(goldenFolder, 'trained', 'plain.safetensors')))
   const visual = new Map([...plain].filter(([name]) => name.startsWith('visual.')))

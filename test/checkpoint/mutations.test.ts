@@ -157,30 +157,33 @@ async function attempt(t: ExecutionContext, path: string, what: string): Promise
 }
 
 for (const target of targets)
-  test.serial(`mutations of ${target.name}`, async t => {
-    t.timeout(patience * 10 * 60_000)
-    const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
-    t.teardown(() => rm(folder, { recursive: true, force: true }))
-    const source = goldenPath(target.golden)
-    let path = folder
-    if (target.file) await cp(source, folder, { recursive: true })
-    else path = join(folder, 'model.pt')
-    const victim = target.file ? join(folder, target.file) : path
-    const original = await readFile(target.file ? join(source, target.file) : source)
-    const [from, to] = target.range(original)
-    const count = Math.ceil(COUNT * target.share)
-    const before = rss()
-    let read = 0
-    for (let seed = 0; seed < count; ++seed) {
-      const mutated = mutate(original, from, Math.min(to, original.length), random(seed))
-      if (seed % 2) target.repair?.(mutated, original)
-      await writeFile(victim, mutated)
-      if (await attempt(t, path, `${target.name}, seed ${seed}`)) ++read
-    }
-    const grown = rss() - before
-    t.log(
-      `${count} mutations: ${read} read, ${count - read} refused; RSS grew by ${Math.round(grown / 1e6)} MB`,
-    )
-    t.true(read < count, 'some mutation is refused')
-    t.true(grown < 400e6, `RSS grew by ${grown}`)
-  })
+  test.serial(
+    `after random changes to the ${target.name}, a checkpoint opens or a ClipError is thrown`,
+    async t => {
+      t.timeout(patience * 10 * 60_000)
+      const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
+      t.teardown(() => rm(folder, { recursive: true, force: true }))
+      const source = goldenPath(target.golden)
+      let path = folder
+      if (target.file) await cp(source, folder, { recursive: true })
+      else path = join(folder, 'model.pt')
+      const victim = target.file ? join(folder, target.file) : path
+      const original = await readFile(target.file ? join(source, target.file) : source)
+      const [from, to] = target.range(original)
+      const count = Math.ceil(COUNT * target.share)
+      const before = rss()
+      let read = 0
+      for (let seed = 0; seed < count; ++seed) {
+        const mutated = mutate(original, from, Math.min(to, original.length), random(seed))
+        if (seed % 2) target.repair?.(mutated, original)
+        await writeFile(victim, mutated)
+        if (await attempt(t, path, `${target.name}, seed ${seed}`)) ++read
+      }
+      const grown = rss() - before
+      t.log(
+        `${count} mutations: ${read} read, ${count - read} refused; RSS grew by ${Math.round(grown / 1e6)} MB`,
+      )
+      t.true(read < count, 'some mutation is refused')
+      t.true(grown < 400e6, `RSS grew by ${grown}`)
+    },
+  )

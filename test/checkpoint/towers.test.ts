@@ -92,7 +92,7 @@ async function outputs(
 for (const name of Object.keys(expected)) {
   const tower = name.includes('Text') ? 'text' : 'image'
   const other = tower === 'image' ? 'text' : 'image'
-  test(`${name}: the outputs of transformers, and a reason for what is not there`, async t => {
+  test(`${name} gives the outputs of transformers, and errors explain missing outputs`, async t => {
     await using(await model(name), async clip => {
       t.deepEqual(clip.info.towers, [tower])
       t.is(clip.info.embedDim, expected[name]!.embedding ? 16 : 0)
@@ -112,7 +112,7 @@ for (const name of Object.keys(expected)) {
   })
 }
 
-test("an extra head is not used, and listed: transformers' CLIPForImageClassification", async t => {
+test("the extra head of transformers' CLIPForImageClassification is not used, and is listed", async t => {
   await using(await model('CLIPForImageClassification'), async clip => {
     t.deepEqual([...clip.info.ignored!].sort(), ['classifier.bias', 'classifier.weight'])
   })
@@ -126,14 +126,14 @@ async function rewritten(name: string, rename: (name: string) => string): Promis
   return folder
 }
 
-test("older transformers' names, which begin with the tower's, and buffers of position ids", async t => {
+test('tensor names and position id buffers of older versions of transformers are read', async t => {
   const text = await rewritten('CLIPTextModel', name => `text_model.${name}`)
   await using(text, clip => outputs(t, clip, 'text', 'CLIPTextModel'))
   const image = await rewritten('CLIPVisionModel', name => `vision_model.${name}`)
   await using(image, clip => outputs(t, clip, 'image', 'CLIPVisionModel'))
 })
 
-test('one tower without a configuration (clip_l.safetensors): activation and heads are asked for by their flags', async t => {
+test('a single tower without a configuration (clip_l.safetensors) needs activation and heads, and the errors name the flags', async t => {
   const file = join(scratch, 'clip_l.safetensors')
   const source = join(goldens, 'CLIPVisionModelWithProjection', 'model.safetensors')
   await cp(source, file)
@@ -143,7 +143,7 @@ test('one tower without a configuration (clip_l.safetensors): activation and hea
   await using(file, clip => outputs(t, clip, 'image', 'CLIPVisionModelWithProjection'), options)
 })
 
-test("diffusers' pipelines: a text encoder finds the tokenizer beside its folder", async t => {
+test('a text encoder of a diffusers pipeline finds the tokenizer beside its folder', async t => {
   const pipeline = join(scratch, 'pipeline')
   const encoder = await model('CLIPTextModel')
   await mkdir(join(pipeline, 'tokenizer'), { recursive: true })

@@ -87,9 +87,9 @@ test('the embeddings of the plain file are not zero', t => {
 })
 
 const saved = readdirSync(goldens).filter(name => name.endsWith('.pt.gz'))
-test('there are files of every kind', t => t.true(saved.length >= 18, String(saved.length)))
+test('there are test files of every kind', t => t.true(saved.length >= 18, String(saved.length)))
 for (const name of saved)
-  test(`PyTorch's ${name.slice(0, -6)}`, async t => {
+  test(`a file of PyTorch gives the embeddings of the plain file: ${name.slice(0, -6)}`, async t => {
     await same(t, gunzipSync(readFileSync(join(goldens, name))), name)
   })
 
@@ -98,7 +98,7 @@ const PREFIXES = [
   ...['model.clip.', 'net.backbone.', '_fsdp_wrapped_module.', 'student_ema_off.', 'encoder.'],
 ]
 for (const prefix of PREFIXES)
-  test(`names that begin with ${prefix}, in a pickle and in a safetensors file`, async t => {
+  test(`tensor names that begin with ${prefix} are found in a pickle and in a safetensors file`, async t => {
     const tensors = renamed(plain, name => prefix + name)
     t.deepEqual(await same(t, savedDict(tensors), 'pickle'), [])
     t.deepEqual(await same(t, savedDict(tensors, 'state_dict'), 'below state_dict'), [])
@@ -115,11 +115,11 @@ for (const path of [
   'model_ema',
   'a.b.c.weights',
 ])
-  test(`a state dict at ${path}`, async t => {
+  test(`a state dict is found at ${path}`, async t => {
     t.deepEqual(await same(t, savedDict(plain, path), path), [])
   })
 
-test('wrappers in the middle of names', async t => {
+test('wrapper names in the middle of tensor names are ignored', async t => {
   const wrap = (name: string) =>
     name
       .replace('resblocks.0.', 'resblocks.0._checkpoint_wrapped_module.')
@@ -154,7 +154,7 @@ test('an unknown tensor inside a tower is refused by name', async t => {
   }
 })
 
-test('an average beside the weights is not used, and can be chosen', async t => {
+test('averaged weights beside the weights are used only if they are chosen', async t => {
   const ones = renamed(plain, name => `model_ema.${name}`)
   for (const [name, value] of ones)
     ones.set(name, {
@@ -169,7 +169,7 @@ test('an average beside the weights is not used, and can be chosen', async t => 
   t.is((await identity(file, { stateDict: 'model' })).fingerprint, expected.fingerprint)
 })
 
-test('two models are refused by their names, and chosen by them', async t => {
+test('a file with two models is refused with their names, one of which can be chosen', async t => {
   const second = renamed(plain, name => `teacher.${name}`)
   second.set('teacher.visual.proj', { ...plain.get('visual.proj')!, data: Buffer.alloc(4 * 8 * 4) })
   const file = await written(savedDict(new Map([...renamed(plain, name => `student.${name}`), ...second])))
@@ -183,7 +183,7 @@ test('two models are refused by their names, and chosen by them', async t => {
   await t.throwsAsync(load(file, { stateDict: '' }), { instanceOf: TypeError, message: /stateDict/ })
 })
 
-test('towers that are modules of their own make one model', async t => {
+test('towers in separate modules are combined to one model', async t => {
   const apart = renamed(plain, name =>
     name.startsWith('visual.') ? `vision.${name}` : name === 'logit_scale' ? name : `language.${name}`,
   )
@@ -211,7 +211,7 @@ test('a value that should be a tensor is named in the error', async t => {
   }
 })
 
-test('without logit_scale everything works but probabilities and logits', async t => {
+test('without logit_scale everything works except probabilities and logits', async t => {
   const without = new Map([...plain].filter(([name]) => name !== 'logit_scale'))
   await using(await written(savedDict(without)), async clip => {
     t.is(clip.info.logitScale, Number.NaN)
@@ -228,7 +228,7 @@ test('without logit_scale everything works but probabilities and logits', async 
   })
 })
 
-test('float64 weights are rounded to the nearest float32; what is too large for it is refused', async t => {
+test('float64 weights are rounded to the nearest float32, and numbers that are too large are refused', async t => {
   const wide = new Map<string, Omit<Stored, 'dtype'> & { dtype: string }>(plain)
   const bias = plain.get('visual.ln_pre.bias')!
   const doubles = Buffer.alloc(8 * 8)

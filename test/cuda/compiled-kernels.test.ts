@@ -29,7 +29,7 @@ const addon =
 const work = mkdtempSync(join(tmpdir(), 'clip-native-kernels-'))
 test.after.always(() => rmSync(work, { recursive: true, force: true }))
 
-test('what the files inflate to is what nvcc, ptxas and fatbinary made', async t => {
+test('the files inflate to the output of nvcc, ptxas and fatbinary', async t => {
   const made = JSON.parse(readFileSync(join(images, 'images.json'), 'utf8'))
   const { machineCode, ptx, name } = await readCompiledKernels()
   const facts = (data: Buffer) => ({
@@ -63,7 +63,7 @@ const damage: [string, (bytes: Buffer) => Buffer | undefined, RegExp][] = [
 for (const which of ['list', 'machineCode', 'ptx'] as const)
   for (const [what, change, says] of damage) {
     if (which === 'list' && what === 'has one bit changed') continue // much of it is for people
-    test(`${names[which]} ${what}: an error names the file`, async t => {
+    test(`an error names the file if ${names[which]} ${what}`, async t => {
       const files = copyOfImages(which, change)
       const error = (await t.throwsAsync(readCompiledKernels(files))) as ClipError
       t.is(error.code, 'ERR_CLIP_BACKEND')
@@ -75,7 +75,7 @@ for (const which of ['list', 'machineCode', 'ptx'] as const)
     })
   }
 
-test('a file that is whole but of another build is refused, whatever it inflates to', async t => {
+test('an intact file of another build is refused, whatever it inflates to', async t => {
   const { ptx } = await readCompiledKernels()
   const files = copyOfImages('list', bytes => {
     const list = JSON.parse(bytes.toString())
@@ -116,7 +116,7 @@ function inPackage<T>(folder: string, script: string, env: NodeJS.ProcessEnv): P
 }
 
 if (process.platform === 'linux' && process.arch === 'x64') {
-  test('without a driver that is what is said, whatever files there are, and the CPU needs none of them', async t => {
+  test('without a driver the error says so, whatever files exist, and the CPU needs none of them', async t => {
     const { cuda, length } = await inPackage<{ cuda: { code: string; message: string }; length: number }>(
       packageWithoutKernels(),
       `const cuda = await load(undefined, { device: 'cuda' }).catch(failure)
@@ -130,10 +130,11 @@ if (process.platform === 'linux' && process.arch === 'x64') {
     t.true(Math.abs(length - 1) < 1e-5)
   })
 
-  if (missing || sanitize) test.skip(`with a GPU (${missing ?? 'with the sanitizers'})`, () => {})
+  if (missing || sanitize)
+    test.skip(`tests with a GPU are skipped (${missing ?? 'with the sanitizers'})`, () => {})
   else {
     test.serial(
-      'with a GPU and a missing file, load names the file, devices() does not need it, and the next load finds it',
+      'load names a missing file of the kernels, devices() does not need it, and the next load finds it',
       async t => {
         t.timeout(30 * 60_000, 'the programs may have to be built')
         const folder = packageWithoutKernels()
@@ -159,18 +160,20 @@ if (process.platform === 'linux' && process.arch === 'x64') {
       },
     )
 
-    test.serial('the files are read once per process: not by a second load, nor by a worker', async t => {
-      t.timeout(30 * 60_000, 'the programs may have to be built')
-      const folder = packageWithoutKernels()
-      mkdirSync(join(folder, 'cuda'))
-      cpSync(images, join(folder, 'cuda/images'), { recursive: true })
-      const worker = `
+    test.serial(
+      'the files are read once per process, and not again by a second load or a worker',
+      async t => {
+        t.timeout(30 * 60_000, 'the programs may have to be built')
+        const folder = packageWithoutKernels()
+        mkdirSync(join(folder, 'cuda'))
+        cpSync(images, join(folder, 'cuda/images'), { recursive: true })
+        const worker = `
         const { workerData: lib, parentPort } = require('node:worker_threads')
         const { identifyDevice } = require(lib + '/native/gpu-check.js')
         identifyDevice().then(d => parentPort.postMessage(d.fingerprint), e => parentPort.postMessage(e.message))`
-      const { main, again, inWorker } = await inPackage<Record<'main' | 'again' | 'inWorker', string>>(
-        folder,
-        `import { rmSync } from 'node:fs'
+        const { main, again, inWorker } = await inPackage<Record<'main' | 'again' | 'inWorker', string>>(
+          folder,
+          `import { rmSync } from 'node:fs'
         import { once } from 'node:events'
         import { Worker } from 'node:worker_threads'
         const { identifyDevice } = await import(lib + '/native/gpu-check.js')
@@ -178,11 +181,12 @@ if (process.platform === 'linux' && process.arch === 'x64') {
         rmSync(${JSON.stringify(join(folder, 'cuda'))}, { recursive: true })
         const [inWorker] = await once(new Worker(${JSON.stringify(worker)}, { eval: true, execArgv: [], workerData: lib }), 'message')
         say({ main: first.fingerprint, again: second.fingerprint, inWorker })`,
-        { CLIP_NATIVE_LIBCUDA: await buildStandIn() },
-      )
-      t.regex(main, /^[0-9a-f]{32}-/)
-      t.is(again, main)
-      t.is(inWorker, main)
-    })
+          { CLIP_NATIVE_LIBCUDA: await buildStandIn() },
+        )
+        t.regex(main, /^[0-9a-f]{32}-/)
+        t.is(again, main)
+        t.is(inWorker, main)
+      },
+    )
   }
 }

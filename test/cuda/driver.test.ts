@@ -32,12 +32,16 @@ async function theProgram(): Promise<string> {
 
 for (const [title, name, least] of [
   [
-    'the driver is opened, devices are told apart, kernels are loaded, and every failure has its name',
+    'the driver is opened, devices are distinguished, kernels are loaded, and every failure is named',
     'driver',
     24,
   ],
   // AddressSanitizer has the cases of illegal accesses to itself.
-  ['the stand-in is silent about right programs and reports planted misuse', 'standin', sanitize ? 31 : 35],
+  [
+    'the stand-in driver accepts correct programs and reports deliberate misuse',
+    'standin',
+    sanitize ? 31 : 35,
+  ],
 ] as const)
   if (missing) test.skip(`${title} (${missing})`, () => {})
   else
@@ -125,30 +129,33 @@ if (process.platform === 'linux' && process.arch === 'x64') {
     )
 
   if (!missing && !sanitize)
-    test.serial('the embedded model on the PTX that the package carries, as on the reference', async t => {
-      t.timeout(30 * 60_000, 'the programs may have to be built')
-      await theProgram()
-      const [log, report] = [join(scratch, 'ptx-log'), join(scratch, 'ptx-report')]
-      const env = {
-        CLIP_STANDIN_PTX: '1',
-        CLIP_STANDIN_LOG: log,
-        CLIP_STANDIN_REPORT: report,
-        CLIP_NATIVE_CACHE: scratch,
-      }
-      const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
-      t.true(image <= roundingNoise('bfloat16', 6), `the image is off by ${image}`)
-      t.true(text <= roundingNoise('bfloat16', 4), `the text is off by ${text}`)
-      t.false(existsSync(report), 'misuse or a leak')
-      const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)
-      const sources = join(packageRoot, 'cuda')
-      const written = readdirSync(sources)
-        .filter(name => name.endsWith('.cu'))
-        .flatMap(name => readFileSync(join(sources, name), 'utf8').match(/^CLIP_KERNEL\(/gm) ?? [])
-      t.is(new Set([...kernels].map(([, name]) => name)).size, written.length, 'every kernel')
-    })
+    test.serial(
+      'the embedded model runs on the PTX of the package and agrees with the reference',
+      async t => {
+        t.timeout(30 * 60_000, 'the programs may have to be built')
+        await theProgram()
+        const [log, report] = [join(scratch, 'ptx-log'), join(scratch, 'ptx-report')]
+        const env = {
+          CLIP_STANDIN_PTX: '1',
+          CLIP_STANDIN_LOG: log,
+          CLIP_STANDIN_REPORT: report,
+          CLIP_NATIVE_CACHE: scratch,
+        }
+        const { image, text } = inProcess<{ image: number; text: number }>(onBoth, env)
+        t.true(image <= roundingNoise('bfloat16', 6), `the image is off by ${image}`)
+        t.true(text <= roundingNoise('bfloat16', 4), `the text is off by ${text}`)
+        t.false(existsSync(report), 'misuse or a leak')
+        const kernels = readFileSync(log, 'utf8').matchAll(/^kernel (\w+)$/gm)
+        const sources = join(packageRoot, 'cuda')
+        const written = readdirSync(sources)
+          .filter(name => name.endsWith('.cu'))
+          .flatMap(name => readFileSync(join(sources, name), 'utf8').match(/^CLIP_KERNEL\(/gm) ?? [])
+        t.is(new Set([...kernels].map(([, name]) => name)).size, written.length, 'every kernel')
+      },
+    )
 }
 
-test('the kernels that are committed are those of the sources', async t => {
+test('the committed kernels were built from the current sources', async t => {
   t.timeout(30 * 60_000, 'nvcc takes its time')
   if (!missingPtx) await buildPtx() // one process at a time
   const check = [join(packageRoot, 'scripts/cuda-build.mjs'), '--check', ...(all ? ['--machine-code'] : [])]
@@ -157,7 +164,7 @@ test('the kernels that are committed are those of the sources', async t => {
   t.is(status, 0, stderr)
 })
 
-test('no build asks for nvcc or links anything of CUDA', t => {
+test('the build needs no nvcc and links no library of CUDA', t => {
   const cmake = readFileSync(join(packageRoot, 'CMakeLists.txt'), 'utf8')
   t.notRegex(cmake, /nvcc|CUDAToolkit|FindCUDA|LANGUAGES[^)]*CUDA|enable_language|cudart|cublas/i)
   t.regex(
@@ -186,7 +193,7 @@ test('the addon carries no compiled kernels', t => {
   t.false(addon.includes('.target sm_80'))
 })
 
-test('what the package grows by for GPUs is below 2.5 MB, of which the kernels are below 0.7 MB', t => {
+test('GPU support adds less than 2.5 MB to the package, of which the kernels are less than 0.7 MB', t => {
   const kernels = compressed.reduce((sum, image) => sum + image.length, 0)
   t.true(kernels < 0.7e6, `${kernels} bytes of kernels`)
   const files = ['cuda', 'native/cuda'].flatMap(folder =>

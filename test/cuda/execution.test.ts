@@ -95,7 +95,7 @@ const everyKernel = new Set(
 const lacking =
   missing ?? (process.arch !== 'x64' ? 'needs x64' : sanitize ? 'left to the plain build' : undefined)
 if (lacking) {
-  test.skip(`models on the stand-in (${lacking})`, () => {})
+  test.skip(`tests of models on the stand-in driver are skipped (${lacking})`, () => {})
 } else {
   test.before('the stand-in for the driver can be built', async t => {
     t.timeout(30 * 60_000)
@@ -104,7 +104,7 @@ if (lacking) {
   })
 
   test.serial(
-    'the first model of a GPU waits for every kernel to be checked, the second does not',
+    'loading the first model on a GPU checks every kernel, and loading the second does not',
     async t => {
       t.timeout(20 * 60_000)
       const first = await scenario<{ failure?: Failure; kernels: string[] }>(['loading', tiny])
@@ -119,21 +119,21 @@ if (lacking) {
     },
   )
 
-  test.serial('a kernel that computes something else is named, and nothing is remembered', async t => {
-    t.timeout(20 * 60_000)
-    const own = join(work, 'other-cache')
-    const { result, report } = await scenario<{ failure?: Failure }>(['loading', tiny], {
-      CLIP_NATIVE_CACHE: own,
-      CLIP_STANDIN_SKIP: 'clip_pool',
-    })
-    t.like(result.failure, { code: 'ERR_CLIP_CUDA', field: 'clip_pool' })
-    t.regex(
-      result.failure!.message,
-      /kernel clip_pool does not compute what the reference does: row 0, column/,
-    )
-    t.is(report, '')
-    t.throws(() => readdirSync(join(own, 'cuda')), { code: 'ENOENT' })
-  })
+  test.serial(
+    'a kernel that computes wrong results is named, and no result of the check is stored',
+    async t => {
+      t.timeout(20 * 60_000)
+      const own = join(work, 'other-cache')
+      const { result, report } = await scenario<{ failure?: Failure }>(['loading', tiny], {
+        CLIP_NATIVE_CACHE: own,
+        CLIP_STANDIN_SKIP: 'clip_pool',
+      })
+      t.like(result.failure, { code: 'ERR_CLIP_CUDA', field: 'clip_pool' })
+      t.regex(result.failure!.message, /kernel clip_pool differs from the reference: row 0, column/)
+      t.is(report, '')
+      t.throws(() => readdirSync(join(own, 'cuda')), { code: 'ENOENT' })
+    },
+  )
 
   /** Every batch against the reference, and the same bytes whatever was beside a row. */
   const checkTowers = async (
@@ -227,7 +227,7 @@ if (lacking) {
   for (const dtype of all
     ? (['bfloat16', 'float16', 'float32'] as const)
     : (['bfloat16', 'float16'] as const))
-    test.serial(`the embedded model in ${dtype} as on the reference`, async t => {
+    test.serial(`the embedded model in ${dtype} agrees with the reference`, async t => {
       t.timeout(30 * 60_000, 'an emulator')
       // float32 does without tensor cores, in an emulator too: 10 s for an image.
       const batches = !all ? [1] : dtype === 'float32' ? [1, 3] : many
@@ -236,7 +236,7 @@ if (lacking) {
     })
 
   test.serial(
-    'batches and tries of all sizes: the same bytes, and a plan recorded once for each bucket',
+    'batches and tries of all sizes give the same bytes, and one plan is recorded for each bucket',
     async t => {
       t.timeout(30 * 60_000, 'an emulator')
       const batches = [4, 4, 3, 4, 2, 3, 1, 5, 4, 6, 1]
@@ -251,14 +251,14 @@ if (lacking) {
     },
   )
 
-  test.serial('float32, where nothing is rounded to 16 bits, is near the reference', async t => {
+  test.serial('a model in float32, which rounds nothing to 16 bits, is near the reference', async t => {
     t.timeout(30 * 60_000, 'an emulator')
     const result = await checkTowers(t, 'float32', tiny, [1, 3], 2)
     await checkTexts(t, 'float32', tiny, 2, result)
   })
 
   test.serial(
-    'when the n-th allocation fails, for every n, the load or the call reports it and nothing leaks',
+    'if the n-th allocation fails, for any n, load or the call reports it and nothing leaks',
     async t => {
       t.timeout(20 * 60_000)
       const { result, report } = await scenario<{ failures: Failure[]; cpu: boolean; after: number[] }>([
@@ -320,16 +320,13 @@ if (lacking) {
       const env = { ...process.env, CLIP_NATIVE_LIBCUDA: standIn, CLIP_NATIVE_CACHE: cache }
       const { stdout } = await promisify(execFile)(process.execPath, args, { env })
       t.true(stdout.startsWith(readFileSync(out, 'utf8').trimEnd()))
-      t.regex(stdout, /Stand-in, timings mean nothing/)
-      t.true(
-        stdout.includes(`${everyKernel.size} of ${everyKernel.size} compute what the reference does`),
-        stdout,
-      )
+      t.regex(stdout, /Stand-in, timings are meaningless/)
+      t.true(stdout.includes(`${everyKernel.size} of ${everyKernel.size} agree with the reference`), stdout)
       t.is(stdout.match(/\| (image|text) \| (float32|bfloat16|float16) \| .* \| yes \| ok \|/g)?.length, 6)
       t.is(stdout.match(/\| (images, pixels ready|texts) \|/g)?.length, 8)
       const timed = [...stdout.matchAll(/^\| (clip_\w+) \| (?!row)[^|]+ \| [\d.e+]+ \| [\d.e+-]+ \| /gm)]
       t.is(new Set(timed.map(([, name]) => name)).size, everyKernel.size, 'every kernel is timed')
-      t.regex(stdout, /## Beside onnxruntime-node\n\nNot compared: /)
+      t.regex(stdout, /## Comparison with onnxruntime-node\n\nNot compared: /)
       const failure = await t.throwsAsync<Error & { code: number; stdout: string }>(
         promisify(execFile)(process.execPath, args, {
           env: { ...env, CLIP_STANDIN_SKIP: 'clip_layer_norm' },
@@ -342,7 +339,7 @@ if (lacking) {
     },
   )
 
-  test.serial('what no kernel has is refused by load: head dimensions, int8', async t => {
+  test.serial('load refuses head dimensions and dtypes that no kernel supports', async t => {
     t.timeout(20 * 60_000)
     const folders = new Map<number, string>()
     for (const [dim, heads] of [
@@ -387,7 +384,7 @@ if (lacking) {
     ['no device', { CLIP_STANDIN_DEVICES: 'none' }, /CUDA_ERROR_NO_DEVICE/],
     ['compute capability 7.5', { CLIP_STANDIN_DEVICES: '75' }, /compute capability 7\.5 is below 8\.0/],
   ] as const)
-    test.serial(`${what}: ERR_CLIP_BACKEND says why`, async t => {
+    test.serial(`load rejects with ERR_CLIP_BACKEND and the reason: ${what}`, async t => {
       const { result } = await scenario<{
         failure: Failure
         devices: { available: boolean; reason: string }

@@ -38,7 +38,7 @@ const long: [file: string, tests: number][] = [
 const lacking =
   missing ?? (process.arch !== 'x64' ? 'needs x64' : sanitize ? 'left to the plain build' : undefined)
 if (lacking) {
-  test.skip(`kernels on the stand-in (${lacking})`, () => {})
+  test.skip(`tests of kernels on the stand-in driver are skipped (${lacking})`, () => {})
 } else {
   let standIn = ''
   test.before('the stand-in for the driver can be built', async t => {

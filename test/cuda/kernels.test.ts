@@ -39,26 +39,26 @@ function group(title: string, name: string, least: number, usesPtx: boolean): vo
   })
 }
 
-group('every kernel is in the list, and its launch is what limits.json says', 'kernels', 2, false)
-group('the emulator reports planted bugs, and every barrier that is taken away', 'emulator', 19, false)
-group('the PTX interpreter names faults and computes as the manual says', 'ptx', 50, false)
+group('every kernel is listed, and its launch is as in limits.json', 'kernels', 2, false)
+group('the emulator reports deliberate bugs and every missing barrier', 'emulator', 19, false)
+group("the PTX interpreter names faults and computes as NVIDIA's manual specifies", 'ptx', 50, false)
 for (const [name, fibers, onPtx] of [
   ['attention', 370, 140],
   ['linear', 300, 300],
   ['rows', 300, 300],
   ['conv', 100, 100],
 ] as const) {
-  group(`${name}: every kernel against reference, fiber by fiber`, name, fibers, false)
-  group(`${name}: the PTX that nvcc emits against reference`, `${name}-ptx`, onPtx, true)
+  group(`every kernel of ${name} agrees with the reference in the emulator`, name, fibers, false)
+  group(`the PTX that nvcc emits for ${name} agrees with the reference`, `${name}-ptx`, onPtx, true)
 }
-group('bank conflicts of every kernel are within limits.json', 'banks-ptx', 33, true)
-group('mutants of the inline assembly are caught in the PTX', 'ptx-mutants', 14, true)
+group('bank conflicts of every kernel are within the limits of limits.json', 'banks-ptx', 33, true)
+group('mutations of the inline assembly are detected in the PTX', 'ptx-mutants', 14, true)
 
 if (lackingPtx) {
-  test.skip(`every kernel is within cuda/limits.json: spills, registers, tensor-core instructions (${lackingPtx})`, () => {})
+  test.skip(`spills, registers and tensor-core instructions of every kernel are within cuda/limits.json (${lackingPtx})`, () => {})
 } else {
   test.serial(
-    'every kernel is within cuda/limits.json: spills, registers, tensor-core instructions',
+    'spills, registers and tensor-core instructions of every kernel are within cuda/limits.json',
     async t => {
       t.timeout(30 * 60_000, 'ptxas takes its time')
       await thePtx()

@@ -27,7 +27,7 @@ test.before(async () => {
   given = { images: train.map(s => s.image), labels: train.map(s => s.label) }
 })
 
-test('evaluation of every kind of classifier, new or read from a file, agrees with classify', async t => {
+test('evaluating any kind of classifier, new or read from a file, agrees with classify', async t => {
   for (const [task, classifier] of [
     ['zeroshot', await clip.classifier(['one', 'two', 'three'], { templates: 'the digit {}' })],
     ['probe', await clip.linearProbe(given)],
@@ -50,7 +50,7 @@ test('evaluation of every kind of classifier, new or read from a file, agrees wi
   }
 })
 
-test('a classifier in the wrong place, of another model or without a label of the data set is refused', async t => {
+test('evaluate refuses a classifier as the model, of another model, or without a label of the data set', async t => {
   const classifier = await clip.classifier(['one', 'two'])
   const refusal = async (call: Promise<unknown>) =>
     (await t.throwsAsync(call, { any: true } as never)) as unknown as Error & { code: string }
@@ -63,11 +63,11 @@ test('a classifier in the wrong place, of another model or without a label of th
   for (const [options, message] of [
     [{ classifier: {} }, /`classifier` to be a classifier/],
     [{ classifier: 'file.safetensors' }, /`classifier` to be a classifier/],
-    [{ classifier, task: 'probe' }, /`task` to be left out beside `classifier`/],
-    [{ classifier, labels: ['one'] }, /`labels` to be left out beside `classifier`/],
-    [{ classifier, templates: '{}' }, /`templates` to be left out/],
-    [{ classifier, shots: 1 }, /`shots` to be left out/],
-    [{ classifier, C: 1 }, /`C` to be left out/],
+    [{ classifier, task: 'probe' }, /`task` to be omitted if `classifier` is given/],
+    [{ classifier, labels: ['one'] }, /`labels` to be omitted if `classifier` is given/],
+    [{ classifier, templates: '{}' }, /`templates` to be omitted/],
+    [{ classifier, shots: 1 }, /`shots` to be omitted/],
+    [{ classifier, C: 1 }, /`C` to be omitted/],
     [{ labels: 'one' }, /`labels` to be an array/],
     [{ labels: [undefined, null, 5] }, /`labels/],
     [{ labels: [{}] }, /`labels/],

@@ -78,7 +78,7 @@ const refusal = async (call: Promise<unknown>) => {
   return error
 }
 
-test('images of a class are found with every extension, such as .jfif, .jpe and upper case', async t => {
+test('images of a class are found with any image extension, such as .jfif, .jpe or one in upper case', async t => {
   const root = await folderOf('endings', ['dog/a.jfif', 'cat/a.JPG', 'pet/b.jpe', 'pet/deep/c.PNG'])
   const report = (await evaluate(clip, root)) as ClassificationReport
   t.deepEqual(report.labels, ['cat', 'dog', 'pet'])
@@ -86,7 +86,7 @@ test('images of a class are found with every extension, such as .jfif, .jpe and 
   t.is(report.leftOut, undefined)
 })
 
-test('what is left out of a folder is counted and named; a class that loses all its files is an error', async t => {
+test('files that are left out of a folder are counted and named, and a class without images is an error', async t => {
   const root = await folderOf('leftovers', [
     ...['README.txt', 'top.png', '.hidden/a.png', 'dog/a.png', 'dog/notes.txt', 'cat/a.png', 'cat/Thumbs.db'],
   ])
@@ -103,13 +103,13 @@ test('what is left out of a folder is counted and named; a class that loses all 
   for (const task of ['zeroshot', 'probe', 'retrieval'] as const) {
     const error = await refusal(evaluate(clip, root, { task }))
     t.true(error instanceof ClipError && error.code === 'ERR_CLIP_INPUT')
-    t.regex(error.message, /class "bird" has no image: .*a\.txt is not named as an image is.*b\.json/)
+    t.regex(error.message, /class "bird" has no image: .*a\.txt has no image extension.*b\.json/)
   }
   const empty = await folderOf('empty-class', ['dog/a.png', 'cat/'])
   t.regex((await refusal(evaluate(clip, empty))).message, /class "cat" has no image: its folder is empty/)
 })
 
-test('links in a folder of classes: cycles end, images count once, a class that is a link is not lost', async t => {
+test('in a folder of classes, cycles of links end, images count once, and a class may be a link', async t => {
   const root = await folderOf('linked', [
     ...['dog/a.png', 'dog/b.png', 'cat/c.png', 'dog/here -> .', 'dog/up -> ..', 'dog/root -> /'],
     ...[
@@ -138,7 +138,7 @@ test('links in a folder of classes: cycles end, images count once, a class that 
   t.is(((await evaluate(clip, root, { followLinks: true })) as ClassificationReport).count, 5)
 })
 
-test('class and file names that are not UTF-8 are handled', async t => {
+test('class names that are not UTF-8 are refused, and file names that are not UTF-8 are read', async t => {
   if (process.platform !== 'linux') return t.pass()
   const root = await folderOf('bytes', ['dog/a.png'])
   await copyFile(
@@ -153,7 +153,7 @@ test('class and file names that are not UTF-8 are handled', async t => {
   t.regex(error.message, /file:.*V%F6gel is not UTF-8, so it can't be a label/)
 })
 
-test('tables as OpenCLIP, Hugging Face and Flickr8k write them are read', async t => {
+test('tables in the forms of OpenCLIP, Hugging Face and Flickr8k are read', async t => {
   const expected = [
     { image: dog, label: 'a dog' },
     { image: bicycle, label: 'a bicycle, red' },
@@ -181,7 +181,7 @@ test('tables as OpenCLIP, Hugging Face and Flickr8k write them are read', async 
   t.is((await samplesOf(await fileOf(`file,label\n${url},dog`, 'csv'))).list[0]!.image, url)
 })
 
-test('a table without the columns, or of addresses, is refused with what it has and what is expected', async t => {
+test('the error for a table without the needed columns, or with addresses, names what it has and what is expected', async t => {
   for (const [text, message] of [
     ['path,name\na,b', /expected columns `file` and `label` .*filepath.*caption.*has "path", "name"/],
     ['url\tcaption\nhttps://host/a.jpg\tdog', /has "url", "caption".*not downloaded.*img2dataset/],
@@ -199,7 +199,7 @@ test('a table without the columns, or of addresses, is refused with what it has 
   }
 })
 
-test('a tar has every kind of image; what is no member of a sample is counted and named', async t => {
+test('every kind of image in a tar is read, and members that belong to no sample are counted and named', async t => {
   const [png, jpg] = [await readFile(dog), await readFile(bicycle)]
   const { names, leftOut } = await samplesOf(
     await tarOf(
@@ -221,7 +221,7 @@ test('a tar has every kind of image; what is no member of a sample is counted an
   t.deepEqual(leftOut, { '1.json': 'name', '2.png': 'place', './._3.png': 'name', '3.png': 'special' })
 })
 
-test('class numbers of a tar become names by a list, and are refused as names unless told', async t => {
+test('class numbers of a tar are replaced by a list of names, and are used as names only if requested', async t => {
   const png = await readFile(dog)
   const tar = await tarOf(['0.png', png], ['0.cls', '1'], ['1.png', png], ['1.cls', '0\n'])
   t.deepEqual(
@@ -285,7 +285,7 @@ test('data sets are opened by path or file: URL; other URLs and values are typed
   }
 })
 
-test('arrays and data sets of the caller: odd samples are the caller’s mistakes, named by number', async t => {
+test('invalid samples in arrays and data sets of the caller are argument errors with their index', async t => {
   const good = { image: dog, label: 'dog' }
   const sparse = [good, good]
   delete sparse[0]
@@ -325,7 +325,7 @@ test('a data set whose samples are not iterable, or an array that can’t be rea
   t.is(error.code, 'ERR_CLIP_INPUT')
 })
 
-test('an array may grow while it is measured: the samples are those of the call', async t => {
+test('an array that grows during an evaluation is measured as it was at the call', async t => {
   const samples: Sample[] = [dog, bicycle, dog, bicycle].map((image, i) => ({
     image,
     label: i % 2 ? 'b' : 'd',
@@ -348,7 +348,7 @@ test('an array may grow while it is measured: the samples are those of the call'
   }
 })
 
-test('an abort ends an evaluation at once, whatever it waits for', async t => {
+test('an abort ends an evaluation at once, whatever it is waiting for', async t => {
   const never = new Promise<never>(() => {})
   const waits: [string, (started: () => void) => unknown][] = [
     [

@@ -88,7 +88,7 @@ test('a folder, a CSV and a tar of the same images give the same figures', async
   }
 })
 
-test('a probe and a Tip-Adapter learn from what is marked train and are tested on the rest', async t => {
+test('a linear probe and a Tip-Adapter learn from the train split and are tested on the rest', async t => {
   for (const task of ['probe', 'fewshot'] as const) {
     const report = (await evaluate(clip, csv, { task })) as ClassificationReport
     t.is(report.count, 4)
@@ -114,7 +114,7 @@ test('a probe and a Tip-Adapter learn from what is marked train and are tested o
   t.true(seen.includes('learn') && seen.includes('test'))
 })
 
-test('retrieval: both directions are those of the similarity matrix', async t => {
+test('retrieval gives the recalls of the similarity matrix in both directions', async t => {
   const pairs = (await all(join(testData, 'heldout.csv'))).slice(0, 40)
   const report = (await evaluate(clip, pairs, { task: 'retrieval' })) as RetrievalReport
   const captions = [...new Set(pairs.map(s => s.label))]
@@ -154,7 +154,7 @@ test('an image that cannot be read is named and not counted', async t => {
   t.is((await thrown(evaluate(clip, [{ image: broken, label: 'one' }]))).code, 'ERR_CLIP_IMAGE')
 })
 
-test('CSV files as spreadsheets write them are read: quotes, commas, line ends and spaces in fields, empty lines', async t => {
+test('CSV files of spreadsheets are read, with quotes, commas, line ends and spaces in fields, and empty lines', async t => {
   const path = join(folder, 'quoted.csv')
   await writeFile(
     path,
@@ -200,7 +200,7 @@ test('invalid options and aborts reject', async t => {
     [{ shot: 3 }, /did you mean `shots`/],
     [{ shots: 0 }, /`shots` to be an integer from 1/],
     [{ labels: ['one'] }, /`labels` to have the data set's "two"/],
-    [{ task: 'retrieval', labels: ['one'] }, /`labels` to be left out/],
+    [{ task: 'retrieval', labels: ['one'] }, /`labels` to be omitted/],
   ] as const) {
     const error = await thrown(evaluate(clip, tree, options as never))
     t.regex(error.message, message)

@@ -19,7 +19,7 @@ async function* sized(...sizes: number[]) {
   for (const size of sizes) yield { image: new Uint8Array(size) }
 }
 
-test('windows end at so many images or bytes; a larger image has one of its own', async t => {
+test('a window ends at a number of images or bytes, and a larger image has its own window', async t => {
   const sizes: number[][] = []
   for await (const part of windows(sized(10, 20, 30, 70, 71, 10, 200, 5, 5, 5, 5), {
     images: 3,
@@ -65,34 +65,37 @@ async function bigTar(samples: number, bytes: number): Promise<string> {
   return path
 }
 
-nightly('learn on a tar of 480 MB holds a window of it, adapt reads the same', async t => {
-  t.timeout(patience * 120_000)
-  const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
-  // adapt reads as learn does: it is asked for less.
-  for (const [command, count] of [
-    ['learn', 60],
-    ['adapt', 4],
-  ] as const) {
-    const tar = await bigTar(count, 8 * 2 ** 20)
-    const args = [main, command, tar, '--out', join(folder, `${command}.safetensors`), '--json']
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    let said = ''
-    child.stdout.setEncoding('utf8').on('data', text => {
-      said += text
-    })
-    let peak = 0
-    const look = setInterval(() => {
-      try {
-        peak = Number(
-          /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? peak,
-        )
-      } catch {} // gone, or no such system
-    }, 20)
-    const code = await new Promise(resolve => child.on('close', resolve))
-    clearInterval(look)
-    t.is(code, 0, said)
-    t.is(JSON.parse(said)[command === 'learn' ? 'examples' : 'pairs'], count)
-    t.log(`${command}: peak RSS ${(peak / 1024).toFixed(0)} MB`)
-    if (process.platform === 'linux') t.true(peak > 50 * 1024 && peak < 400 * 1024, `${peak} kB`)
-  }
-})
+nightly(
+  'learn on a tar of 480 MB keeps only a window of it in memory, and adapt reads the same samples',
+  async t => {
+    t.timeout(patience * 120_000)
+    const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
+    // adapt reads as learn does: it is asked for less.
+    for (const [command, count] of [
+      ['learn', 60],
+      ['adapt', 4],
+    ] as const) {
+      const tar = await bigTar(count, 8 * 2 ** 20)
+      const args = [main, command, tar, '--out', join(folder, `${command}.safetensors`), '--json']
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+      let said = ''
+      child.stdout.setEncoding('utf8').on('data', text => {
+        said += text
+      })
+      let peak = 0
+      const look = setInterval(() => {
+        try {
+          peak = Number(
+            /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? peak,
+          )
+        } catch {} // gone, or no such system
+      }, 20)
+      const code = await new Promise(resolve => child.on('close', resolve))
+      clearInterval(look)
+      t.is(code, 0, said)
+      t.is(JSON.parse(said)[command === 'learn' ? 'examples' : 'pairs'], count)
+      t.log(`${command}: peak RSS ${(peak / 1024).toFixed(0)} MB`)
+      if (process.platform === 'linux') t.true(peak > 50 * 1024 && peak < 400 * 1024, `${peak} kB`)
+    }
+  },
+)

@@ -3,7 +3,7 @@ import { ClassificationMetrics, drawShots, recall, seededRandom } from '../../li
 
 const near = (a: number, b: number) => Math.abs(a - b) < 1e-12
 
-test('accuracies, confusion and calibration are those worked out by hand', t => {
+test('accuracies, confusion and calibration equal those calculated by hand', t => {
   const metrics = new ClassificationMetrics(['a', 'b', 'c', 'd', 'e', 'f', 'g'])
   // Six answers. Bins of 1/15: 0.9 lies in (13/15, 14/15], 0.5 in (7/15, 8/15], 0.2 on the edge of (2/15, 3/15].
   metrics.add({ truth: 0, best: [0, 1, 2, 3, 4], confidence: 0.9 })
@@ -41,7 +41,7 @@ test('accuracies, confusion and calibration are those worked out by hand', t => 
   )
 })
 
-test('recall at 1, 5 and 10: the first that belongs counts', t => {
+test('recall at 1, 5 and 10 counts the first matching result', t => {
   // Three queries, ten items each: found at place 1, at 5, and at 10.
   const best = Int32Array.from({ length: 30 }, (_, i) => i % 10)
   const places = [0, 4, 9]
@@ -55,7 +55,7 @@ test('recall at 1, 5 and 10: the first that belongs counts', t => {
   )
 })
 
-test('shots: the number asked for of each label, the same for the same seed, one left for the test', t => {
+test('drawShots takes the requested number per label, depends only on the seed, and leaves one for the test', t => {
   const labels = [...Array(10).fill('a'), ...Array(3).fill('b'), 'c']
   const drawn = drawShots(labels, 4, 7)
   const of = (label: string) => drawn.filter(i => labels[i] === label).length
@@ -72,7 +72,7 @@ test('shots: the number asked for of each label, the same for the same seed, one
   t.is(seen.size, 10)
 })
 
-test('random numbers of a seed are those of mulberry32', t => {
+test('seededRandom gives the numbers of mulberry32', t => {
   // The published C function, by hand from its first state 0x6d2b79f5: independent of Math.random and of the machine.
   const random = seededRandom(0)
   t.deepEqual(

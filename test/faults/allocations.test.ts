@@ -61,15 +61,15 @@ function check(t: ExecutionContext, ended: Ended, names: string[]) {
     if (!none.includes(name)) t.true(failures > 0 && memory > 0, `${name}: nothing failed`)
 }
 
-here(`when an allocation fails, every function answers, and the next call works: a sample${why}`, async t => {
+here(`if an allocation fails, every function settles, and the next call works (a sample)${why}`, async t => {
   check(t, await run(7, '', others), others)
 })
 
-here(`when an allocation fails, loading answers, and the next load works: a sample${why}`, async t => {
+here(`if an allocation fails, loading settles, and the next load works (a sample)${why}`, async t => {
   check(t, await run(411, '', loads), loads)
 })
 
-here(`when an allocation fails while the addon starts, the next call starts it: a sample${why}`, async t => {
+here(`if an allocation fails while the addon starts, the next call starts it (a sample)${why}`, async t => {
   let failures = 0
   for (const [n, how] of [
     [1, 'one'],
@@ -85,7 +85,7 @@ here(`when an allocation fails while the addon starts, the next call starts it: 
   t.true(failures > 3)
 })
 
-everyNight(`when any allocation fails, every function answers, and the next call works${why}`, async t => {
+everyNight(`if any allocation fails, every function settles, and the next call works${why}`, async t => {
   t.timeout(3_600_000)
   for (const name of all) {
     const ended = await run(1, '', [name])
@@ -94,7 +94,7 @@ everyNight(`when any allocation fails, every function answers, and the next call
   }
 })
 
-everyNight(`when any allocation fails while the addon starts, the next call starts it${why}`, async t => {
+everyNight(`if any allocation fails while the addon starts, the next call starts it${why}`, async t => {
   let tried = 0
   // Without a single allocation the C++ library can't even throw: 'all' begins with the second.
   for (const how of ['one', 'all'] as const)

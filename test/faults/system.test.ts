@@ -103,12 +103,12 @@ const quick = [
 ]
 const sparse = ['store, create', 'store, add', 'load with packCache, again']
 
-here(`when files fail, every function answers, and the next call works: a sample${why}`, async t => {
+here(`if file operations fail, every function settles, and the next call works (a sample)${why}`, async t => {
   injected(t, check(t, await run(1, '', quick)), quick)
   check(t, await run(13, '', sparse))
 })
 
-here(`when no thread can be started, a call says so, and the next one works${why}`, async t => {
+here(`if no thread can be started, a call reports it, and the next one works${why}`, async t => {
   const [report] = check(t, await run(1, 'thread: EAGAIN', ['linear']))
   t.true(report!.failures > 0 && report!.errors === 1)
   // With one thread there is somebody to do the work.
@@ -117,7 +117,7 @@ here(`when no thread can be started, a call says so, and the next one works${why
 })
 
 here(
-  `when no thread can be started, no image is called unreadable, and the next one is decoded${why}`,
+  `if no thread can be started, no image is reported as unreadable, and the next one is decoded${why}`,
   async t => {
     const names = Object.keys(decodeActions)
     for (const { name, failures, errors } of check(t, await run(1, 'thread: EAGAIN', names)))
@@ -129,7 +129,7 @@ here(
 )
 
 for (const name of Object.keys(systemActions))
-  everyNight(`when any call of the system fails, ${name} answers, and the next call works${why}`, async t => {
+  everyNight(`if any system call fails, ${name} settles, and the next call works${why}`, async t => {
     t.timeout(3_600_000)
     const ended = await run(1, '', [name], 3000)
     const reports = check(t, ended)

@@ -78,14 +78,14 @@ function changed(
   return run(copy)
 }
 
-test('the same outputs pass, found by the sha256 of the weights', async t => {
+test('equal outputs pass, found by the SHA-256 of the weights', async t => {
   const { status, out } = run(await stored())
   t.is(status, 0, out)
   t.regex(out, /\| mine \| .* \| same \|/)
   t.regex(out, /skipped: published value "ViT-B\/32, CLIP\.png: probabilities"/)
 })
 
-test('a value that is off by 2e-5 of the length fails, whichever input it is of, and so does a NaN', async t => {
+test('an error of 2e-5 of the length in any output fails, and so does a NaN', async t => {
   const good = await stored()
   for (const kind of ['planes', 'images', 'ids', 'texts'] as const) {
     const { status, out } = changed(good, kind, row => {
@@ -99,14 +99,14 @@ test('a value that is off by 2e-5 of the length fails, whichever input it is of,
   t.regex(out, /FAILED: mine: texts: largest difference NaN/)
 })
 
-test('a run without stored outputs fails and says how they are made', t => {
+test('a run without stored outputs fails and says how to make them', t => {
   const { status, out } = run()
   t.is(status, 1)
   t.regex(out, /skipped: mine: no stored outputs/)
   t.regex(out, /make\.py outputs FOLDER/)
 })
 
-test('every stored entry is of a full-size model and complete', t => {
+test('every stored entry is complete and belongs to a full-size model', t => {
   const { models, ids, texts, images }: Stored = JSON.parse(
     readFileSync(join(packageRoot, 'test/golden/full/expected.json'), 'utf8'),
   )

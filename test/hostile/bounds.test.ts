@@ -10,7 +10,7 @@ import { boundNames, type Growth } from './bounds.js'
 const script = join(packageRoot, 'dist/test/hostile/bounds.js')
 
 for (const name of boundNames)
-  test.serial(name, async t => {
+  test.serial(`opening stays within the bounds of memory and time: ${name}`, async t => {
     t.timeout(patience * 90_000)
     const { stdout, stderr, end } = await new Promise<{ stdout: string; stderr: string; end: unknown }>(
       resolve => {

@@ -15,7 +15,7 @@ const COUNT = 100
 const script = join(packageRoot, 'dist/test/hostile/run.js')
 
 for (const name of Object.keys(targets))
-  test.serial(`damaged ${name}`, async t => {
+  test.serial(`opening a damaged ${name} gives a result or a ClipError within the bounds`, async t => {
     t.timeout(patience * 120_000)
     const { stdout, stderr, end } = await new Promise<{ stdout: string; stderr: string; end: unknown }>(
       resolve => {

@@ -68,7 +68,7 @@ const withHeader =
 
 const NORM = 'vision_model.pre_layrnorm.weight'
 
-test('load: nothing, a folder, an empty file, no checkpoint, a pipe, a device', async t => {
+test('load refuses a missing path, a plain folder, an empty file, a text, a pipe and a device', async t => {
   const code = 'ERR_CLIP_CHECKPOINT'
   const empty = file('empty.pt', '')
   const words = file('words.pt', 'these are words, and they say nothing of weights')
@@ -93,7 +93,7 @@ const parts: [golden: string, name: string][] = [
   ['openclip-104-bin', 'open_clip_pytorch_model.bin'],
 ]
 for (const [golden, name] of parts)
-  test(`load: a pipe, a device, a folder in the place of ${name} of ${golden}`, async t => {
+  test(`load refuses a pipe, a device or a folder in place of ${name} of ${golden}`, async t => {
     if (!posix) return t.pass()
     for (const [kind, message] of [
       ['pipe', /FIFO/],
@@ -111,7 +111,7 @@ for (const [golden, name] of parts)
     }
   })
 
-test('a vocabulary read by itself: a pipe, a device, a folder, too large a file', async t => {
+test('readVocabulary refuses a pipe, a device, a folder, and a file that is too large', async t => {
   if (!posix) return t.pass()
   const large = file('large-vocab.json', '')
   truncateSync(large, 17 << 20)
@@ -128,7 +128,7 @@ test('a vocabulary read by itself: a pipe, a device, a folder, too large a file'
   }
 })
 
-test('load: a socket', async t => {
+test('load refuses a socket', async t => {
   if (!posix) return t.pass()
   const socket = join(scratch, 'socket')
   const server = createServer().listen(socket)
@@ -137,7 +137,7 @@ test('load: a socket', async t => {
   await refused(t, load(socket), { code: 'ERR_CLIP_CHECKPOINT', file: socket, message: /socket/ })
 })
 
-test('load: a safetensors file cut at every 1/16 of its length', async t => {
+test('load refuses a safetensors file that is cut at any sixteenth of its length', async t => {
   for (let i = 0; i < 16; i++) {
     const { path, weights } = damaged(`cut-${i}`, bytes => bytes.subarray(0, (bytes.length * i) >> 4))
     await refused(t, load(path), { code: 'ERR_CLIP_CHECKPOINT', file: weights, message: /./ })
@@ -165,7 +165,7 @@ const faults: [string, (bytes: Buffer) => Buffer, RegExp][] = [
   ],
 ]
 for (const [name, change, message] of faults)
-  test(`load: ${name}`, async t => {
+  test(`load refuses a safetensors file with ${name}`, async t => {
     const { path, weights } = damaged(name.replaceAll(' ', '-'), change)
     const error = await t.throwsAsync(load(path), { instanceOf: ClipError, code: 'ERR_CLIP_CHECKPOINT' })
     t.is(error?.file, weights)
@@ -173,7 +173,7 @@ for (const [name, change, message] of faults)
     t.regex(error?.message ?? '', message)
   })
 
-test('a file that changes between its header and its weights', async t => {
+test('a file that changes after its header was read is refused', async t => {
   for (const [name, change] of [
     ['shorter', (path: string) => truncateSync(path, 100_000)],
     ['empty', (path: string) => truncateSync(path, 0)],

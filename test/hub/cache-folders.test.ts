@@ -8,7 +8,7 @@ import { findCached, type HubOptions, resolveName } from '../../lib/hub/index.js
 import { fast, hub, id, tree, write } from './repo.js'
 import { bytes, commit, sandbox, sendFile, serve, sha256, tinyRepo } from './server.js'
 
-test('offline: no request is made, and the error says where the model was searched', async t => {
+test('offline, no request is made, and the error says where the model was searched', async t => {
   const server = await serve(t, (_, response) => response.end())
   for (const [options, extra] of [
     [{ offline: true }, {}],
@@ -48,7 +48,7 @@ test('OpenAI’s file in Python’s cache is used, but an incomplete one is not'
   t.false(existsSync(`${ours}.lock`))
 })
 
-test('an OpenAI name asks for its hash and file; what does not have that hash is deleted', async t => {
+test('the file of an OpenAI name is requested under its hash, and deleted if its hash is wrong', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, bytes(1000)))
   const { env, cache } = sandbox({ CLIP_NATIVE_OPENAI_ENDPOINT: `${server.url}/mirror`, HF_TOKEN: 'secret' })
   for (const name of availableModels()) {
@@ -82,7 +82,7 @@ function pythonCache(
   return { repo, folder }
 }
 
-test('the hub cache of Python, wherever its variables say', async t => {
+test("Python's hub cache is found where its environment variables say", async t => {
   const offline = { offline: true }
   for (const [variable, below] of [
     [undefined, ['.cache', 'huggingface', 'hub']],
@@ -101,7 +101,7 @@ test('the hub cache of Python, wherever its variables say', async t => {
   }
 })
 
-test('a branch with slashes in Python’s cache', async t => {
+test('a branch with slashes is found in Python’s cache', async t => {
   const { env, home } = sandbox()
   const { folder } = pythonCache(join(home, '.cache', 'huggingface', 'hub'), 'refs/pr/3')
   t.is(await resolveName(`${id}@refs/pr/3`, { env, offline: true }), folder)
@@ -205,7 +205,7 @@ test('a file in place of the cache folder is an error that names it', async t =>
 })
 
 if (process.platform === 'linux')
-  test('a cache folder that can’t be: below /proc, with or without HOME there; and a pipe in the cache', async t => {
+  test('a cache folder below /proc and a pipe in the cache are errors', async t => {
     const server = await hub(t, tinyRepo())
     const { env, cache } = sandbox({ HF_ENDPOINT: server.url })
     const nowhere = { ...env, HOME: '/proc/nope', XDG_CACHE_HOME: '', CLIP_NATIVE_CACHE: '' }

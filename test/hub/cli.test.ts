@@ -42,7 +42,7 @@ const hub = (t: ExecutionContext, files: Record<string, HubFile>) =>
     if (!answerHub(request, response, id, files)) response.writeHead(404).end()
   })
 
-test('models: OpenAI’s nine first, with what is on this machine', async t => {
+test('models lists OpenAI’s nine first, and what is on this machine', async t => {
   const { env, home } = sandbox()
   const file = join(home, '.cache', 'clip', 'ViT-B-32.pt')
   mkdirSync(dirname(file), { recursive: true })
@@ -68,7 +68,7 @@ test('models: OpenAI’s nine first, with what is on this machine', async t => {
   t.is(machine[0].cached, null)
 })
 
-test('download: the path on stdout, progress on stderr; then models knows it', async t => {
+test('download prints the path to stdout and progress to stderr, and then models lists it', async t => {
   const server = await hub(t, tinyRepo())
   const { env, cache } = sandbox({ HF_ENDPOINT: server.url })
   const folder = join(cache, 'hub', 'someone--tiny-clip', 'snapshots', commit)
@@ -85,7 +85,7 @@ test('download: the path on stdout, progress on stderr; then models knows it', a
   t.regex((await cli(['models'], env)).stdout, /someone\/tiny-clip +\?/)
 })
 
-test('download on a terminal: a bar per file, up to 100 %, the cursor back at the end', async t => {
+test('download on a terminal shows a bar per file up to 100 % and restores the cursor', async t => {
   const server = await hub(t, tinyRepo())
   const { env } = sandbox({ HF_ENDPOINT: server.url, TEST_TERMINAL: '1' })
   const { exit, stderr } = await cli(['download', id], env)
@@ -97,7 +97,7 @@ test('download on a terminal: a bar per file, up to 100 %, the cursor back at th
   t.true(shown > stderr.lastIndexOf('\u001b[?25l'), 'the cursor is shown again')
 })
 
-test('download --quiet --cache-dir, and what fails', async t => {
+test('download accepts --quiet and --cache-dir, and reports failures', async t => {
   const server = await hub(t, tinyRepo())
   const { env, home } = sandbox({ HF_ENDPOINT: server.url })
   const other = join(home, 'other')

@@ -46,7 +46,7 @@ async function proxyTo(t: ExecutionContext, port: number, refuse?: (socket: Sock
 const answer = (status: string) => (socket: Socket) =>
   socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\n\r\n`)
 
-test('the proxy that the environment names, and what NO_PROXY exempts', t => {
+test('the proxy comes from the environment, and NO_PROXY exempts addresses', t => {
   const of = (url: string, env: NodeJS.ProcessEnv) => proxyFor(new URL(url), env)?.href
   const [a, b] = ['http://a:1/', 'http://b:2/']
   t.is(of('https://x.example/y', {}), undefined)
@@ -88,7 +88,7 @@ test('the proxy that the environment names, and what NO_PROXY exempts', t => {
     })
 })
 
-test('https goes through a tunnel, encrypted from end to end; a stranger in it is not trusted', async t => {
+test('https uses an encrypted tunnel through the proxy, which can not impersonate the server', async t => {
   const { cert, key } = { cert: readFileSync(pem), key: readFileSync(pem) }
   const server = createServer({ cert, key }, (request, response) => void sendFile(request, response, content))
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
@@ -137,7 +137,7 @@ test('a proxy that refuses is reported at once, and one with a temporary failure
   t.is(bad.asked.length, 2)
 })
 
-test('a silent proxy is given up after the time limit or at an abort', async t => {
+test('a connection to a silent proxy ends after the time limit or at an abort', async t => {
   const silent = await proxyTo(t, 0, socket => socket.resume().on('end', () => socket.end()))
   const env = { HTTP_PROXY: silent.url }
   const waiting = into('http://models.example.invalid/x', {}, env)
@@ -154,7 +154,7 @@ test('a silent proxy is given up after the time limit or at an abort', async t =
   t.is(silent.sockets.size, 0)
 })
 
-test('a slow reader is not taken for a silent server', async t => {
+test('a slow reader is not mistaken for a silent server', async t => {
   const big = Buffer.alloc(8 * 2 ** 20, 7)
   const server = await serve(t, (_, response) => response.end(big))
   const connections = openConnections({ env: {}, idleTimeout: 500, signal: undefined })

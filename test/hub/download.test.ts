@@ -3,7 +3,7 @@ import test from 'ava'
 import { content, type Fetched, hash, into, whole } from './fetch.js'
 import { bytes, gitSha1, randomBelow, sendFile, serve, sha256 } from './server.js'
 
-test('a good server: one request, progress up to the last byte, no temporary file left', async t => {
+test('a download takes one request, reports progress up to the last byte, and leaves no temporary file', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const to = into(server.url, { sha256: hash, bytes: content.length, gitSha1: gitSha1(content) })
   const seen: (number | undefined)[][] = []
@@ -18,7 +18,7 @@ test('a good server: one request, progress up to the last byte, no temporary fil
 })
 
 for (const seed of [1, 2, 3, 4])
-  test(`the connection is cut at random bytes: resumed by Range, sent about once (${seed})`, async t => {
+  test(`a connection that is cut at random bytes is resumed by Range, and the file is sent about once (${seed})`, async t => {
     const below = randomBelow(seed)
     let sent = 0
     const server = await serve(t, (request, response) => {
@@ -33,7 +33,7 @@ for (const seed of [1, 2, 3, 4])
     t.true(sent < 1.5 * content.length, `${sent} bytes were sent for ${content.length}`)
   })
 
-test('cut by a server without Range: starts again, and the file is whole', async t => {
+test('after a cut by a server without Range, the download starts again, and the file is complete', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, {
       ranges: false,
@@ -47,7 +47,7 @@ test('cut by a server without Range: starts again, and the file is whole', async
   t.is(server.requests.length, 3)
 })
 
-test('a connection that always breaks is given up with the address and the last byte, and the downloaded part is kept', async t => {
+test('if the connection always breaks, the error has the address and the last byte, and the downloaded part is kept', async t => {
   const server = await serve(t, (request, response) =>
     sendFile(request, response, content, { ranges: false, etag: '"v1"', cutAfter: 1000 }),
   )
@@ -58,7 +58,7 @@ test('a connection that always breaks is given up with the address and the last 
   t.false(existsSync(to.target))
 })
 
-test('without an etag and a hash nothing is resumed: every attempt downloads the whole file', async t => {
+test('without an etag and a hash, every attempt downloads the whole file', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, { cutAfter: count < 3 ? 50_000 : undefined }),
   )
@@ -78,7 +78,7 @@ test('a weak etag is not used for If-Range', async t => {
   t.true(server.requests.every(({ headers }) => headers.range === undefined))
 })
 
-test('the file changed between two attempts: If-Range brings the new one whole', async t => {
+test('if the file changes between two attempts, If-Range downloads the whole new file', async t => {
   const newer = bytes(250_000, 7)
   const server = await serve(t, (request, response, count) =>
     count === 1
@@ -91,7 +91,7 @@ test('the file changed between two attempts: If-Range brings the new one whole',
   t.is(server.requests[1].headers['if-range'], '"old"')
 })
 
-test('if a server mixes two files in a range, the hash shows it, and the file is downloaded afresh once', async t => {
+test('if a server mixes two files, the hash reveals it, and the file is downloaded once more', async t => {
   const other = bytes(300_000, 9)
   const server = await serve(t, (request, response, count) => {
     delete request.headers['if-range']
@@ -108,7 +108,7 @@ test('if a server mixes two files in a range, the hash shows it, and the file is
   )
 })
 
-test('a range that starts elsewhere is not appended', async t => {
+test('a range that starts at another byte is not appended', async t => {
   const server = await serve(t, (request, response, count) => {
     if (count === 1) return sendFile(request, response, content, { etag: '"v1"', cutAfter: 100_000 })
     if (request.headers.range !== undefined)
@@ -123,7 +123,7 @@ test('a range that starts elsewhere is not appended', async t => {
   t.is(server.requests.length, 3)
 })
 
-test('416 for a part that the server does not know: starts again', async t => {
+test('if the server answers 416 for a partial file, the download starts again', async t => {
   const server = await serve(t, (request, response) => {
     if (request.headers.range !== undefined) return response.writeHead(416).end()
     return sendFile(request, response, content)
@@ -165,7 +165,7 @@ test('a length that differs from the listing is reported before the body is read
   t.deepEqual(to.left(), [])
 })
 
-test('more announced than sent: tried again, then an error that names both', async t => {
+test('if less arrives than announced, the download is retried, and the error names both sizes', async t => {
   const server = await serve(t, (request, response) =>
     sendFile(request, response, content, { ranges: false, length: 300_100 }),
   )
@@ -175,7 +175,7 @@ test('more announced than sent: tried again, then an error that names both', asy
   t.false(existsSync(to.target))
 })
 
-test('less announced than meant: a whole answer with the wrong hash', async t => {
+test('a complete answer that is too short has the wrong hash', async t => {
   const server = await serve(t, (_, response) => {
     response.writeHead(200, { 'content-length': 1000 })
     response.end(content.subarray(0, 1000))
@@ -185,7 +185,7 @@ test('less announced than meant: a whole answer with the wrong hash', async t =>
   t.deepEqual(to.left(), [])
 })
 
-test('a chunked answer that ends early against the listing', async t => {
+test('a chunked answer that is shorter than in the listing is an error', async t => {
   const server = await serve(t, (_, response) => response.writeHead(200).end(content.subarray(0, 1000)))
   const to = into(server.url, { bytes: content.length })
   t.like(await t.throwsAsync(to.fetch(), { code: 'ERR_CLIP_DOWNLOAD' }), {
@@ -195,7 +195,7 @@ test('a chunked answer that ends early against the listing', async t => {
   t.false(existsSync(to.target))
 })
 
-test('a chunked answer of unknown length arrives whole', async t => {
+test('a chunked answer of unknown length is downloaded completely', async t => {
   const server = await serve(t, (_, response) => response.writeHead(200).end(content))
   const to = into(server.url, { sha256: hash })
   await to.fetch()
@@ -220,7 +220,7 @@ test('small files are checked against their git hash', async t => {
   t.like(error, { expected: '0'.repeat(40), actual: gitSha1(content) })
 })
 
-test('abort in the body rejects with the reason and keeps the part, which the next call continues', async t => {
+test('an abort while the body arrives rejects with the reason, and the next call continues the partial file', async t => {
   const server = await serve(t, (request, response, count) =>
     sendFile(request, response, content, { etag: '"v1"', hangAfter: count === 1 ? 100_000 : undefined }),
   )
@@ -243,7 +243,7 @@ test('abort in the body rejects with the reason and keeps the part, which the ne
   t.is(server.requests[1].headers.range, 'bytes=100000-')
 })
 
-test('abort while waiting for the next attempt', async t => {
+test('an abort ends the wait for the next attempt', async t => {
   const control = new AbortController()
   const reason = new Error('enough')
   const server = await serve(t, (_, response) => {
@@ -253,7 +253,7 @@ test('abort while waiting for the next attempt', async t => {
   t.is(await t.throwsAsync(into(server.url).fetch({ signal: control.signal })), reason)
 })
 
-test('what onProgress throws ends the download as it is, without retries', async t => {
+test('an error that onProgress throws ends the download unchanged, without retries', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const mine = new Error('mine')
   const report = () => {

@@ -7,7 +7,7 @@ import { type DownloadProgress, findCached, resolveName } from '../../lib/hub/in
 import { fast, hub, id, tree } from './repo.js'
 import { bytes, commit, type HubFile, sandbox, serve, sha256, tinyRepo } from './server.js'
 
-test('a hub id is downloaded once: what loading reads and nothing else, then found without the network', async t => {
+test('only the files that loading reads are downloaded for a hub id, and later found without the network', async t => {
   const files = tinyRepo()
   const server = await hub(t, files)
   const { env, cache } = sandbox({ HF_ENDPOINT: `${server.url}/`, HF_TOKEN: 'secret' })
@@ -41,7 +41,7 @@ test('a hub id is downloaded once: what loading reads and nothing else, then fou
   )
 })
 
-test('a real model comes over the wire whole: what arrives opens', async t => {
+test('a downloaded model opens', async t => {
   const model = join(packageRoot, 'models', 'icon-clip')
   const names = readdirSync(model, { withFileTypes: true }).filter(entry => entry.isFile())
   const server = await hub(
@@ -65,7 +65,7 @@ test('a real model comes over the wire whole: what arrives opens', async t => {
   )
 })
 
-test('tokenizer.json when there is no vocab.json; both processor files', async t => {
+test('tokenizer.json is downloaded if there is no vocab.json, and so are both processor files', async t => {
   const { 'vocab.json': _, ...files } = tinyRepo()
   const server = await hub(t, { ...files, 'processor_config.json': { content: Buffer.from('{}') } })
   const { env } = sandbox()
@@ -79,7 +79,7 @@ test('tokenizer.json when there is no vocab.json; both processor files', async t
   ])
 })
 
-test('an OpenCLIP repository: its own pair, even beside an image-only model', async t => {
+test("OpenCLIP's pair of files is downloaded, even beside an image-only model", async t => {
   const weights = { content: bytes(5000), large: true }
   const config = { content: Buffer.from('{"model_cfg":{}}') }
   const server = await hub(t, {
@@ -98,7 +98,7 @@ test('an OpenCLIP repository: its own pair, even beside an image-only model', as
   ])
 })
 
-test('an old OpenCLIP repository: .bin when there is nothing else', async t => {
+test('the .bin file of an old OpenCLIP repository is downloaded if there is nothing else', async t => {
   const server = await hub(t, {
     'open_clip_config.json': { content: Buffer.from('{"model_cfg":{}}') },
     'open_clip_pytorch_model.bin': { content: bytes(5000), large: true },
@@ -123,7 +123,7 @@ const sharded = (names: string[], index: unknown = undefined): Record<string, Hu
   return files
 }
 
-test('shards of an index', async t => {
+test('all shards of an index are downloaded', async t => {
   const names = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors']
   const server = await hub(t, sharded(names))
   const { env } = sandbox()
@@ -137,7 +137,7 @@ test('shards of an index', async t => {
   t.is(await findCached(id, { env }), undefined, 'a missing shard is not overlooked')
 })
 
-test('an index that names files elsewhere, or files that are not there, is refused', async t => {
+test('an index that names files elsewhere or missing files is refused', async t => {
   const cases: [unknown, RegExp, string][] = [
     [{ weight_map: { a: '../../../evil.safetensors' } }, /weight_map names .*evil/, 'ERR_CLIP_CHECKPOINT'],
     [{ weight_map: { a: '/etc/evil.safetensors' } }, /weight_map names/, 'ERR_CLIP_CHECKPOINT'],
@@ -160,7 +160,7 @@ test('an index that names files elsewhere, or files that are not there, is refus
   }
 })
 
-test('names that a server should not send are refused before anything is written', async t => {
+test('unsafe names from a server are refused before anything is written', async t => {
   for (const name of [
     '../x',
     '../../model.safetensors',
@@ -211,7 +211,7 @@ test('a server that is not a hub is reported for each kind of answer', async t =
   await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: huge.url }), { message: /sends more than/ })
 })
 
-test('a hub file with the wrong hash is not put in place, and the repository does not count as here', async t => {
+test('a file with the wrong hash is not put in place, and the repository does not count as downloaded', async t => {
   const files = tinyRepo()
   files['model.safetensors'].listed = { sha256: 'b'.repeat(64) }
   const server = await hub(t, files)
@@ -224,7 +224,7 @@ test('a hub file with the wrong hash is not put in place, and the repository doe
   t.is(await findCached(id, { env }), undefined)
 })
 
-test('no such repository', async t => {
+test('a repository that does not exist is an error', async t => {
   const server = await serve(t, (_, response) => response.writeHead(404).end())
   const { env } = sandbox()
   await t.throwsAsync(resolveName('no/such', { ...fast, env, endpoint: server.url }), {

@@ -8,7 +8,7 @@ import { bytes, type HubFile, sandbox, tinyRepo } from './server.js'
 
 const { 'model.safetensors': weights, 'pytorch_model.bin': _, ...others } = tinyRepo(bytes(5000))
 
-test("sentence-transformers' repository: the folder with the CLIP in it", async t => {
+test('the folder with the CLIP model of a sentence-transformers repository is downloaded', async t => {
   const files: Record<string, HubFile> = { 'modules.json': { content: Buffer.from('[]') } }
   for (const [name, file] of Object.entries({ ...others, 'model.safetensors': weights! }))
     files[`0_CLIPModel/${name}`] = file
@@ -25,7 +25,7 @@ test("sentence-transformers' repository: the folder with the CLIP in it", async 
   t.is((await findCached(id, { env }))?.path, folder)
 })
 
-test('a variant, added tokens, and weights of PyTorch in several files', async t => {
+test('variants, added tokens, and PyTorch weights in several files are downloaded', async t => {
   const fp16 = await hub(t, {
     ...others,
     'model.fp16.safetensors': weights!,
@@ -57,7 +57,7 @@ test('a repository without preprocessor_config.json is found again without the n
   t.is(await resolveName(id, { env, offline: true }), folder)
 })
 
-test('a repository of ONNX files says what is needed instead', async t => {
+test('the error for a repository of ONNX files says what is needed instead', async t => {
   const server = await hub(t, { 'config.json': others['config.json']!, 'onnx/model.onnx': weights! })
   const { env } = sandbox()
   await t.throwsAsync(resolveName(id, { ...fast, env, endpoint: server.url }), {

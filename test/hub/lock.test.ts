@@ -48,7 +48,7 @@ async function contend(file: string, runners: number, stale?: number): Promise<n
   return done === runners ? most : Number.NaN
 }
 
-test('the lock is held by one at a time, and the file is removed afterwards', async t => {
+test('one holder at a time has the lock, and the file is removed afterwards', async t => {
   const file = newLock()
   t.is(await contend(file, 12), 1)
   t.deepEqual(readdirSync(join(file, '..')), [])
@@ -61,7 +61,7 @@ test('the lock is released when the body throws', async t => {
   t.false(existsSync(file))
 })
 
-test('the lock of a process that is gone is taken over at once, by one of many', async t => {
+test('the lock of a process that has ended is taken over at once, by only one of many', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   const dead = { ...(await ownOwner()), pid: deadPid() }
@@ -72,7 +72,7 @@ test('the lock of a process that is gone is taken over at once, by one of many',
   t.deepEqual(readdirSync(join(file, '..')), [])
 })
 
-test('a lock of another machine is dead only if it is no longer touched', async t => {
+test('a lock of another machine is taken over only if it is no longer touched', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   // The pid is dead here; there, it may live.
@@ -102,7 +102,7 @@ test('a lock of another machine is dead only if it is no longer touched', async 
   t.true(waits >= 10)
 })
 
-test('a truncated lock file is dead only after a while', async t => {
+test('a truncated lock file is taken over only after a while', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   writeFileSync(file, '{"id":')
@@ -111,7 +111,7 @@ test('a truncated lock file is dead only after a while', async t => {
   t.true(waits > 0)
 })
 
-test('abort while waiting rejects with the reason and leaves the lock to its holder', async t => {
+test('an abort while waiting rejects with the reason and does not change the lock', async t => {
   const file = newLock()
   const control = new AbortController()
   const reason = new Error('enough')
@@ -190,7 +190,7 @@ for (const [name, content] of [
     t.deepEqual(readdirSync(join(file, '..')), [])
   })
 
-test('the lock of a process that lives on and touches nothing is waited for, with its name, until it is stale', async t => {
+test('a waiting process names the holder of a lock that is not touched, and waits until it is stale', async t => {
   const file = newLock()
   await withLock(file, {}, async () => {})
   writeFileSync(file, JSON.stringify({ ...(await ownOwner()), pid: 1 }))

@@ -7,7 +7,7 @@ import {
   suggestions,
 } from '../../lib/base/known-models.js'
 
-test("availableModels lists OpenAI's nine in their order, a fresh array each time", t => {
+test("availableModels lists OpenAI's nine in their order, as a new array each time", t => {
   const names = availableModels()
   t.deepEqual(names, [
     'RN50',
@@ -24,7 +24,7 @@ test("availableModels lists OpenAI's nine in their order, a fresh array each tim
   t.is(availableModels().length, 9)
 })
 
-test('modelInfo of an OpenAI name: the hash is part of the address', t => {
+test('the address that modelInfo gives for an OpenAI name contains the hash', t => {
   for (const name of availableModels()) {
     const info = modelInfo(name)
     t.is(info.name, name)
@@ -38,7 +38,7 @@ test('modelInfo of an OpenAI name: the hash is part of the address', t => {
   t.is(modelInfo('ViT-L/14@336px').file, 'ViT-L-14-336px.pt')
 })
 
-test('modelInfo of hub ids: listed, unlisted, with revision, with the prefix', t => {
+test('modelInfo accepts hub ids that are listed or not, with a revision and with the prefix', t => {
   t.like(modelInfo('openai/clip-vit-base-patch32'), {
     family: 'huggingface',
     revision: 'main',
@@ -65,7 +65,7 @@ test('modelInfo returns a new object each time', t => {
   t.is(modelInfo('RN50').name, 'RN50')
 })
 
-test('an unknown name suggests its neighbours', t => {
+test('the error for an unknown name suggests similar names', t => {
   const cases: [string, string][] = [
     ['ViT-B/23', 'ViT-B/32'],
     ['vit-b/32', 'ViT-B/32'],
@@ -83,7 +83,7 @@ test('an unknown name suggests its neighbours', t => {
   t.throws(() => modelInfo(3 as unknown as string), { instanceOf: TypeError, code: 'ERR_CLIP_INPUT' })
 })
 
-test('ids that could leave their folder or address are not hub ids', t => {
+test('an id that could point outside of its folder or address is not a hub id', t => {
   for (const bad of [
     '../etc',
     'a/..',

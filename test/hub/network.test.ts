@@ -7,7 +7,7 @@ import { patience } from '../helpers/patience.js'
 import { content, hash, into, whole } from './fetch.js'
 import { sendFile, serve } from './server.js'
 
-test('429 with Retry-After, 503, then 200', async t => {
+test('a request is retried after 429 with Retry-After and after 503', async t => {
   const server = await serve(t, (request, response, count) => {
     if (count === 1) response.writeHead(429, { 'retry-after': '0' }).end('slow down')
     else if (count === 2) response.writeHead(503).end()
@@ -19,14 +19,14 @@ test('429 with Retry-After, 503, then 200', async t => {
   t.is(server.requests.length, 3)
 })
 
-test('429 that asks for an hour is an error at once', async t => {
+test('a 429 with a wait of an hour is an error at once', async t => {
   const server = await serve(t, (_, response) => response.writeHead(429, { 'retry-after': '3600' }).end())
   const error = await t.throwsAsync(into(server.url).fetch(), { code: 'ERR_CLIP_DOWNLOAD' })
   t.regex(error!.message, /429.*3600 s/)
   t.is(server.requests.length, 1)
 })
 
-test('Retry-After as seconds, as a date, as nonsense', t => {
+test('Retry-After may be seconds or a date, and an invalid value is ignored', t => {
   t.is(retryAfter('7'), 7000)
   t.is(retryAfter('Thu, 01 Jan 1970 00:00:10 GMT', 4000), 6000)
   t.is(retryAfter('Thu, 01 Jan 1970 00:00:01 GMT', 4000), 0)
@@ -50,7 +50,7 @@ test('permanent errors are not retried: 404, and 401 with and without a token', 
   t.is(server.requests.length, 3)
 })
 
-test('a redirect to another host carries no token, and none on the way back', async t => {
+test('the token is not sent after a redirect to another host, even if it leads back', async t => {
   const home = await serve(t, (request, response) => {
     if (request.url === '/file')
       response.writeHead(302, {
@@ -105,7 +105,7 @@ test('only allowed redirects are followed', async t => {
   t.regex(await failed('/loop'), /more than 10 times/)
 })
 
-test('no redirect leads from https to http, not even to this machine', t => {
+test('a redirect from https to http is refused, even to this machine', t => {
   const go = (from: string, to: string) => checkRedirect(new URL(from), to, from).href
   t.is(go('https://a.example/x', 'https://b.example/y'), 'https://b.example/y')
   t.is(go('https://a.example/x', '/y'), 'https://a.example/y')
@@ -162,7 +162,7 @@ test('disk errors are reported with what to do', t => {
   t.is(fileError(other, '/models/x'), other)
 })
 
-test('a server that hangs before its answer, then in its body, then answers', async t => {
+test('requests are retried if a server hangs before its answer or in the body', async t => {
   const server = await serve(t, (request, response, count) => {
     if (count === 1) return
     sendFile(request, response, content, { etag: '"v1"', hangAfter: count === 2 ? 100_000 : undefined })
@@ -198,7 +198,7 @@ test('a compressed answer is refused', async t => {
   )
 })
 
-test('proxies of the environment are used, and NO_PROXY is kept', async t => {
+test('downloads use the proxies of the environment and respect NO_PROXY', async t => {
   const server = await serve(t, (request, response) => sendFile(request, response, content))
   const proxy = await serve(t, (_, response) => response.writeHead(400).end())
   const tunnels: string[] = []

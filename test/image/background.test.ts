@@ -11,7 +11,7 @@ const half = {
 } as const
 const opaque = { data: new Uint8Array([200, 100, 50, 9, 9, 9]), width: 2, height: 1, channels: 3 } as const
 
-test('the background of the model and that of one call give the same result, and opaque images are not changed', async t => {
+test('the background of the model and of one call give the same result, and opaque images do not change', async t => {
   const plain = await load(undefined, { threads: 1 })
   const white = await load(undefined, { threads: 1, background: '#ffffff' })
   const expected = await white.encodeImage(half)

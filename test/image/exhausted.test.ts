@@ -54,7 +54,7 @@ const systems: Record<string, [said: string, advice: RegExp]> = {
   ],
 }
 for (const [name, [message, advice]] of Object.entries(systems))
-  test(`the system's fault: ${name}`, t => {
+  test(`an image that the system could not decode rejects with ERR_CLIP_MEMORY: ${name}`, t => {
     const cause = new Error(message)
     const error = exhausted(cause, from)
     t.is(error?.code, 'ERR_CLIP_MEMORY')
@@ -75,7 +75,7 @@ const files: Record<string, string> = {
   'no image': 'Input buffer contains unsupported image format',
 }
 for (const [name, message] of Object.entries(files))
-  test(`the file's fault: ${name}`, t => {
+  test(`an image that is not readable rejects with ERR_CLIP_IMAGE: ${name}`, t => {
     t.is(exhausted(new Error(message), from), undefined)
     t.is(exhausted(message, from), undefined)
   })

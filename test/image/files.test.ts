@@ -53,7 +53,7 @@ async function walked(root: string, options: ImageFilesOptions = {}) {
   return { files, leftOut }
 }
 
-test('thousands of files in nested folders: all of them, in the order of their paths', async t => {
+test('all of thousands of files in nested folders are found, in the order of their paths', async t => {
   const names: string[] = []
   for (let i = 0; i < 40; i++) for (let j = 0; j < 49; j++) names.push(`${i % 7}/${i}/${j}.png`)
   names.push(...Array.from({ length: 1500 }, (_, i) => `many/${i}.jpg`))
@@ -63,7 +63,7 @@ test('thousands of files in nested folders: all of them, in the order of their p
   t.deepEqual(leftOut, {})
 })
 
-test('a path sorts as a whole: "a-b.png" before "a/b.png", capitals before small letters', async t => {
+test('paths are sorted as a whole, "a-b.png" before "a/b.png" and capitals before small letters', async t => {
   const root = await folderOf('order', [
     'a/b.png',
     'a-b.png',
@@ -97,7 +97,7 @@ const linked = [
   ...['out.png -> ../elsewhere/x.png', 'deep -> ../elsewhere/deep', 'stored.png -> store/blob', 'store/blob'],
 ]
 
-test('links: cycles end, no file comes twice, the folder is not left, and each is named', async t => {
+test('cycles of links end, no file is found twice, links do not lead out of the folder, and each is reported', async t => {
   await folderOf('elsewhere', ['x.png', 'deep/y.png', 'deep/back -> ..', 'home -> ../links'])
   const root = await folderOf('links', linked)
   const { files, leftOut } = await walked(root)
@@ -138,7 +138,7 @@ test('FIFOs are reported as left out, and folders named like images are treated 
   t.deepEqual(leftOut, { 'fifo.png': 'special', fifo: 'name', 'to-fifo.png': 'special' })
 })
 
-test('a folder that vanishes during the walk is left out by name; the walk goes on', async t => {
+test('a folder that vanishes during the walk is reported, and the walk continues', async t => {
   const root = await folderOf('vanishing', ['a/1.png', 'b/2.png', 'c/3.png'])
   const leftOut: LeftOut[] = []
   const files: string[] = []
@@ -152,7 +152,7 @@ test('a folder that vanishes during the walk is left out by name; the walk goes 
   ])
 })
 
-test('a folder without permission is left out by name, and as the root it is a typed error', async t => {
+test('a folder without permission is reported, and as the root it is a typed error', async t => {
   const root = await folderOf('closed', ['a/1.png', 'b/2.png', 'c/3.png'])
   await chmod(base, 0o755)
   await chmod(join(root, 'b'), 0)
@@ -201,7 +201,7 @@ test('a walk starts from a path or a file: URL, and anything else is a typed err
   const none = await t.throwsAsync(first(join(root, 'none')), { instanceOf: ClipError })
   t.is(none.message, `${join(root, 'none')}: does not exist`)
   const file = await t.throwsAsync(first(join(root, 'a b#c%.png')), { instanceOf: ClipError })
-  t.is(file.message, `${join(root, 'a b#c%.png')}: is no folder`)
+  t.is(file.message, `${join(root, 'a b#c%.png')}: is not a folder`)
   for (const options of [{ follow: true }, { followLinks: 1 }, { onLeftOut: 'x' }, { signal: {} }])
     t.like(await t.throwsAsync(imageFiles(root, options as never).next()), { code: 'ERR_CLIP_INPUT' })
   t.deepEqual(await readdir(root), ['a b#c%.png'])
@@ -209,38 +209,41 @@ test('a walk starts from a path or a file: URL, and anything else is a typed err
 
 const onLinux = process.platform === 'linux' ? test : test.skip
 
-onLinux('names that are not UTF-8 come as file: URLs of their bytes, which every method opens', async t => {
-  const latin1 = (text: string) => Buffer.from(text, 'latin1')
-  const root = Buffer.concat([latin1(`${base}/`), latin1('Stra\xdfe')])
-  await mkdir(root)
-  const dog = await readFile(exampleImages.find(path => path.endsWith('dog.png'))!)
-  for (const name of ['gr\xfc\xdfe.png', 'gr\xe4te.png', 'a.png'])
-    await writeFile(Buffer.concat([root, latin1(`/${name}`)]), dog)
-  const url = `file://${base}/Stra%DFe`
-  const files = await collect(imageFiles(url))
-  t.deepEqual(files, [`${url}/a.png`, `${url}/gr%E4te.png`, `${url}/gr%FC%DFe.png`])
-  const asUrl = await collect(imageFiles(new URL(url)))
-  t.deepEqual(asUrl, files)
-  // Found from a folder above, too.
-  t.true((await collect(imageFiles(base))).includes(files[1]!))
+onLinux(
+  'names that are not UTF-8 are yielded as file: URLs of their bytes, which every method opens',
+  async t => {
+    const latin1 = (text: string) => Buffer.from(text, 'latin1')
+    const root = Buffer.concat([latin1(`${base}/`), latin1('Stra\xdfe')])
+    await mkdir(root)
+    const dog = await readFile(exampleImages.find(path => path.endsWith('dog.png'))!)
+    for (const name of ['gr\xfc\xdfe.png', 'gr\xe4te.png', 'a.png'])
+      await writeFile(Buffer.concat([root, latin1(`/${name}`)]), dog)
+    const url = `file://${base}/Stra%DFe`
+    const files = await collect(imageFiles(url))
+    t.deepEqual(files, [`${url}/a.png`, `${url}/gr%E4te.png`, `${url}/gr%FC%DFe.png`])
+    const asUrl = await collect(imageFiles(new URL(url)))
+    t.deepEqual(asUrl, files)
+    // Found from a folder above, too.
+    t.true((await collect(imageFiles(base))).includes(files[1]!))
 
-  await using clip = await load()
-  const embeddings = await clip.encodeImage([...files, new URL(files[0]!)])
-  const expected = await clip.encodeImage(dog)
-  for (const row of embeddings) t.deepEqual(row, expected.row(0))
-  await using store = await clip.openStore(join(base, 'bytes.store'), { create: true })
-  t.like(await store.add(files), { added: 3, skipped: 0 })
-  t.like(await store.add(files), { added: 0, skipped: 3 })
-  const [best] = await store.search({ image: files[2]! }, { topK: 1 })
-  t.true(files.includes(best!.id))
-  // A name that has lost its bytes on the way here: the error says so.
-  const lost = await t.throwsAsync(clip.encodeImage(join(base, 'gr\ufffde.png')), { instanceOf: ClipError })
-  t.regex(lost.message, /does not exist \(its name has U\+FFFD.*not UTF-8.*file: URL/)
-  const half = await t.throwsAsync(clip.encodeImage(join(base, 'gr\ud800e.png')), { instanceOf: ClipError })
-  t.regex(half.message, /half of a surrogate pair/)
-})
+    await using clip = await load()
+    const embeddings = await clip.encodeImage([...files, new URL(files[0]!)])
+    const expected = await clip.encodeImage(dog)
+    for (const row of embeddings) t.deepEqual(row, expected.row(0))
+    await using store = await clip.openStore(join(base, 'bytes.store'), { create: true })
+    t.like(await store.add(files), { added: 3, skipped: 0 })
+    t.like(await store.add(files), { added: 0, skipped: 3 })
+    const [best] = await store.search({ image: files[2]! }, { topK: 1 })
+    t.true(files.includes(best!.id))
+    // A name that has lost its bytes on the way here: the error says so.
+    const lost = await t.throwsAsync(clip.encodeImage(join(base, 'gr\ufffde.png')), { instanceOf: ClipError })
+    t.regex(lost.message, /does not exist \(its name has U\+FFFD.*not UTF-8.*file: URL/)
+    const half = await t.throwsAsync(clip.encodeImage(join(base, 'gr\ud800e.png')), { instanceOf: ClipError })
+    t.regex(half.message, /half of a surrogate pair/)
+  },
+)
 
-test('names with newlines, quotes, backslashes and control characters are names', async t => {
+test('files are found whose names have newlines, quotes, backslashes or control characters', async t => {
   const names = ['a\nb.png', 'a"b.png', "a'b.png", '\u001b[31mred.png', 'a\u0007.png', 'a\u202eb.png']
   if (process.platform !== 'win32') names.push('a\\b.png')
   const { files } = await walked(await folderOf('odd', names))

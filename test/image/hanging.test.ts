@@ -96,7 +96,7 @@ test('a stream may take longer than decodeTimeout as long as chunks arrive', asy
   await clip.dispose()
 })
 
-test('store.add and evaluate end at an abort whatever they wait for, and the store closes', async t => {
+test('store.add and evaluate end at an abort whatever they are waiting for, and the store closes', async t => {
   const clip = await load(undefined, { threads: 1 })
   const store = await clip.openStore(join(scratch, 'store'), { create: true })
   const enough = new Error('enough')
@@ -126,7 +126,7 @@ test('store.add and evaluate end at an abort whatever they wait for, and the sto
   await clip.dispose()
 })
 
-test('gate: abandoned work releases its place at once, and its bytes when it ends or its time is over', async t => {
+test('abandoned decoding releases its place at once, and its bytes at its end or time limit', async t => {
   const gate = new DecodeGate(1, 100)
   const stop = new AbortController()
   const start = async (ms: number, foreign?: boolean) => {

@@ -55,7 +55,7 @@ const inputs: Record<string, () => ImageInput> = {
 }
 
 for (const [name, make] of Object.entries(inputs))
-  test(`input: ${name}`, async t => {
+  test(`an image may be ${name}`, async t => {
     const want = await sharp(bytes).raw().toBuffer()
     const input = make()
     t.true(isOneImage(input))
@@ -64,14 +64,14 @@ for (const [name, make] of Object.entries(inputs))
     t.true(Buffer.from(image.data).equals(want))
   })
 
-test('a sharp pipeline of the caller is run as it is, and the instance stays usable', async t => {
+test("the caller's sharp pipeline runs unchanged, and the instance stays usable", async t => {
   const mine = sharp(bytes).resize(20, 10, { fit: 'fill' }).greyscale()
   const image = await decoded(mine as unknown as ImageInput)
   t.deepEqual([image.width, image.height], [20, 10])
   t.is((await mine.png().metadata()).width, 101)
 })
 
-test('a file replaced under the same name is read anew', async t => {
+test('a file that was replaced under the same name is read again', async t => {
   const path = join(scratch, 'changing.png')
   writeFileSync(
     path,
@@ -145,7 +145,7 @@ const unreadable: Record<string, [string, RegExp]> = {
   ...(process.platform === 'linux' ? { 'a device': ['/dev/zero', /device/] as [string, RegExp] } : {}),
 }
 for (const [name, [path, message]] of Object.entries(unreadable))
-  test(`refused: ${name}`, async t => {
+  test(`an image that cannot be read is refused: ${name}`, async t => {
     const error = (await t.throwsAsync(decodeImage(path, { index: 3 }))) as ClipError
     t.true(error instanceof ClipError)
     t.is(error.code, 'ERR_CLIP_IMAGE')
@@ -157,7 +157,7 @@ for (const [name, [path, message]] of Object.entries(unreadable))
     t.truthy(error.actual)
   })
 
-test('refused: a FIFO, without waiting for a writer', async t => {
+test('a FIFO is refused without waiting for a writer', async t => {
   if (process.platform === 'win32') return t.pass()
   const fifo = join(scratch, 'fifo')
   execFileSync('mkfifo', [fifo])
@@ -175,7 +175,7 @@ for (const name of [
   'gif-p.gif',
   'tiff-rgb.tif',
 ])
-  test(`refused: ${name} cut short, as Pillow refuses it`, async t => {
+  test(`a truncated ${name} is refused, as by Pillow`, async t => {
     const whole = readFileSync(join(packageRoot, 'test', 'golden', 'image', 'files', name))
     for (const part of [0.02, 0.3, 0.6, 0.9]) {
       const cut = new Uint8Array(whole.subarray(0, Math.max(3, Math.floor(whole.length * part))))
@@ -235,14 +235,14 @@ const mistakes: Record<string, [() => unknown, RegExp]> = {
   'stream of words': [() => Readable.from(['a', 'b']), /stream of bytes/],
 }
 for (const [name, [make, message]] of Object.entries(mistakes))
-  test(`caller's mistake: ${name}`, async t => {
+  test(`an invalid argument is a TypeError or RangeError: ${name}`, async t => {
     const error = await t.throwsAsync(decodeImage(make() as ImageInput))
     t.true(error instanceof TypeError || error instanceof RangeError, String(error))
     t.is((error as { code?: string }).code, 'ERR_CLIP_INPUT')
     t.regex(error?.message ?? '', message)
   })
 
-test('empty bytes, Blob and stream', async t => {
+test('empty bytes, an empty Blob and an empty stream are refused', async t => {
   for (const input of [new Uint8Array(0), new ArrayBuffer(0), new Blob([]), Readable.from([])]) {
     const error = (await t.throwsAsync(decodeImage(input))) as ClipError
     t.is(error.code, 'ERR_CLIP_IMAGE')
@@ -296,7 +296,7 @@ const base64: Record<string, [text: () => string, format: string]> = {
   'of five million characters': [() => text(bytes) + 'A'.repeat(5_000_000), 'PNG'],
 }
 for (const [name, [make, format]] of Object.entries(base64))
-  test(`base64 without data: is recognised: ${name}`, async t => {
+  test(`base64 without "data:" is recognised: ${name}`, async t => {
     for (const index of [undefined, 2]) {
       const error = (await t.throwsAsync(decodeImage(make(), { index }))) as ClipError
       t.is(error.code, 'ERR_CLIP_IMAGE')
@@ -309,7 +309,7 @@ for (const [name, [make, format]] of Object.entries(base64))
     }
   })
 
-test('a string that cannot be a path is not put into the error as one', async t => {
+test('a string that can not be a path is not the path of the error', async t => {
   for (const long of [
     'x'.repeat(5_000_000),
     `${'folder/'.repeat(100_000)}cat.jpg`,
@@ -341,7 +341,7 @@ const streams: Record<string, () => ImageInput> = {
   'pieces that are ArrayBuffers': () => Readable.from(pieces(200).map(piece => piece.buffer)) as ImageInput,
 }
 for (const [name, make] of Object.entries(streams))
-  test(`stream: ${name}`, async t => {
+  test(`a stream may be ${name}`, async t => {
     t.true(isOneImage(make()))
     t.deepEqual(await decoded(make()), await decoded(bytes))
   })

@@ -59,7 +59,7 @@ function png(width: number, height: number, shape: PngShape = {}, rows = Buffer.
   ])
 }
 
-test.serial('PNG: sides of more than a million pixels, in either direction', async t => {
+test.serial('a PNG with a side of more than a million pixels is refused', async t => {
   for (const [width, height] of [
     [1, 100_000_000],
     [100_000_000, 1],
@@ -69,7 +69,7 @@ test.serial('PNG: sides of more than a million pixels, in either direction', asy
     await refused(t, png(width, height), /no side may have more than 1000000/)
 })
 
-test.serial('PNG: interlaced, wide and deep images by what their decoder holds', async t => {
+test.serial('interlaced, wide and deep PNGs are limited by the memory of their decoder', async t => {
   await refused(
     t,
     png(10_000, 10_000, { bits: 16, colour: 6, interlaced: true }),
@@ -84,7 +84,7 @@ test.serial('PNG: interlaced, wide and deep images by what their decoder holds',
   await refused(t, png(4000, 4000, { bits: 16, colour: 6, interlaced: true }), /takes/, 16_000_000)
 })
 
-test.serial('PNG: compressed text and profiles are left out before a decoder sees them', async t => {
+test.serial('compressed texts and profiles of a PNG are removed before decoding', async t => {
   const bomb = deflateSync(Buffer.alloc(8_000_000))
   const text = (i: number) => [
     chunk('zTXt', Buffer.concat([Buffer.from(`k${i}\0\0`), bomb])),
@@ -110,7 +110,7 @@ test.serial('PNG: compressed text and profiles are left out before a decoder see
 })
 
 test.serial(
-  'AVIF: by what AV1 needs, and by the size it was coded in, whatever the container says',
+  'an AVIF is limited by the memory of AV1 and by its coded size, whatever the container states',
   async t => {
     const avif = await sharp({ create: { width: 1200, height: 1000, channels: 3, background: 'red' } })
       .avif({ effort: 0 })
@@ -128,7 +128,7 @@ test.serial(
   },
 )
 
-test.serial('JPEG: very many scans', async t => {
+test.serial('a JPEG with very many scans is refused', async t => {
   const jpeg = await sharp({ create: { width: 4000, height: 3000, channels: 3, background: 'red' } })
     .jpeg({ progressive: true })
     .toBuffer()
@@ -147,7 +147,7 @@ test.serial('JPEG: very many scans', async t => {
   )
 })
 
-test.serial('JPEG: progressive coefficients count', async t => {
+test.serial('the coefficients of a progressive JPEG count towards its memory', async t => {
   const jpeg = await sharp({ create: { width: 3000, height: 3000, channels: 3, background: 'red' } })
     .jpeg({ progressive: true, chromaSubsampling: '4:4:4' })
     .toBuffer()
@@ -155,7 +155,7 @@ test.serial('JPEG: progressive coefficients count', async t => {
   t.truthy(((await decodeImage(jpeg)) as DecodedImage).data)
 })
 
-test.serial('GIF: frames after the first are not read', async t => {
+test.serial('frames of a GIF after the first are not read', async t => {
   const gif = golden('gif-animated.gif')
   const header = readHeader(gif)!
   const first = await editedBytes(gif, header, false)
@@ -187,37 +187,40 @@ const grey = (width: number, height: number, more: [number, number][] = []): [nu
     (a, b) => a[0] - b[0],
   )
 
-test.serial('TIFF: tiles and strips of any size, and directories in a circle', async t => {
-  await refused(
-    t,
-    tiff(
-      grey(8, 8, [
-        [322, 65_536],
-        [323, 65_536],
-        [324, 100],
-        [325, 64],
-      ]),
-    ),
-    /TIFF like this takes/,
-  )
-  await refused(t, tiff(grey(60_000, 60_000)), /more than `maxPixels`/)
-  const strip: [number, number][] = [
-    [273, 0],
-    [278, 8],
-    [279, 64],
-  ]
-  const circle = tiff(grey(8, 8, strip), 8)
-  circle.writeUInt32LE(circle.length - 64, 10 + 12 * 5 + 8)
-  circle.fill(77, circle.length - 64)
-  const image = (await decodeImage(circle)) as DecodedImage
-  t.deepEqual([image.mode, image.data[0]], ['L', 77])
-  t.regex(
-    readHeader(tiff(grey(8, 8).map(([tag, v]) => [tag, tag === 277 ? 60_000 : v])))!.refused!,
-    /samples/,
-  )
-})
+test.serial(
+  'a TIFF is limited by the size of its tiles and strips, and cyclic directories are harmless',
+  async t => {
+    await refused(
+      t,
+      tiff(
+        grey(8, 8, [
+          [322, 65_536],
+          [323, 65_536],
+          [324, 100],
+          [325, 64],
+        ]),
+      ),
+      /TIFF like this takes/,
+    )
+    await refused(t, tiff(grey(60_000, 60_000)), /more than `maxPixels`/)
+    const strip: [number, number][] = [
+      [273, 0],
+      [278, 8],
+      [279, 64],
+    ]
+    const circle = tiff(grey(8, 8, strip), 8)
+    circle.writeUInt32LE(circle.length - 64, 10 + 12 * 5 + 8)
+    circle.fill(77, circle.length - 64)
+    const image = (await decodeImage(circle)) as DecodedImage
+    t.deepEqual([image.mode, image.data[0]], ['L', 77])
+    t.regex(
+      readHeader(tiff(grey(8, 8).map(([tag, v]) => [tag, tag === 277 ? 60_000 : v])))!.refused!,
+      /samples/,
+    )
+  },
+)
 
-test.serial('WebP and BMP: by their size', async t => {
+test.serial('WebP and BMP are limited by their size', async t => {
   const webp = await sharp({ create: { width: 1200, height: 1000, channels: 3, background: 'red' } })
     .webp()
     .toBuffer()
@@ -232,20 +235,23 @@ test.serial('WebP and BMP: by their size', async t => {
   await refused(t, bmp, /more than `maxPixels`/)
 })
 
-test.serial('headers that are cut anywhere, or have any byte inverted, are read without throwing', t => {
-  const folders = ['files', 'variants'].map(name => join(packageRoot, 'test', 'golden', 'image', name))
-  const seen = new Set<string>()
-  for (const folder of folders)
-    for (const name of readdirSync(folder)) {
-      const bytes = readFileSync(join(folder, name))
-      const start = Math.min(bytes.length, 160)
-      for (let length = 0; length <= start; length++) readHeader(bytes.subarray(0, length))
-      for (let at = 0; at < start; at++)
-        for (const change of [0xff, 1]) {
-          bytes[at]! ^= change
-          seen.add(String(readHeader(bytes)?.format))
-          bytes[at]! ^= change
-        }
-    }
-  t.true(seen.size >= 8, [...seen].join())
-})
+test.serial(
+  'headers that are truncated anywhere, or have any byte inverted, are read without an error',
+  t => {
+    const folders = ['files', 'variants'].map(name => join(packageRoot, 'test', 'golden', 'image', name))
+    const seen = new Set<string>()
+    for (const folder of folders)
+      for (const name of readdirSync(folder)) {
+        const bytes = readFileSync(join(folder, name))
+        const start = Math.min(bytes.length, 160)
+        for (let length = 0; length <= start; length++) readHeader(bytes.subarray(0, length))
+        for (let at = 0; at < start; at++)
+          for (const change of [0xff, 1]) {
+            bytes[at]! ^= change
+            seen.add(String(readHeader(bytes)?.format))
+            bytes[at]! ^= change
+          }
+      }
+    t.true(seen.size >= 8, [...seen].join())
+  },
+)

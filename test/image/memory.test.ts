@@ -6,7 +6,7 @@ import { readHeader } from '../../lib/image/header.js'
 import { nightly } from '../helpers/nightly.js'
 import { growth } from '../hostile/memory.js'
 
-nightly('decoders take the memory that is calculated from the header', async t => {
+nightly('decoders need no more memory than is calculated from the header', async t => {
   t.timeout(300_000)
   const [width, height] = [4000, 2500]
   const noise = { type: 'gaussian', mean: 128, sigma: 60 } as const

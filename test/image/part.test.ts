@@ -83,7 +83,7 @@ const shapes: [width: number, height: number, mode: Mode, shape: Shape][] = [
 ]
 
 for (const backend of backends)
-  test(`${backend}: the least part that is taken gives the whole image's bytes`, async t => {
+  test(`the smallest part that is decoded gives the bytes of the whole image on ${backend}`, async t => {
     for (const [width, height, mode, shape] of shapes) {
       const name = `${mode} ${width} x ${height} -> ${shape.size}`
       const whole = decoded(width, height, mode)

@@ -58,7 +58,7 @@ test('there are at least 60 golden images, 40 sizes and modes of each kind', t =
 })
 
 for (const backend of backends) {
-  test(`${backend}: raw images of every mode, filter and size are Pillow's bytes`, async t => {
+  test(`raw images of every mode, filter and size give Pillow's bytes on ${backend}`, async t => {
     for (const item of golden.raw)
       for (const [size, expected] of Object.entries(item.sha256)) {
         const spec = { size: Number(size), interpolation: item.interpolation, mode: item.fit }
@@ -67,7 +67,7 @@ for (const backend of backends) {
       }
   })
 
-  test(`${backend}: files of every kind, decoded and resized, are Pillow's bytes`, async t => {
+  test(`files of every kind, decoded and resized, give Pillow's bytes on ${backend}`, async t => {
     for (const item of golden.encoded) {
       const image = await decodeImage(join(folder, 'files', item.file))
       for (const [size, expected] of Object.entries(item.sha256)) {
@@ -77,7 +77,7 @@ for (const backend of backends) {
     }
   })
 
-  test(`${backend}: planes are ToTensor and Normalize to the last bit`, async t => {
+  test(`planes equal those of ToTensor and Normalize to the last bit on ${backend}`, async t => {
     const { mean, std, planes } = golden.normalised
     const image: NativeImage = { data: pattern(97, 145, 3, 8), width: 97, height: 145, mode: 'RGB' }
     const out = new Float32Array(3 * 72 * 72)
@@ -86,7 +86,7 @@ for (const backend of backends) {
     t.is(sha256(new Uint8Array(out.buffer)), planes)
   })
 
-  test(`${backend}: every byte is normalized as torchvision does it`, async t => {
+  test(`every byte is normalized as by torchvision on ${backend}`, async t => {
     const { mean, std, table } = golden.normalised
     const ramp = new Uint8Array(256 * 256 * 3).map((_, i) => Math.floor(i / 3) % 256)
     const image: NativeImage = { data: ramp, width: 256, height: 256, mode: 'RGB' }
@@ -99,7 +99,7 @@ for (const backend of backends) {
   })
 }
 
-test('EXIF orientation is applied on request only', async t => {
+test('EXIF orientation is applied only with the option orient', async t => {
   const file = join(folder, 'files', golden.oriented.file)
   for (const [size, expected] of Object.entries(golden.oriented.sha256)) {
     const spec = { size: Number(size), interpolation: 'bicubic', mode: 'shortest' } as const
@@ -127,7 +127,7 @@ test('LA, L, RGB and RGBA pixels of the caller are processed like files', async 
   }
 })
 
-test('extreme shapes cost no more than their window', async t => {
+test('images of extreme shapes need no more memory than their window', async t => {
   const spec = { size: 224, interpolation: 'bicubic', mode: 'shortest' } as const
   for (const mode of ['L', 'RGB', 'RGBA', 'CMYK', 'I;16'] as const)
     for (const [width, height] of [

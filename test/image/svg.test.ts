@@ -38,7 +38,7 @@ const wrapped: Record<string, Uint8Array> = {
 }
 
 for (const [name, bytes] of Object.entries(wrapped))
-  test(`refused unless asked for: ${name}`, async t => {
+  test(`an SVG is refused without the option svg: ${name}`, async t => {
     const error = (await t.throwsAsync(decodeImage(bytes))) as ClipError
     t.is(error.code, 'ERR_CLIP_IMAGE')
     t.regex(error.message, /not rendered unless `svg: true`/)
@@ -61,7 +61,7 @@ const others: Record<string, [bytes: Buffer, name: RegExp]> = {
   'a video': [Buffer.from('\0\0\0\x18ftypmp42\0\0\0\0mp42isom', 'latin1'), /video/],
 }
 for (const [name, [bytes, said]] of Object.entries(others))
-  test(`no decoder sees ${name}, whatever libvips was built with`, async t => {
+  test(`${name} never reaches a decoder, whatever libvips was built with`, async t => {
     for (const svg of [false, true]) {
       const error = (await t.throwsAsync(decodeImage(bytes, { svg }))) as ClipError
       t.is(error.code, 'ERR_CLIP_IMAGE')
@@ -69,7 +69,7 @@ for (const [name, [bytes, said]] of Object.entries(others))
     }
   })
 
-test('rendered when asked for, as itself and compressed, alone and in an array', async t => {
+test('an SVG is rendered with the option svg, compressed or not, alone and in an array', async t => {
   for (const bytes of [
     wrapped['as it is']!,
     wrapped.compressed!,

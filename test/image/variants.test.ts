@@ -47,7 +47,7 @@ async function same(
 }
 
 for (const kind of ['bmp', 'tiff'])
-  test(`${kind}: every variant is Pillow's bytes`, async t => {
+  test(`every variant of ${kind} gives Pillow's bytes`, async t => {
     const files = golden.files.filter(item => item.file.startsWith(kind) && item.sha256)
     t.true(files.length >= 60)
     for (const { file, sha256: expected } of files) {
@@ -71,7 +71,7 @@ test('a BMP that Pillow refuses is refused with a typed error, a TIFF is refused
   }
 })
 
-test('a TIFF of floating-point or large numbers says what to do', async t => {
+test('the error for a TIFF of floating-point or large numbers says what to do', async t => {
   for (const [file, said] of [
     ['tiff-f32-le.tif', /floating-point numbers of 32 bits: scale them/],
     ['tiff-i32-be.tif', /numbers of 32 bits: scale them/],
@@ -80,7 +80,7 @@ test('a TIFF of floating-point or large numbers says what to do', async t => {
     t.regex((await t.throwsAsync(decodeImage(join(folder, 'variants', file))))!.message, said)
 })
 
-test('on a background: only what has transparency is composed, as alpha_composite does it', async t => {
+test('only images with transparency are composited on a background, as by alpha_composite', async t => {
   for (const { file, background: expected } of golden.files)
     if (expected) await same(t, join(folder, 'variants', file), expected, file, { background })
   for (const { mode, width, height, background: expected } of golden.pixels) {
@@ -90,7 +90,7 @@ test('on a background: only what has transparency is composed, as alpha_composit
   }
 })
 
-test('AVIF is turned with `orient` alone, in each of the eight ways', async t => {
+test('an AVIF is rotated only with `orient`, in each of the eight ways', async t => {
   t.is(golden.turns.length, 8)
   for (const { file, plain, turned } of golden.turns)
     for (const [orient, expected] of [
@@ -134,7 +134,7 @@ for (const name of ['heic-8.heic', 'heic-10.heic'])
     }
   })
 
-test('HEIC says that this sharp has no decoder for it, and what to do', async t => {
+test('the error for a HEIC file says that this build of sharp has no decoder for it, and what to do', async t => {
   // The boxes of an AVIF, called as those of a HEIC are.
   const text = readFileSync(join(folder, 'variants', 'avif-turn-1.avif')).toString('latin1')
   const heic = text

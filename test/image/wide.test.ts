@@ -27,17 +27,20 @@ const backends = binding()
 
 for (const backend of backends)
   for (const [mode, width, height, fit, grey] of cases)
-    test.serial(`${backend}: ${mode} ${width} x ${height}, ${fit}: no more than 48 MB`, async t => {
-      t.timeout(patience * 120_000)
-      const { stdout } = await promisify(execFile)(process.execPath, [
-        script,
-        backend,
-        mode,
-        String(width),
-        String(height),
-        fit,
-      ])
-      const result = JSON.parse(stdout) as WideGrowth
-      t.true(Math.abs(result.largest - grey) < 1e-3, `${result.largest}`)
-      t.true(result.grownBytes <= 48e6, `grew by ${result.grownBytes}, more than 48 MB`)
-    })
+    test.serial(
+      `preprocessing ${mode} ${width} x ${height} (${fit}) needs no more than 48 MB on ${backend}`,
+      async t => {
+        t.timeout(patience * 120_000)
+        const { stdout } = await promisify(execFile)(process.execPath, [
+          script,
+          backend,
+          mode,
+          String(width),
+          String(height),
+          fit,
+        ])
+        const result = JSON.parse(stdout) as WideGrowth
+        t.true(Math.abs(result.largest - grey) < 1e-3, `${result.largest}`)
+        t.true(result.grownBytes <= 48e6, `grew by ${result.grownBytes}, more than 48 MB`)
+      },
+    )

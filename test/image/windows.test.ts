@@ -24,7 +24,7 @@ const colours = (n: number) =>
   )
 const red = (image: NativeImage | ClipError) => (image as { data: Uint8Array }).data[0]
 
-test('gate: first come, first served, up to 2 x threads images', async t => {
+test('DecodeGate admits up to 2 x threads images in the order of the requests', async t => {
   const gate = new DecodeGate(1)
   const [a, b] = [await gate.enter(10), await gate.enter(10)]
   const order: number[] = []
@@ -40,7 +40,7 @@ test('gate: first come, first served, up to 2 x threads images', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('gate: bytes are bounded, one larger image passes alone', async t => {
+test('DecodeGate limits the bytes, and admits one larger image alone', async t => {
   const gate = new DecodeGate(4, 100)
   const small = await gate.enter(60)
   let large = false
@@ -61,7 +61,7 @@ test('gate: bytes are bounded, one larger image passes alone', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('gate: an abort leaves the queue and lets others pass', async t => {
+test('an aborted request leaves the queue of DecodeGate, and others are admitted', async t => {
   const gate = new DecodeGate(4, 100)
   const first = await gate.enter(60)
   const stop = new AbortController()
@@ -93,7 +93,7 @@ async function collect(
   return { images, most }
 }
 
-test('windows: order is kept, 2 x threads images at most, the next is decoded meanwhile', async t => {
+test('windows keep the order, decode at most 2 x threads images, and prepare the next window meanwhile', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(23)
   const { images, most } = await collect(files, { gate }, () => later(10))
@@ -111,7 +111,7 @@ test('windows: order is kept, 2 x threads images at most, the next is decoded me
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: many calls share a gate and all of them finish', async t => {
+test('many calls that share a DecodeGate finish', async t => {
   const gate = new DecodeGate(1, 200) // 8 x 4 x 3 bytes and the file: hardly one image at a time
   const files = await colours(12)
   const results = await Promise.all(
@@ -127,7 +127,7 @@ test('windows: many calls share a gate and all of them finish', async t => {
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: a consumer that does not release windows is not blocked', async t => {
+test('a consumer that does not release windows is not blocked', async t => {
   const gate = new DecodeGate(1)
   let seen = 0
   for await (const window of decodeWindows(await colours(9), { threads: 2, gate }))
@@ -136,7 +136,7 @@ test('windows: a consumer that does not release windows is not blocked', async t
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: errors of images that cannot be read keep their position', async t => {
+test('errors of images that cannot be read keep their position in the windows', async t => {
   const gate = new DecodeGate(2)
   const [a, b] = await colours(2)
   const cut = new Uint8Array(a.subarray(0, a.length - 30))
@@ -157,7 +157,7 @@ test('windows: errors of images that cannot be read keep their position', async 
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: an argument that is not an image ends the call, and its memory is released', async t => {
+test('an argument that is not an image ends the windows, and memory is released', async t => {
   const gate = new DecodeGate(2)
   const files: ImageInput[] = await colours(5)
   const error = await t.throwsAsync(collect([...files, 17 as unknown as ImageInput], { gate }))
@@ -171,7 +171,7 @@ test('windows: an argument that is not an image ends the call, and its memory is
   t.deepEqual(gate.load, idle)
 })
 
-test('windows: preprocessed inputs are split into images and checked', async t => {
+test('preprocessed inputs of windows are split into images and checked', async t => {
   const gate = new DecodeGate(2)
   const size = 4
   const data = new Float32Array(100 * 48).map((_, i) => Math.floor(i / 48))
@@ -191,7 +191,7 @@ test('windows: preprocessed inputs are split into images and checked', async t =
   t.regex(error?.message ?? '', /`images\[0\]\.shape` to be \[n, 3, 8, 8\]/)
 })
 
-test('windows: an abort and leaving the loop stop the source and release the memory', async t => {
+test('an abort or leaving the loop stops the source of windows and releases memory', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(3)
   let closed = 0
@@ -223,7 +223,7 @@ test('windows: an abort and leaving the loop stop the source and release the mem
   t.is(await t.throwsAsync(collect(silent, { gate, signal: silentStop.signal })), reason)
 })
 
-test('windows: a slow source does not delay decoded images', async t => {
+test('a slow source does not delay the windows of decoded images', async t => {
   const gate = new DecodeGate(2)
   const files = await colours(2)
   let release = () => {}

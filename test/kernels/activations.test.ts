@@ -45,7 +45,7 @@ const geluTanh = (x: number, y: number): number => {
 const bounds = { quickGelu, gelu, geluTanh }
 
 eachBackend(
-  'activation over all of float32',
+  'activation functions agree with the reference over the range of float32',
   [
     { name: 'QuickGELU', activation: 'quickGelu' as const },
     { name: 'GELU', activation: 'gelu' as const },

@@ -7,7 +7,7 @@ import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'
 
 eachBackend(
-  'attention in bfloat16',
+  'attention in bfloat16 agrees with the reference',
   attentionCases,
   async (t, on, c) => {
     const { q, k, v } = attentionInputs(c)
@@ -51,17 +51,21 @@ eachBackend(
   needsHead('bfloat16'),
 )
 
-eachBackend('attention in bfloat16: equal values give themselves', [{ name: '77 tokens' }], async (t, on) => {
-  const shape = { sequences: 1, length: 77, heads: 1, headDim: 64, mask: 'causal' as const }
-  const [q, k] = [1, 2].map(seed => toBfloat16s(normal(seed, 77 * 64))) as [Uint16Array, Uint16Array]
-  const v = toBfloat16s(new Float32Array(77 * 64).fill(1.3))
-  const out = new Uint16Array(77 * 64)
-  await on.run('attention', { q, k, v, out, dtype: 'bfloat16', ...shape })
-  sameBytes(t, out, v)
-})
+eachBackend(
+  'attention in bfloat16 over equal values gives that value',
+  [{ name: '77 tokens' }],
+  async (t, on) => {
+    const shape = { sequences: 1, length: 77, heads: 1, headDim: 64, mask: 'causal' as const }
+    const [q, k] = [1, 2].map(seed => toBfloat16s(normal(seed, 77 * 64))) as [Uint16Array, Uint16Array]
+    const v = toBfloat16s(new Float32Array(77 * 64).fill(1.3))
+    const out = new Uint16Array(77 * 64)
+    await on.run('attention', { q, k, v, out, dtype: 'bfloat16', ...shape })
+    sameBytes(t, out, v)
+  },
+)
 
 eachBackend(
-  'attention in bfloat16: a sequence has the same bits in every batch',
+  'attention in bfloat16 gives a sequence the same bits in every batch',
   (['full', 'causal'] as const).map(mask => ({ name: mask, mask })),
   async (t, on, { mask }) => {
     const shape = { length: 27, heads: 2, headDim: 80, mask, dtype: 'bfloat16' } as const

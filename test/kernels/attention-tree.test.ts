@@ -43,7 +43,7 @@ const trees = attentionCases.filter(c => c.shape.mask === 'tree' && !c.shape.que
 
 for (const dtype of ['float32', 'bfloat16'] as const)
   eachBackend(
-    `attention over a trie in ${dtype}`,
+    `attention over a trie in ${dtype} gives the same bits whatever rows are computed together`,
     trees,
     async (t, on, c) => {
       const { heads, headDim } = c.shape

@@ -6,7 +6,7 @@ import { toBfloat16s } from '../helpers/narrow.js'
 import { normal } from '../helpers/random.js'
 
 eachBackend(
-  'attention',
+  'attention agrees with the reference',
   attentionCases,
   async (t, on, c) => {
     const a = { ...attentionInputs(c), ...c.shape }
@@ -25,7 +25,7 @@ eachBackend(
 )
 
 eachBackend(
-  'attention: a sequence has the same bits in every batch',
+  'attention gives a sequence the same bits in every batch',
   (['full', 'causal'] as const).flatMap(mask =>
     [64, 80, 24].map(headDim => ({ name: `${mask}, head dimension ${headDim}`, mask, headDim })),
   ),

@@ -43,7 +43,7 @@ const convs = casesOf('conv', {
   pad: 0,
 })
 
-eachBackend('conv', convs, async (t, on, { name: _, ...shape }) => {
+eachBackend('conv agrees with the reference', convs, async (t, on, { name: _, ...shape }) => {
   const a = inputs(shape)
   const n = shape.images * outPixels(shape) * shape.outChannels
   const got = canaryFloats(n)
@@ -73,7 +73,7 @@ const small = {
 }
 
 eachBackend(
-  'conv: NaN reaches the pixels around it, no others',
+  'conv passes a NaN to the pixels around it and no others',
   [{ name: 'pixel (2, 3)' }],
   async (t, on) => {
     const a = inputs(small)
@@ -96,7 +96,7 @@ eachBackend(
 )
 
 eachBackend(
-  'conv: an image has the same bits in every batch',
+  'conv gives an image the same bits in every batch',
   [
     { name: 'kernel 3', ...small, images: 7 },
     { name: 'kernel 1, stride 2', ...small, images: 7, kernel: 1, stride: 2, pad: 0 },
@@ -147,7 +147,7 @@ const pools = casesOf('pool', {
 })
 const pooled = (s: PoolShape) => Math.floor(s.height / s.kernelHeight) * Math.floor(s.width / s.kernelWidth)
 
-eachBackend('pool', pools, async (t, on, { name: _, ...shape }) => {
+eachBackend('pool agrees with the reference', pools, async (t, on, { name: _, ...shape }) => {
   const x = normal(5, shape.images * shape.height * shape.width * shape.channels)
   const one = pooled(shape) * shape.channels
   const got = canaryFloats(shape.images * one)
@@ -166,7 +166,7 @@ eachBackend('pool', pools, async (t, on, { name: _, ...shape }) => {
   }
 })
 
-eachBackend('pool: NaN stays in its window and channel', [{ name: 'window (1, 0)' }], async (t, on) => {
+eachBackend('pool keeps a NaN in its window and channel', [{ name: 'window (1, 0)' }], async (t, on) => {
   const shape = { images: 1, height: 4, width: 5, channels: 9, kernelHeight: 2, kernelWidth: 2 }
   const x = normal(6, 4 * 5 * 9)
   x[(3 * 5 + 1) * 9 + 4] = Number.NaN
@@ -180,7 +180,7 @@ eachBackend('pool: NaN stays in its window and channel', [{ name: 'window (1, 0)
 
 for (const dtype of ['bfloat16', 'int8'] as const)
   eachBackend(
-    `conv in ${dtype}`,
+    `conv in ${dtype} agrees with the reference`,
     convs,
     async (t, on, { name: _, ...shape }) => {
       const a = { ...inputs(shape), dtype }
@@ -202,7 +202,7 @@ for (const dtype of ['bfloat16', 'int8'] as const)
     needs(dtype),
   )
 
-eachBackend('pool to bfloat16', [{ name: 'windows of 2 x 3' }], async (t, on) => {
+eachBackend('pool into bfloat16 rounds the float32 result', [{ name: 'windows of 2 x 3' }], async (t, on) => {
   const a = { images: 2, height: 5, width: 7, channels: 35, kernelHeight: 2, kernelWidth: 3 }
   const x = normal(1, 2 * 5 * 7 * 35)
   const wide = new Float32Array(2 * 2 * 2 * 35)

@@ -47,7 +47,7 @@ function exactCosines(
   return out
 }
 
-eachBackend('bfloat16 classes', shapes, async (t, on, c) => {
+eachBackend('bfloat16 classes give the scores of the same float32 numbers', shapes, async (t, on, c) => {
   const queries = normal(1, c.rows * c.dim, 30)
   const narrow = toBfloat16s(normal(2, c.classCount * c.dim, 0.01))
   const wide = widened(narrow)
@@ -70,7 +70,7 @@ eachBackend('bfloat16 classes', shapes, async (t, on, c) => {
 })
 
 eachBackend(
-  'int8 classes',
+  'int8 classes give the scores of exact arithmetic',
   shapes,
   async (t, on, c) => {
     const queries = normal(1, c.rows * c.dim, 30)
@@ -126,7 +126,7 @@ eachBackend(
 
 // Sums in int32 are closest to their limit here (16383 * 128 * 1024 = 2^31 - 2^17), and no product fits 16 bits.
 eachBackend(
-  'int8 classes: the largest sums',
+  'int8 classes give the right cosines with the largest sums',
   [{ name: 'of either sign, with and without a rest' }],
   async (t, on) => {
     for (const dim of [1024, 2049]) {
@@ -153,7 +153,7 @@ eachBackend(
 )
 
 eachBackend(
-  'int8 classes: scales',
+  'scales of int8 classes affect a cosine by their sign, zero and NaN only',
   [{ name: 'sign, zero, NaN' }],
   async (t, on) => {
     const dim = 50
@@ -178,7 +178,7 @@ eachBackend(
 )
 
 eachBackend(
-  'int8 classes: corners',
+  'int8 classes give the right cosines for special values',
   [{ name: 'zeros, NaN and infinities in the query, tiny queries' }],
   async (t, on) => {
     const dim = 37
@@ -208,7 +208,7 @@ eachBackend(
 )
 
 eachBackend(
-  'narrow classes: a row has the same bits in every batch',
+  'narrow classes give a row the same bits in every batch',
   (['bfloat16', 'int8'] as const).map(dtype => ({ name: `1003 classes of 77 in ${dtype}`, dtype })),
   async (t, on, { dtype }) => {
     const [classCount, dim, k] = [1003, 77, 5]
@@ -231,8 +231,8 @@ eachBackend(
 )
 
 eachBackend(
-  'cosineTopK: equal scores over many blocks',
-  [{ name: 'go to the lowest indices' }],
+  'cosineTopK orders equal scores by index over many blocks',
+  [{ name: 'lowest indices first' }],
   async (t, on) => {
     const [dim, classCount, k] = [24, 5000, 600]
     const queries = normal(10, dim)
@@ -251,10 +251,10 @@ eachBackend(
 )
 
 eachBackend(
-  'cosineTopK: where the matrix starts in memory',
+  'cosineTopK gives the same bits wherever the matrix starts in memory',
   [
-    { name: 'changes no bit, width 128', dim: 128 },
-    { name: 'changes no bit, width 100', dim: 100 },
+    { name: 'width 128', dim: 128 },
+    { name: 'width 100', dim: 100 },
   ],
   async (t, on, { dim }) => {
     const [classCount, k] = [70, 70]

@@ -50,7 +50,7 @@ function limit(c: Case, as: (typeof kinds)[number], epsilon: number): number {
 }
 
 eachBackend(
-  'cosineSoftmax',
+  'cosineSoftmax agrees with the reference',
   cases.flatMap(c => kinds.map(as => ({ ...c, name: `${c.name}, ${as}`, as }))),
   async (t, on, c) => {
     const a = { ...inputs(c), as: c.as }
@@ -72,7 +72,7 @@ eachBackend(
 )
 
 eachBackend(
-  'cosineTopK',
+  'cosineTopK agrees with the reference',
   cases.flatMap(c => kinds.map(as => ({ ...c, name: `${c.name}, ${as}`, as }))),
   async (t, on, c) => {
     const k = c.k || Math.min(5, c.classCount)
@@ -103,7 +103,7 @@ eachBackend(
   },
 )
 
-eachBackend('cosineTopK: ties', [{ name: 'go to the lower index' }], async (t, on) => {
+eachBackend('cosineTopK gives ties to the lower index', [{ name: 'repeated classes' }], async (t, on) => {
   const dim = 40
   const queries = normal(1, dim)
   const classes = new Float32Array(100 * dim)
@@ -116,7 +116,7 @@ eachBackend('cosineTopK: ties', [{ name: 'go to the lower index' }], async (t, o
   close(t, value, new Float32Array(7).fill(0.01), 1e-5, 'value')
 })
 
-eachBackend('cosineSoftmax: zero vectors', [{ name: 'have cosine 0' }], async (t, on) => {
+eachBackend('cosineSoftmax gives zero vectors the cosine 0', [{ name: '9 classes' }], async (t, on) => {
   const a = inputs({ name: '', rows: 2, classCount: 9, dim: 20 })
   a.queries.fill(0, 0, 20)
   const out = new Float32Array(18)
@@ -127,8 +127,8 @@ eachBackend('cosineSoftmax: zero vectors', [{ name: 'have cosine 0' }], async (t
 })
 
 eachBackend(
-  'cosineSoftmax: sigmoid',
-  [{ name: 'is that of each logit, scale * cosine + bias, whatever the other classes are' }],
+  'cosineSoftmax gives the sigmoid of each logit, scale * cosine + bias, whatever the other classes are',
+  [{ name: '61 classes' }],
   async (t, on) => {
     // Logits from about -20 to 20: both tails.
     const a = inputs({ name: '', rows: 4, classCount: 61, dim: 6, logitScale: 20, logitBias: -1.5 })
@@ -163,7 +163,7 @@ eachBackend(
   },
 )
 
-eachBackend('cosineSoftmax: NaN', [{ name: 'stays in its row' }], async (t, on) => {
+eachBackend('cosineSoftmax keeps a NaN in its row', [{ name: 'row 1 of 3' }], async (t, on) => {
   const a = inputs({ name: '', rows: 3, classCount: 35, dim: 20 })
   a.queries[20 + 3] = Number.NaN
   for (const as of kinds) {
@@ -180,7 +180,7 @@ eachBackend('cosineSoftmax: NaN', [{ name: 'stays in its row' }], async (t, on) 
 })
 
 eachBackend(
-  'cosine kernels: a row has the same bits in every batch',
+  'cosine kernels give a row the same bits in every batch',
   [
     { name: '1003 classes of 192', classCount: 1003, dim: 192 },
     { name: '50 classes of 77', classCount: 50, dim: 77 },
@@ -216,8 +216,8 @@ eachBackend(
 
 const [pairs, pairDim] = [200, 512]
 eachBackend(
-  'cosines',
-  [{ name: 'are never beyond 1 or -1, and what is not keeps its bits' }],
+  'cosines are between -1 and 1',
+  [{ name: 'scores within the bounds keep their bits' }],
   async (t, on) => {
     const queries = normal(7, pairs * pairDim)
     // The same vectors and their opposites: in float32 many of their cosines round to more than 1.
@@ -248,8 +248,8 @@ eachBackend(
 )
 
 eachBackend(
-  'the scores of one image',
-  [{ name: 'are computed before a turn of the event loop, many in the background, with the same bits' }],
+  'cosine kernels score one image before the call returns and many in the background, with the same bits',
+  [{ name: '30 classes' }],
   async (t, on) => {
     const [dim, classCount] = [64, 30]
     const few = inputs({ name: '', rows: 1, classCount, dim })

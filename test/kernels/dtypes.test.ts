@@ -46,7 +46,7 @@ const special = Float32Array.from([
 ])
 
 eachBackend(
-  'cast to bfloat16',
+  'cast to bfloat16 rounds to nearest even',
   casesOf('cast', { rows: 0, cols: 0, scale: 1 }),
   async (t, on, { rows, cols, scale }) => {
     const x = normal(cols, rows * cols, scale)
@@ -57,7 +57,7 @@ eachBackend(
   },
 )
 
-eachBackend('cast special numbers to bfloat16', [{ name: 'one row' }], async (t, on) => {
+eachBackend('cast to bfloat16 keeps NaN, infinities and zeros', [{ name: 'one row' }], async (t, on) => {
   const out = new Uint16Array(special.length)
   await on.run('cast', { x: special, out, outDtype: 'bfloat16', rows: 1, cols: special.length })
   t.deepEqual(bitsOn(on.backend)(out), bitsOn(on.backend)(toBfloat16s(special)))
@@ -87,7 +87,7 @@ const rowsOfKinds = (cols: number): Float32Array => {
 }
 
 eachBackend(
-  'cast to int8',
+  'cast to int8 agrees with the reference',
   widths.map(cols => ({ name: `${cols} columns`, cols })),
   async (t, on, { cols }) => {
     const x = rowsOfKinds(cols)
@@ -116,7 +116,7 @@ eachBackend(
 
 for (const outDtype of ['bfloat16', 'int8'] as const)
   eachBackend(
-    `layerNorm to ${outDtype}, as cast`,
+    `layerNorm into ${outDtype} gives what cast makes of its float32 result`,
     widths.map(cols => ({ name: `${cols} columns`, cols })),
     async (t, on, { cols }) => {
       const rows = 9
@@ -175,7 +175,7 @@ function inputs(c: Case) {
 
 for (const dtype of ['bfloat16', 'int8'] as const) {
   eachBackend(
-    `linear in ${dtype}`,
+    `linear in ${dtype} agrees with the reference`,
     cases,
     async (t, on, c) => {
       const a = { ...inputs(c), dtype }
@@ -201,7 +201,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
   )
 
   eachBackend(
-    `linear in ${dtype} to bfloat16`,
+    `linear in ${dtype} into bfloat16 rounds the float32 result`,
     some,
     async (t, on, c) => {
       const a = { ...inputs(c), dtype }
@@ -215,7 +215,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
   )
 
   eachBackend(
-    `linear in ${dtype}: NaN stays in its row`,
+    `linear in ${dtype} keeps a NaN in its row`,
     [{ name: 'row 3 of 6' }],
     async (t, on) => {
       const a = { ...inputs({ name: '', rows: 6, inFeatures: 41, outFeatures: 35 }), dtype }
@@ -232,7 +232,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
   )
 
   eachBackend(
-    `linear in ${dtype}: a row has the same bits in every batch`,
+    `linear in ${dtype} gives a row the same bits in every batch`,
     [
       { name: 'tail sizes', inFeatures: 77, outFeatures: 45 },
       { name: 'long reduction', inFeatures: 3073, outFeatures: 65 },
@@ -256,7 +256,7 @@ for (const dtype of ['bfloat16', 'int8'] as const) {
 }
 
 eachBackend(
-  'linear in int8: the integers themselves',
+  'linear in int8 sums integers exactly',
   [
     { name: 'random', inFeatures: 500, fill: undefined },
     { name: 'a rest of three', inFeatures: 79, fill: undefined },
@@ -297,7 +297,7 @@ eachBackend(
 )
 
 eachBackend(
-  'patches in bfloat16',
+  'patches into bfloat16 rounds the float32 result',
   [1, 4, 7].map(patch => ({ name: `of ${patch} pixels`, patch })),
   async (t, on, { patch }) => {
     const size = 15

@@ -57,7 +57,7 @@ for (const { name, available } of backends.filter(b => b.device === 'cpu')) {
 
 // One set at a time: they share the cores.
 for (const removed of removals)
-  test.serial(`bfloat16 and int8 with CLIP_NATIVE_CPU_FEATURES=${removed}`, async t => {
+  test.serial(`the tests of bfloat16 and int8 pass with CLIP_NATIVE_CPU_FEATURES=${removed}`, async t => {
     const env = { ...process.env, ...plain, CLIP_NATIVE_CPU_FEATURES: removed }
     const { failed, output } = await new Promise<{ failed: boolean; output: string }>(resolve => {
       const files = ['dtypes', 'conv', 'attention-bfloat16', 'attention-tree'].map(

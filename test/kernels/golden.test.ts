@@ -14,7 +14,7 @@ const golden = (name: string): Values =>
   Object.fromEntries(Object.entries(file.cases[name]).map(([key, v]) => [key, Float32Array.from(v)]))
 
 eachBackend(
-  'golden: linear',
+  'linear gives the golden values',
   (['none', 'gelu', 'quickGelu', 'geluResidual'] as const).map(name => ({ name })),
   async (t, on, { name }) => {
     const g = golden('linear')
@@ -27,7 +27,7 @@ eachBackend(
   },
 )
 
-eachBackend('golden: layerNorm', [{ name: 'F.layer_norm' }], async (t, on) => {
+eachBackend('layerNorm gives the golden values', [{ name: 'F.layer_norm' }], async (t, on) => {
   const g = golden('layerNorm')
   const out = new Float32Array(120)
   await on.run('layerNorm', { x: g.x, weight: g.weight, bias: g.bias, out, rows: 4, cols: 30, epsilon: 1e-5 })
@@ -35,7 +35,7 @@ eachBackend('golden: layerNorm', [{ name: 'F.layer_norm' }], async (t, on) => {
 })
 
 eachBackend(
-  'golden: attention',
+  'attention gives the golden values',
   (['full', 'causal'] as const).map(name => ({ name })),
   async (t, on, { name }) => {
     const g = golden('attention')
@@ -47,7 +47,7 @@ eachBackend(
 )
 
 eachBackend(
-  'golden: cosineSoftmax',
+  'cosineSoftmax gives the golden values',
   (['cosine', 'logit', 'probability'] as const).map(name => ({ name })),
   async (t, on, { name }) => {
     const g = golden('cosine')
@@ -58,7 +58,7 @@ eachBackend(
   },
 )
 
-eachBackend('golden: cosineTopK', [{ name: 'softmax, then topk' }], async (t, on) => {
+eachBackend('cosineTopK gives the golden values', [{ name: 'softmax, then topk' }], async (t, on) => {
   const g = golden('cosine')
   const index = new Int32Array(12)
   const value = new Float32Array(12)
@@ -69,7 +69,7 @@ eachBackend('golden: cosineTopK', [{ name: 'softmax, then topk' }], async (t, on
 })
 
 eachBackend(
-  'golden: conv',
+  'conv gives the golden values',
   (['stride2', 'kernel1'] as const).map(name => ({ name })),
   async (t, on, { name }) => {
     const g = golden('conv')
@@ -89,18 +89,25 @@ eachBackend(
   },
 )
 
-eachBackend('golden: linear with residual, then relu', [{ name: 'end of a bottleneck' }], async (t, on) => {
-  const g = golden('conv')
-  const out = new Float32Array(24 * 4)
-  const middle = Float32Array.from({ length: 20 }, (_, i) => g.weight[Math.floor(i / 5) * 45 + 20 + (i % 5)])
-  const shape = { rows: 24, inFeatures: 5, outFeatures: 4, activation: 'relu' as const }
-  const x = g.x.subarray(0, 24 * 5)
-  await on.run('linear', { x, weight: middle, bias: g.bias, residual: g.residual, out, ...shape })
-  close(t, out, g.bottleneck, bound(7, on.epsilon, 12), 'out')
-})
+eachBackend(
+  'linear with a residual, then relu, gives the golden values',
+  [{ name: 'end of a bottleneck' }],
+  async (t, on) => {
+    const g = golden('conv')
+    const out = new Float32Array(24 * 4)
+    const middle = Float32Array.from(
+      { length: 20 },
+      (_, i) => g.weight[Math.floor(i / 5) * 45 + 20 + (i % 5)],
+    )
+    const shape = { rows: 24, inFeatures: 5, outFeatures: 4, activation: 'relu' as const }
+    const x = g.x.subarray(0, 24 * 5)
+    await on.run('linear', { x, weight: middle, bias: g.bias, residual: g.residual, out, ...shape })
+    close(t, out, g.bottleneck, bound(7, on.epsilon, 12), 'out')
+  },
+)
 
 eachBackend(
-  'golden: pool',
+  'pool gives the golden values',
   (['pool', 'poolAll'] as const).map(name => ({ name })),
   async (t, on, { name }) => {
     const g = golden('conv')

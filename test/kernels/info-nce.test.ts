@@ -99,7 +99,7 @@ const cases = casesOf('infoNce', { rows: 0, dim: 0, logitScale: 0, alike: 0.5 })
   scale: c.logitScale,
 }))
 
-eachBackend('infoNce', cases, async (t, on, c) => {
+eachBackend('infoNce agrees with the reference', cases, async (t, on, c) => {
   const [got, want] = [await lossOf(on.run, c), await lossOf(on.reference, c)]
   const epsilon = on.epsilon
   t.true(Math.abs(got.loss - want.loss) <= 2 * logitError(c, epsilon) + 8 * epsilon + 1e-12)
@@ -124,7 +124,7 @@ eachBackend('infoNce', cases, async (t, on, c) => {
 })
 
 eachBackend(
-  'infoNce against PyTorch',
+  'infoNce agrees with PyTorch',
   golden.cases.map(c => ({ ...c, name: `${c.rows} x ${c.dim}, scale ${c.scale}` })),
   async (t, on, c) => {
     const got = await lossOf(on.run, c)
@@ -139,7 +139,7 @@ eachBackend(
   },
 )
 
-eachBackend('infoNce with a NaN', [{ name: 'in one image' }], async (t, on) => {
+eachBackend('infoNce with a NaN gives NaN', [{ name: 'in one image' }], async (t, on) => {
   const c = cases[1]!
   const { images, texts } = inputs(c)
   images[5] = Number.NaN
@@ -148,7 +148,7 @@ eachBackend('infoNce with a NaN', [{ name: 'in one image' }], async (t, on) => {
   t.true(Number.isNaN(values[0]!))
 })
 
-test('the public kernel: the same numbers, its own arrays or the caller’s, mistakes by name', async t => {
+test('infoNCE returns the same numbers in new arrays and in those of the caller, and names invalid arguments', async t => {
   const c = golden.cases[2]!
   const { images, texts } = inputs(c)
   const a = { images, texts, rows: c.rows, dim: c.dim, logitScale: c.scale }
@@ -167,14 +167,14 @@ test('the public kernel: the same numbers, its own arrays or the caller’s, mis
     [{ texts: texts.subarray(1) }, /`texts` to have 1221 floats/],
     [{ rows: 0 }, /`rows`/],
     [{ logitScale: '3' }, /`logitScale` to be a number/],
-    [{ gradients: false, out }, /`out` to be left out/],
+    [{ gradients: false, out }, /`out` to be omitted/],
     [{ out: { images, texts: out.texts } }, /`out\.images`/],
     [{ out: { images: out.images, texts: out.images } }, /`out\.texts`/],
   ] as const)
     await t.throwsAsync(infoNCE({ ...a, ...(more as object) }), { message })
 })
 
-test('4096 pairs take a block of rows and the inputs over again, not their square', async t => {
+test('infoNCE of 4096 pairs needs memory for a block of rows and a multiple of the inputs, not for all pairs', async t => {
   const script = `
     const { infoNCE } = await import(${JSON.stringify(pathToFileURL(join(packageRoot, 'dist/lib/kernels.js')).href)})
     const rows = 4096, dim = 64

@@ -17,7 +17,7 @@ const inputs = (rows: number, cols: number, shift = 0, scale = 1) => ({
   cols,
 })
 
-eachBackend('layerNorm', cases, async (t, on, c) => {
+eachBackend('layerNorm agrees with the reference', cases, async (t, on, c) => {
   const a = { ...inputs(c.rows, c.cols, c.shift, c.scale), epsilon: c.epsilon }
   if (c.nan) a.x[Math.floor(c.rows / 2) * c.cols + Math.floor(c.cols / 2)] = Number.NaN
   const got = canaryFloats(c.rows * c.cols)
@@ -43,7 +43,7 @@ eachBackend('layerNorm', cases, async (t, on, c) => {
   got.check(t)
 })
 
-eachBackend('layerNorm: constant rows', [{ name: 'the bias is left' }], async (t, on) => {
+eachBackend('layerNorm of constant rows gives the bias', [{ name: '3 x 70' }], async (t, on) => {
   const a = { ...inputs(3, 70), epsilon: 1e-5 }
   a.x.fill(4)
   const out = new Float32Array(3 * 70)
@@ -51,7 +51,7 @@ eachBackend('layerNorm: constant rows', [{ name: 'the bias is left' }], async (t
   for (let r = 0; r < 3; r++) close(t, out.subarray(r * 70, (r + 1) * 70), a.bias, 1e-6, 'out')
 })
 
-eachBackend('layerNorm: NaN stays in its row', [{ name: 'row 1 of 3' }], async (t, on) => {
+eachBackend('layerNorm keeps a NaN in its row', [{ name: 'row 1 of 3' }], async (t, on) => {
   const a = { ...inputs(3, 45), epsilon: 1e-5 }
   a.x[45 + 44] = Number.NaN
   const out = new Float32Array(3 * 45)
@@ -60,7 +60,7 @@ eachBackend('layerNorm: NaN stays in its row', [{ name: 'row 1 of 3' }], async (
 })
 
 eachBackend(
-  'layerNorm: a row has the same bits in every batch',
+  'layerNorm gives a row the same bits in every batch',
   [192, 77].map(cols => ({ name: `${cols} columns`, cols })),
   async (t, on, { cols }) => {
     const a = { ...inputs(64, cols), epsilon: 1e-5 }

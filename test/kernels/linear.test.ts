@@ -17,7 +17,7 @@ const inputs = (c: Case) => ({
   activation: c.activation ?? ('none' as const),
 })
 
-eachBackend('linear', cases, async (t, on, c) => {
+eachBackend('linear agrees with the reference', cases, async (t, on, c) => {
   const a = inputs(c)
   const n = c.rows * c.outFeatures
   const got = canaryFloats(n)
@@ -57,7 +57,7 @@ const float16Cases: (Case & { name: string })[] = [
   { name: 'more than one block of rows', rows: 350, inFeatures: 129, outFeatures: 45 },
 ]
 eachBackend(
-  'linear with float16 weights: the bits of float32 weights',
+  'linear with float16 weights gives the bits of float32 weights',
   float16Cases,
   async (t, on, c) => {
     const a = inputs(c)
@@ -74,7 +74,7 @@ eachBackend(
 )
 
 eachBackend(
-  'linear with float16 weights: every float16 number',
+  'linear reads every float16 number exactly',
   [{ name: 'identity' }],
   async (t, on) => {
     // 2048 columns of 31 numbers: all but the infinities and NaNs.
@@ -99,7 +99,7 @@ eachBackend(
 )
 
 eachBackend(
-  'linear: large inputs of the activations',
+  'linear applies the activations to large inputs',
   (['quickGelu', 'gelu', 'geluTanh'] as const).map(activation => ({ name: activation, activation })),
   async (t, on, { activation }) => {
     // The identity matrix: out is the activation of x itself, far into both tails.
@@ -119,7 +119,7 @@ eachBackend(
   },
 )
 
-eachBackend('linear: NaN stays in its row', [{ name: 'row 3 of 6' }], async (t, on) => {
+eachBackend('linear keeps a NaN in its row', [{ name: 'row 3 of 6' }], async (t, on) => {
   const a = inputs({ rows: 6, inFeatures: 40, outFeatures: 35 })
   a.x[3 * 40 + 17] = Number.NaN
   const out = new Float32Array(6 * 35)
@@ -130,7 +130,7 @@ eachBackend('linear: NaN stays in its row', [{ name: 'row 3 of 6' }], async (t, 
 })
 
 eachBackend(
-  'linear: a row has the same bits in every batch',
+  'linear gives a row the same bits in every batch',
   [
     { name: 'tail sizes', inFeatures: 77, outFeatures: 45, activation: 'gelu' as const },
     { name: 'whole tiles', inFeatures: 768, outFeatures: 64, activation: 'quickGelu' as const },

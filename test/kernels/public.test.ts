@@ -21,7 +21,7 @@ const backends = binding()
   .filter(b => b.available && b.device !== 'cuda')
 
 for (const { name: backend, epsilon } of backends) {
-  test(`attention of bfloat16 on ${backend}: that of the widened numbers, rounded`, async t => {
+  test(`attention of bfloat16 gives the rounded result of the widened numbers on ${backend}`, async t => {
     const shape = { sequences: 2, length: 9, heads: 3, headDim: 24, backend }
     const [q, k, v] = [1, 2, 3].map(seed => toBfloat16s(normal(seed, 2 * 9 * 3 * 24))) as Uint16Array[]
     for (const kernel of [attention, causalAttention]) {
@@ -36,7 +36,7 @@ for (const { name: backend, epsilon } of backends) {
     }
   })
 
-  test(`linear in bfloat16 and int8 on ${backend}: near float32, as the reference`, async t => {
+  test(`linear in bfloat16 and int8 is near float32 and agrees with the reference on ${backend}`, async t => {
     const [rows, inFeatures, outFeatures] = [5, 70, 33]
     const x = normal(4, rows * inFeatures)
     const weight = normal(5, outFeatures * inFeatures, 0.1)
@@ -57,7 +57,7 @@ for (const { name: backend, epsilon } of backends) {
     }
   })
 
-  test(`layerNorm into bfloat16 on ${backend}: the float32 result, rounded`, async t => {
+  test(`layerNorm into bfloat16 gives the rounded float32 result on ${backend}`, async t => {
     const a = { x: normal(7, 4 * 30), weight: normal(8, 30), bias: normal(9, 30), rows: 4, cols: 30, backend }
     const narrow = await layerNorm({ ...a, out: new Uint16Array(120) })
     sameBytes(t, narrow, toBfloat16s(await layerNorm(a)))
@@ -113,7 +113,7 @@ test('invalid dtypes are refused', async t => {
     [() => cosineSoftmax({ ...scores, classScales: f(3) }), 'Expected `classScales` to have 2 floats, got 3'],
     [
       () => cosineTopK({ ...scores, k: 1, classes: f(8), classScales: f(2) }),
-      'Expected `classScales` to be given for an Int8Array of classes only, got a Float32Array of 2',
+      'Expected `classScales` to be omitted unless the classes are an Int8Array, got a Float32Array of 2',
     ],
     [
       () =>

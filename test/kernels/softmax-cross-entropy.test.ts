@@ -44,7 +44,13 @@ async function lossOf(run: Running['run'], a: Inputs, more: { threads?: number; 
   const loss = canaryFloats(a.rows)
   const gradient = canaryFloats(a.rows * a.cols)
   const mean = new Float64Array(1)
-  await run('softmaxCrossEntropy', { ...a, ...more, loss: loss.array, gradient: gradient.array, mean })
+  await run('softmaxCrossEntropy', {
+    ...a,
+    ...more,
+    loss: loss.array,
+    gradient: gradient.array,
+    mean,
+  })
   return { loss: loss.array, gradient: gradient.array, mean: mean[0]!, canaries: [loss, gradient] }
 }
 
@@ -67,7 +73,7 @@ const inputs = ({ rows, cols, scale }: (typeof cases)[number]): Inputs => ({
   cols,
 })
 
-eachBackend('softmaxCrossEntropy', cases, async (t, on, c) => {
+eachBackend('softmaxCrossEntropy agrees with the reference', cases, async (t, on, c) => {
   const a = inputs(c)
   const [got, want] = [await lossOf(on.run, a), await lossOf(on.reference, a)]
   const most = 2 * largest(a.logits as Float32Array)
@@ -94,7 +100,7 @@ eachBackend('softmaxCrossEntropy', cases, async (t, on, c) => {
 })
 
 eachBackend(
-  'golden: softmaxCrossEntropy',
+  'softmaxCrossEntropy gives the golden values',
   golden.cases.map(g => ({ ...g, name: `${g.rows} x ${g.cols}, scale ${g.scale}` })),
   async (t, on, g) => {
     const next = generator(g.seed)
@@ -113,7 +119,7 @@ eachBackend(
 )
 
 eachBackend(
-  'golden: softmaxCrossEntropy of extremes',
+  'softmaxCrossEntropy of extreme logits gives the golden values',
   [{ name: 'row by row, and all at once' }],
   async (t, on) => {
     const rows = golden.extremes.length
@@ -142,7 +148,7 @@ eachBackend(
 const canonical = (x: Float32Array) => x.map(v => (Number.isNaN(v) ? Number.NaN : v))
 
 eachBackend(
-  'softmaxCrossEntropy: long rows with infinities and NaN',
+  'softmaxCrossEntropy of long rows with infinities and NaN gives the defined results',
   [{ name: 'in any block' }],
   async (t, on) => {
     const cols = 2100
@@ -184,7 +190,7 @@ eachBackend(
 )
 
 eachBackend(
-  'softmaxCrossEntropy: a row has the same bits in every batch',
+  'softmaxCrossEntropy gives a row the same bits in every batch',
   [{ name: '64 rows of 1100' }],
   async (t, on) => {
     const cols = 1100
@@ -206,34 +212,38 @@ eachBackend(
   },
 )
 
-eachBackend('softmaxCrossEntropy in bfloat16', [{ name: 'logits and gradient, in place' }], async (t, on) => {
-  const [rows, cols] = [5, 1037]
-  const { mask, targets, logits } = inputs({ name: '', rows, cols, scale: 4 })
-  const narrow = toBfloat16s(logits as Float32Array)
-  const wide = await lossOf(on.run, { logits: widened(narrow), targets, mask, rows, cols })
-  const loss = new Float32Array(rows)
-  const mean = new Float64Array(1)
-  const both = { targets, mask, rows, cols, loss, mean, dtype: 'bfloat16', outDtype: 'bfloat16' } as const
-  await on.run('softmaxCrossEntropy', { ...both, logits: narrow, gradient: narrow })
-  sameBytes(t, loss, wide.loss)
-  t.is(mean[0], wide.mean)
-  sameBytes(t, narrow, toBfloat16s(wide.gradient))
-  const inPlace = logits.slice() as Float32Array
-  const apart = await lossOf(on.run, { logits, targets, mask, rows, cols })
-  await on.run('softmaxCrossEntropy', {
-    targets,
-    mask,
-    rows,
-    cols,
-    loss,
-    mean,
-    logits: inPlace,
-    gradient: inPlace,
-  })
-  sameBytes(t, inPlace, apart.gradient)
-})
+eachBackend(
+  'softmaxCrossEntropy in bfloat16 gives the rounded float32 results',
+  [{ name: 'logits and gradient, in place' }],
+  async (t, on) => {
+    const [rows, cols] = [5, 1037]
+    const { mask, targets, logits } = inputs({ name: '', rows, cols, scale: 4 })
+    const narrow = toBfloat16s(logits as Float32Array)
+    const wide = await lossOf(on.run, { logits: widened(narrow), targets, mask, rows, cols })
+    const loss = new Float32Array(rows)
+    const mean = new Float64Array(1)
+    const both = { targets, mask, rows, cols, loss, mean, dtype: 'bfloat16', outDtype: 'bfloat16' } as const
+    await on.run('softmaxCrossEntropy', { ...both, logits: narrow, gradient: narrow })
+    sameBytes(t, loss, wide.loss)
+    t.is(mean[0], wide.mean)
+    sameBytes(t, narrow, toBfloat16s(wide.gradient))
+    const inPlace = logits.slice() as Float32Array
+    const apart = await lossOf(on.run, { logits, targets, mask, rows, cols })
+    await on.run('softmaxCrossEntropy', {
+      targets,
+      mask,
+      rows,
+      cols,
+      loss,
+      mean,
+      logits: inPlace,
+      gradient: inPlace,
+    })
+    sameBytes(t, inPlace, apart.gradient)
+  },
+)
 
-test('the public kernel: losses, mean and gradient, its own arrays or the caller’s, mistakes by name', async t => {
+test('softmaxCrossEntropy returns losses, mean and gradient in new arrays and in those of the caller, and names invalid arguments', async t => {
   const [rows, cols] = [4, 6]
   const { logits, targets } = inputs({ name: '', rows, cols, scale: 2 })
   const a = { logits: logits as Float32Array, targets, rows, cols }
@@ -271,7 +281,7 @@ test('the public kernel: losses, mean and gradient, its own arrays or the caller
     [{ mask: [1, 1, 1, 1] }, /`mask` to be a Uint8Array/],
     [{ cols: 0 }, /`cols`/],
     [{ gradientScale: Number.NaN }, /`gradientScale` to be finite/],
-    [{ gradient: false, out }, /`out\.gradient` to be left out/],
+    [{ gradient: false, out }, /`out\.gradient` to be omitted/],
     [{ out: { loss: a.logits.subarray(0, 4) } }, /`out\.loss` to share no memory with `logits`/],
     [{ out: { gradient: new Float64Array(24) } }, /`out\.gradient` to be a Float32Array or a Uint16Array/],
   ] as const)

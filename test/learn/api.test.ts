@@ -49,7 +49,7 @@ const thrown = async (call: Promise<unknown>): Promise<ClipError> => {
   throw new Error('nothing was thrown')
 }
 
-test('a linear probe learns digits that the names alone do not give', async t => {
+test('a linear probe learns digits that zero-shot classification does not recognise', async t => {
   const zeroShot = await clip.classifier([...new Set(train.labels)], { templates: 'a photo of {}' })
   const probe = await clip.linearProbe(train, { C: 1 })
   t.is(probe.kind, 'linear-probe')
@@ -73,7 +73,7 @@ test('a linear probe learns digits that the names alone do not give', async t =>
   })
 })
 
-test('existing features give the same probe, and a saved probe is read back', async t => {
+test('existing features give the same probe, and a saved probe can be loaded', async t => {
   const features = await clip.encodeImage(train.images, { output: 'pooled' })
   const [a, b] = [
     await clip.linearProbe(train, { C: 0.1 }),
@@ -88,7 +88,7 @@ test('existing features give the same probe, and a saved probe is read back', as
   t.deepEqual(await read.classify(held.images.slice(0, 5)), await a.classify(held.images.slice(0, 5)))
 })
 
-test('C is searched for on a validation set, as the paper does', async t => {
+test('C is searched for on a validation set, as in the paper', async t => {
   const stages: string[] = []
   const probe = await clip.linearProbe(train, { validation, onProgress: p => stages.push(p.stage) })
   t.true((probe.settings.validationAccuracy as number) >= 0.5)
@@ -97,7 +97,7 @@ test('C is searched for on a validation set, as the paper does', async t => {
   t.true(exponent >= -6 && exponent <= 6 && Math.abs(exponent * 8 - Math.round(exponent * 8)) < 1e-9)
 })
 
-test('the search asks seven powers, then halves around the best down to an eighth of a decade', async t => {
+test('the search tries seven powers of ten, then halves the steps around the best to an eighth of a decade', async t => {
   const asked: number[] = []
   const found = await searchC(async c => {
     const exponent = Math.log10(c)
@@ -111,7 +111,7 @@ test('the search asks seven powers, then halves around the best down to an eight
   t.is((await searchC(async () => 1)).c, 1e-6)
 })
 
-test('Tip-Adapter: logits are the published formula; fine-tuned keys fit the examples better; files', async t => {
+test('Tip-Adapter computes the published logits, fine-tuned keys fit the examples better, and both are saved', async t => {
   const tip = await clip.tipAdapter(train, { templates: 'a photo of {}', alpha: 2, beta: 3 })
   t.is(tip.kind, 'tip-adapter')
   const x = await clip.encodeImage(held.images[3]!)
@@ -146,7 +146,7 @@ test('Tip-Adapter: logits are the published formula; fine-tuned keys fit the exa
   t.deepEqual(await read.classify(held.images[0]!), await tuned.classify(held.images[0]!))
 })
 
-test('mistakes in examples are named', async t => {
+test('errors in examples are named', async t => {
   const one = { images: train.images.slice(0, 2), labels: ['a', 'b'] }
   const wide = new Embeddings(new Float32Array(20), [2, 10] as const)
   for (const [call, message] of [
@@ -160,7 +160,7 @@ test('mistakes in examples are named', async t => {
       /`examples\.images` to be rows of 192 values/,
     ],
     [() => clip.linearProbe(one, { C: -1 }), /`C` to be a number greater than 0/],
-    [() => clip.linearProbe(one, { C: 1, validation: one }), /`validation` to be left out/],
+    [() => clip.linearProbe(one, { C: 1, validation: one }), /`validation` to be omitted/],
     [
       () => clip.linearProbe(one, { validation: { ...one, labels: ['a', 'c'] } }),
       /`validation\.labels\[1\]` to be one of/,
@@ -189,7 +189,7 @@ test('mistakes in examples are named', async t => {
   t.is((await thrown(running)).message, 'enough')
 })
 
-test('adaptation raises recall on pairs held out, and load applies it', async t => {
+test('adaptation raises recall on held-out pairs, and load applies it', async t => {
   // Digits and their names: what the embedded model hardly knows.
   const text = (label: string) => `a photo of ${label}`
   const pairs = { images: train.images, texts: train.labels.map(text) }

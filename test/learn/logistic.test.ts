@@ -86,7 +86,7 @@ const train = (c: Case, backend: string, threads: number, more: object = {}) => 
 }
 
 for (const c of golden.cases)
-  test(`${c.rows} x ${c.width}, ${c.classes} classes, C ${c.c}: scikit-learn's optimum and predictions`, async t => {
+  test(`a fit reaches scikit-learn's optimum and predictions: ${c.rows} x ${c.width}, ${c.classes} classes, C ${c.c}`, async t => {
     for (const backend of backends) {
       const { features, labels, weights, bias, done } = train(c, backend, 2)
       const report = await done
@@ -127,7 +127,7 @@ test('a fit starts from given weights, stops when it is aborted and reports when
   await t.throwsAsync(cancelled.done, { code: 'ERR_CLIP_ABORTED' })
 })
 
-test('NaN features end with a report that says so', async t => {
+test('a fit on features with NaN ends with a report that says so', async t => {
   const c = golden.cases[0]!
   const features = problem(c).features
   features[7] = Number.NaN

@@ -20,23 +20,29 @@ async function growthOf(...args: (string | number)[]): Promise<Growth> {
 
 const rest = 48 * 2 ** 20 // garbage not yet collected, code, threads' scratch
 
-nightly('a linear probe: two and a half times its features, and two matrices of logits', async t => {
-  const [rows, width, classes] = [50_000, 512, 100]
-  const { measured, grownBytes, inputBytes } = await growthOf('probe', rows, width, classes)
-  t.log(`${rows} x ${width}, ${classes} classes: ${(grownBytes / 1e6).toFixed(0)} MB`)
-  if (measured) t.true(grownBytes < 2.5 * inputBytes + 8 * rows * classes + rest)
-})
+nightly(
+  'a linear probe needs memory for two and a half times its features and two matrices of logits',
+  async t => {
+    const [rows, width, classes] = [50_000, 512, 100]
+    const { measured, grownBytes, inputBytes } = await growthOf('probe', rows, width, classes)
+    t.log(`${rows} x ${width}, ${classes} classes: ${(grownBytes / 1e6).toFixed(0)} MB`)
+    if (measured) t.true(grownBytes < 2.5 * inputBytes + 8 * rows * classes + rest)
+  },
+)
 
-nightly('retrieval: the embeddings of both sides', async t => {
+nightly('retrieval needs memory for the embeddings of both sides only', async t => {
   const { measured, grownBytes, inputBytes } = await growthOf('retrieval', 10_000, 512, 10)
   t.log(`10 000 pairs of 512: ${(grownBytes / 1e6).toFixed(0)} MB`)
   // A matrix of all with all would be 400 MB.
   if (measured) t.true(grownBytes < inputBytes + rest)
 })
 
-nightly('alpha and beta of a Tip-Adapter: no products of all with all', async t => {
-  const { measured, grownBytes } = await growthOf('tip', 6000, 0, 10)
-  t.log(`6000 examples, 6000 held out: ${(grownBytes / 1e6).toFixed(0)} MB`)
-  // A matrix of all with all would be 144 MB.
-  if (measured) t.true(grownBytes < rest + 50e6)
-})
+nightly(
+  'the search for alpha and beta of a Tip-Adapter does not keep the products of all pairs in memory',
+  async t => {
+    const { measured, grownBytes } = await growthOf('tip', 6000, 0, 10)
+    t.log(`6000 examples, 6000 held out: ${(grownBytes / 1e6).toFixed(0)} MB`)
+    // A matrix of all with all would be 144 MB.
+    if (measured) t.true(grownBytes < rest + 50e6)
+  },
+)

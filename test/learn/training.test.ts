@@ -96,7 +96,7 @@ function tipInputs(c: Tip) {
 }
 
 for (const c of golden.tip)
-  test(`Tip-Adapter-F: ${c.rows} keys, ${c.epochs} epochs of ${c.batch}, against PyTorch`, async t => {
+  test(`Tip-Adapter-F agrees with PyTorch: ${c.rows} keys, ${c.epochs} epochs, batches of ${c.batch}`, async t => {
     for (const backend of backends) {
       const { labels, features, classes, keys } = tipInputs(c)
       const loss = await fromNative(() =>
@@ -129,7 +129,7 @@ function side(seed: number, n: number, width: number, dim: number) {
 }
 
 for (const c of golden.contrastive)
-  test(`contrastive adaptation: ${c.pairs} pairs, ${c.epochs} epochs of ${c.batch}, against PyTorch`, async t => {
+  test(`contrastive adaptation agrees with PyTorch: ${c.pairs} pairs, ${c.epochs} epochs, batches of ${c.batch}`, async t => {
     for (const backend of backends) {
       const images = side(4, c.pairs, c.wi, c.dim)
       const texts = side(5, c.pairs, c.wt, c.dim)

@@ -54,11 +54,11 @@ test('the reference backend is always available', t => {
 })
 
 for (const name of names) {
-  test(`${name}: the chosen backend runs`, async t => {
+  test(`the backend ${name} runs if it is chosen`, async t => {
     t.is((await on(name)).backend.split('+')[0], name)
   })
 
-  test(`${name}: embeddings of images and texts agree with PyTorch`, async t => {
+  test(`embeddings of images and texts agree with PyTorch on ${name}`, async t => {
     const { images, texts } = await on(name)
     t.is(images.length, golden.images.length)
     t.is(texts.length, golden.texts.length)
@@ -90,7 +90,7 @@ for (const name of names) {
     t.log(`largest difference of a normalized row: ${worst.toExponential(2)}`)
   })
 
-  test(`${name}: the pooled row is the token's row, bit for bit`, async t => {
+  test(`the pooled row equals the token's row bit for bit on ${name}`, async t => {
     const { images, texts } = await on(name)
     images.forEach(({ pooled, tokens }, i) => {
       const row = floats(pooled)
@@ -102,7 +102,7 @@ for (const name of names) {
     })
   })
 
-  test(`${name}: bytes do not depend on batches, threads, coalescing or preprocessing`, async t => {
+  test(`bytes do not depend on batches, threads, coalescing or preprocessing on ${name}`, async t => {
     const { images, texts, again } = await on(name)
     for (const [how, other] of Object.entries(again)) {
       t.deepEqual(
@@ -120,7 +120,7 @@ for (const name of names) {
   })
 
   if (name !== 'reference')
-    test(`${name}: results agree with the reference`, async t => {
+    test(`results agree with the reference on ${name}`, async t => {
       const here = await on(name)
       const there = await on('reference')
       for (const side of ['images', 'texts'] as const)

@@ -30,7 +30,7 @@ function worst(got: Embeddings, want: Embeddings): number {
 }
 
 for (const dtype of dtypes)
-  test(`${dtype}: the embedded model's held-out images`, async t => {
+  test(`the embedded model in ${dtype} is near float32 on the held-out images`, async t => {
     const lines = (await readFile(join(testData, 'heldout.csv'), 'utf8')).trim().split('\n').slice(1)
     const all = lines.map(line => line.split(',') as [string, string, string])
     const members = sample(all)
@@ -65,7 +65,7 @@ for (const dtype of dtypes)
   })
 
 // The widths of ViT-B/32's image tower on random weights, three blocks of it.
-test.serial('bfloat16 and int8: random ViT-B/32, three blocks', async t => {
+test.serial('three blocks of a random ViT-B/32 are near float32 in bfloat16 and int8', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'clip-native-dtypes-'))
   try {
     const shape = { width: 768, layers: 3, heads: 12, imageSize: 224, patchSize: 32, vocabSize: 49408 }
@@ -93,7 +93,7 @@ test.serial('bfloat16 and int8: random ViT-B/32, three blocks', async t => {
 
 const resnets = ['openclip-resnet', 'openai-resnet.pt']
 for (const name of resnets)
-  test(`bfloat16 and int8: ${name}`, async t => {
+  test(`${name} is near float32 in bfloat16 and int8`, async t => {
     const file = join(packageRoot, 'test', 'golden', 'checkpoint', name)
     await using wide = await load(file, { towers: ['image'] })
     const imageSize = wide.info.imageSize!
@@ -124,7 +124,7 @@ async function runOn(backend: string, dtype: Dtype): Promise<WholeModel> {
 const backends = devices().flatMap(device => device.backends.filter(b => b.available))
 for (const { name, dtypes: runs } of backends)
   for (const dtype of dtypes.filter(d => runs.includes(d)))
-    test.serial(`${name}, ${dtype}: same bytes however it was batched, near float32`, async t => {
+    test.serial(`${name} in ${dtype} gives the same bytes in every batch, and is near float32`, async t => {
       const { images, texts, again, backend } = await runOn(name, dtype)
       t.is(backend.split('+')[0], name)
       for (const [how, other] of Object.entries(again)) {

@@ -53,7 +53,7 @@ async function rgb(file: string): Promise<ImageInput> {
 }
 
 for (const [set, { labels, images: count, columns }] of Object.entries(golden.sets))
-  test(`heldout/${set}`, async t => {
+  test(`zero-shot accuracy on heldout/${set} equals the model card, and answers equal PyTorch's`, async t => {
     const whole = listed.filter(image => image.set === set)
     t.is(whole.length, count)
     const places = sample(whole.map((_, i) => i))

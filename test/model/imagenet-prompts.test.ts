@@ -26,7 +26,7 @@ import type { PromptsGrowth } from './prompts-growth.js'
 const names: string[] = JSON.parse(readFileSync(join(packageRoot, 'test/data/imagenet-classes.json'), 'utf8'))
 const prompts = templates.imagenet80.flatMap(template => names.map(name => template.replaceAll('{}', name)))
 
-test("names and templates are those of the paper's prompt set", async t => {
+test("the names and templates of ImageNet are those of the paper's prompt set", async t => {
   t.deepEqual(await promptSet('ImageNet'), { labels: names, templates: [...templates.imagenet80] })
 })
 
@@ -52,10 +52,14 @@ async function builds(t: ExecutionContext, width: number, ...model: string[]): P
   if (growth.measured) t.true(growth.grownBytes > 1e6, 'something was measured')
 }
 
-test.serial('clip.classifier encodes them within the memory bound', t => builds(t, 16, folder))
-nightly('clip.classifier encodes them within the memory bound on the embedded model', t => builds(t, 192))
+test.serial('clip.classifier encodes the ImageNet prompts within the memory bound', t =>
+  builds(t, 16, folder),
+)
+nightly('clip.classifier encodes the ImageNet prompts within the memory bound on the embedded model', t =>
+  builds(t, 192),
+)
 
-test.serial('their 769 212 tokens form one trie of 328 378 nodes', async t => {
+test.serial('the 769 212 tokens of the ImageNet prompts form one trie of 328 378 nodes', async t => {
   const { model: spec, preprocess, tokenizer: family } = await readCheckpoint(folder)
   const tokenizer = await createTokenizer(family)
   const texts = (await tokenizer.encodeAll(prompts, {})).map(one => one.ids)

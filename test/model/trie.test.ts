@@ -46,7 +46,7 @@ const alone = async (model: NativeModel, texts: readonly (readonly number[])[]):
 }
 
 for (const device of ['auto', 'reference'] as const) {
-  test(`${device}: texts in a batch have the same bits as alone, with one row per trie node`, async t => {
+  test(`texts in a batch have the same bits as alone, with one row per trie node, on ${device}`, async t => {
     const model = await loadNative(spec, preprocess, { device, threads: 2 })
     const texts = randomTexts(device === 'auto' ? 120 : 24, 1)
     let together: Float32Array | undefined
@@ -89,7 +89,7 @@ test('without shared prefixes every row is computed once, with the causal mask',
   await model.dispose()
 })
 
-test('more than a chunk: the path above is computed again, the bits stay', async t => {
+test('a trie of several chunks computes shared paths again, and gives the same bits', async t => {
   const model = await loadNative(spec, preprocess, { threads: 2 })
   // 700 texts below one long prefix: the trie has about twice as many nodes as a chunk has rows.
   const next = random(3)
@@ -137,7 +137,7 @@ test('a token or a length that is out of range is refused', async t => {
 })
 
 for (const device of ['auto', 'reference'] as const)
-  test(`${device}: tokens after the end token have no effect: a padded text has the same bits as one without padding`, async t => {
+  test(`a padded text has the same bits as one without padding on ${device}`, async t => {
     const model = await loadNative(spec, preprocess, { device })
     // The plain computation: every position, none cut off, the pooled row picked afterwards.
     const plain = await loadNative({ ...spec, text: { ...spec.text!, pool: 'last' } }, preprocess, { device })

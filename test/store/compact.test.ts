@@ -105,7 +105,7 @@ test('a killed compaction leaves a readable store, and the next writer removes i
   t.is((await namesIn(store)).length, 3)
 })
 
-test('the command compacts a store, and a process that has it open follows', async t => {
+test('the command compacts a store, and another process with the store open sees the new files', async t => {
   const { store } = await withReplaced()
   const before = await content(store)
   const main = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
@@ -117,7 +117,7 @@ test('the command compacts a store, and a process that has it open follows', asy
   t.is((await namesIn(store)).length, 3)
 })
 
-test('damage (which is named) and an abort stop a compaction, and the store stays as it was', async t => {
+test('damage, which is named, and an abort stop a compaction, and the store is unchanged', async t => {
   const { clip, store } = await withReplaced()
   const reason = new Error('enough')
   await t.throwsAsync(store.compact({ signal: AbortSignal.abort(reason) }), { is: reason })

@@ -80,7 +80,7 @@ test('readers and writers ignore the incomplete data that a killed writer leaves
   }
 })
 
-test('damage is an error that names the file and the field', async t => {
+test('the error for damage names the file and the field', async t => {
   const clip = await embedder()
   const rowBytes = 4 * (await dim())
   const header = JSON.parse(await readFile(join(good, 'store.json'), 'utf8'))
@@ -161,7 +161,7 @@ test('vectors that are truncated while the store is open are an error', async t 
   await t.throwsAsync(store.search('x'), { code: 'ERR_CLIP_CHECKPOINT' })
 })
 
-test('after each of two hundred random changes there is a result or a ClipError', async t => {
+test('each of two hundred random changes to a store gives a result or a ClipError', async t => {
   const clip = await embedder()
   const random = generator(7)
   const path = fresh()

@@ -187,7 +187,7 @@ test('unknown file extensions, missing folders and missing packages are refused'
   await t.throwsAsync(toLanceDB(store, ''), { instanceOf: TypeError })
 })
 
-test.serial('a thread that can not be started, or runs out of memory, is a typed error', async t => {
+test.serial('an export thread that can not start, or runs out of memory, is a typed error', async t => {
   const { store } = await filled(3)
   const { default: threads } = await import('node:worker_threads')
   const { Worker: real } = threads
@@ -204,7 +204,7 @@ test.serial('a thread that can not be started, or runs out of memory, is a typed
     refuse(noThread)
     const error = await t.throwsAsync(store.export(join(folder, 'refused.npy')), { instanceOf: ClipError })
     t.like(error, { code: 'ERR_CLIP_MEMORY', cause: noThread })
-    t.regex(error!.message, /starts no thread .*EAGAIN.*limit of processes and threads/)
+    t.regex(error!.message, /could not start a thread .*EAGAIN.*limit of processes and threads/)
     // A thread with almost no heap: V8 ends it.
     threads.Worker = class extends real {
       constructor(file: string | URL, options: WorkerOptions) {

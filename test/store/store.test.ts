@@ -54,7 +54,7 @@ test('added items are in the store once, with the bits of encodeImage', async t 
 })
 
 for (const dtype of dtypes)
-  test(`${dtype}: search ranks as a plain loop over the vectors does, ties by age`, async t => {
+  test(`search in ${dtype} ranks like a plain loop over the vectors, with ties by age`, async t => {
     const clip = await embedder()
     await using store = await clip.openStore(fresh(), { create: true, dtype })
     await store.add(items(300))
@@ -147,7 +147,7 @@ test('two open stores of one folder add at the same time, and each sees the item
 })
 
 for (const dtype of dtypes)
-  test(`${dtype}: near duplicates are those of a plain loop, replaced rows left out`, async t => {
+  test(`near duplicates in ${dtype} are those of a plain loop, without replaced rows`, async t => {
     const clip = await embedder()
     await using store = await clip.openStore(fresh(), { create: true, dtype })
     // More than one tile of 1024 rows, once.
@@ -181,7 +181,7 @@ test('invalid arguments, another model and a closed store are refused', async t 
   await t.throwsAsync(clip.openStore(path), { code: 'ERR_CLIP_INPUT', message: /create: true/ })
   await t.throwsAsync(clip.openStore(folder, { create: true }), {
     code: 'ERR_CLIP_INPUT',
-    message: /other things/,
+    message: /contains other files/,
   })
   await t.throwsAsync(clip.openStore(path, { creat: true } as never), { instanceOf: TypeError })
   const store = await clip.openStore(path, { create: true })

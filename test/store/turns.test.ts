@@ -4,7 +4,7 @@ import { entriesTest as test } from '../helpers/entries-test.js'
 import { noLongTurn } from '../helpers/turns.js'
 
 test(
-  'a store of 60 000 items: opening, known ids, a search for 20 000, all ids and near duplicates hold no turn',
+  'no operation on a store of 60 000 items blocks the event loop for long',
   noLongTurn,
   new URL('./turns-run.js', import.meta.url),
   'all',

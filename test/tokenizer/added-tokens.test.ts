@@ -42,7 +42,7 @@ function wrong(tokenizer: Awaited<ReturnType<typeof tokenizerOf>>, cases: Case[]
   })
 }
 
-test('tokenizer.json: tokens of every flag, in 3000 texts', async t => {
+test('added tokens of tokenizer.json with every flag are found in 3000 texts', async t => {
   const { cases } = JSON.parse(read('expected.json.gz').toString()) as { cases: Case[] }
   const tokenizer = await tokenizerOf(await folder({ 'tokenizer.json': read('tokenizer.json.gz') }))
   t.is(cases.length, 3000)
@@ -56,7 +56,7 @@ test('tokenizer.json: tokens of every flag, in 3000 texts', async t => {
   )
 })
 
-test('the same tokens beside vocab.json: in tokenizer_config.json, and in tokenizer.json', async t => {
+test('the same added tokens are read beside vocab.json from tokenizer_config.json and tokenizer.json', async t => {
   const { cases } = JSON.parse(read('expected.json.gz').toString()) as { cases: Case[] }
   const json = read('tokenizer.json.gz')
   const { added_tokens } = JSON.parse(json.toString()) as { added_tokens: ({ id: number } & object)[] }
@@ -72,7 +72,7 @@ test('the same tokens beside vocab.json: in tokenizer_config.json, and in tokeni
   }
 })
 
-test('added_tokens.json, which has no flags, in 1000 texts', async t => {
+test('added tokens of added_tokens.json, which has no flags, are found in 1000 texts', async t => {
   const { added, cases } = JSON.parse(read('expected-plain.json.gz').toString()) as {
     added: Record<string, number>
     cases: Case[]
@@ -82,7 +82,7 @@ test('added_tokens.json, which has no flags, in 1000 texts', async t => {
   t.deepEqual(wrong(tokenizer, cases).slice(0, 5), [])
 })
 
-test("with OpenAI's cleaning too, which is the default; decode spells them out", async t => {
+test("added tokens are found with OpenAI's cleaning, which is the default, and decode spells them out", async t => {
   const added = { '<cat-toy>': 524, '<été>': 525 }
   const tokenizer = await tokenizerOf(await folder({ ...(await tiny()), 'added_tokens.json': added }))
   const plain = await tokenizerOf(await folder(await tiny()))
@@ -130,7 +130,7 @@ test('invalid added tokens are refused by file and field', async t => {
   }
 })
 
-test('a model with a row for each token takes it, one without is refused', async t => {
+test('a model with an embedding for each added token opens, and one without is refused', async t => {
   const path = join(scratch, 'model')
   await cp(goldenPath('hf-4'), path, { recursive: true })
   await writeFile(join(path, 'added_tokens.json'), JSON.stringify({ '<cat-toy>': 524 }))

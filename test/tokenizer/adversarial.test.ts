@@ -28,7 +28,7 @@ const cases = (): Case[] =>
 
 const textOf = ({ parts }: Case): string => parts.map(([text, times]) => text.repeat(times)).join('')
 
-test('the ids of hard texts of thousands of characters are those of OpenAI', async t => {
+test('difficult texts of thousands of characters have the ids of OpenAI', async t => {
   const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 100_000, family: 'openai' })
   const all = cases()
   t.true(all.length >= 60)
@@ -42,7 +42,7 @@ test('the ids of hard texts of thousands of characters are those of OpenAI', asy
   )
 })
 
-test('NFC in pieces is that of the engine, for runs of marks of every class and for every character', t => {
+test('NFC in pieces equals that of the engine, for runs of marks of every class and for every character', t => {
   const next = generator(5)
   const marks =
     '\u0301\u0323\u0327\u0334\u0345\u05b0\u0e38\u0f71\u0f72\u093c\u0903\u09be\u0dcf\u0dca\u0344\u{1d165}'
@@ -77,7 +77,7 @@ test('NFC in pieces is that of the engine, for runs of marks of every class and 
   }
 })
 
-test('lower-casing in pieces is that of the engine, for every character beside a sigma', t => {
+test('lower-casing in pieces equals that of the engine, for every character beside a sigma', t => {
   const wrong: string[] = []
   for (let code = 0; code < 0x20000; code++) {
     if ((code >= 0xd800 && code <= 0xdfff) || code === 0x295) continue
@@ -95,7 +95,7 @@ test('lower-casing in pieces is that of the engine, for every character beside a
   t.is(atOnce(lower('\u0295\u03a3\u02b0')), '\u0295\u03c2\u02b0')
 })
 
-test('a text beyond the limit is refused by name, whatever truncate says', async t => {
+test('a text beyond the limit is refused by name, even with truncate', async t => {
   const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 77, family: 'openai' })
   const long = 'a '.repeat(mostCharacters / 2)
   t.is(tokenizer.encode(long, { truncate: true }).tokens, mostCharacters / 2 + 2)

@@ -12,7 +12,7 @@ const golden = (name: string): [text: string, ids: number[]][] =>
     gunzipSync(readFileSync(join(packageRoot, 'test/golden/tokenizer', `${name}.json.gz`))).toString(),
   ).cases
 
-test('openai: all ids equal those of SimpleTokenizer with ftfy 6.3.1', async t => {
+test("all ids with OpenAI's cleaning equal those of SimpleTokenizer with ftfy 6.3.1", async t => {
   const tokenizer = await createTokenizer({ kind: 'bpe', contextLength: 100_000, family: 'openai' })
   const cases = golden('openai')
   t.true(cases.length >= 5000)
@@ -23,7 +23,7 @@ test('openai: all ids equal those of SimpleTokenizer with ftfy 6.3.1', async t =
   t.deepEqual(wrong, [])
 })
 
-test('huggingface: all ids equal those of CLIPTokenizerFast on the embedded model', async t => {
+test("all ids with Hugging Face's cleaning equal those of CLIPTokenizerFast on the embedded model", async t => {
   const vocabulary = await readVocabulary(join(packageRoot, 'models/icon-clip'))
   const tokenizer = await createTokenizer(
     { kind: 'bpe', contextLength: 100_000, family: 'huggingface' },

@@ -19,7 +19,7 @@ test('known texts have their known ids', async t => {
   t.is((error as Error & { code: string }).code, 'ERR_CLIP_INPUT')
 })
 
-test('final sigma beside U+0295, a cased letter in the Unicode of the original', async t => {
+test('a sigma after U+0295, a cased letter in the Unicode of the original, becomes final', async t => {
   const tokenizer = await openai()
   const lower = (text: string): string => tokenizer.decode(tokenizer.encode(text).ids.slice(1, -1)).trim()
   // Python 3.11: 'ΑΣ\u0295'.lower() and '\u0295Σ'.lower().
@@ -27,7 +27,7 @@ test('final sigma beside U+0295, a cased letter in the Unicode of the original',
   t.is(lower('\u0295Σ'), '\u0295ς')
 })
 
-test('special tokens in a text are treated as characters unless they are to be parsed', async t => {
+test("special tokens in a text are treated as characters unless specialTokens is 'parse'", async t => {
   const tokenizer = await openai()
   for (const cleaning of ['openai', 'huggingface'] as const) {
     const { ids } = tokenizer.encode('<|endoftext|> hello <|startoftext|>', { cleaning })
@@ -50,7 +50,7 @@ test('a text that is too long is an error with its length, or is truncated befor
   await t.throwsAsync(tokenizer.encodeAll(['cat', text]), { code: 'ERR_CLIP_TEXT_TOO_LONG' })
 })
 
-test('a word of 200 kB takes no quadratic time and equals itself in slices', async t => {
+test('a word of 200 kB takes no quadratic time and has the same ids in slices', async t => {
   const tokenizer = await openai()
   const long = 'abcdefgh'.repeat(25_000)
   const started = process.cpuUsage()
@@ -68,7 +68,7 @@ test('an abort ends encodeAll with its reason', async t => {
   t.is(await t.throwsAsync(running), reason)
 })
 
-test('tokenizer.json in both spellings of merges gives what vocab.json and merges.txt give', async t => {
+test('tokenizer.json with either form of merges gives the same ids as vocab.json and merges.txt', async t => {
   const model = join(packageRoot, 'models/icon-clip')
   const expected = await readVocabulary(model)
   const vocab = JSON.parse(readFileSync(join(model, 'vocab.json'), 'utf8')) as Record<string, number>
@@ -88,7 +88,7 @@ test('tokenizer.json in both spellings of merges gives what vocab.json and merge
   t.is(await readVocabulary(folder()), undefined)
 })
 
-test('damaged vocabularies name file and field', async t => {
+test('errors for damaged vocabularies name file and field', async t => {
   const dir = folder()
   const vocab = join(dir, 'vocab.json')
   const merges = join(dir, 'merges.txt')

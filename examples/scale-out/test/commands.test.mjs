@@ -68,7 +68,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
   }
   const one = ['--threads', 1]
 
-  test('plan: the same shards have the same jobs, other images are refused', async () => {
+  test('plan gives the same shards the same jobs, and refuses other images', async () => {
     await writeFolder(at('a'), 30)
     assert.match(
       await ok('plan', at('job-a'), at('a'), '--shard-size', 8),
@@ -91,7 +91,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     await assert.rejects(plan(at('job-a'), [at('a')]), /has a plan of other images/)
   })
 
-  test('merge: missing shards are named and refused, unless that is asked for', async () => {
+  test('merge names missing shards and refuses, unless --allow-missing is given', async () => {
     const refused = await command('merge', at('job-a'), '--store', at('a.store'))
     assert.equal(refused.code, 1)
     assert.match(refused.err, /4 of 4 shards are not done: 000000, 000001, 000002, 000003/)
@@ -117,7 +117,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.match(await ok('status', at('job-a')), /█{30} 100 % {2}4 of 4 shards {2}30 of 30 images/)
   })
 
-  test('a bad image is recorded with its reason, the rest of its shard goes on', async () => {
+  test('a bad image is recorded with its reason, and the rest of its shard continues', async () => {
     await writeFolder(at('b'), 10)
     await writeFile(at('b', 'part-3', 'broken.png'), 'no image')
     await writeFile(at('b', 'part-3', 'empty.jpg'), '')
@@ -134,7 +134,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     )
   })
 
-  test('files that are away: tried again, then recorded; all of them: the dead-letter list, and back', async () => {
+  test('missing files are tried again and then recorded; a shard without any file goes to the dead-letter list and can be revived', async () => {
     await writeFolder(at('c'), 12)
     await plan(at('job-c'), [at('c')], { shardSize: 6 })
     const { images } = JSON.parse(await readFile(at('job-c', 'shards', '000000.json'), 'utf8'))
@@ -164,7 +164,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.deepEqual({ embedded, failed }, { embedded: 11, failed: 1 })
   })
 
-  test('tars: a bad member is recorded, a damaged archive is dead at once, a name twice counts once', async () => {
+  test('a bad member of a tar is recorded, a damaged archive is dead at once, and a repeated name counts once', async () => {
     const list = await writeTars(at('t'), 3, 10)
     const icons = await iconFiles(4)
     await writeTar(at('t', 'part-0001.tar'), [
@@ -186,7 +186,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     )
   })
 
-  test('another model is refused: at the start, and for a job that is not its own', async () => {
+  test('another model is refused at the start, and for a job of another model', async () => {
     await writeFolder(at('m'), 4)
     await plan(at('job-m'), [at('m')])
     const other = at('model')
@@ -211,7 +211,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.deepEqual([left.waiting, left.active, left.dead, left.done], [1, 0, 0, 0])
   })
 
-  test('Ctrl-C finishes the shard; twice: puts it back, uncounted', async () => {
+  test('Ctrl-C finishes the current shard, and a second one puts it back without counting it', async () => {
     await writeFolder(at('i'), 450)
     await plan(at('job-i'), [at('i')], { shardSize: 150 })
     const busy = async () => (await statusOf(at('job-i'))).active === 1
@@ -245,7 +245,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     )
   })
 
-  test('two workers with one shard: one result, for both', async () => {
+  test('two workers with the same shard produce one result', async () => {
     await writeFolder(at('d'), 40)
     await plan(at('job-d'), [at('d')])
     const made = await readPlan(at('job-d'))
@@ -276,13 +276,13 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.equal((await statusOf(at('job-k'))).embedded, 450)
   })
 
-  test('without Redis a command says so and ends', async () => {
+  test('without Redis, a command reports it and exits', async () => {
     const { code, err } = await run('status', at('job-a'), '--redis', 'redis://127.0.0.1:1')
     assert.equal(code, 1)
     assert.match(err, /Redis at redis:\/\/127\.0\.0\.1:1 can't be reached/)
   })
 
-  test('the store answers words', async () => {
+  test('the merged store can be searched by words', async () => {
     const store = await clip.openStore(at('a.store'))
     const [best] = await store.search('an icon of a dog', { topK: 1 })
     assert.match(best.id, /dog/)

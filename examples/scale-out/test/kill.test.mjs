@@ -124,23 +124,29 @@ async function same(t, { sources, plan, total, plain }) {
   }
 }
 
-test(`a folder, ${Math.ceil(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
-  same(t, {
-    sources: async folder => {
-      await writeFolder(folder, images)
-      return folder
-    },
-    plan: ['--shard-size', 15],
-    total: images,
-    plain: true,
-  }),
+test(
+  `a folder is embedded completely despite ${Math.ceil(kills / 2)} kills`,
+  { skip: withoutRedis, timeout: 600_000 },
+  t =>
+    same(t, {
+      sources: async folder => {
+        await writeFolder(folder, images)
+        return folder
+      },
+      plan: ['--shard-size', 15],
+      total: images,
+      plain: true,
+    }),
 )
 
-test(`WebDataset tars, ${Math.floor(kills / 2)} kills`, { skip: withoutRedis, timeout: 600_000 }, t =>
-  same(t, {
-    sources: folder => writeTars(folder, images / 15, 15),
-    plan: ['--store-dtype', 'bfloat16'],
-    total: images,
-    plain: false,
-  }),
+test(
+  `WebDataset tars are embedded completely despite ${Math.floor(kills / 2)} kills`,
+  { skip: withoutRedis, timeout: 600_000 },
+  t =>
+    same(t, {
+      sources: folder => writeTars(folder, images / 15, 15),
+      plan: ['--store-dtype', 'bfloat16'],
+      total: images,
+      plain: false,
+    }),
 )

@@ -21,7 +21,7 @@ after(async () => {
 
 const query = values => `?${new URLSearchParams(values)}`
 
-test('classify: raw, multipart and JSON give what the library gives, bit for bit', async () => {
+test('classify returns the results of the library bit for bit for raw, multipart and JSON bodies', async () => {
   const classifier = await clip.classifier(labels, { templates: 'an icon of {}' })
   const expected = await classifier.classify(dog, { topK: 3 })
   assert.equal(expected[0].label, 'dog')
@@ -48,7 +48,7 @@ test('classify: raw, multipart and JSON give what the library gives, bit for bit
   }
 })
 
-test('classify: scores of another kind, a threshold, a saved classifier', async () => {
+test('classify accepts another kind of score, a threshold and a saved classifier', async () => {
   const classifier = await clip.classifier(labels, { templates: templates.imagenet7 })
   const folder = join(service.data, 'classifiers')
   await mkdir(folder)
@@ -66,7 +66,7 @@ test('classify: scores of another kind, a threshold, a saved classifier', async 
   assert.deepEqual(now.predictions, await other.classify(dog))
 })
 
-test('embed: an image and texts', async () => {
+test('embed returns the embeddings of an image and of texts', async () => {
   const expected = await clip.encodeImage(dog)
   const texts = ['an icon of a dog', 'a rocket, red']
   const words = await clip.encodeText(texts)
@@ -86,7 +86,7 @@ test('embed: an image and texts', async () => {
   assert.equal(one.json.embedDim, clip.info.embedDim)
 })
 
-test('search: by words, by an image, by both; the images that are found are served', async () => {
+test('search finds images by words, by an image and by both, and the found images are served', async () => {
   const { images } = await service.indexed()
   assert.equal(images.failed, 0)
   assert.equal(images.count, 12)
@@ -111,7 +111,7 @@ test('search: by words, by an image, by both; the images that are found are serv
   }
 })
 
-test('metrics: requests by route and status, and what the process takes', async () => {
+test('metrics has the requests by route and status, and the resources of the process', async () => {
   await send(service, { method: 'GET', path: '/no-such-thing' })
   const { text, headers } = await send(service, { method: 'GET', path: '/metrics' })
   assert.match(headers['content-type'], /^text\/plain/)
@@ -127,7 +127,7 @@ test('metrics: requests by route and status, and what the process takes', async 
   assert.ok((await service.figure('clip_cache_misses')) > 0)
 })
 
-test('openapi.json: every endpoint, its three bodies, its parameters and its failures', async () => {
+test('openapi.json describes every endpoint with its three bodies, its parameters and its failures', async () => {
   const { json } = await send(service, { method: 'GET', path: '/openapi.json' })
   assert.equal(json.openapi, '3.1.0')
   for (const path of ['/classify', '/embed', '/search']) {
@@ -147,7 +147,7 @@ test('openapi.json: every endpoint, its three bodies, its parameters and its fai
   assert.ok(json.paths['/healthz'].get && json.paths['/metrics'].get && json.paths['/model'].get)
 })
 
-test('the page: only its own scripts, styles and images', async () => {
+test('the page may load only its own scripts, styles and images', async () => {
   const { status, headers, text } = await send(service, { method: 'GET', path: '/' })
   assert.equal(status, 200)
   assert.match(headers['content-security-policy'], /default-src 'none'; script-src 'self'/)

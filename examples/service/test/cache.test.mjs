@@ -8,7 +8,7 @@ import { Cache } from '../src/classifiers.mjs'
 const never = new AbortController().signal
 const size = value => value.length
 
-test('keeps the last used, by number and by bytes', async () => {
+test('the cache keeps the most recently used entries, limited by number and bytes', async () => {
   const cache = new Cache({ entries: 2, bytes: 10 })
   let made = 0
   const get = key =>
@@ -38,7 +38,7 @@ test('keeps the last used, by number and by bytes', async () => {
   assert.equal(cache.bytes, 10)
 })
 
-test('requests at the same time share one making; one that leaves does not disturb the others', async () => {
+test('simultaneous requests share one computation, and one that is aborted does not affect the others', async () => {
   const cache = new Cache({ entries: 2, bytes: 100 })
   let made = 0
   let finish
@@ -58,7 +58,7 @@ test('requests at the same time share one making; one that leaves does not distu
   assert.equal(made, 1)
 })
 
-test('when the last has left, the making is given up, and who comes then starts anew', async () => {
+test('when the last request is aborted, the computation is aborted, and a later request starts a new one', async () => {
   const cache = new Cache({ entries: 2, bytes: 100 })
   const signals = []
   const make = signal => {
@@ -79,7 +79,7 @@ test('when the last has left, the making is given up, and who comes then starts 
   assert.equal(signals.length, 2)
 })
 
-test('a failure is not kept', async () => {
+test('a failure is not cached', async () => {
   const cache = new Cache({ entries: 2, bytes: 100 })
   const fail = async () => {
     throw new Error('no')

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hostile } from '../bench/hostile.mjs'
 
-test('good and bad requests mixed: every answer right or a clear refusal; files and memory given back', async () => {
+test('of mixed good and bad requests, each gets a correct answer or a clear error, and files and memory are released', async () => {
   const { wrong, statuses, memory, files } = await hostile({ requests: 600, concurrency: 12, seed: 7 })
   assert.deepEqual(wrong, [])
   for (const status of [200, 400, 413, 415, 422, 'left']) assert.ok(statuses[status] > 0, `${status}`)

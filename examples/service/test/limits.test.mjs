@@ -58,7 +58,7 @@ const badOptions = [
   [{ labels, topk: 3 }, /there is no option `topk`/],
 ]
 
-test('classify: options', async () => {
+test('classify refuses invalid options', async () => {
   for (const [options, words] of badOptions)
     refused(await sendJson(service, '/classify', { image, ...options }), 400, 'BAD_REQUEST', words)
   refused(await sendRaw(service, '/classify?labels=dog&topK=many', dog), 400, 'BAD_REQUEST', /integer/)
@@ -67,7 +67,7 @@ test('classify: options', async () => {
   refused(await sendJson(service, '/classify', { image, labels: [long] }), 422, 'ERR_CLIP_TEXT_TOO_LONG')
 })
 
-test('classify: images', async () => {
+test('classify refuses images that are missing, unreadable or too large', async () => {
   const path = '/classify?labels=dog,cat'
   const of = (body, type) => sendRaw(service, path, body, type)
   refused(await of(Buffer.from('no image at all')), 422, 'ERR_CLIP_IMAGE')
@@ -96,7 +96,7 @@ test('classify: images', async () => {
   refused(await sendJson(service, '/classify', { labels, image: '/etc/passwd/' }), 422, 'ERR_CLIP_IMAGE')
 })
 
-test('bodies: too large, of a wrong type, broken', async () => {
+test('bodies that are too large, of a wrong type or broken are refused', async () => {
   const path = '/classify?labels=dog,cat'
   refused(await sendRaw(service, path, Buffer.alloc(200_001)), 413, 'TOO_LARGE')
   refused(await sendJson(service, '/classify', { image: 'A'.repeat(120_000) }), 413, 'TOO_LARGE')
@@ -108,7 +108,7 @@ test('bodies: too large, of a wrong type, broken', async () => {
     refused(await json(text), 400, 'BAD_REQUEST')
 })
 
-test('multipart: broken, too much, in the wrong place', async () => {
+test('multipart bodies that are broken, have too many parts or a misplaced part are refused', async () => {
   const form = (...parts) => sendForm(service, '/classify', [['labels', 'dog'], ...parts])
   refused(await form(), 400, 'BAD_REQUEST', /no image/)
   refused(await form(['photo', dog, 'dog.png']), 400, 'BAD_REQUEST', /must be called `image`/)
@@ -151,7 +151,7 @@ test('multipart: broken, too much, in the wrong place', async () => {
   assert.ok(answer.json.code && answer.json.help)
 })
 
-test('embed and search: what they need', async () => {
+test('embed and search refuse requests without the input that they need', async () => {
   refused(await sendJson(service, '/embed', {}), 400, 'BAD_REQUEST', /one of them/)
   refused(await sendJson(service, '/embed', { image, texts: ['a'] }), 400, 'BAD_REQUEST', /one of them/)
   refused(await sendJson(service, '/embed', { texts: Array(4).fill('a') }), 400, 'BAD_REQUEST', /more than 3/)
@@ -160,7 +160,7 @@ test('embed and search: what they need', async () => {
   refused(await sendJson(service, '/search', { text: 'a', topK: 101 }), 400, 'BAD_REQUEST', /topK/)
 })
 
-test('names: requests for another host are refused, but for the health check', async () => {
+test('requests for another host name are refused, except for the health check', async () => {
   const ask = (path, host) => send(service, { method: 'GET', path, headers: { host } })
   for (const host of ['evil.example', 'localhost.evil.example:80', '127.0.0.1.evil.example', '10.0.0.1']) {
     refused(await ask('/model', host), 421, 'WRONG_HOST')
@@ -176,7 +176,7 @@ test('names: requests for another host are refused, but for the health check', a
   await own.stop()
 })
 
-test('routes: none, another method, files that are nobody’s business', async () => {
+test('unknown routes, other methods and private files are refused', async () => {
   const get = path => send(service, { method: 'GET', path })
   refused(await get('/nothing'), 404, 'NOT_FOUND')
   const answer = await get('/classify?labels=dog')

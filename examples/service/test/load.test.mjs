@@ -21,7 +21,7 @@ const until = async (condition, what) => {
   assert.fail(what)
 }
 
-test('overload: 503 with Retry-After for what is too much, right answers for the rest, then as before', async () => {
+test('under overload, excess requests get 503 with Retry-After, the others correct answers, and afterwards everything works', async () => {
   const service = await startService({ MAX_QUEUE: 3, THREADS: 1 })
   const dog = await exampleImage('dog.png')
   const { json: expected } = await sendRaw(service, path, dog)
@@ -74,7 +74,7 @@ test('bodies that would not fit into memory together are refused while they are 
   assert.equal(await service.stop(), 0)
 })
 
-test('bodies that are announced and do not come cost nothing, and are given up', async () => {
+test('bodies that are announced but do not arrive need no memory, and their requests time out', async () => {
   const service = await startService({ START_MS: 700 })
   const dog = await exampleImage('dog.png')
   const many = Array.from({ length: 40 }, () => hanging(service, 10 * 2 ** 20, 0))
@@ -85,7 +85,7 @@ test('bodies that are announced and do not come cost nothing, and are given up',
   assert.equal(await service.stop(), 0)
 })
 
-test('a body in pieces of one byte takes what its bytes take', async () => {
+test('a body in pieces of one byte needs only the memory of its bytes', async () => {
   const bytes = 400_000
   let allocated = 0
   const body = await collect(
@@ -103,7 +103,7 @@ test('a body in pieces of one byte takes what its bytes take', async () => {
   assert.ok(body.buffer.byteLength <= 2 * bytes)
 })
 
-test('a client that goes away is computed for no more', async () => {
+test('the work for a client that disconnects is aborted', async () => {
   const service = await startService({ THREADS: 1 })
   const image = (await exampleImage('dog.png')).toString('base64')
   const control = new AbortController()
@@ -119,7 +119,7 @@ test('a client that goes away is computed for no more', async () => {
   assert.equal(await service.stop(), 0)
 })
 
-test('what takes too long is 504, and its work is given up', async () => {
+test('a request that takes too long gets 504, and its work is aborted', async () => {
   const service = await startService({ THREADS: 1, WORK_MS: 20 })
   const image = (await exampleImage('dog.png')).toString('base64')
   const { status, json } = await sendJson(service, '/classify', { image, ...long })
@@ -130,7 +130,7 @@ test('what takes too long is 504, and its work is given up', async () => {
   assert.equal(await service.stop(), 0)
 })
 
-test('work that does not end: its request is answered, and healthz says so', async () => {
+test('a request whose work does not end is answered, and healthz reports it', async () => {
   const admission = new Admission({ workMs: 30, maxQueue: 4 })
   const reply = { raw: Object.assign(new EventEmitter(), { destroyed: false }) }
   await assert.rejects(
@@ -141,7 +141,7 @@ test('work that does not end: its request is answered, and healthz says so', asy
   await until(() => admission.stuck === 1, 'it is stuck')
 })
 
-test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async () => {
+test('after SIGTERM, healthz answers 503, running requests are answered, and the exit code is 0', async () => {
   const service = await startService({ THREADS: 1, DRAIN_MS: 2000 })
   const image = (await exampleImage('dog.png')).toString('base64')
   const health = () => send(service, { method: 'GET', path: '/healthz' })
@@ -160,6 +160,6 @@ test('SIGTERM: healthz says 503, what runs is answered, then exit code 0', async
   await assert.rejects(health())
 })
 
-test('a setting that cannot be is said at the start', async () => {
+test('an invalid setting is reported at the start', async () => {
   await assert.rejects(startService({ MAX_QUEUE: 'many' }), /ended with 1/)
 })

@@ -80,7 +80,7 @@ test('dropped, pasted and chosen images get the right label, which screen reader
   await page.close()
 })
 
-test('typed labels and templates: the bars follow', { skip }, async () => {
+test('the bars follow the typed labels and the templates', { skip }, async () => {
   const { page, errors } = await open()
   await page.click('#examples [data-id="pizza.png"]')
   await winner(page, 'pizza')
@@ -118,7 +118,7 @@ test('a file that is not an image is refused with a message', { skip }, async ()
   await page.close()
 })
 
-test('keys alone: choose, type, search, take what was found', { skip }, async () => {
+test('the page can be used with the keyboard alone', { skip }, async () => {
   const { page, errors } = await open()
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.dataset.id)
   const seen = []
@@ -157,7 +157,7 @@ test('keys alone: choose, type, search, take what was found', { skip }, async ()
   await page.close()
 })
 
-test('search by words: the best first, with how many there are', { skip }, async () => {
+test('a search by words shows the best images first, and their number', { skip }, async () => {
   const { page, errors } = await open()
   for (const name of ['dog', 'guitar', 'camera']) {
     await page.fill('#words', `an icon of a ${name}`)
@@ -174,7 +174,9 @@ for (const [name, options] of [
   ['dark', { colorScheme: 'dark' }],
   ['narrow', { viewport: { width: 360, height: 700 } }],
 ])
-  test(`${name}: nothing that axe finds inaccessible, nothing wider than the window`, { skip }, async () => {
+  test(`the page is accessible according to axe and not wider than the window: ${name}`, {
+    skip,
+  }, async () => {
     const { page } = await open(options)
     await page.click('#examples [data-id="dog.png"]')
     await winner(page, 'dog')

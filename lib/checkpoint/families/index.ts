@@ -12,5 +12,5 @@ const families: readonly Family[] = [huggingface, openclip, openai]
 
 export async function readFamily(found: Found): Promise<Checkpoint> {
   for (const family of families) if (await family.recognise(found)) return family.read(found)
-  throw badCheckpoint(found.table.where, undefined, 'is of no family of checkpoints that is read')
+  throw badCheckpoint(found.table.where, undefined, 'does not belong to a supported family of checkpoints')
 }

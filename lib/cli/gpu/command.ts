@@ -21,8 +21,8 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 function kernelTimings({ kernelTimings: all, gpu, standIn }: SelfCheck): string {
   if (all.length === 0) return ''
   const allowed = gpu
-    ? `Allowed is what arithmetic or memory of ${gpu.source} leave; a kernel whose data stays in the cache can be above 100 %.`
-    : 'The rates of this GPU are not in cuda/gpus.json: there is no share of what it allows.'
+    ? `The limit is the rate of arithmetic or memory in ${gpu.source}; a kernel whose data stays in the cache can exceed 100 %.`
+    : 'The rates of this GPU are not in cuda/gpus.json, so there is no share of its limits.'
   const rows = all.map(k => [
     k.kernel,
     k.shape,
@@ -33,9 +33,9 @@ function kernelTimings({ kernelTimings: all, gpu, standIn }: SelfCheck): string 
   ])
   return `## Timings of kernels
 
-A launch out of a graph of sixteen, the fastest of several rounds, on the same data each time.${standIn ? ' Stand-in, small shapes, timings mean nothing.' : ''} ${allowed}
+Each figure is the time of one launch in a graph of sixteen, in the fastest of several rounds, always on the same data.${standIn ? ' Stand-in, small shapes, timings are meaningless.' : ''} ${allowed}
 
-${table(['kernel', 'shape', 'us', 'GB/s', 'TFLOPS', 'of what is allowed'], rows)}`
+${table(['kernel', 'shape', 'us', 'GB/s', 'TFLOPS', 'of the limit'], rows)}`
 }
 
 /** The comparison with onnxruntime-node's CUDA provider, or why there is none. */
@@ -50,11 +50,11 @@ function onnxRuntime({ onnxRuntime: peer, standIn }: SelfCheck): string {
     t.distance.toExponential(1),
   ])
   const parts = [
-    `## Beside onnxruntime-node`,
+    `## Comparison with onnxruntime-node`,
     rows.length
-      ? `${what} Calls from this process's memory and back, by turns, the fastest of each.${standIn ? ' Stand-in, timings mean nothing.' : ''}
+      ? `${what} The calls of both sides alternate and include the copies from and to the memory of this process; the fastest call of each is shown.${standIn ? ' Stand-in, timings are meaningless.' : ''}
 
-${table(['what', 'of a call', 'ours, ms', 'onnxruntime, ms', 'ratio', 'distance of embeddings'], rows)}`
+${table(['what', 'items per call', 'ours, ms', 'onnxruntime, ms', 'ratio', 'distance of embeddings'], rows)}`
       : '',
     peer.missing ? `Not compared${rows.length ? ' further' : ''}: ${peer.missing}.` : '',
   ]
@@ -67,7 +67,7 @@ export function report(r: SelfCheck): string {
   const parts = [
     `# clip-native ${r.version}: GPU self-check`,
     r.standIn
-      ? `**Stand-in, timings mean nothing**: ${r.standIn} took the place of NVIDIA's driver, and the kernels ran in an emulator.`
+      ? `**Stand-in, timings are meaningless**: ${r.standIn} took the place of NVIDIA's driver, and the kernels ran in an emulator.`
       : '',
     `${r.ok ? 'Everything agrees with the reference.' : '**Something differs from the reference.**'}`,
     table(
@@ -84,7 +84,7 @@ export function report(r: SelfCheck): string {
         ['date', r.date],
       ],
     ),
-    `## Kernels\n\n${r.kernels.length - wrong.length} of ${r.kernels.length} compute what the reference does.`,
+    `## Kernels\n\n${r.kernels.length - wrong.length} of ${r.kernels.length} agree with the reference.`,
     wrong.length
       ? table(
           ['kernel', 'difference'],
@@ -92,7 +92,7 @@ export function report(r: SelfCheck): string {
         )
       : '',
     r.towers.length
-      ? `## Towers\n\nLargest distance of an embedding from the float32 reference's.\n\n${table(
+      ? `## Towers\n\nLargest distance of an embedding from that of the float32 reference.\n\n${table(
           ['tower', 'dtype', 'distance', 'bound', 'same bytes in every batch', ''],
           r.towers.map(t => [
             t.tower,
@@ -105,8 +105,8 @@ export function report(r: SelfCheck): string {
         )}`
       : '',
     r.timings.length
-      ? `## Timings\n\nCalls of the public API, from the JavaScript thread and back.${r.standIn ? ' Stand-in, timings mean nothing.' : ''}\n\n${table(
-          ['what', 'dtype', 'of a call', 'median ms', 'fastest ms', 'per second', 'runs'],
+      ? `## Timings\n\nCalls of the public API, timed on the JavaScript thread.${r.standIn ? ' Stand-in, timings are meaningless.' : ''}\n\n${table(
+          ['what', 'dtype', 'items per call', 'median ms', 'fastest ms', 'per second', 'runs'],
           r.timings.map(t => [
             t.what,
             t.dtype,

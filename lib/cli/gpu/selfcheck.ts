@@ -310,7 +310,7 @@ export async function selfCheck(options: {
     ...(gpu ? { gpu } : {}),
     kernelTimings,
     onnxRuntime: differs
-      ? { missing: 'not asked: a kernel differs', timings: [] }
+      ? { missing: 'a kernel differs', timings: [] }
       : await peer(model, onnx, batches, seconds, signal, told),
     ok: !differs && towers.every(t => t.ok),
   }

@@ -105,10 +105,10 @@ function planOf(bytes: Uint8Array): Plan | string {
     plan.data = data || at + padding * colours
   }
   if (compression === RLE8 || compression === RLE4) {
-    if (plan.mode !== 'P' && plan.mode !== 'L') return 'its run lengths are of no palette'
+    if (plan.mode !== 'P' && plan.mode !== 'L') return 'its run lengths do not use a palette'
     plan.rle = compression === RLE4 ? 4 : 8
   } else if (plan.stride < Math.ceil((width * (BITS[plan.raw] ?? 32)) / 8))
-    return 'its palette and its bits do not belong together'
+    return 'its palette does not match its bits per pixel'
   return plan
 }
 

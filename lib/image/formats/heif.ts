@@ -146,7 +146,7 @@ function readBoxes(
   const perPixel = format === 'HEIC' ? 10 : deep ? 30 : 20
   return {
     decoderBytes: (w, h) => perPixel * w * h,
-    ...(width > 0 && height > 0 ? { size: { width, height } } : { refused: 'its header says no size' }),
+    ...(width > 0 && height > 0 ? { size: { width, height } } : { refused: 'its header has no size' }),
     ...edits('edit', crops),
     ...edits('unturn', turns.length > 0 ? [...turns, ...crops] : []),
   }
