@@ -8,15 +8,24 @@ import { toBfloat16s, widened } from '../helpers/narrow.js'
 import { normal, randomBytes } from '../helpers/random.js'
 
 const kinds = ['probability', 'logit', 'cosine'] as const
-const shapes = casesOf('cosineSoftmax', { rows: 0, classCount: 0, dim: 0, logitScale: 100, k: 0 })
+const shapes = casesOf('cosineSoftmax', {
+  rows: 0,
+  classCount: 0,
+  dim: 0,
+  logitScale: 100,
+  logitBias: 0,
+  k: 0,
+})
 type Shape = Pick<(typeof shapes)[number], 'rows' | 'classCount' | 'dim'>
 
 const signed = (seed: number, n: number) => new Int8Array(randomBytes(seed, n).buffer)
-const size = ({ rows, classCount, dim, logitScale = 100 }: Shape & { logitScale?: number }) => ({
+type Scoring = { logitScale?: number; logitBias?: number }
+const size = ({ rows, classCount, dim, logitScale = 100, logitBias = 0 }: Shape & Scoring) => ({
   rows,
   classCount,
   dim,
   logitScale,
+  logitBias,
 })
 
 /** Cosines as native/backend.h defines them for int8 classes, in exact integers. */
@@ -81,15 +90,15 @@ eachBackend(
     const a = { queries, classes, dtype: 'int8' as const, ...size(c) }
     // The sums are exact: what is rounded is the dot product, both lengths and the divisions.
     const cosine = 6 * on.epsilon
+    const logit = c.logitScale * (cosine + 2 * on.epsilon) + Math.abs(c.logitBias) * on.epsilon
     const limits = {
       cosine,
-      logit: c.logitScale * (cosine + 2 * on.epsilon),
-      probability:
-        2 * c.logitScale * (cosine + 2 * on.epsilon) + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
+      logit,
+      probability: 2 * logit + bound(c.classCount, on.epsilon, 1) + 8 * on.epsilon,
     }
     for (const as of kinds) {
       const want = new Float64Array(exact)
-      if (as !== 'cosine') for (let i = 0; i < want.length; i++) want[i]! *= c.logitScale
+      if (as !== 'cosine') for (const [i, v] of exact.entries()) want[i] = v * c.logitScale + c.logitBias
       if (as === 'probability')
         for (let r = 0; r < c.rows; r++) {
           const row = want.subarray(r * c.classCount, (r + 1) * c.classCount)
