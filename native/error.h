@@ -17,6 +17,12 @@ struct Error {
   int index = -1;  // the element of the caller's array that it is about; -1: none
 };
 
+// An argument that is not what it must be.
+[[noreturn]] inline void wrong(const std::string& field, const std::string& expected, const std::string& got,
+                               const char* code = "ERR_CLIP_INPUT") {
+  throw Error{code, "Expected `" + field + "` to " + expected + ", got " + got, {}, field, expected, got};
+}
+
 // Thrown to end work whose result nobody needs any more: its caller has cancelled it, or its environment
 // ends.
 struct Cancelled {};

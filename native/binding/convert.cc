@@ -39,10 +39,6 @@ std::string text(double v) {
 
 }  // namespace
 
-void wrong(const std::string& field, const std::string& expected, const std::string& got, const char* code) {
-  throw Error{code, "Expected `" + field + "` to " + expected + ", got " + got, {}, field, expected, got};
-}
-
 std::string describe(Napi::Value value) {
   switch (value.Type()) {
     case napi_undefined:
@@ -73,14 +69,6 @@ std::string describe(Napi::Value value) {
   }
   if (value.IsArray()) return "an array of " + std::to_string(value.As<Napi::Array>().Length());
   return "an object";
-}
-
-size_t product(std::initializer_list<size_t> factors) {
-  size_t p = 1;
-  for (const size_t f : factors)
-    if (__builtin_mul_overflow(p, f, &p))
-      return SIZE_MAX - 1;  // no array is that long; SIZE_MAX is anyLength
-  return p;
 }
 
 double readNumber(Napi::Value value, const std::string& field) {
@@ -119,6 +107,16 @@ Napi::Array readArray(Napi::Value value, const std::string& field) {
 bool readBoolean(Napi::Value value, const std::string& field) {
   if (!value.IsBoolean()) wrong(field, "be true or false", describe(value));
   return value.As<Napi::Boolean>();
+}
+
+size_t readWord(Napi::Value value, const std::string& field, std::span<const char* const> words) {
+  const std::string got = value.IsString() ? std::string(value.As<Napi::String>()) : "";
+  std::string list;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (value.IsString() && got == words[i]) return i;
+    list += (list.empty() ? "'" : ", '") + std::string(words[i]) + "'";
+  }
+  wrong(field, "be one of " + list, describe(value));
 }
 
 void checkTyped(Napi::Value value, const std::string& field, napi_typedarray_type type, size_t length,

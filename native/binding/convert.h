@@ -15,13 +15,8 @@
 
 namespace clip::binding {
 
-[[noreturn]] void wrong(const std::string& field, const std::string& expected, const std::string& got,
-                        const char* code = "ERR_CLIP_INPUT");
 // Describes a value in a few words, for the end of a sentence.
 std::string describe(Napi::Value value);
-
-// A product that saturates at the largest size_t instead of wrapping around.
-size_t product(std::initializer_list<size_t> factors);
 
 // The elements of a typed array. The array must be kept alive while they are used.
 template <class T>
@@ -38,6 +33,8 @@ std::string readString(Napi::Value value, const std::string& field);
 Napi::Object readObject(Napi::Value value, const std::string& field);
 Napi::Array readArray(Napi::Value value, const std::string& field);
 bool readBoolean(Napi::Value value, const std::string& field);
+// Which of the words it is.
+size_t readWord(Napi::Value value, const std::string& field, std::span<const char* const> words);
 
 constexpr size_t anyLength = SIZE_MAX;
 
@@ -105,14 +102,9 @@ class Fields {
   template <class E>
   static E readChoice(Napi::Value value, const std::string& field,
                       std::initializer_list<std::pair<const char*, E>> words) {
-    std::string list;
-    if (value.IsString()) {
-      const std::string got = value.As<Napi::String>();
-      for (const auto& [word, e] : words)
-        if (got == word) return e;
-    }
-    for (const auto& [word, e] : words) list += (list.empty() ? "'" : ", '") + std::string(word) + "'";
-    wrong(field, "be one of " + list, describe(value));
+    std::vector<const char*> list;
+    for (const auto& pair : words) list.push_back(pair.first);
+    return (words.begin() + readWord(value, field, list))->second;
   }
 
  private:

@@ -1,6 +1,7 @@
 // Converts a NativeImage of lib/image/pixels.ts to an Image.
 #include "binding/convert.h"
 #include "binding/surface.h"
+#include "ops/call.h"
 
 namespace clip::binding {
 
@@ -31,9 +32,9 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
     image.part.width = p.integer("width", 1, image.width - image.part.left);
     image.part.height = p.integer("height", 1, image.height - image.part.top);
   }
-  const size_t bytes = product({static_cast<size_t>(image.part.width), static_cast<size_t>(image.part.height),
-                                static_cast<size_t>(channelsOf(image.mode)),
-                                image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
+  const size_t bytes = ops::product(
+      {static_cast<size_t>(image.part.width), static_cast<size_t>(image.part.height),
+       static_cast<size_t>(channelsOf(image.mode)), image.mode == PixelMode::I16 ? size_t{2} : size_t{1}});
   const auto data = f.typed<uint8_t>("data", bytes);
   if (image.mode == PixelMode::I16 && reinterpret_cast<uintptr_t>(data.data) % 2)
     wrong(f.path("data"), "start at an even address (16-bit pixels)", "an odd byte offset");

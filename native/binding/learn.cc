@@ -26,7 +26,7 @@ struct Lent {
 
  private:
   float* lend(const Fields& f, const char* key, std::initializer_list<size_t> shape, Loan::Use use) {
-    loans.emplace_back(f.typed<float>(key, product(shape)).array, f.path(key), use);
+    loans.emplace_back(f.typed<float>(key, ops::product(shape)).array, f.path(key), use);
     return loans.back().as<float>();
   }
 };

@@ -18,8 +18,8 @@ Napi::Value topK(KernelCall& c, const File& file) {
       .queries = c.array<float>("queries", {rowsOf(rows), rowsOf(file->shape().dim)}).host,
       .rows = rows,
       .scale = static_cast<float>(c.number("logitScale")),
-      .score = c.choice<Score>("as", kScores),
-      .bias = logitBias(c),
+      .score = c.choice<Score>("as", ops::kScores),
+      .bias = ops::logitBias(c),
   };
   int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
   float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;

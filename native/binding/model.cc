@@ -5,6 +5,7 @@
 #include "binding/surface.h"
 #include "model/text_transformer.h"
 #include "model/weights.h"
+#include "ops/call.h"
 #include "pool/context.h"
 
 #include <algorithm>
@@ -142,8 +143,8 @@ Napi::Value encodeImage(const State& state, const Napi::CallbackInfo& info, Queu
     // array and the JavaScript thread need not copy them.
     Napi::Float32Array planes =
         Environment::of(info.Env())
-            .newFloats(product({input.job->images.size(), 3, static_cast<size_t>(state->size),
-                                static_cast<size_t>(state->size)}));
+            .newFloats(ops::product({input.job->images.size(), 3, static_cast<size_t>(state->size),
+                                     static_cast<size_t>(state->size)}));
     input.job->planes = planes.Data();
     return enqueue(state, id, std::move(input), planes);
   });

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "backend.h"
+#include "ops/call.h"
 
 namespace clip::ops::attention {
 namespace {
@@ -282,6 +283,64 @@ std::vector<Case> cases() {
       attention("16 images of ViT-g-14", kTimed, {16, 257, 16, 88, kFull}),
       attention("16 images of ViT-bigG-14", kTimed, {16, 257, 16, 104, kFull}),
       attention("16 images, heads of 128", kTimed, {16, 257, 16, 128, kFull}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int heads = c.integer("heads", 1, 4096), dim = c.integer("headDim", 1, 1024), cols = heads * dim;
+  const Mask mask =
+      c.choice<Mask>("mask", {{"full", Mask::full}, {"causal", Mask::causal}, {"tree", Mask::tree}});
+  Lists lists;
+  int rows = 0;
+  if (mask != Mask::tree && c.has("first")) {
+    const size_t n = c.length<int32_t>("first");
+    if (n == 0 || n > INT32_MAX) wrong("first", "have at least one element", std::to_string(n));
+    rows = static_cast<int>(n);
+    lists.first = c.indices("first", n, 0, rows - 1);
+    for (int r = 0; r < rows; ++r)
+      if (lists.first[r] != r && (r == 0 || lists.first[r] != lists.first[r - 1]))
+        wrong("first[" + std::to_string(r) + "]", "be " + std::to_string(r) + " or the number before it",
+              std::to_string(lists.first[r]));
+  } else {
+    const int sequences = c.integer("sequences"), length = c.integer("length");
+    rows = checkedRows("length", sequences, length);
+    if (mask == Mask::tree) {
+      lists.parent = c.indices("parent", rows, -1, rows - 1);
+      for (int r = 0; r < rows; ++r)
+        if (lists.parent[r] >= r)
+          wrong("parent[" + std::to_string(r) + "]", "be less than " + std::to_string(r),
+                std::to_string(lists.parent[r]));
+    } else {
+      lists.first.resize(rows);
+      for (int r = 0; r < rows; ++r) lists.first[r] = r - r % length;
+    }
+  }
+  int queries = rows;
+  if (c.has("queryRow")) {
+    const size_t n = c.length<int32_t>("queryRow");
+    if (n == 0 || n > INT32_MAX) wrong("queryRow", "have at least one element", std::to_string(n));
+    lists.queryRow = c.indices("queryRow", n, 0, rows - 1);
+    queries = static_cast<int>(n);
+  }
+  const Dtype dtype = c.rowDtype("dtype");
+  requireFloats("dtype", dtype);
+  const Dtype outDtype = c.has("outDtype") ? c.rowDtype("outDtype") : dtype;
+  requireFloats("outDtype", outDtype);
+  const LentMatrix q = c.matrix("q", queries, cols, dtype), k = c.matrix("k", rows, cols, dtype);
+  const LentMatrix v = c.matrix("v", rows, cols, dtype), out = c.outputMatrix("out", queries, cols, outDtype);
+  return [=, lists = std::move(lists)](const Backend& b, Context& context, Arrays& at) {
+    b.attention(context, {.q = at(q),
+                          .k = at(k),
+                          .v = at(v),
+                          .out = at(out),
+                          .rows = rows,
+                          .queries = queries,
+                          .queryRow = at(lists.queryRow),
+                          .heads = heads,
+                          .dim = dim,
+                          .mask = mask,
+                          .first = at(lists.first),
+                          .parent = at(lists.parent)});
   };
 }
 

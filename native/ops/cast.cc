@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::cast {
@@ -22,6 +23,15 @@ std::vector<Case> cases() {
       cast("100 columns", kTested | kFirstLoad, {9, 100}, {{"scale", 100}}),
       cast("768 columns", kTested, {3, 768}),
       cast("64 images of ViT-B/32", kTimed, {3200, 768}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const LentMatrix y = c.outputMatrix("out", rows, cols, c.rowDtype("outDtype"));
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.cast(context, {.x = at.dense(x, cols), .y = at(y), .rows = rows, .cols = cols});
   };
 }
 

@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::conv {
@@ -61,6 +62,49 @@ std::vector<Case> cases() {
       conv("24 channels to 66", kEmulated | kFirstLoad, {2, 9, 11, 24, 66, 3, 2, 1}),
       conv("5 channels to 66", kEmulated | kFirstLoad, {2, 9, 11, 5, 66, 3, 2, 1}),
       conv("16 images, the first layer of RN50", kTimed, {16, 56, 56, 64, 64, 3, 1, 1}, {{"narrow", 1}}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int images = c.integer("images"), height = c.integer("height", 1, 16384),
+            width = c.integer("width", 1, 16384), in = c.integer("inChannels"),
+            out = c.integer("outChannels"), kernel = c.integer("kernel", 1, 16),
+            stride = c.integer("stride", 1, 16), pad = c.integer("pad", 0, 16);
+  if (height + 2 * pad < kernel || width + 2 * pad < kernel)
+    wrong("kernel", "fit into the image", std::to_string(kernel));
+  const size_t columns = product({rowsOf(kernel), rowsOf(kernel), rowsOf(in)});
+  if (columns > INT32_MAX / 4) wrong("inChannels", "be smaller", std::to_string(in));
+  const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
+  if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
+  Conv op{.x = {},
+          .w = nullptr,
+          .dtype = c.rowDtype("dtype"),
+          .bias = nullptr,
+          .y = {},
+          .images = images,
+          .height = height,
+          .width = width,
+          .in = in,
+          .out = out,
+          .kernel = kernel,
+          .stride = stride,
+          .pad = pad};
+  const auto bias = c.array<float>("bias", {rowsOf(out)});
+  const auto x = c.array<float>("x", {pixels, rowsOf(in)});
+  const auto weight = c.array<float>("weight", {rowsOf(out), columns});
+  const size_t outRows = product({rowsOf(images), rowsOf(op.outHeight()), rowsOf(op.outWidth())});
+  const Dtype outDtype = c.rowDtype("outDtype");
+  requireFloats("outDtype", outDtype);
+  const LentMatrix y = c.outputMatrix("out", static_cast<int>(outRows), out, outDtype);
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    Conv call = op;
+    call.w = at.packed(weight, static_cast<int>(columns), op.out, op.dtype);
+    // int8 quantises windows itself.
+    call.x = at.castTo(x, static_cast<int>(pixels), op.in,
+                       op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32);
+    call.bias = at(bias);
+    call.y = at(y);
+    b.conv(context, call);
   };
 }
 

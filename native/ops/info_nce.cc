@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::infoNce {
@@ -18,6 +19,29 @@ std::vector<Case> cases() {
       infoNce("more pairs than a chunk", kEmulated, {1030, 4}, {{"logitScale", 20}, {"alike", 0.2}}),
       infoNce("some blocks of queries", kEmulated | kFirstLoad, {66, 64}, {{"logitScale", 10}}),
       infoNce("a batch of training", kTimed, {1024, 512}, {{"logitScale", 20}}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int rows = c.integer("rows"), dim = c.integer("dim");
+  const float scale = static_cast<float>(c.number("logitScale"));
+  const size_t n = rowsOf(rows), d = rowsOf(dim);
+  const auto images = c.array<float>("images", {n, d});
+  const auto texts = c.array<float>("texts", {n, d});
+  const bool gradients = c.has("imagesGradient");
+  const auto ofImages = gradients ? c.output<float>("imagesGradient", {n, d}) : Lent<float>{};
+  const auto ofTexts = gradients ? c.output<float>("textsGradient", {n, d}) : Lent<float>{};
+  double* const values = c.output<double>("values", {2}).host;  // loss, d loss / d scale
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.infoNce(context, {.images = at(images),
+                        .texts = at(texts),
+                        .rows = rows,
+                        .dim = dim,
+                        .scale = scale,
+                        .loss = values,
+                        .imagesGradient = at(ofImages),
+                        .textsGradient = at(ofTexts),
+                        .scaleGradient = values + 1});
   };
 }
 

@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::layerNorm {
@@ -31,6 +32,25 @@ std::vector<Case> cases() {
       layerNorm("ViT-B/32", kTimed, {50, 768}),
       layerNorm("ViT-L/14", kTimed, {257, 1024}),
       layerNorm("64 images of ViT-B/32", kTimed, {3200, 768}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const double epsilon = c.number("epsilon");
+  if (epsilon < 0) wrong("epsilon", "be at least 0", std::to_string(epsilon));
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const auto weight = c.array<float>("weight", {rowsOf(cols)});
+  const auto bias = c.array<float>("bias", {rowsOf(cols)});
+  const LentMatrix y = c.outputMatrix("out", rows, cols, c.rowDtype("outDtype"));
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.layerNorm(context, {.x = at.dense(x, cols),
+                          .weight = at(weight),
+                          .bias = at(bias),
+                          .y = at(y),
+                          .rows = rows,
+                          .cols = cols,
+                          .epsilon = static_cast<float>(epsilon)});
   };
 }
 

@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::linear {
@@ -144,6 +145,43 @@ std::vector<Case> cases() {
       linear("one past the tallest tiles", kTested, {29, 65, 65}),
       linear("two row blocks", kTested, {171, 33, 40}),
       linear("K past one block, odd", kTested, {3, 3081, 33}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int rows = c.integer("rows"), in = c.integer("inFeatures"), out = c.integer("outFeatures");
+  const auto kind = c.choice<Activation>("activation", {{"none", Activation::none},
+                                                        {"quickGelu", Activation::quickGelu},
+                                                        {"gelu", Activation::gelu},
+                                                        {"relu", Activation::relu},
+                                                        {"geluTanh", Activation::geluTanh}});
+  const Dtype dtype = c.rowDtype("dtype"), outDtype = c.rowDtype("outDtype");
+  if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
+    wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));
+  requireFloats("outDtype", outDtype);
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(in)});
+  const auto weight = c.array<float>("weight", {rowsOf(out), rowsOf(in)});
+  const auto bias = c.has("bias") ? c.array<float>("bias", {rowsOf(out)}) : Lent<const float>{};
+  const auto residual =
+      c.has("residual") ? c.array<float>("residual", {rowsOf(rows), rowsOf(out)}) : Lent<const float>{};
+  const LentMatrix y = c.outputMatrix("out", rows, out, outDtype);
+  const Dtype weights = c.has("weightDtype") ? c.dtype("weightDtype", kModelDtypes) : dtype;
+  if (!c.backend().linear.has({weights, dtype}))
+    wrong("weightDtype",
+          std::string("be one that backend '") + c.backend().name + "' multiplies with " + nameOf(dtype),
+          nameOf(weights));
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    const void* const w = at.packed(weight, in, out, weights);
+    b.linear(context, {.x = at.castTo(x, rows, in, dtype),
+                       .w = w,
+                       .bias = at(bias),
+                       .residual = residual.host ? at.dense(residual, out) : MatrixView{},
+                       .y = at(y),
+                       .rows = rows,
+                       .in = in,
+                       .out = out,
+                       .activation = kind,
+                       .weights = weights});
   };
 }
 

@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::normalise {
@@ -14,6 +15,15 @@ std::vector<Case> cases() {
       normalise("one short of the vectors", kTested, {3, 31}),
       normalise("tiny numbers", kTested, {2, 64}, {{"scale", 1e-12}}),
       normalise("64 images of ViT-B/32", kTimed, {64, 512}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int rows = c.integer("rows"), cols = c.integer("cols");
+  const auto x = c.array<float>("x", {rowsOf(rows), rowsOf(cols)});
+  const auto out = c.output<float>("out", {rowsOf(rows), rowsOf(cols)});
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.normalise(context, {.x = at.dense(x, cols), .y = at.dense(out, cols), .rows = rows, .cols = cols});
   };
 }
 

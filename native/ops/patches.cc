@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::patches {
@@ -15,6 +16,33 @@ std::vector<Case> cases() {
       patches("one patch", kTested, {3, 7, 7}),
       patches("single pixels", kTested, {1, 5, 1}),
       patches("64 images of ViT-B/32", kTimed, {64, 224, 32}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int images = c.integer("images"), size = c.integer("size", 1, 16384),
+            patch = c.integer("patch", 1, size);
+  const size_t grid = rowsOf(size / patch), cols = size_t{3} * patch * patch;
+  if (cols > INT32_MAX / 4) wrong("patch", "be smaller", std::to_string(patch));
+  const bool bytes = c.has("pixels");
+  if (bytes == c.has("planes")) wrong("pixels", "be given, or else `planes`", bytes ? "both" : "neither");
+  const auto pixels = bytes ? c.array<uint8_t>("pixels", {rowsOf(images), rowsOf(size), rowsOf(size), 3})
+                            : Lent<const uint8_t>{};
+  const auto value = bytes ? c.array<float>("value", {3 * 256}) : Lent<const float>{};
+  const auto planes =
+      bytes ? Lent<const float>{} : c.array<float>("planes", {rowsOf(images), 3, rowsOf(size), rowsOf(size)});
+  const int rows = checkedRows("images", images, static_cast<int>(grid * grid));
+  const Dtype outDtype = c.rowDtype("outDtype");
+  requireFloats("outDtype", outDtype);
+  const LentMatrix y = c.outputMatrix("out", rows, static_cast<int>(cols), outDtype);
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.patches(context, {.pixels = at(pixels),
+                        .value = at(value),
+                        .planes = at(planes),
+                        .y = at(y),
+                        .images = images,
+                        .size = size,
+                        .patch = patch});
   };
 }
 

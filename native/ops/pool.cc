@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::pool {
@@ -14,6 +15,31 @@ std::vector<Case> cases() {
       pool("2 of 5 x 4, 8 channels, by 5 x 1", kTested, {2, 5, 4, 8, 5, 1}),
       pool("1 of 1 x 1, 1 channels, by 1 x 1", kTested, {1, 1, 1, 1, 1, 1}),
       pool("16 images before RN50's second layer", kTimed, {16, 56, 56, 256, 2, 2}),
+  };
+}
+
+Job prepare(Call& c) {
+  const int images = c.integer("images"), height = c.integer("height", 1, 16384),
+            width = c.integer("width", 1, 16384), channels = c.integer("channels"),
+            kernelHeight = c.integer("kernelHeight", 1, height),
+            kernelWidth = c.integer("kernelWidth", 1, width);
+  const size_t pixels = product({rowsOf(images), rowsOf(height), rowsOf(width)});
+  if (pixels > INT32_MAX / 4) wrong("images", "be smaller", std::to_string(images));
+  const auto x = c.array<float>("x", {pixels, rowsOf(channels)});
+  const size_t outRows =
+      product({rowsOf(images), rowsOf(height / kernelHeight), rowsOf(width / kernelWidth)});
+  const Dtype outDtype = c.rowDtype("outDtype");
+  requireFloats("outDtype", outDtype);
+  const LentMatrix y = c.outputMatrix("out", static_cast<int>(outRows), channels, outDtype);
+  return [=](const Backend& b, Context& context, Arrays& at) {
+    b.pool(context, {.x = at.dense(x, channels),
+                     .y = at(y),
+                     .images = images,
+                     .height = height,
+                     .width = width,
+                     .channels = channels,
+                     .kernelHeight = kernelHeight,
+                     .kernelWidth = kernelWidth});
   };
 }
 

@@ -1,3 +1,4 @@
+#include "ops/call.h"
 #include "ops/cases.h"
 
 namespace clip::ops::resize {
@@ -23,6 +24,36 @@ std::vector<Case> cases() {
       resize("odd sizes", kTested, {67, 45, 31, 71}),
       resize("1280x853", kTimed, {1280, 853, 336, 224}),
       resize("4000x3000", kTimed, {4000, 3000, 298, 224}),
+  };
+}
+
+Job prepare(Call& c) {
+  constexpr int side = 1 << 20;
+  const int width = c.integer("width", 1, side), height = c.integer("height", 1, side);
+  const int channels = c.integer("channels", 1, 4);
+  const int outWidth = c.integer("outWidth", 1, side), outHeight = c.integer("outHeight", 1, side);
+  const int x = c.integer("crop.x", 0, outWidth - 1), y = c.integer("crop.y", 0, outHeight - 1);
+  const int w = c.integer("crop.width", 1, outWidth - x), h = c.integer("crop.height", 1, outHeight - y);
+  const Filter filter = c.choice<Filter>(
+      "filter", {{"nearest", Filter::nearest}, {"bilinear", Filter::bilinear}, {"bicubic", Filter::bicubic}});
+  // Images are this process's on every backend.
+  const uint8_t* const src = c.array<uint8_t>("src", {rowsOf(width), rowsOf(height), rowsOf(channels)}).host;
+  uint8_t* const out = c.output<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)}).host;
+  return [=](const Backend& b, Context& context, Arrays&) {
+    b.resize(context, {.src = src,
+                       .width = width,
+                       .height = height,
+                       .channels = channels,
+                       .outWidth = outWidth,
+                       .outHeight = outHeight,
+                       .cropX = x,
+                       .cropY = y,
+                       .cropWidth = w,
+                       .cropHeight = h,
+                       .filter = filter,
+                       // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]"
+                       .verticalFirst = height > int64_t{width} * 100 && outHeight < height,
+                       .dst = out});
   };
 }
 

@@ -19,13 +19,13 @@ export const native: Floors = [
     top_k: 'The best classes of a query, and their ranking.',
     profile: 'What each op of a model costs, for benchmarks.',
     backend_buffer: 'Memory of a backend for the length of a call.',
-    ops: 'The cases of every op, for its tests, checks and timings.',
   },
   { pool: 'The threads of the process, and the context in which a CPU runs an op.' },
   {
     reference: 'The specification: every op in plain loops.',
     cpu: 'The ops in the vector instructions of x64 and arm64.',
   },
+  { ops: 'Every op once: its cases, and its call from JavaScript.' },
   { cuda: "The ops on NVIDIA's GPUs, which are compared with the reference before they are first used." },
   { registry: 'The backends of this build, and the choice of one for this machine.' },
   {
