@@ -1,7 +1,38 @@
 /** Attention as public kernels. */
 
+import type { FloatDtype } from '../base/dtypes.js'
+import type { NativeKernel } from '../native/surface.js'
 import { count, numbers, object, outputLike, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    attention: NativeKernel<{
+      q: Float32Array | Uint16Array
+      k: Float32Array | Uint16Array
+      v: Float32Array | Uint16Array
+      out: Float32Array | Uint16Array
+      /** Dtype of q, k and v; default float32. */
+      dtype?: FloatDtype
+      /** Default: dtype. */
+      outDtype?: FloatDtype
+      sequences: number
+      length: number
+      heads: number
+      headDim: number
+      mask: 'full' | 'causal' | 'tree'
+      /**
+       * For 'full' and 'causal', sequences of different lengths: the row at which the sequence of each row begins. There are as
+       * many rows as elements; `sequences` and `length` are ignored.
+       */
+      first?: Int32Array
+      /** For 'tree' only: the parent of each of the (sequences * length) rows as an index into all rows, -1 for a root. */
+      parent?: Int32Array
+      /** The rows that are queries; default: all rows. `out` has as many rows. */
+      queryRow?: Int32Array
+    }>
+  }
+}
 
 /** All of q, k, v and out are float32, or all are bfloat16 (the upper halves of float32, as a Uint16Array). */
 export interface AttentionArguments<T extends Float32Array | Uint16Array = Float32Array>

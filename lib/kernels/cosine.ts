@@ -1,11 +1,11 @@
 /** Public kernels that score queries against a matrix of classes. */
 
 import { allocate } from '../base/allocate.js'
-import { rowDtypes } from '../base/dtypes.js'
+import { type RowDtype, rowDtypes } from '../base/dtypes.js'
 import { argumentError } from '../base/errors.js'
 import { checkSignal } from '../base/options.js'
 import { isFloat32Array, isInt32Array } from '../base/values.js'
-import type { KernelScoreKind } from '../native/surface.js'
+import type { KernelScoreKind, NativeKernel } from '../native/surface.js'
 import {
   apart,
   count,
@@ -20,6 +20,29 @@ import {
 } from './arguments.js'
 import { isMatrix, type Matrix, topKOfMatrix } from './matrix.js'
 import { type KernelOptions, options, run } from './run.js'
+
+interface NativeScores {
+  queries: Float32Array
+  classes: Float32Array | Uint16Array | Int8Array
+  /** Dtype of the classes; default float32. */
+  dtype?: RowDtype
+  /** int8 only. */
+  classScales?: Float32Array
+  rows: number
+  classCount: number
+  dim: number
+  logitScale: number
+  as: KernelScoreKind
+  /** Added to the logits; default 0. */
+  logitBias?: number
+}
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    cosineSoftmax: NativeKernel<NativeScores & { out: Float32Array }>
+    cosineTopK: NativeKernel<NativeScores & { index: Int32Array; value: Float32Array; k: number }>
+  }
+}
 
 interface ScoreArguments extends KernelOptions {
   /** `[rows, dim]` float32; need not be normalized. */

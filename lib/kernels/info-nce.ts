@@ -1,8 +1,25 @@
 /** The contrastive loss of CLIP's training, as a public kernel. */
 
 import { argumentError } from '../base/errors.js'
+import type { NativeKernel } from '../native/surface.js'
 import { count, floats, number, object, output, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    /** `values`: the loss, and its derivative with respect to the scale. Without imagesGradient and textsGradient, only the loss. */
+    infoNce: NativeKernel<{
+      images: Float32Array
+      texts: Float32Array
+      rows: number
+      dim: number
+      logitScale: number
+      values: Float64Array
+      imagesGradient?: Float32Array
+      textsGradient?: Float32Array
+    }>
+  }
+}
 
 /** Arguments of {@link infoNCE}. */
 export interface InfoNceArguments extends KernelOptions {

@@ -1,7 +1,8 @@
 /** linear and layerNorm as public kernels. */
 
-import { rowDtypes } from '../base/dtypes.js'
+import { type Dtype, type FloatDtype, type RowDtype, rowDtypes } from '../base/dtypes.js'
 import { argumentError } from '../base/errors.js'
+import type { NativeKernel } from '../native/surface.js'
 import {
   apart,
   count,
@@ -14,6 +15,44 @@ import {
   word,
 } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    linear: NativeKernel<{
+      x: Float32Array
+      weight: Float32Array
+      bias?: Float32Array
+      residual?: Float32Array
+      out: Float32Array | Uint16Array
+      rows: number
+      inFeatures: number
+      outFeatures: number
+      /** 'relu', which is applied after the residual was added as in ResNets, is for tests only. */
+      activation: 'none' | 'quickGelu' | 'gelu' | 'geluTanh' | 'relu'
+      /** x and weight are converted to this dtype first; default float32. */
+      dtype?: RowDtype
+      /**
+       * The format in which the weights are stored; default `dtype`. 'float16' is for tests only: with float32 rows and weights
+       * that float16 represents exactly, as float32 models store them.
+       */
+      weightDtype?: Dtype
+      /** If it is bfloat16, out is a Uint16Array. */
+      outDtype?: FloatDtype
+    }>
+    layerNorm: NativeKernel<{
+      x: Float32Array
+      weight: Float32Array
+      bias: Float32Array
+      out: NarrowRows['out']
+      outDtype?: NarrowRows['outDtype']
+      scale?: NarrowRows['scale']
+      zero?: NarrowRows['zero']
+      rows: number
+      cols: number
+      epsilon: number
+    }>
+  }
+}
 
 /** Arguments of {@link linear}. */
 export interface LinearArguments<T extends Float32Array | Uint16Array = Float32Array> extends KernelOptions {

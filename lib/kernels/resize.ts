@@ -1,8 +1,25 @@
 /** Pillow's resize as a public kernel. */
 
 import { allocate } from '../base/allocate.js'
+import type { NativeKernel } from '../native/surface.js'
 import { apart, bytes, count, elements, object, room, type Shape } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    resize: NativeKernel<{
+      src: Uint8Array
+      width: number
+      height: number
+      channels: number
+      out: Uint8Array
+      outWidth: number
+      outHeight: number
+      crop: { x: number; y: number; width: number; height: number }
+      filter: 'nearest' | 'bilinear' | 'bicubic'
+    }>
+  }
+}
 
 export interface ResizeArguments extends KernelOptions {
   /** `[height, width, channels]` bytes; rows have no padding. */

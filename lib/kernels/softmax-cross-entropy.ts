@@ -2,6 +2,7 @@
 
 import { argumentError } from '../base/errors.js'
 import { isInt32Array, isUint8Array } from '../base/values.js'
+import type { NativeKernel } from '../native/surface.js'
 import {
   count,
   number,
@@ -14,6 +15,30 @@ import {
   sized,
 } from './arguments.js'
 import { type KernelOptions, options, run } from './run.js'
+
+declare module '../native/surface.js' {
+  interface NativeKernels {
+    /**
+     * `mean`: one number, the mean over the rows that are not masked. Without `gradient`, only losses. `scale`: default 1 / the
+     * number of those rows.
+     */
+    softmaxCrossEntropy: NativeKernel<{
+      logits: Float32Array | Uint16Array | Int8Array
+      /** Dtype of the logits; default float32. */
+      dtype?: 'float32' | 'bfloat16' | 'int8'
+      targets: Int32Array
+      /** Rows with 0 are ignored. */
+      mask?: Uint8Array
+      loss: Float32Array
+      mean: Float64Array
+      gradient?: Float32Array | Uint16Array
+      outDtype?: 'float32' | 'bfloat16'
+      scale?: number
+      rows: number
+      cols: number
+    }>
+  }
+}
 
 /** Arguments of {@link softmaxCrossEntropy}. */
 export interface SoftmaxCrossEntropyArguments<T extends Float32Array | Uint16Array = Float32Array>

@@ -85,10 +85,8 @@ export type ScoreKind = 'probability' | 'logit' | 'cosine'
 /** The kinds of scores of the kernels: 'probability' is the softmax, 'sigmoid' the sigmoid of each logit alone. */
 export type KernelScoreKind = ScoreKind | 'sigmoid'
 
-type Backend = string | undefined
-
 /** Rows that an op writes: float32, bfloat16 (Uint16Array), or int8 (Uint8Array, with a scale and a zero per row). */
-interface NarrowRows {
+export interface NarrowRows {
   out: Float32Array | Uint16Array | Uint8Array
   /** Default float32. */
   outDtype?: RowDtype
@@ -96,140 +94,17 @@ interface NarrowRows {
   zero?: Int32Array
 }
 
-interface NativeScores {
-  queries: Float32Array
-  classes: Float32Array | Uint16Array | Int8Array
-  /** Dtype of the classes; default float32. */
-  dtype?: RowDtype
-  /** int8 only. */
-  classScales?: Float32Array
-  rows: number
-  classCount: number
-  dim: number
-  logitScale: number
-  as: KernelScoreKind
-  /** Added to the logits; default 0. */
-  logitBias?: number
-  threads: number
-  backend: Backend
-}
+/**
+ * A kernel: lib/kernels checks its arguments, native/ops reads them. If `backend` is undefined, the chosen CPU backend runs
+ * it. It resolves to the name of the backend that ran it, which the tests check.
+ */
+export type NativeKernel<Arguments> = (
+  a: Arguments & { threads: number; backend: string | undefined },
+) => Promise<string>
 
-/** Every kernel resolves to the name of the backend that ran it, which the tests check. */
-export interface NativeKernels {
-  /** Shapes as in the public lib/kernels.ts, which checks them; if `backend` is undefined, the chosen CPU backend runs. */
-  attention(a: {
-    q: Float32Array | Uint16Array
-    k: Float32Array | Uint16Array
-    v: Float32Array | Uint16Array
-    out: Float32Array | Uint16Array
-    /** Dtype of q, k and v; default float32. */
-    dtype?: FloatDtype
-    /** Default: dtype. */
-    outDtype?: FloatDtype
-    sequences: number
-    length: number
-    heads: number
-    headDim: number
-    mask: 'full' | 'causal' | 'tree'
-    /**
-     * For 'full' and 'causal', sequences of different lengths: the row at which the sequence of each row begins. There are as
-     * many rows as elements; `sequences` and `length` are ignored.
-     */
-    first?: Int32Array
-    /** For 'tree' only: the parent of each of the (sequences * length) rows as an index into all rows, -1 for a root. */
-    parent?: Int32Array
-    /** The rows that are queries; default: all rows. `out` has as many rows. */
-    queryRow?: Int32Array
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  linear(a: {
-    x: Float32Array
-    weight: Float32Array
-    bias?: Float32Array
-    residual?: Float32Array
-    out: Float32Array | Uint16Array
-    rows: number
-    inFeatures: number
-    outFeatures: number
-    /** 'relu', which is applied after the residual was added as in ResNets, is for tests only. */
-    activation: 'none' | 'quickGelu' | 'gelu' | 'geluTanh' | 'relu'
-    /** x and weight are converted to this dtype first; default float32. */
-    dtype?: RowDtype
-    /**
-     * The format in which the weights are stored; default `dtype`. 'float16' is for tests only: with float32 rows and weights
-     * that float16 represents exactly, as float32 models store them.
-     */
-    weightDtype?: Dtype
-    /** If it is bfloat16, out is a Uint16Array. */
-    outDtype?: FloatDtype
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  layerNorm(a: {
-    x: Float32Array
-    weight: Float32Array
-    bias: Float32Array
-    out: NarrowRows['out']
-    outDtype?: NarrowRows['outDtype']
-    scale?: NarrowRows['scale']
-    zero?: NarrowRows['zero']
-    rows: number
-    cols: number
-    epsilon: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cosineSoftmax(a: NativeScores & { out: Float32Array }): Promise<string>
-  cosineTopK(a: NativeScores & { index: Int32Array; value: Float32Array; k: number }): Promise<string>
-  /** `values`: the loss, and its derivative with respect to the scale. Without imagesGradient and textsGradient, only the loss. */
-  infoNce(a: {
-    images: Float32Array
-    texts: Float32Array
-    rows: number
-    dim: number
-    logitScale: number
-    values: Float64Array
-    imagesGradient?: Float32Array
-    textsGradient?: Float32Array
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  /**
-   * `mean`: one number, the mean over the rows that are not masked. Without `gradient`, only losses. `scale`: default 1 / the
-   * number of those rows.
-   */
-  softmaxCrossEntropy(a: {
-    logits: Float32Array | Uint16Array | Int8Array
-    /** Dtype of the logits; default float32. */
-    dtype?: 'float32' | 'bfloat16' | 'int8'
-    targets: Int32Array
-    /** Rows with 0 are ignored. */
-    mask?: Uint8Array
-    loss: Float32Array
-    mean: Float64Array
-    gradient?: Float32Array | Uint16Array
-    outDtype?: 'float32' | 'bfloat16'
-    scale?: number
-    rows: number
-    cols: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  resize(a: {
-    src: Uint8Array
-    width: number
-    height: number
-    channels: number
-    out: Uint8Array
-    outWidth: number
-    outHeight: number
-    crop: { x: number; y: number; width: number; height: number }
-    filter: 'nearest' | 'bilinear' | 'bicubic'
-    threads: number
-    backend: Backend
-  }): Promise<string>
-}
+/** Every kernel with a public function, whose file in lib/kernels adds the kernel to this interface. */
+// biome-ignore lint/suspicious/noEmptyInterface: see lib/kernels
+export interface NativeKernels {}
 
 /**
  * Kernels that only tests call. The addon has them if it was built with the CMake option CLIP_TEST_ENTRIES: see
@@ -237,15 +112,13 @@ export interface NativeKernels {
  */
 export interface NativeTestKernels {
   /** resizeAndCrop of native/model/image.h, then its normalize table: one image to (3, size, size) floats. */
-  preprocess(a: {
+  preprocess: NativeKernel<{
     image: NativeImage
     preprocess: PreprocessSpec
     out: Float32Array
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  }>
   /** The ops that have no public kernel. */
-  embed(a: {
+  embed: NativeKernel<{
     table: Float32Array
     ids: Int32Array
     positions: Float32Array
@@ -253,36 +126,28 @@ export interface NativeTestKernels {
     out: Float32Array
     rows: number
     cols: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  cast(
-    a: NarrowRows & {
+  }>
+  cast: NativeKernel<
+    NarrowRows & {
       x: Float32Array
       rows: number
       cols: number
-      threads: number
-      backend: Backend
-    },
-  ): Promise<string>
-  gather(a: {
+    }
+  >
+  gather: NativeKernel<{
     x: Float32Array
     row: Int32Array
     out: Float32Array
     count: number
     cols: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  normalise(a: {
+  }>
+  normalise: NativeKernel<{
     x: Float32Array
     out: Float32Array
     rows: number
     cols: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
-  patches(a: {
+  }>
+  patches: NativeKernel<{
     pixels?: Uint8Array
     value?: Float32Array
     planes?: Float32Array
@@ -291,11 +156,9 @@ export interface NativeTestKernels {
     images: number
     size: number
     patch: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  }>
   /** max(0, convolution + bias): x (images, height, width, inChannels), weight (outChannels, kernel, kernel, inChannels). */
-  conv(a: {
+  conv: NativeKernel<{
     x: Float32Array
     weight: Float32Array
     /** x (unless int8, whose windows are quantised one by one) and weight are converted to this first; default float32. */
@@ -311,11 +174,9 @@ export interface NativeTestKernels {
     kernel: number
     stride: number
     pad: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  }>
   /** The mean over adjacent windows: x (images, height, width, channels). */
-  pool(a: {
+  pool: NativeKernel<{
     x: Float32Array
     out: Float32Array | Uint16Array
     outDtype?: FloatDtype
@@ -325,9 +186,7 @@ export interface NativeTestKernels {
     channels: number
     kernelHeight: number
     kernelWidth: number
-    threads: number
-    backend: Backend
-  }): Promise<string>
+  }>
 }
 
 export interface NativeBinding {
