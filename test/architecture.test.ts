@@ -1,4 +1,4 @@
-/** The house's one way, lib -> lib/native/addon.ts -> native/binding -> queue, model -> backend.h <- backends, as a test. */
+/** Tests the direction of imports and includes: lib -> lib/native/addon.ts -> native/binding -> queue, model -> backend.h <- backends. */
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'

@@ -178,7 +178,9 @@ for (const { name, title, prompt, shots } of tasks) {
       process.stderr.write(`${name} ${method} ${n}: ${withBars(result)}\n`)
     }
     const first = curve.points.find(p => p.low > level.high)
-    crossings.push(`${title}, ${label}: ${first ? `from ${first.shots} on` : 'at no number of shots tried'}`)
+    crossings.push(
+      `${title}, ${label}: ${first ? `from ${first.shots} ${first.shots === 1 ? 'shot' : 'shots'} on` : 'for no number of shots tried'}`,
+    )
     drawn.push(curve)
   }
   await writeFile(
@@ -251,20 +253,20 @@ await writeFile(
 
 Made by \`npm run paper-shape\` (bench/paper-shape/) with clip-native ${version}: embedded model ${clip.info.fingerprint}, ${clip.info.dtype}. Do not edit by hand.
 
-The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) asks how zero-shot compares with learning from a few examples, what prompts add, and where it fails. This page asks the same of the small embedded model, on the images in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
+The CLIP paper (Radford et al., 2021, sections 3.1 and 3.2) compares zero-shot classification with learning from a few examples, measures what prompts add, and shows where zero-shot fails. This page repeats these experiments with the small embedded model on the images in \`test/data\` of the repository. It is about icons, emoji and drawings, and says nothing about photographs or about larger models.
 
-How it is measured: images are read as they lie in their files. ${palettes} of the ${imageCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes NEAREST; of those the figures of the model's README are of the same images converted to RGB first, and differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. Shots are drawn for seeds ${seeds.join(', ')}; what is not drawn is the test, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer images to draw from than the number of shots is left out of that row, images and answers both; the columns say how many are left, so rows with different numbers of classes are not the same task, and zero-shot is over all classes. Brackets: 95 % of 2000 bootstrap draws of images, pooled over classes, each image with all its answers over the seeds; what differs between the draws of examples is not in the brackets but in the column of single seeds, lowest to highest. The linear probe is \`clip.linearProbe\` as it comes (features before the projection, C = 0.316), Tip-Adapter is \`clip.tipAdapter\` as it comes (alpha 1, beta 5.5, no training): nothing was chosen on these images.
+Images are read as they are stored in their files. ${palettes} of the ${imageCount} have palettes (${withPalettes.join(', ')}), which OpenAI's preprocessing (and so ours) resizes with NEAREST. The model's README has the figures for the same images converted to RGB first, which differ by up to ${farthest.points.toFixed(1)} points (${farthest.name}, ${kinds[farthest.kind]}) for that reason. Features are computed once. The training examples (shots) are drawn for the seeds ${seeds.join(', ')}. All other images are the test set, except for names never trained on, whose CSV has a split (the weights of one icon set are near duplicates, so they stay on one side). A class with fewer images to draw from than the number of shots is left out of that row, with its images and as an answer. The columns show how many classes and images remain: rows with different numbers of classes are different tasks, and zero-shot is measured over all classes. The brackets contain 95 % of 2000 bootstrap samples of the images, pooled over classes, each image with all its answers over the seeds. They do not include the variation between draws of examples, which the column of single seeds shows from lowest to highest. The linear probe is \`clip.linearProbe\` with its defaults (features before the projection, C = 0.316), and Tip-Adapter is \`clip.tipAdapter\` with its defaults (alpha 1, beta 5.5, no training): no setting was chosen on these images.
 
 ## (a) Zero-shot against the number of shots
 
-Where the interval of the shots lies wholly above that of zero-shot:
+The interval of these methods lies wholly above that of zero-shot:
 
 ${crossings.map(line => `- ${line}`).join('\n')}
 
 ${sections.join('\n')}
 ### Held-out styles: zero-shot only
 
-One image for most names, so there is nothing to learn from.
+Most names have only one image, so there is nothing to learn from.
 
 ${table(
   ['data', 'images', 'labels', 'top-1 in % (95 % interval)'],
@@ -302,11 +304,11 @@ Of these ${2 * tasks.length} differences, ${
     tasks
       .flatMap(({ name }) => [gain(name, 'bare', 'prompt'), gain(name, 'prompt', 'ensemble')])
       .filter(g => g.low > 0 || g.high < 0).length
-  } have an interval that does not contain 0. The seven: ${ensemble.map(t => `\`${t}\``).join(', ')}.
+  } have an interval that does not contain 0. The seven prompts are ${ensemble.map(t => `\`${t}\``).join(', ')}.
 
 ## (c) Where it fails
 
-The most frequent confusions of zero-shot with one prompt, over all images of a data set, each with its first image.
+These are the most frequent confusions of zero-shot classification with one prompt, over all images of a data set, each with its first image.
 
 ${failures.join('\n')}`,
 )
