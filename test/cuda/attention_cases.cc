@@ -121,7 +121,7 @@ std::string sameBits(const device::Machine& machine, Dtype dtype, Mask mask) {
   Values last(1, heads * dim);
   std::copy_n(q.row(length - 1), heads * dim, last.row(0));
   const Matrix pooled = outputs(machine, dtype, mask, heads, alone, last, k, v);
-  return one.row(length - 1) == pooled.row(0) ? "" : "the asking row differs";
+  return one.row(length - 1) == pooled.row(0) ? "" : "the row as the only query differs";
 }
 
 // Checks which part of the executed products is padding, as counted by the emulator.
@@ -132,7 +132,7 @@ std::string waste(int length, int dim, double most) {
     return wrong;
   const double executed = double(emulator::counters.mma) * 16 * 8 * 8, useful = 2.0 * length * length * dim;
   if (emulator::counters.matrixLoadWaves != emulator::counters.matrixLoads)
-    return "ldmatrix meets bank conflicts";
+    return "ldmatrix has bank conflicts";
   return executed >= useful && 1 - useful / executed < most
              ? ""
              : cases::format("%.1f %% of the products are padding", 100 * (1 - useful / executed));

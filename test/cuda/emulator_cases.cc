@@ -151,7 +151,7 @@ void addMiniKernels() {
     cases::add("emulator", cases::format("%s: %s", name, want ? want : "no report"),
                [want, body = std::move(body)] { return reported(want, body); });
   };
-  cases::add("emulator", "a right block sum has no report and its value", [] {
+  cases::add("emulator", "a correct block sum gives the right value and no report", [] {
     float sum = 0;
     const std::string wrong = reported(nullptr, [&](float*, const float* in) { sums(&sum, in, 500); });
     return wrong.empty() && sum != 500 ? cases::format("%g", sum) : wrong;
@@ -217,10 +217,10 @@ std::string everySynchronisation(const std::vector<std::function<void()>>& shape
 
 const cases::Registration registration([] {
   addMiniKernels();
-  cases::add("emulator", "attention: every barrier and wait is missed",
+  cases::add("emulator", "attention: the removal of any barrier or wait is detected",
              [] { return everySynchronisation(attentionRuns(), 0); });
   // The exception is the one before the counter of a tile of the skinny kernel.
-  cases::add("emulator", "linear: every barrier and wait is missed",
+  cases::add("emulator", "linear: the removal of any barrier or wait is detected",
              [] { return everySynchronisation(productRuns(), 1); });
 });
 

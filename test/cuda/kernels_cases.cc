@@ -18,7 +18,7 @@ std::string list() {
   for (const auto& kernel : emulator::kernels()) there.insert(kernel.first);
   if (listed.size() != std::size(kKernels)) return "a kernel is listed twice";
   if (listed.size() > 60) return "more kernels than 60";
-  return listed == there ? "" : "kKernels is not what the .cu files define";
+  return listed == there ? "" : "kKernels differs from the kernels that the .cu files define";
 }
 
 // Every launch with more than a few words of shared memory.
@@ -58,7 +58,7 @@ std::string limits() {
 }
 
 const cases::Registration registration([] {
-  cases::add("kernels", "the list is what there is", list);
+  cases::add("kernels", "kKernels lists exactly the kernels that the .cu files define", list);
   cases::add("kernels", "limits.json repeats the shared memory of every launch", limits);
 });
 

@@ -166,7 +166,7 @@ const cases::Registration registration([] {
         emulator::options = {};
         return wrong;
       });
-  cases::add("linear", "ldmatrix meets no bank conflicts", [] {
+  cases::add("linear", "ldmatrix has no bank conflicts", [] {
     emulator::counters = {};
     for (const Family family : {Family::skinny, Family::square})
       if (const std::string wrong = check(device::fibers(), family, Dtype::bfloat16, {64, 128, 128});
@@ -175,7 +175,7 @@ const cases::Registration registration([] {
     return std::string(emulator::counters.matrixLoadWaves == emulator::counters.matrixLoads ? ""
                                                                                             : "conflicts");
   });
-  cases::add("linear", "few rows run skinny, many square", [] {
+  cases::add("linear", "few rows use the skinny kernels, many rows the square ones", [] {
     Linear l{};
     l.x.dtype = Dtype::bfloat16;
     l.rows = 50, l.in = 768, l.out = 3072;

@@ -220,12 +220,12 @@ void addMutants() {
                                        device::ptxText("attention_rows"));
       try {
         const std::string wrong = attentionHolds(machine);
-        if (wrong.empty()) return "nobody notices";
+        if (wrong.empty()) return "the mutation is not detected";
       } catch (const std::runtime_error&) {
       }
       return "";
     });
-  cases::add("ptx-mutants", "without a change all holds", []() -> std::string {
+  cases::add("ptx-mutants", "without a mutation, all checks pass", []() -> std::string {
     return attentionHolds(
         device::PtxMachine(device::ptxText("attention") + device::ptxText("attention_rows")));
   });
@@ -233,7 +233,7 @@ void addMutants() {
     const device::PtxMachine machine(
         changed(device::ptxText("linear"), "m16n8k16", mma,
                 "$1 {$2, $3, $4, $5}, {$6, $7, $8, $9}, {$11, $10}, {$12, $13, $14, $15}"));
-    return linearHolds(machine).empty() ? "nobody notices" : "";
+    return linearHolds(machine).empty() ? "the mutation is not detected" : "";
   });
 }
 

@@ -180,11 +180,11 @@ T* make() {
 // Whether a handle may be used now; if not, that is reported.
 template <class T>
 bool usable(const T* handle, const char* function, const char* kind) {
-  const char* what = !all<T>().count(handle)      ? "is none"
+  const char* what = !all<T>().count(handle)      ? "does not exist"
                      : !handle->alive             ? "was destroyed"
-                     : handle->context != current ? "is of another context"
+                     : handle->context != current ? "belongs to another context"
                                                   : nullptr;
-  if (what) report(std::string(function) + ": a " + kind + " that " + what);
+  if (what) report(std::string(function) + ": this " + kind + " " + what);
   return !what;
 }
 

@@ -128,23 +128,23 @@ std::string handOverTwice() {
 
 const cases::Registration registration([] {
   // This case comes first, while nothing is open yet.
-  cases::add("driver", "no driver", [] {
+  cases::add("driver", "without a driver, opening fails", [] {
     return wants(opening("/nonexistent/libcuda.so.1", nullptr),
                  "ERR_CLIP_CUDA|/nonexistent/libcuda.so.1|none|There is no NVIDIA driver here: ");
   });
-  cases::add("driver", "a driver without the functions", [] {
+  cases::add("driver", "a library without the driver's functions is rejected", [] {
     const std::string said = opening("libm.so.6", nullptr);
     return said.find("(then") == std::string::npos ? wants(said,
                                                            "ERR_CLIP_CUDA|cuGetErrorName|an older one|The "
                                                            "NVIDIA driver is too old: libm.so.6 has no ")
                                                    : said;
   });
-  cases::add("driver", "no device", [] {
+  cases::add("driver", "without a device, opening fails", [] {
     return wants(
         opening(nullptr, "none"),
         "ERR_CLIP_CUDA|cuInit|CUDA_ERROR_NO_DEVICE|cuInit failed: CUDA_ERROR_NO_DEVICE, no CUDA-capable");
   });
-  cases::add("driver", "no kernels yet", [] {
+  cases::add("driver", "loading before the kernels were passed in fails, and works afterwards", [] {
     const std::string said = beforeHandOver();
     return said == "sm_90" ? "" : said;
   });
@@ -161,23 +161,24 @@ const cases::Registration registration([] {
                                          {150, "compute_80"}})
     cases::add("driver", "capability " + std::to_string(capability),
                [=] { return image(capability, "13000", want); });
-  cases::add("driver", "a driver that refuses the machine code compiles PTX",
+  cases::add("driver", "a driver that rejects the machine code compiles the PTX",
              [] { return image(90, "12020", "compute_80"); });
-  cases::add("driver", "the oldest driver", [] { return image(80, "11040", "compute_80"); });
-  cases::add("driver", "a driver that refuses the PTX too", [] {
+  cases::add("driver", "the oldest supported driver compiles the PTX",
+             [] { return image(80, "11040", "compute_80"); });
+  cases::add("driver", "a driver that rejects the PTX too is an error", [] {
     return refused(80, "10020", "ERR_CLIP_CUDA",
                    "cuModuleLoadDataEx failed for the kernels' PTX (ptxas: Unsupported .version 7.0): "
                    "CUDA_ERROR_UNSUPPORTED_PTX_VERSION");
   });
-  cases::add("driver", "capability 7.5",
+  cases::add("driver", "capability 7.5 is rejected",
              [] { return refused(75, "13000", "ERR_CLIP_CUDA", "compute capability 7.5 is below 8.0"); });
-  cases::add("driver", "several devices", severalDevices);
-  cases::add("driver", "no memory at any call of loading",
+  cases::add("driver", "each of several devices has its own module", severalDevices);
+  cases::add("driver", "loading recovers from a lack of memory in each of its calls",
              [] { return everyCallFails("CUDA_ERROR_OUT_OF_MEMORY", "ERR_CLIP_MEMORY"); });
-  cases::add("driver", "a lost device at any call of loading",
+  cases::add("driver", "loading recovers from a lost device in each of its calls",
              [] { return everyCallFails("CUDA_ERROR_LAUNCH_FAILED", "ERR_CLIP_CUDA"); });
-  cases::add("driver", "a code that the driver does not know", unknownCode);
-  cases::add("driver", "kernels are handed over twice", handOverTwice);
+  cases::add("driver", "an error code that the driver does not know is reported as a number", unknownCode);
+  cases::add("driver", "kernels may be passed in twice", handOverTwice);
 });
 
 }  // namespace

@@ -81,24 +81,23 @@ void misuses() {
            rows.to += 16;
            cu.cuStreamSynchronize(rows.stream);
          });
-  misuse("a stream used after it was destroyed", "cuMemsetD8Async: a stream that was destroyed",
+  misuse("a stream used after it was destroyed", "cuMemsetD8Async: this stream was destroyed",
          [](const Driver& cu, Rows& rows) {
            cu.cuStreamDestroy(rows.stream);
            checkCode(cu.cuMemsetD8Async.result(rows.from, 0, 1, std::exchange(rows.stream, nullptr)),
                      CUDA_ERROR_INVALID_HANDLE, "used");
          });
-  misuse("an event destroyed twice", "cuEventDestroy: a event that was destroyed",
-         [](const Driver& cu, Rows&) {
-           CUevent event = nullptr;
-           cu.cuEventCreate(&event, 0);
-           cu.cuEventDestroy(event);
-           checkCode(cu.cuEventDestroy.result(event), CUDA_ERROR_INVALID_HANDLE, "again");
-         });
-  misuse("a stream in place of an event", "a event that is none", [](const Driver& cu, Rows& rows) {
+  misuse("an event destroyed twice", "cuEventDestroy: this event was destroyed", [](const Driver& cu, Rows&) {
+    CUevent event = nullptr;
+    cu.cuEventCreate(&event, 0);
+    cu.cuEventDestroy(event);
+    checkCode(cu.cuEventDestroy.result(event), CUDA_ERROR_INVALID_HANDLE, "again");
+  });
+  misuse("a stream in place of an event", "this event does not exist", [](const Driver& cu, Rows& rows) {
     checkCode(cu.cuEventRecord.result(reinterpret_cast<CUevent>(rows.stream), rows.stream),
               CUDA_ERROR_INVALID_HANDLE, "a stream");
   });
-  misuse("a graph run after it was destroyed", "a executable graph that was destroyed",
+  misuse("a graph run after it was destroyed", "this executable graph was destroyed",
          [](const Driver& cu, Rows& rows) {
            CUgraph graph = nullptr;
            CUgraphExec run = nullptr;

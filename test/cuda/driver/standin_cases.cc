@@ -119,7 +119,7 @@ std::string anotherDevice() {
     first.module->makeCurrent();
     driver().cuStreamSynchronize(first.stream);
   }
-  return environment.reported("cuStreamSynchronize: a stream that is of another context");
+  return environment.reported("cuStreamSynchronize: this stream belongs to another context");
 }
 
 // The host crashes when it accesses memory of the device.
@@ -248,18 +248,19 @@ const cases::Registration registration([] {
   cases::add("standin", "copies, kernels, events", copiesAndKernels);
   cases::add("standin", "graphs record and replay", graphs);
   cases::add("standin", "a stream waits for an event of another", [] { return twoStreams(true); });
-  cases::add("standin", "a stream that does not wait reads what is not there",
+  cases::add("standin", "a stream that does not wait reads data that is not there yet",
              [] { return twoStreams(false); });
-  cases::add("standin", "another device's stream", anotherDevice);
+  cases::add("standin", "a stream of another device is reported", anotherDevice);
   if (kRescues) {
-    cases::add("standin", "the host reads device memory", [] { return hostAccess(false); });
-    cases::add("standin", "the host reads pinned memory that was freed", [] { return hostAccess(true); });
+    cases::add("standin", "the host crashes when it reads device memory", [] { return hostAccess(false); });
+    cases::add("standin", "the host crashes when it reads pinned memory that was freed",
+               [] { return hostAccess(true); });
   }
-  cases::add("standin", "faults that were asked for", faults);
-  cases::add("standin", "memory ends", memoryEnds);
-  cases::add("standin", "the helpful driver", eager);
+  cases::add("standin", "requested faults occur", faults);
+  cases::add("standin", "memory runs out", memoryEnds);
+  cases::add("standin", "with CLIP_STANDIN_EAGER, operations run at once", eager);
   cases::add("standin", "the PTX runs in the interpreter", interpreted);
-  cases::add("standin", "a kernel that is given the host's memory", hostPointer);
+  cases::add("standin", "a kernel that gets an address of the host's memory fails", hostPointer);
 });
 
 }  // namespace
