@@ -207,6 +207,7 @@ export interface NativeBinding {
   nameWeights(job: number, spec: ModelSpec, preprocess: PreprocessSpec, threads: number): Promise<WeightNames>
   cancelLoad(job: number): void
   kernels: NativeKernels
+  openTokenizer(a: NativeTokenizerSettings & NativeVocabulary): Promise<NativeTokenizer>
   openMatrix(a: {
     file: string
     offset: number
@@ -241,6 +242,86 @@ export interface NativeLoadOptions {
     /** Everything else that the packed bytes depend on; it is compared with the key in the file. */
     key: string
   }
+}
+
+/** What tokenizer_config.json and the family say of a tokenizer; absent: nothing. */
+export interface NativeTokenizerSettings {
+  /** A class of transformers: lib/tokenizer/spec.ts. */
+  class: string
+  lowercase?: boolean | undefined
+  ideographs?: boolean | undefined
+  accents?: boolean | undefined
+  prefixSpace?: boolean | undefined
+  startsWithBos?: boolean | undefined
+  endsWithEos?: boolean | undefined
+  legacyLanguage?: boolean | undefined
+  language?: string | undefined
+  bos?: string | undefined
+  eos?: string | undefined
+  unk?: string | undefined
+  sep?: string | undefined
+  pad?: string | undefined
+  cls?: string | undefined
+  mask?: string | undefined
+  /** In place of those that tokenizer.json lists. */
+  added?: NativeAddedToken[]
+  /** Special tokens that get an id if the vocabulary lacks them. */
+  extra?: string[]
+}
+
+export interface NativeAddedToken {
+  content: string
+  id: number
+  singleWord: boolean
+  lstrip: boolean
+  rstrip: boolean
+  normalized: boolean
+  special?: boolean
+}
+
+/** The bytes of a vocabulary's file, which are detached. */
+export interface NativeVocabulary {
+  /** For messages. */
+  file: string
+  format: 'json' | 'sentencePiece' | 'lines' | 'merges'
+  bytes: Uint8Array
+  /** With format 'merges' only. */
+  mergesFile?: string
+  merges?: Uint8Array
+}
+
+/** A vocabulary that has been read: native/tokenizer/. */
+export interface NativeTokenizer {
+  /** 'Unigram', 'BPE', 'WordPiece', ...: for people. */
+  readonly kind: string
+  /** One more than the largest id. */
+  readonly size: number
+  /** What every text begins and ends with. */
+  readonly prefix: Int32Array
+  readonly suffix: Int32Array
+  readonly padId: number
+  /** -1: the vocabulary has none. */
+  readonly sepId: number
+  readonly eosId: number
+  readonly unkId: number
+  /**
+   * Texts one after the other in UTF-8, text i up to ends[i]. Writes the first `room` ids of each, and how many each has;
+   * prefix and suffix are not among them. `special`: special tokens that are spelt out in a text are found.
+   */
+  encode(a: {
+    bytes: Uint8Array
+    ends: Int32Array
+    texts: number
+    special: boolean
+    room: number
+    ids: Int32Array
+    counts: Int32Array
+  }): Promise<void>
+  /** The same for one text, on this thread. */
+  encodeNow(text: string, special: boolean): Int32Array
+  isId(id: number): boolean
+  /** The text of ids, each of which must be one. */
+  decode(ids: Int32Array): string
 }
 
 /** An open matrix in a file. */

@@ -17,6 +17,8 @@ export interface AddedToken {
   rstrip: boolean
   /** Matched in the cleaned, lower-case text instead of the original text. */
   normalized: boolean
+  /** A token of the model, such as its end, not of texts. */
+  special?: boolean
 }
 
 interface Node {

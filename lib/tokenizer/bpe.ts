@@ -1,6 +1,6 @@
 /** CLIP's tokenizer: cleaning, splitting into words, byte-level BPE. */
 
-import { argumentError, ClipError } from '../base/errors.js'
+import { argumentError } from '../base/errors.js'
 import { atOnce, inSlices, type Steps } from '../base/slices.js'
 import type { AddedTokens } from './added-tokens.js'
 import { symbolToByte } from './byte-symbols.js'
@@ -15,9 +15,11 @@ import {
   type Encoded,
   mostCharacters,
   RefusedText,
+  refusal,
   type TokenizeOptions,
   type Tokenizer,
   tooManyCharacters,
+  tooManyTokens,
 } from './tokenizer.js'
 import { buildTables, openaiTables, type Tables } from './vocabulary.js'
 import { huggingfaceWords, openaiWords, type Words } from './words.js'
@@ -82,11 +84,7 @@ class BpeTokenizer implements Tokenizer {
       return atOnce(this.#encode(text, options, index))
     } catch (error) {
       if (!(error instanceof RefusedText)) throw error
-      throw new ClipError('ERR_CLIP_TEXT_TOO_LONG', error.message, {
-        expected: error.expected,
-        actual: error.actual,
-        ...(index === undefined ? {} : { index }),
-      })
+      throw refusal(error, index)
     }
   }
 
@@ -146,16 +144,7 @@ class BpeTokenizer implements Tokenizer {
     yield* this.#encodeText(text, options, add)
     add(Int32Array.of(this.endId))
     const truncated = tokens > this.contextLength
-    if (truncated && !options.truncate)
-      throw new ClipError(
-        'ERR_CLIP_TEXT_TOO_LONG',
-        `${index === undefined ? 'The text' : `texts[${index}]`} has ${tokens} tokens, start and end included, but the model's context is ${this.contextLength}. Pass \`truncate: true\` to cut it.`,
-        {
-          expected: `at most ${this.contextLength} tokens`,
-          actual: `${tokens} tokens`,
-          ...(index === undefined ? {} : { index }),
-        },
-      )
+    if (truncated && !options.truncate) throw tooManyTokens(index, tokens, this.contextLength)
     if (truncated) kept[this.contextLength - 1] = this.endId
     return { ids: kept, truncated, tokens }
   }

@@ -6,7 +6,7 @@ import { unescapeHtml } from './html.js'
 import { lower } from './lower.js'
 import { normalizeNfc } from './normalize.js'
 import { everyPiece, flat, mapPieces, piece } from './pieces.js'
-import { whitespace } from './words.js'
+import { space, whitespace } from './words.js'
 
 /** Python's str.strip() takes White_Space and the four separators U+001C to U+001F. */
 const isEdge = (code: number): boolean =>
@@ -32,13 +32,13 @@ function* strip(text: string): Steps<string> {
   return text.slice(start, end)
 }
 
-/** Every run of White_Space becomes one space. */
-function* collapse(text: string): Steps<string> {
-  if (text.length <= piece) return text.replace(whitespace, ' ')
+/** Every run of White_Space, or of what `spaces` matches, becomes one space. */
+function* collapse(text: string, spaces = whitespace): Steps<string> {
+  if (text.length <= piece) return text.replace(spaces, ' ')
   let out = ''
   let blank = false
   for (let from = 0; from < text.length; from += piece) {
-    const part = flat(text.slice(from, from + piece).replace(whitespace, ' '))
+    const part = flat(text.slice(from, from + piece).replace(spaces, ' '))
     // A run that continues from the previous piece already has its space.
     out += blank && part.startsWith(' ') ? part.slice(1) : part
     blank = part.endsWith(' ')
@@ -56,6 +56,30 @@ export function* cleanOpenai(text: string): Steps<string> {
   if (!(yield* everyPiece(text, ordinary)))
     text = yield* unescapeHtml(yield* unescapeHtml(yield* fixText(text)))
   return yield* lower(yield* strip(yield* collapse(yield* strip(text))))
+}
+
+/** What Python's str.split() and `re` take for white space: White_Space and the separators U+001C to U+001F. */
+const pythonSpaces = new RegExp(`[\\u001c-\\u001f${space}]+`, 'gu')
+/** Python's string.punctuation. */
+const punctuation = /[!-/:-@[-`{-~]/g
+const withoutPunctuation = (part: string): string => part.replace(punctuation, '')
+const withoutUnderscores = (part: string): string => part.replaceAll('_', ' ')
+
+/** The cleaning functions of OpenCLIP's wrapper of transformers' tokenizers, by their names there. */
+export function* cleanOpenclip(text: string, how: 'whitespace' | 'lower' | 'canonicalize'): Steps<string> {
+  if (!(yield* everyPiece(text, ordinary)))
+    text = yield* unescapeHtml(yield* unescapeHtml(yield* fixText(text)))
+  text = yield* strip(text)
+  if (how === 'canonicalize')
+    text = yield* lower(yield* mapPieces(yield* mapPieces(text, withoutUnderscores), withoutPunctuation))
+  text = yield* strip(yield* collapse(text, pythonSpaces))
+  return how === 'lower' ? yield* lower(text) : text
+}
+
+/** SiglipTokenizer.canonicalize_text of transformers. */
+export function* canonicalizeSiglip(text: string, lowerCase: boolean): Steps<string> {
+  if (lowerCase) text = yield* lower(text)
+  return yield* strip(yield* collapse(yield* mapPieces(text, withoutPunctuation), pythonSpaces))
 }
 
 const wellFormed = (part: string): string => Buffer.from(part, 'utf8').toString('utf8')

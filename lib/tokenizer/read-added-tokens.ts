@@ -48,6 +48,7 @@ export function addedToken(file: string, field: string, value: Json | undefined,
     lstrip: flag('lstrip', false),
     rstrip: flag('rstrip', false),
     normalized: flag('normalized', !special),
+    special,
   }
 }
 

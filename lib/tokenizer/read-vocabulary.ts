@@ -104,13 +104,13 @@ function fault(file: string, field: string, expected: string, actual: string, ca
 }
 
 /** The whole file, or undefined when `optional` and there is none. */
-async function readText(file: string, signal: AbortSignal | undefined): Promise<string>
-async function readText(
+export async function readText(file: string, signal: AbortSignal | undefined): Promise<string>
+export async function readText(
   file: string,
   signal: AbortSignal | undefined,
   optional: true,
 ): Promise<string | undefined>
-async function readText(file: string, signal: AbortSignal | undefined, optional?: true) {
+export async function readText(file: string, signal: AbortSignal | undefined, optional?: true) {
   const failed: FileFault = (message, facts, part) =>
     new ClipError('ERR_CLIP_CHECKPOINT', `${file}: ${message}`, { file, field: part, ...facts })
   if (optional && !(await statPath(file, failed))) return undefined
@@ -137,7 +137,12 @@ function kind(value: Json | undefined): string {
   return isObject(value) ? 'an object' : String(JSON.stringify(value)).slice(0, 60)
 }
 
-async function parsed(file: string, text: string, signal: AbortSignal | undefined): Promise<JsonObject> {
+/** A JSON file's object. */
+export async function parsed(
+  file: string,
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<JsonObject> {
   let value: Json
   try {
     // Files written with Python's utf-8-sig begin with a byte order mark.

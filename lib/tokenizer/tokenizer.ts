@@ -1,11 +1,20 @@
 /** The interface of tokenizers for the rest of the package. index.ts creates them. */
 
+import { ClipError } from '../base/errors.js'
+
 export interface TokenizeOptions {
   /** Cut texts that are too long (the end token is kept) instead of rejecting with ERR_CLIP_TEXT_TOO_LONG. */
   truncate?: boolean
-  /** 'openai': ftfy, double HTML unescape, whitespace, lower-casing, as openai/CLIP. 'huggingface': as CLIPTokenizerFast. */
+  /**
+   * 'openai': ftfy, double HTML unescape, whitespace, lower-casing, as openai/CLIP. 'huggingface': as CLIPTokenizerFast. Of
+   * vocabularies of other kinds, 'huggingface' is the tokenizer of transformers alone; the default is what the checkpoint's own
+   * library does.
+   */
   cleaning?: 'openai' | 'huggingface'
-  /** 'text' (default): `<|endoftext|>` in a text is ordinary characters. 'parse': it becomes the special token. */
+  /**
+   * 'text': `<|endoftext|>` in a text is ordinary characters. 'parse': it becomes the special token. The default is 'text'
+   * for OpenAI's byte pair encoding and 'parse' for vocabularies of other kinds, as in their own libraries.
+   */
   specialTokens?: 'text' | 'parse'
 }
 
@@ -36,6 +45,26 @@ export class RefusedText extends Error {
 
 export const tooManyCharacters = (actual: number): RefusedText =>
   new RefusedText(`have at most ${mostCharacters} characters`, `${actual}`)
+
+/** A text of more tokens than the model takes. */
+export const tooManyTokens = (index: number | undefined, tokens: number, contextLength: number): ClipError =>
+  new ClipError(
+    'ERR_CLIP_TEXT_TOO_LONG',
+    `${index === undefined ? 'The text' : `texts[${index}]`} has ${tokens} tokens, start and end included, but the model's context is ${contextLength}. Pass \`truncate: true\` to cut it.`,
+    {
+      expected: `at most ${contextLength} tokens`,
+      actual: `${tokens} tokens`,
+      ...(index === undefined ? {} : { index }),
+    },
+  )
+
+/** What a tokenizer's `encode` throws of a refused text. */
+export const refusal = (why: RefusedText, index: number | undefined): ClipError =>
+  new ClipError('ERR_CLIP_TEXT_TOO_LONG', why.message, {
+    expected: why.expected,
+    actual: why.actual,
+    ...(index === undefined ? {} : { index }),
+  })
 
 export interface Tokenizer {
   readonly vocabSize: number

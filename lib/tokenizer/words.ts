@@ -1,7 +1,8 @@
 /** Splits a cleaned text into words: CLIP's pattern, as each of the two original implementations matches it. */
 
 /** Unicode's White_Space, which is \s in `regex` and Oniguruma; JavaScript's \s lacks U+0085 and includes U+FEFF. */
-const space = '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
+export const space =
+  '\\u0009-\\u000d\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
 
 /** Collapses runs of White_Space to one space. */
 export const whitespace = new RegExp(`[${space}]+`, 'gu')

@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 9;  // must equal INTERFACE in lib/native/addon.ts
+constexpr int kInterface = 10;  // must equal INTERFACE in lib/native/addon.ts
 
 Napi::Value listBackends(const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {
@@ -67,6 +67,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("nameWeights", Napi::Function::New(env, nameWeights, "nameWeights"));
     exports.Set("cancelLoad", Napi::Function::New(env, cancelLoad, "cancelLoad"));
     exports.Set("kernels", makeKernels(env));
+    exports.Set("openTokenizer", Napi::Function::New(env, openTokenizer, "openTokenizer"));
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
 #if CLIP_TEST_ENTRIES
     exports.Set("measure", makeMeasure(env));

@@ -17,7 +17,8 @@ Napi::Value loadModel(const Napi::CallbackInfo& info);    // model.cc
 Napi::Value cancelLoad(const Napi::CallbackInfo& info);   // model.cc
 Napi::Value nameWeights(const Napi::CallbackInfo& info);  // model.cc
 
-Napi::Value openMatrix(const Napi::CallbackInfo& info);  // matrix.cc
+Napi::Value openTokenizer(const Napi::CallbackInfo& info);  // tokenizer.cc
+Napi::Value openMatrix(const Napi::CallbackInfo& info);     // matrix.cc
 
 // spec.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);

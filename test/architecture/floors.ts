@@ -31,6 +31,7 @@ export const native: Floors = [
   {
     model: 'Checkpoints, weights, images and the two towers, as calls of ops.',
     learn: 'Training of classifiers and adapters on features, as calls of ops.',
+    tokenizer: 'Vocabularies of files, and from texts to token ids as the original libraries do it.',
   },
   { queue: 'Calls wait here for a model and are run together.' },
   {
@@ -45,9 +46,9 @@ export const lib: Floors = [
   },
   {
     image: 'From a file, bytes, a stream or raw pixels to pixels that the image tower can be given.',
-    tokenizer: "From texts to token ids, for every kind of vocabulary that CLIP's models have.",
   },
   { native: 'The addon: its surface as types, its loader, its errors, and jobs that can be cancelled.' },
+  { tokenizer: "From texts to token ids, for every kind of vocabulary that CLIP's models have." },
   {
     checkpoint: 'From the files of a model to what native code is told: sizes, and where each tensor lies.',
     kernels: 'The kernels that `clip-native/kernels` exports, one by one.',

@@ -1,0 +1,48 @@
+#pragma once
+// Hashing with a seed of the process, so that no file can be made whose entries all collide.
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string_view>
+
+namespace clip::tokenizer {
+
+inline uint64_t mixed(uint64_t x) {
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93u;
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93u;
+  return x ^ x >> 32;
+}
+
+inline uint64_t hashSeed() {
+  static const uint64_t seed = [] {
+    std::random_device device;
+    return static_cast<uint64_t>(device()) << 32 | device();
+  }();
+  return seed;
+}
+
+inline uint64_t hashOf(std::string_view text, uint64_t seed) {
+  uint64_t h = seed ^ text.size() * 0x9e3779b97f4a7c15u;
+  size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    uint64_t part;
+    std::memcpy(&part, text.data() + at, 8);
+    h = mixed(h ^ part) + seed;
+  }
+  uint64_t rest = 0;
+  if (at < text.size()) std::memcpy(&rest, text.data() + at, text.size() - at);
+  return mixed(h ^ rest);
+}
+
+// What is there will be read soon.
+inline void fetch(const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address);
+#else
+  (void)address;
+#endif
+}
+
+}  // namespace clip::tokenizer

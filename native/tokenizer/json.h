@@ -1,0 +1,86 @@
+#pragma once
+// A strict reader of JSON: the small parts of a tokenizer.json as values, the large ones (a vocabulary of
+// hundreds of thousands of pieces, its merges) item by item, without a value for each.
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace clip::tokenizer {
+
+struct Json {
+  enum class Type { null, boolean, number, string, array, object };
+  Type type = Type::null;
+  bool boolean = false;
+  double number = 0;
+  std::string string;
+  std::vector<Json> items;
+  std::vector<std::pair<std::string, Json>> members;
+
+  bool isString() const { return type == Type::string; }
+  bool isArray() const { return type == Type::array; }
+  bool isObject() const { return type == Type::object; }
+  // nullptr: absent, or null.
+  const Json* member(std::string_view key) const;
+  // For a message.
+  std::string kind() const;
+};
+
+class JsonReader {
+ public:
+  // `file` is for messages. The text must outlive the reader.
+  JsonReader(std::string_view text, std::string file);
+
+  // The next character that is not blank; 0 at the end.
+  char peek();
+  // A string, which is good until the next call.
+  std::string_view string();
+  double number();
+  // Whatever comes, in full, within limits of depth and number.
+  Json value();
+  // Whatever comes, checked and dropped.
+  void skip();
+  // Reads {"key": ...}: `each(key)` must read the value. Keys are not compared with each other.
+  template <class F>
+  void object(F each) {
+    open('{');
+    if (close('}')) return;
+    do {
+      key_ = string();
+      expect(':');
+      each(std::string_view(key_));
+    } while (more('}'));
+  }
+  template <class F>
+  void array(F each) {
+    open('[');
+    if (close(']')) return;
+    do {
+      each();
+    } while (more(']'));
+  }
+  void end();
+
+  size_t position() const { return at_; }
+  // Goes back, to read something that was skipped.
+  void seek(size_t position) { at_ = position; }
+  [[noreturn]] void fail(const std::string& what) const;
+
+ private:
+  void open(char bracket);
+  bool close(char bracket);
+  bool more(char bracket);
+  void expect(char c);
+  bool word(std::string_view word);
+  char32_t unit();
+
+  std::string_view text_;
+  std::string file_;
+  size_t at_ = 0;
+  int depth_ = 0;
+  size_t values_ = 0;
+  std::string decoded_, key_;
+};
+
+}  // namespace clip::tokenizer

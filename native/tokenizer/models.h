@@ -1,0 +1,128 @@
+#pragma once
+// From a word (of Unigram's and byte pair encoding's: perhaps a whole text) to ids: the models of the original
+// tokenizers.
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tokenizer/pieces.h"
+#include "tokenizer/trie.h"
+
+namespace clip::tokenizer {
+
+using Ids = std::vector<int32_t>;
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  // Appends the ids of a word that is not empty.
+  virtual void encode(std::string_view word, Ids& out) const = 0;
+
+  Pieces pieces;
+  // Of <0x00> to <0xFF>; -1 where there is none.
+  std::array<int32_t, 256> byteIds{};
+  // -1: there is none.
+  int32_t unknownId = -1;
+
+ protected:
+  void findByteIds();
+};
+
+class Unigram : public Model {
+ public:
+  // How a piece is used: all but SentencePiece's own reading take every piece as a normal one.
+  enum class Kind : uint8_t { normal = 1, unknown, control, userDefined, unused, byte };
+  struct Options {
+    bool byteFallback = false;
+    // As SentencePiece adds scores: in float32, without pieces that are not normal.
+    bool sentencePiece = false;
+    std::vector<Kind> kinds;  // of SentencePiece
+  };
+  Unigram(Pieces pieces, std::vector<double> scores, int32_t unknownId, Options options);
+  void encode(std::string_view word, Ids& out) const override;
+
+ private:
+  template <class Score>
+  void best(std::string_view word, Ids& out) const;
+  void putUnknown(std::string_view spelling, Ids& out) const;
+
+  Trie trie_;
+  std::vector<double> scores_;
+  double least_ = 0, most_ = 0;
+  Options options_;
+};
+
+// The pairs that are merged, each with its rank and what it becomes.
+class Merges {
+ public:
+  struct Merge {
+    uint64_t pair = UINT64_MAX;
+    uint32_t rank = 0, merged = 0;
+  };
+  void reserve(size_t merges);
+  // Of a pair that is given twice, the last rank counts.
+  void put(uint32_t left, uint32_t right, uint32_t rank, uint32_t merged);
+  void prefetch(uint32_t left, uint32_t right) const;
+  // nullptr: they are not merged.
+  const Merge* find(uint32_t left, uint32_t right) const {
+    if (slots_.empty()) return nullptr;
+    const Merge& merge = slots_[slotOf(static_cast<uint64_t>(left) << 32 | right)];
+    return merge.pair == UINT64_MAX ? nullptr : &merge;
+  }
+  size_t size() const { return count_; }
+  // In no order.
+  template <class F>
+  void each(F visit) const {
+    for (const Merge& merge : slots_)
+      if (merge.pair != UINT64_MAX) visit(merge);
+  }
+
+ private:
+  size_t slotOf(uint64_t pair) const {
+    const size_t mask = slots_.size() - 1;
+    size_t slot = mixed(pair ^ seed_) & mask;
+    while (slots_[slot].pair != UINT64_MAX && slots_[slot].pair != pair) slot = (slot + 1) & mask;
+    return slot;
+  }
+  void grow(size_t slots);
+  std::vector<Merge> slots_;
+  size_t count_ = 0;
+  uint64_t seed_ = hashSeed();
+};
+
+class Bpe : public Model {
+ public:
+  struct Options {
+    bool byteFallback = false, fuseUnknown = false, ignoreMerges = false;
+    std::string continuingPrefix, endSuffix;
+  };
+  Bpe(Pieces pieces, Merges merges, int32_t unknownId, Options options);
+  void encode(std::string_view word, Ids& out) const override;
+
+ private:
+  struct Symbol {
+    uint32_t id;
+    int32_t before, after;  // -1: there is none
+    bool gone;
+  };
+  void split(std::string_view word, std::vector<Symbol>& symbols) const;
+
+  Merges merges_;
+  Options options_;
+};
+
+class WordPiece : public Model {
+ public:
+  WordPiece(Pieces pieces, int32_t unknownId, std::string continuingPrefix, uint32_t longest);
+  void encode(std::string_view word, Ids& out) const override;
+
+ private:
+  std::string prefix_;
+  uint32_t longest_;
+};
+
+}  // namespace clip::tokenizer

@@ -1,0 +1,47 @@
+#pragma once
+// A trie whose edges are in one hash table: fast to build of any number of spellings, in any order.
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/hash.h"
+
+namespace clip::tokenizer {
+
+class Trie {
+ public:
+  static constexpr uint32_t kRoot = 0;
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // A symbol is a byte or a character: whatever the owner walks by.
+  uint32_t child(uint32_t node, uint32_t symbol) const {
+    if (edges_.empty()) return kNone;
+    const Edge& edge = edges_[slotOf(node, symbol)];
+    return edge.child == 0 ? kNone : edge.child;
+  }
+  uint32_t add(uint32_t node, uint32_t symbol);
+  // -1: nothing ends here.
+  int32_t value(uint32_t node) const { return values_[node]; }
+  void setValue(uint32_t node, int32_t value) { values_[node] = value; }
+  void reserve(size_t nodes);
+
+ private:
+  // The root is nobody's child, so child 0 marks an edge that is not there.
+  struct Edge {
+    uint32_t node = 0, symbol = 0, child = 0;
+  };
+  size_t slotOf(uint32_t node, uint32_t symbol) const {
+    const size_t mask = edges_.size() - 1;
+    size_t slot = mixed((static_cast<uint64_t>(node) << 32 | symbol) ^ seed_) & mask;
+    while (edges_[slot].child != 0 && (edges_[slot].node != node || edges_[slot].symbol != symbol))
+      slot = (slot + 1) & mask;
+    return slot;
+  }
+  void grow(size_t slots);
+
+  std::vector<Edge> edges_;
+  std::vector<int32_t> values_{-1};
+  uint64_t seed_ = hashSeed();
+};
+
+}  // namespace clip::tokenizer

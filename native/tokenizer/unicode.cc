@@ -1,0 +1,259 @@
+#include "tokenizer/unicode.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "tokenizer/utf8.h"
+
+namespace clip::tokenizer {
+namespace {
+
+enum Grapheme : uint8_t {
+  kOther,
+  kControl,
+  kExtend,
+  kLinker,  // Extend, too
+  kZWJ,
+  kRegionalIndicator,
+  kPrepend,
+  kSpacingMark,
+  kL,
+  kV,
+  kT,
+  kLV,
+  kLVT,
+  kPictographic,
+  kConsonant,
+};
+
+struct Range {
+  uint32_t first, last;
+};
+struct ClassRange {
+  uint32_t first, last;
+  uint8_t kind;
+};
+// Where the characters that replace one begin in a list of texts: their number first.
+struct Mapping {
+  uint32_t from, at;
+};
+struct Pair {
+  uint32_t first, second, composed;
+};
+
+#include "tokenizer/unicode_tables.inl"
+
+template <class R>
+const R* rangeOf(std::span<const R> ranges, char32_t c) {
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), c, [](char32_t x, const R& r) { return x < r.first; });
+  if (after == ranges.begin()) return nullptr;
+  const R* found = &*(after - 1);
+  return c <= found->last ? found : nullptr;
+}
+
+bool isIn(std::span<const Range> ranges, char32_t c) { return rangeOf(ranges, c) != nullptr; }
+
+uint8_t classOf(std::span<const ClassRange> ranges, char32_t c) {
+  const ClassRange* r = rangeOf(ranges, c);
+  return r ? r->kind : 0;
+}
+
+// The characters that c is replaced with; none: it is not.
+std::span<const uint32_t> mapped(std::span<const Mapping> map, const uint32_t* texts, char32_t c) {
+  const auto at =
+      std::lower_bound(map.begin(), map.end(), c, [](const Mapping& m, char32_t x) { return m.from < x; });
+  if (at == map.end() || at->from != c) return {};
+  return {texts + at->at + 1, texts[at->at]};
+}
+
+constexpr char32_t kHangul = 0xac00, kLeading = 0x1100, kVowel = 0x1161, kTrailing = 0x11a7;
+constexpr char32_t kVowels = 21, kTrailings = 28, kSyllables = 11172;
+
+Grapheme graphemeOf(char32_t c) {
+  if (c < 0x80) return c < 0x20 || c == 0x7f ? kControl : kOther;
+  if (c - kHangul < kSyllables) return (c - kHangul) % kTrailings == 0 ? kLV : kLVT;
+  return static_cast<Grapheme>(classOf(kGraphemes, c));
+}
+
+struct Ordered {
+  char32_t c;
+  uint8_t kind;  // combining class, in canonical order; 0 for starters
+};
+
+// Puts the characters that c decomposes into.
+template <class F>
+void decompose(char32_t c, bool compatible, F put) {
+  if (c < 0xa0) return put(c);
+  if (c - kHangul < kSyllables) {
+    const char32_t index = c - kHangul;
+    put(kLeading + index / (kVowels * kTrailings));
+    put(kVowel + index / kTrailings % kVowels);
+    if (index % kTrailings) put(kTrailing + index % kTrailings);
+    return;
+  }
+  auto to = compatible ? mapped(kCompatible, kCompatibleTexts, c) : std::span<const uint32_t>();
+  if (to.empty()) to = mapped(kCanonical, kCanonicalTexts, c);
+  if (to.empty()) return put(c);
+  for (const uint32_t part : to) put(part);
+}
+
+// 0: they don't compose.
+char32_t compose(char32_t a, char32_t b) {
+  if (a - kLeading < 19 && b - kVowel < kVowels)
+    return kHangul + ((a - kLeading) * kVowels + (b - kVowel)) * kTrailings;
+  if (a - kHangul < kSyllables && (a - kHangul) % kTrailings == 0 && b > kTrailing &&
+      b < kTrailing + kTrailings)
+    return a + (b - kTrailing);
+  const auto* const end = std::end(kCompositions);
+  const auto* at = std::lower_bound(std::begin(kCompositions), end, std::pair(a, b),
+                                    [](const Pair& p, const std::pair<char32_t, char32_t>& x) {
+                                      return std::pair<char32_t, char32_t>(p.first, p.second) < x;
+                                    });
+  return at != end && at->first == a && at->second == b ? at->composed : 0;
+}
+
+}  // namespace
+
+bool isSpace(char32_t c) {
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+         c == 0x3000;
+}
+bool isLetter(char32_t c) {
+  return c < 0x80 ? (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') : isIn(kLetters, c);
+}
+bool isNumber(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : isIn(kNumbers, c); }
+bool isWord(char32_t c) { return isIn(kWord, c); }
+bool isBertControl(char32_t c) { return isIn(kBertControl, c); }
+bool isBertNonspacing(char32_t c) { return c >= 0x300 && isIn(kBertNonspacing, c); }
+bool isBertPunctuation(char32_t c) { return isIn(kBertPunctuation, c); }
+bool isBertIdeograph(char32_t c) { return c >= 0x3400 && isIn(kBertIdeographs, c); }
+
+std::string lower(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = next(text, at);
+    if (c < 0x80) {
+      out.push_back(static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c));
+      continue;
+    }
+    const auto to = mapped(kLower, kLowerTexts, c);
+    if (to.empty()) append(out, c);
+    for (const uint32_t part : to) append(out, part);
+  }
+  return out;
+}
+
+size_t graphemeEnd(std::string_view text, size_t at) {
+  const char32_t first = next(text, at);
+  if (first == '\r') return at < text.size() && text[at] == '\n' ? at + 1 : at;
+  Grapheme before = graphemeOf(first);
+  if (before == kControl) return at;
+  bool oddFlags = before == kRegionalIndicator;
+  // A pictograph, extenders and a joiner; a consonant, extenders and a linker among them.
+  bool picture = before == kPictographic, joined = false;
+  bool conjunct = before == kConsonant, linked = false;
+  while (at < text.size()) {
+    size_t after = at;
+    const char32_t c = next(text, after);
+    const Grapheme here = graphemeOf(c);
+    const bool extends = here == kExtend || here == kLinker || here == kZWJ;
+    bool joins = extends || here == kSpacingMark || before == kPrepend;
+    if (here == kControl) joins = false;
+    if (before == kL)
+      joins |= here == kL || here == kV || here == kLV || here == kLVT;
+    else if (before == kLV || before == kV)
+      joins |= here == kV || here == kT;
+    else if (before == kLVT || before == kT)
+      joins |= here == kT;
+    else if (before == kRegionalIndicator)
+      joins |= here == kRegionalIndicator && oddFlags;
+    joins |= joined && here == kPictographic;
+    joins |= linked && here == kConsonant;
+    if (!joins) return at;
+    oddFlags = here == kRegionalIndicator && !(before == kRegionalIndicator && oddFlags);
+    joined = picture && here == kZWJ;
+    picture = here == kPictographic || (picture && (here == kExtend || here == kLinker));
+    if (here == kConsonant) {
+      conjunct = true, linked = false;
+    } else if (conjunct && extends && c != 0x200c) {
+      linked |= here == kLinker;
+    } else {
+      conjunct = linked = false;
+    }
+    before = here;
+    at = after;
+  }
+  return at;
+}
+
+std::string normalized(std::string_view text, Normal form) {
+  const bool compatible = form == Normal::NFKC || form == Normal::NFKD;
+  const bool composes = form == Normal::NFC || form == Normal::NFKC;
+  std::string out;
+  out.reserve(text.size());
+  // A starter and what may combine with it.
+  std::vector<Ordered> run;
+  char32_t starter = 0;
+  bool hasStarter = false;
+  const auto flush = [&] {
+    std::stable_sort(run.begin(), run.end(),
+                     [](const Ordered& a, const Ordered& b) { return a.kind < b.kind; });
+    if (!composes) {
+      for (const Ordered& one : run) append(out, one.c);
+      run.clear();
+      return;
+    }
+    size_t kept = 0;
+    uint8_t last = 0;
+    for (const Ordered& one : run) {
+      if (hasStarter && (kept == 0 || last < one.kind))
+        if (const char32_t both = compose(starter, one.c)) {
+          starter = both;
+          continue;
+        }
+      last = one.kind;
+      run[kept++] = one;
+    }
+    run.resize(kept);
+  };
+  const auto close = [&] {
+    if (hasStarter) append(out, starter);
+    for (const Ordered& one : run) append(out, one.c);
+    run.clear();
+    hasStarter = false;
+  };
+  for (size_t at = 0; at < text.size();) {
+    decompose(next(text, at), compatible, [&](char32_t c) {
+      const uint8_t kind = c < 0x300 ? 0 : classOf(kCombining, c);
+      if (kind) {
+        run.push_back({c, kind});
+        return;
+      }
+      flush();
+      if (!composes) {
+        append(out, c);
+        return;
+      }
+      // A starter that composes with the one before it, when nothing stands between.
+      if (hasStarter && run.empty())
+        if (const char32_t both = compose(starter, c)) {
+          starter = both;
+          return;
+        }
+      close();
+      starter = c;
+      hasStarter = true;
+    });
+  }
+  flush();
+  if (composes) close();
+  return out;
+}
+
+}  // namespace clip::tokenizer
