@@ -37,8 +37,21 @@ export interface ClipInfo {
   imageSize: number | undefined
   /** Largest number of tokens in a text, start and end token included; undefined without a text tower. */
   contextLength: number | undefined
-  /** Factor of the cosines before the softmax: 100 in OpenAI's models. NaN if the checkpoint has none. */
+  /**
+   * How cosines become probabilities: 'softmax' over all texts, as in CLIP, or 'sigmoid' of each pair alone, as in SigLIP,
+   * where an image may match several texts or none.
+   */
+  scoring: 'softmax' | 'sigmoid'
+  /** Factor of the cosines before the softmax or sigmoid: 100 in OpenAI's models. NaN if the checkpoint has none. */
   logitScale: number
+  /** Added to the scaled cosines: about -10 to -17 in SigLIP's models, 0 in others. */
+  logitBias: number
+  /** The layout of the checkpoint's files: 'openai', 'openclip' or 'huggingface'. */
+  family: string
+  /** The tokenizer: 'CLIP', or a class of transformers, such as 'GemmaTokenizer'; undefined without a text tower. */
+  tokenizer: string | undefined
+  /** What loading computed once and stored in place of weights: `batch norms`, `the query of the attention pool`. */
+  folded: readonly string[]
   /** The encoders that are loaded. */
   towers: Tower[]
   /** The device that the model runs on. */
@@ -66,6 +79,12 @@ export interface ClipInfo {
   fingerprint: string
   /** What the checkpoint contains besides the model and is not used: `optimizer.* (412)`, `classifier.weight`. */
   ignored?: readonly string[]
+}
+
+/** What native code folds into other weights when it packs them (native/model/weights.cc). */
+function foldedOf({ image }: ModelSpec): string[] {
+  if (image?.kind === 'modifiedResNet') return ['batch norms']
+  return image?.pool === 'attention' ? ['the query of the attention pool'] : []
 }
 
 /** A loaded CLIP model, as `load` returns it. Async methods never throw synchronously: they reject. */
@@ -98,7 +117,12 @@ export class Clip implements AsyncDisposable {
       embedDim: model.shapes.embedDim,
       imageSize: model.shapes.image?.size,
       contextLength: model.shapes.text?.contextLength,
+      scoring: spec.scoring?.kind ?? 'softmax',
       logitScale: spec.scoring?.scale ?? Number.NaN,
+      logitBias: spec.scoring?.bias ?? 0,
+      family: checkpoint.family,
+      tokenizer: spec.text && (checkpoint.tokenizer.kind === 'file' ? checkpoint.tokenizer.class : 'CLIP'),
+      folded: Object.freeze(foldedOf(spec)),
       towers: (['image', 'text'] as const).filter(tower => spec[tower]),
       device: model.device,
       backend: model.active,

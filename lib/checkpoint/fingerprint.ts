@@ -19,20 +19,37 @@ export function fingerprintOf(checkpoint: Checkpoint, names: WeightNames): strin
     image ? sorted(preprocess) : null,
     text && embedsFirstEnd(text) ? text.embed.endId : null,
     [names.image, names.text],
+    ...(scoring && scoring.kind !== 'softmax' ? [[scoring.kind, scoring.bias]] : []),
   ]
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 32)
 }
 
 /** The properties of the towers of OpenAI's CLIP. They are left out of fingerprints, as before other towers were supported. */
 const usual = {
-  patches: { preNorm: true, mask: 'full', pool: 'first', padId: undefined },
-  tokens: { preNorm: false, mask: 'causal', pool: undefined, padId: undefined },
+  patches: {
+    preNorm: true,
+    mask: 'full',
+    pool: 'first',
+    padId: undefined,
+    classToken: true,
+    normFirst: false,
+    poolHeads: undefined,
+  },
+  tokens: {
+    preNorm: false,
+    mask: 'causal',
+    pool: undefined,
+    padId: undefined,
+    classToken: undefined,
+    normFirst: undefined,
+    poolHeads: undefined,
+  },
 } as const
 
 /** The description of a tower in fingerprints. It must never change, because stores on disk contain fingerprints. */
 function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
   if (tower?.kind !== 'transformer') return tower ?? {}
-  const { embed, blocks, preNorm, mask, pool } = tower
+  const { embed, blocks, preNorm, mask, pool, attentionPool } = tower
   const sizes =
     embed.kind === 'patches'
       ? { kind: 'vit', imageSize: embed.imageSize, patchSize: embed.patchSize }
@@ -43,6 +60,9 @@ function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
     // The end token of the pool is described separately.
     pool: pool === 'argmax' || pool === 'eos' ? undefined : pool,
     padId: embed.kind === 'tokens' ? embed.padId : undefined,
+    classToken: embed.kind === 'patches' ? embed.classToken : undefined,
+    normFirst: embed.kind === 'patches' ? (tower.normFirst ?? false) : undefined,
+    poolHeads: attentionPool?.heads,
   }
   const unusual = Object.entries(all).filter(
     ([key, value]) => value !== usual[embed.kind][key as keyof typeof all],

@@ -16,15 +16,8 @@ import {
   type Tower,
 } from './options.js'
 import type { CheckpointOptions } from './spec.js'
-import {
-  Picker,
-  readLogitScale,
-  readScalar,
-  type Size,
-  squareOf,
-  type TensorTable,
-  times,
-} from './tensors.js'
+import { Picker, readScalar, readScoring, type Size, squareOf, type TensorTable, times } from './tensors.js'
+import { takeTimm } from './timm.js'
 
 /** OpenAI's archives have these three entries beside the parameters; no other training code writes them. */
 const OPENAI_EXTRAS = ['input_resolution', 'context_length', 'vocab_size']
@@ -39,7 +32,10 @@ const TOWERS =
 const CUSTOM_TOWERS = /^(visual|text)\./
 
 /** Properties of CLIP's text tower that the tensors don't determine. */
-const CLIP_TEXT: Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> = { mask: 'causal', pool: 'argmax' }
+const CLIP_TEXT: Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId' | 'endId'> = {
+  mask: 'causal',
+  pool: 'argmax',
+}
 
 /** The image tower of a weight file without a configuration. */
 function imageTowerOfTensors(picker: Picker): Pick<OpenclipSizes['image'], 'preNorm' | 'pool'> {
@@ -66,9 +62,8 @@ export async function readOpenaiLayout(
 ): Promise<{ model: ModelSpec; family: 'openai' | 'openclip' }> {
   const origin = !config && isOpenaiOrigin(table)
   const picker = new Picker(table)
-  const activation = config
-    ? agreedActivation(config.file, 'model_cfg.quick_gelu', config.activation, options)
-    : activationWithoutConfig(table.where, origin, options)
+  // Without a configuration, both towers have the same activation.
+  const activation = config ? undefined : activationWithoutConfig(table.where, origin, options)
 
   // OpenCLIP's CustomTextCLIP keeps the text tower in a separate module.
   const t = picker.has('text.token_embedding.weight') ? 'text.' : ''
@@ -101,7 +96,16 @@ export async function readOpenaiLayout(
       width.n,
     )
     return {
-      blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: 1e-5 },
+      blocks: {
+        width: width.n,
+        layers,
+        heads,
+        mlp: mlp.n,
+        activation:
+          activation ??
+          agreedActivation(config!.file, 'model_cfg.quick_gelu', config![which].activation, options),
+        layerNormEps: (which === 'text' ? config?.text.eps : undefined) ?? 1e-5,
+      },
       width,
       mlp,
     }
@@ -116,6 +120,8 @@ export async function readOpenaiLayout(
 
   if (!towers.image) {
     // Only a text tower.
+  } else if (config?.timm) {
+    model.image = takeTimm(picker, config.timm, config.embed, options)
   } else if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
     model.image = resnetSizes(picker, options, origin, config)
     takeResnet(picker, model.image, embed ?? picker.size('visual.attnpool.c_proj.weight', 0, 2))
@@ -142,12 +148,12 @@ export async function readOpenaiLayout(
     const project = embed !== undefined && picker.has('visual.proj')
     model.image = {
       kind: 'transformer',
-      embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n },
+      embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n, classToken: true },
       preNorm,
       mask: 'full',
       blocks: image.blocks,
       pool,
-      project,
+      project: project ? 'matrix' : 'none',
     }
     picker.take('image.class', 'visual.class_embedding', [image.width])
     picker.take('image.patch.weight', 'visual.conv1.weight', [image.width, 3, patch, patch])
@@ -159,24 +165,32 @@ export async function readOpenaiLayout(
   }
 
   if (towers.text) {
-    const { mask, pool, padId } = config?.text ?? CLIP_TEXT
+    const { mask, pool, padId, endId } = config?.text ?? CLIP_TEXT
     const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
     const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
     const vocab = config?.text.vocab ?? picker.size(`${t}token_embedding.weight`, 0, 2)
-    const project = embed !== undefined && picker.has(projection)
+    const project = embed !== undefined && config?.text.project !== false && picker.has(projection)
+    const identity = config?.text.project === false
+    if (identity && config.embed.n !== text.width.n)
+      throw badConfig(
+        config.file,
+        'model_cfg.text_cfg.proj_type',
+        `the text tower is ${text.width.n} wide (${text.width.from}) and has no projection, but embeddings have ${config.embed.n} numbers (${config.embed.from})`,
+      )
     model.text = {
       kind: 'transformer',
       embed: {
         kind: 'tokens',
         vocabSize: vocab.n,
         contextLength: context.n,
-        ...(padId === undefined ? {} : { padId }),
+        ...(padId === undefined || mask === 'causal' ? {} : { padId }),
+        ...(endId === undefined ? {} : { endId }),
       },
       preNorm: false,
       mask,
       blocks: text.blocks,
       pool,
-      project,
+      project: project ? 'matrix' : identity ? 'identity' : 'none',
     }
     picker.take('text.token', `${t}token_embedding.weight`, [vocab, text.width])
     picker.take('text.position', `${t}positional_embedding`, [context, text.width])
@@ -191,13 +205,16 @@ export async function readOpenaiLayout(
 
   // The causal mask, which older OpenCLIP versions saved as a buffer, and batch norm's training counters.
   picker.ignore(/(^|\.)(attn_mask|num_batches_tracked)$/)
-  const scale = await readLogitScale(picker)
-  if (scale !== undefined) model.scoring = { kind: 'softmax', scale }
+  const scoring = await readScoring(picker, config?.sigmoid ?? false)
+  if (scoring) model.scoring = scoring
   await checkExtras(picker, table, model)
   const custom = t !== ''
-  picker.finish(name => (custom ? CUSTOM_TOWERS : TOWERS).test(name) || name === 'logit_bias')
-  const joint = model.image?.kind === 'modifiedResNet' || model.image?.project || model.text?.project
-  if (!joint) model.embedDim = 0
+  picker.finish(name => (custom ? CUSTOM_TOWERS : TOWERS).test(name))
+  const joint = [
+    model.image?.kind === 'modifiedResNet' ? 'matrix' : model.image?.project,
+    model.text?.project,
+  ]
+  if (!joint.some(how => how === 'matrix' || how === 'identity')) model.embedDim = 0
   return { model, family: config ? 'openclip' : origin ? 'openai' : 'openclip' }
 }
 

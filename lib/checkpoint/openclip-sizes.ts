@@ -2,13 +2,16 @@
 
 import type { Activation, TransformerSpec } from '../native/spec.js'
 import type { Size } from './tensors.js'
+import type { TimmTower } from './timm.js'
 
 /** The values of OpenCLIP's configuration, which a single weight file lacks. */
 export interface OpenclipSizes {
   file: string
   embed: Size
-  activation: Activation
+  /** Scores are sigmoids, whether or not there is a `logit_bias`. */
+  sigmoid: boolean
   image: {
+    activation: Activation
     width: Size
     layers: Size | [Size, Size, Size, Size]
     heads: Size
@@ -18,7 +21,13 @@ export interface OpenclipSizes {
     preNorm: boolean
     pool: TransformerSpec['pool']
   }
+  /** In place of `image`, an image tower of timm. */
+  timm?: TimmTower
   text: {
+    activation: Activation
+    eps: number
+    /** Whether the tower ends with a projection; without one its rows are embeddings. */
+    project: boolean
     width: Size
     layers: Size
     heads: Size
@@ -27,6 +36,9 @@ export interface OpenclipSizes {
     vocab: Size
     mask: TransformerSpec['mask']
     pool: TransformerSpec['pool']
+    /** Fills texts up to the context under the full mask. */
     padId?: number
+    /** What pool 'eos' looks for. */
+    endId?: number
   }
 }

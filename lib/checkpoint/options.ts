@@ -29,8 +29,13 @@ export function checkCheckpointOptions(options: CheckpointOptions): void {
   const { stateDict } = options
   if (stateDict !== undefined && (typeof stateDict !== 'string' || stateDict === ''))
     throw argumentError('stateDict', 'be the path of a state dict in the file, such as "ema"', stateDict)
-  if (activation !== undefined && activation !== 'gelu' && activation !== 'quickGelu')
-    throw argumentError('activation', "be 'gelu' or 'quickGelu'", activation)
+  if (
+    activation !== undefined &&
+    activation !== 'gelu' &&
+    activation !== 'quickGelu' &&
+    activation !== 'geluTanh'
+  )
+    throw argumentError('activation', "be 'gelu', 'quickGelu' or 'geluTanh'", activation)
 }
 
 export function optionHeads(options: CheckpointOptions, tower: Tower): number | undefined {

@@ -7,6 +7,8 @@ import { type Fields, kindOfJson } from './fields.js'
 
 export const OPENAI_MEAN: [number, number, number] = [0.48145466, 0.4578275, 0.40821073]
 export const OPENAI_STD: [number, number, number] = [0.26862954, 0.26130258, 0.27577711]
+/** Mean and deviation of SiglipImageProcessor. */
+const HALF: [number, number, number] = [0.5, 0.5, 0.5]
 
 /** The width and height of the model's images; a text tower alone has none. */
 export const inputSize = ({ image }: ModelSpec): number => (image ? imageSizeOf(image) : 224)
@@ -60,11 +62,16 @@ function edges(fields: Fields, key: string, plain: Edges['kind'], fallback: Edge
   )
 }
 
-/** Settings of CLIPImageProcessor; unsupported ones are refused by name. `imageSize` is that of the model. */
+/** Settings of CLIPImageProcessor or SiglipImageProcessor; unsupported ones are refused by name. `imageSize` is that of the model. */
 export function huggingFacePreprocess(fields: Fields, imageSize: number): PreprocessSpec {
-  for (const key of ['image_processor_type', 'feature_extractor_type'])
-    if (fields.has(key) && !/^CLIP(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.test(fields.string(key)))
-      throw fields.wrong(key, '"CLIPImageProcessor"')
+  let siglip = false
+  for (const key of ['image_processor_type', 'feature_extractor_type']) {
+    const found = /^(CLIP|Siglip)(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.exec(
+      fields.string(key, 'CLIPImageProcessor'),
+    )
+    if (!found) throw fields.wrong(key, '"CLIPImageProcessor" or "SiglipImageProcessor"')
+    siglip ||= found[1] === 'Siglip'
+  }
   for (const key of STEPS)
     if (!fields.boolean(key, true))
       throw badConfig(fields.file, fields.name(key), `\`${fields.name(key)}\` false is not implemented`, {
@@ -79,8 +86,8 @@ export function huggingFacePreprocess(fields: Fields, imageSize: number): Prepro
   const rescale = fields.number('rescale_factor', 1 / 255)
   if (Math.abs(rescale * 255 - 1) > 1e-6) throw fields.wrong('rescale_factor', '1 / 255')
 
-  const size = edges(fields, 'size', 'shortest', { kind: 'shortest', pixels: 224 })
-  const crops = fields.boolean('do_center_crop', true)
+  const size = edges(fields, 'size', 'shortest', { kind: siglip ? 'exact' : 'shortest', pixels: 224 })
+  const crops = fields.boolean('do_center_crop', !siglip)
   const crop = edges(fields, 'crop_size', 'exact', { kind: 'exact', pixels: 224 })
   // Cropping the whole image changes nothing, so it may be disabled if both edges are resized.
   const cropped = crops ? crop.pixels : size.pixels
@@ -108,8 +115,8 @@ export function huggingFacePreprocess(fields: Fields, imageSize: number): Prepro
     size: imageSize,
     interpolation,
     mode: size.kind === 'shortest' ? 'shortest' : 'squash',
-    mean: fields.triple('image_mean', OPENAI_MEAN),
-    std: fields.triple('image_std', OPENAI_STD, true),
+    mean: fields.triple('image_mean', siglip ? HALF : OPENAI_MEAN),
+    std: fields.triple('image_std', siglip ? HALF : OPENAI_STD, true),
   }
 }
 

@@ -18,12 +18,12 @@ const AVERAGED = /(^|_)(ema|shadow|swa|averaged|avg)(_|$)/i
 /** The top-level names of each tower, without the prefix of the tower. */
 const INSIDE: Record<Layout, Record<Tower, RegExp>> = {
   huggingface: {
-    image: /^(embeddings|encoder|pre_layrnorm|post_layernorm)\./,
-    text: /^(embeddings|encoder|final_layer_norm)\./,
+    image: /^(embeddings|encoder|pre_layrnorm|post_layernorm|head)\./,
+    text: /^(embeddings|encoder|final_layer_norm|head)\./,
   },
   openai: {
     image:
-      /^(class_embedding$|positional_embedding$|proj$|(conv1|conv2|conv3|bn1|bn2|bn3|ln_pre|ln_post|transformer|attnpool|layer[1-4])\.)/,
+      /^(class_embedding$|positional_embedding$|proj$|(conv1|conv2|conv3|bn1|bn2|bn3|ln_pre|ln_post|transformer|attnpool|layer[1-4]|trunk|head)\.)/,
     text: /^(positional_embedding$|text_projection(\.|$)|(token_embedding|transformer|ln_final)\.)/,
   },
 }
@@ -38,7 +38,7 @@ const MOST_MODELS = 8
 /** Names per step. */
 const PER_STEP = 64
 /** Tensors of both towers, which may be outside them if the towers are separate modules. */
-const SHARED = /^(logit_scale|visual_projection\.weight|text_projection(\.weight)?)$/
+const SHARED = /^(logit_scale|logit_bias|visual_projection\.weight|text_projection(\.weight)?)$/
 
 interface FoundTower {
   layout: Layout
@@ -98,6 +98,7 @@ function towerAt(name: string, has: (name: string) => boolean): FoundTower | und
       'embeddings.position_embedding.weight',
     ) ??
     own(found('openai', 'image', 'conv1.weight'), 'class_embedding', 'attnpool.positional_embedding') ??
+    own(found('openai', 'image', 'trunk.patch_embed.proj.weight')) ??
     own(found('openai', 'text', 'token_embedding.weight'), 'positional_embedding', 'ln_final.weight')
   )
 }
@@ -243,7 +244,7 @@ function* nothing(table: TensorTable): Steps<Error> {
   }
   const some = first.join(', ').slice(0, 300)
   const why = timm
-    ? `: ${quote(timm)} belongs to an image tower of timm, which is not implemented`
+    ? `: ${quote(timm)} belongs to an image tower of timm that is not implemented; docs/checkpoints.md lists the models that are`
     : lora
       ? `: ${quote(lora)} belongs to an adapter (LoRA) without its model: merge it into the model in Python (\`model.merge_and_unload()\`) and save that`
       : `: there are neither visual.* nor vision_model.* tensors, nor those of a text tower (${some || 'none at all'})`

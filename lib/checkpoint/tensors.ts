@@ -1,7 +1,7 @@
 /** The tensors of a checkpoint's files by their names, and the picker with which readers take those of a CLIP model. */
 
 import { basename } from 'node:path'
-import type { TensorView } from '../native/spec.js'
+import type { Scoring, TensorView } from '../native/spec.js'
 import { badCheckpoint, badConfig, quote, shapeText } from './errors.js'
 import type { SourceFile } from './source-file.js'
 
@@ -189,6 +189,36 @@ export class Picker {
     this.take(`${canonical}.bias`, `${name}.bias`, [width])
   }
 
+  /** A linear layer's weight (out, in) and bias. */
+  takeLinear(canonical: string, name: string, out: Size, input: Size): void {
+    this.take(`${canonical}.weight`, `${name}.weight`, [out, input])
+    this.take(`${canonical}.bias`, `${name}.bias`, [out])
+  }
+
+  /** The same for a layer that is several in one: its rows in equal parts. */
+  takeLinearParts(canonical: string[], name: string, out: Size, input: Size): void {
+    this.takeParts(
+      canonical.map(part => `${part}.weight`),
+      `${name}.weight`,
+      [out, input],
+    )
+    this.takeParts(
+      canonical.map(part => `${part}.bias`),
+      `${name}.bias`,
+      [out],
+    )
+  }
+
+  /** A tensor of `shape` that is stored with `leading` dimensions of 1 before it. */
+  takeRow(canonical: string, name: string, leading: number, shape: (Size | number)[]): void {
+    const tensor = this.checked(name, [...new Array<number>(leading).fill(1), ...shape])
+    this.picked[canonical] = {
+      ...tensor,
+      shape: tensor.shape.slice(leading),
+      strides: tensor.strides.slice(leading),
+    }
+  }
+
   /** The [in, out] matrix `name` as the (out, in) tensor `canonical`. */
   takeTransposed(canonical: string, name: string, out: Size, input: Size): void {
     const tensor = this.checked(name, [input, out])
@@ -356,4 +386,35 @@ export async function readLogitScale(picker: Picker): Promise<number | undefined
       },
     )
   return scale
+}
+
+/** The stored `logit_bias`, which models with sigmoid scores have. */
+export async function readLogitBias(picker: Picker): Promise<number | undefined> {
+  const name = 'logit_bias'
+  if (!picker.has(name)) return undefined
+  const tensor = picker.find(name)
+  if (!WEIGHTS.has(tensor.dtype))
+    throw badCheckpoint(picker.table.pathOf(tensor), name, `tensor "logit_bias" has dtype ${tensor.dtype}`, {
+      actual: tensor.dtype,
+    })
+  const stored = await readScalar(picker.table, name)
+  if (!(Math.abs(stored) < 1e6))
+    throw badCheckpoint(
+      picker.table.pathOf(tensor),
+      name,
+      `tensor "logit_bias" is ${stored}; expected a finite number`,
+      { actual: String(stored) },
+    )
+  return stored
+}
+
+/**
+ * The rule of scores of a checkpoint: the sigmoid for models that were trained with a bias (`logit_bias`, or a configuration
+ * that says so), otherwise the softmax; undefined without `logit_scale`.
+ */
+export async function readScoring(picker: Picker, sigmoid: boolean): Promise<Scoring | undefined> {
+  const scale = await readLogitScale(picker)
+  const bias = await readLogitBias(picker)
+  if (scale === undefined) return undefined
+  return { kind: sigmoid || bias !== undefined ? 'sigmoid' : 'softmax', scale, bias: bias ?? 0 }
 }

@@ -64,3 +64,40 @@ function classOf(config: Fields): TokenizerClass {
     { expected: tokenizerClasses.join(', '), actual: said },
   )
 }
+
+/** The size of Gemma's vocabulary, whose pad token is the first; SentencePiece models of SigLIP have it second. */
+const gemmaPieces = 256000
+
+/** What texts are filled up with, where no file of a tokenizer says it. */
+export const defaultPadId = (vocabSize: number): number =>
+  vocabSize === gemmaPieces || vocabSize <= 30522 ? 0 : 1
+
+/** Ids of the tokens that classes pad with, by the token's text, and the token that a class uses by default. */
+const pads: Partial<Record<TokenizerClass, { preset: string; ids: Record<string, number> }>> = {
+  T5Tokenizer: { preset: '<pad>', ids: { '<pad>': 0, '</s>': 1 } },
+  SiglipTokenizer: { preset: '</s>', ids: { '<pad>': 0, '</s>': 1 } },
+  GemmaTokenizer: { preset: '<pad>', ids: { '<pad>': 0 } },
+  Siglip2Tokenizer: { preset: '<pad>', ids: { '<pad>': 0 } },
+  XLMRobertaTokenizer: { preset: '<pad>', ids: { '<pad>': 1 } },
+  BertTokenizer: { preset: '[PAD]', ids: { '[PAD]': 0 } },
+}
+
+/** The id of a tokenizer's pad token, which towers without a causal mask attend to. */
+export async function padIdOf(
+  folder: string,
+  pace: Pace,
+  vocabSize: number,
+  given?: TokenizerClass,
+): Promise<number> {
+  const name = 'tokenizer_config.json'
+  const config = (await firstOf(folder, [name])) && (await readJsonFile(join(folder, name), pace.signal))
+  const said = config ? config.get('pad_token') : undefined
+  const token = said instanceof Map ? said.get('content') : said
+  // As files of transformers 4 list it.
+  const listed = config ? config.get('added_tokens_decoder') : undefined
+  if (listed instanceof Map && typeof token === 'string')
+    for (const [id, entry] of listed)
+      if (entry instanceof Map && entry.get('content') === token && /^\d{1,7}$/.test(id)) return Number(id)
+  const known = pads[given ?? (config ? classOf(config) : 'PreTrainedTokenizerFast')]
+  return known?.ids[typeof token === 'string' ? token : known.preset] ?? defaultPadId(vocabSize)
+}

@@ -43,11 +43,14 @@ export interface ClassifierOptions extends TokenizeOptions {
 export interface ClassifyOptions {
   /** Number of labels to return, best first; default 5, or all with `threshold`. */
   topK?: number
-  /** Kind of score; default 'probability', over all labels whatever `topK` is. Learned classifiers have no 'cosine'. */
+  /**
+   * Kind of score; default 'probability', by the model's own rule (`clip.info.scoring`): 'softmax' over all labels whatever
+   * `topK` is, or 'sigmoid' of each label alone. Learned classifiers use the softmax, and have no 'cosine'.
+   */
   as?: ScoreKind
   /**
-   * Return only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit' labels do not
-   * compete, so an image may have several. The right threshold depends on the model and the prompts: choose it on
+   * Return only labels with at least this score: none, one or several. With `as: 'cosine'` or 'logit', and in models
+   * whose `scoring` is 'sigmoid', labels do not compete, so an image may have several or none. The right threshold depends on the model and the prompts: choose it on
    * examples.
    */
   threshold?: number

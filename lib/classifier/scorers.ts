@@ -5,7 +5,7 @@
 
 import { allocate } from '../base/allocate.js'
 import { inSlices, Slices, type Steps } from '../base/slices.js'
-import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
+import { kernelBackend, type Loaded, needLogitScale, scoresOf } from '../encode/loaded-model.js'
 import { binding, fromNative } from '../native/addon.js'
 import type { ScoreKind } from '../native/surface.js'
 
@@ -44,7 +44,7 @@ export interface Scorer {
   ): Promise<Best>
 }
 
-/** Class embeddings of length 1: score = logitScale * cosine, as in the paper's section 3.1.2. */
+/** Class embeddings of length 1: score = logitScale * cosine + bias, as in the paper's section 3.1.2 and in SigLIP. */
 export class ZeroShotScorer implements Scorer {
   readonly kind = 'zero-shot'
   readonly features
@@ -78,8 +78,7 @@ export class ZeroShotScorer implements Scorer {
         classCount,
         dim,
         k,
-        logitScale: as === 'cosine' ? 1 : needLogitScale(loaded),
-        as,
+        ...scoresOf(loaded, as),
         threads: loaded.model.threads,
         backend: kernelBackend(loaded),
       }),

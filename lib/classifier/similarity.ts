@@ -5,7 +5,7 @@ import { checkOptions, checkSignal, oneOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
 import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
 import { encodeImage } from '../encode/image.js'
-import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
+import { kernelBackend, type Loaded, scoresOf } from '../encode/loaded-model.js'
 import { encodeText, type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
 import type { ImageInput } from '../image/input.js'
 import { binding, fromNative } from '../native/addon.js'
@@ -13,9 +13,12 @@ import type { ScoreKind } from '../native/surface.js'
 
 /** Options of `clip.similarity`. */
 export interface SimilarityOptions extends TokenizeOptions {
-  /** Kind of score; default 'probability'. */
+  /** Kind of score; default 'probability', by the model's own rule (`clip.info.scoring`). */
   as?: ScoreKind
-  /** Dimension over which probabilities sum to 1: the texts of each image (default), or the images of each text. */
+  /**
+   * Dimension over which probabilities sum to 1: the texts of each image (default), or the images of each text. Models
+   * whose `scoring` is 'sigmoid' give every pair a probability of its own, so there it has no effect.
+   */
   over?: 'texts' | 'images'
   /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
@@ -47,7 +50,7 @@ export async function similarity(
   const over = oneOf('over', o.over ?? 'texts', ['texts', 'images'])
   loaded.calls.throwIfDisposed()
   const { embedDim: dim } = loaded.spec
-  const logitScale = as === 'cosine' ? 1 : needLogitScale(loaded)
+  const scores = scoresOf(loaded, as)
   const { as: _as, over: _over, ...encode } = o
   const expected = `be embeddings of ${dim} values each`
   const [i, t] = await Promise.all([
@@ -58,7 +61,7 @@ export async function similarity(
   ])
   const n = i.shape[0]!
   const m = t.shape[0]!
-  const swapped = over === 'images' && as === 'probability'
+  const swapped = over === 'images' && scores.as === 'probability'
   const [queries, classes] = swapped ? [t, i] : [i, t]
   let out = allocate(Float32Array, 'the scores', n, m)
   if (out.length > 0) {
@@ -70,8 +73,7 @@ export async function similarity(
         rows: queries.shape[0]!,
         classCount: classes.shape[0]!,
         dim,
-        logitScale,
-        as,
+        ...scores,
         threads: loaded.model.threads,
         backend: kernelBackend(loaded),
       }),

@@ -28,7 +28,7 @@ export interface ModelOptions {
 /** Options for properties that a weight file may not determine, for every command that loads one. */
 export const withCheckpoint = (command: Command): Command =>
   command
-    .option('--activation <name>', 'quickGelu or gelu, for weight files without a configuration')
+    .option('--activation <name>', 'quickGelu, gelu or geluTanh, for weight files without a configuration')
     .option(
       '--heads <count>',
       'attention heads (both towers, or IMAGE,TEXT), for weight files without a configuration',

@@ -5,7 +5,7 @@ import type { NamedCheckpoint } from '../checkpoint/spec.js'
 import type { ImageSettings } from '../image/decode.js'
 import type { DecodeGate } from '../image/gate.js'
 import type { ModelSpec } from '../native/spec.js'
-import type { NativeModel } from '../native/surface.js'
+import type { KernelScoreKind, NativeModel, ScoreKind } from '../native/surface.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Calls } from './admission.js'
 
@@ -42,7 +42,18 @@ export function needProjection({ model }: Loaded, tower: 'image' | 'text'): void
     )
 }
 
-/** The factor of cosines before a softmax. Throws ERR_CLIP_CONFIG if the checkpoint has none. */
+/** How kernels compute scores of a kind by the model's own rule. Throws ERR_CLIP_CONFIG as needLogitScale does. */
+export function scoresOf(
+  loaded: Loaded,
+  as: ScoreKind,
+): { logitScale: number; logitBias: number; as: KernelScoreKind } {
+  if (as === 'cosine') return { logitScale: 1, logitBias: 0, as }
+  const logitScale = needLogitScale(loaded)
+  const { kind, bias } = loaded.spec.scoring!
+  return { logitScale, logitBias: bias, as: as === 'probability' && kind === 'sigmoid' ? 'sigmoid' : as }
+}
+
+/** The factor of cosines before a softmax or a sigmoid. Throws ERR_CLIP_CONFIG if the checkpoint has none. */
 export function needLogitScale({ spec }: Loaded): number {
   if (!spec.scoring)
     throw new ClipError(

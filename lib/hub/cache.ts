@@ -132,7 +132,10 @@ export function chooseFiles(names: ReadonlySet<string>): Chosen | undefined {
   const vocabulary =
     names.has('vocab.json') && names.has('merges.txt')
       ? ['vocab.json', 'merges.txt', 'added_tokens.json', 'tokenizer_config.json']
-      : ['tokenizer.json']
+      : [
+          ...['tokenizer.json', 'tokenizer_config.json', 'spiece.model', 'sentencepiece.bpe.model'],
+          ...['tokenizer.model', 'vocab.txt'],
+        ]
   const processor = config === 'config.json' ? ['processor_config.json', 'preprocessor_config.json'] : []
   return {
     weights,

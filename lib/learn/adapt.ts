@@ -3,7 +3,7 @@
  * The objective is that of the paper (Radford et al., 2021, figure 3); the temperature is clipped at 100 (section 2.5).
  */
 
-import { argumentError, got } from '../base/errors.js'
+import { argumentError, ClipError, got } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, integer, listOf } from '../base/options.js'
 import { traceMethods } from '../base/stack.js'
 import type { Call } from '../encode/admission.js'
@@ -149,7 +149,16 @@ export async function adapt(
   }
   needTextTower(loaded)
   const logitScale = needLogitScale(loaded)
-  for (const tower of ['image', 'text'] as const) needProjection(loaded, tower)
+  for (const tower of ['image', 'text'] as const) {
+    needProjection(loaded, tower)
+    const spec = loaded.spec[tower]
+    if (spec?.kind === 'transformer' && spec.project === 'identity')
+      throw new ClipError(
+        'ERR_CLIP_CONFIG',
+        `The ${tower} tower of this model ends without a projection, which adapt trains: learn from examples with \`clip.linearProbe\` or \`clip.tipAdapter\``,
+        { field: `${tower}.projection`, expected: 'a projection', actual: 'none' },
+      )
+  }
   const given = checkOptions(pairs, ['images', 'texts'], 'pairs') as Partial<Pairs>
   const listed = <T>(field: string, value: unknown) =>
     isEmbeddings(value)

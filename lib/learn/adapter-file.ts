@@ -92,7 +92,7 @@ export async function withAdapter(
     fingerprint: hash.digest('hex').slice(0, 32),
     model: {
       ...model,
-      scoring: { kind: 'softmax', scale: logitScale },
+      scoring: { kind: 'softmax', scale: logitScale, bias: 0 },
       files: [...model.files, path],
       fileBytes: [...model.fileBytes, file.bytes],
       tensors,

@@ -23,8 +23,8 @@ export interface TensorView {
   offset: number
 }
 
-/** The activation function of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, or the exact GELU. */
-export type Activation = 'quickGelu' | 'gelu'
+/** The activation function of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, the exact GELU, or its tanh form. */
+export type Activation = 'quickGelu' | 'gelu' | 'geluTanh'
 
 /** Residual attention blocks, layer norm first. Tensor names below are those of {@link ModelSpec.tensors}. */
 export interface BlocksSpec {
@@ -37,11 +37,13 @@ export interface BlocksSpec {
   layerNormEps: number
 }
 
-/** A class token, then the patches of a square image, with learned positions. */
+/** A class token if there is one, then the patches of a square image, with learned positions. */
 export interface PatchEmbed {
   kind: 'patches'
+  /** If it is not a multiple of patchSize, the rest at the right and at the bottom is not used. */
   imageSize: number
   patchSize: number
+  classToken: boolean
 }
 
 /** Embeddings of a text's token ids, with learned positions. */
@@ -70,11 +72,16 @@ export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEm
   mask: 'full' | 'causal'
   blocks: BlocksSpec
   /**
-   * Images: 'first', the class token, or 'mean', the mean of the patches without it. Texts: 'last', the last row (of padded
-   * texts, the last position); 'argmax', the first largest id; 'eos', the first end token.
+   * Images: 'first', the class token; 'mean', the mean of the patches without it; 'attention', see attentionPool. Texts:
+   * 'last', the last row (of padded texts, the last position); 'argmax', the first largest id; 'eos', the first end token.
    */
-  pool: 'first' | 'mean' | 'last' | 'argmax' | 'eos'
-  project: boolean
+  pool: 'first' | 'mean' | 'attention' | 'last' | 'argmax' | 'eos'
+  /** The final layer norm is applied to all rows before 'mean' pools them ('attention' always does so). Images only. */
+  normFirst?: boolean
+  /** SigLIP's pool: one query asks all rows, then an MLP with a residual connection; activation and epsilon as in the blocks. */
+  attentionPool?: { heads: number; mlp: number }
+  /** How a pooled row becomes an embedding: by a matrix, as it is, or not at all (the checkpoint has no joint space). */
+  project: 'matrix' | 'identity' | 'none'
 }
 
 /** OpenAI's ModifiedResNet. Batch norms have eps 1e-5; the four layers have strides 1, 2, 2, 2. */
@@ -93,20 +100,24 @@ export interface ModifiedResNetSpec {
 export type ImageTowerSpec = TransformerSpec<PatchEmbed> | ModifiedResNetSpec
 export type TextTowerSpec = TransformerSpec<TokenEmbed>
 
-/** How a cosine becomes a score: softmax over the texts of scale * cosine. */
+/** How a cosine becomes a probability: the softmax over the texts, or the sigmoid of each pair, of scale * cosine + bias. */
 export interface Scoring {
-  kind: 'softmax'
+  kind: 'softmax' | 'sigmoid'
   /** exp of the stored parameter: 100 for OpenAI's models. */
   scale: number
+  /** 0 if the checkpoint has none, as all with 'softmax'. */
+  bias: number
 }
 
 /**
  * Canonical tensor names (shape), `{i}` from 0. Linear weights are (out, in).
  *
  * image (transformer):
- *   image.class (width)                      image.patch.weight (width, 3, patch, patch)
- *   image.position (1 + patches, width)      image.preNorm.weight / .bias (width), with preNorm
- *   image.postNorm.weight / .bias            image.projection (embedDim, width), with project
+ *   image.class (width), with classToken     image.patch.weight (width, 3, patch, patch)
+ *   image.position ([1 +] patches, width)    image.preNorm.weight / .bias (width), with preNorm
+ *   image.postNorm.weight / .bias            image.projection (embedDim, width), with project 'matrix'
+ *   with pool 'attention': image.pool.latent (width)   image.pool.norm.weight / .bias
+ *   image.pool.query / .key / .value / .out .weight (width, width) / .bias   image.pool.fc1 / .fc2 as in the blocks
  * image (modifiedResNet, width w; layer n has planes p = w * 2^(n - 1), its input is in(n, i)):
  *   image.stem.conv1.weight (w/2, 3, 3, 3)   image.stem.conv2.weight (w/2, w/2, 3, 3)   image.stem.conv3.weight (w, w/2, 3, 3)
  *   image.stem.bn{1,2,3}.weight / .bias / .mean / .variance
@@ -116,7 +127,7 @@ export interface Scoring {
  *   image.pool.query / .key / .value .weight (32w, 32w) / .bias   image.pool.out.weight (embedDim, 32w) / .bias
  * text:
  *   text.token (vocab, width)                text.position (context, width)
- *   text.finalNorm.weight / .bias            text.projection (embedDim, width), with project
+ *   text.finalNorm.weight / .bias            text.projection (embedDim, width), with project 'matrix'
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias

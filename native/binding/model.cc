@@ -241,7 +241,7 @@ Napi::Value toShapes(Napi::Env env, const ModelConfig& c) {
     image.Set("size", c.imageSize());
     image.Set("tokens", c.imageTokens());
     image.Set("width", c.imageWidth());
-    image.Set("joint", c.imageProjects());
+    image.Set("joint", c.imageProjection() != Projection::none);
     shapes.Set("image", image);
   }
   if (c.text) {
@@ -249,7 +249,7 @@ Napi::Value toShapes(Napi::Env env, const ModelConfig& c) {
     text.Set("contextLength", c.text->contextLength);
     text.Set("vocabSize", c.text->vocabSize);
     text.Set("width", c.text->blocks.width);
-    text.Set("joint", c.text->project);
+    text.Set("joint", c.text->project != Projection::none);
     shapes.Set("text", text);
   }
   return shapes;

@@ -17,8 +17,9 @@ BlocksConfig readBlocks(const Fields& f) {
   b.layers = whole(f, "layers");
   b.heads = whole(f, "heads");
   b.mlp = whole(f, "mlp");
-  b.activation =
-      f.choice<Activation>("activation", {{"quickGelu", Activation::quickGelu}, {"gelu", Activation::gelu}});
+  b.activation = f.choice<Activation>(
+      "activation",
+      {{"quickGelu", Activation::quickGelu}, {"gelu", Activation::gelu}, {"geluTanh", Activation::geluTanh}});
   b.layerNormEps = static_cast<float>(f.number("layerNormEps"));
   return b;
 }
@@ -30,10 +31,13 @@ void readTransformer(const Fields& f, TransformerConfig& t) {
   t.blocks = readBlocks(Fields(f.value("blocks"), f.path("blocks")));
   t.pool = f.choice<PoolKind>("pool", {{"first", PoolKind::first},
                                        {"mean", PoolKind::mean},
+                                       {"attention", PoolKind::attention},
                                        {"last", PoolKind::last},
                                        {"argmax", PoolKind::argmax},
                                        {"eos", PoolKind::eos}});
-  t.project = f.boolean("project");
+  t.project = f.choice<Projection>(
+      "project",
+      {{"none", Projection::none}, {"matrix", Projection::matrix}, {"identity", Projection::identity}});
 }
 
 // Reads the tower's embedding, which must be of the given kind.
@@ -50,6 +54,12 @@ ImageTransformerConfig readImageTransformer(const Fields& f) {
   const Fields embed = readEmbed(f, "patches");
   c.imageSize = whole(embed, "imageSize");
   c.patchSize = whole(embed, "patchSize");
+  c.classToken = embed.boolean("classToken");
+  c.normFirst = f.has("normFirst") && f.boolean("normFirst");
+  if (c.pool == PoolKind::attention) {
+    const Fields pool(f.value("attentionPool"), f.path("attentionPool"));
+    c.attentionPool = {whole(pool, "heads"), whole(pool, "mlp")};
+  }
   return c;
 }
 

@@ -53,8 +53,18 @@ void checkImageTransformer(const ImageTransformerConfig& c) {
   if (c.grid() > 255)
     fail("spec.image.embed.patchSize", "give at most 255 patches per side", std::to_string(c.patchSize));
   if (c.mask != Mask::full) fail("spec.image.mask", "be 'full'", "'causal'");
-  if (c.pool != PoolKind::first && c.pool != PoolKind::mean)
-    fail("spec.image.pool", "be 'first' or 'mean'", "a pool of texts");
+  if (c.pool != PoolKind::first && c.pool != PoolKind::mean && c.pool != PoolKind::attention)
+    fail("spec.image.pool", "be 'first', 'mean' or 'attention'", "a pool of texts");
+  if (c.normFirst && c.classToken && c.pool == PoolKind::mean)
+    fail("spec.image.normFirst", "be false for the mean of a tower with a class token", "true");
+  if (c.pool == PoolKind::first && !c.classToken)
+    fail("spec.image.pool", "be 'mean' or 'attention' without a class token", "'first'");
+  if (c.pool != PoolKind::attention) return;
+  within("spec.image.attentionPool.heads", c.attentionPool.heads, 1, c.blocks.width);
+  if (c.blocks.width % c.attentionPool.heads)
+    fail("spec.image.attentionPool.heads", "divide the width " + std::to_string(c.blocks.width),
+         std::to_string(c.attentionPool.heads));
+  within("spec.image.attentionPool.mlp", c.attentionPool.mlp, 1, kMaxWidth);
 }
 
 void checkTextTransformer(const TextTransformerConfig& c) {
@@ -63,12 +73,21 @@ void checkTextTransformer(const TextTransformerConfig& c) {
   within("spec.text.embed.vocabSize", c.vocabSize, 1, kMaxVocabulary);
   if (c.padId) within("spec.text.embed.padId", *c.padId, 0, c.vocabSize - 1);
   if (c.preNorm) fail("spec.text.preNorm", "be false", "true");
-  if (c.pool == PoolKind::first || c.pool == PoolKind::mean)
+  if (c.pool != PoolKind::last && c.pool != PoolKind::argmax && c.pool != PoolKind::eos)
     fail("spec.text.pool", "be 'last', 'argmax' or 'eos'", "a pool of images");
   // With a full mask, the rows after the pooled row would have to be computed too, and the pooled row would
   // have to be found again.
   if (c.mask == Mask::full && c.pool != PoolKind::last)
     fail("spec.text.pool", "be 'last' if the mask is 'full'", "another one");
+}
+
+// Without a matrix a pooled row has the width of the joint space.
+void checkIdentity(const std::string& tower, int embedDim, int width) {
+  if (embedDim != width)
+    fail(tower + ".project",
+         "be 'matrix' where the width is " + std::to_string(width) + " and the embeddings have " +
+             std::to_string(embedDim) + " numbers",
+         "'identity'");
 }
 
 void checkResNet(const ResNetConfig& c) {
@@ -103,8 +122,12 @@ void checkConfig(const ModelConfig& c) {
     fail("spec.files", "contain at least one file, each with its size", std::to_string(c.files.size()));
   if (!c.hasImageTower() && !c.text) fail("spec", "have an image or a text tower", "neither");
   if (c.image && c.resNet) fail("spec", "have one image tower", "two");
-  const bool joint = (c.hasImageTower() && c.imageProjects()) || (c.text && c.text->project);
+  const Projection image = c.hasImageTower() ? c.imageProjection() : Projection::none,
+                   text = c.text ? c.text->project : Projection::none;
+  const bool joint = image != Projection::none || text != Projection::none;
   within("spec.embedDim", c.embedDim, joint ? 1 : 0, kMaxWidth);
+  if (image == Projection::identity) checkIdentity("spec.image", c.embedDim, c.imageWidth());
+  if (text == Projection::identity) checkIdentity("spec.text", c.embedDim, c.text->blocks.width);
   if (c.image) checkImageTransformer(*c.image);
   if (c.resNet) checkResNet(*c.resNet);
   if (c.hasImageTower()) {

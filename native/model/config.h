@@ -29,29 +29,46 @@ struct BlocksConfig {
 
 // Which rows of a sequence are pooled into its one result.
 enum class PoolKind : uint8_t {
-  first,   // images: the class token
-  mean,    // images: the mean of the patches, without the class token
-  last,    // texts: the last row, which is padding if texts are padded
-  argmax,  // texts: the row of the largest id, the first of several
-  eos,     // texts: the row of the first end token, or the last row if there is none
+  first,      // images: the class token
+  mean,       // images: the mean of the patches, without the class token
+  attention,  // images: what AttentionPoolConfig describes
+  last,       // texts: the last row, which is padding if texts are padded
+  argmax,     // texts: the row of the largest id, the first of several
+  eos,        // texts: the row of the first end token, or the last row if there is none
+};
+
+// The pool of PoolKind::attention; its activation function and epsilon are those of the blocks.
+struct AttentionPoolConfig {
+  int heads = 0, mlp = 0;
+};
+
+// How a pooled row becomes an embedding in the joint space.
+enum class Projection : uint8_t {
+  none,      // not at all: the tower has no embeddings
+  matrix,    // by a matrix, and a bias if there is one
+  identity,  // it is the embedding
 };
 
 // What both kinds of transformer towers have in common: embed -> preNorm? -> blocks -> pool -> final norm ->
-// project?.
+// project. PoolKind::attention and a mean with normFirst pool rows to which the final norm was applied.
 struct TransformerConfig {
   bool preNorm = false;
   Mask mask = Mask::full;  // full or causal
   BlocksConfig blocks;
   PoolKind pool = PoolKind::first;
-  bool project = false;  // whether it projects into the joint space
+  bool normFirst = false;
+  AttentionPoolConfig attentionPool;
+  Projection project = Projection::none;
 };
 
-// Embeds a class token, followed by the patches of a square image.
+// Embeds a class token if there is one, followed by the patches of a square image. If the side is not a multiple
+// of the patch size, the rest at the right and at the bottom is not used.
 struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
+  bool classToken = true;
   int grid() const { return imageSize / patchSize; }
   int patches() const { return grid() * grid(); }
-  int tokens() const { return 1 + patches(); }
+  int tokens() const { return (classToken ? 1 : 0) + patches(); }
 };
 
 // Embeds the ids of a text.
@@ -93,7 +110,7 @@ struct ModelConfig {
   int imageTokens() const { return image ? image->tokens() : resNet->tokens(); }
   // The width of 'pooled' and 'tokens'.
   int imageWidth() const { return image ? image->blocks.width : resNet->features(); }
-  bool imageProjects() const { return image ? image->project : true; }
+  Projection imageProjection() const { return image ? image->project : Projection::matrix; }
 };
 
 // Does not trust its caller: throws ERR_CLIP_CONFIG with the field's name unless every dimension is positive,

@@ -42,7 +42,8 @@ void checkDtype(const Backend& backend, Dtype dtype) {
 // int8 sums are exact up to this number of inputs (no known model comes near it).
 void checkInt8(const ModelConfig& c) {
   int longest = 0;
-  if (c.image) longest = std::max({longest, c.image->blocks.width, c.image->blocks.mlp});
+  if (c.image)
+    longest = std::max({longest, c.image->blocks.width, c.image->blocks.mlp, c.image->attentionPool.mlp});
   if (c.text) longest = std::max({longest, c.text->blocks.width, c.text->blocks.mlp});
   if (c.resNet) longest = std::max({longest, c.resNet->features(), 9 * (c.resNet->width << 3)});
   if (longest > kMaxInt8Inputs)
@@ -55,7 +56,12 @@ void checkInt8(const ModelConfig& c) {
 }
 
 void checkHeads(const Backend& backend, const ModelConfig& c, Dtype dtype) {
-  if (c.image) backend.requireHead(dtype, c.image->blocks.width / c.image->blocks.heads, "image.heads");
+  if (c.image) {
+    backend.requireHead(dtype, c.image->blocks.width / c.image->blocks.heads, "image.heads");
+    if (c.image->pool == PoolKind::attention)
+      backend.requireHead(dtype, c.image->blocks.width / c.image->attentionPool.heads,
+                          "image.attentionPool.heads");
+  }
   // The attention pool of a ResNet is computed in float32 whatever the dtype.
   if (c.resNet) backend.requireHead(Dtype::float32, c.resNet->features() / c.resNet->heads, "image.heads");
   if (c.text) backend.requireHead(dtype, c.text->blocks.width / c.text->blocks.heads, "text.heads");
@@ -136,8 +142,8 @@ struct Model::Impl {
                   .field = "text"};
   }
 
-  void requireProjection(const LinearWeight& projection, const char* tower) const {
-    if (!projection.packed)
+  void requireProjection(Projection projection, const char* tower) const {
+    if (projection == Projection::none)
       throw Error{.code = "ERR_CLIP_CONFIG",
                   .message = std::string("The ") + tower +
                              " tower of this checkpoint has no projection into a joint space: it only has "
@@ -231,9 +237,7 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
                          const Stopped& stopped) {
   impl_->requireImage();
   Impl& m = *impl_;
-  if (output == Output::embedding)
-    m.requireProjection(m.weights.image ? m.weights.image->projection : m.weights.resNet->projection,
-                        "image");
+  if (output == Output::embedding) m.requireProjection(m.config.imageProjection(), "image");
   const int tokens = m.config.imageTokens();
   int perPass = std::max(1, m.options.maxBatchRows / tokens);
   // A ResNet's feature maps are far larger than its tokens.
@@ -294,7 +298,7 @@ bool Model::encodeTexts(const int32_t* ids, const int32_t* lengths, int texts, O
   impl_->requireText();
   Impl& m = *impl_;
   const TextTransformerConfig& c = *m.config.text;
-  if (output == Output::embedding) m.requireProjection(m.weights.text->projection, "text");
+  if (output == Output::embedding) m.requireProjection(c.project, "text");
   const size_t floats = texts > 0 ? textFloats(output, lengths, texts) / texts : 0;
   try {
     const std::lock_guard<std::mutex> hold(m.pass);

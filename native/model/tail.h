@@ -10,7 +10,7 @@ class Tail {
  public:
   // y: (rows, width), the result of the tower's own layers. Allocates the memory of the embeddings.
   Tail(const Pass& pass, const MatrixView& y, int rows, int width, const LinearWeight& projection)
-      : joint_(pass.output == Output::embedding),
+      : joint_(pass.output == Output::embedding && projection.packed),
         normalise_(pass.normalise),
         rows_(rows),
         columns_(joint_ ? projection.out : width),

@@ -1,5 +1,6 @@
 #include "model/transformer_tower.h"
 
+#include "model/attention_pool.h"
 #include "model/tail.h"
 #include "model/transformer.h"
 
@@ -13,7 +14,9 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const Ops ops(backend, pass.context);
   const BlocksConfig& blocks = c.blocks;
   const int rows = static_cast<int>(in.id.size()), asking = static_cast<int>(in.pooled.size());
-  const bool all = pass.output == Output::tokens, mean = !all && asking > in.results;
+  const bool all = pass.output == Output::tokens, mean = !all && asking > in.results,
+             attention = !all && c.pool == PoolKind::attention,
+             normFirst = attention || (mean && c.normFirst);
   const int results = all ? rows : in.results;
 
   // Inputs.
@@ -30,7 +33,11 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const MatrixView embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
   const MatrixView means = mean ? arena.rows(results, blocks.width, Dtype::float32) : MatrixView{};
   const MatrixView normed = arena.rows(results, blocks.width, Dtype::float32);
-  const Tail tail(pass, normed, results, blocks.width, w.projection);
+  const MatrixView normedRows =
+      mean && normFirst ? arena.rows(rows, blocks.width, Dtype::float32) : MatrixView{};
+  std::optional<AttentionPool> pool;
+  if (attention) pool.emplace(arena, blocks, c.attentionPool, rows, results, pass.dtype);
+  const Tail tail(pass, pool ? pool->y() : normed, results, blocks.width, w.projection);
 
   bool finished = true;
   const GraphKey key = graphKeyOf(pass, in.tower, rows, in.results, in.longest, in.calls);
@@ -49,10 +56,20 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
     // x = LN_pre(e)
     if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
     // x = the blocks; the last one only for the pooled rows, unless all rows are requested
-    const Pooled pooled = all ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
+    const Pooled pooled = all || normFirst ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
     MatrixView x;
     finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);
-    if (finished) {
+    if (finished && attention) {
+      // y = pool(LN_final(x))
+      ops.layerNorm(x, w.finalNorm, buffers.h, rows, blocks);
+      pool->run(ops, w.attentionPool, buffers.h, sequences, pooledRow);
+      tail.run(ops);
+    } else if (finished && normFirst) {
+      // y = the mean of each result's rows of LN_final(x)
+      ops.layerNorm(x, w.finalNorm, normedRows, rows, blocks);
+      ops.mean(normedRows, normed, results, rows / results, blocks.width);
+      tail.run(ops);
+    } else if (finished) {
       // x = the mean of each result's rows
       if (mean) ops.mean(x, means, results, asking / results, blocks.width);
       // y = LN_final(x)

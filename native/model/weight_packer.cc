@@ -182,6 +182,32 @@ LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm
   return w;
 }
 
+const float* WeightPacker::constantQuery(const std::string& query, const std::string& latent, int64_t width) {
+  const TensorView &w = checked(query + ".weight", {width, width}), &b = checked(query + ".bias", {width}),
+                   &x = checked(latent, {width});
+  const size_t n = static_cast<size_t>(width);
+  void* place = naming_ ? nullptr : take(n * sizeof(float));
+  if (!filling_ && !naming_) return static_cast<const float*>(place);
+  std::vector<float> input(n), result(n), row(n);
+  readRows(config_, x, open(x).rows(0, width, pieces_[0]), 0, width, input.data());
+  nameWhole(latent, input.data(), n);
+  readRows(config_, b, open(b).rows(0, width, pieces_[0]), 0, width, result.data());
+  nameWhole(query + ".bias", result.data(), n);
+  const TensorSource rows = open(w);
+  const uint64_t seed = WeightHash::seedOf(query);
+  WeightHash::Sum sum;
+  for (int64_t r = 0; r < width; r++) {
+    readRows(config_, w, rows.rows(r, 1, pieces_[0]), r, 1, row.data());
+    sum.add(WeightHash::rows(seed, r, 1, row.data(), n, n));
+    double dot = result[static_cast<size_t>(r)];
+    for (size_t i = 0; i < n; i++) dot += static_cast<double>(row[i]) * input[i];
+    result[static_cast<size_t>(r)] = static_cast<float>(dot);
+  }
+  hash_.add(query, sum);
+  if (!naming_) backend_.upload(nullptr, place, result.data(), n * sizeof(float));
+  return static_cast<const float*>(place);
+}
+
 bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
                              const std::vector<std::string>& names, int64_t partRows, const LinearWeight& w,
                              void* place, Dtype stored) {

@@ -24,9 +24,10 @@ class Loader : public WeightPacker {
     // benefit.
     w.patch = linear({"image.patch"}, {width, 3, p, p}, Bias::optional,
                      dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
-    w.classToken = vector("image.class", {width});
+    if (c.classToken) w.classToken = vector("image.class", {width});
     w.position = vector("image.position", {c.tokens(), width});
     transformer("image.", "postNorm", c, w);
+    if (c.pool == PoolKind::attention) attentionPool(c, w.attentionPool);
   }
 
   void resNet(ResNetWeights& w) {
@@ -70,9 +71,20 @@ class Loader : public WeightPacker {
     if (c.preNorm) w.preNorm = norm(tower + "preNorm", width);
     blocks(tower + "blocks.", c.blocks, w.blocks);
     w.finalNorm = norm(tower + finalNorm, width);
-    if (c.project)
+    if (c.project == Projection::matrix)
       w.projection =
           linear({tower + "projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
+  }
+
+  void attentionPool(const ImageTransformerConfig& c, AttentionPoolWeights& w) {
+    const int64_t width = c.blocks.width, mlp = c.attentionPool.mlp;
+    const Shape square{width, width};
+    w.query = constantQuery("image.pool.query", "image.pool.latent", width);
+    w.keyValue = linear({"image.pool.key", "image.pool.value"}, square, Bias::required);
+    w.out = linear({"image.pool.out"}, square, Bias::required);
+    w.norm = norm("image.pool.norm", width);
+    w.fc1 = linear({"image.pool.fc1"}, {mlp, width}, Bias::required);
+    w.fc2 = linear({"image.pool.fc2"}, {width, mlp}, Bias::required);
   }
 
   void blocks(const std::string& prefix, const BlocksConfig& c, std::vector<BlockWeights>& all) {

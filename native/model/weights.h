@@ -37,6 +37,14 @@ struct BlockWeights {
   LinearWeight fc1, fc2;
 };
 
+// Of the images' attention pool.
+struct AttentionPoolWeights {
+  const float* query = nullptr;  // (width): W_q latent + b_q
+  LinearWeight keyValue, out;
+  NormWeight norm;
+  LinearWeight fc1, fc2;
+};
+
 // What both kinds of transformer towers have in common.
 struct TransformerWeights {
   const float* position;  // (tokens or context, width)
@@ -46,11 +54,12 @@ struct TransformerWeights {
   // (embedDim, width); float32 whatever the model's dtype, like all projections. packed == nullptr if there
   // is none.
   LinearWeight projection;
+  AttentionPoolWeights attentionPool;  // of PoolKind::attention
 };
 
 struct ImageTransformerWeights : TransformerWeights {
-  LinearWeight patch;       // (width, 3 * patch * patch); bfloat16 in an int8 model
-  const float* classToken;  // (width)
+  LinearWeight patch;                 // (width, 3 * patch * patch); bfloat16 in an int8 model
+  const float* classToken = nullptr;  // (width), if there is one
 };
 
 // A dense matrix that is read by single rows.

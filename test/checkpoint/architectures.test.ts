@@ -110,12 +110,12 @@ function checkSpec(
       ? { kind: 'modifiedResNet', imageSize: v.image_size, width, layers, heads: imageHeads }
       : {
           kind: 'transformer',
-          embed: { kind: 'patches', imageSize: v.image_size, patchSize: v.patch_size },
+          embed: { kind: 'patches', imageSize: v.image_size, patchSize: v.patch_size, classToken: true },
           preNorm: !v.no_ln_pre,
           mask: 'full',
           blocks: { width, layers, heads: imageHeads, mlp, activation, layerNormEps: 1e-5 },
           pool: v.pool_type === 'avg' ? 'mean' : 'first',
-          project: true,
+          project: 'matrix',
         },
   )
   t.deepEqual(model.text as object, {
@@ -137,7 +137,7 @@ function checkSpec(
       layerNormEps: 1e-5,
     },
     pool: text_cfg.pool_type ?? 'argmax',
-    project: true,
+    project: 'matrix',
   })
   t.is(preprocess.size, v.image_size)
   t.is(tokenizer.contextLength, text_cfg.context_length)

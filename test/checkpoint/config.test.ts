@@ -75,7 +75,9 @@ test('the embedded model is read with the expected sizes', async t => {
 })
 
 const huggingface: [string, unknown, RegExp][] = [
-  ['model_type', 'siglip', /to be "clip", .* got "siglip"/],
+  ['model_type', 'siglip', /`architectures` to be one of SiglipModel/],
+  ['model_type', 'siglip2', /NaFlex.*google\/siglip2-base-patch16-224/],
+  ['model_type', 'align', /to be "clip", .* got "align"/],
   ['architectures', ['SiglipModel'], /CLIPModel/],
   [
     'projection_dim',
@@ -90,7 +92,7 @@ const huggingface: [string, unknown, RegExp][] = [
   ['vision_config.num_channels', 4, /to be 3, got 4/],
   ['vision_config.image_size', 25, /a multiple of `patch_size` 8/],
   ['vision_config.patch_size', 4, /patch_size/],
-  ['vision_config.hidden_act', 'relu', /"quick_gelu" or "gelu"/],
+  ['vision_config.hidden_act', 'relu', /"quick_gelu", "gelu" or "gelu_pytorch_tanh"/],
   ['vision_config.layer_norm_eps', '1e-5', /a number/],
   ['text_config.vocab_size', 600, /\[600, 48\] \(600: `text_config\.vocab_size`/],
   ['text_config.max_position_embeddings', 77, /\[77, 48\]/],
@@ -114,7 +116,7 @@ const processor: [string, unknown, RegExp][] = [
   ['crop_size', { height: 24, width: 23 }, /only squares/],
   ['image_mean', [0.5, 0.5], /three numbers/],
   ['image_std', [0.5, 0, 0.5], /three positive numbers/],
-  ['image_processor_type', 'SiglipImageProcessor', /"CLIPImageProcessor"/],
+  ['image_processor_type', 'ViTImageProcessor', /"CLIPImageProcessor" or "SiglipImageProcessor"/],
 ]
 for (const [field, value, message] of processor)
   test(`preprocessor_config.json: ${field} ${JSON.stringify(value)}`, async t => {
@@ -146,7 +148,11 @@ test('text_config_dict of old configurations wins over text_config', async t => 
 })
 
 const openclip: [string, unknown, RegExp][] = [
-  ['model_cfg.vision_cfg.timm_model_name', 'vit_base', /timm_model_name` "vit_base" is not implemented/],
+  [
+    'model_cfg.vision_cfg.timm_model_name',
+    'vit_base',
+    /timm_model_name` "vit_base" is an image tower of timm that is not implemented/,
+  ],
   ['model_cfg.text_cfg.hf_model_name', 'roberta', /hf_model_name/],
   ['model_cfg.vision_cfg.qk_norm', true, /qk_norm` true is not implemented/],
   ['model_cfg.vision_cfg.pool_type', 'avg', /pool_type` "avg"/],
@@ -154,11 +160,17 @@ const openclip: [string, unknown, RegExp][] = [
   ['model_cfg.text_cfg.no_causal_mask', true, /no_causal_mask/],
   ['model_cfg.vision_cfg.ls_init_value', 0.1, /ls_init_value` 0\.1/],
   ['model_cfg.vision_cfg.attentional_pool', true, /attentional_pool/],
-  ['model_cfg.text_cfg.norm_kwargs', { eps: 1e-6 }, /norm_kwargs/],
-  ['model_cfg.text_cfg.act_kwargs', { approximate: 'tanh' }, /act_kwargs/],
+  ['model_cfg.text_cfg.norm_kwargs', { elementwise_affine: false }, /norm_kwargs\.elementwise_affine/],
+  ['model_cfg.text_cfg.norm_kwargs', { eps: 2 }, /norm_kwargs\.eps` to be from 0 to 1/],
+  [
+    'model_cfg.text_cfg.act_kwargs',
+    { approximate: 'sigmoid' },
+    /act_kwargs\.approximate` to be "none" or "tanh"/,
+  ],
+  ['model_cfg.text_cfg.proj_type', 'none', /the text tower is 48 wide .* embeddings have 24 numbers/],
   ['model_cfg.text_cfg.tokenizer_kwargs', { clean: 'canonicalize' }, /tokenizer_kwargs/],
   ['model_cfg.multimodal_cfg', { width: 1 }, /multimodal_cfg/],
-  ['model_cfg.init_logit_bias', -10, /init_logit_bias/],
+  ['model_cfg.init_logit_bias', true, /init_logit_bias` to be a number/],
   ['model_cfg.vision_cfg.made_up', 1, /made_up` 1 is not implemented/],
   ['model_cfg.vision_cfg.width', 96, /`model_cfg\.vision_cfg\.width`/],
   ['model_cfg.vision_cfg.head_width', 50, /can't be divided into 3 heads/],
@@ -186,7 +198,7 @@ for (const [field, value, message] of openclip)
  * implemented, with a value that is not its default.
  */
 const REFUSED: Record<string, Record<string, unknown>> = {
-  model_cfg: { init_logit_bias: -10, multimodal_cfg: { width: 512 }, cast_dtype: 'bf16', audio_cfg: {} },
+  model_cfg: { multimodal_cfg: { width: 512 }, cast_dtype: 'bf16', audio_cfg: {} },
   'model_cfg.vision_cfg': {
     ls_init_value: 0.1,
     attentional_pool: true,
@@ -213,11 +225,8 @@ const REFUSED: Record<string, Record<string, unknown>> = {
     embed_cls: true,
     no_causal_mask: true,
     final_ln_after_pool: true,
-    pool_type: 'last',
-    proj_type: 'none',
+    pool_type: 'first',
     output_tokens: true,
-    act_kwargs: { approximate: 'tanh' },
-    norm_kwargs: { eps: 1e-6 },
     block_type: 'custom',
     qk_norm: true,
     scaled_cosine_attn: true,

@@ -95,7 +95,7 @@ const headers: [string, (h: Header, data: Buffer) => string | undefined, RegExp,
   [
     'extra tensor',
     h => JSON.stringify({ ...h, logit_bias: { dtype: 'F32', shape: [0], data_offsets: [0, 0] } }),
-    /"logit_bias" \[0\] belongs to no part of CLIP/,
+    /tensor "logit_bias" to be one number, got \[0\]/,
     'logit_bias',
   ],
   ['integer weights', h => edit(h, { dtype: 'I16' }), /has dtype I16; weights are F32, F16 or BF16/, CLASS],

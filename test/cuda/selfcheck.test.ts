@@ -223,7 +223,7 @@ test('properties that a weight file lacks are given by the usual options, and ch
   const cli = join(packageRoot, 'dist', 'lib', 'cli', 'main.js')
   for (const [flag, value, code, said] of [
     ['--heads', '3', 1, /heads .*but the option --heads says 3/],
-    ['--activation', 'relu', 2, /--activation.* to be 'gelu' or 'quickGelu', got/],
+    ['--activation', 'relu', 2, /--activation.* to be 'gelu', 'quickGelu' or 'geluTanh', got/],
     ['--state-dict', 'ema', 1, /has no CLIP model at "ema", which the option --state-dict names/],
   ] as const) {
     const args = [cli, 'gpu-selfcheck', '--model', model, '--out', join(work, 'none.md'), flag, value]

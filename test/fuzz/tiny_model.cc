@@ -40,7 +40,7 @@ class Builder {
     t.width = t.heads * choices_.within(1, 12);
     t.layers = choices_.within(1, 2);
     t.mlp = choices_.within(1, 40);
-    t.activation = choices_.pick({Activation::quickGelu, Activation::gelu});
+    t.activation = choices_.pick({Activation::quickGelu, Activation::gelu, Activation::geluTanh});
     for (int i = 0; i < t.layers; i++) {
       const std::string b = prefix + std::to_string(i) + ".";
       norm(b + "norm1", t.width);
@@ -57,8 +57,13 @@ class Builder {
     v.patchSize = choices_.within(1, 6);
     v.imageSize = v.patchSize * choices_.within(1, 4) + choices_.within(0, v.patchSize - 1);
     v.preNorm = !choices_.oneIn(4);
-    v.pool = choices_.oneIn(4) ? PoolKind::mean : PoolKind::first;
-    add("image.class", {v.blocks.width});
+    v.classToken = !choices_.oneIn(3);
+    v.pool = choices_.oneIn(3)                    ? PoolKind::attention
+             : choices_.oneIn(3) || !v.classToken ? PoolKind::mean
+                                                  : PoolKind::first;
+    v.normFirst = !v.classToken && choices_.oneIn(2);
+    if (v.pool == PoolKind::attention) attentionPool(v);
+    if (v.classToken) add("image.class", {v.blocks.width});
     add("image.patch.weight", {v.blocks.width, 3, v.patchSize, v.patchSize});
     if (choices_.oneIn(4)) add("image.patch.bias", {v.blocks.width});
     add("image.position", {v.tokens(), v.blocks.width});
@@ -66,6 +71,18 @@ class Builder {
     norm("image.postNorm", v.blocks.width);
     projection("image.projection", v);
     model_.config.image = v;
+  }
+
+  void attentionPool(ImageTransformerConfig& v) {
+    const int64_t width = v.blocks.width;
+    v.attentionPool.heads = choices_.oneIn(2) ? v.blocks.heads : 1;
+    v.attentionPool.mlp = choices_.within(1, 40);
+    add("image.pool.latent", {width});
+    for (const char* name : {"query", "key", "value", "out"})
+      linear(std::string("image.pool.") + name, {width, width});
+    norm("image.pool.norm", width);
+    linear("image.pool.fc1", {v.attentionPool.mlp, width});
+    linear("image.pool.fc2", {width, v.attentionPool.mlp});
   }
 
   void resNet() {
@@ -115,7 +132,11 @@ class Builder {
   }
 
   void projection(const std::string& name, TransformerConfig& t) {
-    t.project = true;
+    if (t.blocks.width == model_.config.embedDim && choices_.oneIn(2)) {
+      t.project = Projection::identity;
+      return;
+    }
+    t.project = Projection::matrix;
     add(name, {model_.config.embedDim, t.blocks.width});
     if (choices_.oneIn(4)) add(name + ".bias", {model_.config.embedDim});
   }
@@ -154,7 +175,7 @@ class Builder {
     const size_t size = bytesOf(t.dtype);
     bytes.resize(bytes.size() + static_cast<size_t>(elements) * size);
     for (int64_t i = 0; i < elements; i++) {
-  // -1 to 1, from a separate generator: values are not choices
+      // -1 to 1, from a separate generator: values are not choices
       values_ = values_ * 6364136223846793005u + 1442695040888963407u;
       float v = static_cast<float>(static_cast<int>(values_ >> 40) - (1 << 23)) / (1 << 23);
       if (positive) v = v * v + 0.1f;

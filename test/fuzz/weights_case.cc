@@ -94,9 +94,12 @@ void mutateTransformer(Choices& c, TransformerConfig& tower) {
       break;
     case 4:
       tower.preNorm = c.oneIn(2);
-      tower.project = c.oneIn(2);
+      tower.project = c.pick({Projection::none, Projection::matrix, Projection::identity});
+      tower.normFirst = c.oneIn(2);
       tower.mask = c.pick({Mask::full, Mask::causal});
-      tower.pool = c.pick({PoolKind::first, PoolKind::mean, PoolKind::last, PoolKind::argmax, PoolKind::eos});
+      tower.pool = c.pick({PoolKind::first, PoolKind::mean, PoolKind::attention, PoolKind::last,
+                           PoolKind::argmax, PoolKind::eos});
+      tower.attentionPool = {c.oneIn(2) ? c.hostileInt() : tower.blocks.heads, c.hostileInt()};
       break;
     default:
       t.layerNormEps = hostileFloat(c);

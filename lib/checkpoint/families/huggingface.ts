@@ -1,7 +1,7 @@
-/** CLIPModel as transformers saves it: config.json, and tensors named text_model.*, vision_model.*. */
+/** CLIPModel and SiglipModel as transformers saves them: config.json, and tensors named text_model.*, vision_model.*. */
 
 import { join } from 'node:path'
-import type { ClipError } from '../../base/errors.js'
+import { ClipError } from '../../base/errors.js'
 import { baseModel } from '../../base/known-models.js'
 import {
   type Activation,
@@ -9,9 +9,11 @@ import {
   type ImageTowerSpec,
   imageSizeOf,
   type ModelSpec,
+  type PatchEmbed,
   type TextTowerSpec,
+  type TransformerSpec,
 } from '../../native/spec.js'
-import type { TokenizerSpec } from '../../tokenizer/spec.js'
+import type { FileTokenizerSpec, TokenizerSpec } from '../../tokenizer/spec.js'
 import { badConfig, type Pace } from '../errors.js'
 import { Fields, readJsonFile } from '../fields.js'
 import { firstOf, HUGGING_FACE } from '../layouts.js'
@@ -26,56 +28,134 @@ import {
 import { huggingFacePreprocess, inputSize, openaiPreprocess } from '../processor.js'
 import { statPath } from '../source-file.js'
 import type { Checkpoint, CheckpointOptions } from '../spec.js'
-import { Picker, readLogitScale, type Size, type TensorTable, times } from '../tensors.js'
-import { siblingOf, vocabularyOf } from '../vocabulary.js'
+import { Picker, readScoring, type Size, type TensorTable, times } from '../tensors.js'
+import { defaultPadId, padIdOf, siblingOf, tokenizerOf, vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
-/** Class names of transformers for a CLIP model, one of its towers, or one with another head. */
-const ARCHITECTURES = [
-  'CLIPModel',
-  'CLIPVisionModel',
-  'CLIPVisionModelWithProjection',
-  'CLIPTextModel',
-  'CLIPTextModelWithProjection',
-  'CLIPForImageClassification',
-]
-/** Model types of configurations for a single tower. */
-const TOWER_TYPES: Record<string, Tower> = { clip_vision_model: 'image', clip_text_model: 'text' }
+/** A kind of model of transformers, which `model_type` names. */
+interface Kind {
+  /** Class names for the model, one of its towers, or one with another head. */
+  architectures: readonly string[]
+  /** Model types of configurations for a single tower. */
+  towers: Record<Tower, string>
+  /** What an absent key of a tower's configuration means. */
+  defaults: Record<Tower, { width: number; mlp: number; layers: number; heads: number }>
+  activation: string
+  eps: number
+  patch: number
+  context: number
+  vocab: number
+  end: number
+}
 
-/** Refuses the configurations of other models. */
-function checkIsClip(config: Fields): void {
+const kinds: Record<'clip' | 'metaclip_2' | 'siglip', Kind> = {
+  clip: {
+    architectures: [
+      'CLIPModel',
+      'CLIPVisionModel',
+      'CLIPVisionModelWithProjection',
+      'CLIPTextModel',
+      'CLIPTextModelWithProjection',
+      'CLIPForImageClassification',
+    ],
+    towers: { image: 'clip_vision_model', text: 'clip_text_model' },
+    defaults: {
+      text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
+      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+    },
+    activation: 'quick_gelu',
+    eps: 1e-5,
+    patch: 32,
+    context: 77,
+    vocab: 49408,
+    end: 49407,
+  },
+  // The tensors of CLIP; texts are pooled at the first end token, whatever its id.
+  metaclip_2: {
+    architectures: [
+      'MetaClip2Model',
+      'MetaClip2VisionModel',
+      'MetaClip2VisionModelWithProjection',
+      'MetaClip2TextModel',
+      'MetaClip2TextModelWithProjection',
+      'MetaClip2ForImageClassification',
+    ],
+    towers: { image: 'metaclip_2_vision_model', text: 'metaclip_2_text_model' },
+    defaults: {
+      text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
+      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+    },
+    activation: 'quick_gelu',
+    eps: 1e-5,
+    patch: 32,
+    context: 77,
+    vocab: 49408,
+    end: 49407,
+  },
+  siglip: {
+    architectures: ['SiglipModel', 'SiglipVisionModel', 'SiglipTextModel', 'SiglipForImageClassification'],
+    towers: { image: 'siglip_vision_model', text: 'siglip_text_model' },
+    defaults: {
+      text: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+    },
+    activation: 'gelu_pytorch_tanh',
+    eps: 1e-6,
+    patch: 16,
+    context: 64,
+    vocab: 32000,
+    end: 49407,
+  },
+}
+
+/** The kind that a configuration names; undefined for those of other models. */
+function kindOf(config: Fields): keyof typeof kinds | undefined {
   const type = config.get('model_type')
-  if (
-    type !== undefined &&
-    type !== 'clip' &&
-    !(typeof type === 'string' && Object.hasOwn(TOWER_TYPES, type))
-  )
-    throw config.wrong('model_type', '"clip", "clip_vision_model" or "clip_text_model"')
+  const names = Object.keys(kinds) as (keyof typeof kinds)[]
+  return names.find(name => type === name || Object.values(kinds[name].towers).some(tower => type === tower))
+}
+
+/** Refuses the configurations of other models. Old configurations of CLIP have no model_type. */
+function checkKind(config: Fields): keyof typeof kinds {
+  const type = config.get('model_type')
+  const kind = type === undefined ? 'clip' : kindOf(config)
+  if (type === 'siglip2')
+    throw badConfig(
+      config.file,
+      'model_type',
+      '`model_type` "siglip2" is a model for images of any shape (NaFlex), which is not implemented. The models of SigLIP 2 with a fixed image size are: for example google/siglip2-base-patch16-224',
+      { actual: '"siglip2"' },
+    )
+  if (!kind) {
+    const types = Object.entries(kinds).flatMap(([name, { towers }]) => [name, towers.image, towers.text])
+    throw config.wrong('model_type', types.map(name => `"${name}"`).join(', '))
+  }
   const architectures = config.get('architectures')
-  if (architectures === undefined && type !== undefined) return
+  if (architectures === undefined && type !== undefined) return kind
+  const known = kinds[kind].architectures
   if (
     !Array.isArray(architectures) ||
-    !architectures.some(name => typeof name === 'string' && ARCHITECTURES.includes(name))
+    !architectures.some(name => typeof name === 'string' && known.includes(name))
   )
-    throw config.wrong('architectures', `one of ${ARCHITECTURES.join(', ')}`)
+    throw config.wrong('architectures', `one of ${known.join(', ')}`)
+  return kind
 }
 
 /** A tower's section; keys of the older `<key>_dict` win, as in transformers. */
 function towerFields(config: Fields, which: Tower): Fields {
   const type = config.get('model_type')
-  if (typeof type === 'string' && TOWER_TYPES[type] === which) return config
+  if (Object.values(kinds).some(({ towers }) => type === towers[which])) return config
   const key = which === 'image' ? 'vision_config' : 'text_config'
   const section = config.section(key)?.object ?? []
   const old = config.section(`${key}_dict`)?.object ?? []
   return new Fields(config.file, new Map([...section, ...old]), key)
 }
 
-const ACTIVATIONS: Record<string, Activation> = { quick_gelu: 'quickGelu', gelu: 'gelu' }
-
-/** transformers' CLIPTextConfig and CLIPVisionConfig: what an absent key means. */
-const DEFAULTS = {
-  text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
-  image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+const ACTIVATIONS: Record<string, Activation> = {
+  quick_gelu: 'quickGelu',
+  gelu: 'gelu',
+  gelu_pytorch_tanh: 'geluTanh',
+  gelu_new: 'geluTanh',
 }
 
 function sizeOf(fields: Fields, key: string, fallback: number, most?: number): Size {
@@ -112,11 +192,12 @@ function transformerOfTensors(picker: Picker, which: Tower, options: CheckpointO
 
 function transformer(
   fields: Fields,
+  kind: Kind,
   which: Tower,
   table: TensorTable,
   options: CheckpointOptions,
 ): TowerSizes {
-  const defaults = DEFAULTS[which]
+  const defaults = kind.defaults[which]
   const width = sizeOf(fields, 'hidden_size', defaults.width)
   const mlp = sizeOf(fields, 'intermediate_size', defaults.mlp)
   const layers = fields.integer('num_hidden_layers', defaults.layers, 1, 1000)
@@ -137,10 +218,11 @@ function transformer(
     which,
   )
   checkDivides(fields.file, headsField, heads, width.n)
-  const act = fields.string('hidden_act', 'quick_gelu')
-  if (!Object.hasOwn(ACTIVATIONS, act)) throw fields.wrong('hidden_act', '"quick_gelu" or "gelu"')
+  const act = fields.string('hidden_act', kind.activation)
+  if (!Object.hasOwn(ACTIVATIONS, act))
+    throw fields.wrong('hidden_act', '"quick_gelu", "gelu" or "gelu_pytorch_tanh"')
   const activation = agreedActivation(fields.file, fields.name('hidden_act'), ACTIVATIONS[act], options)
-  const layerNormEps = fields.number('layer_norm_eps', 1e-5)
+  const layerNormEps = fields.number('layer_norm_eps', kind.eps)
   if (!(layerNormEps >= 0 && layerNormEps < 1)) throw fields.wrong('layer_norm_eps', 'from 0 to 1')
   return { blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps }, width, mlp }
 }
@@ -177,12 +259,13 @@ function squareOf(fields: Fields, key: string, fallback: number): Size {
 }
 
 /** imageSize and patchSize from the configuration, or from the tensors. */
-function imageSizes(picker: Picker, fields: Fields | undefined): { imageSize: Size; patch: Size } {
+function imageSizes({ picker, kind }: Reading, fields: Fields | undefined): { imageSize: Size; patch: Size } {
   if (fields) {
     if (fields.integer('num_channels', 3) !== 3) throw fields.wrong('num_channels', '3')
     const imageSize = squareOf(fields, 'image_size', 224)
-    const patch = squareOf(fields, 'patch_size', 32)
-    if (imageSize.n % patch.n !== 0)
+    const patch = squareOf(fields, 'patch_size', kind.patch)
+    // SigLIP's convolution leaves out the rest at the right and at the bottom.
+    if (imageSize.n % patch.n !== 0 && (kind !== kinds.siglip || imageSize.n < patch.n))
       throw fields.wrong('image_size', `a multiple of \`patch_size\` ${patch.n}`)
     return { imageSize, patch }
   }
@@ -192,96 +275,127 @@ function imageSizes(picker: Picker, fields: Fields | undefined): { imageSize: Si
   return { imageSize: { ...times(patch, grid), from: `${grid} patches of ${patch.n}` }, patch }
 }
 
+/** What the functions below read from. */
+interface Reading {
+  picker: Picker
+  config: Fields | undefined
+  kind: Kind
+  options: CheckpointOptions
+}
+
 /** A tower's part of the configuration, and its sizes: from there, or from the tensors where there is no configuration. */
 function towerOf(
-  picker: Picker,
-  config: Fields | undefined,
+  { picker, config, kind, options }: Reading,
   which: Tower,
-  options: CheckpointOptions,
 ): { fields: Fields | undefined; tower: TowerSizes } {
   const fields = config && towerFields(config, which)
   const tower = fields
-    ? transformer(fields, which, picker.table, options)
+    ? transformer(fields, kind, which, picker.table, options)
     : transformerOfTensors(picker, which, options)
   return { fields, tower }
 }
 
 /** Takes the image tower, with its projection if there is one. */
-function takeImage(
-  picker: Picker,
-  config: Fields | undefined,
-  embed: Size | undefined,
-  options: CheckpointOptions,
-): ImageTowerSpec {
-  const { fields, tower: image } = towerOf(picker, config, 'image', options)
-  const { imageSize, patch } = imageSizes(picker, fields)
+function takeImage(from: Reading, embed: Size | undefined): TransformerSpec<PatchEmbed> {
+  const { picker, config, kind } = from
+  const classToken = kind !== kinds.siglip
+  const { fields, tower: image } = towerOf(from, 'image')
+  const { imageSize, patch } = imageSizes(from, fields)
+  const one = classToken ? '1 + ' : ''
   const positions: Size = {
     ...imageSize,
-    n: (imageSize.n / patch.n) ** 2 + 1,
-    from: `1 + (${imageSize.n} / ${patch.n}) ** 2: image_size and patch_size in ${config?.file ?? picker.table.where}`,
+    n: Math.floor(imageSize.n / patch.n) ** 2 + (classToken ? 1 : 0),
+    from: `${one}(${imageSize.n} / ${patch.n}) ** 2: image_size and patch_size in ${config?.file ?? picker.table.where}`,
   }
   const v = 'vision_model'
-  picker.take('image.class', `${v}.embeddings.class_embedding`, [image.width])
+  if (classToken) picker.take('image.class', `${v}.embeddings.class_embedding`, [image.width])
   picker.take('image.patch.weight', `${v}.embeddings.patch_embedding.weight`, [image.width, 3, patch, patch])
+  if (!classToken) picker.take('image.patch.bias', `${v}.embeddings.patch_embedding.bias`, [image.width])
   picker.take('image.position', `${v}.embeddings.position_embedding.weight`, [positions, image.width])
-  picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // this misspelling is in every checkpoint
+  if (classToken) picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // this misspelling is in every checkpoint
   takeBlocks(picker, 'image', image)
   picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
-  const project = embed !== undefined && picker.has('visual_projection.weight')
-  if (project) picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
-  return {
+  const tower = {
     kind: 'transformer',
-    embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n },
-    preNorm: true,
+    embed: { kind: 'patches', imageSize: imageSize.n, patchSize: patch.n, classToken },
+    preNorm: classToken,
     mask: 'full',
     blocks: image.blocks,
-    pool: 'first',
-    project,
+  } as const
+  if (!classToken) {
+    takeAttentionPool(picker, image)
+    const { heads, mlp } = image.blocks
+    return { ...tower, pool: 'attention', attentionPool: { heads, mlp }, project: 'identity' }
   }
+  const project = embed !== undefined && picker.has('visual_projection.weight')
+  if (project) picker.take('image.projection', 'visual_projection.weight', [embed, image.width])
+  return { ...tower, pool: 'first', project: project ? 'matrix' : 'none' }
 }
 
-/** Takes the text tower, with its projection if there is one. */
-function takeText(
-  picker: Picker,
-  config: Fields | undefined,
-  embed: Size | undefined,
-  options: CheckpointOptions,
-): TextTowerSpec {
-  const { fields, tower: text } = towerOf(picker, config, 'text', options)
+/** SiglipMultiheadAttentionPoolingHead: the attention is one of torch, its layer norm stands before the MLP. */
+function takeAttentionPool(picker: Picker, { width, mlp }: TowerSizes): void {
+  const head = 'vision_model.head'
+  const parts = ['query', 'key', 'value'].map(part => `image.pool.${part}`)
+  const attention = `${head}.attention`
+  picker.takeRow('image.pool.latent', `${head}.probe`, 2, [width])
+  picker.takeParts(
+    parts.map(part => `${part}.weight`),
+    `${attention}.in_proj_weight`,
+    [times(width, 3), width],
+  )
+  picker.takeParts(
+    parts.map(part => `${part}.bias`),
+    `${attention}.in_proj_bias`,
+    [times(width, 3)],
+  )
+  picker.takeLinear('image.pool.out', `${attention}.out_proj`, width, width)
+  picker.takeNorm('image.pool.norm', `${head}.layernorm`, width)
+  picker.takeLinear('image.pool.fc1', `${head}.mlp.fc1`, mlp, width)
+  picker.takeLinear('image.pool.fc2', `${head}.mlp.fc2`, width, mlp)
+}
+
+/** Takes the text tower, with its projection if there is one. `padId` fills up the texts of SigLIP. */
+function takeText(from: Reading, embed: Size | undefined, padId: number): TextTowerSpec {
+  const { picker, kind } = from
+  const { fields, tower: text } = towerOf(from, 'text')
   const t = 'text_model'
   const tokens = `${t}.embeddings.token_embedding.weight`
   const positions = `${t}.embeddings.position_embedding.weight`
   const context = fields
-    ? sizeOf(fields, 'max_position_embeddings', 77, 1 << 16)
+    ? sizeOf(fields, 'max_position_embeddings', kind.context, 1 << 16)
     : picker.size(positions, 0, 2)
-  const vocab = fields ? sizeOf(fields, 'vocab_size', 49408) : picker.size(tokens, 0, 2)
+  const vocab = fields ? sizeOf(fields, 'vocab_size', kind.vocab) : picker.size(tokens, 0, 2)
   picker.take('text.token', tokens, [vocab, text.width])
   picker.take('text.position', positions, [context, text.width])
   takeBlocks(picker, 'text', text)
   picker.takeNorm('text.finalNorm', `${t}.final_layer_norm`, text.width)
+  const sizes = { kind: 'tokens', vocabSize: vocab.n, contextLength: context.n } as const
+  const tower = { kind: 'transformer', preNorm: false, blocks: text.blocks } as const
+  if (kind === kinds.siglip) {
+    picker.take('text.projection', `${t}.head.weight`, [embed!, text.width])
+    picker.take('text.projection.bias', `${t}.head.bias`, [embed!])
+    return { ...tower, embed: { ...sizes, padId }, mask: 'full', pool: 'last', project: 'matrix' }
+  }
   const project = embed !== undefined && picker.has('text_projection.weight')
   if (project) picker.take('text.projection', 'text_projection.weight', [embed, text.width])
-  const endId = fields?.integer('eos_token_id', 49407, 0) ?? vocab.n - 1
-  // As in transformers: older configurations have 2 here instead of the real end token.
-  const pool = endId === 2 ? 'argmax' : 'eos'
+  const endId = fields?.integer('eos_token_id', kind.end, 0) ?? vocab.n - 1
+  // As in transformers: older configurations of CLIP have 2 here instead of the real end token.
+  const pool = endId === 2 && kind === kinds.clip ? 'argmax' : 'eos'
   return {
-    kind: 'transformer',
-    embed: {
-      kind: 'tokens',
-      vocabSize: vocab.n,
-      contextLength: context.n,
-      ...(pool === 'eos' ? { endId } : {}),
-    },
-    preNorm: false,
+    ...tower,
+    embed: { ...sizes, ...(pool === 'eos' ? { endId } : {}) },
     mask: 'causal',
-    blocks: text.blocks,
     pool,
-    project,
+    project: project ? 'matrix' : 'none',
   }
 }
 
 /** The width of the joint space; undefined without a projection into one. */
-function embedSize(picker: Picker, config: Fields | undefined): Size | undefined {
+function embedSize({ picker, config, kind }: Reading): Size | undefined {
+  if (kind === kinds.siglip) {
+    if (picker.has('text_model.head.weight')) return picker.size('text_model.head.weight', 0, 2)
+    return picker.size('vision_model.post_layernorm.weight', 0, 1)
+  }
   const names = ['visual_projection.weight', 'text_projection.weight'].filter(name => picker.has(name))
   if (names.length === 0) return undefined
   return config ? sizeOf(config, 'projection_dim', 512) : picker.size(names[0]!, 0, 2)
@@ -295,35 +409,86 @@ function huggingFaceTowers(table: TensorTable): Tower[] {
   )
 }
 
+/** The kind of a model without a configuration, by a tensor that only SigLIP has. */
+const kindOfTensors = (table: TensorTable): keyof typeof kinds =>
+  table.tensors.has('vision_model.head.probe') || table.tensors.has('text_model.head.weight')
+    ? 'siglip'
+    : 'clip'
+
 /** Everything except preprocessing and the vocabulary. Without a configuration, sizes come from the tensors. */
 async function readHuggingFace(
   config: Fields | undefined,
   table: TensorTable,
   options: CheckpointOptions,
-): Promise<{ model: ModelSpec; tokenizer: TokenizerSpec }> {
-  if (config) checkIsClip(config)
+  padId = 0,
+): Promise<ModelSpec> {
+  const kind = kinds[config ? checkKind(config) : kindOfTensors(table)]
+  if (!config && kind === kinds.siglip)
+    throw badConfig(
+      table.where,
+      HUGGING_FACE,
+      'is a SigLIP without its configuration: put config.json of the model beside it, and its preprocessor_config.json',
+      { expected: HUGGING_FACE },
+    )
   const picker = new Picker(table)
-  const embed = embedSize(picker, config)
+  const from: Reading = { picker, config, kind, options }
+  const embed = embedSize(from)
   const towers = huggingFaceTowers(table)
-  const image = towers.includes('image') ? takeImage(picker, config, embed, options) : undefined
-  const text = towers.includes('text') ? takeText(picker, config, embed, options) : undefined
+  const image = towers.includes('image') ? takeImage(from, embed) : undefined
+  const text = towers.includes('text') ? takeText(from, embed, padId) : undefined
+  if (image?.project === 'identity' && image.blocks.width !== embed!.n)
+    throw badConfig(
+      config!.file,
+      'text_config.projection_size',
+      `the embeddings of images have ${image.blocks.width} numbers, but those of texts ${embed!.n} (${embed!.from})`,
+    )
 
   // Indices 0, 1, 2, ... that older versions saved as a buffer.
   picker.ignore(/^(text|vision)_model\.embeddings\.position_ids$/)
-  const scale = await readLogitScale(picker)
-  picker.finish(name => /^((vision|text)_model|visual_projection|text_projection)\.|^logit_bias$/.test(name))
+  const scoring = await readScoring(picker, kind === kinds.siglip)
+  picker.finish(name => /^((vision|text)_model|visual_projection|text_projection)\./.test(name))
 
   return {
-    model: {
-      files: table.files.map(f => f.path),
-      fileBytes: table.files.map(f => f.bytes),
-      embedDim: embed?.n ?? 0,
-      ...(scale === undefined ? {} : { scoring: { kind: 'softmax', scale } }),
-      ...(image ? { image } : {}),
-      ...(text ? { text } : {}),
-      tensors: picker.picked,
-    },
-    tokenizer: { kind: 'bpe', contextLength: text?.embed.contextLength ?? 0, family: 'huggingface' },
+    files: table.files.map(f => f.path),
+    fileBytes: table.files.map(f => f.bytes),
+    embedDim: embed?.n ?? 0,
+    ...(scoring ? { scoring } : {}),
+    ...(image ? { image } : {}),
+    ...(text ? { text } : {}),
+    tensors: picker.picked,
+  }
+}
+
+/** The tokenizer of a kind that is not CLIP's, from the files of the folder; or why there is none. */
+async function fileTokenizer(
+  config: Fields,
+  kind: Kind,
+  folder: string,
+  pace: Pace,
+): Promise<{ found?: Omit<FileTokenizerSpec, 'contextLength'>; padId: number; unknown?: ClipError }> {
+  const vocab = towerFields(config, 'text').integer('vocab_size', kind.vocab)
+  // In a diffusers pipeline, the tokenizer of a component is in a folder beside it.
+  const beside = siblingOf(folder, /^text_encoder/, 'tokenizer')
+  let padId = defaultPadId(vocab)
+  try {
+    const place = (await firstOf(folder, ['tokenizer_config.json'])) ? folder : beside
+    padId = await padIdOf(place, pace, vocab)
+    const found = await tokenizerOf(place, pace)
+    if (found) {
+      return { found: { kind: 'file', ...found, cleaning: 'none', padId }, padId }
+    }
+  } catch (error) {
+    if (!(error instanceof ClipError) || error.code !== 'ERR_CLIP_CONFIG') throw error
+    return { padId, unknown: error }
+  }
+  return {
+    padId,
+    unknown: badConfig(
+      folder,
+      'tokenizer.json',
+      "has no tokenizer: copy tokenizer.json and tokenizer_config.json (or spiece.model) of the model into it, or load only the image tower: `towers: ['image']`",
+      { expected: 'tokenizer.json', actual: 'none' },
+    ),
   }
 }
 
@@ -383,23 +548,28 @@ export const huggingface: Family = {
     const config = (await firstOf(folder, [HUGGING_FACE]))
       ? await readJsonFile(join(folder, HUGGING_FACE), pace.signal)
       : undefined
-    const type = config?.get('model_type')
     // A single file does not necessarily belong to the files beside it.
-    if (!config || (toldBy === undefined && !(typeof type === 'string' && type.startsWith('clip'))))
+    if (!config || (toldBy === undefined && kindOf(config) === undefined))
       return withoutConfiguration(table, options)
-    const { model, tokenizer } = await readHuggingFace(config, table, options)
+    const kind = kinds[checkKind(config)]
+    const own = kind === kinds.clip ? undefined : await fileTokenizer(config, kind, folder, pace)
+    const model = await readHuggingFace(config, table, options, own?.padId)
     const fields = model.image ? await processorFields(folder, pace) : undefined
     const size = inputSize(model)
-    const vocabulary = model.text ? await vocabularyOf(folder, pace) : undefined
+    const vocabulary = model.text && !own ? await vocabularyOf(folder, pace) : undefined
     const vocab = vocabulary?.vocab
     const vocabEnd = vocab instanceof Map ? vocab.get('<|endoftext|>') : vocab?.['<|endoftext|>']
     if (model.text) checkEndToken(config, model.text, vocabEnd)
+    const contextLength = model.text?.embed.contextLength ?? 0
     return {
       model,
       preprocess: fields ? huggingFacePreprocess(fields, size) : openaiPreprocess(size),
-      tokenizer,
+      tokenizer: own?.found
+        ? { ...own.found, contextLength }
+        : { kind: 'bpe', contextLength, family: 'huggingface' },
       ...(vocabulary ? { vocabulary } : {}),
       ...(model.image && !fields ? { unknownPreprocess: noProcessor(folder, config, model.image) } : {}),
+      ...(model.text && own?.unknown ? { unknownTokenizer: own.unknown } : {}),
       family: 'huggingface',
       ignored: table.ignored,
     }
@@ -408,7 +578,9 @@ export const huggingface: Family = {
 
 /** Tensors of transformers without a configuration: sizes come from the tensors, the rest as for OpenAI's files. */
 async function withoutConfiguration(table: TensorTable, options: CheckpointOptions): Promise<Checkpoint> {
-  const { model, tokenizer } = await readHuggingFace(undefined, table, options)
+  const model = await readHuggingFace(undefined, table, options)
+  const contextLength = model.text?.embed.contextLength ?? 0
+  const tokenizer: TokenizerSpec = { kind: 'bpe', contextLength, family: 'huggingface' }
   const preprocess = openaiPreprocess(inputSize(model))
   return { model, preprocess, tokenizer, family: 'huggingface', ignored: table.ignored }
 }

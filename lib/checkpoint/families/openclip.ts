@@ -1,16 +1,19 @@
 /** OpenCLIP: weights with an open_clip_config.json, {model_cfg, preprocess_cfg}. Unknown keys are refused by name. */
 
 import { join } from 'node:path'
-import type { ClipError } from '../../base/errors.js'
+import { ClipError } from '../../base/errors.js'
 import type { Json } from '../../base/json.js'
-import { badConfig } from '../errors.js'
+import type { Activation } from '../../native/spec.js'
+import type { TokenizerSpec } from '../../tokenizer/spec.js'
+import { badConfig, type Pace } from '../errors.js'
 import { Fields, kindOfJson, readJsonFile } from '../fields.js'
 import { firstOf, HUGGING_FACE, OPENCLIP } from '../layouts.js'
 import { isOpenaiOrigin, readOpenaiLayout } from '../openai-layout.js'
 import type { OpenclipSizes } from '../openclip-sizes.js'
 import { inputSize, openclipPreprocess } from '../processor.js'
 import type { Size } from '../tensors.js'
-import { vocabularyOf } from '../vocabulary.js'
+import { timmTower } from '../timm.js'
+import { defaultPadId, tokenizerOf as fileTokenizerOf, padIdOf, vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
 /** Keys of a transformer's blocks that change the arithmetic, with the values that are implemented. */
@@ -26,9 +29,12 @@ const BLOCK: Record<string, Json[]> = {
   scale_fc: [false],
 }
 
+/** The same of text towers, where the keyword arguments of norms and activations are read. */
+const { act_kwargs: _act, norm_kwargs: _norm, ...TEXT_BLOCK } = BLOCK
+
 /** Keys that change the arithmetic, with the values that are implemented: open_clip's defaults first. */
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
-  model: { init_logit_bias: [], multimodal_cfg: [], custom_text: [true, false] },
+  model: { multimodal_cfg: [], custom_text: [true, false] },
   image: {
     ls_init_value: [],
     attentional_pool: [false],
@@ -38,29 +44,42 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
     pool_type: ['tok', 'avg'],
     output_tokens: [false],
     ...BLOCK,
-    timm_model_name: [''],
   },
   text: {
     tokenizer_mode: ['clean'],
-    tokenizer_kwargs: [],
     ls_init_value: [],
     embed_cls: [false],
     no_causal_mask: [false, true],
     final_ln_after_pool: [false],
-    pool_type: ['argmax', 'last'],
-    proj_type: ['linear'],
+    pool_type: ['argmax', 'last', 'eos'],
+    proj_type: ['linear', 'none'],
     output_tokens: [false],
-    ...BLOCK,
+    ...TEXT_BLOCK,
     hf_model_name: [''],
   },
 }
 
 /** Keys that are read, and keys that matter only in training or together with a key that is refused. */
 const KNOWN = {
-  model: ['embed_dim', 'vision_cfg', 'text_cfg', 'quick_gelu', 'init_logit_scale', 'nonscalar_logit_scale'],
+  model: [
+    'embed_dim',
+    'vision_cfg',
+    'text_cfg',
+    'quick_gelu',
+    'init_logit_scale',
+    'init_logit_bias',
+    'nonscalar_logit_scale',
+  ],
   image: [
     ...['layers', 'width', 'head_width', 'mlp_ratio', 'patch_size', 'image_size', 'patch_dropout'],
-    ...['attn_pooler_queries', 'attn_pooler_heads', 'timm_model_pretrained', 'timm_pool', 'timm_proj'],
+    ...[
+      'attn_pooler_queries',
+      'attn_pooler_heads',
+      'timm_model_name',
+      'timm_model_pretrained',
+      'timm_pool',
+      'timm_proj',
+    ],
     ...['timm_proj_bias', 'timm_drop', 'timm_drop_path'],
   ],
   text: [
@@ -75,6 +94,9 @@ const KNOWN = {
       'eos_id',
       'proj_bias',
       'hf_tokenizer_name',
+      'tokenizer_kwargs',
+      'act_kwargs',
+      'norm_kwargs',
     ],
     ...['hf_model_pretrained', 'hf_proj_type', 'hf_pooler_type'],
   ],
@@ -85,9 +107,8 @@ function refuseUnknown(fields: Fields, which: 'model' | 'image' | 'text'): void 
     if (value === null || KNOWN[which].includes(key)) continue
     const harmless = Object.hasOwn(UNCHANGED[which], key) ? UNCHANGED[which][key] : undefined
     if (harmless?.includes(value)) continue
-    // {} for act_kwargs, norm_kwargs, tokenizer_kwargs.
+    // {} for act_kwargs and norm_kwargs of the image tower.
     if (harmless && value instanceof Map && value.size === 0) continue
-    if (key === 'tokenizer_kwargs' && tokenizerOf(fields) !== undefined) continue
     const field = fields.name(key)
     throw badConfig(fields.file, field, `\`${field}\` ${kindOfJson(value)} is not implemented`, {
       actual: kindOfJson(value),
@@ -120,9 +141,6 @@ function mlpOf(fields: Fields, width: Size): Size {
   return named(fields, 'mlp_ratio', n)
 }
 
-/** The tokenizer of transformers that a text_cfg names, in place of OpenAI's. */
-const tokenizerOf = (text: Fields): string | undefined => text.string('hf_tokenizer_name', '') || undefined
-
 /** Refuses two values of a section that no model combines. */
 function refusePair(fields: Fields, key: string, other: string): Error {
   const [field, with_] = [fields.name(key), fields.name(other)]
@@ -142,40 +160,117 @@ function imageTower(image: Fields): Pick<OpenclipSizes['image'], 'preNorm' | 'po
   return { preNorm: !image.boolean('no_ln_pre', false), pool: mean ? 'mean' : 'first' }
 }
 
-/** CLIP's text tower, or CLIPA's: without a causal mask (padding is attended to), and pooled at the last position. */
-function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'padId'> {
+/** Whose numbers end at one key: keyword arguments of which only some are implemented. */
+function onlyKeys(fields: Fields | undefined, keys: readonly string[]): Fields | undefined {
+  for (const key of fields?.object.keys() ?? [])
+    if (fields!.has(key) && !keys.includes(key))
+      throw badConfig(fields!.file, fields!.name(key), `\`${fields!.name(key)}\` is not implemented`)
+  return fields
+}
+
+/** The activation of a text tower: act_kwargs are arguments of torch.nn.GELU. */
+function textActivation(model: Fields, text: Fields): Activation {
+  const quick = model.boolean('quick_gelu', false)
+  const approximate = onlyKeys(text.section('act_kwargs'), ['approximate'])?.string('approximate', 'none')
+  if (approximate === undefined) return quick ? 'quickGelu' : 'gelu'
+  if (quick) throw text.wrong('act_kwargs', 'absent, as `quick_gelu` is true')
+  if (approximate !== 'none' && approximate !== 'tanh')
+    throw text.section('act_kwargs')!.wrong('approximate', '"none" or "tanh"')
+  return approximate === 'tanh' ? 'geluTanh' : 'gelu'
+}
+
+function textEps(text: Fields): number {
+  const eps = onlyKeys(text.section('norm_kwargs'), ['eps'])?.number('eps', 1e-5) ?? 1e-5
+  if (!(eps >= 0 && eps < 1)) throw text.section('norm_kwargs')!.wrong('eps', 'from 0 to 1')
+  return eps
+}
+
+/** CLIP's text tower, or SigLIP's and CLIPA's: without a causal mask (padding is attended to), and pooled at the last position. */
+function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'endId'> {
   const full = text.boolean('no_causal_mask', false)
-  const last = text.string('pool_type', 'argmax') === 'last'
-  if (full !== last)
+  const pool = text.string('pool_type', 'argmax')
+  if (full !== (pool === 'last'))
     throw full
       ? refusePair(text, 'no_causal_mask', 'pool_type')
       : refusePair(text, 'pool_type', 'no_causal_mask')
-  return full ? { mask: 'full', pool: 'last', padId: 0 } : { mask: 'causal', pool: 'argmax' }
+  if (full) return { mask: 'full', pool: 'last' }
+  if (pool === 'eos') return { mask: 'causal', pool, endId: text.integer('eos_id', 2, 0) }
+  return { mask: 'causal', pool: 'argmax' }
 }
 
-/** Why texts can't be tokenized, although the tower itself can be read. */
-function unknownTokenizer(text: Fields): ClipError | undefined {
-  const name = tokenizerOf(text)
-  if (name === undefined) return undefined
+/** How open_clip's wrapper cleans texts before a tokenizer of transformers sees them. */
+const cleanings = ['whitespace', 'lower', 'canonicalize'] as const
+
+interface Tokenization {
+  tokenizer: TokenizerSpec
+  /** Fills texts up where the tower has no causal mask. */
+  padId: number
+  /** Why texts can't be tokenized, although the tower itself can be read. */
+  unknown?: ClipError
+}
+
+/** The tokenizer of transformers that a text_cfg names in place of OpenAI's, from the files of the folder. */
+async function tokenization(text: Fields, folder: string, pace: Pace): Promise<Tokenization> {
+  const contextLength = text.integer('context_length', 77, 1, 1 << 16)
+  const name = text.string('hf_tokenizer_name', '')
+  const kwargs = onlyKeys(text.section('tokenizer_kwargs'), ['clean', 'strip_sep_token'])
+  const own = { kind: 'bpe', contextLength, family: 'openclip' } as const
+  if (name === '') {
+    if (kwargs && kwargs.object.size > 0) throw refusePair(text, 'tokenizer_kwargs', 'hf_tokenizer_name')
+    return { tokenizer: own, padId: 0 }
+  }
+  const cleaning = kwargs?.string('clean', 'whitespace') ?? 'whitespace'
+  const known = cleanings.find(one => one === cleaning)
+  if (!known) throw kwargs!.wrong('clean', cleanings.map(one => `"${one}"`).join(', '))
+  const vocabSize = text.integer('vocab_size', 49408)
   const field = text.name('hf_tokenizer_name')
+  let padId = defaultPadId(vocabSize)
+  try {
+    padId = await padIdOf(folder, pace, vocabSize)
+    const found = await fileTokenizerOf(folder, pace)
+    if (found) {
+      const stripSeparators = kwargs?.boolean('strip_sep_token', false) ?? false
+      return {
+        tokenizer: {
+          kind: 'file',
+          ...found,
+          contextLength,
+          cleaning: known,
+          padId,
+          ...(stripSeparators ? { stripSeparators } : {}),
+        },
+        padId,
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof ClipError) || error.code !== 'ERR_CLIP_CONFIG') throw error
+    return { tokenizer: own, padId, unknown: error }
+  }
   const said = kindOfJson(name)
-  return badConfig(
-    text.file,
-    field,
-    `\`${field}\` ${said} is a tokenizer of another kind than OpenAI's byte pair encoding, which is not implemented. Load only the image tower: \`towers: ['image']\``,
-    { expected: 'no hf_tokenizer_name', actual: said },
-  )
+  return {
+    tokenizer: own,
+    padId,
+    unknown: badConfig(
+      text.file,
+      field,
+      `\`${field}\` is ${said}, but the folder has no tokenizer: copy tokenizer.json and tokenizer_config.json of that repository into it, or load only the image tower: \`towers: ['image']\``,
+      { expected: 'tokenizer.json', actual: 'none' },
+    ),
+  }
 }
 
-function openclipSizes(model: Fields): OpenclipSizes {
+function openclipSizes(model: Fields, padId: number): OpenclipSizes {
   const image = model.section('vision_cfg')
   const text = model.section('text_cfg')
   if (!image) throw model.wrong('vision_cfg', 'an object')
   if (!text) throw model.wrong('text_cfg', 'an object')
+  if (model.has('init_logit_bias')) model.number('init_logit_bias')
   refuseUnknown(model, 'model')
   refuseUnknown(image, 'image')
   refuseUnknown(text, 'text')
 
+  const timm = image.string('timm_model_name', '') !== ''
+  const imageSize = square(image, 'image_size', 224)
   const width = sized(image, 'width', 768)
   const headWidth = image.integer('head_width', 64)
   const blocks = image.get('layers')
@@ -194,14 +289,16 @@ function openclipSizes(model: Fields): OpenclipSizes {
   return {
     file: model.file,
     embed: sized(model, 'embed_dim'),
-    activation: model.boolean('quick_gelu', false) ? 'quickGelu' : 'gelu',
+    sigmoid: model.has('init_logit_bias'),
+    ...(timm ? { timm: timmTower(image, imageSize) } : {}),
     image: {
+      activation: model.boolean('quick_gelu', false) ? 'quickGelu' : 'gelu',
       width,
       layers,
       heads: named(image, 'head_width', Math.floor(features / headWidth)),
-      imageSize: square(image, 'image_size', 224),
+      imageSize,
       ...imageTower(image),
-      ...(resnet ? {} : { mlp: mlpOf(image, width), patch: square(image, 'patch_size', 16) }),
+      ...(resnet || timm ? {} : { mlp: mlpOf(image, width), patch: square(image, 'patch_size', 16) }),
     },
     text: {
       width: textWidth,
@@ -210,7 +307,11 @@ function openclipSizes(model: Fields): OpenclipSizes {
       mlp: mlpOf(text, textWidth),
       context: sized(text, 'context_length', 77, 1 << 16),
       vocab: sized(text, 'vocab_size', 49408),
+      activation: textActivation(model, text),
+      eps: textEps(text),
+      project: text.string('proj_type', 'linear') !== 'none',
       ...textTower(text),
+      padId,
     },
   }
 }
@@ -224,17 +325,22 @@ export const openclip: Family = {
     const config = await readJsonFile(join(folder, OPENCLIP), pace.signal)
     const fields = config.section('model_cfg')
     if (!fields) throw config.wrong('model_cfg', 'an object')
-    const { model } = await readOpenaiLayout(table, options, openclipSizes(fields))
+    const described = fields.section('text_cfg')
+    if (!described) throw fields.wrong('text_cfg', 'an object')
+    const { tokenizer, padId, unknown } = await tokenization(described, folder, pace)
+    const { model } = await readOpenaiLayout(table, options, openclipSizes(fields, padId))
     const { text } = model
     // OpenCLIP uses OpenAI's tokenizer, whatever files the folder has for transformers; only a reduced vocabulary needs them.
-    const vocabulary = text && text.embed.vocabSize !== 49408 ? await vocabularyOf(folder, pace) : undefined
-    const unknown = text && unknownTokenizer(fields.section('text_cfg')!)
+    const vocabulary =
+      text && tokenizer.kind === 'bpe' && text.embed.vocabSize !== 49408
+        ? await vocabularyOf(folder, pace)
+        : undefined
     return {
       model,
       preprocess: openclipPreprocess(config.section('preprocess_cfg'), inputSize(model)),
-      tokenizer: { kind: 'bpe', contextLength: text?.embed.contextLength ?? 0, family: 'openclip' },
+      tokenizer: text ? tokenizer : { kind: 'bpe', contextLength: 0, family: 'openclip' },
       ...(vocabulary ? { vocabulary } : {}),
-      ...(unknown ? { unknownTokenizer: unknown } : {}),
+      ...(text && unknown ? { unknownTokenizer: unknown } : {}),
       family: 'openclip',
       ignored: table.ignored,
     }

@@ -17,10 +17,13 @@ def seeded(model, seed):
             if name.endswith("logit_scale"):
                 p.fill_(2.75)
                 continue
+            if name.endswith("logit_bias"):
+                p.fill_(-1.5)
+                continue
             noise = torch.randn(p.shape, generator=generator)
             near_one = p.ndim == 1 and name.endswith("weight")
             scale = 0.2 if p.ndim < 2 else 0.6 / np.sqrt(p[0].numel())
-            if "embedding" in name:
+            if "embedding" in name or name.endswith(("pos_embed", "latent", "probe")):
                 scale = 0.3
             p.copy_(noise * scale + (1.0 if near_one else 0.0))
         for name, b in sorted(model.named_buffers()):

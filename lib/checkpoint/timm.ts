@@ -1,0 +1,173 @@
+/**
+ * Image towers of timm, as OpenCLIP stores them: `visual.trunk.*`, and `visual.head.*` for a projection outside the trunk.
+ * Sizes come from the tensors; what tensors don't tell comes from a table of timm's names.
+ */
+
+import type { Activation, TransformerSpec } from '../native/spec.js'
+import { badCheckpoint, badConfig } from './errors.js'
+import { type Fields, kindOfJson } from './fields.js'
+import { agreedActivation, agreedHeads, checkDivides } from './options.js'
+import type { CheckpointOptions } from './spec.js'
+import { type Picker, type Size, times } from './tensors.js'
+
+/** What the name of a vision transformer of timm says. */
+interface Trunk {
+  headDim: number
+  eps: number
+  activation: Activation
+  classToken: boolean
+  preNorm: boolean
+  pool: 'first' | 'mean' | 'attention'
+}
+
+const siglip = (activation: Activation, headDim = 64): Trunk => ({
+  headDim,
+  eps: 1e-6,
+  activation,
+  classToken: false,
+  preNorm: false,
+  pool: 'attention',
+})
+
+/** timm's own names, without the image size where all sizes of a trunk are alike. */
+const trunks: readonly [pattern: RegExp, trunk: Trunk][] = [
+  [/^vit_base_patch16_siglip_(224|256|384|512)$/, siglip('gelu')],
+  [/^vit_base_patch32_siglip_256$/, siglip('geluTanh')],
+  [/^vit_large_patch16_siglip_(256|384)$/, siglip('gelu')],
+  [/^vit_large_patch16_siglip_512$/, siglip('geluTanh')],
+  [/^vit_so400m_patch14_siglip_(224|378|384)$/, siglip('gelu', 72)],
+  [/^vit_so400m_patch16_siglip_(256|384|512)$/, siglip('geluTanh', 72)],
+  [/^vit_giantopt_patch16_siglip_(256|384)$/, siglip('geluTanh', 96)],
+  [
+    /^vit_large_patch14_clip_224$/,
+    { headDim: 64, eps: 1e-5, activation: 'gelu', classToken: true, preNorm: true, pool: 'first' },
+  ],
+]
+
+/** What timm_pool calls a pool. */
+const pools: Record<string, Trunk['pool']> = { map: 'attention', token: 'first', avg: 'mean' }
+
+/** An image tower of timm, as vision_cfg describes it. */
+export interface TimmTower extends Trunk {
+  fields: Fields
+  name: string
+  imageSize: Size
+  /** Outside the trunk, without a bias unless `projectionBias`; in the trunk, with a bias; or none at all. */
+  projection: 'outside' | 'inside' | 'none'
+  projectionBias: boolean
+}
+
+/** Reads the keys of vision_cfg that belong to timm. Names that are not in the table are refused. */
+export function timmTower(image: Fields, imageSize: Size): TimmTower {
+  const name = image.string('timm_model_name')
+  const trunk = trunks.find(([pattern]) => pattern.test(name))?.[1]
+  if (!trunk)
+    throw badConfig(
+      image.file,
+      image.name('timm_model_name'),
+      `\`${image.name('timm_model_name')}\` ${kindOfJson(name)} is an image tower of timm that is not implemented; docs/checkpoints.md lists the models that are`,
+      { actual: kindOfJson(name) },
+    )
+  const pool = image.string('timm_pool', 'avg')
+  if (pool !== '' && pools[pool] !== trunk.pool) throw image.wrong('timm_pool', `the pool of ${name}`)
+  // open_clip's default is 'linear'; null says that the trunk's own head is the projection.
+  const said = image.object.has('timm_proj') ? image.object.get('timm_proj') : 'linear'
+  const projection = said === null || said === '' ? 'inside' : said === 'none' ? 'none' : 'outside'
+  if (projection === 'outside' && said !== 'linear')
+    throw image.wrong('timm_proj', '"linear", "none" or null')
+  return {
+    ...trunk,
+    fields: image,
+    name,
+    imageSize,
+    projection,
+    projectionBias: image.boolean('timm_proj_bias', false),
+  }
+}
+
+/** Takes the tensors of the tower; `embed` is the width of the joint space. */
+export function takeTimm(
+  picker: Picker,
+  tower: TimmTower,
+  embed: Size,
+  options: CheckpointOptions,
+): TransformerSpec & { embed: { kind: 'patches' } } {
+  const { fields, name, eps, classToken, preNorm, pool, headDim, projection } = tower
+  const file = fields.file
+  const field = fields.name('timm_model_name')
+  const t = 'visual.trunk'
+  const width = picker.size(`${t}.norm.weight`, 0, 1)
+  const patch = picker.size(`${t}.patch_embed.proj.weight`, 2, 4)
+  const mlp = picker.size(`${t}.blocks.0.mlp.fc1.weight`, 0, 2)
+  const layers = picker.table.count(`${t}.blocks.`)
+  const activation = agreedActivation(file, field, tower.activation, options)
+  checkDivides(file, `${field} "${name}": heads of ${headDim}`, width.n / headDim, width.n)
+  const heads = agreedHeads(file, field, width.n / headDim, options, 'image')
+
+  const side = Math.floor(tower.imageSize.n / patch.n)
+  const positions: Size = {
+    ...tower.imageSize,
+    n: side ** 2 + (classToken ? 1 : 0),
+    from: `${classToken ? '1 + ' : ''}(${tower.imageSize.n} / ${patch.n}) ** 2: ${tower.imageSize.from}`,
+  }
+  if (classToken) picker.takeRow('image.class', `${t}.cls_token`, 2, [width])
+  picker.take('image.patch.weight', `${t}.patch_embed.proj.weight`, [width, 3, patch, patch])
+  if (picker.has(`${t}.patch_embed.proj.bias`))
+    picker.take('image.patch.bias', `${t}.patch_embed.proj.bias`, [width])
+  picker.takeRow('image.position', `${t}.pos_embed`, 1, [positions, width])
+  if (preNorm) picker.takeNorm('image.preNorm', `${t}.norm_pre`, width)
+  for (let i = 0; i < layers; ++i) {
+    const from = `${t}.blocks.${i}`
+    const to = `image.blocks.${i}`
+    picker.takeNorm(`${to}.norm1`, `${from}.norm1`, width)
+    picker.takeLinearParts(
+      ['query', 'key', 'value'].map(part => `${to}.${part}`),
+      `${from}.attn.qkv`,
+      times(width, 3),
+      width,
+    )
+    picker.takeLinear(`${to}.out`, `${from}.attn.proj`, width, width)
+    picker.takeNorm(`${to}.norm2`, `${from}.norm2`, width)
+    picker.takeLinear(`${to}.fc1`, `${from}.mlp.fc1`, mlp, width)
+    picker.takeLinear(`${to}.fc2`, `${from}.mlp.fc2`, width, mlp)
+  }
+  picker.takeNorm('image.postNorm', `${t}.norm`, width)
+
+  let attentionPool: TransformerSpec['attentionPool']
+  if (pool === 'attention') {
+    const p = `${t}.attn_pool`
+    const poolMlp = picker.size(`${p}.mlp.fc1.weight`, 0, 2)
+    picker.takeRow('image.pool.latent', `${p}.latent`, 2, [width])
+    picker.takeLinear('image.pool.query', `${p}.q`, width, width)
+    picker.takeLinearParts(['image.pool.key', 'image.pool.value'], `${p}.kv`, times(width, 2), width)
+    picker.takeLinear('image.pool.out', `${p}.proj`, width, width)
+    picker.takeNorm('image.pool.norm', `${p}.norm`, width)
+    picker.takeLinear('image.pool.fc1', `${p}.mlp.fc1`, poolMlp, width)
+    picker.takeLinear('image.pool.fc2', `${p}.mlp.fc2`, width, poolMlp)
+    attentionPool = { heads, mlp: poolMlp.n }
+  }
+
+  if (projection === 'none' && width.n !== embed.n)
+    throw badCheckpoint(
+      picker.table.where,
+      `${t}.norm.weight`,
+      `the image tower is ${width.n} wide (${width.from}) and has no projection, but embeddings have ${embed.n} numbers (${embed.from})`,
+      { expected: String(embed.n), actual: String(width.n) },
+    )
+  if (projection !== 'none') {
+    const head = projection === 'inside' ? `${t}.head` : 'visual.head.proj'
+    picker.take('image.projection', `${head}.weight`, [embed, width])
+    if (projection === 'inside' || tower.projectionBias)
+      picker.take('image.projection.bias', `${head}.bias`, [embed])
+  }
+  return {
+    kind: 'transformer',
+    embed: { kind: 'patches', imageSize: tower.imageSize.n, patchSize: patch.n, classToken },
+    preNorm,
+    mask: 'full',
+    blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: eps },
+    pool,
+    ...(attentionPool ? { attentionPool } : {}),
+    project: projection === 'none' ? 'identity' : 'matrix',
+  }
+}

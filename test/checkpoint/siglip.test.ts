@@ -1,0 +1,205 @@
+/**
+ * SigLIP and SigLIP 2 in both layouts: no class token, an attention pool, texts without a mask, sigmoid scores.
+ * golden.test.ts compares their float32 numbers with those of open_clip, timm and transformers.
+ */
+
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { ClipError } from '../../lib/base/errors.js'
+import { readCheckpoint } from '../../lib/checkpoint/index.js'
+import { Embeddings, load } from '../../lib/index.js'
+import { binding } from '../../lib/native/addon.js'
+import { nextJob } from '../../lib/native/jobs.js'
+import type { NativeModel } from '../../lib/native/surface.js'
+import { goldenPath, goldenPixels, goldens } from './goldens.js'
+
+const names = ['openclip-siglip', 'openclip-siglip2', 'hf-siglip'] as const
+
+/** A copy of a golden folder of OpenCLIP with another value at a path of its configuration. */
+async function changed(t: ExecutionContext, name: string, path: string, value: unknown): Promise<string> {
+  const copy = await mkdtemp(join(tmpdir(), 'clip-native-'))
+  t.teardown(() => rm(copy, { recursive: true, force: true }))
+  await cp(goldenPath(name), copy, { recursive: true })
+  const file = join(copy, 'open_clip_config.json')
+  const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>
+  const keys = path.split('.')
+  let at = config
+  for (const key of keys.slice(0, -1)) at = at[key] as Record<string, unknown>
+  at[keys.at(-1)!] = value
+  await writeFile(file, JSON.stringify(config))
+  return copy
+}
+
+async function open(
+  t: ExecutionContext,
+  name: string,
+  dtype: 'float32' | 'bfloat16' | 'int8',
+): Promise<NativeModel> {
+  const { model, preprocess } = await readCheckpoint(goldenPath(name))
+  const options = { device: 'auto', dtype, threads: 2, maxBatchRows: 512 } as const
+  const loaded = await binding().loadModel(nextJob(), model, preprocess, options)
+  t.teardown(() => loaded.dispose())
+  return loaded
+}
+
+const imagesOf = (name: string) => goldenPixels(goldens[name]!.imageSize).map(planes => ({ planes }))
+const idsOf = (texts: number[][]) =>
+  [Int32Array.from(texts.flat()), Int32Array.from(texts.map(text => text.length))] as const
+
+const rowsOf = (data: Float32Array, rows: number) =>
+  Array.from({ length: rows }, (_, r) => data.slice((r * data.length) / rows, ((r + 1) * data.length) / rows))
+
+test('OpenCLIP: the checkpoint is read as the expected model', async t => {
+  const { model, preprocess } = await readCheckpoint(goldenPath('openclip-siglip2'))
+  t.like(model.image, {
+    embed: { kind: 'patches', imageSize: 45, patchSize: 14, classToken: false },
+    preNorm: false,
+    mask: 'full',
+    blocks: { width: 72, heads: 1, activation: 'gelu', layerNormEps: 1e-6 },
+    pool: 'attention',
+    attentionPool: { heads: 1, mlp: 115 },
+    project: 'identity',
+  })
+  t.like(model.text, {
+    embed: { kind: 'tokens', vocabSize: 96, contextLength: 12, padId: 0 },
+    mask: 'full',
+    blocks: { activation: 'geluTanh', layerNormEps: 1e-6 },
+    pool: 'last',
+    project: 'matrix',
+  })
+  t.like(model.scoring, { kind: 'sigmoid', bias: -1.5 })
+  t.deepEqual(preprocess, {
+    size: 45,
+    interpolation: 'bicubic',
+    mode: 'squash',
+    mean: [0.5, 0.5, 0.5],
+    std: [0.5, 0.5, 0.5],
+  })
+})
+
+test("Hugging Face: absent keys have SigLIP's defaults, and the filter is the file's", async t => {
+  const { model, preprocess } = await readCheckpoint(goldenPath('hf-siglip'))
+  const blocks = { activation: 'geluTanh', layerNormEps: 1e-6 }
+  t.like(model.image, { embed: { classToken: false }, blocks, pool: 'attention', project: 'identity' })
+  t.like(model.text, { embed: { padId: 1 }, mask: 'full', blocks, pool: 'last', project: 'matrix' })
+  t.like(model.scoring, { kind: 'sigmoid', bias: -1.5 })
+  t.like(preprocess, { interpolation: 'bilinear', mode: 'squash', mean: [0.5, 0.5, 0.5] })
+})
+
+for (const name of names) {
+  test(`${name}: the bits of an image and of a text do not depend on their neighbours`, async t => {
+    const model = await open(t, name, 'float32')
+    const images = imagesOf(name)
+    const many = [0, 1, 1, 0, 1].map(i => images[i]!)
+    for (const output of ['embedding', 'pooled', 'tokens'] as const) {
+      const together = rowsOf(await model.encodeImage(nextJob(), many, output, false), 5)
+      for (const [i, image] of many.entries())
+        t.deepEqual(await model.encodeImage(nextJob(), [image], output, false), together[i], output)
+    }
+    const { texts } = goldens[name]!
+    const together = rowsOf(await model.encodeText(nextJob(), ...idsOf(texts), 'embedding', false), 3)
+    for (const [i, text] of texts.entries())
+      t.deepEqual(await model.encodeText(nextJob(), ...idsOf([text]), 'embedding', false), together[i])
+  })
+
+  test(`${name}: the image embedding is the pooled row, and the tokens are the patches`, async t => {
+    const model = await open(t, name, 'float32')
+    const { width, tokens } = model.shapes.image!
+    t.is(tokens, 9)
+    t.is(width, model.shapes.embedDim)
+    const images = imagesOf(name)
+    const embedding = await model.encodeImage(nextJob(), images, 'embedding', false)
+    t.deepEqual(await model.encodeImage(nextJob(), images, 'pooled', false), embedding)
+    t.is((await model.encodeImage(nextJob(), images, 'tokens', false)).length, 2 * 9 * width)
+  })
+
+  for (const [dtype, least] of [
+    ['bfloat16', 0.999],
+    ['int8', 0.99],
+  ] as const)
+    test(`${name} in ${dtype}: cosines with the original's embeddings`, async t => {
+      const model = await open(t, name, dtype)
+      const golden = goldens[name]!
+      const image = await model.encodeImage(nextJob(), imagesOf(name), 'embedding', true)
+      const text = await model.encodeText(nextJob(), ...idsOf(golden.texts), 'embedding', true)
+      for (const [data, want] of [
+        [image, golden.image],
+        [text, golden.text],
+      ] as const)
+        for (const [i, row] of rowsOf(data, want.length).entries()) {
+          const norm = Math.sqrt(want[i]!.reduce((sum, v) => sum + v * v, 0))
+          const cosine = row.reduce((sum, v, j) => sum + v * want[i]![j]!, 0) / norm
+          t.true(cosine >= least, `row ${i}: ${cosine}`)
+        }
+    })
+}
+
+test('similarity: each probability is the sigmoid of its own logit', async t => {
+  const clip = await load(goldenPath('openclip-siglip'), { towers: ['image'] })
+  t.teardown(() => clip.dispose())
+  t.like(clip.info, {
+    scoring: 'sigmoid',
+    logitBias: -1.5,
+    family: 'openclip',
+    tokenizer: undefined,
+    folded: ['the query of the attention pool'],
+  })
+  const { image, text } = goldens['openclip-siglip']!
+  const rows = (all: number[][]) =>
+    new Embeddings(Float32Array.from(all.flat()), [all.length, all[0]!.length] as const)
+  const [images, texts] = [rows(image), rows(text)]
+  const logits = await clip.similarity(images, texts, { as: 'logit' })
+  const cosines = await clip.similarity(images, texts, { as: 'cosine' })
+  const { logitScale } = clip.info
+  for (const over of ['texts', 'images'] as const) {
+    const probabilities = await clip.similarity(images, texts, { over })
+    t.deepEqual(probabilities.shape, [2, 3])
+    for (const [i, p] of probabilities.data.entries()) {
+      const z = logits.data[i]!
+      t.true(Math.abs(z - (logitScale * cosines.data[i]! - 1.5)) < 1e-5)
+      t.true(Math.abs(p - 1 / (1 + Math.exp(-z))) < 1e-6)
+    }
+  }
+  // One text alone has the same probability as among others.
+  const alone = await clip.similarity(images, new Embeddings(texts.data.slice(0, 128), [1, 128] as const))
+  const among = await clip.similarity(images, texts)
+  t.is(alone.data[0], among.data[0])
+})
+
+test('without the files of its tokenizer, the text tower alone is refused, and the tokenizer is named', async t => {
+  const error = await t.throwsAsync(load(goldenPath('openclip-siglip')), { instanceOf: ClipError })
+  t.like(error, { code: 'ERR_CLIP_CONFIG', field: 'model_cfg.text_cfg.hf_tokenizer_name' })
+  t.regex(error?.message ?? '', /"timm\/ViT-B-16-SigLIP".*copy tokenizer\.json/)
+  const other = await t.throwsAsync(load(goldenPath('hf-siglip')), { instanceOf: ClipError })
+  t.like(other, { code: 'ERR_CLIP_CONFIG', field: 'tokenizer.json' })
+})
+
+const vision = 'model_cfg.vision_cfg'
+const refused: [what: string, path: string, value: unknown, named: string][] = [
+  ['another pool', `${vision}.timm_pool`, 'avg', 'timm_pool'],
+  ['an unknown projection', `${vision}.timm_proj`, 'mlp', 'timm_proj'],
+  ['another trunk', `${vision}.timm_model_name`, 'vit_base_patch16_224', 'timm_model_name'],
+  ['another image size', `${vision}.image_size`, 64, 'image_size'],
+  ['another width of embeddings', 'model_cfg.embed_dim', 64, 'embed_dim'],
+  ['quick_gelu with act_kwargs', 'model_cfg.quick_gelu', true, 'act_kwargs'],
+]
+for (const [what, path, value, named] of refused)
+  test(`OpenCLIP: ${what} is refused by its name`, async t => {
+    const folder = await changed(t, 'openclip-siglip2', path, value)
+    const error = await t.throwsAsync(readCheckpoint(folder), { instanceOf: ClipError })
+    t.regex(error?.code ?? '', /^ERR_CLIP_(CONFIG|CHECKPOINT)$/)
+    t.true(error?.message.includes(named), error?.message)
+  })
+
+test('weights of SigLIP without a configuration are refused, and the file that is missing is named', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'model.safetensors')
+  await cp(join(goldenPath('hf-siglip'), 'model.safetensors'), file)
+  const error = await t.throwsAsync(readCheckpoint(file, { heads: 2, activation: 'geluTanh' }), {
+    instanceOf: ClipError,
+  })
+  t.like(error, { code: 'ERR_CLIP_CONFIG', field: 'config.json' })
+})

@@ -1,0 +1,110 @@
+"""Reduced SigLIP and SigLIP 2: OpenCLIP's folders with towers of timm, and transformers' SiglipModel.
+
+Expected embeddings are those of open_clip 3.3.0 with timm 1.0.29, and of transformers 5.17.0, from the files as written, in
+float32. Every tensor is random (common.py); the configurations have the keys of the real ones. OpenCLIP's texts are filled up
+with the pad token of their vocabulary, which the towers attend to.
+"""
+import json
+import os
+import shutil
+
+import open_clip
+import timm
+import torch
+import transformers
+from open_clip.model import CustomTextCLIP
+from safetensors.torch import load_file, save_file
+from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
+
+from common import HERE, padded, pixels, seeded, texts, write_expected
+
+VOCAB, CONTEXT = 96, 12
+IDS = texts(VOCAB, CONTEXT, VOCAB - 2, VOCAB - 1)
+
+TOKENIZERS = {0: ("GemmaTokenizer", "<pad>"), 1: ("T5Tokenizer", "</s>")}
+
+REDUCED = {}
+create = timm.create_model
+
+
+def create_reduced(name, **arguments):
+    """timm.create_model with the sizes of REDUCED under the real name."""
+    return create(name, **(arguments | REDUCED))
+
+
+timm.create_model = create_reduced
+open_clip.timm_model.timm.create_model = create_reduced
+
+
+def fresh(name, tokenizer, pad):
+    """A folder with what a tokenizer says of itself: the towers need the pad token, although there is no vocabulary."""
+    path = os.path.join(HERE, name)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+    with open(f"{path}/tokenizer_config.json", "w") as file:
+        json.dump(dict(tokenizer_class=tokenizer, pad_token=pad), file)
+    return path
+
+
+def openclip(name, seed, model, trunk, text, embed_dim, image_size, pad, dtype=torch.float16):
+    """One of open_clip's configurations at reduced size."""
+    path = fresh(name, *TOKENIZERS[pad])
+    REDUCED.clear()
+    REDUCED.update(trunk | dict(img_size=image_size))
+    config = open_clip.get_model_config(model)
+    config["embed_dim"] = embed_dim
+    config["vision_cfg"]["image_size"] = image_size
+    config["text_cfg"] |= dict(context_length=CONTEXT, vocab_size=VOCAB) | text
+    arguments = {key: value for key, value in config.items() if key != "custom_text"}
+    whole = seeded(CustomTextCLIP(**arguments), seed)
+    state = {key: value.to(dtype) for key, value in whole.state_dict().items()}
+    save_file(state, f"{path}/open_clip_model.safetensors")
+    tag = open_clip.get_pretrained_cfg(model, "webli")
+    preprocess = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    with open(f"{path}/open_clip_config.json", "w") as file:
+        json.dump(dict(model_cfg=config, preprocess_cfg=preprocess), file, indent=2)
+    oracle = CustomTextCLIP(**arguments)
+    back = load_file(f"{path}/open_clip_model.safetensors")
+    oracle.load_state_dict({key: value.float() for key, value in back.items()})
+    oracle.eval()
+    with torch.no_grad():
+        image, embedded = oracle.encode_image(pixels(image_size)), oracle.encode_text(padded(IDS, CONTEXT, pad))
+    write_expected(name, image_size, IDS, image, embedded, padId=pad,
+                   madeBy=f"open_clip {open_clip.__version__}, timm {timm.__version__}, torch {torch.__version__}")
+
+
+def huggingface(name, seed, image_size):
+    """SiglipModel without the keys that google's configurations leave out where they are defaults."""
+    path = fresh(name, "SiglipTokenizer", "</s>")
+    tower = dict(hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=2)
+    config = SiglipConfig(
+        text_config=tower | dict(vocab_size=VOCAB, max_position_embeddings=CONTEXT),
+        vision_config=tower | dict(image_size=image_size, patch_size=14),
+    )
+    model = seeded(SiglipModel(config), seed)
+    model.half().save_pretrained(path)
+    with open(f"{path}/config.json") as file:
+        saved = json.load(file)
+    kept = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
+            "max_position_embeddings", "image_size", "patch_size", "model_type"}
+    for key in ("text_config", "vision_config"):
+        saved[key] = {k: v for k, v in saved[key].items() if k in kept}
+    with open(f"{path}/config.json", "w") as file:
+        json.dump(saved, file, indent=2)
+    SiglipImageProcessorPil(size=dict(height=image_size, width=image_size), resample=2).save_pretrained(path)
+    oracle = SiglipModel.from_pretrained(path, dtype=torch.float32).eval()
+    with torch.no_grad():
+        image = oracle.get_image_features(pixel_values=pixels(image_size)).pooler_output
+        embedded = oracle.get_text_features(input_ids=padded(IDS, CONTEXT, 1)).pooler_output
+    write_expected(name, image_size, IDS, image, embedded, padId=1,
+                   madeBy=f"transformers {transformers.__version__}, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    # erf and erf; two heads of 64.
+    openclip("openclip-siglip", 21, "ViT-B-16-SigLIP", dict(embed_dim=128, depth=1, num_heads=2, mlp_ratio=1.25),
+             dict(width=48, heads=2, layers=2, mlp_ratio=2.0), 128, 48, 1)
+    # A head of 72, an image whose rest of 3 pixels is left out, tanh in the texts, SigLIP 2's pad token.
+    openclip("openclip-siglip2", 22, "ViT-SO400M-14-SigLIP2-378", dict(embed_dim=72, depth=2, num_heads=1, mlp_ratio=1.6),
+             dict(width=48, heads=2, layers=2), 72, 45, 0)
+    huggingface("hf-siglip", 23, 45)
