@@ -107,7 +107,7 @@ function classes(folder: string): void {
 const adapted = (code: string, folder: string): string =>
   code
     .replaceAll(
-      /'ViT-B\/32'|'openai\/clip-vit-base-patch32'|'\.\/clip-vit-base-patch32'|'\/opt\/clip'/g,
+      /'ViT-B\/32'|'openai\/clip-vit-base-patch32'|'google\/siglip2-base-patch16-224'|'\.\/clip-vit-base-patch32'|'\/opt\/clip'/g,
       "'models/icon-clip'",
     )
     .replaceAll('--model ViT-B/32', '--model models/icon-clip')

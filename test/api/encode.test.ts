@@ -20,6 +20,11 @@ test('info describes the embedded model', t => {
     towers: ['image', 'text'],
     dtype: 'float32',
     packCache: 'off',
+    scoring: 'softmax',
+    logitBias: 0,
+    family: 'huggingface',
+    tokenizer: 'CLIP',
+    folded: [],
   })
   t.true(['cpu', 'reference'].includes(device))
   t.regex(backend, /^(avx512|avx2|neon|reference)/)
