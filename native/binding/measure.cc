@@ -48,7 +48,7 @@ Napi::Value stream(const Napi::CallbackInfo& info) {
   });
 }
 
-// Turns profiling of models that are loaded from now on on or off, and returns what was measured so far.
+// Starts or stops profiling for models that are loaded from now on, and returns what was measured so far.
 Napi::Value profile(const Napi::CallbackInfo& info) {
   const bool on = Fields(info[0], "").boolean("on");
   const std::vector<OpTimes> times = readProfile(!on);

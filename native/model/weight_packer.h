@@ -33,9 +33,10 @@ class WeightPacker {
   // '0' if in float32.
   const std::string& float16() const { return float16_; }
 
-  // the next round: the weights are already there
+  // For the next round: the packed weights are already at `base`.
   void placeInto(const void* base, const std::string& float16);
-  void fillInto(void* base);  // the next round: store the weights there
+  // For the next round: stores the packed weights at `base`.
+  void fillInto(void* base);
   // Replaces these rounds by one that checks every tensor and reads it to compute its name.
   void nameOnly() { naming_ = true; }
   WeightNames names() const { return hash_.names(); }  // after the round that read the weights
