@@ -21,7 +21,7 @@
 
 #include "error.h"
 #include "model/model.h"
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip {
 

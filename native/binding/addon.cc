@@ -4,7 +4,7 @@
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip::binding {
 namespace {

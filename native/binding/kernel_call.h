@@ -4,7 +4,7 @@
 #include "binding/job.h"
 #include "binding/loan.h"
 #include "ops/call.h"
-#include "pool/context.h"
+#include "threads/context.h"
 
 namespace clip::binding {
 

@@ -8,7 +8,7 @@
 #include "learn/contrastive.h"
 #include "learn/logistic.h"
 #include "learn/tip_adapter.h"
-#include "pool/context.h"
+#include "threads/context.h"
 
 namespace clip::binding {
 namespace {

@@ -6,7 +6,7 @@
 #include <dlfcn.h>
 #endif
 
-#include "pool/context.h"
+#include "threads/context.h"
 
 namespace clip::binding {
 namespace {

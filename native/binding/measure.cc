@@ -17,7 +17,7 @@
 #include "binding/kernel_call.h"
 #include "binding/surface.h"
 #include "cpu/peak.h"
-#include "pool/context.h"
+#include "threads/context.h"
 #include "ops/cases.h"
 #include "profile.h"
 

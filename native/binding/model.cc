@@ -6,7 +6,7 @@
 #include "model/text_transformer.h"
 #include "model/weights.h"
 #include "ops/call.h"
-#include "pool/context.h"
+#include "threads/context.h"
 
 #include <algorithm>
 #include <cmath>

@@ -12,8 +12,8 @@
 #include <cstring>
 
 #include "cpu/features.h"
-#include "pool/context.h"
-#include "pool/threads.h"
+#include "threads/context.h"
+#include "threads/threads.h"
 
 namespace clip {
 namespace {

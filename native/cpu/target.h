@@ -18,7 +18,7 @@
 #include "cpu/attention_plan.h"
 #include "cpu/variants.h"
 #include "half.h"
-#include "pool/context.h"
+#include "threads/context.h"
 #include "resample.h"
 #include "top_k.h"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "learn/products.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 
 namespace clip::learn {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "learn/products.h"
 #include "learn/softmax_loss.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 
 namespace clip::learn {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "error.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 #if defined(__linux__)
 #include <fcntl.h>
 #endif

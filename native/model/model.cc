@@ -13,7 +13,7 @@
 #include "model/transformer.h"
 #include "model/vision_transformer.h"
 #include "model/weights.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 #include "profile.h"
 
 namespace clip {

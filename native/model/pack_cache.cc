@@ -9,7 +9,7 @@
 
 #include "error.h"
 #include "model/system_file.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 
 #if defined(CLIP_HAS_MMAP)
 #include <sys/mman.h>

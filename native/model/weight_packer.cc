@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "error.h"
-#include "pool/parallel.h"
+#include "threads/parallel.h"
 
 namespace clip {
 namespace {

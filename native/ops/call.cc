@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip::ops {
 

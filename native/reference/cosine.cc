@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "pool/context.h"
+#include "threads/context.h"
 #include "reference/reference.h"
 #include "top_k.h"
 

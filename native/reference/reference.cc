@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "pool/context.h"
+#include "threads/context.h"
 #include "reference/reference.h"
 #include "resample.h"
 

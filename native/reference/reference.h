@@ -2,7 +2,7 @@
 // The reference backend's table and those of its functions that are defined in other files.
 #include "backend.h"
 #include "half.h"
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip {
 

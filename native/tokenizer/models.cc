@@ -6,7 +6,7 @@
 #include <queue>
 #include <utility>
 
-#include "pool/threads.h"
+#include "threads/threads.h"
 #include "tokenizer/utf8.h"
 
 namespace clip::tokenizer {

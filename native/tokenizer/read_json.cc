@@ -1,7 +1,7 @@
 // tokenizer.json, and the older pair of vocab.json and merges.txt.
 #include <algorithm>
 
-#include "pool/threads.h"
+#include "threads/threads.h"
 #include "tokenizer/base64.h"
 #include "tokenizer/contents.h"
 #include "tokenizer/fault.h"

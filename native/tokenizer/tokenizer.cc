@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <unordered_set>
 
-#include "pool/threads.h"
+#include "threads/threads.h"
 #include "tokenizer/fault.h"
 #include "tokenizer/utf8.h"
 

@@ -20,7 +20,7 @@ export const native: Floors = [
     profile: 'What each op of a model costs, for benchmarks.',
     backend_buffer: 'Memory of a backend for the length of a call.',
   },
-  { pool: 'The threads of the process, and the context in which a CPU runs an op.' },
+  { threads: 'The thread pool of the process, and the context in which a CPU runs an op.' },
   {
     reference: 'The specification: every op in plain loops.',
     cpu: 'The ops in the vector instructions of x64 and arm64.',

@@ -22,7 +22,7 @@
 #include "choices.h"
 #include "error.h"
 #include "model/text_transformer.h"
-#include "pool/threads.h"
+#include "threads/threads.h"
 #include "queue.h"
 #include "tiny_model.h"
 

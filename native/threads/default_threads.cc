@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "pool/context.h"
-#include "pool/threads.h"
+#include "threads/context.h"
+#include "threads/threads.h"
 #ifdef __linux__
 #include <sched.h>
 #elif defined(__APPLE__)

@@ -1,4 +1,4 @@
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 #include <algorithm>
 #include <atomic>
@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "error.h"
-#include "pool/context.h"
+#include "threads/context.h"
 #if defined(_M_X64) && !defined(__GNUC__)
 #include <intrin.h>
 #endif

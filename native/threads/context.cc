@@ -1,4 +1,4 @@
-#include "pool/context.h"
+#include "threads/context.h"
 
 #include <algorithm>
 #include <cstdint>

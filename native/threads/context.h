@@ -5,7 +5,7 @@
 #include <new>
 
 #include "backend.h"
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip {
 

@@ -5,7 +5,7 @@
 #include <exception>
 #include <mutex>
 
-#include "pool/threads.h"
+#include "threads/threads.h"
 
 namespace clip {
 
