@@ -1,5 +1,5 @@
-// NativeTokenizer: a vocabulary, opened on the pool, and texts to ids. Methods are closures over the tokenizer, as
-// in matrix.cc.
+// NativeTokenizer: opens a vocabulary on the pool, and converts texts to ids. Methods are closures over the
+// tokenizer, as in matrix.cc.
 #include <algorithm>
 #include <optional>
 
@@ -21,7 +21,7 @@ Napi::Value toJs(Napi::Env env, const Ids& ids) {
   return array;
 }
 
-// The ids of one text, as JavaScript asks for them: the first `room` of them, and how many there are.
+// Writes the first `room` ids of one text and returns the number of all its ids.
 int32_t putIds(const Opened& from, std::string_view text, bool special, int32_t* to, size_t room) {
   Ids ids;
   from->encode(text, special, ids);
@@ -30,7 +30,7 @@ int32_t putIds(const Opened& from, std::string_view text, bool special, int32_t*
   return static_cast<int32_t>(std::min<size_t>(ids.size(), INT32_MAX));
 }
 
-// Many texts one after the other in UTF-8; text i ends at ends[i].
+// Encodes many texts, stored one after the other in UTF-8; text i ends at ends[i].
 Napi::Value encode(const Napi::CallbackInfo& info, const Opened& from) {
   const Fields f(info[0], "");
   const Elements<uint8_t> bytes = f.typed<uint8_t>("bytes");
@@ -181,7 +181,7 @@ Napi::Value openTokenizer(const Napi::CallbackInfo& info) {
                                                       {"lines", Format::lines},
                                                       {"merges", Format::merges}});
     Environment::Call call;
-    // They are ours alone: lib reads the files into memory that nobody else has.
+    // No other code has these arrays: lib has read the files into memory of its own.
     const auto lend = [&](const char* key) {
       const Elements<uint8_t> bytes = f.typed<uint8_t>(key);
       call.keep.emplace_back(bytes.array, key, Loan::Use::own);

@@ -1,9 +1,9 @@
 #pragma once
 // The loss of a classifier on one sample.
 //
-// This is not the op softmaxCrossEntropy, whose logits, losses and gradients are float32. Here they are double:
-// the line search of L-BFGS compares losses that differ by 1e-14 of themselves, and it must find the same minimum
-// on every backend.
+// This is not the op softmaxCrossEntropy, whose logits, losses and gradients are float32. Here they are
+// double: the line search of L-BFGS compares losses with relative differences of 1e-14, and it must find the
+// same minimum on every backend.
 #include <algorithm>
 #include <cmath>
 

@@ -1,6 +1,6 @@
 #pragma once
-// The attention pool of SigLIP's image towers ("MAP head"): one query, which is the same for all images, asks all
-// rows of its image; an MLP with a residual connection follows.
+// The attention pool of SigLIP's image towers ("MAP head"): one query, which is the same for all images,
+// attends to all rows of an image; an MLP with a residual connection follows.
 #include "model/arena.h"
 #include "model/ops.h"
 
@@ -8,18 +8,19 @@ namespace clip {
 
 class AttentionPool {
  public:
-  // rows: of all images; results: one per image. Takes the memory that the pool needs.
+  // rows: those of all images; results: one per image. Allocates the memory that the pool needs.
   AttentionPool(Arena&, const BlocksConfig& tower, const AttentionPoolConfig&, int rows, int results, Dtype);
 
   // The pooled rows (results, width), float32, after `run`.
   const MatrixView& y() const { return y_; }
 
-  // x: (rows, width), the rows after the final norm, in the model's dtype. askingRow: a row of each image.
+  // x: (rows, width), the rows after the final norm, in the model's dtype. askingRow: one row of each image,
+  // which gives the query's position.
   void run(const Ops&, const AttentionPoolWeights&, const MatrixView& x, const Sequences&,
            const int32_t* askingRow) const;
 
  private:
-  const BlocksConfig blocks_, heads_;  // of the MLP, and of the attention
+  const BlocksConfig blocks_, heads_;  // of the MLP and of the attention
   const int rows_, results_;
   const int32_t* zero_;       // (results)
   MatrixView keyValue_;       // (rows, 2 * width)

@@ -61,8 +61,8 @@ struct TransformerConfig {
   Projection project = Projection::none;
 };
 
-// Embeds a class token if there is one, followed by the patches of a square image. If the side is not a multiple
-// of the patch size, the rest at the right and at the bottom is not used.
+// Embeds a class token if there is one, followed by the patches of a square image. If the side is not a
+// multiple of the patch size, the rest at the right and at the bottom is not used.
 struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
   bool classToken = true;

@@ -5,8 +5,8 @@
 namespace clip {
 namespace {
 
-// The rows of images with `tokens` rows each: the class token if there is one, then the patches. Images after the first n are
-// padding.
+// The rows of images with `tokens` rows each: the class token if there is one, then the patches. Images after
+// the first n are padding.
 TowerRows rowsOf(const ImageTransformerConfig& c, int n, int images) {
   const int tokens = c.tokens(), patches = c.patches(), first = tokens - patches;
   TowerRows rows{.results = images,

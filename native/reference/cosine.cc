@@ -88,8 +88,8 @@ void normalise(Context& context, const Normalise& n) {
   });
 }
 
-// p(class | query) = softmax(scale * cosine + bias): Radford et al. 2021 section 3.1.2; with the sigmoid: Zhai et
-// al. 2023 section 3.2.
+// p(class | query) = softmax(scale * cosine + bias): Radford et al. 2021 section 3.1.2; with the sigmoid:
+// Zhai et al. 2023 section 3.2.
 void cosineSoftmax(Context& context, const CosineSoftmax& c) {
   eachRow(context.threads, c.rows, [&](int r) {
     Query query(c.queries + size_t(r) * c.dim, c.dim, c.classes);

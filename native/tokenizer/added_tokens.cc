@@ -8,7 +8,7 @@
 namespace clip::tokenizer {
 namespace {
 
-// Where the character before `at` begins.
+// The start of the character before `at`.
 size_t before(std::string_view text, size_t at) {
   do --at;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80);
@@ -59,7 +59,7 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text) const {
     if (token.lstrip)
       while (start > done && isSpace(characterAt(text, before(text, start)))) start = before(text, start);
     if (token.rstrip) {
-      // What an earlier token has stripped is white space: it is not looked through again.
+      // The white space that an earlier token has stripped is not scanned again.
       end = std::max(end, done);
       while (end < text.size()) {
         size_t after = end;

@@ -1,6 +1,6 @@
 #pragma once
-// Tokens that are found in a text before it is cut into words: of the leftmost ones the longest, as Hugging Face's
-// tokenizers find them.
+// Tokens that are found in a text before it is split into words. Like Hugging Face's tokenizers, it finds the
+// leftmost token and, of several that begin there, the longest.
 #include <array>
 #include <string>
 #include <string_view>
@@ -13,31 +13,31 @@ namespace clip::tokenizer {
 struct AddedToken {
   std::string content;
   int32_t id = 0;
-  bool singleWord = false;  // only between characters that are not of words
-  bool lstrip = false;      // with the white space before it
-  bool rstrip = false;      // and behind it
-  bool normalized = true;   // found in the normalized text
+  bool singleWord = false;  // matches only if no word character is next to it
+  bool lstrip = false;      // includes the white space before it
+  bool rstrip = false;      // includes the white space after it
+  bool normalized = true;   // searched for in the normalized text
   bool special = false;
 };
 
 class AddedTokens {
  public:
-  // A part of a text, or the token that was found there (id >= 0).
+  // A part of a text, or a token found in it (id >= 0).
   struct Part {
     std::string_view text;
     int32_t id = -1;
   };
 
-  // Of tokens with one spelling, the first counts.
+  // If several tokens have the same spelling, the first one counts.
   void add(std::string_view spelling, const AddedToken& token);
-  // Parts of the text in order; without tokens the text is one part.
+  // Splits the text into parts, in order. Without tokens, the whole text is one part.
   std::vector<Part> split(std::string_view text) const;
   bool empty() const { return tokens_.empty(); }
 
  private:
   std::vector<AddedToken> tokens_;
   Trie trie_;
-  std::array<bool, 256> begins_{};  // whether a token begins with this byte
+  std::array<bool, 256> begins_{};  // whether any token begins with this byte
 };
 
 }  // namespace clip::tokenizer

@@ -4,7 +4,7 @@
 
 namespace clip::tokenizer {
 
-// False: it is not base64.
+// Returns false if the text is not valid base64.
 inline bool decodeBase64(std::string_view text, std::string& out) {
   const auto digit = [](char c) {
     return c >= 'A' && c <= 'Z'   ? c - 'A'

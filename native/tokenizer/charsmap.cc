@@ -13,7 +13,7 @@ uint32_t littleEndian(std::string_view bytes, size_t at) {
   return value;
 }
 
-// Darts' units.
+// Accessors for the units of a Darts double-array trie.
 bool hasLeaf(uint32_t unit) { return unit >> 8 & 1; }
 uint32_t valueOf(uint32_t unit) { return unit & 0x7fffffffu; }
 uint32_t labelOf(uint32_t unit) { return unit & 0x800000ffu; }
@@ -34,7 +34,7 @@ Charsmap::Charsmap(std::string_view blob, const std::string& file, const std::st
 
 template <class F>
 void Charsmap::spellings(std::string_view text, F each) const {
-  // A broken trie may point anywhere: every unit is looked for.
+  // In a corrupt trie a unit may refer to any position, so every access is checked.
   size_t node = offsetOf(units_[0]);
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
@@ -65,7 +65,7 @@ std::string_view Charsmap::nextLongest(std::string_view text, size_t& at) const 
     longest = length, value = where;
     return true;
   });
-  // A broken trie may end a spelling within a character.
+  // In a corrupt trie a spelling may end within a character.
   if (longest == 0 || (longest < rest.size() && (static_cast<unsigned char>(rest[longest]) & 0xc0) == 0x80)) {
     const size_t from = at;
     next(text, at);

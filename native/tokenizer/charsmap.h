@@ -1,5 +1,5 @@
 #pragma once
-// SentencePiece's precompiled normalization: a double-array trie of spellings, and what replaces them.
+// SentencePiece's precompiled normalization: a double-array trie of spellings, and their replacements.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,23 +9,26 @@ namespace clip::tokenizer {
 
 class Charsmap {
  public:
-  // `blob`: the trie's length in bytes, its units, and the replacements, each ended by a zero byte. `file` and
-  // `field` are for messages.
+  // `blob`: the length of the trie in bytes, its units, and the replacements, each terminated by a zero byte.
+  // `file` and `field` are for messages.
   Charsmap(std::string_view blob, const std::string& file, const std::string& field);
 
-  // As SentencePiece replaces: of all spellings at `at` the longest, as often as there is one. `at` moves
-  // behind what was taken, which is a character when there is no spelling.
+  // Replaces like SentencePiece: at each position the longest spelling. `at` moves past what was replaced, or
+  // past one character if no spelling matches.
   std::string_view nextLongest(std::string_view text, size_t& at) const;
 
-  // As tokenizers replaces: grapheme clusters of less than six bytes whole, others character by character; of all
-  // spellings the shortest, and what is behind it is dropped.
+  // Replaces like the library tokenizers: grapheme clusters of less than six bytes as a whole, others
+  // character by character. It uses the shortest matching spelling and drops the rest of the cluster or
+  // character.
   std::string replaceClusters(std::string_view text) const;
 
  private:
-  // Each spelling at the beginning of a text, the shortest first: each(its length, where its replacement is).
+  // Calls each(length, position of the replacement) for each spelling at the beginning of a text, the
+  // shortest first.
   template <class F>
   void spellings(std::string_view text, F each) const;
-  // Of the first spelling in a part of a text. False: there is none.
+  // Appends the replacement of the shortest spelling at the beginning of a part of a text. Returns false if
+  // there is none.
   bool appendFirst(std::string& out, std::string_view part) const;
   std::string_view replacement(uint32_t at) const;
 

@@ -1,5 +1,5 @@
 #pragma once
-// What a vocabulary's file holds, before it becomes a tokenizer.
+// The contents of a vocabulary file, before a tokenizer is made from them.
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,7 +12,7 @@
 
 namespace clip::tokenizer {
 
-// The largest file that is read: XLM-V's tokenizer.json has 61 MB.
+// The largest supported file. XLM-V's tokenizer.json has 61 MB.
 constexpr size_t kMostBytes = size_t{192} << 20;
 
 struct Contents {
@@ -20,9 +20,9 @@ struct Contents {
   std::string file;
   Kind kind = Kind::unigram;
   Pieces pieces;
-  std::vector<double> scores;  // Unigram
-  Merges merges;               // BPE
-  // As the file says; which of it counts is the class's decision.
+  std::vector<double> scores;  // for Unigram
+  Merges merges;               // for BPE
+  // As given in the file. The class of the tokenizer decides which of these apply.
   int32_t unknownId = -1;
   std::string unknownToken;
   bool byteFallback = false, fuseUnknown = false, ignoreMerges = false;
@@ -30,24 +30,24 @@ struct Contents {
   uint32_t longestWord = 100;
   std::shared_ptr<const Charsmap> map;
   std::vector<AddedToken> added;
-  // tokenizer.json
+  // For tokenizer.json:
   Json normalizer, preTokenizer, postProcessor, decoder;
-  // SentencePiece
+  // For SentencePiece:
   std::vector<Unigram::Kind> kinds;
   bool dummyPrefix = true, removeSpaces = true, escapeSpaces = true, spaceAsSuffix = false;
 };
 
-// Of a normalizer of type Precompiled.
+// The charsmap of a normalizer of type Precompiled.
 std::shared_ptr<const Charsmap> readCharsmap(const Json& step, const std::string& file,
                                              const std::string& field);
 
 Contents readTokenizerJson(std::string_view bytes, const std::string& file);
-// vocab.json and merges.txt of byte-level byte pair encoding.
+// Reads vocab.json and merges.txt of byte-level byte pair encoding.
 Contents readVocabularyAndMerges(std::string_view vocabulary, const std::string& file,
                                  std::string_view merges, const std::string& mergesFile);
-// SentencePiece's model. Of byte pair encoding, its merges are derived as Hugging Face derives them.
+// Reads a SentencePiece model. For byte pair encoding, the merges are derived as in Hugging Face's libraries.
 Contents readSentencePiece(std::string_view bytes, const std::string& file);
-// vocab.txt: a piece a line.
+// Reads vocab.txt, which has one piece per line.
 Contents readLines(std::string_view bytes, const std::string& file);
 
 }  // namespace clip::tokenizer

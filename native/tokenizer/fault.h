@@ -1,5 +1,5 @@
 #pragma once
-// The one kind of error of this room: a vocabulary that can't be used.
+// The only kind of error thrown in this folder: a vocabulary that can't be used.
 #include <string>
 
 #include "error.h"

@@ -1,5 +1,5 @@
 #pragma once
-// Hashing with a seed of the process, so that no file can be made whose entries all collide.
+// Hashing with a per-process seed, so that no file can be constructed whose entries all collide.
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -36,7 +36,7 @@ inline uint64_t hashOf(std::string_view text, uint64_t seed) {
   return mixed(h ^ rest);
 }
 
-// What is there will be read soon.
+// Prefetches an address that will be read soon.
 inline void fetch(const void* address) {
 #if defined(__GNUC__)
   __builtin_prefetch(address);

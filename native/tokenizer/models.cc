@@ -12,7 +12,7 @@
 namespace clip::tokenizer {
 namespace {
 
-// Steps between two looks at whether the work is still wanted.
+// Number of steps between two checks whether the work was cancelled.
 constexpr size_t kLook = 4096;
 
 void look(size_t step) {
@@ -85,7 +85,7 @@ void Unigram::putUnknown(std::string_view spelling, Ids& out) const {
   out.push_back(unknownId);
 }
 
-// Viterbi: the pieces with the greatest sum. Score is what the sum up to a position is kept in.
+// Viterbi: finds the pieces with the largest sum of scores. Score is the type in which sums are kept.
 template <class Score>
 void Unigram::best(std::string_view word, Ids& out) const {
   struct End {
@@ -104,7 +104,7 @@ void Unigram::best(std::string_view word, Ids& out) const {
     bool hasSingle = false;
     const auto offer = [&](size_t end, double score, int32_t id) {
       End& target = ends[end];
-      // SentencePiece adds the scores of pieces in double and that of an unknown character in float32.
+      // SentencePiece adds the scores of pieces in double, but that of an unknown character in float32.
       double sum = score + static_cast<double>(here);
       if (id == unknownId) sum = static_cast<double>(static_cast<Score>(sum));
       if (target.start >= 0 && !(sum > static_cast<double>(target.score))) return;
@@ -126,7 +126,7 @@ void Unigram::best(std::string_view word, Ids& out) const {
     if (!hasSingle) offer(single, unknownScore, unknownId);
     start = single;
   }
-  // Backwards, then turned round; unknown characters that follow each other are one.
+  // Collects the path backwards and then reverses it. Consecutive unknown characters become one token.
   const size_t first = out.size();
   std::vector<std::pair<size_t, size_t>> parts;
   for (size_t end = word.size(); end > 0;) {
@@ -142,7 +142,7 @@ void Unigram::best(std::string_view word, Ids& out) const {
   }
   std::reverse(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
   std::reverse(parts.begin(), parts.end());
-  // What an unknown run is spelt like may be a piece after all, or bytes.
+  // The spelling of a run of unknown characters may still be a piece, or be encoded as bytes.
   const Ids found(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
   out.resize(first);
   for (size_t i = 0; i < found.size(); ++i)
@@ -183,7 +183,7 @@ Bpe::Bpe(Pieces own, Merges merges, int32_t unknown, Options options)
   findByteIds();
 }
 
-// A symbol for each character: its piece, pieces of its bytes, or the unknown piece.
+// Splits a word into symbols, one per character: its piece, the pieces of its bytes, or the unknown piece.
 void Bpe::split(std::string_view word, std::vector<Symbol>& symbols) const {
   const auto add = [&](int32_t id) {
     const auto n = static_cast<int32_t>(symbols.size());
@@ -211,7 +211,8 @@ void Bpe::split(std::string_view word, std::vector<Symbol>& symbols) const {
       continue;
     }
     const auto idOf = [&](char c) { return byteIds[static_cast<unsigned char>(c)]; };
-    // As in the original, bytes overtake an unknown character that waits to be fused with the next.
+    // As in the original, bytes are emitted before a pending unknown character that may be fused with the
+    // next one.
     if (options_.byteFallback && std::all_of(one.begin(), one.end(), [&](char c) { return idOf(c) >= 0; })) {
       for (const char c : one) add(idOf(c));
       continue;
@@ -231,7 +232,7 @@ void Bpe::encode(std::string_view word, Ids& out) const {
     }
   std::vector<Symbol> symbols;
   split(word, symbols);
-  // The lowest rank first, of equal ones the leftmost.
+  // The lowest rank comes first; of equal ranks, the leftmost pair.
   struct Candidate {
     uint32_t rank, merged;
     int32_t left;
@@ -255,7 +256,7 @@ void Bpe::encode(std::string_view word, Ids& out) const {
     Symbol& left = symbols[static_cast<size_t>(top.left)];
     if (left.gone || left.after < 0) continue;
     Symbol& right = symbols[static_cast<size_t>(left.after)];
-    // The pair may have changed since.
+    // The pair may have changed in the meantime.
     const Merges::Merge* now = merges_.find(left.id, right.id);
     if (!now || now->merged != top.merged) continue;
     left.id = top.merged;

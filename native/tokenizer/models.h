@@ -1,6 +1,6 @@
 #pragma once
-// From a word (of Unigram's and byte pair encoding's: perhaps a whole text) to ids: the models of the original
-// tokenizers.
+// The models of the original tokenizers. They convert a word to ids; for Unigram and byte pair encoding, a
+// word may be a whole text.
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -19,13 +19,13 @@ using Ids = std::vector<int32_t>;
 class Model {
  public:
   virtual ~Model() = default;
-  // Appends the ids of a word that is not empty.
+  // Appends the ids of a word, which must not be empty.
   virtual void encode(std::string_view word, Ids& out) const = 0;
 
   Pieces pieces;
-  // Of <0x00> to <0xFF>; -1 where there is none.
+  // The ids of the pieces <0x00> to <0xFF>; -1 if there is no such piece.
   std::array<int32_t, 256> byteIds{};
-  // -1: there is none.
+  // -1 if there is none.
   int32_t unknownId = -1;
 
  protected:
@@ -34,13 +34,14 @@ class Model {
 
 class Unigram : public Model {
  public:
-  // How a piece is used: all but SentencePiece's own reading take every piece as a normal one.
+  // How a piece is used. Only SentencePiece's own reading distinguishes the kinds; otherwise every piece is
+  // normal.
   enum class Kind : uint8_t { normal = 1, unknown, control, userDefined, unused, byte };
   struct Options {
     bool byteFallback = false;
-    // As SentencePiece adds scores: in float32, without pieces that are not normal.
+    // Whether scores are added as in SentencePiece: in float32, and only for normal pieces.
     bool sentencePiece = false;
-    std::vector<Kind> kinds;  // of SentencePiece
+    std::vector<Kind> kinds;  // for SentencePiece
   };
   Unigram(Pieces pieces, std::vector<double> scores, int32_t unknownId, Options options);
   void encode(std::string_view word, Ids& out) const override;
@@ -56,7 +57,7 @@ class Unigram : public Model {
   Options options_;
 };
 
-// The pairs that are merged, each with its rank and what it becomes.
+// The pairs that can be merged, each with its rank and the piece that it becomes.
 class Merges {
  public:
   struct Merge {
@@ -64,17 +65,17 @@ class Merges {
     uint32_t rank = 0, merged = 0;
   };
   void reserve(size_t merges);
-  // Of a pair that is given twice, the last rank counts.
+  // If a pair is given twice, the last rank counts.
   void put(uint32_t left, uint32_t right, uint32_t rank, uint32_t merged);
   void prefetch(uint32_t left, uint32_t right) const;
-  // nullptr: they are not merged.
+  // Returns nullptr if the pair cannot be merged.
   const Merge* find(uint32_t left, uint32_t right) const {
     if (slots_.empty()) return nullptr;
     const Merge& merge = slots_[slotOf(static_cast<uint64_t>(left) << 32 | right)];
     return merge.pair == UINT64_MAX ? nullptr : &merge;
   }
   size_t size() const { return count_; }
-  // In no order.
+  // In no particular order.
   template <class F>
   void each(F visit) const {
     for (const Merge& merge : slots_)
@@ -106,7 +107,7 @@ class Bpe : public Model {
  private:
   struct Symbol {
     uint32_t id;
-    int32_t before, after;  // -1: there is none
+    int32_t before, after;  // -1 if there is none
     bool gone;
   };
   void split(std::string_view word, std::vector<Symbol>& symbols) const;

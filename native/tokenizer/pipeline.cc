@@ -135,7 +135,7 @@ std::string sentencePiece(std::string_view text, const SentencePieceNormalizer& 
 
 // ---- Pre-tokenizers
 
-// Cuts a word where `cut` says: cut(text, put) calls put(from, to) for each part that stays.
+// Splits a word: cut(text, put) calls put(from, to) for each part that is kept.
 template <class F>
 void cutEach(std::vector<Word>& words, F cut) {
   std::vector<Word> parts;
@@ -178,7 +178,7 @@ void atString(std::vector<Word>& words, const Split& step) {
           done = end;
           break;
         case Split::Keep::withPrevious:
-          // A match behind a match has nothing before it to go with.
+          // A match directly after another match is not preceded by anything to which it could be joined.
           put(done, end);
           done = end;
           break;
@@ -241,14 +241,14 @@ size_t endOfGptWord(std::string_view text, size_t from) {
     const Kind second = kindOf(next(text, after));
     if (second != Kind::space) kind = second, at = after;
   }
-  size_t last = from;  // where the last character begins
+  size_t last = from;  // start of the last character
   while (at < text.size()) {
     size_t after = at;
     if (kindOf(next(text, after)) != kind) break;
     last = at;
     at = after;
   }
-  // Of white space before a word the last character is left to the word, if there are two.
+  // The last character of white space is left to the word that follows, if there are at least two.
   return kind == Kind::space && at < text.size() && last > from ? last : at;
 }
 
@@ -325,7 +325,7 @@ bool keepsStart(const Normalizer& step, std::string_view text) {
   if (text.empty()) return true;
   size_t at = 0;
   const char32_t c = next(text, at);
-  // Precompiled does not count what it drops, in the original either.
+  // A character dropped by Precompiled is not considered, as in the original.
   if (const auto* s = std::get_if<Strip>(&step)) return !(s->left && isSpace(c));
   if (const auto* s = std::get_if<Replace>(&step)) return !(s->to.empty() && text.starts_with(s->from));
   if (const auto* s = std::get_if<BertNormalizer>(&step))

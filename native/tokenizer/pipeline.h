@@ -1,6 +1,6 @@
 #pragma once
-// What happens to a text before its words reach the model: normalizers, then pre-tokenizers, each a step with a
-// name of tokenizer.json.
+// The processing of a text before its words are passed to the model: normalizers, then pre-tokenizers. Each
+// step has a name in tokenizer.json.
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,7 +12,7 @@
 
 namespace clip::tokenizer {
 
-// ---- Normalizers: from a text to a text.
+// ---- Normalizers: change a text.
 
 struct Precompiled {
   std::shared_ptr<const Charsmap> map;
@@ -21,11 +21,11 @@ struct Lowercase {};
 struct Normalization {
   Normal form;
 };
-// Every occurrence of a string.
+// Replaces every occurrence of a string.
 struct Replace {
   std::string from, to;
 };
-// Every run of two or more of a character.
+// Replaces every run of two or more of a character.
 struct ReplaceRuns {
   std::string of, to;
 };
@@ -38,20 +38,21 @@ struct Strip {
 struct BertNormalizer {
   bool clean, ideographs, accents, lowercase;
 };
-// SentencePiece's own: its charsmap (or none), spaces cut, one at the beginning, and a mark for each.
+// SentencePiece's own normalizer: applies its charsmap (if any), removes superfluous spaces, adds one at the
+// beginning, and replaces every space by a mark.
 struct SentencePieceNormalizer {
   std::shared_ptr<const Charsmap> map;
   bool dummyPrefix, removeSpaces, escapeSpaces;
-  std::vector<std::string> userDefined;  // taken as they are
+  std::vector<std::string> userDefined;  // left unchanged
 };
 using Normalizer = std::variant<Precompiled, Lowercase, Normalization, Replace, ReplaceRuns, Prepend, Strip,
                                 BertNormalizer, SentencePieceNormalizer>;
 
 std::string normalize(const Normalizer& step, std::string text);
-// Whether what the step makes of a text begins with what the text begins with.
+// Whether the result of the step begins with the beginning of the text.
 bool keepsStart(const Normalizer& step, std::string_view text);
 
-// ---- Pre-tokenizers: from parts of a text to smaller parts.
+// ---- Pre-tokenizers: split parts of a text into smaller parts.
 
 struct WhitespaceSplit {};
 struct Metaspace {
@@ -60,7 +61,7 @@ struct Metaspace {
   Prefix prefix;
   bool split;
 };
-// At every occurrence of a string.
+// Splits at every occurrence of a string.
 struct Split {
   enum class Keep { removed, isolated, withPrevious, withNext, contiguous };
   std::string at;
@@ -74,13 +75,13 @@ using PreTokenizer = std::variant<WhitespaceSplit, Metaspace, Split, BertPreToke
 
 struct Word {
   std::string text;
-  bool first;  // whether it begins where the whole text begins
+  bool first;  // whether it is at the beginning of the whole text
 };
 std::vector<Word> preTokenize(const PreTokenizer& step, std::vector<Word> words);
 
-// The character of each byte in a byte-level vocabulary, in UTF-8.
+// The character that stands for a byte in a byte-level vocabulary, in UTF-8.
 const std::string& symbolOfByte(unsigned char byte);
-// -1: the character stands for no byte.
+// Returns -1 if the character does not stand for a byte.
 int byteOfSymbol(char32_t symbol);
 
 }  // namespace clip::tokenizer

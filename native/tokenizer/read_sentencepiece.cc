@@ -1,4 +1,5 @@
-// SentencePiece's *.model: a protobuf of pieces with scores and kinds, and of how texts are normalized.
+// Reads SentencePiece's *.model: a protobuf message with pieces, their scores and kinds, and the
+// normalization of texts.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -10,13 +11,14 @@
 namespace clip::tokenizer {
 namespace {
 
-// One message of a protobuf: fields in any order, each a number, eight or four bytes, or bytes of a length.
+// One protobuf message: fields in any order, each of which is a varint, eight or four bytes, or a byte
+// string.
 class Message {
  public:
   Message(std::string_view bytes, const std::string& file, const char* name)
       : bytes_(bytes), file_(file), name_(name) {}
 
-  // Moves to the next field. False: there is none.
+  // Moves to the next field. Returns false if there is none.
   bool next() {
     if (at_ == bytes_.size()) return false;
     const uint64_t key = varint();
@@ -77,7 +79,7 @@ class Message {
   size_t at_ = 0;
 };
 
-// The merges that lead to each piece, lowest id first, as transformers' generate_merges lists them.
+// Derives the merges that produce each piece, in the order of ids, as transformers' generate_merges does.
 void deriveMerges(Contents& to) {
   struct Found {
     uint32_t merged, left, right, leftLength, rightLength;
@@ -90,7 +92,8 @@ void deriveMerges(Contents& to) {
     if (to.pieces.find(piece) != static_cast<int64_t>(id)) continue;
     starts.clear();
     for (size_t at = 0; at < piece.size(); next(piece, at)) starts.push_back(at);
-    // Quadratic in a piece's length: SentencePiece makes none of more than some tens of characters.
+    // The time is quadratic in the length of a piece; SentencePiece generates none of more than some tens of
+    // characters.
     if (starts.size() > 512)
       refuse(to.file, "pieces[" + std::to_string(id) + "].piece", "at most 512 characters", quoted(piece));
     const size_t first = found.size();
@@ -179,7 +182,7 @@ Contents readSentencePiece(std::string_view bytes, const std::string& file) {
     refuse(file, "trainer_spec.model_type", "1 (Unigram) or 2 (byte pair encoding)",
            std::to_string(modelType));
   to.kind = modelType == 1 ? Contents::Kind::unigram : Contents::Kind::bpe;
-  // The piece of that kind is the unknown one, whatever the trainer says.
+  // The piece of kind unknown is the unknown piece, even if the trainer's settings say otherwise.
   for (size_t id = 0; id < to.kinds.size(); ++id)
     if (to.kinds[id] == Unigram::Kind::unknown) to.unknownId = static_cast<int32_t>(id);
   if (to.unknownId < 0 || static_cast<size_t>(to.unknownId) >= to.scores.size())

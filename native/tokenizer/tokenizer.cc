@@ -36,7 +36,7 @@ Contents::Kind kindOf(Class like, Contents::Kind own) {
   return own;
 }
 
-// The pieces of XLM-R's and NLLB's SentencePiece models in the order of fairseq.
+// Reorders the pieces of XLM-R's and NLLB's SentencePiece models as in fairseq.
 void reorder(Contents& to, const Settings& s) {
   const bool nllb = s.like == Class::nllb;
   if (to.kinds.empty() || (!nllb && s.like != Class::xlmRoberta)) return;
@@ -102,7 +102,7 @@ const std::vector<Json>& listOf(const Json& step, const char* key, const std::st
   return said->items;
 }
 
-// English punctuation without the space before it, as the original writes a piece.
+// Removes the space before English punctuation, as the original does when it decodes a piece.
 std::string tidied(std::string word) {
   constexpr std::pair<std::string_view, std::string_view> kRules[] = {
       {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
@@ -157,7 +157,7 @@ void Tokenizer::build(Contents from, const Settings& s) {
       if (like == Class::siglip) {
         options.sentencePiece = true;
         options.kinds = from.kinds;
-        // tokenizer.json does not say of what kind its pieces are.
+        // tokenizer.json does not contain the kinds of the pieces.
         if (options.kinds.empty()) {
           options.kinds.assign(from.pieces.size(), Unigram::Kind::normal);
           options.kinds[static_cast<size_t>(unknown)] = Unigram::Kind::unknown;
@@ -219,7 +219,7 @@ void Tokenizer::build(Contents from, const Settings& s) {
   }
   unkId = model_->unknownId;
 
-  // The steps before it, and what surrounds every text.
+  // The steps before the model, and the tokens around every text.
   const auto metaspace = [&](bool prefixed) {
     preTokenizers_.push_back(
         Metaspace{kSpace, prefixed ? Metaspace::Prefix::always : Metaspace::Prefix::never, true});
@@ -269,7 +269,7 @@ void Tokenizer::build(Contents from, const Settings& s) {
       break;
   }
 
-  // Tokens that are found in texts.
+  // The tokens that are found in texts.
   std::vector<AddedToken> all;
   std::unordered_set<std::string> known;
   size = model_->pieces.size();
@@ -297,17 +297,17 @@ void Tokenizer::build(Contents from, const Settings& s) {
     token.content = content;
     token.special = true;
     token.normalized = false;
-    // SigLIP's own tokens take the white space around them along.
+    // SigLIP's own tokens include the white space around them.
     token.lstrip = token.rstrip = like == Class::siglip;
     put(std::move(token), false);
   };
   for (const std::string* name : {&s.bos, &s.eos, &s.unk, &s.sep, &s.pad, &s.cls, &s.mask}) special(*name);
   for (const std::string& name : s.extra) special(name);
-  // As in the original, special tokens are tried first.
+  // As in the original, special tokens are matched first.
   std::stable_partition(all.begin(), all.end(), [](const AddedToken& token) { return token.special; });
   for (const AddedToken& token : all) {
     addedById_.emplace_back(token.id, token.content);
-    // SigLIP's are found before a text is cleaned, in lib/tokenizer/file-tokenizer.ts.
+    // Those of SigLIP are found before a text is cleaned, in lib/tokenizer/file-tokenizer.ts.
     if (like == Class::siglip) continue;
     std::string spelling = token.content;
     if (token.normalized)
@@ -317,7 +317,7 @@ void Tokenizer::build(Contents from, const Settings& s) {
   }
   std::sort(addedById_.begin(), addedById_.end());
 
-  // What every text begins and ends with.
+  // The tokens at the beginning and the end of every text.
   const bool told = s.startsWithBos.has_value() || s.endsWithEos.has_value();
   switch (like) {
     case Class::t5:
@@ -362,7 +362,7 @@ void Tokenizer::build(Contents from, const Settings& s) {
   padId = pad >= 0 ? pad : 0;
 }
 
-// ---- What tokenizer.json says
+// ---- The steps in tokenizer.json
 
 const Json& Tokenizer::typed(const Json& step, const std::string& field, std::string& type) const {
   if (!step.isObject()) refuse(file_, field, "an object", step.kind());
@@ -393,7 +393,7 @@ void Tokenizer::readNormalizer(const Json& step, const std::string& field) {
     const std::string& to = stringOf(step, "content", file_, field);
     if (pattern->member("String")) {
       const std::string& from = stringOf(*pattern, "String", file_, field + ".pattern");
-      // A text of a million characters must not become one of a billion.
+      // A text of a million characters must not grow to a billion.
       if (to.size() > 16 + 4 * from.size())
         refuse(file_, field + ".content", "at most 16 bytes more than four times the pattern",
                std::to_string(to.size()));
@@ -439,7 +439,7 @@ void Tokenizer::readPreTokenizer(const Json& step, const std::string& field) {
     if (!mark.empty()) next(mark, at);
     if (mark.empty() || at != mark.size())
       refuse(file_, field + ".replacement", "one character", quoted(mark));
-    // Older files say add_prefix_space.
+    // Older files use add_prefix_space instead.
     auto prefix = flag("add_prefix_space", true) ? Metaspace::Prefix::always : Metaspace::Prefix::never;
     if (step.member("prepend_scheme")) {
       const std::string& said = stringOf(step, "prepend_scheme", file_, field);
@@ -452,7 +452,8 @@ void Tokenizer::readPreTokenizer(const Json& step, const std::string& field) {
       else
         refuse(file_, field + ".prepend_scheme", "\"always\", \"first\" or \"never\"", quoted(said));
     }
-    // Whether a text still begins with its own beginning would have to be counted character by character there.
+    // With both of these normalizers, it would have to be tracked character by character whether the text
+    // still begins with its own beginning.
     const auto has = [&](auto kind) {
       return std::any_of(normalizers_.begin(), normalizers_.end(),
                          [](const Normalizer& n) { return std::holds_alternative<decltype(kind)>(n); });
@@ -541,7 +542,8 @@ void Tokenizer::readPostProcessor(const Json& step, const std::string& field) {
   if (prefix.size() + suffix.size() > 16) refuse(file_, field, "at most 16 special tokens", "more");
 }
 
-// Only which of the known ways of writing pieces the file has; an unknown one is no reason to refuse it.
+// Determines which of the known ways of writing pieces the file uses; an unknown one is not a reason to
+// reject the file.
 void Tokenizer::readDecoder(const Json& step, const std::string& field) {
   const Json* type = step.isObject() ? step.member("type") : nullptr;
   if (!type || !type->isString()) return;
@@ -598,7 +600,7 @@ bool Tokenizer::isId(int32_t id) const {
 
 std::string Tokenizer::decode(const int32_t* ids, size_t count) const {
   std::string out, bytes;
-  // Bytes that are no text become a character that says so, each of them.
+  // Each byte that is not valid UTF-8 becomes a replacement character.
   const auto flush = [&] {
     if (isValid(bytes))
       out += bytes;

@@ -1,5 +1,5 @@
 #pragma once
-// From texts to ids and back, as a class of transformers does it with a vocabulary.
+// Converts texts to ids and back, as a class of transformers does with a vocabulary.
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,21 +11,22 @@
 
 namespace clip::tokenizer {
 
-// The classes of transformers 5, each with a pipeline of its own; `generic` takes what tokenizer.json says.
+// The tokenizer classes of transformers 5, each of which has its own pipeline; `generic` follows
+// tokenizer.json.
 enum class Class { t5, siglip, xlmRoberta, gemma, siglip2, nllb, bert, roberta, generic };
 
-// What tokenizer_config.json says, where it says it, and what the family wants.
+// The settings in tokenizer_config.json, if given, and the requirements of the model family.
 struct Settings {
   Class like = Class::generic;
   std::optional<bool> lowercase, ideographs, accents, prefixSpace, startsWithBos, endsWithEos;
   bool legacyLanguage = false;
   std::string language;
-  // Names of special tokens: the class's own, unless the file says otherwise.
+  // The names of special tokens: those of the class, unless the file gives others.
   std::string bos, eos, unk, sep, pad, cls, mask;
-  // Tokens that tokenizer_config.json lists; they stand in for those of tokenizer.json.
+  // The tokens listed in tokenizer_config.json; they replace those of tokenizer.json.
   bool hasAdded = false;
   std::vector<AddedToken> added;
-  // More special tokens, in the order in which they get their ids where the vocabulary lacks them.
+  // Additional special tokens, in the order in which they get ids if they are missing from the vocabulary.
   std::vector<std::string> extra;
 };
 
@@ -33,22 +34,22 @@ class Tokenizer {
  public:
   Tokenizer(Contents contents, const Settings& settings);
 
-  // The ids of a text in UTF-8, without those that every text begins and ends with. `special`: tokens that are
-  // spelt out in the text are found.
+  // Appends the ids of a text in UTF-8, without the tokens at the beginning and the end of every text.
+  // `special`: whether tokens spelled out in the text are recognised.
   void encode(std::string_view text, bool special, Ids& out) const;
-  // The text of ids, all of which must be ids (isId).
+  // The text of ids, all of which must be valid (isId).
   std::string decode(const int32_t* ids, size_t count) const;
   bool isId(int32_t id) const;
 
-  const char* kind = "";  // of the model, for people
-  Ids prefix, suffix;     // of every text
+  const char* kind = "";  // of the model, for messages
+  Ids prefix, suffix;     // at the beginning and the end of every text
   int32_t padId = 0, sepId = -1, eosId = -1, unkId = -1;
-  // One more than the largest id that a file names.
+  // The largest id in the file plus one.
   uint32_t size = 0;
 
  private:
   void build(Contents contents, const Settings& settings);
-  int32_t idOf(const std::string& token) const;  // -1: there is none
+  int32_t idOf(const std::string& token) const;  // -1 if there is none
   int32_t needed(const std::string& token, const std::string& what) const;
   void readNormalizer(const Json& step, const std::string& field);
   void readPreTokenizer(const Json& step, const std::string& field);
@@ -64,10 +65,10 @@ class Tokenizer {
   std::vector<PreTokenizer> preTokenizers_;
   enum class Decoder { spaced, metaspace, sentencePiece, wordPiece, byteLevel } decoder_ = Decoder::spaced;
   bool dropsFirstSpace_ = true;
-  // By id, for decode; and those that are found in texts.
+  // By id, for decode, and those that are found in texts.
   std::vector<std::pair<int32_t, std::string>> addedById_;
   AddedTokens raw_, normalized_;
-  // Without the special ones.
+  // Without the special tokens.
   AddedTokens plainRaw_, plainNormalized_;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// A trie whose edges are in one hash table: fast to build of any number of spellings, in any order.
+// A trie whose edges are in one hash table: it is fast to build from any number of spellings in any order.
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -13,20 +13,20 @@ class Trie {
   static constexpr uint32_t kRoot = 0;
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // A symbol is a byte or a character: whatever the owner walks by.
+  // A symbol is a byte or a character, depending on the owner.
   uint32_t child(uint32_t node, uint32_t symbol) const {
     if (edges_.empty()) return kNone;
     const Edge& edge = edges_[slotOf(node, symbol)];
     return edge.child == 0 ? kNone : edge.child;
   }
   uint32_t add(uint32_t node, uint32_t symbol);
-  // -1: nothing ends here.
+  // Returns -1 if no spelling ends at this node.
   int32_t value(uint32_t node) const { return values_[node]; }
   void setValue(uint32_t node, int32_t value) { values_[node] = value; }
   void reserve(size_t nodes);
 
  private:
-  // The root is nobody's child, so child 0 marks an edge that is not there.
+  // The root is not a child of any node, so child 0 marks an empty slot.
   struct Edge {
     uint32_t node = 0, symbol = 0, child = 0;
   };

@@ -15,7 +15,7 @@ enum Grapheme : uint8_t {
   kOther,
   kControl,
   kExtend,
-  kLinker,  // Extend, too
+  kLinker,  // also has the property Extend
   kZWJ,
   kRegionalIndicator,
   kPrepend,
@@ -36,7 +36,7 @@ struct ClassRange {
   uint32_t first, last;
   uint8_t kind;
 };
-// Where the characters that replace one begin in a list of texts: their number first.
+// The position in a list of texts at which a character's replacement begins, preceded by its length.
 struct Mapping {
   uint32_t from, at;
 };
@@ -62,7 +62,7 @@ uint8_t classOf(std::span<const ClassRange> ranges, char32_t c) {
   return r ? r->kind : 0;
 }
 
-// The characters that c is replaced with; none: it is not.
+// The characters that replace c; empty if c is not replaced.
 std::span<const uint32_t> mapped(std::span<const Mapping> map, const uint32_t* texts, char32_t c) {
   const auto at =
       std::lower_bound(map.begin(), map.end(), c, [](const Mapping& m, char32_t x) { return m.from < x; });
@@ -84,7 +84,7 @@ struct Ordered {
   uint8_t kind;  // combining class, in canonical order; 0 for starters
 };
 
-// Puts the characters that c decomposes into.
+// Emits the characters into which c decomposes.
 template <class F>
 void decompose(char32_t c, bool compatible, F put) {
   if (c < 0xa0) return put(c);
@@ -101,7 +101,7 @@ void decompose(char32_t c, bool compatible, F put) {
   for (const uint32_t part : to) put(part);
 }
 
-// 0: they don't compose.
+// Returns 0 if they do not compose.
 char32_t compose(char32_t a, char32_t b) {
   if (a - kLeading < 19 && b - kVowel < kVowels)
     return kHangul + ((a - kLeading) * kVowels + (b - kVowel)) * kTrailings;
@@ -155,7 +155,8 @@ size_t graphemeEnd(std::string_view text, size_t at) {
   Grapheme before = graphemeOf(first);
   if (before == kControl) return at;
   bool oddFlags = before == kRegionalIndicator;
-  // A pictograph, extenders and a joiner; a consonant, extenders and a linker among them.
+  // State of two rules: a pictograph, followed by extenders and a joiner; a consonant, followed by extenders
+  // that include a linker.
   bool picture = before == kPictographic, joined = false;
   bool conjunct = before == kConsonant, linked = false;
   while (at < text.size()) {
@@ -197,7 +198,7 @@ std::string normalized(std::string_view text, Normal form) {
   const bool composes = form == Normal::NFC || form == Normal::NFKC;
   std::string out;
   out.reserve(text.size());
-  // A starter and what may combine with it.
+  // A starter and the characters that may combine with it.
   std::vector<Ordered> run;
   char32_t starter = 0;
   bool hasStarter = false;
@@ -240,7 +241,7 @@ std::string normalized(std::string_view text, Normal form) {
         append(out, c);
         return;
       }
-      // A starter that composes with the one before it, when nothing stands between.
+      // A starter that composes with the previous one, if nothing is between them.
       if (hasStarter && run.empty())
         if (const char32_t both = compose(starter, c)) {
           starter = both;

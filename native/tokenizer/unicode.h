@@ -1,28 +1,28 @@
 #pragma once
-// What the original tokenizers know of Unicode's characters, each with the version of Unicode that it carries:
-// unicode_tables.inl, which scripts/make-unicode-tables.py makes of them.
+// What the original tokenizers know about Unicode characters, each in the version of Unicode that it
+// contains. The tables in unicode_tables.inl are generated from them by scripts/make-unicode-tables.py.
 #include <string>
 #include <string_view>
 
 namespace clip::tokenizer {
 
-// White_Space.
+// The property White_Space.
 bool isSpace(char32_t c);
-// \p{L} and \p{N} of Oniguruma.
+// \p{L} and \p{N} in Oniguruma.
 bool isLetter(char32_t c);
 bool isNumber(char32_t c);
-// \w of Rust's regex.
+// \w in Rust's regex.
 bool isWord(char32_t c);
-// BERT's: what cleaning removes, what accents are, what is a token of its own.
+// For BERT: characters that cleaning removes, accents, and characters that are tokens of their own.
 bool isBertControl(char32_t c);
 bool isBertNonspacing(char32_t c);
 bool isBertPunctuation(char32_t c);
 bool isBertIdeograph(char32_t c);
 
-// Each character by itself: no rule for a final sigma.
+// Converts each character separately, without the rule for a final sigma.
 std::string lower(std::string_view text);
 
-// End of the extended grapheme cluster that begins at `at`.
+// The end of the extended grapheme cluster that begins at `at`.
 size_t graphemeEnd(std::string_view text, size_t at);
 
 enum class Normal { NFC, NFD, NFKC, NFKD };

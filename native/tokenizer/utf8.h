@@ -1,6 +1,6 @@
 #pragma once
-// UTF-8. Every text that comes into this room has been checked once (isValid), so decoding assumes that it is
-// well-formed; it never reads behind the end all the same.
+// UTF-8. Every text that enters this folder has been checked once (isValid), so decoding assumes that it is
+// well-formed; nevertheless it never reads past the end.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -8,12 +8,12 @@
 
 namespace clip::tokenizer {
 
-// Length of the character that begins with this byte.
+// The length of the character that begins with this byte.
 inline size_t lengthOf(unsigned char first) {
   return first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-// The character at `at`, which moves behind it.
+// Returns the character at `at` and moves `at` past it.
 inline char32_t next(std::string_view text, size_t& at) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
@@ -44,10 +44,10 @@ inline void append(std::string& out, char32_t c) {
   }
 }
 
-// Well-formed: no surrogates, no overlong forms, nothing above U+10FFFF.
+// Whether the text is well-formed: no surrogates, no overlong forms, nothing above U+10FFFF.
 bool isValid(std::string_view text);
 
-// A part of text that is not ours, for a message: quoted, at most 60 bytes of it, ASCII alone.
+// A part of foreign text for a message: quoted, at most 60 bytes of it, ASCII only.
 std::string quoted(std::string_view text);
 
 }  // namespace clip::tokenizer
