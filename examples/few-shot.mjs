@@ -1,4 +1,4 @@
-// Teaches a classifier with examples, measures it on images held out, and keeps it.
+// Trains classifiers on examples, measures them on held-out images, and saves one of them.
 //
 //   node examples/few-shot.mjs [DATASET]      a folder with a folder per class, a CSV or a WebDataset tar
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { exampleDataset } from './image-files.mjs'
 const dataset = await openDataset(process.argv[2] ?? exampleDataset)
 const clip = await load()
 
-// Eight images of each class to learn from; of the next eight every one is a question.
+// Eight images of each class are the examples, and the next eight are the test.
 const train = { images: [], labels: [] }
 const held = { images: [], labels: [] }
 const seen = new Map()
@@ -27,7 +27,7 @@ const right = async classifier => {
 }
 
 const names = await clip.classifier([...seen.keys()], { templates: 'a photo of {}' })
-console.log(`names alone: ${await right(names)}`)
+console.log(`class names only: ${await right(names)}`)
 const tip = await clip.tipAdapter(train, { templates: 'a photo of {}' })
 console.log(`Tip-Adapter: ${await right(tip)}`)
 const probe = await clip.linearProbe(train)
@@ -35,5 +35,5 @@ console.log(`linear probe: ${await right(probe)}`)
 
 const file = join(tmpdir(), `probe-${process.pid}.safetensors`)
 await probe.save(file)
-console.log(`kept in ${file}: ${await right(await clip.loadClassifier(file))}`)
+console.log(`saved to ${file}: ${await right(await clip.loadClassifier(file))}`)
 await clip.dispose()

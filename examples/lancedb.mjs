@@ -1,4 +1,4 @@
-// From a folder of images to a table of LanceDB and a search in it, beside the exact search of the store.
+// Embeds a folder of images, copies it into a LanceDB table, and compares a search there with the exact search of the store.
 //
 //   npm install clip-native @lancedb/lancedb@0.33.0 apache-arrow@18.1.0
 //   node examples/lancedb.mjs FOLDER "words"
@@ -16,7 +16,8 @@ const store = await clip.openStore(join(work, 'store'), { create: true })
 const { added, errors } = await store.add(imageFiles(images), { errors: 'collect' })
 console.log(`${added} images embedded, ${errors.length} could not be read: ${work}`)
 
-// For a table of millions, an index: await table.createIndex('vector', { config: Index.ivfPq({ distanceType: 'cosine' }) })
+// For a table of millions, create an index: await table.createIndex('vector', { config: Index.ivfPq({ distanceType: 'cosine'
+// }) })
 const table = await toLanceDB(store, join(work, 'lance'), { table: 'images' })
 const { data } = await clip.encodeText(words)
 const found = await table.search(data).distanceType('cosine').limit(5).toArray()

@@ -1,4 +1,4 @@
-// A folder of images that can be searched by words, by an image or by both, and near duplicates in it.
+// Searches a folder of images by words, by an image or by both, and lists near duplicates.
 //
 //   node examples/search.mjs [FOLDER] ["words"]
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -13,7 +13,7 @@ const work = await mkdtemp(join(tmpdir(), 'clip-search-'))
 const clip = await load()
 const store = await clip.openStore(join(work, 'store'), { create: true })
 
-// Killed at any moment and started again, it goes on; a second run skips what is there.
+// If this is killed at any moment, the next run continues; images that are in the store are skipped.
 const { added, errors } = await store.add(imageFiles(folder), { errors: 'collect' })
 console.log(`${added} images, ${errors.length} could not be read`)
 const { skipped } = await store.add(imageFiles(folder))

@@ -1,5 +1,4 @@
-// An HTTP server that classifies images: POST one, get labels. One model for all requests; what waits at the same time
-// shares a pass.
+// An HTTP server that classifies images: POST an image and get its labels. One model serves all requests, and requests that wait at the same time are batched.
 //
 //   node examples/server.mjs [PORT]           curl --data-binary @dog.png http://localhost:PORT
 import { createServer } from 'node:http'
@@ -7,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { ClipError, load } from 'clip-native'
 
 const mostBytes = 10 * 2 ** 20
-/** Which answer a failure is. */
+/** The status code for an error. */
 const statusOf = error =>
   ({ ERR_CLIP_IMAGE: 422, ERR_CLIP_INPUT: 422, ERR_CLIP_BUSY: 503, ERR_CLIP_DISPOSED: 503 })[error.code] ??
   500
@@ -15,7 +14,7 @@ const statusOf = error =>
 async function bodyOf(request) {
   const pieces = []
   let bytes = 0
-  // Not destroyed when it is too long: who sent it is to be told.
+  // A request that is too long is not destroyed, so that its sender gets an answer.
   for await (const piece of request.iterator({ destroyOnReturn: false })) {
     bytes += piece.length
     if (bytes > mostBytes) return undefined
@@ -25,7 +24,7 @@ async function bodyOf(request) {
 }
 
 export async function serve(port) {
-  // A short queue: who comes when 64 wait is told so at once, instead of waiting for his turn.
+  // The queue is short: when 64 requests are waiting, the next one is refused at once.
   const clip = await load(undefined, { towers: ['image', 'text'], maxQueue: 64, maxPixels: 40_000_000 })
   const classifier = await clip.classifier(['dog', 'cat', 'rocket', 'pizza', 'anchor'], {
     templates: 'an icon of {}',
@@ -35,7 +34,7 @@ export async function serve(port) {
     const answer = (status, body) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`)
     }
-    // Who hangs up is computed for no more.
+    // If the client disconnects, its work is aborted.
     const control = new AbortController()
     response.on('close', () => control.abort())
     try {
@@ -56,7 +55,7 @@ export async function serve(port) {
 
   return {
     port: server.address().port,
-    /** No new requests; those that run are answered; then the model's memory is given back. */
+    /** Accepts no new requests, answers the running ones, and then frees the model. */
     async close() {
       await new Promise(resolve => server.close(resolve))
       await clip.dispose()

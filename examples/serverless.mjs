@@ -1,8 +1,9 @@
-// A function of a serverless platform: the model is opened once for each instance, off the first request where the
-// platform allows it, and never fetched from the network.
+// A function for a serverless platform. The model is opened once per instance, before the first request if the platform
+// allows it, and never downloaded.
 import { load } from 'clip-native'
 
-// Before any request. Without `await`: importing must be quick, and a failure belongs to the request that needs it.
+// Opened before any request, and without `await`: importing must be quick, and a failure is reported to the request that
+// needs the model.
 const opening = load(undefined, {
   towers: ['text'], // half of the memory and of the start; 'image' where images come in
   threads: 1, // what the platform gives

@@ -1,4 +1,4 @@
-// Names classes, classifies images as they come, and keeps the encoded names in a file.
+// Creates a classifier from class names, classifies images as a stream, and saves the encoded names in a file.
 //
 //   node examples/zero-shot.mjs [IMAGE...]
 import { tmpdir } from 'node:os'
@@ -12,7 +12,8 @@ const images = given.length > 0 ? given : exampleImages()
 // The embedded model knows icons and emoji. For photographs: load('ViT-B/32'), or the path of a checkpoint.
 const clip = await load()
 
-// Encoded once. Several names of one class, several templates: their embeddings are averaged, as in the paper.
+// The labels are encoded once. The embeddings of several names of a class and of several templates are averaged, as in the
+// paper.
 const classifier = await clip.classifier(
   [['dog', 'puppy'], 'anchor', 'pizza', 'camera', 'strawberry', 'bicycle'],
   {
@@ -26,7 +27,7 @@ for await (const { image, predictions, error } of classifier.stream(images, { to
     console.log(`${image}: ${predictions.map(p => `${p.label} ${(100 * p.score).toFixed(1)} %`).join(', ')}`)
 }
 
-// Another process starts from the file: no label is encoded again, and another model refuses it.
+// Another process can load the file: no label is encoded again, and another model refuses it.
 const file = join(tmpdir(), `labels-${process.pid}.safetensors`)
 await classifier.save(file)
 const again = await clip.loadClassifier(file)

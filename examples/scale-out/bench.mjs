@@ -1,4 +1,4 @@
-// What the queue, a shard and the merge cost without a model's work: the figures of docs/scale.md.
+// Measures the cost of the queue, of a shard and of the merge: the figures of docs/scale.md.
 //
 //   node bench.mjs queue [--jobs 5000]
 //   node bench.mjs embed --model PATH --image FILE [--count 96] [--threads 2]
@@ -28,7 +28,7 @@ async function info(client) {
   return name => Number(lines.find(line => line.startsWith(`${name}:`))?.slice(name.length + 1))
 }
 
-/** Empty shards through the queue: what is left when nothing is computed. */
+/** Empty shards go through the queue, to measure its cost without any computation. */
 async function queueRates(jobs, appendfsync) {
   const redis = await startRedis(
     { after: end => ends.push(end) },
@@ -75,7 +75,7 @@ async function syntheticStore(folder, clip, first, rows) {
   const { fingerprint, embedDim } = clip.info
   await mkdir(folder, { recursive: true })
   const header = { fingerprint, embedDim, dtype: 'float32', generation: '' }
-  const check = async () => {} // nobody else knows of this store
+  const check = async () => {} // no other process uses this store
   await writeHeader(folder, header, check)
   const writer = await Writer.open(new Generation(folder, header), undefined, check)
   const data = Float32Array.from({ length: rows * embedDim }, () => Math.random() / Math.sqrt(embedDim))
@@ -104,7 +104,7 @@ const mergeRate = ({ rows, shard, model }) =>
     await target.close()
   })
 
-/** Images of one size into a store, as a worker does it: reading, decoding, the tower, fsync. */
+/** Embeds images of one size into a store as a worker does, with reading, decoding, the tower and fsync. */
 async function embedRates({ model, image: file, count, threads }) {
   const { size } = await stat(file)
   for (const dtype of ['float32', 'bfloat16', 'int8'])

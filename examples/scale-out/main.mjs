@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// Many images, many workers, one search store. See README.md.
+// Embeds many images with many workers into one search store. See README.md.
 import cliProgress from 'cli-progress'
 import { Command, InvalidArgumentError } from 'commander'
 import { makePlan, readPlan } from './lib/plan.mjs'
 
-// Each command imports what it needs: a quarter of a second of those that do without a queue or a model.
+// Each command imports what it needs, which saves a quarter of a second for those without a queue or a model.
 
 const print = line => process.stdout.write(`${line}\n`)
 const say = line => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`)
@@ -15,7 +15,7 @@ const atLeast = least => text => {
   throw new InvalidArgumentError(`Expected a number of at least ${least}.`)
 }
 
-/** A bar on a terminal; nothing elsewhere. */
+/** A progress bar on a terminal; elsewhere nothing. */
 function progressOf(total, what) {
   if (!process.stderr.isTTY) return { update() {}, stop() {} }
   const bar = new cliProgress.SingleBar({
@@ -39,15 +39,26 @@ const withRedis = command =>
 withRedis(
   program
     .command('plan')
-    .description('cut a folder of images, or tars, into shards and queue them; again: queue what is not done')
+    .description(
+      'divide a folder of images, or tars, into shards and queue them; if run again, queue those that are not done',
+    )
     .argument('<job>', 'folder for the plan and the shards; every worker must see it')
     .argument('[sources...]', 'a folder of images, or .tar files and .txt lists of them (a tar is a shard)')
-    .option('--shard-size <images>', 'images of a shard, where a folder is cut', atLeast(1), 1000)
-    .option('--model <path>', 'as `load` takes it (default: the embedded model)')
-    .option('--dtype <name>', 'what the model computes in', 'float32')
-    .option('--store-dtype <name>', 'how vectors are kept: float32, bfloat16 or int8', 'float32')
-    .option('--attempts <count>', 'how often a shard that fails is tried', atLeast(1), 5)
-    .option('--backoff <ms>', 'wait before the second attempt; doubled each time', atLeast(1), 1000),
+    .option('--shard-size <images>', 'images per shard of a folder', atLeast(1), 1000)
+    .option('--model <path>', 'model name, Hugging Face id, file or folder (default: the embedded model)')
+    .option('--dtype <name>', 'number format in which the model computes', 'float32')
+    .option(
+      '--store-dtype <name>',
+      'number format of the stored vectors: float32, bfloat16 or int8',
+      'float32',
+    )
+    .option('--attempts <count>', 'number of attempts for a shard that fails', atLeast(1), 5)
+    .option(
+      '--backoff <ms>',
+      'wait before the second attempt, doubled for each further one',
+      atLeast(1),
+      1000,
+    ),
 ).action(async (job, sources, o) => {
   const { withModel } = await import('./lib/model.mjs')
   const { enqueue, withQueue } = await import('./lib/queue.mjs')
@@ -71,30 +82,42 @@ withRedis(
 withRedis(
   program
     .command('work')
-    .description('take shards until all are done; Ctrl-C: finish the current one, twice: put it back')
+    .description(
+      'work on shards until all are done; Ctrl-C finishes the current one first, and a second Ctrl-C puts it back',
+    )
     .argument('<job>', 'folder of the plan')
-    .option('--root <folder>', 'where this machine has the images (default: as planned)')
-    .option('--model <path>', 'where this machine has the model (default: as planned)')
-    .option('--threads <count>', 'threads of one pass', atLeast(1))
+    .option('--root <folder>', 'location of the images on this machine (default: as in the plan)')
+    .option('--model <path>', 'location of the model on this machine (default: as in the plan)')
+    .option('--threads <count>', 'threads per pass', atLeast(1))
     .option('--device <name>', 'auto, cpu, cuda or reference')
-    .option('--concurrency <shards>', 'shards at a time', atLeast(1), 1)
-    .option('--lock-seconds <seconds>', 'a worker that is silent for so long is dead', atLeast(0.5), 30)
-    .option('--crashes <count>', 'workers that a shard may take with it before it is given up', atLeast(0), 5)
-    .option('--verbose', 'say what was lost with a connection'),
+    .option('--concurrency <shards>', 'number of shards to work on at a time', atLeast(1), 1)
+    .option(
+      '--lock-seconds <seconds>',
+      'time after which a silent worker is considered dead',
+      atLeast(0.5),
+      30,
+    )
+    .option(
+      '--crashes <count>',
+      'number of workers that may crash on a shard before it goes to the dead-letter list',
+      atLeast(0),
+      5,
+    )
+    .option('--verbose', 'report lost connections and locks'),
 ).action(async (job, o) => {
   const { work } = await import('./lib/worker.mjs')
   const code = await work(job, { ...o, say })
-  // Not when Redis answers: everything is given back.
+  // Not needed if Redis answers, because then everything has been put back.
   process.exit(code)
 })
 
 withRedis(
   program
     .command('status')
-    .description('how far it is; exit code 0 when every shard is done')
+    .description('show the progress; the exit code is 0 if every shard is done')
     .argument('<job>', 'folder of the plan')
-    .option('--watch', 'until nothing is queued')
-    .option('--failures', 'list images that could not be embedded, and why')
+    .option('--watch', 'follow the progress until nothing is queued')
+    .option('--failures', 'list the images that could not be embedded, with the reasons')
     .option('--json', 'print one JSON object'),
 ).action(async (job, o) => {
   const { status } = await import('./lib/status.mjs')
@@ -104,10 +127,10 @@ withRedis(
 withRedis(
   program
     .command('dead')
-    .description('the dead-letter list: shards that were given up, and why')
+    .description('show the dead-letter list: shards that failed in all attempts, with the reasons')
     .argument('<job>', 'folder of the plan')
-    .option('--retry', 'queue them again, with all their attempts')
-    .option('--json', 'print one JSON object a line'),
+    .option('--retry', 'queue these shards again, with all their attempts')
+    .option('--json', 'print one JSON object per line'),
 ).action(async (job, o) => {
   const { revive, withQueue } = await import('./lib/queue.mjs')
   const { deadList } = await import('./lib/status.mjs')
@@ -124,17 +147,17 @@ withRedis(
 
 program
   .command('merge')
-  .description('finished shards into one search store; needs no Redis')
+  .description('merge the finished shards into one search store; needs no Redis')
   .argument('<job>', 'folder of the plan')
-  .requiredOption('--store <folder>', 'a new store, or one that takes them, too')
-  .option('--model <path>', 'where this machine has the model (default: as planned)')
-  .option('--allow-missing', 'merge what is done, and say what is missing')
+  .requiredOption('--store <folder>', 'a new store, or an existing one to add to')
+  .option('--model <path>', 'location of the model on this machine (default: as in the plan)')
+  .option('--allow-missing', 'merge the shards that are done, and list the missing ones')
   .option('--json', 'print one JSON object')
   .action(async (job, o) => {
     const { merge } = await import('./lib/merge.mjs')
     const plan = await readPlan(job)
     const control = new AbortController()
-    process.once('SIGINT', () => control.abort(new Error('stopped; the same command goes on')))
+    process.once('SIGINT', () => control.abort(new Error('stopped; run the same command to continue')))
     const bar = progressOf(plan.shards, 'merged')
     const result = await merge(plan, {
       ...o,
@@ -146,9 +169,9 @@ program
     print(
       `${o.store}: ${size} images of ${shards} shards${failed > 0 ? `, ${failed} could not be embedded` : ''}`,
     )
-    if (missing.length > 0) print(`not there: ${missing.join(', ')}`)
+    if (missing.length > 0) print(`missing: ${missing.join(', ')}`)
     if (backends.length > 1)
-      print(`computed on ${backends.join(' and ')}: the last bits of a vector depend on who made it`)
+      print(`computed on ${backends.join(' and ')}: the last bits of a vector depend on the backend`)
   })
 
 try {

@@ -111,7 +111,7 @@ export interface TopK {
 
 /**
  * Scores every class for every query: the softmax over the classes of logitScale · cosine(query, class) + logitBias, or the
- * sigmoid of each, which makes every class a question of its own (SigLIP: Zhai et al. 2023), or the logits, or the cosines,
+ * sigmoid of each, which scores every class independently (SigLIP: Zhai et al. 2023), or the logits, or the cosines,
  * which are always from -1 to 1. Both sides are normalized internally (by a norm of at least 1e-12). Radford et al. 2021,
  * section 3.1.2.
  *

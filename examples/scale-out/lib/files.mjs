@@ -1,9 +1,9 @@
-/** Files that are whole or not there: written beside, synced, renamed. */
+/** Writes files completely or not at all: they are written beside their destination, synced and renamed. */
 import { randomBytes } from 'node:crypto'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-/** Makes the names in a folder last. Not every file system lets a folder be opened. */
+/** Makes the names in a folder durable. Not every file system can open a folder. */
 export async function syncFolder(folder) {
   const handle = await open(folder, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
@@ -28,7 +28,7 @@ export async function writeWhole(path, text) {
   }
 }
 
-/** Undefined where there is no such file. */
+/** Undefined if there is no such file. */
 export async function readJson(path) {
   const text = await readFile(path, 'utf8').catch(error => {
     if (error.code === 'ENOENT') return undefined

@@ -1,15 +1,15 @@
-/** Finished shards, in their order, into one search store. Needs no Redis. */
+/** Merges the finished shards, in order, into one search store. Needs no Redis. */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withModel, withStore } from './model.mjs'
 import { doneShards, shardNames } from './plan.mjs'
 import { missingShards, Totals } from './reports.mjs'
 
-/** Names in one line, the first ones of many. */
+/** The names in one line; of many, only the first ones. */
 const some = names =>
   names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ')
 
-/** What killed workers left of shards that are done. */
+/** Removes the leftovers of killed workers for shards that are done. */
 async function removeLeftovers(plan) {
   const done = await doneShards(plan)
   for (const name of await readdir(join(plan.folder, 'done')))
@@ -18,8 +18,8 @@ async function removeLeftovers(plan) {
 }
 
 /**
- * Killed at any moment, the same call goes on: rows that are there are skipped. Rejects when shards are missing, unless
- * `allowMissing`; then the store has those of the others, in their order.
+ * If it is killed at any moment, the same call continues: existing rows are skipped. Rejects if shards are missing, unless
+ * `allowMissing` is set; the store then has the rows of the other shards, in order.
  */
 export async function merge(plan, { store: path, model, allowMissing, signal, onProgress = () => {} }) {
   const missing = await missingShards(plan)

@@ -1,4 +1,4 @@
-/** What is opened is closed, whatever happens in between. */
+/** Opens models and stores, and closes them whatever happens in between. */
 import { load } from 'clip-native'
 
 /** Runs `body` on a model's image tower; `source` as `load` takes it, null for the embedded model. */

@@ -23,9 +23,9 @@ export function* shardNames(plan) {
 
 export async function readPlan(folder) {
   const plan = await readJson(join(folder, 'plan.json'))
-  if (!plan) throw new Error(`${folder} has no plan.json: make one with \`plan\``)
+  if (!plan) throw new Error(`${folder} has no plan.json: create one with \`plan\``)
   if (plan.format !== 'clip-native/scale-out' || plan.version !== 1)
-    throw new Error(`${folder}/plan.json is no plan of this version`)
+    throw new Error(`${folder}/plan.json is not a plan of this version`)
   return { ...plan, folder: resolve(folder) }
 }
 
@@ -41,7 +41,7 @@ export async function doneShards(plan) {
   return new Set(names.filter(name => /^\d{6,}$/.test(name)))
 }
 
-/** Cuts folders by `size` images; a tar is a shard. */
+/** Divides folders into shards of `size` images; each tar is a shard. */
 async function* shardsOf({ kind, root, sources }, size) {
   if (kind === 'tars') {
     for (const tar of sources) yield { tar: relative(root, tar).replaceAll('\\', '/') }
@@ -57,7 +57,7 @@ async function* shardsOf({ kind, root, sources }, size) {
   if (images.length > 0) yield { images }
 }
 
-/** Looks at the sources; writes the shards' lists unless `folder` is undefined. */
+/** Reads the sources, and writes the lists of the shards unless `folder` is undefined. */
 async function cut(source, size, folder) {
   const all = createHash('sha256')
   let shards = 0
@@ -73,13 +73,13 @@ async function cut(source, size, folder) {
 }
 
 /**
- * Makes the plan of a job folder, or reads the one that is there. Sources that differ from those of an old plan are
- * refused: which image is in which shard must not change while shards are done.
+ * Creates the plan of a job folder, or reads an existing one. Sources that differ from those of an existing plan are refused,
+ * because the images of a shard must not change while shards are being done.
  */
 export async function makePlan(folder, paths, { shardSize, storeDtype, attempts, backoff, modelOf }) {
   const there = await readJson(join(folder, 'plan.json'))
   if (paths.length === 0) {
-    if (!there) throw new Error('plan: expected a folder of images or tar files to make a new plan of')
+    if (!there) throw new Error('plan: expected a folder of images or tar files for a new plan')
     return await readPlan(folder)
   }
   const source = await sourceOf(paths)
@@ -89,7 +89,7 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
     const { digest } = await cut(source, plan.shardSize, undefined)
     if (digest !== plan.digest || source.root !== plan.root)
       throw new Error(
-        `${folder} has a plan of other images (of ${plan.root}, before some came or went?): plan these in a folder of their own, stores can be merged`,
+        `${folder} has a plan of other images (of ${plan.root}; were some added or removed?): plan these in another folder, because stores can be merged`,
       )
     const other = Object.entries(model).find(([field, value]) => plan.model[field] !== value)
     if (other)
@@ -97,11 +97,11 @@ export async function makePlan(folder, paths, { shardSize, storeDtype, attempts,
     return plan
   }
   await mkdir(join(folder, 'done'), { recursive: true })
-  // Of a plan that was not finished.
+  // Left by a plan that was not finished.
   await rm(join(folder, 'shards'), { recursive: true, force: true })
   await mkdir(join(folder, 'shards'))
   const { shards, images, digest } = await cut(source, shardSize, folder)
-  if (shards === 0) throw new Error(`${paths.join(', ')}: no images are there`)
+  if (shards === 0) throw new Error(`${paths.join(', ')}: there are no images`)
   await syncFolder(folder)
   const plan = {
     format: 'clip-native/scale-out',

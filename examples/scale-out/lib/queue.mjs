@@ -3,12 +3,12 @@ import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { doneShards, readShard, shardNames } from './plan.mjs'
 
-/** Without what is secret in it. */
+/** The address without its password. */
 const shown = address => address.replace(/\/\/[^@/]*@/, '//')
 
 /**
- * A connection that comes back by itself. A worker waits for ever (`patient`); a command of a person gives up after
- * some seconds and says so.
+ * A connection that reconnects by itself. A worker waits for ever (`patient`); other commands fail after some seconds with an
+ * error.
  */
 export function connect(address, { patient, say = () => {} }) {
   const redis = new Redis(address, {
@@ -18,22 +18,24 @@ export function connect(address, { patient, say = () => {} }) {
   let away = false
   redis.on('error', error => {
     if (!away)
-      say(`Redis at ${shown(address)} is away (${error.code ?? error.message})${patient ? '; waiting' : ''}`)
+      say(
+        `Redis at ${shown(address)} can't be reached (${error.code ?? error.message})${patient ? '; waiting' : ''}`,
+      )
     away = true
   })
   redis.on('ready', () => {
-    if (away) say('Redis is back')
+    if (away) say('Redis can be reached again')
     away = false
   })
   return redis
 }
 
-/** Runs `body` on a plan's queue; a Redis that is away is an error that says so. */
+/** Runs `body` on a plan's queue. If Redis can't be reached, the error says so. */
 export async function withQueue(plan, address, body) {
   const redis = connect(address, { patient: false })
   let queue
   try {
-    // A queue waits for ever for its first connection; this does not.
+    // A queue would wait for its first connection for ever, but this does not.
     await redis.ping()
     queue = new Queue(plan.queue, { connection: redis })
     queue.on('error', () => {})
@@ -47,7 +49,7 @@ export async function withQueue(plan, address, body) {
   }
 }
 
-/** The same id for the same shard: who adds it again adds nothing. */
+/** The id is the same for the same shard, so adding it again has no effect. */
 const idOf = (shard, digest) => `${shard}-${digest.slice(0, 8)}`
 
 export function jobOf(plan, shard, digest) {
@@ -58,9 +60,9 @@ export function jobOf(plan, shard, digest) {
     opts: {
       jobId: idOf(shard, digest),
       attempts: plan.attempts,
-      // With some chance in it, so that a hundred workers do not come back to a file server at once.
+      // With jitter, so that a hundred workers do not retry on a file server at the same time.
       backoff: { type: 'exponential', delay: plan.backoff, jitter: 0.5 },
-      // What is done lies in done/; what failed for good stays in Redis: the dead-letter list.
+      // Finished shards are in done/. Shards that have failed in all attempts stay in Redis, as the dead-letter list.
       removeOnComplete: true,
       removeOnFail: false,
     },
@@ -88,7 +90,7 @@ export async function enqueue(plan, queue, onProgress = () => {}) {
   return { done: done.size, dead, queued: added - dead }
 }
 
-/** Shards that were given up, with what they last failed of. */
+/** Shards that failed in all attempts, with their last error. */
 export async function* deadJobs(queue) {
   for (let first = 0; ; first += 500) {
     const jobs = await queue.getFailed(first, first + 499)
@@ -98,8 +100,8 @@ export async function* deadJobs(queue) {
 }
 
 /**
- * Gives a dead job all its attempts again. It is made anew: counts of crashes would stay with the old one. Killed in
- * between, the shard is neither queued nor done, and `plan` queues it.
+ * Gives a dead job all its attempts again. The job is created anew, because an old job keeps its count of crashes. If this is
+ * killed in between, the shard is neither queued nor done, and `plan` queues it.
  */
 export async function revive(plan, queue, job) {
   await job.remove()

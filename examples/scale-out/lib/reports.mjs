@@ -1,4 +1,4 @@
-/** What finished shards say of themselves. */
+/** Reads the reports of finished shards. */
 import { join } from 'node:path'
 import { readJson } from './files.mjs'
 import { doneShards, shardNames } from './plan.mjs'
@@ -6,7 +6,7 @@ import { doneShards, shardNames } from './plan.mjs'
 /** Undefined for a shard that is not finished. */
 export const readReport = (plan, shard) => readJson(join(plan.folder, 'done', shard, 'report.json'))
 
-/** Adds up reports, and remembers those that it has read. */
+/** Adds up reports; each report is read once. */
 export class Totals {
   #seen = new Set()
   embedded = 0

@@ -1,4 +1,7 @@
-/** One shard: its images become a store of its own that appears in done/ as a whole. Done twice it is done once. */
+/**
+ * Embeds one shard: its images become a separate store, which appears in done/ in one step. If two workers do the same shard,
+ * one result remains.
+ */
 import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -8,16 +11,16 @@ import { DamagedArchive, imagesOfTar } from './images.mjs'
 import { readShard } from './plan.mjs'
 import { readReport } from './reports.mjs'
 
-/** A shard that will not become better by trying again. */
+/** A shard that fails in the same way however often it is tried. */
 export class HopelessShard extends Error {}
 
-/** A name that the store takes. */
+/** Whether a name is a valid id of a store. */
 const isId = id => id.length <= 32768 && !/\p{Surrogate}/u.test(id)
 
-/** Of the file system, not of the image: a mount that is away comes back, a broken JPEG stays broken. */
+/** An error of the file system, not of the image: a missing mount may come back, but a broken JPEG stays broken. */
 const isUnreadable = error => typeof error?.cause?.code === 'string' && /^E[A-Z]+$/.test(error.cause.code)
 
-/** Before anything is computed: whether its files are there. */
+/** Checks that the files exist, before anything is computed. */
 async function missingFiles(root, images) {
   const reasons = []
   for (const path of images)
@@ -36,18 +39,17 @@ async function* imagesOf(list, root, fail) {
 }
 
 /**
- * Embeds a shard and returns its report. Images that can't be decoded are in it with their reasons. Files that can't
- * be read make it reject while it is going to be tried again; in the last attempt they are images that failed, too,
- * unless no file can be read. Rejects with HopelessShard for a damaged archive or list, and with `signal.reason`.
+ * Embeds a shard and returns its report, which lists the images that can't be decoded, with the reasons. It rejects if files
+ * can't be read and the shard will be tried again; in the last attempt these files are listed too, unless no file can be
+ * read. Rejects with HopelessShard for a damaged archive or list, and with `signal.reason`.
  */
 export async function embedShard(clip, plan, shard, { digest, root, signal, onProgress, lastAttempt }) {
-  // From Redis, and part of a path.
+  // Checked because it comes from Redis and becomes part of a path.
   if (!/^\d{6,}$/.test(shard)) throw new HopelessShard('expected the number of a shard')
   const there = await readReport(plan, shard)
   if (there) return there
   const { list, digest: found } = await readShard(plan, shard)
-  if (found !== digest)
-    throw new HopelessShard(`shards/${shard}.json is not the list that this job was made for`)
+  if (found !== digest) throw new HopelessShard(`shards/${shard}.json is not the list of this job`)
   const failed = []
   const fail = (id, code, reason) => failed.push({ id, code, reason })
   if (list.images) {
@@ -80,7 +82,7 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
       shard,
       images: added + failed.length,
       embedded: added,
-      // The same name again in one tar.
+      // Images whose name occurs repeatedly in a tar.
       duplicates: skipped,
       failed,
       model: { fingerprint, dtype, backend },
@@ -93,7 +95,7 @@ export async function embedShard(clip, plan, shard, { digest, root, signal, onPr
     return report
   } catch (error) {
     await rm(part, { recursive: true, force: true })
-    // Somebody else was quicker, after this worker had been taken for dead.
+    // Another worker was quicker, after this one had been considered dead.
     const theirs = await readReport(plan, shard)
     if (theirs) return theirs
     if (error instanceof DamagedArchive) throw new HopelessShard(error.message, { cause: error })

@@ -1,4 +1,4 @@
-/** How far a job is: what lies in done/, and what Redis knows of the rest. */
+/** The progress of a job: finished shards in done/, and the state of the others in Redis. */
 import cliProgress from 'cli-progress'
 import { deadJobs, withQueue } from './queue.mjs'
 import { Totals } from './reports.mjs'
@@ -15,7 +15,7 @@ export async function statusOf(plan, queue, totals) {
     active: counts.active,
     retrying: counts.delayed,
     dead: counts.failed,
-    // Not done and nowhere in the queue: Redis lost it, or `plan` was killed. `plan` queues it again.
+    // Neither done nor in the queue, because Redis lost the job or `plan` was killed. `plan` queues it again.
     lost: Math.max(0, plan.shards - done - counts.waiting - counts.active - counts.delayed - counts.failed),
     images: plan.images,
     embedded: totals.embedded,
@@ -47,14 +47,14 @@ function restOf(s) {
   return parts.join(', ')
 }
 
-/** The bar as a line of its own, for output that goes on. */
+/** The bar as one line, for output that is not a terminal. */
 function lineOf(now) {
   const part = now.done / now.shards
   const percentage = String(Math.floor(100 * part)).padStart(3)
   return `${cliProgress.Format.BarFormat(part, bar)} ${percentage} %  ${now.done} of ${now.shards} shards  ${restOf(now)}`
 }
 
-/** Follows a job until nothing is queued: a bar on a terminal, elsewhere it only waits. */
+/** Follows a job until nothing is queued, with a bar on a terminal; elsewhere it only waits. */
 async function follow(queue, look) {
   const one = new cliProgress.SingleBar({
     barsize,
@@ -81,7 +81,7 @@ async function follow(queue, look) {
   }
 }
 
-/** Exit code: 0 when every shard is done. */
+/** Exit code: 0 if every shard is done. */
 export async function status(plan, { redis, json, failures, watch, print }) {
   const totals = new Totals()
   const look = queue => statusOf(plan, queue, totals)
@@ -94,7 +94,7 @@ export async function status(plan, { redis, json, failures, watch, print }) {
   return now.done === now.shards ? 0 : 1
 }
 
-/** The dead-letter list: shards that failed in all their attempts, and of what. */
+/** The dead-letter list: shards that failed in all their attempts, with the reasons. */
 export async function deadList(queue) {
   const list = []
   for await (const job of deadJobs(queue)) {

@@ -1,4 +1,4 @@
-/** A worker: takes shards until none is left. As many as you like, on as many machines, with the same Redis. */
+/** A worker takes shards until none is left. Any number of workers may run on any number of machines with the same Redis. */
 import { Queue, UnrecoverableError, WaitingError, Worker } from 'bullmq'
 import { withModel } from './model.mjs'
 import { readPlan } from './plan.mjs'
@@ -6,15 +6,15 @@ import { connect } from './queue.mjs'
 import { missingShards } from './reports.mjs'
 import { embedShard, HopelessShard } from './shard.mjs'
 
-/** What keeps a model from a job: nothing, or a sentence. */
+/** Why a model does not fit the plan, or undefined. */
 function mismatch(wanted, info) {
   for (const field of ['fingerprint', 'dtype'])
     if (info[field] !== wanted[field])
-      return `the plan is for a model with ${field} ${wanted[field]}, this worker's has ${info[field]}`
+      return `the plan is for a model with ${field} ${wanted[field]}, but this worker's model has ${info[field]}`
   return undefined
 }
 
-/** Not more often than every `ms`. */
+/** Calls `act` at most once every `ms` milliseconds. */
 function seldom(ms, act) {
   let last = 0
   return value => {
@@ -26,7 +26,7 @@ function seldom(ms, act) {
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 
-/** Exit code: 0 when every shard is done, 1 when some are not, 2 for a model that does not fit, 130 after a signal. */
+/** Exit code: 0 if every shard is done, 1 if some are not, 2 for a model that does not fit, 130 after a signal. */
 export async function work(folder, options) {
   const { model, threads, device } = options
   const plan = await readPlan(folder)
@@ -38,7 +38,7 @@ export async function work(folder, options) {
   return withModel(model ?? plan.model.source, settings, clip => takeShards(plan, clip, options))
 }
 
-/** Resolves when no shard is waiting, running or to be tried again; while anybody has one it may come back. */
+/** Resolves when no shard is waiting, running or to be tried again, because a running shard may return to the queue. */
 function untilNothingIsLeft(queue, redis, isIdle) {
   return new Promise(resolve => {
     let asking = false
@@ -54,7 +54,7 @@ function untilNothingIsLeft(queue, redis, isIdle) {
   })
 }
 
-/** The first Ctrl-C, the second; at the third the process ends, and others will find its shard stalled. */
+/** Handles the first and the second Ctrl-C; the third ends the process, and other workers find its shard stalled. */
 function onSignals(first, second) {
   let signals = 0
   for (const name of ['SIGINT', 'SIGTERM'])
@@ -84,7 +84,7 @@ async function takeShards(plan, clip, options) {
   })
 
   const giveBack = async (job, token) => {
-    // Without counting an attempt. Where Redis is away its lock runs out, which comes to the same.
+    // Without counting an attempt. If Redis can't be reached, the lock expires, which has the same effect.
     await Promise.race([job.moveToWait(token), pause(3000)])
     throw new WaitingError()
   }
@@ -94,7 +94,7 @@ async function takeShards(plan, clip, options) {
     if (other) {
       say(`refused ${shard}: ${other}`)
       finish(2)
-      // Before it is back in the queue: or this worker would take it again.
+      // Before the job is back in the queue, or this worker would take it again.
       void worker.close()
       return giveBack(job, token)
     }
@@ -123,24 +123,26 @@ async function takeShards(plan, clip, options) {
   const worker = new Worker(plan.queue, counted, {
     connection: redis,
     concurrency,
-    // A worker that did not touch its job for so long is dead, and others take it.
+    // A worker that has not renewed its job for this long is considered dead, and others take the job.
     lockDuration: 1000 * lockSeconds,
     stalledInterval: 1000 * lockSeconds,
     maxStalledCount: crashes,
     runRetryDelay: 1000,
     drainDelay: 1,
   })
-  // Connections and locks that were lost; what they were for is done again by somebody.
+  // Lost connections and locks; the work that they were for is repeated by some worker.
   for (const source of [worker, queue]) source.on('error', error => verbose && say(error.message))
   worker.on('failed', (job, error) => {
     if (!job) return
     const more = job.attemptsMade < job.opts.attempts && error.name !== 'UnrecoverableError'
-    say(`${job.data.shard} failed: ${error.message}; ${more ? 'it will be tried again' : 'given up'}`)
+    say(
+      `${job.data.shard} failed: ${error.message}; ${more ? 'it will be tried again' : 'no attempts are left'}`,
+    )
   })
-  worker.on('stalled', id => say(`${id}: its worker is gone; taken over`))
+  worker.on('stalled', id => say(`${id}: its worker has died; another one takes it`))
   onSignals(
     () => {
-      say('finishing the current shard; once more to put it back')
+      say('finishing the current shard; press Ctrl-C again to put it back')
       finish(130)
     },
     () => putBack.abort(new Error('put back')),
@@ -148,7 +150,7 @@ async function takeShards(plan, clip, options) {
   void untilNothingIsLeft(queue, redis, () => running === 0).then(() => finish())
 
   const code = await finished
-  // Where Redis is away it does not end; a second signal does not wait for it.
+  // This does not end while Redis can't be reached, so a second signal does not wait for it.
   const hurried = new Promise(resolve => putBack.signal.addEventListener('abort', () => resolve(pause(5000))))
   await Promise.race([worker.close(), hurried])
   redis.disconnect()

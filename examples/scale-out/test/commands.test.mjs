@@ -99,7 +99,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     await rename(at('job-a', 'done', '000002'), at('000002'))
     assert.match(
       await ok('merge', at('job-a'), '--store', at('a.store'), '--allow-missing'),
-      /22 images of 3 shards\nnot there: 000002/,
+      /22 images of 3 shards\nmissing: 000002/,
     )
     // Nobody has it queued: `plan` does.
     assert.equal((await statusOf(at('job-a'))).lost, 1)
@@ -145,7 +145,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     const worked = await command('work', at('job-c'), ...one)
     assert.equal(worked.code, 1)
     assert.match(worked.err, /000000 failed: 1 of 6 files .* \(ENOENT\); it will be tried again/)
-    assert.match(worked.err, /000001 failed: 6 of 6 files .*; given up/)
+    assert.match(worked.err, /000001 failed: 6 of 6 files .*; no attempts are left/)
     assert.match((await command('status', at('job-c'), '--failures')).out, /5 of 12 images, 1 failed, 1 dead/)
     const [dead] = (await ok('dead', at('job-c'), '--json'))
       .trim()
@@ -176,7 +176,10 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     await plan(at('job-t'), [list])
     const worked = await command('work', at('job-t'), ...one)
     assert.equal(worked.code, 1)
-    assert.match(worked.err, /000002 failed: part-0002\.tar can't be read as a tar archive: .*; given up/)
+    assert.match(
+      worked.err,
+      /000002 failed: part-0002\.tar can't be read as a tar archive: .*; no attempts are left/,
+    )
     const { out } = await command('dead', at('job-t'))
     assert.match(out, /^000002 {2}1 attempts: part-0002\.tar can't be read as a tar archive/)
     assert.match(await failuresOf(at('job-t')), /^000001 part-0001\.tar\/000001\.png: /)
@@ -196,7 +199,10 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     await writeFile(join(other, 'model.safetensors'), weights)
     const refused = await command('work', at('job-m'), '--model', other, ...one)
     assert.equal(refused.code, 2)
-    assert.match(refused.err, /refused: the plan is for a model with fingerprint \w+, this worker's has \w+/)
+    assert.match(
+      refused.err,
+      /refused: the plan is for a model with fingerprint \w+, but this worker's model has \w+/,
+    )
     const { waiting } = await statusOf(at('job-m'))
     assert.equal(waiting, 1)
     // A job that somebody queued for other weights.
@@ -257,7 +263,7 @@ describe('commands', { skip: withoutRedis, timeout: 300_000 }, () => {
     assert.deepEqual(await readdir(at('job-d', 'done')), ['000000'])
     await assert.rejects(embedShard(clip, made, '../000000', settings), /the number of a shard/)
     const other = embedShard(clip, await readPlan(at('job-m')), '000000', settings)
-    await assert.rejects(other, /not the list that this job was made for/)
+    await assert.rejects(other, /not the list of this job/)
   })
 
   test('a shard whose workers die is dead after --crashes of them, and can be revived', async () => {

@@ -30,7 +30,7 @@ export async function search(text, topK, signal) {
   return answer(await fetch('search', { method: 'POST', headers, body, signal }))
 }
 
-/** Fetches an image of the server. */
+/** Fetches an image from the server. */
 export async function image(url) {
   const response = await fetch(url)
   if (!response.ok) throw new Failure(`${url}: the server answered ${response.status}.`)

@@ -1,4 +1,4 @@
-/** Bars that stay the same elements while scores change, so that they move instead of jumping. */
+/** Bars whose elements are reused while scores change, so that they move instead of jumping. */
 
 const reduced = matchMedia('(prefers-reduced-motion: reduce)')
 

@@ -64,7 +64,7 @@ export function take(blob, name) {
   return run()
 }
 
-/** Classifies an image of the server. */
+/** Classifies an image on the server. */
 export async function takeFromServer({ id, url }) {
   try {
     await take(await fetchImage(url), id)
@@ -107,7 +107,7 @@ export function startClassify({ templateSets, embedded }) {
   })
 
   const drop = element('drop')
-  // The whole page accepts a drop: otherwise a drop beside the frame would make the browser open the image itself.
+  // The whole page accepts a drop, because a drop beside the frame would make the browser open the image itself.
   for (const type of ['dragenter', 'dragover'])
     document.addEventListener(type, event => {
       event.preventDefault()
@@ -123,7 +123,7 @@ export function startClassify({ templateSets, embedded }) {
   })
 }
 
-/** Shows some images of the server to start with. */
+/** Shows some of the server's images as examples. */
 export function showExamples(matches) {
   const group = element('examples')
   group.replaceChildren(...matches.map(match => imageButton(match, () => takeFromServer(match))))

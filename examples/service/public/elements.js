@@ -2,7 +2,7 @@
 
 export const element = id => document.getElementById(id)
 
-/** A button that shows an image of the server. */
+/** A button that shows one of the server's images. */
 export function imageButton({ id, url }, choose) {
   const button = document.createElement('button')
   button.type = 'button'

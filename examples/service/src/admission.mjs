@@ -1,4 +1,4 @@
-/** Saying no early: what is refused costs nothing, so that those who were let in are served. */
+/** Refuses requests early, so that refused ones cost nothing and admitted ones are served. */
 
 import { answerRaw, ServiceError } from './errors.mjs'
 import { untilAborted } from './until-aborted.mjs'
@@ -9,7 +9,7 @@ export class Admission {
   #config
   #jobs = new Set()
   #bytes = 0
-  /** Of a request's work, smoothed: who is refused is told to come back after about as long. */
+  /** The smoothed time of a request's work, which is the Retry-After of refused requests. */
   #milliseconds = 0
 
   constructor(config) {
@@ -30,8 +30,8 @@ export class Admission {
   }
 
   /**
-   * The hook of every route that has a body, before any of it is read. What a client announces costs nothing: only
-   * bytes that have arrived count (`request.grow`). A body that does not begin within `startMs` is given up.
+   * The hook of every route that has a body, before any of it is read. Bytes that a client announces cost nothing: only those
+   * that have arrived count (`request.grow`). A body that does not begin within `startMs` is rejected.
    */
   onRequest = async (request, reply) => {
     const { maxBodyBytes, maxBodiesBytes, maxQueue, startMs } = this.#config
@@ -41,7 +41,7 @@ export class Admission {
       throw new ServiceError('TOO_LARGE', `a body may have ${maxBodyBytes} bytes, not ${length}`, {
         connection: 'close',
       })
-    // The model counts for itself (ERR_CLIP_BUSY); this spares the reading of a body that it would refuse.
+    // The model has its own limit (ERR_CLIP_BUSY); this one avoids reading a body that the model would refuse.
     if (this.working > maxQueue) throw this.busy(`${this.working} requests are waiting`)
 
     let held = 0
@@ -65,8 +65,8 @@ export class Admission {
   }
 
   /**
-   * Runs `work(signal)` once the body is there. The signal is aborted when it takes too long or the client goes away,
-   * and the request is answered then, even if the work does not end.
+   * Runs `work(signal)` after the body has been read. The signal is aborted if the work takes too long or the client
+   * disconnects, and the request is answered at that moment, even if the work does not end.
    */
   async run(reply, work) {
     const control = new AbortController()
@@ -82,7 +82,7 @@ export class Admission {
     const job = { began }
     this.#jobs.add(job)
     const done = work(control.signal).finally(() => this.#jobs.delete(job))
-    done.catch(() => {}) // whoever waits is told; nobody may be waiting any more
+    done.catch(() => {}) // rejects the waiting request, if there still is one
     try {
       return await untilAborted(done, control.signal)
     } catch (error) {
@@ -94,7 +94,7 @@ export class Admission {
     }
   }
 
-  /** Requests whose work goes on although it should have ended long ago: the process had better be replaced. */
+  /** Number of requests whose work continues although it should have ended long ago: the process should be replaced. */
   get stuck() {
     const { workMs } = this.#config
     const now = performance.now()

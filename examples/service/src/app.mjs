@@ -1,4 +1,4 @@
-/** The service without its process: routes, limits, errors. `clip` may be anything with clip-native's methods. */
+/** The service apart from its process: routes, limits and errors. `clip` may be any object with clip-native's methods. */
 
 import { fileURLToPath } from 'node:url'
 import multipart from '@fastify/multipart'
@@ -13,7 +13,7 @@ import { workRoutes } from './routes.mjs'
 
 const page = fileURLToPath(new URL('../public', import.meta.url))
 
-/** Nothing from elsewhere, nothing inline; `blob:` is the image that was dropped. */
+/** Allows nothing from other hosts and nothing inline; `blob:` is the image that was dropped. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   ...["script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' blob:"],
@@ -32,7 +32,7 @@ export async function createApp({ clip, images, config }) {
   const { receiveMs, maxBodyBytes } = config
   const app = Fastify({
     logger: config.logLevel === 'silent' ? false : { level: config.logLevel },
-    // /metrics counts requests; the log tells of failures.
+    // /metrics counts requests, so the log has only failures.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBodyBytes,
     requestTimeout: receiveMs,
@@ -44,7 +44,7 @@ export async function createApp({ clip, images, config }) {
   app.server.maxConnections = config.maxConnections
   const admission = new Admission(config)
 
-  // Requests are checked by inputs.mjs, where the three forms of a body have become one.
+  // Requests are checked by inputs.mjs, after the three forms of a body have been converted to one.
   app.setValidatorCompiler(() => () => true)
   app.decorateRequest('grow', null)
   addBodyParsers(app, config)
@@ -94,7 +94,7 @@ export async function createApp({ clip, images, config }) {
   })
   const known = hostCheck(config)
   app.addHook('onRequest', async (request, reply) => {
-    // A load balancer asks for /healthz by whatever address it has.
+    // A load balancer may request /healthz under any address.
     if (request.routeOptions.url !== '/healthz' && !known(request.headers.host))
       throw new ServiceError('WRONG_HOST', 'this service does not answer to that name')
     reply.headers({

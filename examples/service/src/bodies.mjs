@@ -1,12 +1,12 @@
-/** Bodies as they arrive: held in one buffer each, counted while they grow, given up when they do not begin. */
+/** Receives bodies: each is collected in one buffer, counted while it grows, and rejected if it does not begin. */
 
 import { ServiceError } from './errors.mjs'
 
 const smallest = 16 * 1024
 
 /**
- * All bytes of `stream` in one buffer. A body of a million one-byte pieces takes what its bytes take, not a Buffer for
- * each. `grow(bytes)` is asked before more memory is taken, and may throw.
+ * All bytes of `stream` in one buffer. A body of a million one-byte pieces needs only the memory of its bytes, not a Buffer
+ * for each piece. `grow(bytes)` is called before more memory is allocated, and may throw.
  */
 export async function collect(stream, most, grow) {
   let buffer = Buffer.alloc(0)
@@ -28,7 +28,7 @@ export async function collect(stream, most, grow) {
   return buffer.subarray(0, length)
 }
 
-/** Fastify's parsers of bodies: JSON, and images as they are. Forms are read by inputs.mjs, part by part. */
+/** Parsers for Fastify: JSON, and images as raw bytes. Forms are read by inputs.mjs, part by part. */
 export function addBodyParsers(app, { maxBodyBytes, maxJsonBytes }) {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')

@@ -1,4 +1,4 @@
-/** Classifiers that requests ask for: made of their labels, or read from a folder; the last ones used are kept. */
+/** The classifiers of requests, created from their labels or read from a folder. The most recently used ones are cached. */
 
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
@@ -7,7 +7,7 @@ import { templates } from 'clip-native'
 import { ServiceError } from './errors.mjs'
 import { untilAborted } from './until-aborted.mjs'
 
-/** What a request can name instead of writing its templates. */
+/** Sets of templates that a request can name. */
 export const templateSets = {
   none: ['{}'],
   icon: ['an icon of {}'],
@@ -21,8 +21,8 @@ export const templateSets = {
 }
 
 /**
- * Least recently used out first, by number and by bytes. Requests for the same thing at the same time share its making,
- * which is given up when the last of them has gone.
+ * A cache that drops the least recently used entries, by number and by bytes. Simultaneous requests for an entry share its
+ * computation, which is aborted when the last of them is aborted.
  */
 export class Cache {
   hits = 0
@@ -45,7 +45,7 @@ export class Cache {
     if (kept) {
       this.hits++
       this.#kept.delete(key)
-      this.#kept.set(key, kept) // the youngest
+      this.#kept.set(key, kept) // the most recent entry
       return kept.value
     }
     this.misses++
@@ -101,7 +101,7 @@ export class Classifiers {
     this.cache = new Cache({ entries: config.cacheEntries, bytes: config.cacheBytes })
   }
 
-  /** Names of the saved ones. */
+  /** Names of the saved classifiers. */
   async names() {
     const files = await readdir(this.#folder).catch(() => [])
     return files.filter(file => file.endsWith('.safetensors')).map(file => file.slice(0, -12))
@@ -117,7 +117,7 @@ export class Classifiers {
         'BAD_REQUEST',
         `${labels.length} labels x ${texts.length} templates are more than ${maxPrompts} texts`,
       )
-    // A template may name its label many times.
+    // A template may contain its label many times.
     const longest = Math.max(...labels.map(label => label.length))
     for (const text of texts) {
       const length = text.length + (text.split('{}').length - 1) * (longest - 2)
@@ -141,13 +141,13 @@ export class Classifiers {
     const file = join(this.#folder, `${name}.safetensors`)
     const stats = await stat(file).catch(() => undefined)
     if (!stats) throw new ServiceError('UNKNOWN_CLASSIFIER', `there is no classifier '${name}'`)
-    // A file that was written anew is another classifier.
+    // A file that was written again is another classifier.
     const key = `${name} ${stats.mtimeMs} ${stats.size}`
     return this.#cached(key, control => this.#clip.loadClassifier(file, { signal: control }), signal)
   }
 
   #cached(key, make, signal) {
-    // Embeddings in float32, and as much again for the labels themselves.
+    // Embeddings in float32, and the same amount for the labels themselves.
     const bytesOf = ({ embeddings }) => 2 * 4 * embeddings.shape[0] * embeddings.shape[1]
     return this.cache.get(key, make, bytesOf, signal)
   }

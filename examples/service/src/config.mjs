@@ -13,8 +13,8 @@ export const defaults = {
   host: '127.0.0.1',
   port: 8080,
   /**
-   * Names under which clients reach the service, separated by commas; '*' for any. Empty: localhost and `host`. A
-   * request for another name is refused, so that no web page can make its own name point here.
+   * Names under which clients reach the service, separated by commas; '*' for any. Empty: localhost and `host`. A request for
+   * another name is refused, which prevents DNS rebinding by a web page.
    */
   hosts: '',
   logLevel: 'info',
@@ -22,52 +22,52 @@ export const defaults = {
   /** As `load` takes it; empty: the embedded model, which knows icons and emoji, not photographs. */
   model: '',
   dtype: 'float32',
-  /** Threads of one pass; 0: as many as there are physical cores. */
+  /** Threads per pass; 0: the number of physical cores. */
   threads: 0,
   /** The folder that /search looks through, and /images serves. */
   images: exampleImages,
   /** Where the service keeps its store and looks for saved classifiers (`classifiers/NAME.safetensors`). */
   data: join(here, 'data'),
 
-  /** Of one request's body. */
+  /** Maximum size of a request's body. */
   maxBodyBytes: 10 * MiB,
-  /** JSON is parsed in one go on the JavaScript thread: what is larger comes raw or as multipart. */
+  /** Maximum size of a JSON body, which is parsed in one piece on the JavaScript thread. Send larger images raw or as multipart. */
   maxJsonBytes: MiB / 8,
-  /** Memory of all bodies that are being received or worked on. */
+  /** Maximum memory of all bodies that are being received or processed. */
   maxBodiesBytes: 128 * MiB,
   maxConnections: 1024,
-  /** Of an image, by its header: larger ones are never decoded. */
+  /** Maximum number of pixels according to an image's header; larger images are never decoded. */
   maxPixels: 40_000_000,
   maxLabels: 1000,
-  /** Labels times templates of one request. */
+  /** Maximum number of labels times templates in a request. */
   maxPrompts: 4000,
-  /** Characters of a label, a template or a text. */
+  /** Maximum number of characters of a label, a template or a text. */
   maxTextLength: 300,
-  /** Characters of a text after the label has been put into its template. */
+  /** Maximum number of characters of a prompt, after the label has been inserted into its template. */
   maxPromptLength: 1000,
   maxTexts: 32,
-  /** Calls that wait for the model; one more is 503. */
+  /** Number of calls that may wait for the model; a further one is answered with 503. */
   maxQueue: 64,
 
-  /** For the first byte of a body, after the headers. */
+  /** Time limit in milliseconds for the first byte of a body, after the headers. */
   startMs: 3_000,
-  /** For a request to arrive, body included. */
+  /** Time limit for a request to arrive, including its body. */
   receiveMs: 10_000,
-  /** For the decoding of an image. */
+  /** Time limit for decoding an image. */
   decodeMs: 10_000,
-  /** From then to its answer. */
+  /** Time limit from then to the answer. */
   workMs: 30_000,
-  /** Classifiers of per-request labels that are kept, and their bytes. */
+  /** Maximum number of cached classifiers, and their bytes. */
   cacheEntries: 64,
   cacheBytes: 64 * MiB,
 
-  /** After SIGTERM: how long /healthz says 503 before no connection is accepted any more. */
+  /** After SIGTERM, the time for which /healthz answers 503 before new connections are refused. */
   drainMs: 1000,
-  /** And how long running requests may take then. */
+  /** The time that running requests may take after that. */
   shutdownMs: 15_000,
 }
 
-/** The settings with what the environment says. Throws for a number that is none. */
+/** The settings, with those of the environment. Throws if a number is invalid. */
 export function configFrom(env) {
   const config = { ...defaults }
   for (const name of Object.keys(defaults)) {

@@ -1,4 +1,4 @@
-/** One shape for every failure: { code, message, help }. */
+/** All failures have the form { code, message, help }. */
 
 /** Status, and what to do about it. */
 const kinds = {
@@ -37,7 +37,7 @@ const codeOfStatus = {
   503: 'SHUTTING_DOWN',
 }
 
-/** A failure that the service itself found. */
+/** A failure that the service itself detects. */
 export class ServiceError extends Error {
   constructor(code, message, headers = {}) {
     super(message)
@@ -46,7 +46,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** Status, headers and body that tell of an error. What is nobody's business outside is INTERNAL without details. */
+/** Status, headers and body for an error. An unexpected error is INTERNAL, without details. */
 export function answerOf(error) {
   let { code } = error
   let { message } = error
@@ -57,7 +57,7 @@ export function answerOf(error) {
   return { status, headers: error.headers ?? {}, body: { code, message, help } }
 }
 
-/** For what does not come as far as Fastify: no HTTP at all, headers too long, a body that does not come. */
+/** Answers requests that do not reach Fastify: data that is not HTTP, headers that are too long, a body that does not arrive. */
 export function answerRaw(error, socket) {
   if (!socket.writable || error.code === 'ECONNRESET') return socket.destroy()
   const code =

@@ -1,4 +1,4 @@
-/** The folder that can be searched: embedded once into a store, in the background, and again where files changed. */
+/** The folder that can be searched. Its images are embedded into a store in the background, and again if files have changed. */
 
 import { access } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
@@ -6,13 +6,13 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { imageFiles } from 'clip-native'
 import { ServiceError } from './errors.mjs'
 
-/** Files that the log names, of those that are left out. */
+/** Maximum number of left-out files that the log names. */
 const mostNamed = 20
 
-/** Images, each with an id of its own: the folder can be moved, and the answers do not tell where it lies. */
+/** The images with ids relative to the folder, so that the folder can be moved and answers do not reveal its location. */
 async function* imagesIn(folder, onLeftOut, signal) {
   for await (const image of imageFiles(folder, { onLeftOut, signal })) {
-    // A name that is not UTF-8 comes as a file: URL, which /images could not be asked for.
+    // A name that is not UTF-8 is yielded as a file: URL, which can't be requested from /images.
     if (/^file:/.test(image)) onLeftOut({ path: image, message: 'has a name that is not UTF-8' })
     else yield { id: relative(folder, image).split(sep).join('/'), image }
   }
@@ -51,7 +51,7 @@ export class Images {
     this.#state.indexing = false
   }
 
-  /** Requests come first: when so many wait that there is no place for these images, they try again later. */
+  /** Requests take precedence: if the queue is full, adding images is tried again later. */
   async #add(signal, leftOut) {
     for (;;) {
       Object.assign(leftOut, { count: 0, first: [] })
@@ -84,7 +84,7 @@ export class Images {
       ...(weight === undefined ? {} : { weight }),
     }
     const found = await this.#store.search(query, { topK, signal })
-    // The store keeps what was once in the folder.
+    // The store still has images that were removed from the folder.
     const there = await Promise.all(
       found.map(({ id }) =>
         access(join(this.#folder, id)).then(

@@ -1,4 +1,4 @@
-/** A request's image and options, whichever of three ways it sent them: raw, as multipart/form-data or as JSON. */
+/** Reads a request's image and options, which may be sent raw, as multipart/form-data or as JSON. */
 
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { collect } from './bodies.mjs'
@@ -7,7 +7,7 @@ import { ServiceError } from './errors.mjs'
 const ajv = new Ajv2020({ strict: false })
 const wrong = message => new ServiceError('BAD_REQUEST', message)
 
-/** What Ajv found, in words. */
+/** Describes an error of Ajv in a sentence. */
 function sentence({ instancePath, keyword, params, message }) {
   const field = instancePath.slice(1).replaceAll('/', '.')
   if (keyword === 'additionalProperties') return `there is no option \`${params.additionalProperty}\``
@@ -19,14 +19,14 @@ function sentence({ instancePath, keyword, params, message }) {
   return field ? `\`${field}\` ${message}` : message
 }
 
-/** Strings of a query or a form as the values that the schema asks for; what is none stays for Ajv to refuse. */
+/** Converts strings of a query or a form to the types of the schema; invalid strings are left for Ajv to refuse. */
 function typed(schema, fields) {
   const options = {}
   for (const [name, value] of Object.entries(fields)) {
     const type = schema.properties[name]?.type
     if (type === 'array') {
       const values = [value].flat()
-      // Templates and texts may have commas in them.
+      // Templates and texts may contain commas.
       options[name] = name === 'labels' ? splitLabels(values, schema.properties.labels.maxItems) : values
     } else if (type === 'number' || type === 'integer')
       options[name] = value === '' || Number.isNaN(Number(value)) ? value : Number(value)
@@ -35,7 +35,7 @@ function typed(schema, fields) {
   return options
 }
 
-/** One more than `most` is enough to be refused; what comes after is not looked at. */
+/** One label more than `most` is enough to be refused; the rest is not read. */
 function splitLabels(values, most) {
   const pieces = values.flatMap(text => text.split(',', most + 1))
   if (pieces.length > most) return pieces
@@ -45,7 +45,7 @@ function splitLabels(values, most) {
 function decodeBase64(text) {
   if (typeof text !== 'string' || text === '') throw wrong('`image` must be a string of base64')
   const bytes = Buffer.from(text, 'base64')
-  // Buffer skips what is no base64, and then there are fewer bytes than the length promises.
+  // Buffer skips characters that are not base64, and then there are fewer bytes than expected.
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
   if (text.length % 4 !== 0 || bytes.length !== (text.length / 4) * 3 - padding)
     throw wrong('`image` must be padded base64 without spaces, line breaks or `data:` before it')
@@ -75,14 +75,14 @@ async function readForm(request, { maxBodyBytes, maxJsonBytes: maxFieldBytes }) 
     }
   } catch (error) {
     if (error instanceof ServiceError || error.statusCode) throw error
-    throw wrong(`this is no complete multipart/form-data: ${error.message}`)
+    throw wrong(`this is not complete multipart/form-data: ${error.message}`)
   }
   return { image, fields }
 }
 
 /**
- * A reader for one endpoint: `{ image, options }` of a request. `image` is bytes or undefined, `options` fits the schema.
- * Throws ServiceError BAD_REQUEST, TOO_LARGE or UNSUPPORTED_MEDIA_TYPE.
+ * Creates the reader of an endpoint, which returns `{ image, options }` of a request. `image` is bytes or undefined, and
+ * `options` conforms to the schema. Throws ServiceError BAD_REQUEST, TOO_LARGE or UNSUPPORTED_MEDIA_TYPE.
  */
 export function inputReader(schema, config) {
   const validate = ajv.compile(schema)

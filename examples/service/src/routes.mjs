@@ -12,7 +12,7 @@ export function workRoutes(app, { clip, images, config, admission }) {
   const classifiers = new Classifiers(clip, config)
   const options = optionsOf(config)
 
-  /** POST `url`: reads the request, then `work({ image, options, signal })` makes the answer. */
+  /** POST `url`: reads the request, then `work({ image, options, signal })` computes the answer. */
   const route = (url, name, { image, summary }, work) => {
     const read = inputReader(options[name], config)
     app.post(url, {
@@ -30,7 +30,7 @@ export function workRoutes(app, { clip, images, config, admission }) {
   route(
     '/classify',
     'classify',
-    { image: 'required', summary: 'Which of these labels fit the image' },
+    { image: 'required', summary: 'Classifies an image with labels' },
     async ({ image, options: { topK, as, threshold, ...labels }, signal }) => {
       if (!image) throw needImage()
       const classifier = await classifiers.of(labels, signal)
@@ -41,9 +41,9 @@ export function workRoutes(app, { clip, images, config, admission }) {
   route(
     '/embed',
     'embed',
-    { image: 'optional', summary: 'The embedding of an image, or those of texts' },
+    { image: 'optional', summary: 'Embeds an image or texts' },
     async ({ image, options: { texts }, signal }) => {
-      if (!image === !texts) throw new ServiceError('BAD_REQUEST', 'give an image or `texts`, one of them')
+      if (!image === !texts) throw new ServiceError('BAD_REQUEST', 'give either an image or `texts`')
       const rows = image
         ? await clip.encodeImage(image, { signal })
         : await clip.encodeText(texts, { signal })
@@ -58,7 +58,7 @@ export function workRoutes(app, { clip, images, config, admission }) {
   route(
     '/search',
     'search',
-    { image: 'optional', summary: 'The images of the folder that fit words, an image or both' },
+    { image: 'optional', summary: 'Finds images of the folder by words, by an image or by both' },
     async ({ image, options: { text, weight, topK = 10 }, signal }) => {
       if (!image && text === undefined) throw new ServiceError('BAD_REQUEST', 'give `text`, an image or both')
       return images.search({ text, image, weight }, { topK, signal })
@@ -66,7 +66,7 @@ export function workRoutes(app, { clip, images, config, admission }) {
   )
 
   app.get('/model', {
-    schema: { summary: 'The model, what can be named in requests, and the limits' },
+    schema: { summary: 'Describes the model, the names for requests, and the limits' },
     handler: async () => {
       const { maxBodyBytes, maxJsonBytes, maxPixels, maxLabels, maxPrompts, maxTexts, maxTextLength } = config
       const { embedDim, imageSize, contextLength, device, backend, dtype, threads, fingerprint } = clip.info

@@ -1,4 +1,4 @@
-/** What the endpoints take and give, as JSON Schemas: requests are checked against them and /openapi.json is made of them. */
+/** The JSON Schemas of requests and responses. Requests are checked against them, and /openapi.json is generated from them. */
 
 import { templateSets } from './classifiers.mjs'
 
@@ -24,7 +24,7 @@ const failures = {
   504: 'No answer in time',
 }
 
-/** Responses of a route: its own and the failures. */
+/** The responses of a route: its result and the failures. */
 export const responses = (properties, description) => ({
   200: { description, type: 'object', required: Object.keys(properties), properties },
   ...Object.fromEntries(
@@ -40,15 +40,18 @@ const predictions = {
     required: ['label', 'score', 'index'],
     properties: {
       label: { type: 'string' },
-      score: { type: 'number', description: 'Probability over all labels, unless `as` says otherwise.' },
-      index: { type: 'integer', description: 'Which label, from 0.' },
+      score: {
+        type: 'number',
+        description: 'The probability over all labels, or the score that `as` selects.',
+      },
+      index: { type: 'integer', description: 'Index of the label, from 0.' },
     },
   },
 }
 
-const milliseconds = { type: 'number', description: 'From the whole body to the answer.' }
+const milliseconds = { type: 'number', description: 'Time from the complete body to the answer.' }
 
-/** Options of each endpoint, without the image; limits are the configuration's. */
+/** The options of each endpoint, without the image; the limits come from the configuration. */
 export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
   const word = { type: 'string', minLength: 1, maxLength: maxTextLength }
   return {
@@ -57,11 +60,11 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
       additionalProperties: false,
       properties: {
         labels: {
-          description: 'Any words. Separated by commas where the request is not JSON.',
+          description: 'Any words, separated by commas if the request is not JSON.',
           ...{ type: 'array', items: word, minItems: 1, maxItems: maxLabels },
         },
         templates: {
-          description: 'Texts with {} for the label; a class is the mean of them.',
+          description: 'Texts with {} in place of the label; their embeddings are averaged.',
           ...{ type: 'array', items: { ...word, pattern: '\\{\\}' }, minItems: 1, maxItems: 100 },
         },
         templateSet: {
@@ -75,7 +78,7 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
         topK: { type: 'integer', minimum: 1, maximum: maxLabels, description: 'Default 5.' },
         as: {
           enum: ['probability', 'logit', 'cosine'],
-          description: 'What a score is; default probability.',
+          description: 'Kind of score; default probability.',
         },
         threshold: { type: 'number', description: 'Only labels with at least this score.' },
       },
@@ -99,19 +102,24 @@ export function optionsOf({ maxLabels, maxTexts, maxTextLength }) {
       type: 'object',
       additionalProperties: false,
       properties: {
-        text: { ...word, description: 'Words that the images should fit.' },
+        text: { ...word, description: 'Words to search for.' },
         weight: {
           ...{ type: 'number', minimum: 0, maximum: 1 },
-          description: "With words and an image: the words' share; default 0.5.",
+          description: 'With words and an image: the weight of the words; default 0.5.',
         },
-        topK: { type: 'integer', minimum: 1, maximum: 100, description: 'How many; default 10.' },
+        topK: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 100,
+          description: 'Number of images to return; default 10.',
+        },
       },
     },
   }
 }
 
 export const answers = {
-  classify: responses({ predictions, milliseconds }, 'The labels that fit best'),
+  classify: responses({ predictions, milliseconds }, 'The best labels'),
   embed: responses(
     {
       embeddings: {
@@ -122,11 +130,11 @@ export const answers = {
       embedDim: { type: 'integer' },
       fingerprint: {
         type: 'string',
-        description: 'Of the weights: rows of other weights cannot be compared.',
+        description: 'Identifies the weights: embeddings of other weights cannot be compared.',
       },
       milliseconds,
     },
-    'Points of the space that images and texts share',
+    'Embeddings in the joint space of images and texts',
   ),
   search: responses(
     {
@@ -143,16 +151,16 @@ export const answers = {
           },
         },
       },
-      images: { type: 'integer', description: 'How many were searched.' },
+      images: { type: 'integer', description: 'Number of images that were searched.' },
       milliseconds,
     },
-    'The images that fit best',
+    'The best images',
   ),
 }
 
 const binary = { type: 'string', format: 'binary' }
 
-/** Of /openapi.json: the three forms that a body can have, and the query parameters of a raw one. */
+/** The part of /openapi.json for the three forms of a body, and for the query parameters of a raw body. */
 export function documented(options, { image }) {
   const { properties, oneOf, ...rest } = options
   const required = image === 'required' ? ['image'] : []

@@ -1,4 +1,4 @@
-/** `npm start`: loads the model, listens, and ends in order on SIGTERM or Ctrl-C. */
+/** `npm start`: loads the model, listens, and shuts down gracefully on SIGTERM or Ctrl-C. */
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,22 +17,24 @@ const clip = await load(config.model || undefined, {
   ...(config.threads > 0 ? { threads: config.threads } : {}),
 })
 await mkdir(config.data, { recursive: true })
-// A store belongs to the weights that made it: one for each model.
+// A store belongs to the weights that created it, so each model has its own.
 const store = join(config.data, `images-${clip.info.fingerprint.slice(0, 16)}.store`)
 const images = await Images.open(clip, config.images, store, console)
 const app = await createApp({ clip, images, config })
 if (config.model === '')
-  console.warn('The embedded model knows icons and emoji, not photographs: MODEL takes another.')
+  console.warn(
+    'The embedded model knows icons and emoji, not photographs: set MODEL to choose another model.',
+  )
 await app.listen({ host: config.host, port: config.port })
 console.log(`http://${config.host}:${app.server.address().port}`)
 
 async function stop() {
-  app.admission.draining = true // /healthz says 503 from now on
+  app.admission.draining = true // from now on /healthz answers 503
   await wait(config.drainMs)
   const late = setTimeout(() => app.server.closeAllConnections(), config.shutdownMs)
-  // Whatever hangs: the process ends.
+  // Ends the process even if something hangs.
   setTimeout(() => process.exit(1), config.shutdownMs + 5_000).unref()
-  await app.close() // no new connections; those that run are answered
+  await app.close() // accepts no new connections, and answers running requests
   clearTimeout(late)
   await images.close()
   await clip.dispose()
@@ -40,7 +42,7 @@ async function stop() {
 }
 for (const signal of ['SIGTERM', 'SIGINT'])
   process.on(signal, () => {
-    if (app.admission.draining) process.exit(1) // asked twice
+    if (app.admission.draining) process.exit(1) // a second signal
     stop().catch(error => {
       console.error(error)
       process.exit(1)

@@ -152,8 +152,8 @@ test('multipart bodies that are broken, have too many parts or a misplaced part 
 })
 
 test('embed and search refuse requests without the input that they need', async () => {
-  refused(await sendJson(service, '/embed', {}), 400, 'BAD_REQUEST', /one of them/)
-  refused(await sendJson(service, '/embed', { image, texts: ['a'] }), 400, 'BAD_REQUEST', /one of them/)
+  refused(await sendJson(service, '/embed', {}), 400, 'BAD_REQUEST', /give either/)
+  refused(await sendJson(service, '/embed', { image, texts: ['a'] }), 400, 'BAD_REQUEST', /give either/)
   refused(await sendJson(service, '/embed', { texts: Array(4).fill('a') }), 400, 'BAD_REQUEST', /more than 3/)
   refused(await sendJson(service, '/search', {}), 400, 'BAD_REQUEST', /`text`, an image or both/)
   refused(await sendJson(service, '/search', { text: 'a', weight: 2 }), 400, 'BAD_REQUEST', /weight/)
