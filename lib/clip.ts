@@ -38,7 +38,7 @@ export interface ClipInfo {
   /** Largest number of tokens in a text, start and end token included; undefined without a text tower. */
   contextLength: number | undefined
   /**
-   * How cosines become probabilities: 'softmax' over all texts, as in CLIP, or 'sigmoid' of each pair alone, as in SigLIP,
+   * How cosines become probabilities: the 'softmax' over all texts, as in CLIP, or the 'sigmoid' of each pair, as in SigLIP,
    * where an image may match several texts or none.
    */
   scoring: 'softmax' | 'sigmoid'
@@ -50,7 +50,7 @@ export interface ClipInfo {
   family: string
   /** The tokenizer: 'CLIP', or a class of transformers, such as 'GemmaTokenizer'; undefined without a text tower. */
   tokenizer: string | undefined
-  /** What loading computed once and stored in place of weights: `batch norms`, `the query of the attention pool`. */
+  /** Parts of the model that loading folds into other weights: `batch norms`, `the query of the attention pool`. */
   folded: readonly string[]
   /** The encoders that are loaded. */
   towers: Tower[]
@@ -81,7 +81,7 @@ export interface ClipInfo {
   ignored?: readonly string[]
 }
 
-/** What native code folds into other weights when it packs them (native/model/weights.cc). */
+/** The parts that native code folds into other weights when it packs them (native/model/weights.cc). */
 function foldedOf({ image }: ModelSpec): string[] {
   if (image?.kind === 'modifiedResNet') return ['batch norms']
   return image?.pool === 'attention' ? ['the query of the attention pool'] : []

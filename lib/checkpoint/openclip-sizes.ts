@@ -21,7 +21,7 @@ export interface OpenclipSizes {
     preNorm: boolean
     pool: TransformerSpec['pool']
   }
-  /** In place of `image`, an image tower of timm. */
+  /** An image tower of timm, which replaces `image`. */
   timm?: TimmTower
   text: {
     activation: Activation
@@ -36,9 +36,9 @@ export interface OpenclipSizes {
     vocab: Size
     mask: TransformerSpec['mask']
     pool: TransformerSpec['pool']
-    /** Fills texts up to the context under the full mask. */
+    /** The id with which texts are padded under the full mask. */
     padId?: number
-    /** What pool 'eos' looks for. */
+    /** The end token that pool 'eos' searches for. */
     endId?: number
   }
 }

@@ -195,7 +195,7 @@ export class Picker {
     this.take(`${canonical}.bias`, `${name}.bias`, [out])
   }
 
-  /** The same for a layer that is several in one: its rows in equal parts. */
+  /** The same for a layer that combines several: its rows in equal parts. */
   takeLinearParts(canonical: string[], name: string, out: Size, input: Size): void {
     this.takeParts(
       canonical.map(part => `${part}.weight`),
@@ -409,8 +409,8 @@ export async function readLogitBias(picker: Picker): Promise<number | undefined>
 }
 
 /**
- * The rule of scores of a checkpoint: the sigmoid for models that were trained with a bias (`logit_bias`, or a configuration
- * that says so), otherwise the softmax; undefined without `logit_scale`.
+ * The rule of scores of a checkpoint: the sigmoid for models that were trained with a bias (`logit_bias`, or according to the
+ * configuration), otherwise the softmax; undefined without `logit_scale`.
  */
 export async function readScoring(picker: Picker, sigmoid: boolean): Promise<Scoring | undefined> {
   const scale = await readLogitScale(picker)

@@ -1,6 +1,6 @@
 /**
  * Image towers of timm, as OpenCLIP stores them: `visual.trunk.*`, and `visual.head.*` for a projection outside the trunk.
- * Sizes come from the tensors; what tensors don't tell comes from a table of timm's names.
+ * Sizes come from the tensors; properties that tensors don't determine come from a table of timm's names.
  */
 
 import type { Activation, TransformerSpec } from '../native/spec.js'
@@ -10,7 +10,7 @@ import { agreedActivation, agreedHeads, checkDivides } from './options.js'
 import type { CheckpointOptions } from './spec.js'
 import { type Picker, type Size, times } from './tensors.js'
 
-/** What the name of a vision transformer of timm says. */
+/** The properties that the name of a vision transformer of timm implies. */
 interface Trunk {
   headDim: number
   eps: number
@@ -29,7 +29,7 @@ const siglip = (activation: Activation, headDim = 64): Trunk => ({
   pool: 'attention',
 })
 
-/** timm's own names, without the image size where all sizes of a trunk are alike. */
+/** timm's names, without the image size if all sizes of a trunk have the same properties. */
 const trunks: readonly [pattern: RegExp, trunk: Trunk][] = [
   [/^vit_base_patch16_siglip_(224|256|384|512)$/, siglip('gelu')],
   [/^vit_base_patch32_siglip_256$/, siglip('geluTanh')],
@@ -44,7 +44,7 @@ const trunks: readonly [pattern: RegExp, trunk: Trunk][] = [
   ],
 ]
 
-/** What timm_pool calls a pool. */
+/** The names of the pools in timm_pool. */
 const pools: Record<string, Trunk['pool']> = { map: 'attention', token: 'first', avg: 'mean' }
 
 /** An image tower of timm, as vision_cfg describes it. */
@@ -70,7 +70,7 @@ export function timmTower(image: Fields, imageSize: Size): TimmTower {
     )
   const pool = image.string('timm_pool', 'avg')
   if (pool !== '' && pools[pool] !== trunk.pool) throw image.wrong('timm_pool', `the pool of ${name}`)
-  // open_clip's default is 'linear'; null says that the trunk's own head is the projection.
+  // open_clip's default is 'linear'; null means that the trunk's own head is the projection.
   const said = image.object.has('timm_proj') ? image.object.get('timm_proj') : 'linear'
   const projection = said === null || said === '' ? 'inside' : said === 'none' ? 'none' : 'outside'
   if (projection === 'outside' && said !== 'linear')

@@ -68,7 +68,7 @@ function classOf(config: Fields): TokenizerClass {
 /** The size of Gemma's vocabulary, whose pad token is the first; SentencePiece models of SigLIP have it second. */
 const gemmaPieces = 256000
 
-/** What texts are filled up with, where no file of a tokenizer says it. */
+/** The id with which texts are padded if no tokenizer file defines it. */
 export const defaultPadId = (vocabSize: number): number =>
   vocabSize === gemmaPieces || vocabSize <= 30522 ? 0 : 1
 
@@ -93,7 +93,7 @@ export async function padIdOf(
   const config = (await firstOf(folder, [name])) && (await readJsonFile(join(folder, name), pace.signal))
   const said = config ? config.get('pad_token') : undefined
   const token = said instanceof Map ? said.get('content') : said
-  // As files of transformers 4 list it.
+  // The list in files of transformers 4.
   const listed = config ? config.get('added_tokens_decoder') : undefined
   if (listed instanceof Map && typeof token === 'string')
     for (const [id, entry] of listed)

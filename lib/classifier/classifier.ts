@@ -44,8 +44,8 @@ export interface ClassifyOptions {
   /** Number of labels to return, best first; default 5, or all with `threshold`. */
   topK?: number
   /**
-   * Kind of score; default 'probability', by the model's own rule (`clip.info.scoring`): 'softmax' over all labels whatever
-   * `topK` is, or 'sigmoid' of each label alone. Learned classifiers use the softmax, and have no 'cosine'.
+   * Kind of score; default 'probability', which the model defines (`clip.info.scoring`): the 'softmax' over all labels,
+   * whatever `topK` is, or the 'sigmoid' of each label. Learned classifiers use the softmax, and have no 'cosine'.
    */
   as?: ScoreKind
   /**

@@ -13,11 +13,11 @@ import type { ScoreKind } from '../native/surface.js'
 
 /** Options of `clip.similarity`. */
 export interface SimilarityOptions extends TokenizeOptions {
-  /** Kind of score; default 'probability', by the model's own rule (`clip.info.scoring`). */
+  /** Kind of score; default 'probability', which the model defines (`clip.info.scoring`). */
   as?: ScoreKind
   /**
-   * Dimension over which probabilities sum to 1: the texts of each image (default), or the images of each text. Models
-   * whose `scoring` is 'sigmoid' give every pair a probability of its own, so there it has no effect.
+   * Dimension over which probabilities sum to 1: the texts of each image (default), or the images of each text. It has no
+   * effect for models whose `scoring` is 'sigmoid', because every pair then has an independent probability.
    */
   over?: 'texts' | 'images'
   /** Aborts the call, which then rejects with the signal's reason. */

@@ -42,7 +42,7 @@ export function needProjection({ model }: Loaded, tower: 'image' | 'text'): void
     )
 }
 
-/** How kernels compute scores of a kind by the model's own rule. Throws ERR_CLIP_CONFIG as needLogitScale does. */
+/** The arguments with which kernels compute a kind of score for this model. Throws ERR_CLIP_CONFIG like needLogitScale. */
 export function scoresOf(
   loaded: Loaded,
   as: ScoreKind,

@@ -40,7 +40,7 @@ export interface BlocksSpec {
 /** A class token if there is one, then the patches of a square image, with learned positions. */
 export interface PatchEmbed {
   kind: 'patches'
-  /** If it is not a multiple of patchSize, the rest at the right and at the bottom is not used. */
+  /** If it is not a multiple of patchSize, the remaining pixels at the right and at the bottom are not used. */
   imageSize: number
   patchSize: number
   classToken: boolean
@@ -78,9 +78,12 @@ export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEm
   pool: 'first' | 'mean' | 'attention' | 'last' | 'argmax' | 'eos'
   /** The final layer norm is applied to all rows before 'mean' pools them ('attention' always does so). Images only. */
   normFirst?: boolean
-  /** SigLIP's pool: one query asks all rows, then an MLP with a residual connection; activation and epsilon as in the blocks. */
+  /**
+   * SigLIP's pool: the attention of one query to all rows, then an MLP with a residual connection; activation and epsilon as
+   * in the blocks.
+   */
   attentionPool?: { heads: number; mlp: number }
-  /** How a pooled row becomes an embedding: by a matrix, as it is, or not at all (the checkpoint has no joint space). */
+  /** How a pooled row becomes an embedding: by a matrix, unchanged, or not at all (if the checkpoint has no joint space). */
   project: 'matrix' | 'identity' | 'none'
 }
 
@@ -105,7 +108,7 @@ export interface Scoring {
   kind: 'softmax' | 'sigmoid'
   /** exp of the stored parameter: 100 for OpenAI's models. */
   scale: number
-  /** 0 if the checkpoint has none, as all with 'softmax'. */
+  /** 0 if the checkpoint has none, as with every 'softmax'. */
   bias: number
 }
 

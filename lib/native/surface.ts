@@ -244,7 +244,7 @@ export interface NativeLoadOptions {
   }
 }
 
-/** What tokenizer_config.json and the family say of a tokenizer; absent: nothing. */
+/** The settings of a tokenizer in tokenizer_config.json and from the family; a setting may be absent. */
 export interface NativeTokenizerSettings {
   /** A class of transformers: lib/tokenizer/spec.ts. */
   class: string
@@ -263,7 +263,7 @@ export interface NativeTokenizerSettings {
   pad?: string | undefined
   cls?: string | undefined
   mask?: string | undefined
-  /** In place of those that tokenizer.json lists. */
+  /** Replaces the added tokens of tokenizer.json. */
   added?: NativeAddedToken[]
   /** Special tokens that get an id if the vocabulary lacks them. */
   extra?: string[]
@@ -292,21 +292,21 @@ export interface NativeVocabulary {
 
 /** A vocabulary that has been read: native/tokenizer/. */
 export interface NativeTokenizer {
-  /** 'Unigram', 'BPE', 'WordPiece', ...: for people. */
+  /** 'Unigram', 'BPE', 'WordPiece', ...: for messages. */
   readonly kind: string
   /** One more than the largest id. */
   readonly size: number
-  /** What every text begins and ends with. */
+  /** The ids at the beginning and at the end of every text. */
   readonly prefix: Int32Array
   readonly suffix: Int32Array
   readonly padId: number
-  /** -1: the vocabulary has none. */
+  /** -1 if the vocabulary has none. */
   readonly sepId: number
   readonly eosId: number
   readonly unkId: number
   /**
-   * Texts one after the other in UTF-8, text i up to ends[i]. Writes the first `room` ids of each, and how many each has;
-   * prefix and suffix are not among them. `special`: special tokens that are spelt out in a text are found.
+   * The texts are UTF-8, one after the other; text i ends at ends[i]. Writes the first `room` ids of each text, and the
+   * number of its ids, without prefix and suffix. With `special`, special tokens that are spelt out in a text are found.
    */
   encode(a: {
     bytes: Uint8Array
@@ -320,7 +320,7 @@ export interface NativeTokenizer {
   /** The same for one text, on this thread. */
   encodeNow(text: string, special: boolean): Int32Array
   isId(id: number): boolean
-  /** The text of ids, each of which must be one. */
+  /** The text of ids, each of which must be in the vocabulary. */
   decode(ids: Int32Array): string
 }
 

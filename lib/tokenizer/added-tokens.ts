@@ -17,7 +17,7 @@ export interface AddedToken {
   rstrip: boolean
   /** Matched in the cleaned, lower-case text instead of the original text. */
   normalized: boolean
-  /** A token of the model, such as its end, not of texts. */
+  /** A special token, such as the end token, which is not part of texts. */
   special?: boolean
 }
 

@@ -58,7 +58,7 @@ export function* cleanOpenai(text: string): Steps<string> {
   return yield* lower(yield* strip(yield* collapse(yield* strip(text))))
 }
 
-/** What Python's str.split() and `re` take for white space: White_Space and the separators U+001C to U+001F. */
+/** The white space of Python's str.split() and `re`: White_Space and the separators U+001C to U+001F. */
 const pythonSpaces = new RegExp(`[\\u001c-\\u001f${space}]+`, 'gu')
 /** Python's string.punctuation. */
 const punctuation = /[!-/:-@[-`{-~]/g

@@ -1,6 +1,6 @@
 /**
- * Tokenizers of vocabulary files: SentencePiece, WordPiece and byte-level BPE, as the classes of transformers have them. Native
- * code reads the file and tokenises on the pool; here texts are cleaned, handed over and their ids put together.
+ * Tokenizers of vocabulary files: SentencePiece, WordPiece and byte-level BPE, as in the classes of transformers. Native code
+ * reads the file and tokenizes on the pool; this file cleans the texts, passes them on and assembles their ids.
  */
 
 import { basename, dirname, join } from 'node:path'
@@ -68,7 +68,7 @@ async function readBytes(file: string, signal: AbortSignal | undefined): Promise
   }
 }
 
-/** The bytes of a vocabulary, for native code alone. */
+/** The bytes of a vocabulary, which are passed to native code. */
 async function readFiles(file: string, signal: AbortSignal | undefined): Promise<NativeVocabulary> {
   const bytes = await readBytes(file, signal)
   if (file.endsWith('.model')) return { file, bytes, format: 'sentencePiece' }
@@ -78,7 +78,7 @@ async function readFiles(file: string, signal: AbortSignal | undefined): Promise
   return { file, bytes, format: 'merges', mergesFile, merges: await readBytes(mergesFile, signal) }
 }
 
-/** Bytes of texts that are handed to native code at a time; a longer text goes alone. */
+/** Bytes of texts that are passed to native code at a time; a longer text is passed alone. */
 const bytesPerCall = 1 << 18
 /** UTF-16 units that are written as UTF-8 in one step. */
 const unitsPerStep = 16_384
@@ -87,13 +87,13 @@ const mark = '\u2581'
 /** A part of a text for native code, or a special token that was found there. */
 type Part = string | AddedToken
 
-/** The parts of texts in the order in which they are handed over. */
+/** The parts of texts, in the order in which they are passed to native code. */
 interface Prepared {
-  /** UTF-8 of all parts that are texts. */
+  /** All parts that are texts, in UTF-8. */
   bytes: Uint8Array
-  /** Where each of them ends. */
+  /** The end of each part. */
   ends: Int32Array
-  /** Of each text: its parts, where a string stands for the next entry of `ends`. */
+  /** The parts of each text; a string stands for the next entry of `ends`. */
   texts: (readonly Part[] | RefusedText)[]
 }
 
@@ -107,7 +107,7 @@ class FileTokenizer implements Tokenizer {
   readonly #native: NativeTokenizer
   readonly #prefix: number[]
   readonly #suffix: number[]
-  /** SiglipTokenizer finds its tokens before it cleans what is between them. */
+  /** SiglipTokenizer finds its tokens before it cleans the text between them. */
   readonly #siglip: { tokens: AddedTokens; lowerCase: boolean; unknown: string; skipped: number } | undefined
 
   constructor(spec: FileTokenizerSpec, settings: NativeTokenizerSettings, native: NativeTokenizer) {
@@ -193,12 +193,12 @@ class FileTokenizer implements Tokenizer {
     return options.specialTokens !== 'text'
   }
 
-  /** SigLIP's special tokens are found here, and the word that is put before each part must not be one. */
+  /** SigLIP's special tokens are found here, and the word that is inserted before each part must not be one of them. */
   #nativeParses(options: TokenizeOptions): boolean {
     return this.#siglip === undefined && this.#parsesSpecial(options)
   }
 
-  /** The text as native code is to see it. */
+  /** The parts of the text for native code. */
   *#parts(text: string, options: TokenizeOptions): Steps<Part[]> {
     const cleaning =
       options.cleaning === undefined
@@ -221,7 +221,7 @@ class FileTokenizer implements Tokenizer {
     return parts
   }
 
-  /** Texts from `first` on, as many as are handed over at a time. */
+  /** The texts from `first` on, as many as are passed at a time. */
   *#prepare(texts: readonly string[], first: number, options: TokenizeOptions): Steps<Prepared> {
     const encoder = new TextEncoder()
     const blocks: Uint8Array[] = []
@@ -288,7 +288,7 @@ class FileTokenizer implements Tokenizer {
     return all
   }
 
-  /** Joins the ids of parts and puts what every text begins and ends with around them. */
+  /** Joins the ids of the parts, and adds the prefix and suffix of every text. */
   #finish(
     parts: readonly Part[],
     found: readonly (readonly number[])[],
@@ -301,14 +301,14 @@ class FileTokenizer implements Tokenizer {
     let last = -1
     for (const [i, part] of found.entries()) {
       const skipped = this.#siglip && typeof parts[i] === 'string' ? this.#siglip.skipped : 0
-      // As in the original: a part of fewer tokens than those that are skipped keeps them.
+      // As in the original, a part with fewer tokens than those that are skipped keeps them.
       const from = lengths[i]! >= skipped ? skipped : 0
       tokens += lengths[i]! - from
       for (let at = from; at < part.length && body.length < room; at++)
         body.push(this.#spec.stripSeparators && part[at] === sepId ? 0 : part[at]!)
       last = tokens <= room && part.length > from ? part.at(-1)! : last
     }
-    // SiglipTokenizer does not add an end token to one that is there already.
+    // SiglipTokenizer adds no end token if the text ends with one.
     const ended = this.#siglip && (tokens > room ? body.at(-1) : last) === eosId
     const suffix = ended ? [] : this.#suffix
     const total =
@@ -323,7 +323,10 @@ class FileTokenizer implements Tokenizer {
   }
 }
 
-/** SiglipTokenizer's own: its tokens, and a word before each part so that SentencePiece does not cut the part's first space. */
+/**
+ * The rules of SiglipTokenizer: its tokens, and a word before each part so that SentencePiece does not drop the part's first
+ * space.
+ */
 function siglipRules(settings: NativeTokenizerSettings, native: NativeTokenizer) {
   const flags = { singleWord: false, lstrip: true, rstrip: true, normalized: false }
   const tokens: AddedToken[] = (settings.added ?? []).map(token => ({ ...token, normalized: false }))

@@ -11,7 +11,7 @@ export type { Vocabulary } from './vocabulary.js'
 
 /**
  * Makes a tokenizer.
- * @param spec Kind, context length and what else the checkpoint's family says.
+ * @param spec Kind, context length and the other settings of the checkpoint's family.
  * @param vocabulary The vocabulary of kind 'bpe'; undefined = OpenAI's built-in one of 49408 pieces.
  * @throws ClipError ERR_CLIP_CHECKPOINT that names the field when the vocabulary can't be used; `signal.reason`.
  */

@@ -1,4 +1,4 @@
-/** tokenizer_config.json beside a vocabulary: what it says of the class that transformers builds. */
+/** Reads tokenizer_config.json beside a vocabulary: the settings of the class in transformers. */
 
 import { dirname, join } from 'node:path'
 import { ClipError } from '../base/errors.js'
@@ -23,7 +23,7 @@ const fairseq: Names = {
 }
 const gemma: Names = { bos: '<bos>', eos: '<eos>', unk: '<unk>', pad: '<pad>', mask: '<mask>' }
 
-/** What each class calls its special tokens unless the file says otherwise. */
+/** The names of the special tokens of each class, unless the file has others. */
 const defaults: Record<TokenizerClass, Names> = {
   T5Tokenizer: { eos: '</s>', unk: '<unk>', pad: '<pad>' },
   SiglipTokenizer: { eos: '</s>', unk: '<unk>', pad: '</s>' },
@@ -38,7 +38,7 @@ const defaults: Record<TokenizerClass, Names> = {
 
 const mostExtra = 20_000
 
-/** What native code is told of a class, apart from the vocabulary. */
+/** The settings of a class for native code, apart from the vocabulary. */
 export async function readSettings(
   vocabulary: string,
   like: TokenizerClass,

@@ -137,7 +137,7 @@ function kind(value: Json | undefined): string {
   return isObject(value) ? 'an object' : String(JSON.stringify(value)).slice(0, 60)
 }
 
-/** A JSON file's object. */
+/** The object in a JSON file. */
 export async function parsed(
   file: string,
   text: string,

@@ -6,14 +6,14 @@ export interface TokenizeOptions {
   /** Cut texts that are too long (the end token is kept) instead of rejecting with ERR_CLIP_TEXT_TOO_LONG. */
   truncate?: boolean
   /**
-   * 'openai': ftfy, double HTML unescape, whitespace, lower-casing, as openai/CLIP. 'huggingface': as CLIPTokenizerFast. Of
-   * vocabularies of other kinds, 'huggingface' is the tokenizer of transformers alone; the default is what the checkpoint's own
-   * library does.
+   * 'openai': ftfy, double HTML unescape, whitespace, lower-casing, as openai/CLIP. 'huggingface': as CLIPTokenizerFast. For
+   * vocabularies of other kinds, 'huggingface' means the tokenizer of transformers alone; by default texts are cleaned as by
+   * the checkpoint's own library.
    */
   cleaning?: 'openai' | 'huggingface'
   /**
-   * 'text': `<|endoftext|>` in a text is ordinary characters. 'parse': it becomes the special token. The default is 'text'
-   * for OpenAI's byte pair encoding and 'parse' for vocabularies of other kinds, as in their own libraries.
+   * 'text': `<|endoftext|>` in a text is treated as characters. 'parse': it becomes the special token. The default is 'text'
+   * for OpenAI's byte pair encoding and 'parse' for vocabularies of other kinds, as in their original libraries.
    */
   specialTokens?: 'text' | 'parse'
 }
@@ -46,7 +46,7 @@ export class RefusedText extends Error {
 export const tooManyCharacters = (actual: number): RefusedText =>
   new RefusedText(`have at most ${mostCharacters} characters`, `${actual}`)
 
-/** A text of more tokens than the model takes. */
+/** The error for a text with more tokens than the model's context. */
 export const tooManyTokens = (index: number | undefined, tokens: number, contextLength: number): ClipError =>
   new ClipError(
     'ERR_CLIP_TEXT_TOO_LONG',
@@ -58,7 +58,7 @@ export const tooManyTokens = (index: number | undefined, tokens: number, context
     },
   )
 
-/** What a tokenizer's `encode` throws of a refused text. */
+/** The error that a tokenizer's `encode` throws for a refused text. */
 export const refusal = (why: RefusedText, index: number | undefined): ClipError =>
   new ClipError('ERR_CLIP_TEXT_TOO_LONG', why.message, {
     expected: why.expected,

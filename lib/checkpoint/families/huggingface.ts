@@ -38,7 +38,7 @@ interface Kind {
   architectures: readonly string[]
   /** Model types of configurations for a single tower. */
   towers: Record<Tower, string>
-  /** What an absent key of a tower's configuration means. */
+  /** The meaning of an absent key of a tower's configuration. */
   defaults: Record<Tower, { width: number; mlp: number; layers: number; heads: number }>
   activation: string
   eps: number
@@ -264,7 +264,7 @@ function imageSizes({ picker, kind }: Reading, fields: Fields | undefined): { im
     if (fields.integer('num_channels', 3) !== 3) throw fields.wrong('num_channels', '3')
     const imageSize = squareOf(fields, 'image_size', 224)
     const patch = squareOf(fields, 'patch_size', kind.patch)
-    // SigLIP's convolution leaves out the rest at the right and at the bottom.
+    // SigLIP's convolution ignores the remaining pixels at the right and at the bottom.
     if (imageSize.n % patch.n !== 0 && (kind !== kinds.siglip || imageSize.n < patch.n))
       throw fields.wrong('image_size', `a multiple of \`patch_size\` ${patch.n}`)
     return { imageSize, patch }
@@ -275,7 +275,7 @@ function imageSizes({ picker, kind }: Reading, fields: Fields | undefined): { im
   return { imageSize: { ...times(patch, grid), from: `${grid} patches of ${patch.n}` }, patch }
 }
 
-/** What the functions below read from. */
+/** The source that the functions below read from. */
 interface Reading {
   picker: Picker
   config: Fields | undefined
@@ -332,7 +332,7 @@ function takeImage(from: Reading, embed: Size | undefined): TransformerSpec<Patc
   return { ...tower, pool: 'first', project: project ? 'matrix' : 'none' }
 }
 
-/** SiglipMultiheadAttentionPoolingHead: the attention is one of torch, its layer norm stands before the MLP. */
+/** SiglipMultiheadAttentionPoolingHead: its attention is that of torch, and its layer norm comes before the MLP. */
 function takeAttentionPool(picker: Picker, { width, mlp }: TowerSizes): void {
   const head = 'vision_model.head'
   const parts = ['query', 'key', 'value'].map(part => `image.pool.${part}`)
@@ -354,7 +354,7 @@ function takeAttentionPool(picker: Picker, { width, mlp }: TowerSizes): void {
   picker.takeLinear('image.pool.fc2', `${head}.mlp.fc2`, width, mlp)
 }
 
-/** Takes the text tower, with its projection if there is one. `padId` fills up the texts of SigLIP. */
+/** Takes the text tower, with its projection if there is one. `padId` pads the texts of SigLIP. */
 function takeText(from: Reading, embed: Size | undefined, padId: number): TextTowerSpec {
   const { picker, kind } = from
   const { fields, tower: text } = towerOf(from, 'text')
@@ -459,7 +459,7 @@ async function readHuggingFace(
   }
 }
 
-/** The tokenizer of a kind that is not CLIP's, from the files of the folder; or why there is none. */
+/** A tokenizer of another kind than CLIP's, from the files of the folder, or the reason why there is none. */
 async function fileTokenizer(
   config: Fields,
   kind: Kind,

@@ -29,7 +29,7 @@ const BLOCK: Record<string, Json[]> = {
   scale_fc: [false],
 }
 
-/** The same of text towers, where the keyword arguments of norms and activations are read. */
+/** The same for text towers, whose keyword arguments of norms and activations are read. */
 const { act_kwargs: _act, norm_kwargs: _norm, ...TEXT_BLOCK } = BLOCK
 
 /** Keys that change the arithmetic, with the values that are implemented: open_clip's defaults first. */
@@ -160,7 +160,7 @@ function imageTower(image: Fields): Pick<OpenclipSizes['image'], 'preNorm' | 'po
   return { preNorm: !image.boolean('no_ln_pre', false), pool: mean ? 'mean' : 'first' }
 }
 
-/** Whose numbers end at one key: keyword arguments of which only some are implemented. */
+/** Refuses other keys in keyword arguments of which only some are implemented. */
 function onlyKeys(fields: Fields | undefined, keys: readonly string[]): Fields | undefined {
   for (const key of fields?.object.keys() ?? [])
     if (fields!.has(key) && !keys.includes(key))
@@ -198,12 +198,12 @@ function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 
   return { mask: 'causal', pool: 'argmax' }
 }
 
-/** How open_clip's wrapper cleans texts before a tokenizer of transformers sees them. */
+/** The cleaning of texts in open_clip's wrapper of transformers' tokenizers. */
 const cleanings = ['whitespace', 'lower', 'canonicalize'] as const
 
 interface Tokenization {
   tokenizer: TokenizerSpec
-  /** Fills texts up where the tower has no causal mask. */
+  /** The id with which texts are padded if the tower has no causal mask. */
   padId: number
   /** Why texts can't be tokenized, although the tower itself can be read. */
   unknown?: ClipError
