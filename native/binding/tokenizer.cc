@@ -5,6 +5,7 @@
 
 #include "binding/job.h"
 #include "binding/surface.h"
+#include "ops/call.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
 
@@ -43,8 +44,8 @@ Napi::Value encode(const Napi::CallbackInfo& info, const Opened& from) {
   Environment::Call call;
   call.keep.emplace_back(bytes.array, "bytes", Loan::Use::read);
   call.keep.emplace_back(
-      f.typed<int32_t>("ids", product({static_cast<size_t>(texts), static_cast<size_t>(room)})).array, "ids",
-      Loan::Use::write);
+      f.typed<int32_t>("ids", ops::product({static_cast<size_t>(texts), static_cast<size_t>(room)})).array,
+      "ids", Loan::Use::write);
   call.keep.emplace_back(f.typed<int32_t>("counts", static_cast<size_t>(texts)).array, "counts",
                          Loan::Use::write);
   const auto* const text = call.keep[0].as<char>();
