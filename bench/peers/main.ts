@@ -13,10 +13,11 @@ import { loadNow, type Machine, machine, machineLine, versionOf } from '../machi
 import type { Effort } from './arena.js'
 import { classifierRows } from './classifier.js'
 import { modelRows } from './models.js'
-import { blockingRows, jpegRows, startRows, topKRows } from './others.js'
+import { blockingRows, jpegRows, topKRows } from './others.js'
 import { plotRows } from './plot.js'
 import { markdown, table } from './report.js'
 import type { Row } from './row.js'
+import { startRows } from './start.js'
 import { imageRows, textRows } from './towers.js'
 import { transformersRows } from './transformers.js'
 
@@ -27,6 +28,7 @@ const groups = [
   'topk',
   'jpeg',
   'start',
+  'cold',
   'blocking',
   'transformers',
   'models',
@@ -69,7 +71,7 @@ const log = (text: string) => process.stderr.write(`${text}\n`)
 const where: Machine & { ort: string } = { ...machine(), ort: versionOf(folder, 'onnxruntime-node') }
 const threadCounts = values.threads.split(',').map(Number)
 const chosen = new Set<Group>(
-  positionals.length > 0 ? (positionals as Group[]) : groups.filter(g => g !== 'models'),
+  positionals.length > 0 ? (positionals as Group[]) : groups.filter(g => g !== 'models' && g !== 'cold'),
 )
 const rows: Row[] = []
 
@@ -88,6 +90,7 @@ for (const threads of threadCounts) {
   }
   if (chosen.has('topk')) add(await topKRows(threads, effort, log))
   if (chosen.has('start')) add(await startRows(threads, effort, log))
+  if (chosen.has('cold')) add(await startRows(threads, effort, log, true))
 }
 const transformers = versionOf(folder, '@huggingface/transformers')
 if (chosen.has('transformers'))

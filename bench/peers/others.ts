@@ -10,8 +10,8 @@ import { median, spread } from '../stats.js'
 import { type Effort, notInThisBuild } from './arena.js'
 import { onnxFile } from './onnx-clip.js'
 import { ortSettings } from './ort.js'
-import type { Probe, StartProbe } from './probe.js'
-import { type Bar, measured, type Row } from './row.js'
+import type { Probe } from './probe.js'
+import { measured, type Row } from './row.js'
 import type { TopKTimes } from './top-k.js'
 
 interface Failure {
@@ -52,100 +52,6 @@ export const failed = (x: unknown): x is Failure => typeof x === 'object' && x !
 export function gap(f: Failure): string {
   if (notInThisBuild(f.error.code) || /packCache/.test(f.error.message)) return 'not in this build'
   throw new Error(f.error.message)
-}
-
-const lower = (required: number, goal: number): Bar => ({ required, goal })
-
-/** Cold start and memory, with only the image tower on both sides. */
-export async function startRows(
-  threads: number,
-  effort: Effort,
-  log: (text: string) => void,
-): Promise<Row[]> {
-  const folder = await randomModel(model('ViT-B/32'))
-  const rival: StartProbe = {
-    probe: 'start',
-    side: 'ort',
-    source: await onnxFile(folder, 'vision', 'float32'),
-    dtype: 'float32',
-    threads,
-    size: 224,
-  }
-  const ours = (dtype: StartProbe['dtype'], packCache = false): StartProbe => ({
-    ...rival,
-    side: 'ours',
-    source: folder,
-    dtype,
-    packCache,
-  })
-  const probes: { name: string; probe: StartProbe; start?: Bar; memory?: Bar }[] = [
-    { name: 'ORT', probe: rival },
-    {
-      name: 'fp32 with weights of all 32 bits',
-      probe: { ...ours('float32'), source: await randomModel(model('ViT-B/32'), 'float32') },
-      start: lower(1 / 3, 1 / 4),
-      memory: lower(0.75, 0.7),
-    },
-    { name: 'fp32', probe: ours('float32'), start: lower(1 / 3, 1 / 4), memory: lower(0.75, 0.7) },
-    { name: 'bf16', probe: ours('bfloat16'), start: lower(1 / 4, 1 / 6), memory: lower(0.45, 0.4) },
-    { name: 'int8', probe: ours('int8'), memory: lower(0.3, 0.25) },
-    { name: 'fp32 with packed cache', probe: ours('float32', true), start: lower(1 / 5, 1 / 8) },
-  ]
-  log(`cold start and memory, ${threads} thread(s)`)
-  const first = new Map<string, number[]>(probes.map(p => [p.name, []]))
-  const rss = new Map<string, number[]>(probes.map(p => [p.name, []]))
-  const missing = new Map<string, string>()
-  // One round to warm the page cache (and to write the pack cache), then the measured ones.
-  for (let round = -1; round < effort.rounds * 2; round++)
-    for (const { name, probe } of round % 2 ? [...probes].reverse() : probes) {
-      if (missing.has(name)) continue
-      const run = await runProbe<{ ok: boolean; rss: number }>(probe)
-      if (failed(run.result)) missing.set(name, gap(run.result))
-      else if (!run.result.ok) throw new Error(`${name}: the first embedding is not finite`)
-      else if (round >= 0) {
-        first.get(name)!.push(run.first)
-        rss.get(name)!.push(run.result.rss)
-      }
-    }
-  const rows: Row[] = []
-  for (const { name, probe, start, memory } of probes) {
-    const make = (group: string, what: string, bar: Bar, mine: number[], theirs: number[]): Row => {
-      const row: Row = {
-        group,
-        what,
-        dtype: probe.dtype,
-        threads,
-        unit: 'lower',
-        bar,
-        rivalSettings: `${ortSettings(threads)}; image tower alone on both sides, page cache warm`,
-      }
-      const why = missing.get(name)
-      return why
-        ? { ...row, missing: why }
-        : measured(
-            row,
-            mine.map((m, i) => m / theirs[i]!),
-            mine,
-            theirs,
-          )
-    }
-    if (start)
-      rows.push(
-        make(
-          'start',
-          `cold start to first embedding, ${name}, of ORT fp32`,
-          start,
-          first.get(name)!,
-          first.get('ORT')!,
-        ),
-      )
-    // A target exists at 2 threads only.
-    if (memory && threads === 2)
-      rows.push(
-        make('memory', `RSS after one image, ${name}, of ORT fp32`, memory, rss.get(name)!, rss.get('ORT')!),
-      )
-  }
-  return rows
 }
 
 export async function blockingRows(effort: Effort, log: (text: string) => void): Promise<Row[]> {

@@ -76,7 +76,8 @@ async function start(p: StartProbe): Promise<unknown> {
   const encode = await open(p)
   const values = await encode(undefined)
   process.stdout.write('first\n')
-  return { ok: values.every(Number.isFinite), rss: process.memoryUsage().rss }
+  const { user, system } = process.cpuUsage()
+  return { cpu: (user + system) / 1000, ok: values.every(Number.isFinite), rss: process.memoryUsage().rss }
 }
 
 /**

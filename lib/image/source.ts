@@ -93,7 +93,8 @@ export async function readPath(
     checkLength(file.bytes, from)
     return await file.read(0, file.bytes)
   } finally {
-    await file.close()
+    // Nobody waits for it: that would be one more way to a thread of Node's and back.
+    file.close().catch(() => {})
   }
 }
 
