@@ -56,8 +56,7 @@ function time<T extends object>(on: T, method: keyof T, part: Timed): void {
 
 function instrument(): void {
   time(RegularFile, 'open', 'read')
-  time(RegularFile.prototype, 'read', 'read')
-  time(RegularFile.prototype, 'close', 'read')
+  time(RegularFile.prototype, 'read', 'read') // nobody waits for its end
   // As lib loads it: `import` gets other objects.
   const sharp = createRequire(import.meta.url)('sharp') as { prototype: { toBuffer(): Promise<unknown> } }
   time(sharp.prototype, 'toBuffer', 'decode')

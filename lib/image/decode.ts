@@ -26,6 +26,7 @@ import { type DecodePlan, planDecode } from './plan.js'
 import { regroup } from './samples.js'
 import { loadSharp } from './sharp.js'
 import { type ImageOrigin, imageError, nameOf, tooSlow } from './source.js'
+import { renderSvg, svgSize } from './svg.js'
 
 export const DEFAULT_MAX_PIXELS = 100_000_000
 export const DEFAULT_DECODE_TIMEOUT = 30_000
@@ -333,8 +334,6 @@ async function prepareSvg(
       { expected: FORMATS, actual: 'SVG or other markup' },
     )
   await loadSharp(from)
-  // Loaded here, because hardly a process needs it, and node:child_process with it.
-  const { renderSvg, svgSize } = require('./svg.js') as typeof import('./svg.js')
   const wrong = (message: string) => unreadable(from, `SVG: ${message}`)
   const { width, height } = await svgSize(bytes, { limit, signal: options.signal, wrong })
   checkPixels(width, height, maxPixels, from)
