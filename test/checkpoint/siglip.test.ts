@@ -51,7 +51,7 @@ const idsOf = (texts: number[][]) =>
 const rowsOf = (data: Float32Array, rows: number) =>
   Array.from({ length: rows }, (_, r) => data.slice((r * data.length) / rows, ((r + 1) * data.length) / rows))
 
-test('OpenCLIP: the checkpoint is read as the expected model', async t => {
+test("the checkpoint in OpenCLIP's layout is read as the expected model", async t => {
   const { model, preprocess } = await readCheckpoint(goldenPath('openclip-siglip2'))
   t.like(model.image, {
     embed: { kind: 'patches', imageSize: 45, patchSize: 14, classToken: false },
@@ -79,7 +79,7 @@ test('OpenCLIP: the checkpoint is read as the expected model', async t => {
   })
 })
 
-test("Hugging Face: absent keys have SigLIP's defaults, and the filter is the file's", async t => {
+test("absent keys in Hugging Face's layout have SigLIP's defaults, and the filter is that of the file", async t => {
   const { model, preprocess } = await readCheckpoint(goldenPath('hf-siglip'))
   const blocks = { activation: 'geluTanh', layerNormEps: 1e-6 }
   t.like(model.image, { embed: { classToken: false }, blocks, pool: 'attention', project: 'identity' })
@@ -89,7 +89,7 @@ test("Hugging Face: absent keys have SigLIP's defaults, and the filter is the fi
 })
 
 for (const name of names) {
-  test(`${name}: the bits of an image and of a text do not depend on their neighbours`, async t => {
+  test(`an image and a text have the same bits in every batch: ${name}`, async t => {
     const model = await open(t, name, 'float32')
     const images = imagesOf(name)
     const many = [0, 1, 1, 0, 1].map(i => images[i]!)
@@ -104,7 +104,7 @@ for (const name of names) {
       t.deepEqual(await model.encodeText(nextJob(), ...idsOf([text]), 'embedding', false), together[i])
   })
 
-  test(`${name}: the image embedding is the pooled row, and the tokens are the patches`, async t => {
+  test(`the image embedding of ${name} is the pooled row, and its tokens are the patches`, async t => {
     const model = await open(t, name, 'float32')
     const { width, tokens } = model.shapes.image!
     t.is(tokens, 9)
@@ -119,7 +119,7 @@ for (const name of names) {
     ['bfloat16', 0.999],
     ['int8', 0.99],
   ] as const)
-    test(`${name} in ${dtype}: cosines with the original's embeddings`, async t => {
+    test(`${name} in ${dtype} is near the original's embeddings`, async t => {
       const model = await open(t, name, dtype)
       const golden = goldens[name]!
       const image = await model.encodeImage(nextJob(), imagesOf(name), 'embedding', true)
@@ -136,7 +136,7 @@ for (const name of names) {
     })
 }
 
-test('similarity: each probability is the sigmoid of its own logit', async t => {
+test('each probability of similarity is the sigmoid of its own logit', async t => {
   const clip = await load(goldenPath('openclip-siglip'), { towers: ['image'] })
   t.teardown(() => clip.dispose())
   t.like(clip.info, {
@@ -186,7 +186,7 @@ const refused: [what: string, path: string, value: unknown, named: string][] = [
   ['quick_gelu with act_kwargs', 'model_cfg.quick_gelu', true, 'act_kwargs'],
 ]
 for (const [what, path, value, named] of refused)
-  test(`OpenCLIP: ${what} is refused by its name`, async t => {
+  test(`a configuration of OpenCLIP with ${what} is refused by name`, async t => {
     const folder = await changed(t, 'openclip-siglip2', path, value)
     const error = await t.throwsAsync(readCheckpoint(folder), { instanceOf: ClipError })
     t.regex(error?.code ?? '', /^ERR_CLIP_(CONFIG|CHECKPOINT)$/)

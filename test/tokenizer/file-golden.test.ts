@@ -31,7 +31,7 @@ test('every kind is compared on 500 strings or more', t => {
 })
 
 for (const { name, folder, file, class: like, cleaning, language, ids, pad, decoded } of cases)
-  test(`${name}: all ids equal those of ${like}`, async t => {
+  test(`all ids of ${name} equal those of ${like}`, async t => {
     t.timeout(patience * 120_000)
     const place = given ? { folder: join(given, folder), remove: () => {} } : unpacked(folder)
     t.teardown(place.remove)
