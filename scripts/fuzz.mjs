@@ -33,7 +33,7 @@ const { values } = parseArgs({
   },
 })
 const both = !values.quick && values.native === values.api
-const fuzzTargets = ['weights', 'image', 'tokens']
+const fuzzTargets = ['weights', 'image', 'tokens', 'vocabulary']
 let failed = 0
 
 function run(title, command, args, options = {}) {
@@ -97,7 +97,7 @@ function api() {
     failed++
     return console.log('There are no compiled tests: run npm run build first.')
   }
-  for (const target of ['zip', 'pickle', 'json', 'merges', 'images'])
+  for (const target of ['zip', 'pickle', 'json', 'merges', 'images', 'vocabularies'])
     run(`${values.files} damaged ${target}`, process.execPath, [script, target, values.files, values.seed])
 }
 

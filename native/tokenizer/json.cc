@@ -18,8 +18,8 @@ constexpr size_t kValues = 400'000;
 }  // namespace
 
 const Json* Json::member(std::string_view key) const {
-  for (const auto& [name, value] : members)
-    if (name == key) return value.type == Type::null ? nullptr : &value;
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (keys[i] == key) return items[i].type == Type::null ? nullptr : &items[i];
   return nullptr;
 }
 
@@ -228,7 +228,8 @@ Json JsonReader::value() {
         std::string name(key);
         if (!keys.insert(name).second) fail("duplicate key " + quoted(name));
         Json one = value();
-        json.members.emplace_back(std::move(name), std::move(one));
+        json.keys.push_back(std::move(name));
+        json.items.push_back(std::move(one));
       });
       break;
     }

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace clip::tokenizer {
@@ -15,8 +14,8 @@ struct Json {
   bool boolean = false;
   double number = 0;
   std::string string;
-  std::vector<Json> items;
-  std::vector<std::pair<std::string, Json>> members;
+  std::vector<Json> items;        // of an array, or the values of an object
+  std::vector<std::string> keys;  // of an object, in the order of items
 
   bool isString() const { return type == Type::string; }
   bool isArray() const { return type == Type::array; }

@@ -63,16 +63,16 @@ Unigram::Unigram(Pieces own, std::vector<double> scores, int32_t unknown, Option
   }
 }
 
-void Unigram::encode(std::string_view word, Ids& out) const {
+void Unigram::encode(std::string_view word, bool special, Ids& out) const {
   if (options_.sentencePiece)
-    best<float>(word, out);
+    best<float>(word, special, out);
   else
-    best<double>(word, out);
+    best<double>(word, special, out);
 }
 
-void Unigram::putUnknown(std::string_view spelling, Ids& out) const {
+void Unigram::putUnknown(std::string_view spelling, bool special, Ids& out) const {
   const int64_t known = pieces.find(spelling);
-  if (known >= 0) {
+  if (known >= 0 && (special || !isSpecial(known))) {
     out.push_back(static_cast<int32_t>(known));
     return;
   }
@@ -87,7 +87,7 @@ void Unigram::putUnknown(std::string_view spelling, Ids& out) const {
 
 // Viterbi: finds the pieces with the largest sum of scores. Score is the type in which sums are kept.
 template <class Score>
-void Unigram::best(std::string_view word, Ids& out) const {
+void Unigram::best(std::string_view word, bool special, Ids& out) const {
   struct End {
     Score score = 0;
     int32_t start = -1;
@@ -116,7 +116,9 @@ void Unigram::best(std::string_view word, Ids& out) const {
       node = trie_.child(node, next(word, at));
       if (node == Trie::kNone) break;
       const int32_t id = trie_.value(node);
-      if (id < 0) continue;
+      if (id < 0 ||
+          (!special && static_cast<size_t>(id) < specials.size() && specials[static_cast<size_t>(id)]))
+        continue;
       double score = scores_[static_cast<size_t>(id)];
       if (options_.sentencePiece && options_.kinds[static_cast<size_t>(id)] == Kind::userDefined)
         score = static_cast<double>(static_cast<float>(at - start) * static_cast<float>(most_)) - 0.1;
@@ -147,7 +149,7 @@ void Unigram::best(std::string_view word, Ids& out) const {
   out.resize(first);
   for (size_t i = 0; i < found.size(); ++i)
     if (found[i] == unknownId)
-      putUnknown(word.substr(parts[i].first, parts[i].second - parts[i].first), out);
+      putUnknown(word.substr(parts[i].first, parts[i].second - parts[i].first), special, out);
     else
       out.push_back(found[i]);
 }
@@ -224,7 +226,7 @@ void Bpe::split(std::string_view word, std::vector<Symbol>& symbols) const {
   if (pending) add(unknownId);
 }
 
-void Bpe::encode(std::string_view word, Ids& out) const {
+void Bpe::encode(std::string_view word, bool, Ids& out) const {
   if (options_.ignoreMerges)
     if (const int64_t whole = pieces.find(word); whole >= 0) {
       out.push_back(static_cast<int32_t>(whole));
@@ -279,7 +281,7 @@ WordPiece::WordPiece(Pieces own, int32_t unknown, std::string continuingPrefix, 
   byteIds.fill(-1);
 }
 
-void WordPiece::encode(std::string_view word, Ids& out) const {
+void WordPiece::encode(std::string_view word, bool, Ids& out) const {
   uint32_t characters = 0;
   for (size_t at = 0; at < word.size() && characters <= longest_; ++characters) next(word, at);
   if (characters > longest_) {

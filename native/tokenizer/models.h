@@ -19,14 +19,16 @@ using Ids = std::vector<int32_t>;
 class Model {
  public:
   virtual ~Model() = default;
-  // Appends the ids of a word, which must not be empty.
-  virtual void encode(std::string_view word, Ids& out) const = 0;
+  // Appends the ids of a word, which must not be empty. `special`: special tokens may be among them.
+  virtual void encode(std::string_view word, bool special, Ids& out) const = 0;
 
   Pieces pieces;
   // The ids of the pieces <0x00> to <0xFF>; -1 if there is no such piece.
   std::array<int32_t, 256> byteIds{};
   // -1 if there is none.
   int32_t unknownId = -1;
+  // By id. Unigram's vocabularies list the spellings of special tokens among the others.
+  std::vector<bool> specials;
 
  protected:
   void findByteIds();
@@ -44,12 +46,15 @@ class Unigram : public Model {
     std::vector<Kind> kinds;  // for SentencePiece
   };
   Unigram(Pieces pieces, std::vector<double> scores, int32_t unknownId, Options options);
-  void encode(std::string_view word, Ids& out) const override;
+  void encode(std::string_view word, bool special, Ids& out) const override;
 
  private:
   template <class Score>
-  void best(std::string_view word, Ids& out) const;
-  void putUnknown(std::string_view spelling, Ids& out) const;
+  void best(std::string_view word, bool special, Ids& out) const;
+  void putUnknown(std::string_view spelling, bool special, Ids& out) const;
+  bool isSpecial(int64_t id) const {
+    return static_cast<size_t>(id) < specials.size() && specials[static_cast<size_t>(id)];
+  }
 
   Trie trie_;
   std::vector<double> scores_;
@@ -102,7 +107,7 @@ class Bpe : public Model {
     std::string continuingPrefix, endSuffix;
   };
   Bpe(Pieces pieces, Merges merges, int32_t unknownId, Options options);
-  void encode(std::string_view word, Ids& out) const override;
+  void encode(std::string_view word, bool special, Ids& out) const override;
 
  private:
   struct Symbol {
@@ -119,7 +124,7 @@ class Bpe : public Model {
 class WordPiece : public Model {
  public:
   WordPiece(Pieces pieces, int32_t unknownId, std::string continuingPrefix, uint32_t longest);
-  void encode(std::string_view word, Ids& out) const override;
+  void encode(std::string_view word, bool special, Ids& out) const override;
 
  private:
   std::string prefix_;

@@ -280,18 +280,19 @@ Contents readTokenizerJson(std::string_view bytes, const std::string& file) {
           hasMerges = json.peek() == '[';
           // The pieces are needed first, and the prefix: where they stand behind, merges are read afterwards.
           mergesAt = json.position();
-          const auto prefix = std::find_if(model.members.begin(), model.members.end(), [](const auto& m) {
-            return m.first == "continuing_subword_prefix";
-          });
-          if (hasMerges && hasVocabulary && prefix != model.members.end()) {
-            to.continuingPrefix = prefix->second.string;
+          const bool hasPrefix = std::find(model.keys.begin(), model.keys.end(),
+                                           "continuing_subword_prefix") != model.keys.end();
+          if (hasMerges && hasVocabulary && hasPrefix && !isList) {
+            const Json* prefix = model.member("continuing_subword_prefix");
+            to.continuingPrefix = prefix ? prefix->string : "";
             readMerges(json, to, bytes.size());
             mergesAt = 0;
           } else {
             json.skip();
           }
         } else {
-          model.members.emplace_back(field, json.value());
+          model.items.push_back(json.value());
+          model.keys.push_back(field);
         }
       });
     } else {

@@ -307,6 +307,11 @@ void Tokenizer::build(Contents from, const Settings& s) {
   std::stable_partition(all.begin(), all.end(), [](const AddedToken& token) { return token.special; });
   for (const AddedToken& token : all) {
     addedById_.emplace_back(token.id, token.content);
+    if (token.special && like != Class::siglip) {
+      const auto id = static_cast<size_t>(token.id);
+      if (id >= model_->specials.size()) model_->specials.resize(id + 1);
+      model_->specials[id] = true;
+    }
     // Those of SigLIP are found before a text is cleaned, in lib/tokenizer/file-tokenizer.ts.
     if (like == Class::siglip) continue;
     std::string spelling = token.content;
@@ -586,7 +591,7 @@ void Tokenizer::encodePart(std::string_view part, bool first, bool special, Ids&
     size_t n = 0;
     for (const Word& word : words) {
       if (++n % 256 == 0) endIfStopped();
-      if (!word.text.empty()) model_->encode(word.text, out);
+      if (!word.text.empty()) model_->encode(word.text, special, out);
     }
   }
 }

@@ -19,6 +19,9 @@ End imageCase(Choices&);
 // Passes token ids and lengths, in and out of range, to a tiny model, for all outputs.
 End tokensCase(Choices&);
 
+// Reads a damaged vocabulary of any format as any class; what can be read turns texts into ids and back.
+End vocabularyCase(Choices&);
+
 // A folder for the files of this process; removed at exit.
 const std::string& folder();
 

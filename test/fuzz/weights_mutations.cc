@@ -3,7 +3,7 @@
 //
 //   weights_mutations [cases = 100000] [first seed = 0] [seconds = no limit]
 //
-// Six of eight cases are weight tables and files, one is images, one is tokens. Case i uses seed i: a fault
+// Six of nine cases are weight tables and files, one is images, one is tokens, one is vocabularies. Case i uses seed i: a fault
 // prints it, and `weights_mutations 1 SEED` repeats it.
 #include <sys/resource.h>
 
@@ -37,7 +37,10 @@ int main(int argc, char** argv) {
   const auto say = [] { std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(running)); };
   __sanitizer_set_death_callback(say);
 
-  Kind kinds[] = {{"weights", weightsCase}, {"images", imageCase}, {"tokens", tokensCase}};
+  Kind kinds[] = {{"weights", weightsCase},
+                  {"images", imageCase},
+                  {"tokens", tokensCase},
+                  {"vocabularies", vocabularyCase}};
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -46,7 +49,7 @@ int main(int argc, char** argv) {
   uint64_t slowestSeed = 0, done = 0;
   for (; done < count && elapsed() < seconds; done++) {
     running = seed + done;
-    Kind& k = kinds[running % 8 < 6 ? 0 : running % 8 - 5];
+    Kind& k = kinds[running % 9 < 6 ? 0 : running % 9 - 5];
     SeededChoices choices(running);
     const double before = elapsed();
     k.cases++;

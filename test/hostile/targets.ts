@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { packageRoot } from '../../lib/base/package.js'
 import { type ClipErrorCode, load } from '../../lib/index.js'
+import { createTokenizer } from '../../lib/tokenizer/index.js'
 import { goldenFolder, goldenPath } from '../checkpoint/goldens.js'
+import { golden, unpacked } from '../tokenizer/files.js'
 import { type Dice, damageBytes, damageJson, damageLines, damagePickle, repairPng } from './mutate.js'
 
 /** One case, ready to run. */
@@ -147,6 +149,63 @@ const images: Target = async () => {
   }
 }
 
+/** Vocabularies of files: half of the damage is in the file, some in tokenizer_config.json. */
+const vocabularies: Target = async folder => {
+  const kinds = [
+    ['t5', 'tokenizer.json', 'T5Tokenizer', damageJson],
+    ['gemma', 'tokenizer.json', 'GemmaTokenizer', damageJson],
+    ['bert-cased', 'tokenizer.json', 'BertTokenizer', damageJson],
+    ['roberta', 'tokenizer.json', 'RobertaTokenizer', damageJson],
+    ['generic-bpe', 'tokenizer.json', 'PreTrainedTokenizerFast', damageJson],
+    ['generic-nfd', 'tokenizer.json', 'PreTrainedTokenizerFast', damageBytes],
+    ['siglip', 'spiece.model', 'SiglipTokenizer', damageBytes],
+    ['xlmr', 'sentencepiece.bpe.model', 'XLMRobertaTokenizer', damageBytes],
+    ['gemma-model', 'tokenizer.model', 'GemmaTokenizer', damageBytes],
+    ['bert', 'vocab.txt', 'BertTokenizer', damageLines],
+    ['roberta-pair', 'vocab.json', 'RobertaTokenizer', damageJson],
+    ['roberta-pair', 'merges.txt', 'RobertaTokenizer', damageLines],
+  ] as const
+  const { strings } = golden()
+  const open = async (place: string, file: string, like: (typeof kinds)[number][2], texts: string[]) => {
+    const tokenizer = await createTokenizer({
+      kind: 'file',
+      file: join(place, file === 'merges.txt' ? 'vocab.json' : file),
+      class: like,
+      contextLength: 77,
+      cleaning: 'canonicalize',
+    })
+    for (const { ids } of await tokenizer.encodeAll(texts, { truncate: true, cleaning: 'huggingface' }))
+      tokenizer.decode(ids)
+  }
+  const places = await Promise.all(
+    kinds.map(async ([name, file, like]) => {
+      const { folder: from, remove } = unpacked(name)
+      const place = join(folder, `${name}-${file}`)
+      await cp(from, place, { recursive: true })
+      remove()
+      await open(place, file, like, strings.slice(0, 20))
+      const config = await readFile(join(place, 'tokenizer_config.json')).catch(() => undefined)
+      return { place, original: await readFile(join(place, file)), config }
+    }),
+  )
+  return async (seed, dice) => {
+    const [name, file, like, damage] = kinds[seed % kinds.length]!
+    const { place, original, config } = places[seed % kinds.length]!
+    const inConfig = config !== undefined && dice.oneIn(8)
+    const damaged = inConfig ? original : damage(original, dice)
+    await writeFile(join(place, file), damaged)
+    if (config)
+      await writeFile(join(place, 'tokenizer_config.json'), inConfig ? damageJson(config, dice) : config)
+    const texts = Array.from({ length: 5 }, () => dice.pick(strings))
+    return {
+      what: `${name}/${inConfig ? 'tokenizer_config.json' : file}`,
+      act: () => open(place, file, like, texts),
+      codes: ['ERR_CLIP_CHECKPOINT'],
+      bytes: 2 * damaged.length + (64 << 20),
+    }
+  }
+}
+
 export const targets: Record<string, Target> = {
   zip: checkpoints([
     { golden: 'openai-vit', damage: zip },
@@ -173,4 +232,5 @@ export const targets: Record<string, Target> = {
   ]),
   merges: checkpoints([{ golden: 'hf-4', file: 'merges.txt', damage: damageLines }]),
   images,
+  vocabularies,
 }
