@@ -11,7 +11,13 @@ import type { Label, LabelOf } from './classifier/labels.js'
 import { type SimilarityOptions, similarity } from './classifier/similarity.js'
 import { Calls } from './encode/admission.js'
 import type { Embeddings, EmbeddingsOf } from './encode/embeddings.js'
-import { type BackgroundOption, type EncodeImageOptions, encodeImage, preprocess } from './encode/image.js'
+import {
+  type BackgroundOption,
+  type DecodeOption,
+  type EncodeImageOptions,
+  encodeImage,
+  preprocess,
+} from './encode/image.js'
 import type { Loaded } from './encode/loaded-model.js'
 import type { Output } from './encode/result.js'
 import { type EncodeTextOptions, encodeText, needTextTower, type TokenizeOptions } from './encode/text.js'
@@ -19,6 +25,7 @@ import { type Tokens, tokenize } from './encode/tokenize.js'
 import type { ImageSettings } from './image/decode.js'
 import { DecodeGate } from './image/gate.js'
 import type { ImageInput, Preprocessed } from './image/input.js'
+import type { DecodeMode } from './image/scaled.js'
 import type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
 import type { Examples } from './learn/examples.js'
 import type { LinearProbeOptions } from './learn/linear-probe.js'
@@ -62,6 +69,8 @@ export interface ClipInfo {
   dtype: Dtype
   /** Number of threads per pass. */
   threads: number
+  /** How images are decoded where a call does not say otherwise: the option `decode` of `load`. */
+  decode: DecodeMode
   /**
    * Size of the packed weights in bytes. In a float32 model, a matrix whose weights are all float16 numbers (as in
    * OpenAI's models, whatever the file) takes 2 bytes per weight, with the same results as with 4.
@@ -128,6 +137,7 @@ export class Clip implements AsyncDisposable {
       backend: model.active,
       dtype,
       threads: model.threads,
+      decode: imageSettings.decode ?? 'exact',
       weightBytes: model.weightBytes,
       packCache: model.packCache.use,
       fingerprint: checkpoint.fingerprint,
@@ -144,7 +154,7 @@ export class Clip implements AsyncDisposable {
    */
   async preprocess(
     images: ImageInput | readonly ImageInput[],
-    options?: { signal?: AbortSignal } & BackgroundOption,
+    options?: { signal?: AbortSignal } & BackgroundOption & DecodeOption,
   ): Promise<Preprocessed> {
     return preprocess(this.#loaded, images, options)
   }

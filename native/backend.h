@@ -159,6 +159,9 @@ struct Resize {
   // src may be only a part of the image: from this row and column on and `columns` wide (0: as wide as the
   // image). The window needs no pixel outside that part.
   int firstRow = 0, firstColumn = 0, columns = 0;
+  // Pillow's `box`: of the last column and row only the part up to here belongs to the image, which was decoded
+  // at a fraction of its size. 0: all of it.
+  double endColumn = 0, endRow = 0;
 };
 
 // Cuts (n, size, size, 3) pixels into rows of a matrix (n * (size/patch)^2, 3 * patch^2), columns ordered

@@ -31,8 +31,8 @@ size_t pixelAt(const Resize& r, int x, int y) {
 // The centre of the filter for output position i, and how far it extends.
 struct Stretch {
   double centre, support, inverse;
-  Stretch(int in, int out, int i, Filter filter) {
-    const double scale = double(in) / out, stretch = scale < 1.0 ? 1.0 : scale;
+  Stretch(Side in, int out, int i, Filter filter) {
+    const double scale = in.end / out, stretch = scale < 1.0 ? 1.0 : scale;
     centre = (i + 0.5) * scale;
     support = (filter == Filter::bilinear ? 1.0 : 2.0) * stretch;
     inverse = 1.0 / stretch;
@@ -44,14 +44,15 @@ int32_t fixedPoint(double weight) {
 }
 
 // The number of coefficients per position that suffices for every position; a multiple of 8.
-int strideOf(int in, int out, Filter filter) {
+int strideOf(Side in, int out, Filter filter) {
   const double most = std::ceil(Stretch(in, out, 0, filter).support) * 2 + 1;
-  return int((std::min(most, double(in)) + 7) / 8) * 8;
+  return int((std::min(most, double(in.pixels)) + 7) / 8) * 8;
 }
 
 // One axis of a Resize, for the output positions [begin, end).
 struct Axis {
-  int in, out, begin, end;
+  Side in;
+  int out, begin, end;
   Filter filter;
   bool horizontal;
 };
@@ -117,14 +118,15 @@ void nearest(const Resize& r) {
 
 // Pillow's precompute_coeffs. When shrinking, the filter is stretched by the scale, which makes the result
 // antialiased.
-Coefficients::Taps tapsOf(int in, int out, int i, Filter filter) {
+Coefficients::Taps tapsOf(Side in, int out, int i, Filter filter) {
   const Stretch s(in, out, i, filter);
   const int first = int(std::max(0.0, s.centre - s.support + 0.5)),
-            last = int(std::min(double(in), s.centre + s.support + 0.5));
+            last = int(std::min(double(in.pixels), s.centre + s.support + 0.5));
   return {first, last - first};
 }
 
-void eachTap(int in, int out, int i, Filter filter, const std::function<void(int, const double*, int)>& use) {
+void eachTap(Side in, int out, int i, Filter filter,
+             const std::function<void(int, const double*, int)>& use) {
   double (*const weight)(double) = filter == Filter::bilinear ? triangle : bicubic;
   const Stretch s(in, out, i, filter);
   const Coefficients::Taps t = tapsOf(in, out, i, filter);
@@ -147,7 +149,7 @@ void eachTap(int in, int out, int i, Filter filter, const std::function<void(int
 }
 
 // Pillow's normalize_coeffs_8bpc.
-Coefficients coefficients(int in, int out, int begin, int end, Filter filter) {
+Coefficients coefficients(Side in, int out, int begin, int end, Filter filter) {
   Coefficients c;
   c.stride = strideOf(in, out, filter);
   c.at.resize(size_t(end - begin));
@@ -176,9 +178,10 @@ void resizeWith(const Resize& r, void (*horizontal)(const ResizePass&), void (*v
   if (x0 >= x1 || y0 >= y1) return;
   if (r.filter == Filter::nearest) return nearest(r);
   // an axis whose size does not change needs no pass
-  const bool wide = r.width != r.outWidth, high = r.height != r.outHeight;
-  const Axis across{r.width, r.outWidth, x0, x1, r.filter, true},
-      down{r.height, r.outHeight, y0, y1, r.filter, false};
+  const Side width(r.width, r.endColumn), height(r.height, r.endRow);
+  const bool wide = !width.stays(r.outWidth), high = !height.stays(r.outHeight);
+  const Axis across{width, r.outWidth, x0, x1, r.filter, true},
+      down{height, r.outHeight, y0, y1, r.filter, false};
   // The columns and rows of the source that the window needs.
   const Coefficients::Taps columns = wide ? reach(across) : Coefficients::Taps{x0, x1 - x0};
   const Coefficients::Taps rows = high ? reach(down) : Coefficients::Taps{y0, y1 - y0};

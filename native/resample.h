@@ -16,6 +16,17 @@ constexpr int kResampleBits = 32 - 8 - 2;
 // The coefficients of output positions [begin, begin + at.size()) of an axis that is resized from `in` to
 // `out`. Position i is the sum over j < at[i].count of k[i * stride + j] * source[at[i].first + j]. The
 // coefficients from count up to stride, a multiple of 8, are 0.
+//
+// `Side` is one axis of the source. Its last pixel may belong to the image only in part: up to `end`.
+struct Side {
+  int pixels;
+  double end;
+  Side(int all) : pixels(all), end(all) {}  // NOLINT: usually all of it
+  Side(int all, double until) : pixels(all), end(until > 0 ? until : all) {}
+  // Whether a pass along this axis has nothing to do.
+  bool stays(int out) const { return pixels == out && end == pixels; }
+};
+
 struct Coefficients {
   struct Taps {
     int first, count;
@@ -24,16 +35,16 @@ struct Coefficients {
   std::vector<int32_t> k;
   int stride = 0;
 };
-Coefficients coefficients(int in, int out, int begin, int end, Filter);
+Coefficients coefficients(Side in, int out, int begin, int end, Filter);
 
 // The source positions on which output position i depends.
-Coefficients::Taps tapsOf(int in, int out, int i, Filter);
+Coefficients::Taps tapsOf(Side in, int out, int i, Filter);
 
 // Passes on the weights of output position i before they are rounded to fixed point; they sum to 1. use(j, w,
 // n) gets those of taps j .. j + n - 1. If an image is made much smaller, a position can have millions of
 // taps, so n is at most kTapsAtOnce; the calls are in order, and most positions need only one.
 constexpr int kTapsAtOnce = 1 << 15;
-void eachTap(int in, int out, int i, Filter, const std::function<void(int, const double*, int)>& use);
+void eachTap(Side in, int out, int i, Filter, const std::function<void(int, const double*, int)>& use);
 
 // NEAREST: the source index of every output position in [begin, end), or -1 if Pillow's running sum leaves
 // the axis (the pixel is then 0). As in ImagingScaleAffine, the position is a running sum of the scale that

@@ -76,9 +76,24 @@ test('the error for an image that is too large names the flag with which it can 
 test('every command that reads images has the image flags', async t => {
   for (const command of ['classify', 'embed', 'search', 'eval', 'learn', 'adapt']) {
     const { stdout } = await cli([command, '--help'])
-    for (const flag of ['--max-pixels', '--decode-timeout', '--background', '--svg', '--orient'])
+    for (const flag of ['--max-pixels', '--decode-timeout', '--background', '--decode', '--svg', '--orient'])
       t.true(stdout.includes(flag), `${command} ${flag}`)
   }
+})
+
+test('--decode fast is the option of load', async t => {
+  const large = join(scratch, 'large.jpg')
+  const bus = join(packageRoot, 'models', 'icon-clip', 'examples', 'hard', 'bus.jpg')
+  await sharp(bus).resize(600, 450).jpeg().toFile(large)
+  const fast = await cli(['embed', large, '--decode', 'fast'])
+  const exact = await cli(['embed', large, '--decode', 'exact'])
+  const clip = await load(undefined, { threads: 1, decode: 'fast' })
+  t.deepEqual(JSON.parse(fast.stdout).embedding, [...(await clip.encodeImage(large)).data])
+  await clip.dispose()
+  t.notDeepEqual(JSON.parse(exact.stdout).embedding, JSON.parse(fast.stdout).embedding)
+  const wrong = await cli(['embed', large, '--decode', 'quick'])
+  t.is(wrong.code, 2)
+  t.regex(wrong.stderr, /Expected --decode to be one of 'exact', 'fast'/)
 })
 
 test('SVG is rendered only with --svg', async t => {

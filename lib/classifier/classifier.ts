@@ -9,7 +9,14 @@ import { traceMethods } from '../base/stack.js'
 import { isIterable } from '../base/values.js'
 import type { Call } from '../encode/admission.js'
 import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
-import { encodeImages, type ImageList, imageList } from '../encode/image.js'
+import {
+  type CallSettings,
+  checkCallSettings,
+  type DecodeOption,
+  encodeImages,
+  type ImageList,
+  imageList,
+} from '../encode/image.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { checkEncode } from '../encode/result.js'
 import { type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
@@ -40,7 +47,7 @@ export interface ClassifierOptions extends TokenizeOptions {
 }
 
 /** Options of `classifier.classify` and `classifier.stream`. */
-export interface ClassifyOptions {
+export interface ClassifyOptions extends DecodeOption {
   /** Number of labels to return, best first; default 5, or all with `threshold`. */
   topK?: number
   /**
@@ -88,6 +95,7 @@ interface CheckedClassify {
   k: number
   as: ScoreKind
   threshold: number | undefined
+  settings: CallSettings
   signal: AbortSignal | undefined
 }
 
@@ -194,7 +202,7 @@ export class Classifier<T extends string = string> {
       )
       return this.#loaded.calls.run(checked.signal, call => this.#predict(call, rows, checked))
     }
-    const list = imageList(this.#loaded, images)
+    const list = imageList(this.#loaded, images, checked.settings)
     const all = await this.#loaded.calls.run(checked.signal, call => this.#score(call, list, checked))
     return list.single && all.length === 1 ? all[0]! : all
   }
@@ -229,7 +237,7 @@ export class Classifier<T extends string = string> {
     checked: CheckedClassify,
   ): Promise<StreamItem<T>> {
     try {
-      const [predictions] = await this.#score(call, imageList(this.#loaded, image), checked)
+      const [predictions] = await this.#score(call, imageList(this.#loaded, image, checked.settings), checked)
       return { index, image, predictions: predictions! }
     } catch (thrown) {
       const error = thrown as Error & { code?: string }
@@ -240,7 +248,7 @@ export class Classifier<T extends string = string> {
   }
 
   #check(options: ClassifyOptions | undefined): CheckedClassify {
-    const o = checkOptions(options, ['topK', 'as', 'threshold', 'signal'])
+    const o = checkOptions(options, ['topK', 'as', 'threshold', 'decode', 'signal'])
     const signal = checkSignal(o.signal)
     const { threshold } = o
     if (threshold !== undefined && (typeof threshold !== 'number' || Number.isNaN(threshold)))
@@ -249,7 +257,7 @@ export class Classifier<T extends string = string> {
     const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
     if (as === 'cosine' && this.kind !== 'zero-shot')
       throw argumentError('as', `be 'probability' or 'logit' for a ${this.kind}, which has no cosines`, as)
-    return { k: Math.min(topK, this.labels.length), as, threshold, signal }
+    return { k: Math.min(topK, this.labels.length), as, threshold, settings: checkCallSettings(o), signal }
   }
 
   /** Works on windows of rows, because a scorer may need memory for each row and label. */

@@ -4,7 +4,7 @@ import { allocate } from '../base/allocate.js'
 import { checkOptions, checkSignal, oneOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
 import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
-import { encodeImage } from '../encode/image.js'
+import { checkCallSettings, type DecodeOption, encodeImage } from '../encode/image.js'
 import { kernelBackend, type Loaded, scoresOf } from '../encode/loaded-model.js'
 import { encodeText, type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
 import type { ImageInput } from '../image/input.js'
@@ -12,7 +12,7 @@ import { binding, fromNative } from '../native/addon.js'
 import type { ScoreKind } from '../native/surface.js'
 
 /** Options of `clip.similarity`. */
-export interface SimilarityOptions extends TokenizeOptions {
+export interface SimilarityOptions extends TokenizeOptions, DecodeOption {
   /** Kind of score; default 'probability', which the model defines (`clip.info.scoring`). */
   as?: ScoreKind
   /**
@@ -44,19 +44,20 @@ export async function similarity(
   texts: string | readonly string[] | Embeddings,
   options: SimilarityOptions | undefined,
 ): Promise<Embeddings<readonly [images: number, texts: number]>> {
-  const o = checkOptions(options, ['as', 'over', 'signal', ...tokenizeOptionNames])
+  const o = checkOptions(options, ['as', 'over', 'decode', 'signal', ...tokenizeOptionNames])
   const signal = checkSignal(o.signal)
   const as = oneOf('as', o.as ?? 'probability', ['probability', 'logit', 'cosine'])
   const over = oneOf('over', o.over ?? 'texts', ['texts', 'images'])
   loaded.calls.throwIfDisposed()
   const { embedDim: dim } = loaded.spec
   const scores = scoresOf(loaded, as)
-  const { as: _as, over: _over, ...encode } = o
+  const { as: _as, over: _over, decode: _decode, ...encode } = o
+  const { decode } = checkCallSettings(o)
   const expected = `be embeddings of ${dim} values each`
   const [i, t] = await Promise.all([
     isEmbeddings(images)
       ? checkEmbeddings('images', images, expected, dim)
-      : encodeImage(loaded, images, { signal }),
+      : encodeImage(loaded, images, { signal, ...(decode ? { decode } : {}) }),
     isEmbeddings(texts) ? checkEmbeddings('texts', texts, expected, dim) : encodeText(loaded, texts, encode),
   ])
   const n = i.shape[0]!

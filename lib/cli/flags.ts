@@ -4,6 +4,7 @@ const FLAGS: Record<string, string> = {
   maxPixels: '--max-pixels',
   decodeTimeout: '--decode-timeout',
   background: '--background',
+  decode: '--decode',
   orient: '--orient',
   svg: '--svg',
   device: '--device',

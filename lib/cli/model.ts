@@ -14,6 +14,7 @@ export interface ModelOptions {
   threads?: string
   orient?: boolean
   background?: string
+  decode?: string
   maxPixels?: string
   decodeTimeout?: string
   svg?: boolean
@@ -53,6 +54,10 @@ export function withModel(command: Command): Command {
     .option(
       '--background <colour>',
       "composite transparent images onto this colour, such as '#fff' (default: black)",
+    )
+    .option(
+      '--decode <mode>',
+      'exact, or fast: decode large JPEG and WebP files at a fraction of their size (default: exact)',
     )
     .option('--max-pixels <count>', 'reject images with more pixels (default: 100 million)')
     .option('--decode-timeout <ms>', 'reject images that take longer to read and decode (default: 30000)')
@@ -99,7 +104,7 @@ interface Loading {
 /** Loads the model of the options; a download is shown as in `download`. */
 export async function loadFor(options: ModelOptions, { signal, note }: Loading = {}): Promise<Clip> {
   const { model, device, dtype, threads, orient, adapter, packCache } = options
-  const { background, maxPixels, decodeTimeout, svg } = options
+  const { background, decode, maxPixels, decodeTimeout, svg } = options
   if (note) noteEmbedded(options)
   const shown = downloadBar()
   try {
@@ -109,6 +114,7 @@ export async function loadFor(options: ModelOptions, { signal, note }: Loading =
       ...(threads === undefined ? {} : { threads: number(threads) }),
       ...(orient ? { orient } : {}),
       ...(background === undefined ? {} : { background }),
+      ...(decode === undefined ? {} : { decode: decode as LoadOptions['decode'] }),
       ...(maxPixels === undefined ? {} : { maxPixels: number(maxPixels) }),
       ...(decodeTimeout === undefined ? {} : { decodeTimeout: number(decodeTimeout) }),
       ...(svg ? { svg } : {}),

@@ -1,14 +1,17 @@
 /** Encodes images: from what callers pass to the output of the image tower. */
 
 import { ClipError } from '../base/errors.js'
-import { checkOptions, checkSignal, listOf } from '../base/options.js'
+import { checkOptions, checkSignal, listOf, oneOf } from '../base/options.js'
 import { inSlices, type Steps } from '../base/slices.js'
 import { isArray } from '../base/values.js'
-import { type Colour, colourOf } from '../image/background.js'
+import { colourOf } from '../image/background.js'
+import type { ImageSettings } from '../image/decode.js'
 import { takeGiven } from '../image/given.js'
 import type { ImageInput, Preprocessed } from '../image/input.js'
 import type { NativeImage } from '../image/pixels.js'
+import { type DecodeMode, decodeModes } from '../image/scaled.js'
 import { decodeOne, decodeWindows, type ImageWindow } from '../image/windows.js'
+import { scaledDecoder } from '../native/scaled-decoder.js'
 import type { Call } from './admission.js'
 import type { EmbeddingsOf } from './embeddings.js'
 import { type Loaded, needProjection, towerMissing } from './loaded-model.js'
@@ -20,8 +23,29 @@ export interface BackgroundOption {
   background?: string
 }
 
+/** How images are decoded. */
+export interface DecodeOption {
+  /** How images are decoded, as in the option of `load`, whose value is the default. */
+  decode?: DecodeMode
+}
+
 /** Options of `encodeImage`. */
-export interface EncodeImageOptions<O extends Output = Output> extends EncodeOptions<O>, BackgroundOption {}
+export interface EncodeImageOptions<O extends Output = Output>
+  extends EncodeOptions<O>,
+    BackgroundOption,
+    DecodeOption {}
+
+/** Settings of a call, in place of the model's. */
+export type CallSettings = Pick<ImageSettings, 'background' | 'decode'>
+
+/** The settings that a call's options have. */
+export function checkCallSettings(o: BackgroundOption & DecodeOption): CallSettings {
+  const background = colourOf('background', o.background)
+  return {
+    ...(background ? { background } : {}),
+    ...(o.decode === undefined ? {} : { decode: oneOf('decode', o.decode, decodeModes) }),
+  }
+}
 
 /** The caller's images, and the number of rows that they result in. */
 export interface ImageList {
@@ -31,21 +55,21 @@ export interface ImageList {
   /** Number of rows; a Preprocessed of n images counts as n. For a very long list, `rowsOf` determines it. */
   total: number
   rest: Steps<number> | undefined
-  /** Replaces the background that the model was loaded with. */
-  background?: Colour
+  /** Settings of the call, which replace those that the model was loaded with. */
+  settings: CallSettings
 }
 
 export function imageList(
   loaded: Loaded,
   input: ImageInput | readonly ImageInput[],
-  background?: Colour,
+  settings: CallSettings = {},
 ): ImageList {
   const missing = towerMissing(loaded, 'image')
   if (missing) throw missing
   const single = !isArray(input)
   const given = single ? [input as ImageInput] : (listOf('images', 'be an array', input) as ImageInput[])
   const taken = takeGiven(given, single, loaded.checkpoint.preprocess.size)
-  return { ...taken, single, ...(background ? { background } : {}) }
+  return { ...taken, single, settings }
 }
 
 /** The number of rows that all the images result in. */
@@ -56,7 +80,7 @@ const rowsOf = async ({ total, rest }: ImageList, signal: AbortSignal | undefine
 async function eachWindow(
   loaded: Loaded,
   call: Call,
-  { inputs, single, total, background }: ImageList,
+  { inputs, single, total, settings }: ImageList,
   fail: (row: number, error: ClipError) => void,
   run: (images: NativeImage[], rows: number[]) => Promise<void>,
   progress: (items: number) => void,
@@ -66,7 +90,8 @@ async function eachWindow(
     gate: loaded.gate,
     size: loaded.checkpoint.preprocess.size,
     ...loaded.imageSettings,
-    ...(background ? { background } : {}),
+    ...settings,
+    scaled: scaledDecoder(loaded.checkpoint.preprocess),
     part: (width: number, height: number) => loaded.model.reachingPart(width, height),
     single,
     ...(call.signal ? { signal: call.signal } : {}),
@@ -131,19 +156,19 @@ export async function encodeImage<O extends Output = 'embedding'>(
   input: ImageInput | readonly ImageInput[],
   options: EncodeImageOptions<O> | undefined,
 ): Promise<EmbeddingsOf<O>> {
-  const checked = checkEncode<O>(options, ['background'])
-  const list = imageList(loaded, input, colourOf('background', options?.background))
+  const checked = checkEncode<O>(options, ['background', 'decode'])
+  const list = imageList(loaded, input, checkCallSettings(options ?? {}))
   return loaded.calls.run(checked.signal, call => encodeImages(loaded, call, list, checked))
 }
 
 export async function preprocess(
   loaded: Loaded,
   input: ImageInput | readonly ImageInput[],
-  options: ({ signal?: AbortSignal } & BackgroundOption) | undefined,
+  options: ({ signal?: AbortSignal } & BackgroundOption & DecodeOption) | undefined,
 ): Promise<Preprocessed> {
-  const checked = checkOptions(options, ['signal', 'background'])
+  const checked = checkOptions(options, ['signal', 'background', 'decode'])
   const signal = checkSignal(checked.signal)
-  const list = imageList(loaded, input, colourOf('background', checked.background))
+  const list = imageList(loaded, input, checkCallSettings(checked))
   const { size } = loaded.checkpoint.preprocess
   return loaded.calls.run(signal, async call => {
     const total = await rowsOf(list, signal)

@@ -8,6 +8,7 @@ import type { Label } from '../classifier/labels.js'
 import type { Template } from '../classifier/prompts.js'
 import type { Clip } from '../clip.js'
 import type { LeftOutList } from '../image/left-out.js'
+import type { DecodeMode } from '../image/scaled.js'
 import { checkSample } from './dataset.js'
 import type { Evaluated, EvaluationTask } from './reports.js'
 import type { Dataset, Sample } from './samples.js'
@@ -23,6 +24,7 @@ export interface EvaluationCall {
   seed: number
   C: number | undefined
   limit: number
+  decode: DecodeMode | undefined
   signal: AbortSignal | undefined
   onProgress: (progress: { stage: 'texts' | 'learn' | 'test'; done: number; total: number }) => void
   failed: Evaluated['failed']
@@ -30,6 +32,8 @@ export interface EvaluationCall {
 }
 
 export const signalOf = (call: EvaluationCall) => (call.signal ? { signal: call.signal } : {})
+export const decodeOf = ({ decode }: { decode: DecodeMode | undefined }) =>
+  decode === undefined ? {} : { decode }
 export const templatesOf = (call: EvaluationCall) =>
   call.templates === undefined ? {} : { templates: call.templates }
 

@@ -8,9 +8,11 @@ import type { Classifier } from '../classifier/classifier.js'
 import type { Label } from '../classifier/labels.js'
 import type { Template } from '../classifier/prompts.js'
 import type { Clip } from '../clip.js'
+import type { DecodeOption } from '../encode/image.js'
 import type { ImageInput } from '../image/input.js'
 import { LeftOutList } from '../image/left-out.js'
-import { type EvaluationCall, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
+import { decodeModes } from '../image/scaled.js'
+import { decodeOf, type EvaluationCall, samplesOf, signalOf, templatesOf, unreadable } from './call.js'
 import { checkDatasetOptions, type DatasetOptions, datasetOf, datasetOptionNames } from './dataset.js'
 import { featuresOfSamples, nameOf } from './features.js'
 import { only } from './images.js'
@@ -22,7 +24,7 @@ import type { Dataset, Sample } from './samples.js'
 export const evaluationTasks: readonly EvaluationTask[] = ['zeroshot', 'fewshot', 'probe', 'retrieval']
 
 /** Options of {@link evaluate}. */
-export interface EvaluateOptions extends DatasetOptions {
+export interface EvaluateOptions extends DatasetOptions, DecodeOption {
   /** 'zeroshot' (default): class names only. 'fewshot': Tip-Adapter. 'probe': linear probe. 'retrieval': captions. */
   task?: EvaluationTask
   /** An existing classifier to measure, instead of `task`, `labels`, `templates` and `shots`. */
@@ -81,6 +83,7 @@ function examples(call: EvaluationCall, chosen: Set<number>) {
   return featuresOfSamples(call.clip, only(samplesOf(call), chosen), {
     output: call.task === 'probe' ? 'pooled' : 'embedding',
     count: chosen.size,
+    decode: call.decode,
     signal: call.signal,
     failed: (name, { message }) => call.failed.push({ name, message }),
     progress: done => call.onProgress({ stage: 'learn', done, total: chosen.size }),
@@ -146,7 +149,11 @@ async function classification(call: EvaluationCall): Promise<ClassificationRepor
     }
   }
   let done = 0
-  for await (const item of classifier.stream(tests(), { topK: 5, ...signalOf(call) })) {
+  for await (const item of classifier.stream(tests(), {
+    topK: 5,
+    ...decodeOf(call),
+    ...signalOf(call),
+  })) {
     const { sample, i } = waiting.shift()!
     call.onProgress({ stage: 'test', done: ++done, total })
     if (item.error) {
@@ -258,7 +265,19 @@ async function measure(
 ): Promise<Evaluation> {
   checkClip(clip)
   const o = checkOptions(options, [
-    ...['task', 'classifier', 'labels', 'templates', 'shots', 'seed', 'C', 'limit', 'signal', 'onProgress'],
+    ...[
+      'task',
+      'classifier',
+      'labels',
+      'templates',
+      'shots',
+      'seed',
+      'C',
+      'limit',
+      'decode',
+      'signal',
+      'onProgress',
+    ],
     ...datasetOptionNames,
   ])
   const signal = checkSignal(o.signal)
@@ -280,6 +299,7 @@ async function measure(
     seed: integer('seed', o.seed ?? 1, 0),
     C: o.C,
     limit: o.limit === undefined ? Number.POSITIVE_INFINITY : integer('limit', o.limit, 1),
+    decode: o.decode === undefined ? undefined : oneOf('decode', o.decode, decodeModes),
     signal,
     onProgress: callback('onProgress', o.onProgress) ?? (() => {}),
     failed: [],

@@ -7,6 +7,8 @@ import { isArrayBuffer } from '../base/values.js'
 import type { Clip } from '../clip.js'
 import { Embeddings } from '../encode/embeddings.js'
 import type { ImageInput, RawPixels } from '../image/input.js'
+import type { DecodeMode } from '../image/scaled.js'
+import { decodeOf } from './call.js'
 import type { Sample } from './samples.js'
 
 /** Images encoded at a time, and the bytes of those in memory (files of a folder are not). */
@@ -47,6 +49,7 @@ export interface FeatureOptions {
   output: 'embedding' | 'pooled'
   /** Maximum number of samples. */
   count: number
+  decode?: DecodeMode | undefined
   signal: AbortSignal | undefined
   /** Called for an image that can't be read, which gets no row. Throw to stop. */
   failed(name: string, error: ClipError): void
@@ -57,7 +60,7 @@ export interface FeatureOptions {
 export async function featuresOfSamples(
   clip: Clip,
   samples: AsyncIterable<Sample>,
-  { output, count, signal, failed, progress }: FeatureOptions,
+  { output, count, decode, signal, failed, progress }: FeatureOptions,
 ): Promise<{ images: Embeddings; labels: string[]; numbers: number[] }> {
   let data: Float32Array | undefined
   let width = output === 'embedding' ? clip.info.embedDim : 0
@@ -67,7 +70,7 @@ export async function featuresOfSamples(
   for await (const part of windows(abortable(samples, signal))) {
     const features = (await clip.encodeImage(
       part.map(sample => sample.image),
-      { output, errors: 'collect', ...(signal ? { signal } : {}) },
+      { output, errors: 'collect', ...decodeOf({ decode }), ...(signal ? { signal } : {}) },
     )) as Embeddings
     width = features.shape[1]
     data ??= allocate(Float32Array, 'what is encoded', count, width)

@@ -17,6 +17,7 @@ export async function retrieval(call: EvaluationCall): Promise<RetrievalReport> 
   const { images, numbers } = await featuresOfSamples(clip, only(samplesOf(call), first), {
     output: 'embedding',
     count: first.size,
+    decode: call.decode,
     signal: call.signal,
     failed: (name, { message }) => call.failed.push({ name, message }),
     progress: done => call.onProgress({ stage: 'test', done, total: first.size }),

@@ -8,7 +8,7 @@
  * the memory of its decoder must be within the limits.
  */
 
-import type { SharpOptions } from 'sharp'
+import type { Sharp, SharpOptions } from 'sharp'
 import { type TimeLimit, untilAborted } from '../base/abort.js'
 import { allocateBytes } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
@@ -24,6 +24,14 @@ import { checkDecoder, checkScans, editedBytes } from './limits.js'
 import type { DecodedImage, ImagePart, NativeImage, PixelMode } from './pixels.js'
 import { type DecodePlan, planDecode } from './plan.js'
 import { regroup } from './samples.js'
+import {
+  type DecodeMode,
+  decodeScaled,
+  planScaled,
+  type ScaledDecoder,
+  type ScaledPlan,
+  webpResize,
+} from './scaled.js'
 import { loadSharp } from './sharp.js'
 import { type ImageOrigin, imageError, nameOf, tooSlow } from './source.js'
 import { renderSvg, svgSize } from './svg.js'
@@ -43,11 +51,15 @@ export interface ImageSettings {
   background?: Colour
   /** Milliseconds that reading and decoding one image may take. Default 30 000. */
   decodeTimeout?: number
+  /** 'fast' decodes large JPEG files at a fraction of their size. Default 'exact'. */
+  decode?: DecodeMode
 }
 
 export interface DecodeOptions extends ImageSettings {
   /** The part of an image of that size that is needed; if it saves work, only that part is decoded. Default the whole image. */
   part?: (width: number, height: number) => ImagePart
+  /** Decodes at a fraction of the size, with `decode: 'fast'`. */
+  scaled?: ScaledDecoder
   signal?: AbortSignal
   /** Index in the caller's array, for messages. */
   index?: number
@@ -202,13 +214,31 @@ async function prepareBytes(
   const plan = planDecode(facts, header, options.background !== undefined)
   const turn = orient || header.format === 'TIFF'
   const turned = turn && !(header.tiff && header.tiff.orientation === 1)
-  const part = turned ? undefined : usefulPart(plan, width, height, options)
-  const decoded = part ?? { left: 0, top: 0, width, height }
+  const fast = options.decode === 'fast' ? options.scaled : undefined
+  const scaled = planScaled(facts, header, plan.mode, turned, fast)
+  const part = turned || scaled ? undefined : usefulPart(plan, width, height, options)
+  const decoded = part ?? scaled ?? { width, height }
   const seconds = Math.min(3600, Math.ceil(limit.ms / 1000))
   const whole = header.decoderBytes(width, height)
+  if (fast && scaled?.format === 'JPEG')
+    return {
+      bytes: scaled.bytes,
+      limit,
+      async decode(stop) {
+        const mine = await own()
+        const image = await decodeScaled(mine, scaled, header, fast, turned, limit.ms)
+        if (image) return { ...image, mode: plan.mode }
+        stop?.throwIfAborted()
+        throw unreadable(from, await reasonOfScaled(sharp(mine, settings), scaled, seconds), header)
+      },
+    }
   return {
     // A decoder that works row by row needs only the part; others need the whole image.
-    bytes: part ? Math.min(whole, memoryOfPart(part, plan, header, width, height)) : whole,
+    bytes: scaled
+      ? scaled.bytes
+      : part
+        ? Math.min(whole, memoryOfPart(part, plan, header, width, height))
+        : whole,
     limit,
     async decode(stop) {
       const mine = await readable()
@@ -221,13 +251,17 @@ async function prepareBytes(
             autoOrient: turned,
           }).timeout({ seconds })
           if (part) pipeline = pipeline.extract(part)
+          if (scaled) pipeline = pipeline.resize(webpResize(scaled))
           return plan.pipeline(pipeline).toBuffer({ resolveWithObject: true })
         }, stop)
         const { regroup: how } = plan
         const data = how ? await inSlices(regroup(given, info.width * info.height, how), stop) : given
         if (how) info.channels = how.keep as 3 | 4
         // A rotated image has swapped dimensions; otherwise they are those of the header.
-        if (!turned && (info.width !== decoded.width || info.height !== decoded.height))
+        // The shorter side of a scaled WebP is rounded.
+        const most = scaled ? 1 : 0
+        const differs = (one: 'width' | 'height') => Math.abs(info[one] - decoded[one]) > most
+        if (!turned && (differs('width') || differs('height')))
           throw new Error(`its size differs from that in its header`)
         const image = checked(data, info, plan, from)
         return part ? { ...image, width, height, part } : image
@@ -236,6 +270,20 @@ async function prepareBytes(
         throw cause instanceof ClipError || stop?.aborted ? cause : unreadable(from, cause, header)
       }
     },
+  }
+}
+
+/** Why a file can't be decoded at a scale: what sharp says of it, in about the same memory. */
+async function reasonOfScaled(
+  sharp: Sharp,
+  { scale, width, height }: ScaledPlan,
+  seconds: number,
+): Promise<unknown> {
+  try {
+    await sharp.timeout({ seconds }).resize({ width, height, fit: 'fill' }).raw().toBuffer()
+    return `it could not be decoded at 1/${scale} of its size: read it with \`decode: 'exact'\``
+  } catch (cause) {
+    return cause
   }
 }
 

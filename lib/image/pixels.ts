@@ -18,6 +18,12 @@ export interface DecodedImage {
   height: number
   /** The part of the image that `data` holds, if it is not the whole image. Only for modes L, RGB and CMYK without `nearest`. */
   part?: ImagePart
+  /**
+   * Where the image ends in its last column and row, if not at their end: an image of 427 rows has 53.375 of them at 1/8,
+   * in 54 rows of pixels. As the `box` of Pillow's `resize`. Not with `nearest`, alpha or I;16.
+   */
+  endColumn?: number
+  endRow?: number
   mode: PixelMode
   /** Pillow always resizes palette and 1-bit images with NEAREST. */
   nearest?: boolean

@@ -8,6 +8,7 @@ import { callback, checkOptions, checkSignal, integer, listOf } from '../base/op
 import { traceMethods } from '../base/stack.js'
 import type { Call } from '../encode/admission.js'
 import { checkEmbeddings, Embeddings, isEmbeddings } from '../encode/embeddings.js'
+import { checkCallSettings, type DecodeOption } from '../encode/image.js'
 import {
   kernelBackend,
   type Loaded,
@@ -40,7 +41,7 @@ export interface Pairs {
 }
 
 /** Options of `clip.adapt`. The defaults suit some hundreds to thousands of pairs. */
-export interface AdaptOptions extends TokenizeOptions {
+export interface AdaptOptions extends TokenizeOptions, DecodeOption {
   /** Number of epochs; default 20. */
   epochs?: number
   /** Number of pairs per batch, which are each other's negatives; default 256, at least 2. */
@@ -134,12 +135,14 @@ export async function adapt(
     'learningRate',
     'weightDecay',
     'seed',
+    'decode',
     'signal',
     'onProgress',
     ...tokenizeOptionNames,
   ])
   const signal = checkSignal(o.signal)
   const onProgress = callback('onProgress', o.onProgress)
+  const settings = checkCallSettings(o)
   const training = {
     epochs: integer('epochs', o.epochs ?? 20, 1),
     batch: integer('batchSize', o.batchSize ?? 256, 2),
@@ -175,7 +178,7 @@ export async function adapt(
   return loaded.calls.run(signal, async call => {
     const width = pooledWidth(loaded)
     const [imageFeatures, pooledTexts] = [
-      await featuresOf(loaded, call, 'pairs', images, 'pooled', false, width, onProgress),
+      await featuresOf(loaded, call, 'pairs', images, 'pooled', false, width, settings, onProgress),
       await textFeatures(loaded, call, texts, o),
     ]
     const names = projectionNames(loaded.spec)

@@ -6,7 +6,7 @@ import { checkOptions, listOf } from '../base/options.js'
 import type { Steps } from '../base/slices.js'
 import type { Call } from '../encode/admission.js'
 import { checkEmbeddings, type Embeddings, isEmbeddings } from '../encode/embeddings.js'
-import { encodeImages, imageList } from '../encode/image.js'
+import { type CallSettings, encodeImages, imageList } from '../encode/image.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { checkEncode } from '../encode/result.js'
 import type { ImageInput } from '../image/input.js'
@@ -80,6 +80,7 @@ export async function featuresOf(
   output: 'embedding' | 'pooled',
   normalize: boolean,
   width: number | undefined,
+  settings: CallSettings,
   onProgress?: (progress: { done: number; total: number }) => void,
 ): Promise<Embeddings> {
   if (isEmbeddings(images)) {
@@ -93,5 +94,5 @@ export async function featuresOf(
     ...(signal ? { signal } : {}),
     ...(onProgress ? { onProgress } : {}),
   })
-  return (await encodeImages(loaded, call, imageList(loaded, images), checked)) as Embeddings
+  return (await encodeImages(loaded, call, imageList(loaded, images, settings), checked)) as Embeddings
 }

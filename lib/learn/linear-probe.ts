@@ -11,6 +11,7 @@ import { Classifier } from '../classifier/classifier.js'
 import { LinearProbeScorer } from '../classifier/scorers.js'
 import type { Call } from '../encode/admission.js'
 import type { Embeddings } from '../encode/embeddings.js'
+import { checkCallSettings, type DecodeOption } from '../encode/image.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { kernelBackend, pooledWidth } from '../encode/loaded-model.js'
 import { binding } from '../native/addon.js'
@@ -22,7 +23,7 @@ import { checkExamples, classesOf, type Examples, featuresOf, owners } from './e
  * 8 bytes for each pair of image and label. Measured: 360 MB for 50 000 images with 512 features and 100 labels, of which
  * 102 MB are the features.
  */
-export interface LinearProbeOptions {
+export interface LinearProbeOptions extends DecodeOption {
   /** Features to train on: 'pooled' (default), before the projection, as in the paper, or 'embedding'. */
   output?: 'pooled' | 'embedding'
   /** Scale features to length 1; default as in encodeImage: true for 'embedding', false for 'pooled'. */
@@ -129,6 +130,7 @@ export async function linearProbe<T extends string>(
     'C',
     'validation',
     'maxIterations',
+    'decode',
     'signal',
     'onProgress',
   ])
@@ -137,6 +139,7 @@ export async function linearProbe<T extends string>(
   const normalize = flag('normalize', o.normalize ?? output === 'embedding')
   const maxIterations = integer('maxIterations', o.maxIterations ?? 1000, 1)
   const onProgress = callback('onProgress', o.onProgress)
+  const settings = checkCallSettings(o)
   const { C } = o
   if (C !== undefined && !(typeof C === 'number' && C > 0 && Number.isFinite(C)))
     throw argumentError('C', 'be a number greater than 0', C)
@@ -167,6 +170,7 @@ export async function linearProbe<T extends string>(
         output,
         normalize,
         width,
+        settings,
         onProgress && (({ done }) => onProgress({ done: before + done, total, stage: 'encode' })),
       )
     const features = await encode('examples', train, 0)

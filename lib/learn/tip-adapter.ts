@@ -14,6 +14,7 @@ import type { ScorerTensor } from '../classifier/scorers.js'
 import { addCache, products, TipAdapterScorer } from '../classifier/scorers.js'
 import type { Call } from '../encode/admission.js'
 import { Embeddings } from '../encode/embeddings.js'
+import { checkCallSettings, type DecodeOption } from '../encode/image.js'
 import { kernelBackend, type Loaded, needLogitScale } from '../encode/loaded-model.js'
 import { checkTokenize, type TokenizeOptions, tokenizeOptionNames } from '../encode/text.js'
 import { binding } from '../native/addon.js'
@@ -35,7 +36,7 @@ export interface FineTune {
 }
 
 /** Options of `clip.tipAdapter`. The defaults are those of the published code. */
-export interface TipAdapterOptions extends TokenizeOptions {
+export interface TipAdapterOptions extends TokenizeOptions, DecodeOption {
   /** The classes, as in `clip.classifier`; default: the labels of the examples. */
   labels?: readonly Label[]
   /** Prompt templates, as in `clip.classifier`. */
@@ -220,12 +221,14 @@ export async function tipAdapter<T extends string>(
     'beta',
     'validation',
     'fineTune',
+    'decode',
     'signal',
     'onProgress',
     ...tokenizeOptionNames,
   ])
   const signal = checkSignal(o.signal)
   const onProgress = callback('onProgress', o.onProgress)
+  const reading = checkCallSettings(o)
   const fineTune = checkFineTune(o.fineTune)
   const alpha = positive('alpha', o.alpha, 1)
   const beta = positive('beta', o.beta, 5.5)
@@ -247,7 +250,7 @@ export async function tipAdapter<T extends string>(
   return loaded.calls.run(signal, async call => {
     const dim = loaded.spec.embedDim
     const encode = async (field: string, images: typeof given.images, told?: typeof onProgress) => {
-      const features = await featuresOf(loaded, call, field, images, 'embedding', true, dim, told)
+      const features = await featuresOf(loaded, call, field, images, 'embedding', true, dim, reading, told)
       return features.data === (images as Embeddings).data ? ownCopy(field, features, signal) : features
     }
     const features = await encode('examples', given.images, onProgress)

@@ -215,6 +215,26 @@ export interface NativeBinding {
     dim: number
     dtype: RowDtype
   }): Promise<NativeMatrix>
+  /** Whether sharp's libvips is in this process, which decodeScaled needs. */
+  canDecodeScaled(): boolean
+  /**
+   * Decodes a JPEG at 1 / scale of its size into `out`, on Node's worker threads. Resolves to the width of what `out` then
+   * holds (the height, if it was turned by 90 degrees), or to 0 if libvips refuses the file or the time is over.
+   */
+  decodeScaled(a: {
+    /** Nobody else has them. */
+    bytes: Uint8Array
+    scale: 2 | 4 | 8
+    /** Turn the image as its EXIF orientation says. */
+    turn: boolean
+    /** Of the result before it is turned. */
+    width: number
+    height: number
+    /** 1 grey, 3 RGB, 4 CMYK. */
+    channels: number
+    out: Uint8Array
+    milliseconds: number
+  }): Promise<number>
   /** Only with CLIP_TEST_ENTRIES, like the kernels of NativeTestKernels. */
   measure?: NativeMeasure
   learn: NativeLearn

@@ -8,7 +8,7 @@ import { checkOptions, fields, listOf } from '../base/options.js'
 import { Slices } from '../base/slices.js'
 import { holds, isArray, isIterable, isObject, isUrl } from '../base/values.js'
 import type { Call } from '../encode/admission.js'
-import { encodeImages, imageList } from '../encode/image.js'
+import { type CallSettings, encodeImages, imageList } from '../encode/image.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { checkEncode } from '../encode/result.js'
 import { type ImageInput, isOneImage, type Preprocessed } from '../image/input.js'
@@ -89,6 +89,7 @@ export interface AddCall {
   call: Call
   known: Known
   collect: boolean
+  settings: CallSettings
   signal: AbortSignal | undefined
   onProgress: ((progress: AddProgress) => void) | undefined
   total: number | undefined
@@ -100,7 +101,7 @@ export async function addAll(
   inputs: Iterable<StoreInput> | AsyncIterable<StoreInput>,
   add: AddCall,
 ): Promise<AddResult> {
-  const { loaded, call, known, collect, signal, onProgress, total } = add
+  const { loaded, call, known, collect, settings, signal, onProgress, total } = add
   const encoding = checkEncode<'embedding'>({ errors: 'collect', ...(signal ? { signal } : {}) })
   const result: AddResult = { added: 0, updated: 0, skipped: 0, errors: [] }
   let batch: Waiting[] = []
@@ -122,7 +123,12 @@ export async function addAll(
     batch = []
     inBatch = new Set()
     const images = all.map(w => w.image)
-    const { data, errors = [] } = await encodeImages(loaded, call, imageList(loaded, images), encoding)
+    const { data, errors = [] } = await encodeImages(
+      loaded,
+      call,
+      imageList(loaded, images, settings),
+      encoding,
+    )
     const dim = loaded.spec.embedDim
     const good = all.filter((_, i) => !errors[i])
     const rows = new Float32Array(good.length * dim)

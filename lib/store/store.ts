@@ -6,6 +6,7 @@ import { argumentError, ClipError } from '../base/errors.js'
 import { callback, checkOptions, checkSignal, flag, integer, oneOf, pathOf } from '../base/options.js'
 import { traceMethods } from '../base/stack.js'
 import { isObject } from '../base/values.js'
+import { checkCallSettings } from '../encode/image.js'
 import type { Loaded } from '../encode/loaded-model.js'
 import { type Matrix, openMatrix } from '../kernels/matrix.js'
 import { type AddResult, addAll, inputsOf, type StoreInput } from './add.js'
@@ -96,10 +97,11 @@ export class Store implements AsyncDisposable {
     options?: AddOptions,
   ): Promise<AddResult> {
     return this.#run(async () => {
-      const o = checkOptions(options, ['errors', 'signal', 'onProgress'])
+      const o = checkOptions(options, ['errors', 'decode', 'signal', 'onProgress'])
       const signal = checkSignal(o.signal)
       const onProgress = callback('onProgress', o.onProgress)
       const collect = oneOf('errors', o.errors ?? 'throw', ['throw', 'collect']) === 'collect'
+      const settings = checkCallSettings(o)
       const inputs = inputsOf(images)
       const total = Array.isArray(inputs) ? inputs.length : undefined
       const loaded = this.#loaded
@@ -107,7 +109,7 @@ export class Store implements AsyncDisposable {
         this.#files.appending(signal, (known, appendWith) => {
           const append = (items: readonly NewItem[], rows: Float32Array) =>
             appendWith(writer => writer.append(items, rows))
-          return addAll(inputs, { loaded, call, known, collect, signal, onProgress, total, append })
+          return addAll(inputs, { loaded, call, known, collect, settings, signal, onProgress, total, append })
         }),
       )
     })

@@ -1,6 +1,7 @@
 /** Options and results of the methods of a store. */
 
 import type { Embeddings } from '../encode/embeddings.js'
+import type { DecodeOption } from '../encode/image.js'
 import type { StoreDtype } from './header.js'
 
 /** Options of `clip.openStore`. */
@@ -17,7 +18,7 @@ export interface OpenStoreOptions {
 }
 
 /** Options of `store.add`. */
-export interface AddOptions {
+export interface AddOptions extends DecodeOption {
   /** 'throw' (default): the first image that can't be read rejects the call; completed batches are kept. 'collect': the call continues. */
   errors?: 'throw' | 'collect'
   /** Aborts the call after the current batch; completed batches are kept, and the promise rejects with the signal's reason. */

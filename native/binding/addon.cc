@@ -69,6 +69,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("kernels", makeKernels(env));
     exports.Set("openTokenizer", Napi::Function::New(env, openTokenizer, "openTokenizer"));
     exports.Set("openMatrix", Napi::Function::New(env, openMatrix, "openMatrix"));
+    exports.Set("canDecodeScaled", Napi::Function::New(env, canDecodeScaled, "canDecodeScaled"));
+    exports.Set("decodeScaled", Napi::Function::New(env, decodeScaled, "decodeScaled"));
 #if CLIP_TEST_ENTRIES
     exports.Set("measure", makeMeasure(env));
 #endif

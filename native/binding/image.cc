@@ -24,6 +24,15 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
                                             {"CMYK", PixelMode::CMYK},
                                             {"I;16", PixelMode::I16}});
   image.nearest = f.has("nearest") && f.boolean("nearest");
+  // Of an image that was decoded at a fraction of its size.
+  const auto readEnd = [&](const char* key, int most) {
+    const double end = f.has(key) ? f.number(key) : most;
+    if (!(end > most - 1 && end <= most))
+      wrong(f.path(key), "be in the last column or row", describe(f.value(key)));
+    return end;
+  };
+  image.endColumn = readEnd("endColumn", image.width);
+  image.endRow = readEnd("endRow", image.height);
   image.part = {0, 0, image.width, image.height};
   if (f.has("part")) {
     const Fields p(f.value("part"), f.path("part"));

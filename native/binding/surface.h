@@ -20,6 +20,9 @@ Napi::Value nameWeights(const Napi::CallbackInfo& info);  // model.cc
 Napi::Value openTokenizer(const Napi::CallbackInfo& info);  // tokenizer.cc
 Napi::Value openMatrix(const Napi::CallbackInfo& info);     // matrix.cc
 
+Napi::Value canDecodeScaled(const Napi::CallbackInfo& info);  // scaled_jpeg.cc
+Napi::Value decodeScaled(const Napi::CallbackInfo& info);     // scaled_jpeg.cc
+
 // spec.cc
 ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess);
 PreprocessConfig readPreprocess(Napi::Value value);

@@ -28,8 +28,8 @@ double roundHalfEven(double x) { return std::nearbyint(x); }
 
 // The size to which the image is resized. Python's division of integers is correctly rounded, and so is
 // double(a) / double(b) as long as both are below 2^53.
-void resizedSize(const PreprocessConfig& c, int width, int height, Geometry& g) {
-  const double w = width, h = height, n = c.size;
+void resizedSize(const PreprocessConfig& c, double w, double h, Geometry& g) {
+  const double n = c.size;
   double outW = n, outH = n;
   switch (c.mode) {
     case PreprocessConfig::shortest:  // torchvision _compute_resized_output_size
@@ -67,13 +67,13 @@ void centreCrop(int n, int length, int& crop, int& cropLength, int& pad) {
   }
 }
 
-Geometry geometry(const PreprocessConfig& c, int width, int height) {
+Geometry geometry(const PreprocessConfig& c, double width, double height) {
   Geometry g;
   resizedSize(c, width, height, g);
   centreCrop(c.size, g.outWidth, g.cropX, g.cropWidth, g.padX);
   centreCrop(c.size, g.outHeight, g.cropY, g.cropHeight, g.padY);
   // Image.resize: "if self.size[1] > self.size[0] * 100 and size[1] < self.size[1]", which makes two calls.
-  g.verticalFirst = height > int64_t{100} * width && g.outHeight < height;
+  g.verticalFirst = height > 100 * width && g.outHeight < height;
   return g;
 }
 
@@ -123,7 +123,9 @@ Resize resizeOf(const Image& image, const Geometry& g, Filter filter, uint8_t* d
           .dst = dst,
           .firstRow = image.part.top,
           .firstColumn = image.part.left,
-          .columns = image.part.width};
+          .columns = image.part.width,
+          .endColumn = image.endColumn,
+          .endRow = image.endRow};
 }
 
 bool isWhole(const Image& i) {
@@ -148,7 +150,8 @@ void resizeAndCrop(const Backend& backend, Context& context, const PreprocessCon
                    const Image& image, uint8_t* rgb) {
   if (image.width < 1 || image.height < 1)
     fail("An image has no pixels", "at least 1 x 1 pixel", by(image.width, image.height));
-  const Geometry g = geometry(config, image.width, image.height);
+  const Geometry g = geometry(config, image.endColumn > 0 ? image.endColumn : image.width,
+                              image.endRow > 0 ? image.endRow : image.height);
   const Filter filter = image.nearest ? Filter::nearest : config.filter;
   const bool partial =
       filter != Filter::nearest &&

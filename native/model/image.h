@@ -20,9 +20,10 @@ struct Part {
 
 // An image to encode: decoded pixels, or planes that are already preprocessed.
 struct Image {
-  const uint8_t* data = nullptr;  // (height, width, channels) of `part`, dense; uint16 for I16
-  int width = 0, height = 0;      // of the whole image
-  Part part{};                    // the part of the image that `data` contains; width 0: the whole image
+  const uint8_t* data = nullptr;     // (height, width, channels) of `part`, dense; uint16 for I16
+  int width = 0, height = 0;         // of the whole image
+  Part part{};                       // the part of the image that `data` contains; width 0: the whole image
+  double endColumn = 0, endRow = 0;  // where the image ends in its last column and row; 0: at their end
   PixelMode mode = PixelMode::RGB;
   bool nearest = false;           // palette and 1-bit images, which Pillow resizes with NEAREST
   const float* planes = nullptr;  // (3, size, size); then data is nullptr

@@ -19,6 +19,7 @@ export const native: Floors = [
     top_k: 'The best classes of a query, and their ranking.',
     profile: 'What each op of a model costs, for benchmarks.',
     backend_buffer: 'Memory of a backend for the length of a call.',
+    libvips: 'JPEG at a fraction of its size, by the libvips that sharp has loaded.',
   },
   { threads: 'The thread pool of the process, and the context in which a CPU runs an op.' },
   {

@@ -38,6 +38,8 @@ export const defaults = {
   maxConnections: 1024,
   /** Maximum number of pixels according to an image's header; larger images are never decoded. */
   maxPixels: 40_000_000,
+  /** 'fast' decodes large JPEG and WebP images at a fraction of their size. */
+  decode: 'exact',
   maxLabels: 1000,
   /** Maximum number of labels times templates in a request. */
   maxPrompts: 4000,

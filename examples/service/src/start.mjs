@@ -13,6 +13,7 @@ const clip = await load(config.model || undefined, {
   dtype: config.dtype,
   maxQueue: config.maxQueue,
   maxPixels: config.maxPixels,
+  decode: config.decode,
   decodeTimeout: config.decodeMs,
   ...(config.threads > 0 ? { threads: config.threads } : {}),
 })

@@ -29,6 +29,13 @@ export interface Header {
   tiff?: TiffHeader
   /** For a JPEG: the offset from which its scans are counted, and their maximum number. */
   scans?: { from: number; most: number }
+  /** For a JPEG or WebP that its decoder can also give at a fraction of its size. */
+  scaled?: {
+    /** Peak memory of the decoder if the result has this size. */
+    decoderBytes: DecoderBytes
+    /** Only JPEG: the offset of the height and the width in the file, 2 bytes each. */
+    sizeAt?: number
+  }
   /** Changes to the file before the decoder gets it. */
   edit?: Edit
   /** The same without the data that rotates the image, for decoders that always apply it. */

@@ -6,8 +6,15 @@ const MOST_SEGMENTS = 50_000
 const MOST_SCANS = 64
 const MOST_SCANNED_PIXELS = 4e9
 
+/** libjpeg refuses longer sides. */
+const LONGEST_SIDE = 65_500
+
 interface Frame {
   facts: Facts
+  /** Where its segment begins. */
+  at: number
+  /** The sampling factors of every channel divide the largest ones: every image has 1, 2 or 4. */
+  evenlySampled: boolean
   /** Samples of all channels per pixel: 3 for 4:4:4, 1.5 for 4:2:0. */
   samplesPerPixel: number
   progressive: boolean
@@ -56,13 +63,20 @@ function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame |
   // A height of 0 means that it follows the scan (DNL), which libjpeg refuses with its own message.
   if (!space || width === 0 || height === 0) return undefined
   let [samples, most] = [0, 1]
+  const horizontal: number[] = []
+  const vertical: number[] = []
   for (let c = 0; c < channels; c++) {
     const factors = bytes[at + 11 + 3 * c] ?? 0x11
     const [h, v] = [factors >> 4 || 1, factors & 15 || 1]
     samples += h * v
     most = Math.max(most, h * v)
+    horizontal.push(h)
+    vertical.push(v)
   }
+  const even = (factors: number[]) => factors.every(factor => Math.max(...factors) % factor === 0)
   return {
+    at,
+    evenlySampled: even(horizontal) && even(vertical),
     facts: { width, height, space, channels, depth: 'uchar', hasAlpha: false, isPalette: false },
     samplesPerPixel: samples / most,
     progressive,
@@ -72,15 +86,22 @@ function readFrame(bytes: Uint8Array, at: number, progressive: boolean): Frame |
 /** The decoder keeps a progressive image, or one with a scan per channel, as 2-byte coefficients until its last scan. */
 function withScans(bytes: Uint8Array, at: number, frame: Frame, header: Header): Header {
   const { facts, progressive, samplesPerPixel } = frame
-  if (!progressive && bytes[at + 4] === facts.channels)
-    return { ...header, decoderBytes: rowByRow(facts.channels) }
   const pixels = facts.width * facts.height
   const rows = rowByRow(facts.channels)
-  const decoderBytes = (width: number, height: number) =>
-    2 * samplesPerPixel * width * height + rows(width, height)
+  const isSingle = !progressive && bytes[at + 4] === facts.channels
+  const coefficients = (width: number, height: number) =>
+    isSingle ? 0 : 2 * samplesPerPixel * width * height
+  const decoderBytes = (width: number, height: number) => coefficients(width, height) + rows(width, height)
+  const isScalable = frame.evenlySampled && Math.max(facts.width, facts.height) <= LONGEST_SIDE - 7
+  const scaled = {
+    sizeAt: frame.at + 5,
+    decoderBytes: (width: number, height: number) =>
+      coefficients(facts.width, facts.height) + rows(width, height),
+  }
+  const read = { ...header, decoderBytes, ...(isScalable ? { scaled } : {}) }
+  if (isSingle) return read
   return {
-    ...header,
-    decoderBytes,
+    ...read,
     scans: { from: at, most: Math.max(MOST_SCANS, Math.floor(MOST_SCANNED_PIXELS / pixels)) },
   }
 }
