@@ -9,6 +9,7 @@
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/surface.h"
+#include "ops/call.h"
 
 namespace clip::binding {
 namespace {
@@ -63,8 +64,8 @@ Napi::Value decodeScaled(const Napi::CallbackInfo& info) {
     decoding->mailbox = environment.mailbox();
     jpeg.stop = &decoding->mailbox->ended();
     const auto bytes = f.typed<uint8_t>("bytes");
-    const auto out =
-        f.typed<uint8_t>("out", product({size_t(jpeg.width), size_t(jpeg.height), size_t(jpeg.channels)}));
+    const auto out = f.typed<uint8_t>(
+        "out", ops::product({size_t(jpeg.width), size_t(jpeg.height), size_t(jpeg.channels)}));
     Environment::Call call;
     call.keep.emplace_back(bytes.array, f.path("bytes"), Loan::Use::own);
     call.keep.emplace_back(out.array, f.path("out"), Loan::Use::write);
