@@ -296,6 +296,12 @@ function takeBlocks(picker: Picker, which: Tower, prefix: string, { blocks, widt
     picker.take(`${to}.out.weight`, `${from}.attn.out_proj.weight`, [width, width])
     picker.take(`${to}.out.bias`, `${from}.attn.out_proj.bias`, [width])
     picker.takeNorm(`${to}.norm2`, `${from}.ln_2`, width)
+    for (const [part, scale] of [
+      ['out', 'ls_1'],
+      ['fc2', 'ls_2'],
+    ] as const)
+      if (picker.has(`${from}.${scale}.gamma`))
+        picker.take(`${to}.${part}.scale`, `${from}.${scale}.gamma`, [width])
     picker.take(`${to}.fc1.weight`, `${from}.mlp.c_fc.weight`, [mlp, width])
     picker.take(`${to}.fc1.bias`, `${from}.mlp.c_fc.bias`, [mlp])
     picker.take(`${to}.fc2.weight`, `${from}.mlp.c_proj.weight`, [width, mlp])

@@ -18,6 +18,8 @@ interface Trunk {
   classToken: boolean
   preNorm: boolean
   pool: 'first' | 'mean' | 'attention'
+  /** The bias of queries, keys and values: one tensor, two without that of the keys, or none. */
+  attentionBias?: 'queryValue' | 'none'
 }
 
 const siglip = (activation: Activation, headDim = 64): Trunk => ({
@@ -30,7 +32,7 @@ const siglip = (activation: Activation, headDim = 64): Trunk => ({
 })
 
 /** timm's names, without the image size if all sizes of a trunk have the same properties. */
-const trunks: readonly [pattern: RegExp, trunk: Trunk][] = [
+const trunks: readonly (readonly [pattern: RegExp, trunk: Trunk])[] = [
   [/^vit_base_patch16_siglip_(224|256|384|512)$/, siglip('gelu')],
   [/^vit_base_patch32_siglip_256$/, siglip('geluTanh')],
   [/^vit_large_patch16_siglip_(256|384)$/, siglip('gelu')],
@@ -41,6 +43,20 @@ const trunks: readonly [pattern: RegExp, trunk: Trunk][] = [
   [
     /^vit_large_patch14_clip_224$/,
     { headDim: 64, eps: 1e-5, activation: 'gelu', classToken: true, preNorm: true, pool: 'first' },
+  ],
+  [
+    /^vit_medium_patch16_gap_256$/,
+    {
+      ...{ headDim: 64, eps: 1e-6, activation: 'gelu', classToken: false, preNorm: false, pool: 'mean' },
+      attentionBias: 'none',
+    },
+  ],
+  [
+    /^eva_giant_patch14_224$/,
+    {
+      ...{ headDim: 88, eps: 1e-6, activation: 'gelu', classToken: true, preNorm: false, pool: 'first' },
+      attentionBias: 'queryValue',
+    },
   ],
 ]
 
@@ -85,6 +101,26 @@ export function timmTower(image: Fields, imageSize: Size): TimmTower {
   }
 }
 
+/** Takes the matrix of queries, keys and values of a block, and the biases that it has. */
+function takeQueryKeyValue(
+  picker: Picker,
+  { attentionBias }: TimmTower,
+  from: string,
+  to: string,
+  width: Size,
+): void {
+  const parts = ['query', 'key', 'value'].map(part => `${to}.${part}`)
+  if (!attentionBias) return picker.takeLinearParts(parts, `${from}.attn.qkv`, times(width, 3), width)
+  picker.takeParts(
+    parts.map(part => `${part}.weight`),
+    `${from}.attn.qkv.weight`,
+    [times(width, 3), width],
+  )
+  if (attentionBias === 'none') return
+  picker.take(`${to}.query.bias`, `${from}.attn.q_bias`, [width])
+  picker.take(`${to}.value.bias`, `${from}.attn.v_bias`, [width])
+}
+
 /** Takes the tensors of the tower; `embed` is the width of the joint space. */
 export function takeTimm(
   picker: Picker,
@@ -120,12 +156,13 @@ export function takeTimm(
     const from = `${t}.blocks.${i}`
     const to = `image.blocks.${i}`
     picker.takeNorm(`${to}.norm1`, `${from}.norm1`, width)
-    picker.takeLinearParts(
-      ['query', 'key', 'value'].map(part => `${to}.${part}`),
-      `${from}.attn.qkv`,
-      times(width, 3),
-      width,
-    )
+    takeQueryKeyValue(picker, tower, from, to, width)
+    for (const [part, scale] of [
+      ['out', 'ls1'],
+      ['fc2', 'ls2'],
+    ] as const)
+      if (picker.has(`${from}.${scale}.gamma`))
+        picker.take(`${to}.${part}.scale`, `${from}.${scale}.gamma`, [width])
     picker.takeLinear(`${to}.out`, `${from}.attn.proj`, width, width)
     picker.takeNorm(`${to}.norm2`, `${from}.norm2`, width)
     picker.takeLinear(`${to}.fc1`, `${from}.mlp.fc1`, mlp, width)
@@ -168,6 +205,7 @@ export function takeTimm(
     blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: eps },
     pool,
     ...(attentionPool ? { attentionPool } : {}),
+    ...(pool === 'mean' ? { normFirst: true } : {}),
     project: projection === 'none' ? 'identity' : 'matrix',
   }
 }

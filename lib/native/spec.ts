@@ -134,7 +134,7 @@ export interface Scoring {
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias
- * Optional: image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
+ * Optional: query, key and value biases of blocks; .out.scale and .fc2.scale (width), layer scales; image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
  */
 export interface ModelSpec {
   /** Absolute paths. */

@@ -75,10 +75,6 @@ void checkTextTransformer(const TextTransformerConfig& c) {
   if (c.preNorm) fail("spec.text.preNorm", "be false", "true");
   if (c.pool != PoolKind::last && c.pool != PoolKind::argmax && c.pool != PoolKind::eos)
     fail("spec.text.pool", "be 'last', 'argmax' or 'eos'", "a pool of images");
-  // With a full mask, the rows after the pooled row would have to be computed too, and the pooled row would
-  // have to be found again.
-  if (c.mask == Mask::full && c.pool != PoolKind::last)
-    fail("spec.text.pool", "be 'last' if the mask is 'full'", "another one");
 }
 
 // Without a matrix a pooled row has the width of the joint space.

@@ -27,12 +27,18 @@ std::vector<int32_t> padded(std::vector<int32_t> values, int count, int32_t padd
   return values;
 }
 
-// The rows of a chunk. Equal texts share their last row: they are adjacent in the chunk's order, and
+// The rows of a chunk. Equal texts share their rows: they are adjacent in the chunk's order, and
 // resultOf[i] is the index of the result for text i.
 TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const TrieChunk& chunk,
                  std::vector<int32_t>& resultOf) {
   std::vector<int32_t> ends;
-  for (const int32_t row : chunk.end) {
+  for (const int32_t end : chunk.end) {
+    int32_t row = end;
+    // Under the full mask texts are not cut after their pooled row, and the rows of a text are adjacent.
+    if (c.mask == Mask::full) {
+      const int32_t first = chunk.first[static_cast<size_t>(end)];
+      row = first + pooledLength(c, chunk.ids.data() + first, end - first + 1) - 1;
+    }
     if (ends.empty() || ends.back() != row) ends.push_back(row);
     resultOf.push_back(static_cast<int32_t>(ends.size()) - 1);
   }

@@ -70,18 +70,27 @@ const TensorView& WeightPacker::checked(const std::string& name, const Shape& sh
   return t;
 }
 
-const float* WeightPacker::vectors(const std::vector<std::string>& names, const Shape& shape) {
+const float* WeightPacker::vectors(const std::vector<std::string>& names, const Shape& shape, Bias bias,
+                                   const std::vector<float>& scale) {
   std::vector<const TensorView*> parts;
-  for (const std::string& name : names) parts.push_back(&checked(name, shape));
-  const size_t each = static_cast<size_t>(shape[0] * columnsOf(*parts[0]));
+  const TensorView* one = nullptr;
+  for (const std::string& name : names) {
+    const bool missing = bias == Bias::optional && !config_.tensors.contains(name);
+    parts.push_back(missing ? nullptr : &checked(name, shape));
+    if (!missing) one = parts.back();
+  }
+  const size_t each = static_cast<size_t>(shape[0] * columnsOf(*one));
   void* place = take(parts.size() * each * sizeof(float));
   if (!filling_ && !naming_) return static_cast<const float*>(place);
   for (size_t i = 0; i < parts.size(); i++) {
     std::vector<float>& rows = scratch_[0];
-    rows.resize(each);
-    readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
-    nameWhole(names[i], rows.data(), each);
+    rows.assign(each, 0.0f);
+    if (parts[i]) {
+      readRows(config_, *parts[i], open(*parts[i]).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
+      nameWhole(names[i], rows.data(), each);
+    }
     if (naming_) continue;
+    for (size_t r = 0; r < scale.size(); r++) rows[r] *= scale[r];
     backend_.upload(nullptr, static_cast<float*>(place) + i * each, rows.data(), each * sizeof(float));
   }
   return static_cast<const float*>(place);
@@ -92,6 +101,7 @@ LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const S
   std::vector<const TensorView*> parts;
   for (const std::string& name : names)
     parts.push_back(&checked(isProjection(name) ? name : name + ".weight", shape));
+  const std::vector<float> scale = rowScale(names[0], shape[0]);
   LinearWeight w;
   w.in = static_cast<int>(columnsOf(*parts[0]));
   w.out = static_cast<int>(shape[0]) * static_cast<int>(parts.size());
@@ -103,20 +113,34 @@ LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const S
     for (size_t i = 0; i < names.size(); i++) nameRows(names[i], *parts[i]);
   if (constexpr Format narrow{Dtype::float16, Dtype::float32};
       base_ && dtype == narrow.rows && backend_.linear.has(narrow)) {
-    if (filling_) float16_ += packParts(parts, names, shape[0], w, place, narrow.weights) ? '1' : '0';
+    if (filling_) float16_ += packParts(parts, names, shape[0], scale, w, place, narrow.weights) ? '1' : '0';
     if (float16Next_ < float16_.size() && float16_[float16Next_++] == '1') {
       w.format = narrow;
       used_ = before;
       take(backend_.packedSize(narrow.weights, w.in, w.out));
     }
   }
-  if (filling_ && w.format.weights == dtype) packParts(parts, names, shape[0], w, place, dtype);
-  if (bias == Bias::required || config_.tensors.contains(names[0] + ".bias")) {
-    std::vector<std::string> biases;
-    for (const std::string& name : names) biases.push_back(name + ".bias");
-    w.bias = vectors(biases, {shape[0]});
+  if (filling_ && w.format.weights == dtype) packParts(parts, names, shape[0], scale, w, place, dtype);
+  std::vector<std::string> biases;
+  bool any = bias == Bias::required;
+  for (const std::string& name : names) {
+    biases.push_back(name + ".bias");
+    any = any || config_.tensors.contains(biases.back());
   }
+  if (any) w.bias = vectors(biases, {shape[0]}, bias, scale);
   return w;
+}
+
+std::vector<float> WeightPacker::rowScale(const std::string& name, int64_t rows) {
+  std::vector<float> scale;
+  const std::string field = name + ".scale";
+  if (!config_.tensors.contains(field)) return scale;
+  const TensorView& t = checked(field, {rows});
+  if (!filling_ && !naming_) return scale;
+  scale.resize(static_cast<size_t>(rows));
+  readRows(config_, t, open(t).rows(0, rows, pieces_[0]), 0, rows, scale.data());
+  nameWhole(field, scale.data(), scale.size());
+  return scale;
 }
 
 LinearWeight WeightPacker::conv(const std::string& name, const std::string& norm, const Shape& shape) {
@@ -209,8 +233,9 @@ const float* WeightPacker::constantQuery(const std::string& query, const std::st
 }
 
 bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
-                             const std::vector<std::string>& names, int64_t partRows, const LinearWeight& w,
-                             void* place, Dtype stored) {
+                             const std::vector<std::string>& names, int64_t partRows,
+                             const std::vector<float>& scale, const LinearWeight& w, void* place,
+                             Dtype stored) {
   std::atomic<bool> inexact{false};
   std::vector<TensorSource> sources;
   for (const TensorView* part : parts) sources.push_back(open(*part));
@@ -233,7 +258,7 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
               .rowCount = count,
               .dtype = stored};
     const TensorView& t = *parts[part];
-    if (partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
+    if (scale.empty() && partFirst + count <= partRows && t.dtype == Dtype::float32 && contiguousColumns(t)) {
       // float32 rows are packed directly from the bytes read
       pack.rows = reinterpret_cast<const float*>(sources[part].rows(partFirst, count, pieces_[worker]));
       pack.rowStride = static_cast<size_t>(t.strides[0]);
@@ -251,6 +276,8 @@ bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
                                           columns, columns));
         done += static_cast<int>(n);
       }
+      for (size_t r = 0; r < (scale.empty() ? 0 : static_cast<size_t>(count)); r++)
+        for (size_t i = 0; i < columns; i++) rows[r * columns + i] *= scale[static_cast<size_t>(first) + r];
       pack.rows = rows.data();
     }
     const bool exact = backend_.pack(pack);

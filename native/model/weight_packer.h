@@ -45,7 +45,8 @@ class WeightPacker {
   enum class Bias : uint8_t { required, optional };
 
   // names + ".weight" stacked along `out`, packed; or the name alone if the checkpoint has no ".weight"
-  // (projections). The same for names + ".bias".
+  // (projections). The same for names + ".bias": with Bias::optional, those that are missing are zeros, and
+  // without any there is no bias. A layer scale names[0] + ".scale" (out) is multiplied into rows and bias.
   LinearWeight linear(const std::vector<std::string>& names, const Shape&, Bias, Dtype);
   LinearWeight linear(const std::vector<std::string>& names, const Shape& shape, Bias bias) {
     return linear(names, shape, bias, dtype_);
@@ -69,10 +70,16 @@ class WeightPacker {
  private:
   const TensorView& checked(const std::string& name, const Shape&);
   // Several tensors of one shape, one after the other, as float32.
-  const float* vectors(const std::vector<std::string>& names, const Shape&);
+  // Those that are missing are zeros with Bias::optional, if at least one is there. `scale`: of the numbers of
+  // each, or empty.
+  const float* vectors(const std::vector<std::string>& names, const Shape&, Bias bias = Bias::required,
+                       const std::vector<float>& scale = {});
+  // The values of name + ".scale"; empty if there is none, or in a round that reads nothing.
+  std::vector<float> rowScale(const std::string& name, int64_t rows);
   // Stops early and returns false if `stored` should represent every weight exactly but does not.
   bool packParts(const std::vector<const TensorView*>& parts, const std::vector<std::string>& names,
-                 int64_t partRows, const LinearWeight&, void* place, Dtype stored);
+                 int64_t partRows, const std::vector<float>& scale, const LinearWeight&, void* place,
+                 Dtype stored);
   // Reads a tensor to compute its name: row by row, or as a single row.
   void nameRows(const std::string& name, const TensorView&);
   void nameWhole(const std::string& name, const float* values, size_t count);

@@ -96,10 +96,10 @@ class Loader : public WeightPacker {
       const Shape square{width, width};
       w.norm1 = norm(b + "norm1", width);
       if (i + 1 < c.layers) {
-        w.queryKeyValue = linear({b + "query", b + "key", b + "value"}, square, Bias::required);
+        w.queryKeyValue = linear({b + "query", b + "key", b + "value"}, square, Bias::optional);
       } else {
-        w.query = linear({b + "query"}, square, Bias::required);
-        w.keyValue = linear({b + "key", b + "value"}, square, Bias::required);
+        w.query = linear({b + "query"}, square, Bias::optional);
+        w.keyValue = linear({b + "key", b + "value"}, square, Bias::optional);
       }
       w.out = linear({b + "out"}, square, Bias::required);
       w.norm2 = norm(b + "norm2", width);

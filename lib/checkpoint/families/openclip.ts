@@ -36,7 +36,6 @@ const { act_kwargs: _act, norm_kwargs: _norm, ...TEXT_BLOCK } = BLOCK
 const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
   model: { multimodal_cfg: [], custom_text: [true, false] },
   image: {
-    ls_init_value: [],
     attentional_pool: [false],
     no_ln_pre: [false, true],
     pos_embed_type: ['learnable'],
@@ -71,7 +70,16 @@ const KNOWN = {
     'nonscalar_logit_scale',
   ],
   image: [
-    ...['layers', 'width', 'head_width', 'mlp_ratio', 'patch_size', 'image_size', 'patch_dropout'],
+    ...[
+      'layers',
+      'width',
+      'head_width',
+      'ls_init_value',
+      'mlp_ratio',
+      'patch_size',
+      'image_size',
+      'patch_dropout',
+    ],
     ...[
       'attn_pooler_queries',
       'attn_pooler_heads',
@@ -185,17 +193,15 @@ function textEps(text: Fields): number {
   return eps
 }
 
-/** CLIP's text tower, or SigLIP's and CLIPA's: without a causal mask (padding is attended to), and pooled at the last position. */
+/** CLIP's text tower, or one without a causal mask, where padding is attended to (SigLIP, CLIPA, MobileCLIP). */
 function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 'endId'> {
-  const full = text.boolean('no_causal_mask', false)
+  const mask = text.boolean('no_causal_mask', false) ? 'full' : 'causal'
   const pool = text.string('pool_type', 'argmax')
-  if (full !== (pool === 'last'))
-    throw full
-      ? refusePair(text, 'no_causal_mask', 'pool_type')
-      : refusePair(text, 'pool_type', 'no_causal_mask')
-  if (full) return { mask: 'full', pool: 'last' }
-  if (pool === 'eos') return { mask: 'causal', pool, endId: text.integer('eos_id', 2, 0) }
-  return { mask: 'causal', pool: 'argmax' }
+  // The last position of a text that is not filled up would be another one.
+  if (pool === 'last' && mask === 'causal') throw refusePair(text, 'pool_type', 'no_causal_mask')
+  if (pool === 'last') return { mask, pool }
+  if (pool === 'eos') return { mask, pool, endId: text.integer('eos_id', 2, 0) }
+  return { mask, pool: 'argmax' }
 }
 
 /** The cleaning of texts in open_clip's wrapper of transformers' tokenizers. */
