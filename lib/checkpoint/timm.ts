@@ -110,7 +110,10 @@ function takeQueryKeyValue(
   width: Size,
 ): void {
   const parts = ['query', 'key', 'value'].map(part => `${to}.${part}`)
-  if (!attentionBias) return picker.takeLinearParts(parts, `${from}.attn.qkv`, times(width, 3), width)
+  if (!attentionBias) {
+    picker.takeLinearParts(parts, `${from}.attn.qkv`, times(width, 3), width)
+    return
+  }
   picker.takeParts(
     parts.map(part => `${part}.weight`),
     `${from}.attn.qkv.weight`,

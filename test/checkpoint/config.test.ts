@@ -157,8 +157,6 @@ const openclip: [string, unknown, RegExp][] = [
   ['model_cfg.vision_cfg.qk_norm', true, /qk_norm` true is not implemented/],
   ['model_cfg.vision_cfg.pool_type', 'avg', /pool_type` "avg"/],
   ['model_cfg.text_cfg.pool_type', 'last', /pool_type` "last"/],
-  ['model_cfg.text_cfg.no_causal_mask', true, /no_causal_mask/],
-  ['model_cfg.vision_cfg.ls_init_value', 0.1, /ls_init_value` 0\.1/],
   ['model_cfg.vision_cfg.attentional_pool', true, /attentional_pool/],
   ['model_cfg.text_cfg.norm_kwargs', { elementwise_affine: false }, /norm_kwargs\.elementwise_affine/],
   ['model_cfg.text_cfg.norm_kwargs', { eps: 2 }, /norm_kwargs\.eps` to be from 0 to 1/],
@@ -200,7 +198,6 @@ for (const [field, value, message] of openclip)
 const REFUSED: Record<string, Record<string, unknown>> = {
   model_cfg: { multimodal_cfg: { width: 512 }, cast_dtype: 'bf16', audio_cfg: {} },
   'model_cfg.vision_cfg': {
-    ls_init_value: 0.1,
     attentional_pool: true,
     pos_embed_type: 'sin_cos_2d',
     pool_type: 'avg',
@@ -223,7 +220,6 @@ const REFUSED: Record<string, Record<string, unknown>> = {
     tokenizer_kwargs: { strip_sep_token: true },
     ls_init_value: 0.1,
     embed_cls: true,
-    no_causal_mask: true,
     final_ln_after_pool: true,
     pool_type: 'first',
     output_tokens: true,

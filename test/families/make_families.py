@@ -25,6 +25,7 @@ import transformers
 from open_clip.coca_model import CoCa
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import save_file
+from timm.models.vitamin import VitCfg, VitConvCfg
 
 VOCAB, CONTEXT, EMBED = 128, 12, 48
 REDUCED = {}
@@ -83,7 +84,11 @@ def reduce_trunk(name, vision):
         vision["image_size"] = 64
         return dict(depths=(1, 1, 1, 1), dims=(16, 32, 48, 64))
     if name.startswith("vitamin"):
-        return {}
+        head = 72 if "xlarge" in name else 64
+        vision["image_size"] = 64
+        stem = VitCfg(embed_dim=(16, 24, 2 * head), depths=(2, 2, 1), stem_width=16,
+                      conv_cfg=VitConvCfg(norm_layer="layernorm2d", norm_eps=1e-6), head_type="1d")
+        return dict(embed_dim=2 * head, depth=2, num_heads=2, img_size=64, embed_cfg=stem)
     return {}
 
 

@@ -20,6 +20,9 @@ def seeded(model, seed):
             if name.endswith("logit_bias"):
                 p.fill_(-1.5)
                 continue
+            if name.endswith("gamma"):  # layer scales
+                p.copy_(0.5 + 0.2 * torch.randn(p.shape, generator=generator))
+                continue
             noise = torch.randn(p.shape, generator=generator)
             near_one = p.ndim == 1 and name.endswith("weight")
             scale = 0.2 if p.ndim < 2 else 0.6 / np.sqrt(p[0].numel())

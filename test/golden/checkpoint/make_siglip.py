@@ -12,7 +12,7 @@ import open_clip
 import timm
 import torch
 import transformers
-from open_clip.model import CustomTextCLIP
+from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
@@ -21,7 +21,8 @@ from common import HERE, padded, pixels, seeded, texts, write_expected
 VOCAB, CONTEXT = 96, 12
 IDS = texts(VOCAB, CONTEXT, VOCAB - 2, VOCAB - 1)
 
-TOKENIZERS = {0: ("GemmaTokenizer", "<pad>"), 1: ("T5Tokenizer", "</s>")}
+# The pad token's id; None: OpenAI's tokenizer, which pads with 0.
+TOKENIZERS = {None: (None, None), 0: ("GemmaTokenizer", "<pad>"), 1: ("T5Tokenizer", "</s>")}
 
 REDUCED = {}
 create = timm.create_model
@@ -41,35 +42,37 @@ def fresh(name, tokenizer, pad):
     path = os.path.join(HERE, name)
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
-    with open(f"{path}/tokenizer_config.json", "w") as file:
-        json.dump(dict(tokenizer_class=tokenizer, pad_token=pad), file)
+    if tokenizer:
+        with open(f"{path}/tokenizer_config.json", "w") as file:
+            json.dump(dict(tokenizer_class=tokenizer, pad_token=pad), file)
     return path
 
 
-def openclip(name, seed, model, trunk, text, embed_dim, image_size, pad, dtype=torch.float16):
+def openclip(name, seed, model, trunk, text, embed_dim, image_size, pad, tag="webli", dtype=torch.float16, **vision):
     """One of open_clip's configurations at reduced size."""
     path = fresh(name, *TOKENIZERS[pad])
     REDUCED.clear()
     REDUCED.update(trunk | dict(img_size=image_size))
     config = open_clip.get_model_config(model)
     config["embed_dim"] = embed_dim
-    config["vision_cfg"]["image_size"] = image_size
+    config["vision_cfg"] |= dict(image_size=image_size) | vision
     config["text_cfg"] |= dict(context_length=CONTEXT, vocab_size=VOCAB) | text
     arguments = {key: value for key, value in config.items() if key != "custom_text"}
-    whole = seeded(CustomTextCLIP(**arguments), seed)
+    kind = CustomTextCLIP if config.get("custom_text") else CLIP
+    whole = seeded(kind(**arguments), seed)
     state = {key: value.to(dtype) for key, value in whole.state_dict().items()}
     save_file(state, f"{path}/open_clip_model.safetensors")
-    tag = open_clip.get_pretrained_cfg(model, "webli")
-    preprocess = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    facts = open_clip.get_pretrained_cfg(model, tag) if tag else {}
+    preprocess = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in facts}
     with open(f"{path}/open_clip_config.json", "w") as file:
         json.dump(dict(model_cfg=config, preprocess_cfg=preprocess), file, indent=2)
-    oracle = CustomTextCLIP(**arguments)
+    oracle = kind(**arguments)
     back = load_file(f"{path}/open_clip_model.safetensors")
     oracle.load_state_dict({key: value.float() for key, value in back.items()})
     oracle.eval()
     with torch.no_grad():
-        image, embedded = oracle.encode_image(pixels(image_size)), oracle.encode_text(padded(IDS, CONTEXT, pad))
-    write_expected(name, image_size, IDS, image, embedded, padId=pad,
+        image, embedded = oracle.encode_image(pixels(image_size)), oracle.encode_text(padded(IDS, CONTEXT, pad or 0))
+    write_expected(name, image_size, IDS, image, embedded,
                    madeBy=f"open_clip {open_clip.__version__}, timm {timm.__version__}, torch {torch.__version__}")
 
 
@@ -96,7 +99,7 @@ def huggingface(name, seed, image_size):
     with torch.no_grad():
         image = oracle.get_image_features(pixel_values=pixels(image_size)).pooler_output
         embedded = oracle.get_text_features(input_ids=padded(IDS, CONTEXT, 1)).pooler_output
-    write_expected(name, image_size, IDS, image, embedded, padId=1,
+    write_expected(name, image_size, IDS, image, embedded,
                    madeBy=f"transformers {transformers.__version__}, torch {torch.__version__}")
 
 
