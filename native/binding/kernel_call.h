@@ -1,5 +1,5 @@
 #pragma once
-// A call of an op as JavaScript makes it: its arguments out of JavaScript's values, and its run on the pool.
+// A call of an op from JavaScript: converts its arguments from JavaScript values and runs it on the pool.
 #include "binding/convert.h"
 #include "binding/job.h"
 #include "binding/loan.h"
@@ -10,14 +10,16 @@ namespace clip::binding {
 
 using ops::rowsOf;
 
-// Up to so many products (one image's scores for 128 labels of 512 numbers) a kernel that is given their number
-// computes before its call returns. That takes 3 to 7 us on an x64 CPU; the way to the pool and back takes 20 us,
-// and after a pass through a model, when caches are cold and threads asleep, 130.
+// A kernel call that states its number of products computes before it returns if there are at most this many
+// (the scores of one image for 128 labels of 512 numbers). That takes 3 to 7 us on an x64 CPU. Handing the
+// work to the pool and back takes 20 us, and 130 us after a pass through a model, when caches are cold and
+// threads sleep.
 constexpr double kAtOnce = 65536;
 
-// The backend that the field `backend` names, or the best of this machine.
+// The backend named by the field `backend`, or the best of this machine.
 const Backend& namedBackend(const Fields& fields);
-// The same for what computes on this process's memory: throws ERR_CLIP_BACKEND where that backend does not.
+// The same for operations on this process's memory: throws ERR_CLIP_BACKEND if the backend does not compute
+// there.
 const Backend& chosenBackend(const Fields& fields);
 
 class KernelCall final : public ops::Call {
@@ -36,16 +38,16 @@ class KernelCall final : public ops::Call {
   }
   std::vector<uint8_t> bytes(const char* key, size_t length) const override;
 
-  // For what is no op.
+  // For calls that are not ops.
   Napi::Value value(const char* key) const { return fields_.value(key); }
   void keep(Loan loan) { loans_.push_back(std::move(loan)); }
-  // The call can be cancelled by (owner, job); `cancel` is told.
+  // Makes the call cancellable by (owner, job); `cancel` is called then.
   void cancellable(const void* owner, int64_t job, std::function<void()> cancel) {
     owner_ = owner, job_ = job, cancel_ = std::move(cancel);
   }
 
   Napi::Value run(ops::Job job);
-  // The same for what computes on this process's memory, and reads the arrays there.
+  // The same for operations on this process's memory, which read the arrays there.
   Napi::Value runHere(std::function<void(const Backend&, Context&)> body);
 
  protected:
@@ -64,7 +66,7 @@ class KernelCall final : public ops::Call {
   std::function<void()> cancel_;
 };
 
-// Makes a method of it. kernels.cc
+// Adds the call as a method to `kernels`. kernels.cc
 void addKernel(Napi::Object kernels, const char* name, Napi::Value (*call)(KernelCall&));
 // For tests. test_kernels.cc
 void addPreprocess(Napi::Object kernels);

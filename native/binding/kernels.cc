@@ -1,4 +1,4 @@
-// NativeKernels: every op as a call from JavaScript. native/ops/<op>.cc reads the arguments of each.
+// NativeKernels: every op as a call from JavaScript. native/ops/<op>.cc reads the arguments of each op.
 #include <algorithm>
 #include <string_view>
 
@@ -8,7 +8,7 @@
 namespace clip::binding {
 namespace {
 
-// The ops that no public kernel needs are for tests, so not in every build (CMakeLists.txt).
+// Ops that no public kernel needs. They are for tests only, so they are not in every build (CMakeLists.txt).
 constexpr std::string_view kForTests[] = {"conv", "cast", "embed", "gather", "patches", "pool", "normalise"};
 constexpr bool isHere([[maybe_unused]] std::string_view op) {
 #if CLIP_TEST_ENTRIES

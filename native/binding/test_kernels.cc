@@ -1,4 +1,4 @@
-// What is no op, and only tests call.
+// What is not an op and is only called by tests.
 #include "binding/kernel_call.h"
 #include "binding/surface.h"
 
@@ -7,7 +7,7 @@
 namespace clip::binding {
 namespace {
 
-// resizeAndCrop and the normalize table, which are the model's: a kernel for tests only.
+// resizeAndCrop and the normalization table, which belong to the model, as a kernel for tests.
 Napi::Value preprocess(KernelCall& c) {
   const PreprocessConfig config = readPreprocess(c.value("preprocess"));
   checkPreprocess(config);

@@ -14,11 +14,11 @@ using ops::attention::Lists;
 std::string text(int n) { return std::to_string(n); }
 std::string plural(int n, const char* what) { return text(n) + " " + what + (n == 1 ? "" : "s"); }
 
-// A case as this process sees it, without a kernel.
+// A case as lists in this process, without a kernel.
 struct Sequences {
   Lists lists;
   Mask mask;
-  int rows, queries;  // without padding
+  int rows, queries;  // not counting padding
 
   explicit Sequences(const Case& c)
       : lists(ops::attention::lists(c)),
@@ -78,7 +78,8 @@ std::string shapeOf(const Sequences& s, const Case& c) {
          (s.lists.queryRow.empty() ? "" : ", asked by " + plural(s.queries, "row"));
 }
 
-// The largest norm of the part of a row that belongs to one head. Parts with a NaN or an infinity are skipped.
+// The largest norm of a row's part that belongs to one head. Parts that contain a NaN or an infinity are
+// skipped.
 double longest(const Values& x, int heads) {
   double most = 0;
   const int dim = x.cols / heads;
@@ -165,7 +166,7 @@ Made attention(Machine& m, const Case& c, const AttentionOp& op) {
               cols};
 }
 
-// "" or the first query for which the groups say something wrong.
+// Returns "" or the first query for which the groups are wrong.
 std::string groupsDiffer(const Sequences& s, const std::vector<AttentionGroup>& groups,
                          const std::vector<int32_t>& path, int stride) {
   int query = 0;

@@ -1,5 +1,6 @@
-// The ops that compare rows with each other, on the cases of ops/. An op of several kernels is made for
-// each of them: `run` is that kernel's launch, and those before and after it are run beside.
+// The ops that compare rows with each other, on the cases of ops/. For an op of several kernels there is a
+// case for each of them: `run` launches only that kernel, and the kernels before and after it are launched
+// separately.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +15,7 @@ using ops::Case;
 
 std::string size(int a, int b) { return std::to_string(a) + " x " + std::to_string(b); }
 
-// How far a logit may be off: the roundings of the dot product and of the norms.
+// The largest error of a logit: the rounding of the dot product and of the norms.
 double logitBound(int dim, float scale) { return (2 * dim + 16) * 0x1p-23 * scale; }
 
 template <class T>
@@ -24,7 +25,7 @@ T* space(Machine& m, size_t count) {
 
 ChunkSums sums(Machine& m, int count) { return {space<float>(m, count), space<float>(m, count)}; }
 
-// Queries and classes. Of every seven classes the sixth equals the first, so that scores tie.
+// Queries and classes. Of every seven classes the sixth equals the first, so that there are equal scores.
 struct Table {
   Values queries, classes;
   CosineSoftmax call;
@@ -32,10 +33,10 @@ struct Table {
 
   std::string shape() const { return size(call.rows, call.classCount) + " x " + std::to_string(call.dim); }
   double products() const { return double{1} * call.rows * call.classCount; }
-  // Of a score, or of a probability of that size: both the score and the largest are off; the exponentials and
-  // their sum are rounded.
+  // The bound for a score, or for a probability of that size: both the score and the largest score have
+  // errors, and the exponentials and their sum are rounded.
   double bound(Score score, double value) const {
-    // A sum with the bias is rounded once more.
+    // Adding the bias rounds once more.
     const double off = logitBound(call.dim, score == Score::cosine ? 1 : call.scale) +
                        (score == Score::cosine ? 0 : std::fabs(call.bias) * 0x1p-23);
     if (score == Score::sigmoid) return value * (std::expm1(off) + 8 * 0x1p-23) + 1e-37;
@@ -133,8 +134,8 @@ struct Ranking {
   std::string difference(Machine& m, Score score) const;
 };
 
-// What is returned must be the best values in order, each the score of its index. Equal scores go to the lower
-// index, and where scores are NaN the order is that of the reference.
+// The result must be the best values in order, each of them the score of its index. Of equal scores the lower
+// index comes first, and if scores are NaN the order is that of the reference.
 std::string Ranking::difference(Machine& m, Score score) const {
   const int rows = call.rows, classes = call.classCount;
   Values got(rows, k), want(rows, k);
@@ -204,7 +205,7 @@ Ranking rankingOf(Machine& m, const Case& c) {
   return {t, k, call, scratch};
 }
 
-constexpr double kLength = 1.5;  // of the rows of pairs, which are taken as they are
+constexpr double kLength = 1.5;  // of the rows of pairs, which the op does not normalize
 
 struct Pairs {
   Values images, texts;
@@ -277,7 +278,7 @@ Made cosineScores(Machine& m, const Case& c, Dtype) {
 Made softmaxRows(Machine& m, const Case& c, Dtype) {
   const Table t = tableOf(m, c, c["nan"]);
   t.run(m, Score::probability);
-  // In place: the first run is the one that counts.
+  // In place, so only the result of the first run is meaningful.
   const auto difference = [=, &m] {
     const std::string wrong = t.difference(m, Score::probability);
     if (!wrong.empty()) return wrong;

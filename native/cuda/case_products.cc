@@ -10,7 +10,7 @@ using ops::Case;
 
 std::string text(int n) { return std::to_string(n); }
 
-// Kernels are given a family and a type each; what a case leaves open is theirs.
+// Kernels determine the family and the type, which the case leaves open.
 Made linear(Machine& m, const Case& c, const ProductOp& op) {
   const int rows = c["rows"], in = c["inFeatures"], out = c["outFeatures"];
   const Dtype dtype = op.dtype, to = c["narrow"] ? dtype : Dtype::float32;
@@ -73,8 +73,8 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
     const Values want = reference(x, w, true);
     Values ax = absolute(x), aw = absolute(w);
     const Values sizes = reference(ax, aw, false);  // sum of |x w|
-    // Sums of `in` terms in float32; the activations' slopes are below 1.2, their arithmetic good to 2^-20
-    // of what they take; y is rounded once.
+    // Sums of `in` terms in float32. The slopes of the activations are below 1.2, and their arithmetic is
+    // accurate to 2^-20 of their arguments; y is rounded once.
     const double ofActivation = call.activation == Activation::none ? 0 : 0x1p-20;
     return m.compareMatrix(y, want, [&](int r, int o) {
       return (sizes.row(r)[o] + 8) * ((in + 16) * 0x1p-23 + ofActivation) +

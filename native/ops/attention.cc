@@ -9,7 +9,7 @@
 namespace clip::ops::attention {
 namespace {
 
-// A Mask as a number of a case.
+// A Mask as a number in a case.
 constexpr double kFull = double(Mask::full), kCausal = double(Mask::causal), kTree = double(Mask::tree);
 
 // The shape of a tree. Some shapes have a parameter, treeRows.
@@ -27,7 +27,7 @@ enum Tree {
 enum Asking {
   kAll,
   kEnds,     // the last row of each sequence, the leaves of a tree
-  kOneEach,  // one row of each sequence, anywhere
+  kOneEach,  // the last row of each sequence; the leaves of a tree
   kAny,      // as many as `queries` says, in any order, some of them twice
 };
 

@@ -17,7 +17,7 @@ Arrays::~Arrays() {
   if (backend_.plainMemory) return;
   try {
     backend_.download(&context_, nullptr, nullptr, 0);
-  } catch (...) {  // a lost GPU: the call has failed already
+  } catch (...) {  // a lost GPU, which has already failed the call
   }
 }
 
@@ -54,7 +54,7 @@ MatrixView Arrays::castTo(const Lent<const float>& x, int rows, int cols, Dtype 
 
 const void* Arrays::packed(const Lent<const float>& weight, int in, int out, Dtype dtype) {
   void* const to = scratch(backend_.packedSize(dtype, in, out));
-  // In pieces of some milliseconds, so that it can be stopped.
+  // Packs in pieces that take some milliseconds each, so that it can be stopped in between.
   const int piece = backend_.packRows * std::max(1, (1 << 22) / in / backend_.packRows);
   for (int first = 0; first < out; first += piece) {
     endIfStopped();

@@ -1,10 +1,10 @@
 #pragma once
-// A call of an op from JavaScript, as the op's own file in this folder reads it: its arguments by name, its
-// arrays where they lie, and a job that runs the op on them. native/binding makes the Call; nothing here knows
-// JavaScript.
+// A call of an op from JavaScript, as read by the op's own file in this folder: its arguments by name, its
+// arrays in place, and a job that runs the op on them. native/binding makes the Call; this folder does not
+// depend on JavaScript.
 //
-// Float arrays are used where they are and kept alive until the promise settles; index arrays are copied,
-// because a changed index would be a wild read.
+// Float arrays are used in place and kept alive until the promise settles; index arrays are copied, because
+// an index changed after the check would cause an out-of-bounds read.
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -24,11 +24,10 @@
 namespace clip::ops {
 
 inline size_t rowsOf(int n) { return static_cast<size_t>(n); }
-// A product that stops at the largest size_t instead of wrapping.
+// A product that saturates at the largest size_t instead of wrapping around.
 size_t product(std::initializer_list<size_t> factors);
 
-// An array of the caller: `host` is where it lies in this process. What an op is given is at(array), see
-// Arrays.
+// An array of the caller; `host` is its address in this process. An op gets at(array) instead, see Arrays.
 template <class T>
 struct Lent {
   T* host = nullptr;
@@ -36,7 +35,7 @@ struct Lent {
   bool written = false;
   size_t length() const { return bytes / sizeof(T); }
 };
-// A dense matrix of the caller, with a scale and a zero for each row of int8.
+// A dense matrix of the caller, with a scale and a zero point for each row of int8.
 struct LentMatrix {
   Lent<char> data;
   size_t stride = 0;
@@ -45,9 +44,9 @@ struct LentMatrix {
   Lent<int32_t> rowZero;
 };
 
-// Where an op of a backend finds the arrays of a call. A backend with plain memory uses them where they are;
-// for another one each is copied there when it is first asked for, and what an op has written is copied back
-// by giveBack. The same array twice is one copy: an op may work in place.
+// The arrays of a call in the memory that an op of the backend uses. A backend with plain memory uses them in
+// place. For other backends each array is copied to the backend when it is first requested, and giveBack
+// copies the op's results back. The same array requested twice is copied once, so an op may work in place.
 class Arrays {
  public:
   Arrays(const Backend& backend, Context& context) : backend_(backend), context_(context) {}
@@ -58,7 +57,7 @@ class Arrays {
 
   const Backend& backend() const { return backend_; }
   Context& context() const { return context_; }
-  // Memory of the backend until the call ends.
+  // Memory of the backend, valid until the call ends.
   void* scratch(size_t bytes);
 
   template <class T>
@@ -66,7 +65,7 @@ class Arrays {
     return static_cast<T*>(
         place(const_cast<std::remove_const_t<T>*>(array.host), array.bytes, array.written));
   }
-  // nullptr for an empty list
+  // Returns nullptr for an empty list.
   const int32_t* operator()(const std::vector<int32_t>& list);
   MatrixView operator()(const LentMatrix&);
   // A dense float32 matrix with rows of `cols` numbers.
@@ -76,12 +75,12 @@ class Arrays {
             .stride = static_cast<size_t>(cols) * sizeof(float),
             .dtype = Dtype::float32};
   }
-  // The same in another dtype.
+  // The same, converted to another dtype.
   MatrixView castTo(const Lent<const float>& x, int rows, int cols, Dtype);
-  // A weight (out, in) as the backend's kernels read it.
+  // A weight (out, in), packed for the backend's kernels.
   const void* packed(const Lent<const float>& weight, int in, int out, Dtype);
 
-  // What ops have written so far is where the caller will look.
+  // Makes the results of the ops visible in the caller's arrays.
   void giveBack();
 
  private:
@@ -97,8 +96,8 @@ class Arrays {
   std::vector<std::unique_ptr<BackendBuffer>> scratch_;
 };
 
-// Runs an op on the pool, or before the call returns where it multiplies few numbers (KernelCall::run).
-// It holds no JavaScript value.
+// Runs an op on the pool or, if it multiplies few numbers, before the call returns (KernelCall::run). It
+// holds no JavaScript value.
 struct Job {
   std::function<void(const Backend&, Context&, Arrays& at)> run;
   double products;
@@ -107,7 +106,7 @@ struct Job {
       : run(std::move(f)), products(multiplied) {}
 };
 
-// What the elements of a typed array are.
+// The type of a typed array's elements.
 enum class Element : uint8_t { float32, float64, int32, uint16, int8, uint8 };
 template <class T>
 constexpr Element elementOf() {
@@ -126,7 +125,7 @@ constexpr Element elementOf() {
     return Element::uint8;
 }
 
-// The arguments of a call by their names. Nothing that lib passes is trusted: whatever is wrong is an Error
+// The arguments of a call by name. Nothing that lib passes is trusted: every invalid value causes an Error
 // with ERR_CLIP_INPUT that names the argument.
 class Call {
  public:
@@ -144,9 +143,9 @@ class Call {
     return (words.begin() + word(key, list))->second;
   }
   virtual Dtype dtype(const char* key, std::span<const Dtype> allowed) const = 0;
-  // One of rows, which the backend runs; float32 where the key is missing.
+  // One of the row dtypes, which the backend must support; float32 if the key is missing.
   Dtype rowDtype(const char* key) const;
-  // Copied.
+  // A copy.
   virtual std::vector<int32_t> indices(const char* key, size_t length, int32_t low, int64_t high) const = 0;
   virtual std::vector<uint8_t> bytes(const char* key, size_t length) const = 0;
 
@@ -158,7 +157,7 @@ class Call {
   Lent<const T> array(const char* key, std::initializer_list<size_t> shape) {
     return lent<const T>(key, product(shape), false);
   }
-  // What the op writes.
+  // An array that the op writes.
   template <class T>
   Lent<T> output(const char* key, std::initializer_list<size_t> shape) {
     return lent<T>(key, product(shape), true);
@@ -171,7 +170,8 @@ class Call {
             std::to_string(n));
     return lent<const T>(key, n, false);
   }
-  // A dense matrix: Float32Array, Uint16Array of bfloat16, or Uint8Array with `scale` and `zero` of its rows.
+  // A dense matrix: a Float32Array, a Uint16Array of bfloat16, or a Uint8Array with the `scale` and `zero` of
+  // its rows.
   LentMatrix matrix(const char* key, int rows, int cols, Dtype dtype) {
     return lentMatrix(key, rows, cols, dtype, false);
   }
@@ -192,21 +192,21 @@ class Call {
   LentMatrix lentMatrix(const char* key, int rows, int cols, Dtype, bool written);
 };
 
-// Throws where the dtype of that argument is int8.
+// Throws if the dtype of that argument is int8.
 void requireFloats(const char* key, Dtype);
-// Rows of all sequences must be countable in an int.
+// The number of rows of all sequences, which must fit into an int.
 int checkedRows(const char* key, int a, int b);
 
 constexpr std::initializer_list<std::pair<const char*, Score>> kScores = {{"probability", Score::probability},
                                                                           {"sigmoid", Score::sigmoid},
                                                                           {"logit", Score::logit},
                                                                           {"cosine", Score::cosine}};
-// What is added to the logits: 0 if not given.
+// The bias added to the logits; 0 if not given.
 inline float logitBias(const Call& c) {
   return c.has("logitBias") ? static_cast<float>(c.number("logitBias")) : 0.0f;
 }
 
-// Reads the arguments of each op, in its own file: what is wrong with them is thrown before anything runs.
+// Reads the arguments of an op, in the op's own file. Invalid arguments throw before anything runs.
 #define CLIP_DECLARE(op, Arguments) \
   namespace op {                    \
   Job prepare(Call&);               \

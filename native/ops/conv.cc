@@ -3,7 +3,7 @@
 
 namespace clip::ops::conv {
 
-// narrow: y in the type of x.
+// narrow: y has the type of x.
 std::vector<Case> cases() {
   const Shapes conv{{"images", "height", "width", "inChannels", "outChannels", "kernel", "stride", "pad"}};
   return {
@@ -99,7 +99,7 @@ Job prepare(Call& c) {
   return [=](const Backend& b, Context& context, Arrays& at) {
     Conv call = op;
     call.w = at.packed(weight, static_cast<int>(columns), op.out, op.dtype);
-    // int8 quantises windows itself.
+    // int8 quantises its windows itself.
     call.x = at.castTo(x, static_cast<int>(pixels), op.in,
                        op.dtype == Dtype::bfloat16 ? op.dtype : Dtype::float32);
     call.bias = at(bias);

@@ -7,7 +7,7 @@
 namespace clip::ops {
 namespace {
 
-// Float32Array, Uint16Array of bfloat16, or Int8Array with `classScales` of its rows or without.
+// A Float32Array, a Uint16Array of bfloat16, or an Int8Array with or without the `classScales` of its rows.
 struct LentClasses {
   Lent<const char> data;
   Dtype dtype;
@@ -31,7 +31,7 @@ struct LentClasses {
   }
 };
 
-// Choosing and exponentiating a score is counted as 64 products.
+// Selecting and exponentiating a score is counted as 64 products.
 double productsOf(int rows, int classCount, int dim) { return double(rows) * classCount * std::max(dim, 64); }
 
 }  // namespace
@@ -39,9 +39,10 @@ double productsOf(int rows, int classCount, int dim) { return double(rows) * cla
 
 namespace clip::ops::cosineSoftmax {
 
-// Of cosineSoftmax, and of cosineTopK of the best k, of 5 or of all if not given. logitScale: 100 if not
-// given; logitBias: 0 if not given. bfloat16: classes of that type. nan: one in a query and, for cosineSoftmax,
-// in a class. Under the emulators some classes are equal, and the third query is zeros.
+// The cases of cosineSoftmax, and of cosineTopK for the best k (by default 5, or all if there are fewer).
+// logitScale: by default 100; logitBias: by default 0. bfloat16: classes of that type. nan: one in a query
+// and, for cosineSoftmax, one in a class. Under the emulators some classes are equal, and the third query is
+// all zeros.
 std::vector<Case> cases() {
   const Shapes cosine{{"rows", "classCount", "dim"}};
   return {
@@ -112,7 +113,7 @@ Job prepare(Call& c) {
   const Score score = c.choice<Score>("as", kScores);
   const auto queries = c.array<float>("queries", {rowsOf(rows), rowsOf(dim)});
   const LentClasses classes(c, count, dim);
-  // What is best is kept in this process's memory on every backend.
+  // The best classes are kept in this process's memory on every backend.
   int32_t* const index = c.output<int32_t>("index", {rowsOf(rows), rowsOf(k)}).host;
   float* const value = c.output<float>("value", {rowsOf(rows), rowsOf(k)}).host;
   const auto run = [=](const Backend& b, Context& context, Arrays& at) {

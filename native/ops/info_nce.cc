@@ -3,7 +3,7 @@
 
 namespace clip::ops::infoNce {
 
-// Pairs of an image and a text. alike: how much of a text's row is its image's, half if not given.
+// Pairs of an image and a text. alike: the share of its image's row in a text's row, by default a half.
 std::vector<Case> cases() {
   const Shapes infoNce{{"rows", "dim"}};
   return {

@@ -3,8 +3,8 @@
 
 namespace clip::ops::linear {
 
-// activation: as Activation counts; bias: 0 for none, there is one if not given; residual: 1 apart from y, 2
-// in place; narrow: y in the type of x; nan: an infinity in another row, too.
+// activation: the number of an Activation; bias: 0 for none, by default there is one; residual: 1: separate
+// from y, 2: in place; narrow: y has the type of x; nan: another row contains an infinity too.
 std::vector<Case> cases() {
   const Shapes linear{{"rows", "inFeatures", "outFeatures"}};
   return {

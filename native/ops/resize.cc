@@ -3,8 +3,9 @@
 
 namespace clip::ops::resize {
 
-// The tests run every case with each filter, and with 1 to 4 channels for bicubic; they compare the whole image and
-// a window of it. Timed are bicubic and 3 channels. CUDA resizes on the CPU and has no kernel.
+// The tests run every case with each filter, and with 1 to 4 channels for bicubic; they compare the whole
+// image and a window of it. Bicubic with 3 channels is timed. CUDA has no kernel for it and resizes on the
+// CPU.
 std::vector<Case> cases() {
   const Shapes resize{{"width", "height", "outWidth", "outHeight"}};
   return {
@@ -36,7 +37,7 @@ Job prepare(Call& c) {
   const int w = c.integer("crop.width", 1, outWidth - x), h = c.integer("crop.height", 1, outHeight - y);
   const Filter filter = c.choice<Filter>(
       "filter", {{"nearest", Filter::nearest}, {"bilinear", Filter::bilinear}, {"bicubic", Filter::bicubic}});
-  // Images are this process's on every backend.
+  // Images are in this process's memory on every backend.
   const uint8_t* const src = c.array<uint8_t>("src", {rowsOf(width), rowsOf(height), rowsOf(channels)}).host;
   uint8_t* const out = c.output<uint8_t>("out", {rowsOf(w), rowsOf(h), rowsOf(channels)}).host;
   return [=](const Backend& b, Context& context, Arrays&) {

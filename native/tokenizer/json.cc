@@ -12,7 +12,7 @@ namespace clip::tokenizer {
 namespace {
 
 constexpr int kDepth = 32;
-// Of the parts that are read as values; a charsmap is one of them, an added token is seven.
+// Limit of the number of values; a charsmap is one value, an added token is seven.
 constexpr size_t kValues = 400'000;
 
 }  // namespace
@@ -45,7 +45,7 @@ std::string Json::kind() const {
 }
 
 JsonReader::JsonReader(std::string_view text, std::string file) : text_(text), file_(std::move(file)) {
-  // Python's utf-8-sig.
+  // A byte order mark is skipped, like with Python's utf-8-sig.
   if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;
 }
 
@@ -114,7 +114,7 @@ std::string_view JsonReader::string() {
   if (peek() != '"') fail("expected a string");
   const size_t start = ++at_;
   bool ascii = true;
-  // Most strings have no escape: they are where they stand.
+  // Most strings contain no escape and are returned in place.
   for (; at_ < text_.size(); ++at_) {
     const auto c = static_cast<unsigned char>(text_[at_]);
     if (c == '"' || c == '\\' || c < 0x20) break;

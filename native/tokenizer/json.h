@@ -1,6 +1,6 @@
 #pragma once
-// A strict reader of JSON: the small parts of a tokenizer.json as values, the large ones (a vocabulary of
-// hundreds of thousands of pieces, its merges) item by item, without a value for each.
+// A strict JSON reader. It reads the small parts of a tokenizer.json as values, and the large ones (a vocabulary
+// of hundreds of thousands of pieces, its merges) item by item, without creating a value for each.
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -20,9 +20,9 @@ struct Json {
   bool isString() const { return type == Type::string; }
   bool isArray() const { return type == Type::array; }
   bool isObject() const { return type == Type::object; }
-  // nullptr: absent, or null.
+  // Returns nullptr if the member is absent or null.
   const Json* member(std::string_view key) const;
-  // For a message.
+  // The kind of value, for messages.
   std::string kind() const;
 };
 
@@ -31,14 +31,14 @@ class JsonReader {
   // `file` is for messages. The text must outlive the reader.
   JsonReader(std::string_view text, std::string file);
 
-  // The next character that is not blank; 0 at the end.
+  // Returns the next character that is not blank, or 0 at the end.
   char peek();
-  // A string, which is good until the next call.
+  // Reads a string; the result is valid until the next call.
   std::string_view string();
   double number();
-  // Whatever comes, in full, within limits of depth and number.
+  // Reads any value completely, within limits of depth and number.
   Json value();
-  // Whatever comes, checked and dropped.
+  // Checks any value and discards it.
   void skip();
   // Reads {"key": ...}: `each(key)` must read the value. Keys are not compared with each other.
   template <class F>
@@ -62,7 +62,7 @@ class JsonReader {
   void end();
 
   size_t position() const { return at_; }
-  // Goes back, to read something that was skipped.
+  // Goes back to a position, to read something that was skipped.
   void seek(size_t position) { at_ = position; }
   [[noreturn]] void fail(const std::string& what) const;
 

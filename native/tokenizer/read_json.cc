@@ -1,4 +1,4 @@
-// tokenizer.json, and the older pair of vocab.json and merges.txt.
+// Reads tokenizer.json, and the older pair of vocab.json and merges.txt.
 #include <algorithm>
 
 #include "threads/threads.h"
@@ -16,7 +16,7 @@ constexpr size_t kMostAdded = 20'000, kLongestAdded = 1024;
 
 std::string indexed(const char* list, size_t i) { return std::string(list) + "[" + std::to_string(i) + "]"; }
 
-// `name`: of the field, made only for a message.
+// `name`: returns the name of the field; it is only called for a message.
 template <class F>
 uint32_t idOf(double number, const std::string& file, F name) {
   if (!(number >= 0 && number < kMostPieces &&
@@ -33,7 +33,7 @@ std::string tooLong() { return "a piece of at most " + std::to_string(kLongestPi
 
 // {"piece": id, ...}
 void readIds(JsonReader& json, Contents& to, const char* field, size_t bytes) {
-  // A piece takes some 25 bytes of the file, of which some 7 are its own.
+  // A piece takes about 25 bytes of the file, of which about 7 are its spelling.
   to.pieces.reserve(std::min<size_t>(bytes / 24, 1 << 19), std::min<size_t>(bytes / 4, 1 << 24));
   json.object([&](std::string_view key) {
     const auto name = [&] { return std::string(field) + "[" + quoted(key) + "]"; };
@@ -75,12 +75,12 @@ void readScores(JsonReader& json, Contents& to) {
   });
 }
 
-// Puts merges into the table. Each waits until what its search needs has come from memory.
+// Adds merges to the table. Each merge is delayed until the memory that its search needs has been prefetched.
 class MergeReader {
  public:
   explicit MergeReader(Contents& to, std::string (*name)(uint32_t)) : to_(to), name_(name) {}
 
-  // `place`: where it stands, from which the name of the field is made for a message.
+  // `place`: its position, from which the name of the field is made for messages.
   void put(std::string_view left, std::string_view right, uint32_t rank, uint32_t place) {
     Waiting& one = waiting_[next_ % kWaiting];
     if (next_ >= kWaiting) finish(one);
@@ -205,7 +205,7 @@ std::vector<AddedToken> addedTokens(const Json& list, const std::string& file) {
   return tokens;
 }
 
-// The first Precompiled of a normalizer, as transformers looks for it.
+// Finds the first Precompiled of a normalizer, like transformers.
 void findCharsmap(Contents& to) {
   const auto read = [&](const Json& step, const std::string& field) {
     const Json* type = step.member("type");
@@ -278,7 +278,7 @@ Contents readTokenizerJson(std::string_view bytes, const std::string& file) {
             refuse(file, "model.vocab", "an object or an array", "something else");
         } else if (field == "merges") {
           hasMerges = json.peek() == '[';
-          // The pieces are needed first, and the prefix: where they stand behind, merges are read afterwards.
+          // Merges need the pieces and the prefix. If these come later in the file, merges are read afterwards.
           mergesAt = json.position();
           const bool hasPrefix = std::find(model.keys.begin(), model.keys.end(),
                                            "continuing_subword_prefix") != model.keys.end();
@@ -415,7 +415,7 @@ Contents readLines(std::string_view bytes, const std::string& file) {
     if (end == std::string_view::npos) end = bytes.size();
     std::string_view piece = bytes.substr(at, end - at);
     at = end + 1;
-    // White space at a line's end is no part of the piece.
+    // White space at the end of a line is not part of the piece.
     const std::string trimmed = normalize(Strip{false, true}, std::string(piece));
     if (id >= kMostPieces) refuse(file, "vocab", "at most " + std::to_string(kMostPieces) + " lines", "more");
     if (trimmed.size() > kLongestPiece)
