@@ -159,8 +159,8 @@ struct Resize {
   // src may be only a part of the image: from this row and column on and `columns` wide (0: as wide as the
   // image). The window needs no pixel outside that part.
   int firstRow = 0, firstColumn = 0, columns = 0;
-  // Pillow's `box`: of the last column and row only the part up to here belongs to the image, which was decoded
-  // at a fraction of its size. 0: all of it.
+  // As in Pillow's `box`: for an image that was decoded at a fraction of its size, only the part of the last
+  // column and row up to here belongs to the image. 0: all of it.
   double endColumn = 0, endRow = 0;
 };
 

@@ -24,7 +24,7 @@ Image readImage(Napi::Value value, const std::string& field, int size, const Hol
                                             {"CMYK", PixelMode::CMYK},
                                             {"I;16", PixelMode::I16}});
   image.nearest = f.has("nearest") && f.boolean("nearest");
-  // Of an image that was decoded at a fraction of its size.
+  // For an image that was decoded at a fraction of its size.
   const auto readEnd = [&](const char* key, int most) {
     const double end = f.has(key) ? f.number(key) : most;
     if (!(end > most - 1 && end <= most))

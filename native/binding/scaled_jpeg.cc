@@ -1,4 +1,4 @@
-// decodeScaled: a JPEG at a fraction of its size, decoded on Node's own worker threads, as sharp's images are,
+// decodeScaled: decodes a JPEG at a fraction of its size on Node's own worker threads, like sharp's images,
 // so that the pool is left to the models.
 #include "libvips/scaled_jpeg.h"
 
@@ -14,8 +14,8 @@
 namespace clip::binding {
 namespace {
 
-// What Node's worker threads are given. It lives until `complete`, which Node always calls, on the JavaScript
-// thread.
+// The work passed to Node's worker threads. It exists until `complete`, which Node always calls, on the
+// JavaScript thread.
 struct Decoding {
   ScaledJpeg jpeg{};
   std::shared_ptr<Mailbox> mailbox;

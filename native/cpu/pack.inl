@@ -81,7 +81,7 @@ bool pack(const Pack& p) {
       });
       continue;
     }
-    // Converts a stretch of each row at a time into 4 bytes a step, which are then packed as float32 is.
+    // Converts a stretch of each row to 4 bytes per step, which are then packed like float32.
     alignas(64) float narrow[kCols][kPackSteps];
     float inverse[kCols];
     float* const scales = reinterpret_cast<float*>(columns) + column;

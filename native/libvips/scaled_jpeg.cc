@@ -16,8 +16,8 @@
 namespace clip {
 namespace {
 
-// The part of libvips's C interface that is used. It has been the same since libvips 8.5; all its releases
-// have the same ABI version, 42.
+// The part of libvips's C interface that is used here. It has not changed since libvips 8.5, and all releases
+// have the ABI version 42.
 struct VipsImage;
 constexpr int kUchar = 0;       // VIPS_FORMAT_UCHAR
 constexpr int kSequential = 1;  // VIPS_ACCESS_SEQUENTIAL
@@ -43,7 +43,8 @@ struct Libvips {
 
 #if defined(__linux__) || defined(__APPLE__)
 
-// A library of this process that is called libvips: sharp's own is libvips-cpp, a system's both.
+// The name of a libvips library loaded in this process: sharp's own is called libvips-cpp, and a system may
+// have both.
 std::string loadedLibvips() {
   std::string found;
   const auto isVips = [](const char* path) {
@@ -69,7 +70,7 @@ std::string loadedLibvips() {
 
 bool open(Libvips& vips) {
   const std::string path = loadedLibvips();
-  // Not closed: it must stay while it is used.
+  // Not closed, because the library must stay loaded while it is used.
   void* handle = path.empty() ? nullptr : dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
   if (!handle) return false;
 #define CLIP_VIPS_FUNCTION(name)                                           \
@@ -98,7 +99,7 @@ bool open(Libvips&) { return false; }
 
 #endif
 
-// nullptr until sharp has been loaded.
+// Returns nullptr until sharp has been loaded.
 const Libvips* libvips() {
   static std::mutex mutex;
   static Libvips vips;
@@ -113,7 +114,7 @@ struct Watch {
   const ScaledJpeg& job;
 };
 
-// libvips calls this after every piece of the image.
+// libvips calls this after each piece of the image.
 void onEval(VipsImage* image, void*, void* data) {
   const Watch& watch = *static_cast<const Watch*>(data);
   if (*watch.job.stop || std::chrono::steady_clock::now() >= watch.job.end)
@@ -151,14 +152,14 @@ int decodeScaled(const ScaledJpeg& job) {
       vips.vips_image_set_progress(image.get(), 1);
       vips.g_signal_connect_data(image.get(), "eval", reinterpret_cast<void (*)()>(onEval), &watch, nullptr,
                                  0);
-      // libvips writes to an image in memory that is ours, as its vips_image_write_to_memory does.
+      // libvips writes to an image in our memory, as its vips_image_write_to_memory does.
       const Image out(
           vips.vips_image_new_from_memory(job.out, size_t(w) * h * job.channels, w, h, job.channels, kUchar),
           Unref{vips});
       if (out && vips.vips_image_write(image.get(), out.get()) == 0) width = w;
     }
   }
-  // Its messages and buffers are the thread's: as sharp leaves them.
+  // libvips keeps error messages and buffers per thread; this leaves them in the same state as sharp does.
   if (width == 0) vips.vips_error_clear();
   vips.vips_thread_shutdown();
   return width;

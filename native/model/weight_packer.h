@@ -70,8 +70,8 @@ class WeightPacker {
  private:
   const TensorView& checked(const std::string& name, const Shape&);
   // Several tensors of one shape, one after the other, as float32.
-  // Those that are missing are zeros with Bias::optional, if at least one is there. `scale`: of the numbers of
-  // each, or empty.
+  // Those that are missing are zeros with Bias::optional, if at least one is there. `scale`: a factor for each
+  // number, or empty.
   const float* vectors(const std::vector<std::string>& names, const Shape&, Bias bias = Bias::required,
                        const std::vector<float>& scale = {});
   // The values of name + ".scale"; empty if there is none, or in a round that reads nothing.

@@ -1,6 +1,6 @@
 #pragma once
-// A strict JSON reader. It reads the small parts of a tokenizer.json as values, and the large ones (a vocabulary
-// of hundreds of thousands of pieces, its merges) item by item, without creating a value for each.
+// A strict JSON reader. It reads the small parts of a tokenizer.json as values, and the large ones (a
+// vocabulary of hundreds of thousands of pieces, its merges) item by item, without creating a value for each.
 #include <cstddef>
 #include <string>
 #include <string_view>
