@@ -14,6 +14,10 @@ export interface Golden {
   text: number[][]
   madeBy: string
   activation?: Activation
+  /** Texts, the vocabulary of test/golden/tokenizer/files that makes ids of them, and their embeddings. */
+  strings?: string[]
+  vocabulary?: string
+  stringText?: number[][]
 }
 
 export const goldens: Record<string, Golden> = JSON.parse(

@@ -13,6 +13,7 @@ import { Embeddings, load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
 import { nextJob } from '../../lib/native/jobs.js'
 import type { NativeModel } from '../../lib/native/surface.js'
+import { unpacked } from '../tokenizer/files.js'
 import { goldenPath, goldenPixels, goldens } from './goldens.js'
 
 const names = ['openclip-siglip', 'openclip-siglip2', 'hf-siglip'] as const
@@ -63,7 +64,7 @@ test("the checkpoint in OpenCLIP's layout is read as the expected model", async 
     project: 'identity',
   })
   t.like(model.text, {
-    embed: { kind: 'tokens', vocabSize: 96, contextLength: 12, padId: 0 },
+    embed: { kind: 'tokens', vocabSize: 1032, contextLength: 12, padId: 0 },
     mask: 'full',
     blocks: { activation: 'geluTanh', layerNormEps: 1e-6 },
     pool: 'last',
@@ -166,6 +167,58 @@ test('each probability of similarity is the sigmoid of its own logit', async t =
   const alone = await clip.similarity(images, new Embeddings(texts.data.slice(0, 128), [1, 128] as const))
   const among = await clip.similarity(images, texts)
   t.is(alone.data[0], among.data[0])
+})
+
+/** A copy of a golden folder with the files of its tokenizer. */
+async function whole(t: ExecutionContext, name: string): Promise<string> {
+  const { folder, remove } = unpacked(goldens[name]!.vocabulary!)
+  t.teardown(remove)
+  await cp(goldenPath(name), folder, { recursive: true })
+  return folder
+}
+
+for (const name of names)
+  test(`${name} with its tokenizer: texts have the embeddings of the original library`, async t => {
+    const clip = await load(await whole(t, name))
+    t.teardown(() => clip.dispose())
+    const { strings, stringText } = goldens[name]!
+    const got = await clip.encodeText(strings!, { truncate: true })
+    for (const [r, want] of stringText!.entries()) {
+      const norm = Math.sqrt(want.reduce((sum, v) => sum + v * v, 0))
+      const worst = Math.max(...want.map((v, i) => Math.abs(v / norm - got.row(r)[i]!)))
+      t.true(worst <= 1e-5, `${JSON.stringify(strings![r])}: ${worst}`)
+    }
+    t.regex(clip.info.tokenizer ?? '', /^(T5|Gemma|Siglip)Tokenizer$/)
+  })
+
+test('classify: probabilities are sigmoids, a threshold lets none through, and a saved classifier does the same', async t => {
+  const folder = await whole(t, 'openclip-siglip')
+  const clip = await load(folder)
+  t.teardown(() => clip.dispose())
+  const labels = ['cat', 'dog', 'bird', 'plate'] as const
+  const classifier = await clip.classifier(labels)
+  const image = new Embeddings(Float32Array.from(goldens['openclip-siglip']!.image[0]!), [1, 128] as const)
+  const [logits] = await classifier.classify(image, { as: 'logit', topK: 4 })
+  const [all] = await classifier.classify(image, { topK: 4 })
+  t.deepEqual(
+    all!.map(({ label }) => label),
+    logits!.map(({ label }) => label),
+  )
+  for (const [i, { score }] of all!.entries())
+    t.true(Math.abs(score - 1 / (1 + Math.exp(-logits![i]!.score))) < 1e-6)
+  t.true(Math.abs(all!.reduce((sum, { score }) => sum + score, 0) - 1) > 1e-3)
+  const between = (all![1]!.score + all![2]!.score) / 2
+  const [some] = await classifier.classify(image, { threshold: between })
+  t.deepEqual(some, all!.slice(0, 2))
+  t.deepEqual(await classifier.classify(image, { threshold: 1 }), [[]])
+  // A label alone has the probability that it has among others.
+  const alone = await (await clip.classifier([all![2]!.label])).classify(image)
+  t.is(alone[0]![0]!.score, all![2]!.score)
+
+  const file = join(folder, 'labels.safetensors')
+  await classifier.save(file)
+  const again = await clip.loadClassifier(file)
+  t.deepEqual((await again.classify(image, { topK: 4 }))[0], all)
 })
 
 test('without the files of its tokenizer, the text tower alone is refused, and the tokenizer is named', async t => {
