@@ -18,6 +18,7 @@ import { goldenFolder } from './checkpoint/goldens.js'
 import { readTensors, type Stored, safetensors, savedDict, zip } from './checkpoint/torch-files.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 import { measure, type TurnCase } from './helpers/turns.js'
+import { unpacked } from './tokenizer/files.js'
 
 const isNightly = process.env.CLIP_NIGHTLY === '1'
 const folder = await mkdtemp(join(tmpdir(), 'clip-turns-'))
@@ -76,6 +77,50 @@ async function textCases(): Promise<Record<string, TurnCase>> {
     for (const [name, text] of Object.entries(texts))
       cases[`${name} (${cleaning})`] = () =>
         tokenizer.encodeAll([text], { truncate: true, cleaning, specialTokens: 'parse' })
+  return cases
+}
+
+/** The same texts for vocabularies of files, whose ids native code finds, and a large vocabulary that is opened. */
+async function vocabularyCases(): Promise<Record<string, TurnCase>> {
+  const cases: Record<string, TurnCase> = {}
+  const kinds = [
+    ['t5', 'tokenizer.json', 'T5Tokenizer', 'canonicalize'],
+    ['siglip', 'spiece.model', 'SiglipTokenizer', 'none'],
+  ] as const
+  for (const [name, file, like, cleaning] of kinds) {
+    const { folder, remove } = unpacked(name)
+    const tokenizer = await createTokenizer({
+      kind: 'file',
+      file: join(folder, file),
+      class: like,
+      contextLength: 64,
+      cleaning,
+    })
+    remove()
+    // The cleaning of OpenCLIP is under all texts; that of SigLIP has little of its own.
+    const { emoji, spaces, punctuation } = texts
+    const own = {
+      ...(like === 'T5Tokenizer' ? texts : { emoji: emoji!, spaces: spaces!, punctuation: punctuation! }),
+      'special tokens between letters': more(8, 'a</s>'),
+    }
+    for (const [title, text] of Object.entries(own))
+      cases[`${title} (${like})`] = () => tokenizer.encodeAll([text], { truncate: true })
+    cases[`many texts (${like})`] = () =>
+      tokenizer.encodeAll(
+        Array.from({ length: 2048 }, (_, i) => `a photo of cat ${i}`),
+        { truncate: true },
+      )
+  }
+  const spellings = Array.from({ length: isNightly ? 250_000 : 50_000 }, (_, i) => [`piece ${i}`, -i / 7])
+  const file = join(folder, 'tokenizer.json')
+  await writeFile(
+    file,
+    JSON.stringify({
+      model: { type: 'Unigram', unk_id: 2, vocab: [['<pad>', 0], ['</s>', 0], ['<unk>', 0], ...spellings] },
+    }),
+  )
+  cases['a vocabulary of many pieces'] = () =>
+    createTokenizer({ kind: 'file', file, class: 'T5Tokenizer', contextLength: 64, cleaning: 'none' })
   return cases
 }
 
@@ -244,6 +289,7 @@ function* planted(milliseconds: number): Steps<void> {
 
 const groups: Record<string, () => Promise<Record<string, TurnCase>>> = {
   texts: textCases,
+  vocabularies: vocabularyCases,
   lists: listCases,
   waiting: waitingCases,
   files: fileCases,

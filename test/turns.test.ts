@@ -17,6 +17,8 @@ test.serial('the measurement finds one turn of 3 ms among a thousand short ones'
 
 test.serial('no text blocks the event loop, whatever it contains', noLongTurn, cases, 'texts')
 
+test.serial('no text and no vocabulary of a file blocks the event loop', noLongTurn, cases, 'vocabularies')
+
 test.serial('no list of labels, templates or scores blocks the event loop', noLongTurn, cases, 'lists')
 
 test.serial('thousands of waiting calls share the turns of the event loop', noLongTurn, cases, 'waiting')

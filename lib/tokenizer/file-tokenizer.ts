@@ -132,11 +132,8 @@ class FileTokenizer implements Tokenizer {
     const ids = parts.map(part =>
       typeof part === 'string' ? [...this.#native.encodeNow(part, special)] : [part.id],
     )
-    const one = this.#finish(
-      parts,
-      ids,
-      ids.map(part => part.length),
-    )
+    const lengths = ids.map(part => part.length)
+    const one = atOnce(this.#finish(parts, ids, lengths))
     if (one.truncated && !options.truncate) throw tooManyTokens(index, one.tokens, this.contextLength)
     return one
   }
@@ -212,12 +209,14 @@ class FileTokenizer implements Tokenizer {
     text = mark + (yield* mapPieces(text, part => part.replaceAll(mark, ' ')))
     const found = this.#parsesSpecial(options) ? yield* siglip.tokens.split(text) : [text]
     const parts: Part[] = []
-    for (const part of found)
+    for (const part of found) {
+      if (parts.length % 64 === 63) yield
       parts.push(
         typeof part === 'string'
           ? siglip.unknown + (yield* canonicalizeSiglip(part, siglip.lowerCase))
           : part,
       )
+    }
     return parts
   }
 
@@ -246,7 +245,7 @@ class FileTokenizer implements Tokenizer {
           from = to
           if (from < part.length) yield
         }
-        ends.push(bytes)
+        if (ends.push(bytes) % 64 === 0) yield
       }
       prepared.push(parts)
     }
@@ -257,7 +256,12 @@ class FileTokenizer implements Tokenizer {
       at += block.length
       if (i % 64 === 63) yield
     }
-    return { bytes: all, ends: Int32Array.from(ends), texts: prepared }
+    const places = new Int32Array(ends.length)
+    for (const [i, end] of ends.entries()) {
+      places[i] = end
+      if (i % 1024 === 1023) yield
+    }
+    return { bytes: all, ends: places, texts: prepared }
   }
 
   *#collect(texts: Prepared['texts'], ids: Int32Array, counts: Int32Array, room: number): Steps<Encoded[]> {
@@ -283,23 +287,24 @@ class FileTokenizer implements Tokenizer {
         lengths.push(count)
         next++
       }
-      all.push(this.#finish(parts, found, lengths))
+      all.push(yield* this.#finish(parts, found, lengths))
     }
     return all
   }
 
   /** Joins the ids of the parts, and adds the prefix and suffix of every text. */
-  #finish(
+  *#finish(
     parts: readonly Part[],
     found: readonly (readonly number[])[],
     lengths: readonly number[],
-  ): Encoded {
+  ): Steps<Encoded> {
     const { sepId, eosId } = this.#native
     const room = this.contextLength - this.#prefix.length - this.#suffix.length
     const body: number[] = []
     let tokens = 0
     let last = -1
     for (const [i, part] of found.entries()) {
+      if (i % 256 === 255) yield
       const skipped = this.#siglip && typeof parts[i] === 'string' ? this.#siglip.skipped : 0
       // As in the original, a part with fewer tokens than those that are skipped keeps them.
       const from = lengths[i]! >= skipped ? skipped : 0
