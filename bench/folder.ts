@@ -33,7 +33,8 @@ interface Run {
 /** Milliseconds that threads of this process were ready to run and did not, since they started. */
 function waitedMs(): number | undefined {
   try {
-    const of = (task: string) => Number(readFileSync(`/proc/self/task/${task}/schedstat`, 'utf8').split(' ')[1])
+    const of = (task: string) =>
+      Number(readFileSync(`/proc/self/task/${task}/schedstat`, 'utf8').split(' ')[1])
     return readdirSync('/proc/self/task').reduce((sum, task) => sum + of(task), 0) / 1e6
   } catch {
     return undefined

@@ -1,6 +1,6 @@
 /**
- * Decodes many images in order and in bounded memory: window by window, the next one while the caller encodes the current
- * one.
+ * Decodes many images in order and in bounded memory. The caller gets those that are decoded, window by window; the next ones
+ * are decoded while it encodes.
  *
  *   for await (const { start, images, release } of decodeWindows(inputs, { threads, gate, signal })) {
  *     // images[i] is an image, or a ClipError that says why it could not be read
@@ -8,9 +8,8 @@
  *     release() // its pixels are no longer needed; the next window may already wait for the room
  *   }
  *
- * Asking for the next window releases the previous one, so a loop can't wait for room that it holds itself. A window waits
- * only for its first image, and closes as soon as no other image fits immediately. So two calls can't wait for each other's
- * half-filled windows.
+ * Asking for the next window releases the previous one, so a loop can't wait for room that it holds itself. A call
+ * waits for room only while it holds none, so two calls can't wait for each other's images.
  */
 
 import { onAbort, untilAborted } from '../base/abort.js'
@@ -44,11 +43,6 @@ export interface ImageWindow {
 
 /** Maximum number of images in a window that need no decoding. */
 const READY_IMAGES = 64
-
-interface Slot {
-  image: Promise<NativeImage | ClipError> | NativeImage | ClipError
-  input: number
-}
 
 /**
  * The window of a call with a single image. It avoids the overhead for many images, which would be most of the cost of such a
@@ -128,79 +122,164 @@ export async function* decodeWindows(
   const stop = () => stopped.abort(options.signal?.reason)
   if (options.signal?.aborted) stop()
   const deaf = onAbort(options.signal, stop)
-  const source = new Source(inputs, { ...options, signal })
+  const ahead = new Ahead(inputs, { ...options, signal })
   let current: ImageWindow | undefined
-  let next: Promise<ImageWindow | undefined> | undefined
   try {
-    next = fill(source, options, signal)
     for (;;) {
-      next.catch(() => {}) // awaited below, but perhaps much later
-      current = await untilAborted(next, signal)
-      next = undefined
+      current = await untilAborted(ahead.next(), signal)
       if (!current) return
-      next = fill(source, options, signal)
       yield current
       current.release()
     }
   } finally {
     deaf()
-    current?.release()
     stopped.abort(options.signal?.reason ?? new Error('no more images are wanted'))
-    next?.then(
-      window => window?.release(),
-      () => {},
-    )
-    source.close()
+    current?.release()
+    ahead.close()
   }
 }
 
-/** One window, or undefined at the end. It never waits for room while it holds room. */
-async function fill(
-  source: Source,
-  options: WindowOptions,
-  signal: AbortSignal,
-): Promise<ImageWindow | undefined> {
-  const { gate, threads } = options
-  const slots: Slot[] = []
-  const permits: Permit[] = []
-  const start = source.position
-  const release = () => {
-    for (const permit of permits.splice(0)) permit.leave()
+/** An image that is being decoded, or is ready. */
+interface Slot {
+  input: number
+  /** Once it is decoded. */
+  image?: NativeImage | ClipError
+  permit?: Permit
+}
+
+/**
+ * Decodes ahead of the caller, as far as there is room: as soon as an image or its room is free, the next one begins. So
+ * there is work for every core while the caller encodes, however long each image takes.
+ */
+class Ahead {
+  readonly #options: WindowOptions & { signal: AbortSignal }
+  readonly #source: Source
+  readonly #slots: Slot[] = []
+  /** Permits of images that are decoded or decoding, or that the caller has not released. */
+  #held = 0
+  #start = 0
+  #ended = false
+  /** The source, or the machine, has failed. */
+  #failure: { error: unknown } | undefined
+  /** Called at the next change of anything above. */
+  #waiting: (() => void)[] = []
+
+  constructor(
+    inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+    options: WindowOptions & { signal: AbortSignal },
+  ) {
+    this.#options = options
+    this.#source = new Source(inputs, options)
+    this.#fill().catch(error => this.#fail(error))
   }
-  try {
-    while (slots.length < READY_IMAGES && permits.length < Math.max(1, threads)) {
-      const item = await source.peek(slots.length > 0)
+
+  /** The images that are decoded, in order; waits for `threads` of them, or for as many as have begun. Undefined at the end. */
+  async next(): Promise<ImageWindow | undefined> {
+    const { threads, signal } = this.#options
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.#failure) throw this.#failure.error
+      const first = this.#slots.findIndex(slot => slot.image === undefined)
+      const count = first < 0 ? this.#slots.length : first
+      if (count > 0 && (first < 0 || count >= threads)) return this.#window(count)
+      if (this.#ended && this.#slots.length === 0) return undefined
+      await this.#changed()
+    }
+  }
+
+  /** Abandoned decoders that are still running release their room themselves. */
+  close(): void {
+    this.#source.close()
+    for (const { permit, image } of this.#slots) if (image !== undefined) permit?.leave()
+  }
+
+  #window(count: number): ImageWindow {
+    const slots = this.#slots.splice(0, count)
+    const start = this.#start
+    this.#start += count
+    let held = true
+    return {
+      start,
+      images: slots.map(slot => slot.image!),
+      inputs: slots.map(slot => slot.input),
+      release: () => {
+        if (!held) return
+        held = false
+        for (const { permit } of slots) this.#leave(permit)
+        this.#change()
+      },
+    }
+  }
+
+  #leave(permit: Permit | undefined): void {
+    if (!permit) return
+    permit.leave()
+    this.#held--
+  }
+
+  #change(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  #changed(): Promise<void> {
+    return new Promise(resolve => {
+      this.#waiting.push(resolve)
+    })
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#change()
+  }
+
+  /** Begins one image after the other. It never waits for room while it holds room that only the caller can free. */
+  async #fill(): Promise<void> {
+    const { gate, signal } = this.#options
+    for (;;) {
+      const item = await this.#source.peek()
       if (!item) break
-      if (item.image) {
-        slots.push({ image: item.image, input: item.input })
-      } else {
-        const { pending } = item
+      signal.throwIfAborted()
+      if (this.#slots.length >= READY_IMAGES) {
+        await untilAborted(this.#changed(), signal)
+        continue
+      }
+      const { input, image, pending } = item
+      if (image) this.#slots.push({ input, image })
+      else {
         const { bytes } = pending
         const permit =
-          gate.tryEnter(bytes) ?? (slots.length === 0 ? await gate.enter(bytes, signal) : undefined)
-        if (!permit) break
-        permits.push(permit)
-        pending.opened()
-        const image = gate.decode(permit, pending, signal).catch(asClipError)
-        image.catch(() => {}) // handled below, after the other images of this window
-        slots.push({ image, input: item.input })
+          gate.tryEnter(bytes) ?? (this.#held === 0 ? await gate.enter(bytes, signal) : undefined)
+        if (!permit) {
+          await untilAborted(this.#changed(), signal)
+          continue
+        }
+        this.#held++
+        this.#begin({ input, permit }, pending)
       }
-      source.take()
+      this.#source.take()
+      this.#change()
     }
-    if (slots.length === 0) return undefined
-    const images = await Promise.all(slots.map(slot => slot.image))
-    signal.throwIfAborted()
-    return { start, images, inputs: slots.map(slot => slot.input), release }
-  } catch (error) {
-    // Abandoned decoders that are still running release their room themselves.
-    void Promise.allSettled(slots.map(slot => slot.image)).then(release)
-    throw error
+    this.#ended = true
+    this.#change()
   }
-}
 
-function asClipError(error: unknown): ClipError {
-  if (error instanceof ClipError) return error
-  throw error
+  #begin(slot: Slot & { permit: Permit }, pending: PendingImage): void {
+    const { gate, signal } = this.#options
+    pending.opened()
+    this.#slots.push(slot)
+    const decoded = (image: NativeImage | ClipError) => {
+      slot.image = image
+      if (signal.aborted) slot.permit.leave()
+      else this.#change()
+    }
+    gate.decode(slot.permit, pending, signal).then(decoded, error => {
+      if (error instanceof ClipError) decoded(error)
+      else {
+        slot.permit.leave()
+        this.#fail(error)
+      }
+    })
+  }
 }
 
 type Item = { input: number } & (
@@ -210,13 +289,10 @@ type Item = { input: number } & (
 
 /** Reads the headers of the inputs one by one, and splits Preprocessed ones into images; keeps at most one in advance. */
 class Source {
-  /** Position of the next image in the result. */
-  position = 0
   #iterator: Iterator<ImageInput> | AsyncIterator<ImageInput>
   #items: Item[] = []
   #input = 0
   #ended = false
-  #pulling: Promise<void> | undefined
 
   constructor(
     inputs: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -226,28 +302,14 @@ class Source {
       Symbol.asyncIterator in inputs ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]()
   }
 
-  /**
-   * The next image, or undefined at the end. With `have`, a window already holds images, which must not wait for a slow
-   * iterable; undefined then means "none for now".
-   */
-  async peek(have: boolean): Promise<Item | undefined> {
-    while (this.#items.length === 0 && !this.#ended) {
-      this.#pulling ??= this.#pull().finally(() => {
-        this.#pulling = undefined
-      })
-      const pulled = untilAborted(this.#pulling, this.options.signal)
-      if (!have) await pulled
-      else if ((await Promise.race([pulled.then(() => true), later()])) === false) {
-        pulled.catch(() => {})
-        return undefined
-      }
-    }
+  /** The next image, or undefined at the end. */
+  async peek(): Promise<Item | undefined> {
+    while (this.#items.length === 0 && !this.#ended) await untilAborted(this.#pull(), this.options.signal)
     return this.#items[0]
   }
 
   take(): void {
     this.#items.shift()
-    this.position++
   }
 
   async #pull(): Promise<void> {
@@ -290,6 +352,3 @@ class Source {
     }
   }
 }
-
-/** Long enough to read a header, and short enough not to delay decoded images. */
-const later = (): Promise<false> => new Promise(resolve => setTimeout(resolve, 20, false))
