@@ -19,6 +19,7 @@ test('info describes the embedded model', t => {
     contextLength: 32,
     towers: ['image', 'text'],
     dtype: 'float32',
+    decode: 'exact',
     packCache: 'off',
     scoring: 'softmax',
     logitBias: 0,
