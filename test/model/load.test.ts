@@ -271,7 +271,7 @@ test('impossible sizes are refused with ERR_CLIP_CONFIG and the field', async t 
     [({ image }) => Object.assign(image!, { mask: 'causal' }), /image.mask/],
     [({ image }) => Object.assign(image!, { pool: 'last' }), /image.pool/],
     [({ text }) => Object.assign(text!, { pool: 'mean' }), /text.pool/],
-    [({ text }) => Object.assign(text!, { mask: 'full' }), /text.pool/],
+    [({ text }) => Object.assign(text!, { pool: 'attention' }), /text.pool/],
     [({ text }) => Object.assign(text!, { preNorm: true }), /text.preNorm/],
     [({ text }) => Object.assign(text!.embed, { padId: 1000 }), /padId/],
     [spec => Object.assign(spec, { embedDim: 0 }), /embedDim/],
