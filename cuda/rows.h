@@ -1,15 +1,8 @@
 #pragma once
 // Kernels that process rows independently, with a warp or a stride of threads per row. Their meaning is
-// specified in backend.h; each takes the op's own struct.
-//
-//   clip_layer_norm  (LayerNorm)   y float32, bfloat16 or float16; mean, then variance about it, in float32
-//   clip_normalise   (Normalize)
-//   clip_cast        (Cast)        y float32, bfloat16 or float16
-//   clip_embed       (Embed)       table float32, bfloat16 or float16
-//   clip_gather      (Gather)
-//   clip_patches     (Patches)     y float32, bfloat16 or float16
-//   clip_pool        (Pooling)     y float32, bfloat16 or float16
-//   clip_softmax_cross_entropy (SoftmaxCrossEntropy)   x and the gradient float32, bfloat16 or float16
+// specified in backend.h, which lists the ops (CLIP_ROW_OPS). Each kernel takes the op's own struct and is
+// named after the op: clip_layer_norm after layerNorm. Matrices and tables that may be narrow are float32,
+// bfloat16 or float16.
 //
 // Row numbers that are read on the device (ids, position, row) are negative in padding rows: such a row of y
 // is not written.
@@ -17,29 +10,41 @@
 
 namespace clip::cuda {
 
-constexpr const char* kRowKernels[] = {
-    "clip_layer_norm", "clip_normalise", "clip_cast", "clip_embed",
-    "clip_gather",     "clip_patches",   "clip_pool", "clip_softmax_cross_entropy",
+struct KernelName {
+  char text[48] = "clip_";
+  constexpr KernelName(const char* op) {
+    for (int n = 5; *op; op++) {
+      const bool capital = *op >= 'A' && *op <= 'Z';
+      if (capital) text[n++] = '_';
+      text[n++] = static_cast<char>(capital ? *op - 'A' + 'a' : *op);
+    }
+  }
 };
+#define CLIP_NAME(op, Arguments) inline constexpr KernelName op##Kernel{#op};
+CLIP_ROW_OPS(CLIP_NAME)
+#undef CLIP_NAME
+#define CLIP_NAME(op, Arguments) op##Kernel.text,
+constexpr const char* kRowKernels[] = {CLIP_ROW_OPS(CLIP_NAME)};
+#undef CLIP_NAME
 
 constexpr int kRowWarps = 4;  // rows of a block, one per warp
 
 constexpr Launch rowLaunch(const char* kernel, int rows) {
   return {kernel, static_cast<unsigned>(ceilDiv(rows, kRowWarps)), 1, 1, kRowWarps * 32, 0};
 }
-constexpr Launch launchOf(const LayerNorm& l) { return rowLaunch("clip_layer_norm", l.rows); }
-constexpr Launch launchOf(const Normalise& n) { return rowLaunch("clip_normalise", n.rows); }
-constexpr Launch launchOf(const Cast& c) { return rowLaunch("clip_cast", c.rows); }
-constexpr Launch launchOf(const Embed& e) { return rowLaunch("clip_embed", e.rows); }
-constexpr Launch launchOf(const Gather& g) { return rowLaunch("clip_gather", g.count); }
-constexpr Launch launchOf(const SoftmaxCrossEntropy& s) {
-  return rowLaunch("clip_softmax_cross_entropy", s.rows);
+// The rows that an op writes.
+template <class Arguments>
+constexpr int rowsWritten(const Arguments& a) {
+  return a.rows;
 }
-constexpr Launch launchOf(const Patches& p) {
-  return rowLaunch("clip_patches", p.images * (p.size / p.patch) * (p.size / p.patch));
+constexpr int rowsWritten(const Gather& g) { return g.count; }
+constexpr int rowsWritten(const Patches& p) { return p.images * (p.size / p.patch) * (p.size / p.patch); }
+constexpr int rowsWritten(const Pooling& p) {
+  return p.images * (p.height / p.kernelHeight) * (p.width / p.kernelWidth);
 }
-constexpr Launch launchOf(const Pooling& p) {
-  return rowLaunch("clip_pool", p.images * (p.height / p.kernelHeight) * (p.width / p.kernelWidth));
-}
+#define CLIP_LAUNCH(op, Arguments) \
+  constexpr Launch launchOf(const Arguments& a) { return rowLaunch(op##Kernel.text, rowsWritten(a)); }
+CLIP_ROW_OPS(CLIP_LAUNCH)
+#undef CLIP_LAUNCH
 
 }  // namespace clip::cuda

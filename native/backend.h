@@ -302,24 +302,27 @@ struct SoftmaxCrossEntropy {
 };
 
 // Every op, with its name in the table and the struct of its arguments. All code that has to name every op
-// uses this list. Products have an entry for each format (dtypes.h).
+// uses this list. Products have an entry for each format (dtypes.h). Row ops compute each row that they write
+// independently; a GPU runs them with a warp per row (cuda/rows.h).
 #define CLIP_PRODUCTS(OP)  \
   OP(linear, Linear)       \
   OP(attention, Attention) \
   OP(conv, Conv)
+#define CLIP_ROW_OPS(OP)   \
+  OP(layerNorm, LayerNorm) \
+  OP(cast, Cast)           \
+  OP(embed, Embed)         \
+  OP(gather, Gather)       \
+  OP(patches, Patches)     \
+  OP(pool, Pooling)        \
+  OP(normalise, Normalise) \
+  OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
 #define CLIP_OTHER_OPS(OP)         \
-  OP(layerNorm, LayerNorm)         \
-  OP(cast, Cast)                   \
-  OP(embed, Embed)                 \
-  OP(gather, Gather)               \
+  CLIP_ROW_OPS(OP)                 \
   OP(resize, Resize)               \
-  OP(patches, Patches)             \
-  OP(pool, Pooling)                \
-  OP(normalise, Normalise)         \
   OP(cosineSoftmax, CosineSoftmax) \
   OP(cosineTopK, CosineTopK)       \
-  OP(infoNce, InfoNce)             \
-  OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
+  OP(infoNce, InfoNce)
 #define CLIP_OPS(OP) CLIP_PRODUCTS(OP) CLIP_OTHER_OPS(OP)
 
 // Where an op runs: threads or stream, and scratch memory. There is one per running job; only its backend

@@ -49,6 +49,7 @@ const native = newest(['native', 'CMakeLists.txt', 'package.json'].map(at), [
   '.h',
   '.inl',
   '.txt',
+  '.cmake',
   'package.json',
 ])
 if (newest([at('build/Release')], ['.node']) < native) run('build:native', 'Building the native addon')

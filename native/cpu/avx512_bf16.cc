@@ -10,7 +10,7 @@ namespace {
 #define CLIP_CONVERTS_BFLOAT16  // vcvtneps2bf16
 #include "cpu/avx512.inl"
 #include "cpu/products.inl"
-#include "cpu/attention.inl"
+#include "cpu/kernels/attention.inl"
 
 // Adds both products of a pair to the sum, each rounded to nearest even; subnormals are flushed to zero.
 CLIP_VECTOR F pairProducts(F sum, I x, I w) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }

@@ -1,11 +1,5 @@
-// All kernels except resize, whose integer code is specific to each instruction set. Each file uses only
-// those included before it.
+// All kernels except resize, whose integer code is specific to each instruction set. CMake writes the last
+// file, which includes every file of kernels/ (kernels.cmake). Files of kernels/ do not use each other.
 #include "cpu/products.inl"
 #include "cpu/pack.inl"
-#include "cpu/pool.inl"
-#include "cpu/attention.inl"
-#include "cpu/layer_norm.inl"
-#include "cpu/rows.inl"
-#include "cpu/cosine.inl"
-#include "cpu/info_nce.inl"
-#include "cpu/softmax_cross_entropy.inl"
+#include "cpu/every_kernel.inl"

@@ -9,7 +9,7 @@ namespace {
 
 #include "cpu/neon.inl"
 #include "cpu/products.inl"
-#include "cpu/attention.inl"
+#include "cpu/kernels/attention.inl"
 
 // Adds the two products of a pair to each other and then to the sum; each addition is rounded to odd, and
 // subnormals are flushed to zero.

@@ -12,7 +12,7 @@ void addRows(std::vector<Case>& cases) {
                          const auto machine = std::make_shared<Timed>(b);
                          const check::Made made =
                              op.make(*machine, b.small ? ops::casesOf(op.op, ops::kFirstLoad).front() : c,
-                                     op.dtypes ? Dtype::bfloat16 : Dtype::float32);
+                                     op.dtypes.size() > 1 ? Dtype::bfloat16 : Dtype::float32);
                          return Work{made.shape, made.flops, made.bytes, false,
                                      [machine, run = made.run](CUstream) { run(); }};
                        }});

@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::cast {
 
@@ -24,6 +27,24 @@ std::vector<Case> cases() {
       cast("768 columns", kTested, {3, 768}),
       cast("64 images of ViT-B/32", kTimed, {3200, 768}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+Made made(Machine& m, const Case& c, Dtype to) {
+  const int rows = c["rows"], cols = c["cols"];
+  Values x = normal(1, rows, cols, scaleOf(c));
+  const float special[] = {0.f,       -0.f,         INFINITY,   -INFINITY,   std::nanf(""),
+                           65519.f,   65520.f,      3e38f,      1e-30f,      0x1p-24f,
+                           0x1p-130f, -0x1.8p-127f, 0x1.8p-25f, 1.00390625f, 1.01171875f};
+  for (size_t i = 0; i < std::size(special) && i < x.data.size(); i++) x.data[i] = special[i];
+  const Cast call{
+      .x = m.matrix(x, Dtype::float32), .y = m.output(rows, cols, to), .rows = rows, .cols = cols};
+  const auto difference = [=, &m] {
+    return m.compareMatrix(call.y, rounded(x, to), [](int, int) { return 0; });
+  };
+  return {running(m, call), difference, size(rows, cols) + inDtype(to), 0,
+          (4. + double(bytesOf(to))) * rows * cols};
 }
 
 Job prepare(Call& c) {

@@ -1,5 +1,6 @@
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::embed {
 
@@ -15,6 +16,36 @@ std::vector<Case> cases() {
       embed("a row of padding", kEmulated | kFirstLoad, {7, 70}, {{"padding", 1}}),
       embed("64 images of ViT-B/32", kTimed, {3200, 768}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+Made made(Machine& m, const Case& c, Dtype dtype) {
+  const int rows = c["rows"], cols = c["cols"];
+  const Values table = normal(1, 50, cols, 1, dtype), position = normal(2, 33, cols);
+  std::vector<int32_t> id(rows), at(rows);
+  for (int r = 0; r < rows; r++) id[r] = (49 + r * 5) % 50, at[r] = (32 + r * 3) % 33;
+  if (c["padding"]) id[rows - 1] = -1;
+  const MatrixView there = m.matrix(table, dtype);
+  const Embed call{.table = there.data,
+                   .tableStride = there.stride,
+                   .tableDtype = dtype,
+                   .ids = m.copy(id),
+                   .positions = m.copy(position.data),
+                   .position = m.copy(at),
+                   .y = m.output(rows, cols, Dtype::float32),
+                   .rows = rows,
+                   .cols = cols};
+  const auto difference = [=, &m] {
+    // One addition: there is only one right answer. A row of padding stays as it was.
+    Values want(rows, cols);
+    for (int r = 0; r < rows; r++)
+      for (int i = 0; i < cols; i++)
+        want.row(r)[i] = id[r] < 0 ? std::nanf("") : table.row(id[r])[i] + position.row(at[r])[i];
+    return m.compareMatrix(call.y, want, [](int, int) { return 0; });
+  };
+  return {running(m, call), difference, size(rows, cols) + inDtype(dtype), 1. * rows * cols,
+          (8. + double(bytesOf(dtype))) * rows * cols};
 }
 
 Job prepare(Call& c) {

@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::layerNorm {
 
@@ -33,6 +36,52 @@ std::vector<Case> cases() {
       layerNorm("ViT-L/14", kTimed, {257, 1024}),
       layerNorm("64 images of ViT-B/32", kTimed, {3200, 768}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+Made made(Machine& m, const Case& c, Dtype to) {
+  const int rows = c["rows"], cols = c["cols"];
+  Values x = normal(1, rows, cols, scaleOf(c));
+  for (float& v : x.data) v += static_cast<float>(c.number("shift"));
+  if (c["nan"]) x.row(rows / 2)[cols / 2] = std::nanf("");
+  const Values weight = normal(2, 1, cols), bias = normal(3, 1, cols);
+  const LayerNorm call{.x = m.matrix(x, Dtype::float32),
+                       .weight = m.copy(weight.data),
+                       .bias = m.copy(bias.data),
+                       .y = m.output(rows, cols, to),
+                       .rows = rows,
+                       .cols = cols,
+                       .epsilon = static_cast<float>(c.number("epsilon", 1e-5))};
+  const auto difference = [=, &m]() mutable {
+    Values want(rows, cols);
+    LayerNorm here = call;
+    here.x = x.view();
+    here.y = want.view();
+    here.weight = weight.data.data();
+    here.bias = bias.data.data();
+    referenceBackend.layerNorm(Machine::reference(), here);
+    // (x - mean) is off by the mean's roundings, of the size of the largest x.
+    float most = 0;
+    for (const float v : x.data)
+      if (v == v) most = std::max(most, std::fabs(v));
+    Values unit(rows, 1), mean(rows, 1);
+    for (int r = 0; r < rows; r++) {
+      double sum = 0, squares = 0;
+      for (int i = 0; i < cols; i++) sum += x.row(r)[i] / double(cols);
+      for (int i = 0; i < cols; i++) squares += (x.row(r)[i] - sum) * (x.row(r)[i] - sum) / cols;
+      mean.data[r] = float(sum);
+      unit.data[r] = float(1 / std::sqrt(squares + here.epsilon));
+    }
+    return m.compareMatrix(call.y, want, [&](int r, int i) {
+      const double w = std::fabs(weight.data[i]), u = unit.data[r];
+      const double normed = std::fabs((x.row(r)[i] - mean.data[r]) * u) + 1;
+      return w * (summed(cols) * most * u * normed + summed(cols) * normed) +
+             0x1p-22 * std::fabs(bias.data[i]) + epsilon(to) * std::fabs(want.row(r)[i]) + 0x1p-24;
+    });
+  };
+  return {running(m, call), difference, size(rows, cols) + inDtype(to), 8. * rows * cols,
+          (4. + double(bytesOf(to))) * rows * cols + 8. * cols};
 }
 
 Job prepare(Call& c) {

@@ -1,5 +1,6 @@
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::patches {
 
@@ -17,6 +18,46 @@ std::vector<Case> cases() {
       patches("single pixels", kTested, {1, 5, 1}),
       patches("64 images of ViT-B/32", kTimed, {64, 224, 32}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+// Of bytes, then of planes.
+Made made(Machine& m, const Case& c, Dtype to) {
+  const int images = c["images"], side = c["size"], patch = c["patch"], grid = side / patch;
+  const int rows = images * grid * grid, cols = 3 * patch * patch;
+  const Values value = normal(2, 3, 256), planes = normal(3, images * 3 * side, side);
+  std::vector<uint8_t> pixels(static_cast<size_t>(images) * side * side * 3);
+  for (size_t i = 0; i < pixels.size(); i++) pixels[i] = static_cast<uint8_t>(i * 37 + i / 256);
+  const Patches ofBytes{.pixels = m.copy(pixels),
+                        .value = m.copy(value.data),
+                        .planes = m.copy(planes.data),
+                        .y = m.output(rows, cols, to),
+                        .images = images,
+                        .size = side,
+                        .patch = patch};
+  Patches ofPlanes = ofBytes;
+  ofPlanes.pixels = nullptr;
+  ofPlanes.y = m.output(rows, cols, to);
+  const auto run = [=, &m] { m.run(ofBytes); };
+  const auto difference = [=, &m]() mutable {
+    m.run(ofPlanes);
+    for (const bool bytes : {true, false}) {
+      Values want(rows, cols);
+      Patches here = ofBytes;
+      here.pixels = bytes ? pixels.data() : nullptr;
+      here.value = value.data.data();
+      here.planes = planes.data.data();
+      here.y = want.view();
+      referenceBackend.patches(Machine::reference(), here);
+      const std::string wrong =
+          m.compareMatrix((bytes ? ofBytes : ofPlanes).y, rounded(want, to), [](int, int) { return 0; });
+      if (!wrong.empty()) return (bytes ? "of bytes: " : "of planes: ") + wrong;
+    }
+    return std::string();
+  };
+  return {run, difference, size(rows, cols) + inDtype(to), 0,
+          (1. + double(bytesOf(to))) * rows * cols + 3. * 256 * 4};
 }
 
 Job prepare(Call& c) {

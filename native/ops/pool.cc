@@ -1,5 +1,6 @@
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::pool {
 
@@ -16,6 +17,38 @@ std::vector<Case> cases() {
       pool("1 of 1 x 1, 1 channels, by 1 x 1", kTested, {1, 1, 1, 1, 1, 1}),
       pool("16 images before RN50's second layer", kTimed, {16, 56, 56, 256, 2, 2}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+Made made(Machine& m, const Case& c, Dtype to) {
+  const int images = c["images"], height = c["height"], width = c["width"], channels = c["channels"],
+            ky = c["kernelHeight"], kx = c["kernelWidth"];
+  const int pixels = images * height * width, rows = images * (height / ky) * (width / kx);
+  Values x = normal(1, pixels, channels);
+  x.row(0)[0] = std::nanf("");
+  const Pooling call{.x = m.matrix(x, Dtype::float32),
+                     .y = m.output(rows, channels, to),
+                     .images = images,
+                     .height = height,
+                     .width = width,
+                     .channels = channels,
+                     .kernelHeight = ky,
+                     .kernelWidth = kx};
+  const auto difference = [=, &m]() mutable {
+    Values want(rows, channels);
+    Pooling here = call;
+    here.x = x.view();
+    here.y = want.view();
+    referenceBackend.pool(Machine::reference(), here);
+    return m.compareMatrix(call.y, want, [&](int r, int i) {
+      return summed(ky * kx) * 4 + epsilon(to) * std::fabs(want.row(r)[i]);
+    });
+  };
+  return {running(m, call), difference,
+          std::to_string(images) + " x " + size(height, width) + " x " + std::to_string(channels) + " by " +
+              size(ky, kx) + inDtype(to),
+          1. * pixels * channels, 4. * pixels * channels + double(bytesOf(to)) * rows * channels};
 }
 
 Job prepare(Call& c) {

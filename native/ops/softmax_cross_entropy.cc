@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "ops/call.h"
 #include "ops/cases.h"
+#include "ops/machine.h"
 
 namespace clip::ops::softmaxCrossEntropy {
 
@@ -24,6 +27,57 @@ std::vector<Case> cases() {
       softmaxCrossEntropy("pairs of a batch", kTimed, {1024, 1024}, {{"scale", 4}}),
       softmaxCrossEntropy("OpenAI's vocabulary", kTimed, {64, 49408}, {{"scale", 4}}),
   };
+}
+
+std::span<const Dtype> dtypes() { return kStored; }
+
+Made made(Machine& m, const Case& c, Dtype dtype) {
+  const int rows = c["rows"], cols = c["cols"];
+  const float scale = 0.25f;
+  Values x = normal(1, rows, cols, scaleOf(c), dtype);
+  std::vector<int32_t> target(rows);
+  for (int r = 0; r < rows; r++) target[r] = r % 3 == 2 ? -1 : r * 37 % cols;
+  if (c["extremes"]) {
+    const float infinity = INFINITY;
+    x.row(0)[cols / 2] = infinity;
+    std::fill_n(x.row(1), cols - 1, -infinity);
+    x.row(2)[0] = std::nanf("");  // does not count
+    x.row(3)[cols - 1] = std::nanf("");
+    std::fill_n(x.row(4), cols, -infinity);
+    x.row(6)[target[6]] = -infinity;
+  }
+  const MatrixView logits = m.matrix(x, dtype);
+  const SoftmaxCrossEntropy call{.x = logits,
+                                 .target = m.copy(target),
+                                 .loss = m.copy(std::vector<float>(rows)),
+                                 .gradient = c["inPlace"] ? logits : m.output(rows, cols, dtype),
+                                 .rows = rows,
+                                 .cols = cols,
+                                 .scale = scale};
+  const auto difference = [=, &m]() mutable {
+    Values got(1, rows), losses(1, rows), want(rows, cols);
+    got.data = m.floats(call.loss, rows);
+    SoftmaxCrossEntropy here = call;
+    here.x = x.view();
+    here.target = target.data();
+    here.loss = losses.data.data();
+    here.gradient = want.view();
+    referenceBackend.softmaxCrossEntropy(Machine::reference(), here);
+    float most = 0;
+    for (const float v : x.data)
+      if (std::isfinite(v)) most = std::max(most, std::fabs(v));
+    // Differences of logits, exponentials and their sum round; of the target 1 is subtracted.
+    const double relative = summed(cols) + 4 * most * 0x1p-23;
+    const std::string wrong =
+        compare(got, losses, [&](int, int) { return 2 * relative + std::log(cols) * 0x1p-22; });
+    if (!wrong.empty()) return "loss: " + wrong;
+    return m.compareMatrix(call.gradient, want, [&](int r, int i) {
+      return (relative + epsilon(dtype)) * std::fabs(want.row(r)[i]) +
+             (i == target[r] ? scale * relative : 0) + (dtype == Dtype::float32 ? 1e-37 : 0x1p-25);
+    });
+  };
+  return {running(m, call), difference, size(rows, cols) + inDtype(dtype), 8. * rows * cols,
+          3. * double(bytesOf(dtype)) * rows * cols};
 }
 
 Job prepare(Call& c) {

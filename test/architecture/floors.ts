@@ -26,7 +26,7 @@ export const native: Floors = [
     reference: 'The specification: every op in plain loops.',
     cpu: 'The ops in the vector instructions of x64 and arm64.',
   },
-  { ops: 'Every op once: its cases, and its call from JavaScript.' },
+  { ops: 'Every op once: its cases, how far it may be from the reference, and its call from JavaScript.' },
   { cuda: "The ops on NVIDIA's GPUs, which are compared with the reference before they are first used." },
   { registry: 'The backends of this build, and the choice of one for this machine.' },
   {

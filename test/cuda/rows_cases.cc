@@ -11,8 +11,7 @@ using namespace clip;
 void addAll(const device::Machine& machine, const std::string& group) {
   for (const cuda::check::RowOp& op : cuda::check::rowOps())
     for (const ops::Case& c : ops::casesOf(op.op, ops::kTested | ops::kEmulated))
-      for (const Dtype dtype : device::kStored) {
-        if (!op.dtypes && dtype != Dtype::float32) continue;
+      for (const Dtype dtype : op.dtypes) {
         const double rows = c.number("rows", 1), dim = c["dim"];
         const bool isLong = rows * c.number("cols", 1) > 3e4 ||
                             rows * c.number("classCount", rows) * dim > 2e5 ||
