@@ -170,7 +170,21 @@ def print_classes(name, classes, spell):
 
 
 def print_maps(name, maps):
-    """Pairs of a character and where its replacement begins in one list of characters, each with its length first."""
+    """Runs of characters, one or two apart, that become one character each at the same distance; for others where their
+    replacement begins in one list of characters, each with its length first."""
+    runs = []
+    for c in sorted(c for c in maps if len(maps[c]) == 1):
+        delta = ord(maps[c]) - c
+        for run in runs[-1:]:
+            step = run[2] or c - run[1]
+            if run[3] == delta and step in (1, 2) and c == run[1] + step:
+                run[1], run[2] = c, step
+                break
+        else:
+            runs.append([c, c, 0, delta])
+    print(f"constexpr Run {name}Runs[] = {{")
+    print_list([f"{{0x{a:x}, 0x{b:x}, {step or 1}, {delta}}}" for a, b, step, delta in runs], 5)
+    maps = {c: text for c, text in maps.items() if len(text) != 1}
     texts, at = [], {}
     rows = []
     for c in sorted(maps):

@@ -40,6 +40,12 @@ struct ClassRange {
 struct Mapping {
   uint32_t from, at;
 };
+// Characters from first to last, step apart, each of which becomes the one at the distance delta.
+struct Run {
+  uint32_t first, last;
+  uint32_t step;
+  int32_t delta;
+};
 struct Pair {
   uint32_t first, second, composed;
 };
@@ -62,13 +68,30 @@ uint8_t classOf(std::span<const ClassRange> ranges, char32_t c) {
   return r ? r->kind : 0;
 }
 
-// The characters that replace c; empty if c is not replaced.
-std::span<const uint32_t> mapped(std::span<const Mapping> map, const uint32_t* texts, char32_t c) {
-  const auto at =
-      std::lower_bound(map.begin(), map.end(), c, [](const Mapping& m, char32_t x) { return m.from < x; });
-  if (at == map.end() || at->from != c) return {};
-  return {texts + at->at + 1, texts[at->at]};
+// One table of replacements.
+struct Map {
+  std::span<const Run> runs;
+  std::span<const Mapping> longer;
+  const uint32_t* texts;
+};
+
+// Puts the characters that replace c. False: c is not replaced.
+template <class F>
+bool replace(const Map& map, char32_t c, F put) {
+  if (const Run* run = rangeOf(map.runs, c); run && (c - run->first) % run->step == 0) {
+    put(static_cast<char32_t>(static_cast<int32_t>(c) + run->delta));
+    return true;
+  }
+  const auto at = std::lower_bound(map.longer.begin(), map.longer.end(), c,
+                                   [](const Mapping& m, char32_t x) { return m.from < x; });
+  if (at == map.longer.end() || at->from != c) return false;
+  for (uint32_t i = 0; i < map.texts[at->at]; ++i) put(static_cast<char32_t>(map.texts[at->at + 1 + i]));
+  return true;
 }
+
+constexpr Map kLowerCase{kLowerRuns, kLower, kLowerTexts};
+constexpr Map kDecomposed{kCanonicalRuns, kCanonical, kCanonicalTexts};
+constexpr Map kSimplified{kCompatibleRuns, kCompatible, kCompatibleTexts};
 
 constexpr char32_t kHangul = 0xac00, kLeading = 0x1100, kVowel = 0x1161, kTrailing = 0x11a7;
 constexpr char32_t kVowels = 21, kTrailings = 28, kSyllables = 11172;
@@ -95,10 +118,8 @@ void decompose(char32_t c, bool compatible, F put) {
     if (index % kTrailings) put(kTrailing + index % kTrailings);
     return;
   }
-  auto to = compatible ? mapped(kCompatible, kCompatibleTexts, c) : std::span<const uint32_t>();
-  if (to.empty()) to = mapped(kCanonical, kCanonicalTexts, c);
-  if (to.empty()) return put(c);
-  for (const uint32_t part : to) put(part);
+  if (compatible && replace(kSimplified, c, put)) return;
+  if (!replace(kDecomposed, c, put)) put(c);
 }
 
 // Returns 0 if they do not compose.
@@ -142,9 +163,8 @@ std::string lower(std::string_view text) {
       out.push_back(static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c));
       continue;
     }
-    const auto to = mapped(kLower, kLowerTexts, c);
-    if (to.empty()) append(out, c);
-    for (const uint32_t part : to) append(out, part);
+    const auto put = [&](char32_t part) { append(out, part); };
+    if (!replace(kLowerCase, c, put)) put(c);
   }
   return out;
 }
