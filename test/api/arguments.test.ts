@@ -25,7 +25,7 @@ const mistakes: [
   [
     'unknown option',
     () => clip.preprocess(file, loose({ quality: 3 })),
-    'Expected `options` to have known names (signal, background), got `quality`',
+    'Expected `options` to have known names (signal, background, decode), got `quality`',
     'TypeError',
   ],
   [
