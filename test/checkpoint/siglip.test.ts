@@ -169,6 +169,16 @@ test('each probability of similarity is the sigmoid of its own logit', async t =
   t.is(alone.data[0], among.data[0])
 })
 
+test('without its preprocessor_config.json, the image tower alone is refused, and CLIP is not named as its source', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'clip-native-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  await cp(goldenPath('hf-siglip'), folder, { recursive: true })
+  await rm(join(folder, 'preprocessor_config.json'))
+  const error = await t.throwsAsync(load(folder, { towers: ['image'] }), { instanceOf: ClipError })
+  t.like(error, { code: 'ERR_CLIP_CONFIG', field: 'preprocessor_config.json' })
+  t.notRegex(error?.message ?? '', /openai\//)
+})
+
 /** A copy of a golden folder with the files of its tokenizer. */
 async function whole(t: ExecutionContext, name: string): Promise<string> {
   const { folder, remove } = unpacked(goldens[name]!.vocabulary!)

@@ -399,6 +399,7 @@ if (lacking) {
     ['openclip-resnet', 16],
     ['openai-resnet.pt', 16],
     ['openclip-clipa', 2],
+    ['openclip-siglip2', 2],
   ] as const)
     for (const dtype of ['bfloat16', 'float16', 'float32'] as const)
       (all ? test.serial : test.skip)(`${name} in ${dtype} as on the reference`, async t => {

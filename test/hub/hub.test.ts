@@ -79,6 +79,28 @@ test('tokenizer.json is downloaded if there is no vocab.json, and so are both pr
   ])
 })
 
+test('without vocab.json, every file that a tokenizer of another kind reads is downloaded', async t => {
+  const config = { content: Buffer.from('{"model_cfg":{}}') }
+  const json = { content: Buffer.from('{}') }
+  const server = await hub(t, {
+    'open_clip_config.json': config,
+    'open_clip_model.safetensors': { content: bytes(5000), large: true },
+    'tokenizer.json': json,
+    'tokenizer_config.json': json,
+    'special_tokens_map.json': json,
+    'spiece.model': { content: bytes(300) },
+  })
+  const { env } = sandbox()
+  const folder = await resolveName(id, { ...fast, env, endpoint: server.url })
+  t.deepEqual(readdirSync(folder).sort(), [
+    'open_clip_config.json',
+    'open_clip_model.safetensors',
+    'spiece.model',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ])
+})
+
 test("OpenCLIP's pair of files is downloaded, even beside an image-only model", async t => {
   const weights = { content: bytes(5000), large: true }
   const config = { content: Buffer.from('{"model_cfg":{}}') }

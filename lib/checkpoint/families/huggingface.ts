@@ -532,12 +532,16 @@ async function processorFields(folder: string, pace: Pace): Promise<Fields | und
 
 function noProcessor(folder: string, config: Fields, image: ImageTowerSpec): ClipError {
   const patch = image.kind === 'transformer' ? image.embed.patchSize : 32
-  const base = baseModel(config.get('_name_or_path'), patch, imageSizeOf(image))
+  const clip = kindOf(config) === 'clip' || kindOf(config) === undefined
+  // The files of other kinds differ from model to model of the same sizes: SigLIP's bicubic and SigLIP 2's bilinear.
+  const copy = clip
+    ? `: cp "$(npx clip-native download ${baseModel(config.get('_name_or_path'), patch, imageSizeOf(image))})/preprocessor_config.json" "${folder}"`
+    : ''
   return badConfig(
     folder,
     'preprocessor_config.json',
     'has neither preprocessor_config.json nor processor_config.json with `image_processor`, so how images become the input of the model is unknown. ' +
-      `Copy preprocessor_config.json from the model that this one was trained from: cp "$(npx clip-native download ${base})/preprocessor_config.json" "${folder}"; or load only the text tower: \`towers: ['text']\``,
+      `Copy preprocessor_config.json from the model that this one was trained from${copy}; or load only the text tower: \`towers: ['text']\``,
     { expected: 'preprocessor_config.json' },
   )
 }
