@@ -48,7 +48,9 @@ export async function tokenizerOf(
     folder,
     like === 'SiglipTokenizer' ? [...models, ...vocabularyFiles] : vocabularyFiles,
   )
-  return file === undefined ? undefined : { file: join(folder, file), class: like }
+  if (file === undefined) return undefined
+  // Nothing but BERT has a vocab.txt, and older repositories of it name no class.
+  return { file: join(folder, file), class: told ?? (file === 'vocab.txt' ? 'BertTokenizer' : like) }
 }
 
 function classOf(config: Fields): TokenizerClass {

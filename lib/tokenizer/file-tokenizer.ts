@@ -33,6 +33,12 @@ const mostBytes = 192 * 2 ** 20
 
 export const fileTokenizer: TokenizerKind<FileTokenizerSpec> = {
   async create(spec, _, signal) {
+    if (spec.class === 'PreTrainedTokenizerFast' && formatOf(spec.file) !== 'json')
+      throw new ClipError(
+        'ERR_CLIP_CHECKPOINT',
+        `${spec.file}: only a tokenizer.json says how texts are split. Write the class of the tokenizer (\`tokenizer_class\`) into the tokenizer_config.json beside it`,
+        { file: spec.file, field: 'tokenizer_class', expected: 'the class of the tokenizer', actual: 'none' },
+      )
     const settings = await readSettings(spec.file, spec.class, spec.language, signal)
     const native = await fromNative(
       async () => binding().openTokenizer({ ...settings, ...(await readFiles(spec.file, signal)) }),
@@ -68,12 +74,17 @@ async function readBytes(file: string, signal: AbortSignal | undefined): Promise
   }
 }
 
+function formatOf(file: string): NativeVocabulary['format'] {
+  if (file.endsWith('.model')) return 'sentencePiece'
+  if (file.endsWith('.txt')) return 'lines'
+  return basename(file) === 'vocab.json' ? 'merges' : 'json'
+}
+
 /** The bytes of a vocabulary, which are passed to native code. */
 async function readFiles(file: string, signal: AbortSignal | undefined): Promise<NativeVocabulary> {
   const bytes = await readBytes(file, signal)
-  if (file.endsWith('.model')) return { file, bytes, format: 'sentencePiece' }
-  if (file.endsWith('.txt')) return { file, bytes, format: 'lines' }
-  if (basename(file) !== 'vocab.json') return { file, bytes, format: 'json' }
+  const format = formatOf(file)
+  if (format !== 'merges') return { file, bytes, format }
   const mergesFile = join(dirname(file), 'merges.txt')
   return { file, bytes, format: 'merges', mergesFile, merges: await readBytes(mergesFile, signal) }
 }

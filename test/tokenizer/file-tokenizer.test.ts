@@ -252,6 +252,18 @@ test('a vocabulary of another kind than its class is refused, as are unknown lan
   await t.throwsAsync(opened(gemma, 'GemmaTokenizer'), { message: /`add_eos_token` to be true or false/ })
 })
 
+test('a vocabulary without a class is refused unless it is a tokenizer.json', async t => {
+  for (const [name, file] of [
+    ['siglip', 'spiece.model'],
+    ['bert', 'vocab.txt'],
+    ['roberta-pair', 'vocab.json'],
+  ] as const)
+    await t.throwsAsync(opened(join(folderOf(t, name), file), 'PreTrainedTokenizerFast'), {
+      code: 'ERR_CLIP_CHECKPOINT',
+      message: /tokenizer_class/,
+    })
+})
+
 test("a SentencePiece model's faults are named", async t => {
   const file = join(folderOf(t, 'siglip'), 'spiece.model')
   const bytes = readFileSync(file)
