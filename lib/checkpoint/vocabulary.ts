@@ -85,12 +85,7 @@ const pads: Partial<Record<TokenizerClass, { preset: string; ids: Record<string,
 }
 
 /** The id of a tokenizer's pad token, which towers without a causal mask attend to. */
-export async function padIdOf(
-  folder: string,
-  pace: Pace,
-  vocabSize: number,
-  given?: TokenizerClass,
-): Promise<number> {
+export async function padIdOf(folder: string, pace: Pace, otherwise: number): Promise<number> {
   const name = 'tokenizer_config.json'
   const config = (await firstOf(folder, [name])) && (await readJsonFile(join(folder, name), pace.signal))
   const said = config ? config.get('pad_token') : undefined
@@ -100,6 +95,6 @@ export async function padIdOf(
   if (listed instanceof Map && typeof token === 'string')
     for (const [id, entry] of listed)
       if (entry instanceof Map && entry.get('content') === token && /^\d{1,7}$/.test(id)) return Number(id)
-  const known = pads[given ?? (config ? classOf(config) : 'PreTrainedTokenizerFast')]
-  return known?.ids[typeof token === 'string' ? token : known.preset] ?? defaultPadId(vocabSize)
+  const known = config ? pads[classOf(config)] : undefined
+  return known?.ids[typeof token === 'string' ? token : known.preset] ?? otherwise
 }

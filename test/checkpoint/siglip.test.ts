@@ -52,6 +52,25 @@ const idsOf = (texts: number[][]) =>
 const rowsOf = (data: Float32Array, rows: number) =>
   Array.from({ length: rows }, (_, r) => data.slice((r * data.length) / rows, ((r + 1) * data.length) / rows))
 
+test('texts are padded with the token that tokenizer_config.json names, as any version of transformers wrote it', async t => {
+  for (const [pad, padId] of [
+    ['</s>', 1],
+    ['<pad>', 0],
+  ] as const) {
+    const name = 'model_cfg.text_cfg.hf_tokenizer_name'
+    const folder = await changed(t, 'openclip-siglip', name, 'someone/fine-tuned')
+    const file = join(folder, 'tokenizer_config.json')
+    const read = async (config: object) => {
+      await writeFile(file, JSON.stringify({ tokenizer_class: 'T5Tokenizer', ...config }))
+      return (await readCheckpoint(folder)).model.text!.embed.padId
+    }
+    t.is(await read({ pad_token: pad }), padId)
+    // transformers 4 lists the ids, and may write a token as an object.
+    const listed = { 7: { content: pad }, 9: { content: 'x' } }
+    t.is(await read({ pad_token: { content: pad }, added_tokens_decoder: listed }), 7)
+  }
+})
+
 test("the checkpoint in OpenCLIP's layout is read as the expected model", async t => {
   const { model, preprocess } = await readCheckpoint(goldenPath('openclip-siglip2'))
   t.like(model.image, {

@@ -44,7 +44,13 @@ class Builder {
     for (int i = 0; i < t.layers; i++) {
       const std::string b = prefix + std::to_string(i) + ".";
       norm(b + "norm1", t.width);
-      for (const char* name : {"query", "key", "value", "out"}) linear(b + name, {t.width, t.width});
+      for (const char* name : {"query", "key", "value", "out"}) {
+        add(b + name + ".weight", {t.width, t.width});
+        // The biases of the first three are optional.
+        if (std::string(name) == "out" || !choices_.oneIn(8)) add(b + name + ".bias", {t.width});
+      }
+      if (choices_.oneIn(6)) add(b + "out.scale", {t.width});
+      if (choices_.oneIn(6)) add(b + "fc2.scale", {t.width});
       norm(b + "norm2", t.width);
       linear(b + "fc1", {t.mlp, t.width});
       linear(b + "fc2", {t.width, t.mlp});
@@ -120,8 +126,7 @@ class Builder {
     t.contextLength = choices_.within(1, 12);
     t.vocabSize = choices_.within(1, 90);  // the table is packed in pieces of 64 rows
     t.mask = choices_.oneIn(3) ? Mask::full : Mask::causal;
-    t.pool = t.mask == Mask::full ? PoolKind::last
-                                  : choices_.pick({PoolKind::last, PoolKind::argmax, PoolKind::eos});
+    t.pool = choices_.pick({PoolKind::last, PoolKind::argmax, PoolKind::eos});
     if (choices_.oneIn(3)) t.padId = choices_.within(0, t.vocabSize - 1);
     t.endId = choices_.within(0, t.vocabSize - 1);
     add("text.token", {t.vocabSize, t.blocks.width});

@@ -472,7 +472,7 @@ async function fileTokenizer(
   let padId = defaultPadId(vocab)
   try {
     const place = (await firstOf(folder, ['tokenizer_config.json'])) ? folder : beside
-    padId = await padIdOf(place, pace, vocab)
+    padId = await padIdOf(place, pace, padId)
     const found = await tokenizerOf(place, pace)
     if (found) {
       return { found: { kind: 'file', ...found, cleaning: 'none', padId }, padId }

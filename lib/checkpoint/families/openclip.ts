@@ -230,9 +230,10 @@ async function tokenization(text: Fields, folder: string, pace: Pace): Promise<T
   if (!known) throw kwargs!.wrong('clean', cleanings.map(one => `"${one}"`).join(', '))
   const vocabSize = text.integer('vocab_size', 49408)
   const field = text.name('hf_tokenizer_name')
-  let padId = defaultPadId(vocabSize)
+  // WordPiece has its pad token first.
+  let padId = /(^|\/)bert-/.test(name) ? 0 : defaultPadId(vocabSize)
   try {
-    padId = await padIdOf(folder, pace, vocabSize)
+    padId = await padIdOf(folder, pace, padId)
     const found = await fileTokenizerOf(folder, pace)
     if (found) {
       const stripSeparators = kwargs?.boolean('strip_sep_token', false) ?? false
