@@ -25,6 +25,8 @@ export interface Opening {
 export type Case =
   /** For ours and transformers.js: everything from the file's name to the embedding. */
   | { kind: 'file'; file: string }
+  /** The same of many files in one call. transformers.js reads and encodes `together` of them at a time. */
+  | { kind: 'folder'; files: string[]; decode: 'exact' | 'fast'; together: number }
   | { kind: 'image'; batch: number; size: number }
   /** Ours gets the strings; onnxruntime gets their ids, padded to `length`. */
   | { kind: 'text'; texts: string[]; ids: number[][]; length: number }
@@ -55,6 +57,8 @@ async function openOurs(o: Opening): Promise<Runner> {
   return c => {
     const options = { normalize: false }
     if (c.kind === 'file') return async () => (await clip.encodeImage(c.file, options)).data
+    if (c.kind === 'folder')
+      return async () => (await clip.encodeImage(c.files, { ...options, decode: c.decode })).data
     if (c.kind === 'image') {
       const image = {
         data: pixels(c.batch, c.size),
@@ -76,7 +80,7 @@ async function openOrt(o: Opening): Promise<Runner> {
     executionMode: 'sequential',
   })
   return c => {
-    if (c.kind === 'file') throw new Error('onnxruntime-node reads no images')
+    if (c.kind === 'file' || c.kind === 'folder') throw new Error('onnxruntime-node reads no images')
     const output = c.kind === 'image' ? 'image_embeds' : 'text_embeds'
     const feeds: Record<string, OrtTensor> =
       c.kind === 'image'
@@ -109,6 +113,17 @@ async function openTransformers(o: Opening): Promise<Runner> {
     const processor = await AutoProcessor.from_pretrained(o.source, options)
     const vision = await models.CLIPVisionModelWithProjection.from_pretrained(o.source, options)
     return c => {
+      if (c.kind === 'folder')
+        return async () => {
+          const rows: number[] = []
+          for (let i = 0; i < c.files.length; i += c.together) {
+            const images = await Promise.all(
+              c.files.slice(i, i + c.together).map(file => RawImage.read(file)),
+            )
+            rows.push(...(await vision(await processor(images))).image_embeds!.data)
+          }
+          return Float32Array.from(rows)
+        }
       if (c.kind !== 'file') throw new Error('transformers.js is given files')
       return async () => (await vision(await processor(await RawImage.read(c.file)))).image_embeds!.data
     }

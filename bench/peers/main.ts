@@ -19,13 +19,14 @@ import { markdown, table } from './report.js'
 import type { Row } from './row.js'
 import { startRows } from './start.js'
 import { imageRows, textRows } from './towers.js'
-import { transformersRows } from './transformers.js'
+import { folderRows, transformersRows } from './transformers.js'
 
 const groups = [
   'image',
   'text',
   'classifier',
   'topk',
+  'folder',
   'jpeg',
   'start',
   'cold',
@@ -95,6 +96,8 @@ for (const threads of threadCounts) {
 const transformers = versionOf(folder, '@huggingface/transformers')
 if (chosen.has('transformers'))
   for (const threads of threadCounts) add(await transformersRows(threads, transformers, effort, log))
+if (chosen.has('folder'))
+  for (const threads of threadCounts) add(await folderRows(threads, transformers, effort, log))
 if (chosen.has('jpeg')) add(await jpegRows(effort, log))
 if (chosen.has('blocking')) add(await blockingRows(effort, log))
 if (chosen.has('models')) for (const threads of threadCounts) add(await modelRows(threads, effort, log))

@@ -153,3 +153,50 @@ export async function transformersRows(
     }
   })
 }
+
+/** Photographs in a call: a folder's worth that one burst can take. */
+const photographs = 8
+
+/** A folder of 12-megapixel photographs to embeddings, theirs one by one and all at a time. */
+export async function folderRows(
+  threads: number,
+  version: string,
+  effort: Effort,
+  log: (text: string) => void,
+): Promise<Row[]> {
+  const checkpoint = await randomModel(model('ViT-B/32'))
+  const folder = await transformersFolder(checkpoint)
+  const files = Array(photographs).fill(await photograph(4032, 3024)) as string[]
+  const opening = { tower: 'image' as const, dtype: 'float32' as const, threads }
+  const ours = (['exact', 'fast'] as const).map(decode => ({
+    name: `ours ${decode}`,
+    opening: { ...opening, side: 'ours' as const, source: checkpoint },
+    case: { kind: 'folder' as const, files, decode, together: 1 },
+  }))
+  const theirs = [1, photographs].map(together => ({
+    name: together === 1 ? 'one by one' : `${together} at a time`,
+    opening: { ...opening, side: 'transformers' as const, source: folder },
+    case: { kind: 'folder' as const, files, decode: 'exact' as const, together },
+  }))
+  log(`a folder of 12-megapixel photographs, ${threads} thread(s)`)
+  const result = await runArena([...ours, ...theirs], effort, log)
+  return ours.flatMap(one =>
+    theirs.map(other => {
+      const [a, b] = [one.name, other.name]
+      const row: Row = {
+        group: 'folder',
+        what: `${photographs} JPEG files of 12 megapixels to embeddings, fp32, decode ${one.case.decode}, times transformers.js ${b}`,
+        dtype: 'float32',
+        threads,
+        unit: 'higher',
+        bar: threads === 2 ? { required: 2.5, goal: 4 } : { required: Number.NaN, goal: Number.NaN },
+        rivalSettings: `@huggingface/transformers ${version} on its onnxruntime-node, fp32, intraOpNumThreads ${threads}`,
+        cosine: leastCosine(result.values.get(a) ?? [], result.values.get(b) ?? [], photographs),
+      }
+      return {
+        ...measured(row, ratios(result.times, a, b), result.times.get(a) ?? [], result.times.get(b) ?? []),
+        cpuRatio: median(ratios(result.cpu, a, b)),
+      }
+    }),
+  )
+}
