@@ -95,6 +95,14 @@ entriesTest('resized they are what Pillow makes of them with the box of draft, o
       }
 })
 
+test('where libvips cannot be reached, the image is decoded whole', async t => {
+  const { decode, scaled } = at(2)
+  const whole = await decoded(photograph)
+  const image = await decoded(photograph, { decode, scaled: { ...scaled, isAvailable: () => false } })
+  t.deepEqual([image.width, image.height], [1301, 1133])
+  t.is(sha256(image.data), sha256(whole.data))
+})
+
 test('with `orient` it is turned as its EXIF orientation says', async t => {
   const turned = golden.filter(one => one.turned)
   t.is(turned.length, 3)
