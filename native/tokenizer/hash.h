@@ -1,8 +1,8 @@
 #pragma once
 // Hashing with a per-process seed, so that no file can be constructed whose entries all collide.
+#include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <random>
 #include <string_view>
 
 namespace clip::tokenizer {
@@ -17,8 +17,10 @@ inline uint64_t mixed(uint64_t x) {
 
 inline uint64_t hashSeed() {
   static const uint64_t seed = [] {
-    std::random_device device;
-    return static_cast<uint64_t>(device()) << 32 | device();
+    // The time and two addresses that the system chooses, of this library and of a thread's stack. Not
+    // std::random_device, which with g++ 12 needs GLIBC 2.36.
+    const auto now = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+    return mixed(mixed(now ^ reinterpret_cast<uintptr_t>(&now)) ^ reinterpret_cast<uintptr_t>(&hashSeed));
   }();
   return seed;
 }
