@@ -37,6 +37,7 @@ export interface Prediction<T extends string = string> {
   index: number
 }
 
+/** Options of `clip.classifier`. */
 export interface ClassifierOptions extends TokenizeOptions {
   /** Prompt templates: texts with `{}` in place of the label, or functions of the label. Default: the label alone. See `templates`. */
   templates?: Template | readonly Template[]

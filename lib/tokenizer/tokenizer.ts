@@ -2,6 +2,7 @@
 
 import { ClipError } from '../base/errors.js'
 
+/** How texts become token ids. Options of every call that takes texts. */
 export interface TokenizeOptions {
   /** Cut texts that are too long (the end token is kept) instead of rejecting with ERR_CLIP_TEXT_TOO_LONG. */
   truncate?: boolean
