@@ -181,6 +181,49 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
         ),
     })
   }
+  // Ops of the towers that have no public kernel.
+  const own = testEntries().kernels
+  const on = (backend?: string) => ({ threads, backend })
+  for (const { name: what, sizes } of timed('rope')) {
+    const { rows, heads, dim } = sizes as { rows: number; heads: number; dim: number }
+    const a = {
+      x: random(rows * heads * dim, 11),
+      table: random(rows * 2 * dim, 12),
+      position: Int32Array.from({ length: rows }, (_, r) => r),
+      rows,
+      heads,
+      dim,
+    }
+    const out = new Float32Array(a.x.length)
+    const want = new Float32Array(a.x.length)
+    tasks.push({
+      name: `rope ${what} ${rows} x ${heads} x ${dim}`,
+      run: () => own.rope({ ...a, out, ...on() }),
+      bytes: 8 * rows * heads * dim,
+      check: async () => {
+        await own.rope({ ...a, out, ...on() })
+        await own.rope({ ...a, out: want, ...on('reference') })
+        agree('rope', out, want, 1e-5)
+      },
+    })
+  }
+  for (const { name: what, sizes } of timed('gate')) {
+    const { rows, cols, activation } = sizes as { rows: number; cols: number; activation: number }
+    const kind = (['silu', 'gelu'] as const)[activation]!
+    const a = { a: random(rows * cols, 13), b: random(rows * cols, 14), rows, cols, activation: kind }
+    const out = new Float32Array(rows * cols)
+    const want = new Float32Array(rows * cols)
+    tasks.push({
+      name: `gate ${kind} ${what} ${rows} x ${cols}`,
+      run: () => own.gate({ ...a, out, ...on() }),
+      bytes: 12 * rows * cols,
+      check: async () => {
+        await own.gate({ ...a, out, ...on() })
+        await own.gate({ ...a, out: want, ...on('reference') })
+        agree('gate', out, want, 1e-5)
+      },
+    })
+  }
   for (const { sizes } of timed('softmaxCrossEntropy')) {
     const { rows, cols, scale } = sizes as { rows: number; cols: number; scale: number }
     const a = {

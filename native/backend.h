@@ -210,6 +210,33 @@ struct Normalise {
   int rows, cols;
 };
 
+// y = x with neighbouring numbers rotated (rotary position embedding, Su et al. 2021), each of the heads alike:
+//   y[2j] = x[2j] table[2j] + x[2j + 1] table[dim + 2j]
+//   y[2j + 1] = x[2j + 1] table[2j + 1] + x[2j] table[dim + 2j + 1]
+// where the table's row position[r] has the cosine of each number's angle, then its sine, negative at even
+// numbers. Rows whose position is negative are not rotated.
+struct Rope {
+  MatrixView x;             // float32 or bfloat16 (rows, heads * dim)
+  MatrixView y;             // in x's dtype, may be x
+  const float* table;       // (any, 2 * dim), dense
+  const int32_t* position;  // (rows)
+  int rows, heads, dim;     // dim is even
+};
+
+// The activation of a gate.
+enum class Gating : uint8_t {
+  silu,  // a / (1 + exp(-a))
+  gelu,  // the exact GELU
+};
+
+// y = activation(a) * b, the gated hidden layer of an MLP (SwiGLU, GeGLU; Shazeer 2020).
+struct Gate {
+  MatrixView a, b;  // both float32 or both bfloat16 (rows, cols)
+  MatrixView y;     // float32 or bfloat16
+  int rows, cols;
+  Gating activation;
+};
+
 // The kind of score computed from a query's logits z = scale * cosine + bias.
 enum class Score : uint8_t {
   probability,  // their softmax over the classes
@@ -316,6 +343,8 @@ struct SoftmaxCrossEntropy {
   OP(patches, Patches)     \
   OP(pool, Pooling)        \
   OP(normalise, Normalise) \
+  OP(rope, Rope)           \
+  OP(gate, Gate)           \
   OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
 #define CLIP_OTHER_OPS(OP)         \
   CLIP_ROW_OPS(OP)                 \

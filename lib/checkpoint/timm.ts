@@ -3,7 +3,7 @@
  * Sizes come from the tensors; properties that tensors don't determine come from a table of timm's names.
  */
 
-import type { Activation, TransformerSpec } from '../native/spec.js'
+import type { Activation, RopeSpec, TransformerSpec } from '../native/spec.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { type Fields, kindOfJson } from './fields.js'
 import { agreedActivation, agreedHeads, checkDivides } from './options.js'
@@ -20,6 +20,12 @@ interface Trunk {
   pool: 'first' | 'mean' | 'attention'
   /** The bias of queries, keys and values: one tensor, two without that of the keys, or none. */
   attentionBias?: 'queryValue' | 'none'
+  /** How queries and keys are rotated; without a reference, angles are those of the tower's own grid. */
+  rope?: Omit<RopeSpec, 'reference'> & { reference?: number }
+  /** The heads of the attention pool, if they are not those of the trunk. */
+  poolHeads?: number
+  /** EVA-02: queries, keys and values of their own, a gated MLP, and norms in the blocks. */
+  eva02?: boolean
 }
 
 const siglip = (activation: Activation, headDim = 64): Trunk => ({
@@ -30,6 +36,30 @@ const siglip = (activation: Activation, headDim = 64): Trunk => ({
   preNorm: false,
   pool: 'attention',
 })
+
+/** Perception Encoder. */
+const perception = (rope: Trunk['rope'], headDim = 64, classToken = true): Trunk => ({
+  headDim,
+  eps: 1e-5,
+  activation: 'gelu',
+  classToken,
+  preNorm: true,
+  pool: 'attention',
+  poolHeads: 8,
+  rope: rope!,
+})
+
+/** EVA-02 with angles of a grid of 16 x 16. Its MLP has a gate in place of the activation. */
+const eva02: Trunk = {
+  headDim: 64,
+  eps: 1e-6,
+  activation: 'gelu',
+  classToken: true,
+  preNorm: false,
+  pool: 'first',
+  rope: { offset: 0, reference: 16, first: 'row' },
+  eva02: true,
+}
 
 /** timm's names, without the image size if all sizes of a trunk have the same properties. */
 const trunks: readonly (readonly [pattern: RegExp, trunk: Trunk])[] = [
@@ -58,6 +88,12 @@ const trunks: readonly (readonly [pattern: RegExp, trunk: Trunk])[] = [
       attentionBias: 'queryValue',
     },
   ],
+  [
+    /^vit_pe_core_(tiny_patch16_384|small_patch16_384|base_patch16_224|large_patch14_336)$/,
+    perception({ offset: 1, first: 'column' }),
+  ],
+  [/^vit_pe_core_gigantic_patch14_448$/, perception({ offset: 0, first: 'column' }, 96, false)],
+  [/^eva02_(base_patch16_clip_224|large_patch14_clip_(224|336))$/, eva02],
 ]
 
 /** The names of the pools in timm_pool. */
@@ -104,12 +140,20 @@ export function timmTower(image: Fields, imageSize: Size): TimmTower {
 /** Takes the matrix of queries, keys and values of a block, and the biases that it has. */
 function takeQueryKeyValue(
   picker: Picker,
-  { attentionBias }: TimmTower,
+  { attentionBias, eva02 }: TimmTower,
   from: string,
   to: string,
   width: Size,
 ): void {
   const parts = ['query', 'key', 'value'].map(part => `${to}.${part}`)
+  if (eva02) {
+    for (const part of ['query', 'key', 'value']) {
+      const name = `${from}.attn.${part[0]}_proj`
+      picker.take(`${to}.${part}.weight`, `${name}.weight`, [width, width])
+      if (part !== 'key') picker.take(`${to}.${part}.bias`, `${name}.bias`, [width])
+    }
+    return
+  }
   if (!attentionBias) {
     picker.takeLinearParts(parts, `${from}.attn.qkv`, times(width, 3), width)
     return
@@ -137,7 +181,8 @@ export function takeTimm(
   const t = 'visual.trunk'
   const width = picker.size(`${t}.norm.weight`, 0, 1)
   const patch = picker.size(`${t}.patch_embed.proj.weight`, 2, 4)
-  const mlp = picker.size(`${t}.blocks.0.mlp.fc1.weight`, 0, 2)
+  const gated = tower.eva02 ?? false
+  const mlp = picker.size(`${t}.blocks.0.mlp.${gated ? 'fc1_x' : 'fc1'}.weight`, 0, 2)
   const layers = picker.table.count(`${t}.blocks.`)
   const activation = agreedActivation(file, field, tower.activation, options)
   checkDivides(file, `${field} "${name}": heads of ${headDim}`, width.n / headDim, width.n)
@@ -168,7 +213,12 @@ export function takeTimm(
         picker.take(`${to}.${part}.scale`, `${from}.${scale}.gamma`, [width])
     picker.takeLinear(`${to}.out`, `${from}.attn.proj`, width, width)
     picker.takeNorm(`${to}.norm2`, `${from}.norm2`, width)
-    picker.takeLinear(`${to}.fc1`, `${from}.mlp.fc1`, mlp, width)
+    picker.takeLinear(`${to}.fc1`, `${from}.mlp.${gated ? 'fc1_x' : 'fc1'}`, mlp, width)
+    if (gated) {
+      picker.takeLinear(`${to}.gate`, `${from}.mlp.fc1_g`, mlp, width)
+      picker.takeNorm(`${to}.attentionNorm`, `${from}.attn.norm`, width)
+      picker.takeNorm(`${to}.mlpNorm`, `${from}.mlp.norm`, mlp)
+    }
     picker.takeLinear(`${to}.fc2`, `${from}.mlp.fc2`, width, mlp)
   }
   picker.takeNorm('image.postNorm', `${t}.norm`, width)
@@ -184,7 +234,8 @@ export function takeTimm(
     picker.takeNorm('image.pool.norm', `${p}.norm`, width)
     picker.takeLinear('image.pool.fc1', `${p}.mlp.fc1`, poolMlp, width)
     picker.takeLinear('image.pool.fc2', `${p}.mlp.fc2`, width, poolMlp)
-    attentionPool = { heads, mlp: poolMlp.n }
+    if (tower.poolHeads) checkDivides(file, `${field} "${name}": heads of the pool`, tower.poolHeads, width.n)
+    attentionPool = { heads: tower.poolHeads ?? heads, mlp: poolMlp.n }
   }
 
   if (projection === 'none' && width.n !== embed.n)
@@ -202,10 +253,19 @@ export function takeTimm(
   }
   return {
     kind: 'transformer',
-    embed: { kind: 'patches', imageSize: tower.imageSize.n, patchSize: patch.n, classToken },
+    embed: {
+      kind: 'patches',
+      imageSize: tower.imageSize.n,
+      patchSize: patch.n,
+      classToken,
+      ...(tower.rope ? { rope: { reference: side, ...tower.rope } } : {}),
+    },
     preNorm,
     mask: 'full',
-    blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: eps },
+    blocks: {
+      ...{ width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps: eps },
+      ...(gated ? { gate: 'silu' as const, innerNorms: true } : {}),
+    },
     pool,
     ...(attentionPool ? { attentionPool } : {}),
     ...(pool === 'mean' ? { normFirst: true } : {}),

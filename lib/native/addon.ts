@@ -9,7 +9,7 @@ import type { NativeBinding } from './surface.js'
 import { checkWholeFile } from './whole-file.js'
 
 /** Incremented with every change of lib/native/surface.ts; native/binding/addon.cc has the same number. */
-export const INTERFACE = 11
+export const INTERFACE = 12
 
 /** For file tracers, which don't see the files that node-gyp-build finds in this folder. */
 export const prebuiltAddons = join(__dirname, '../../../prebuilds')

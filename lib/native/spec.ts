@@ -35,6 +35,22 @@ export interface BlocksSpec {
   mlp: number
   activation: Activation
   layerNormEps: number
+  /** The MLP's hidden layer is gate(x W_g + b_g) * (x W_1 + b_1), in place of activation(x W_1 + b_1). */
+  gate?: 'silu' | 'gelu'
+  /** Layer norms of the attention's output and of the MLP's hidden layer (EVA-02); with a gate only. */
+  innerNorms?: boolean
+}
+
+/**
+ * Rotary embedding of patches: half of a head's pairs of neighbours turns with the row and half with the column, pair j of n
+ * by (place + offset) / grid * reference * 10000 ** (-j / n).
+ */
+export interface RopeSpec {
+  offset: number
+  /** The patches per side for which the angles were made. */
+  reference: number
+  /** The axis of the first half. */
+  first: 'row' | 'column'
 }
 
 /** A class token if there is one, then the patches of a square image, with learned positions. */
@@ -44,6 +60,8 @@ export interface PatchEmbed {
   imageSize: number
   patchSize: number
   classToken: boolean
+  /** How queries and keys of patches are rotated, if they are. */
+  rope?: RopeSpec
 }
 
 /** Embeddings of a text's token ids, with learned positions. */
@@ -134,6 +152,7 @@ export interface Scoring {
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias
+ * with gate: .gate.weight (mlp, width) / .bias; with innerNorms: .attentionNorm.weight / .bias (width), .mlpNorm.* (mlp)
  * Optional: query, key and value biases of blocks; .out.scale and .fc2.scale (width), layer scales; image.patch.bias, image.projection.bias, text.projection.bias (a few OpenCLIP models).
  */
 export interface ModelSpec {

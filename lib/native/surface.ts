@@ -175,6 +175,28 @@ export interface NativeTestKernels {
     stride: number
     pad: number
   }>
+  /** Rotates pairs of neighbours. Each row of `table` has dim cosines, then dim sines, negative at even numbers. */
+  rope: NativeKernel<{
+    x: Float32Array | Uint16Array
+    dtype?: FloatDtype
+    table: Float32Array
+    position: Int32Array
+    out: Float32Array | Uint16Array
+    rows: number
+    heads: number
+    dim: number
+  }>
+  /** activation(a) * b. */
+  gate: NativeKernel<{
+    a: Float32Array | Uint16Array
+    b: Float32Array | Uint16Array
+    dtype?: FloatDtype
+    out: Float32Array | Uint16Array
+    outDtype?: FloatDtype
+    activation: 'silu' | 'gelu'
+    rows: number
+    cols: number
+  }>
   /** The mean over adjacent windows: x (images, height, width, channels). */
   pool: NativeKernel<{
     x: Float32Array

@@ -9,7 +9,7 @@
 namespace clip::binding {
 namespace {
 
-constexpr int kInterface = 11;  // must equal INTERFACE in lib/native/addon.ts
+constexpr int kInterface = 12;  // must equal INTERFACE in lib/native/addon.ts
 
 Napi::Value listBackends(const Napi::CallbackInfo& info) {
   return throwing(info, [&]() -> Napi::Value {

@@ -21,6 +21,8 @@ BlocksConfig readBlocks(const Fields& f) {
       "activation",
       {{"quickGelu", Activation::quickGelu}, {"gelu", Activation::gelu}, {"geluTanh", Activation::geluTanh}});
   b.layerNormEps = static_cast<float>(f.number("layerNormEps"));
+  if (f.has("gate")) b.gate = f.choice<Gating>("gate", {{"silu", Gating::silu}, {"gelu", Gating::gelu}});
+  b.innerNorms = f.has("innerNorms") && f.boolean("innerNorms");
   return b;
 }
 
@@ -55,6 +57,12 @@ ImageTransformerConfig readImageTransformer(const Fields& f) {
   c.imageSize = whole(embed, "imageSize");
   c.patchSize = whole(embed, "patchSize");
   c.classToken = embed.boolean("classToken");
+  if (embed.has("rope")) {
+    const Fields rope(embed.value("rope"), embed.path("rope"));
+    c.rope = {.offset = whole(rope, "offset"),
+              .reference = whole(rope, "reference"),
+              .columnFirst = rope.choice<bool>("first", {{"row", false}, {"column", true}})};
+  }
   c.normFirst = f.has("normFirst") && f.boolean("normFirst");
   if (c.pool == PoolKind::attention) {
     const Fields pool(f.value("attentionPool"), f.path("attentionPool"));

@@ -40,6 +40,7 @@ CLIP_VECTOR F timesPowerOf2(F a, F n) {
   const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
 }
+CLIP_VECTOR F swapNeighbours(F a) { return _mm256_permute_ps(a, 0xb1); }  // lanes 1 0 3 2 ...
 CLIP_VECTOR F firstLanes(F a, int n, F b) { return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(lanes(n))); }
 CLIP_VECTOR F whereNegative(F x, F a, F b) {
   return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));

@@ -32,6 +32,7 @@ CLIP_VECTOR F smaller(F a, F b) { return _mm512_min_ps(a, b); }
 CLIP_VECTOR F absolute(F a) { return _mm512_abs_ps(a); }
 CLIP_VECTOR F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 CLIP_VECTOR F timesPowerOf2(F a, F n) { return _mm512_scalef_ps(a, n); }
+CLIP_VECTOR F swapNeighbours(F a) { return _mm512_permute_ps(a, 0xb1); }  // lanes 1 0 3 2 ...
 CLIP_VECTOR F firstLanes(F a, int n, F b) {
   return _mm512_mask_mov_ps(b, lanes(n), a);
 }  // a in lanes below n, else b

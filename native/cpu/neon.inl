@@ -92,6 +92,7 @@ CLIP_VECTOR F smaller(F a, F b) {
   return {vbslq_f32(vcltq_f32(a.low, b.low), a.low, b.low),
           vbslq_f32(vcltq_f32(a.high, b.high), a.high, b.high)};
 }
+CLIP_VECTOR F swapNeighbours(F a) { return {vrev64q_f32(a.low), vrev64q_f32(a.high)}; }  // lanes 1 0 3 2 ...
 CLIP_VECTOR F absolute(F a) { return {vabsq_f32(a.low), vabsq_f32(a.high)}; }
 CLIP_VECTOR F nearest(F a) { return {vrndnq_f32(a.low), vrndnq_f32(a.high)}; }
 // Multiplies by 2^n in two steps, so that neither power leaves the exponent's range and only the last product

@@ -1,4 +1,4 @@
-// exp, the sigmoid, QuickGELU, GELU and its tanh form, of one vector. The last step of exp, the
+// exp, the sigmoid, QuickGELU, SiLU, GELU and its tanh form, of one vector. The last step of exp, the
 // multiplication by a power of two, is specific to the instruction set.
 //
 //   function   worst error (every 37th float, cpu.md)   cycles per 16
@@ -42,6 +42,9 @@ inline CLIP_INLINE F sigmoid(F x) {
 // test/kernels/activations.test.ts compares the three activations, and thereby exp, with the reference over
 // their whole range.
 inline CLIP_INLINE F quickGelu(F x) { return x / (all(1.0f) + exponential(x * all(-1.702f))); }
+
+// x sigmoid(x). Below -88, where exp is infinite, the result is -0 (an error of at most 6e-37).
+inline CLIP_INLINE F silu(F x) { return x / (all(1.0f) + exponential(zero() - x)); }
 
 // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), where -2u = -2 sqrt(2 / pi) (x + 0.044715 x^3). Below -10.1, where
 // exp is infinite, the result is -0 (an error of at most 3e-38).

@@ -40,6 +40,9 @@ void checkTransformer(const std::string& tower, const TransformerConfig& c) {
   if (c.blocks.width % c.blocks.heads)
     fail(blocks + ".heads", "divide the width " + std::to_string(c.blocks.width),
          std::to_string(c.blocks.heads));
+  if (c.blocks.gate.has_value() != c.blocks.innerNorms)
+    fail(blocks + ".innerNorms", c.blocks.gate ? "be true with a gate" : "be false without a gate",
+         c.blocks.gate ? "false" : "true");
   // The condition is written so that NaN fails it.
   if (!(c.blocks.layerNormEps >= 0 && c.blocks.layerNormEps < 1))
     fail(blocks + ".layerNormEps", "be at least 0 and less than 1", std::to_string(c.blocks.layerNormEps));
@@ -57,6 +60,13 @@ void checkImageTransformer(const ImageTransformerConfig& c) {
     fail("spec.image.pool", "be 'first', 'mean' or 'attention'", "a pool of texts");
   if (c.normFirst && c.classToken && c.pool == PoolKind::mean)
     fail("spec.image.normFirst", "be false for the mean of a tower with a class token", "true");
+  if (c.rope) {
+    if (c.blocks.width / c.blocks.heads % 4)
+      fail("spec.image.blocks.heads", "give heads of a multiple of 4 numbers, which are rotated",
+           std::to_string(c.blocks.heads));
+    within("spec.image.embed.rope.offset", c.rope->offset, 0, kMaxImageSize);
+    within("spec.image.embed.rope.reference", c.rope->reference, 1, kMaxImageSize);
+  }
   if (c.pool == PoolKind::first && !c.classToken)
     fail("spec.image.pool", "be 'mean' or 'attention' without a class token", "'first'");
   if (c.pool != PoolKind::attention) return;

@@ -25,6 +25,10 @@ struct BlocksConfig {
   int width = 0, layers = 0, heads = 0, mlp = 0;
   Activation activation = Activation::quickGelu;
   float layerNormEps = 1e-5f;
+  // The MLP's hidden layer is gate(x W_g + b_g) * (x W_1 + b_1), without the activation above.
+  std::optional<Gating> gate;
+  // Layer norms of the attention's output and of the MLP's hidden layer, before the products that follow.
+  bool innerNorms = false;
 };
 
 // Which rows of a sequence are pooled into its one result.
@@ -61,11 +65,20 @@ struct TransformerConfig {
   Projection project = Projection::none;
 };
 
+// The angles by which queries and keys of patches are rotated. The first half of a head's pairs turns with the
+// place along one axis, the second half along the other: pair j of n by (place + offset) / grid * reference *
+// 10000^(-j / n). The class token is not rotated.
+struct RopeConfig {
+  int offset = 0, reference = 0;
+  bool columnFirst = false;
+};
+
 // Embeds a class token if there is one, followed by the patches of a square image. If the side is not a
 // multiple of the patch size, the rest at the right and at the bottom is not used.
 struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
   bool classToken = true;
+  std::optional<RopeConfig> rope;
   int grid() const { return imageSize / patchSize; }
   int patches() const { return grid() * grid(); }
   int tokens() const { return (classToken ? 1 : 0) + patches(); }

@@ -13,6 +13,9 @@ struct Sequences {
   Mask mask;
   const int32_t* first;   // full and causal
   const int32_t* parent;  // tree
+  // The rotation of queries and keys: the table of Rope, and each row's place in it; nullptr if there is none.
+  const float* angles = nullptr;
+  const int32_t* angle = nullptr;
 };
 
 class Ops {
@@ -35,13 +38,25 @@ class Ops {
   }
   void layerNorm(const MatrixView& x, const NormWeight& w, const MatrixView& y, int rows,
                  const BlocksConfig& c) const {
-    backend_.layerNorm(context_, {.x = x,
-                                  .weight = w.weight,
-                                  .bias = w.bias,
-                                  .y = y,
-                                  .rows = rows,
-                                  .cols = c.width,
-                                  .epsilon = c.layerNormEps});
+    layerNorm(x, w, y, rows, c.width, c.layerNormEps);
+  }
+  void layerNorm(const MatrixView& x, const NormWeight& w, const MatrixView& y, int rows, int cols,
+                 float epsilon) const {
+    backend_.layerNorm(
+        context_,
+        {.x = x, .weight = w.weight, .bias = w.bias, .y = y, .rows = rows, .cols = cols, .epsilon = epsilon});
+  }
+  // Rotates the heads of x in place.
+  void rope(const MatrixView& x, const float* angles, const int32_t* angle, int rows, int heads,
+            int dim) const {
+    backend_.rope(
+        context_,
+        {.x = x, .y = x, .table = angles, .position = angle, .rows = rows, .heads = heads, .dim = dim});
+  }
+  // y = f(a) * b
+  void gate(const MatrixView& a, const MatrixView& b, const MatrixView& y, int rows, int cols,
+            Gating f) const {
+    backend_.gate(context_, {.a = a, .b = b, .y = y, .rows = rows, .cols = cols, .activation = f});
   }
   // Returns x, or converts it to y and returns y if y has another dtype.
   MatrixView as(const MatrixView& x, const MatrixView& y, int rows, int cols) const {

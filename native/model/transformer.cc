@@ -5,20 +5,35 @@
 namespace clip {
 namespace {
 
-int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.mlp); }
+int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.gate ? 2 * c.mlp : c.mlp); }
 
 // x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
 // b.mixed holds the attention's output; h is overwritten.
 void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const MatrixView& x,
                  const MatrixView& h, const TransformerBuffers& b, int rows) {
-  // x = x + a W_out + b_out
-  ops.linear(ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Activation::none, x);
+  // x = x + a W_out + b_out, with innerNorms LN(a) in place of a
+  if (c.innerNorms) ops.layerNorm(b.mixed, w.attentionNorm, h, rows, c);
+  ops.linear(c.innerNorms ? h : ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Activation::none, x);
   // h = LN2(x)
   ops.layerNorm(x, w.norm2, h, rows, c);
-  // m = f(h W_1 + b_1)
-  ops.linear(h, w.fc1, b.wide, rows, c.activation);
+  // m = f(h W_1 + b_1), or LN(f(h W_g + b_g) * (h W_1 + b_1))
+  MatrixView m = b.hidden;
+  if (c.gate) {
+    ops.linear(h, w.fc1, b.wide, rows);
+    ops.gate(b.wide, columns(b.wide, c.mlp), b.gated, rows, c.mlp, *c.gate);
+    ops.layerNorm(b.gated, w.mlpNorm, m, rows, c.mlp, c.layerNormEps);
+  } else {
+    ops.linear(h, w.fc1, b.wide, rows, c.activation);
+    m = ops.as(b.wide, b.hidden, rows, c.mlp);
+  }
   // x = x + m W_2 + b_2
-  ops.linear(ops.as(b.wide, b.hidden, rows, c.mlp), w.fc2, x, rows, Activation::none, x);
+  ops.linear(m, w.fc2, x, rows, Activation::none, x);
+}
+
+// Rotates the heads of queries or keys, if this tower does.
+void rotate(const Ops& ops, const BlocksConfig& c, const Sequences& s, const MatrixView& x,
+            const int32_t* angle, int rows, int heads) {
+  if (s.angles) ops.rope(x, s.angles, angle, rows, heads, c.width / c.heads);
 }
 
 void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Sequences& s,
@@ -27,6 +42,8 @@ void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const S
   ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
   // [q k v] = h W_qkv + b_qkv
   ops.linear(b.h, w.queryKeyValue, b.wide, s.rows);
+  // q and k are next to each other
+  rotate(ops, c, s, b.wide, s.angle, s.rows, 2 * c.heads);
   // a = softmax(q k' / sqrt(d)) v, per head
   ops.attention(b.wide, columns(b.wide, c.width), columns(b.wide, 2 * c.width), b.mixed, s, s.rows, nullptr,
                 c);
@@ -45,9 +62,11 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
   const MatrixView q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
   const MatrixView k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
   ops.linear(b.h, w.keyValue, k, s.rows);
+  rotate(ops, c, s, k, s.angle, s.rows, c.heads);
   if (all) {
     // q = h W_q + b_q
     ops.linear(b.h, w.query, q, queries);
+    rotate(ops, c, s, q, s.angle, queries, c.heads);
     // a = softmax(q k' / sqrt(d)) v
     ops.attention(q, k, v, b.mixed, s, queries, nullptr, c);
     finishBlock(ops, c, w, b.x, b.h, b, queries);
@@ -59,10 +78,20 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
   ops.gather(b.x, p.row, x, queries, c.width);
   ops.layerNorm(x, w.norm1, h, queries, c);
   ops.linear(h, w.query, q, queries);
+  rotate(ops, c, s, q, p.angle, queries, c.heads);
   // a = softmax(q k' / sqrt(d)) v: query i is at row p.row[i]
   ops.attention(q, k, v, b.mixed, s, queries, p.row, c);
   finishBlock(ops, c, w, x, h, b, queries);
   return x;
+}
+
+// Bytes per row of the buffers that only gated blocks have. Those that int8 has anyway are counted there.
+size_t innerBytes(const BlocksConfig& c, Dtype dtype) {
+  if (!c.innerNorms) return 0;
+  const size_t width = static_cast<size_t>(c.width), mlp = static_cast<size_t>(c.mlp);
+  const size_t gated = lineStride(mlp * sizeof(float));
+  if (dtype == Dtype::int8) return gated;
+  return gated + lineStride(width * sizeof(float)) + lineStride(mlp * bytesOf(dtype));
 }
 
 }  // namespace
@@ -70,7 +99,7 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
 size_t transformerRowBytes(const BlocksConfig& c, Dtype dtype) {
   const size_t width = static_cast<size_t>(c.width), wide = static_cast<size_t>(wideColumns(c));
   const size_t bytes = lineStride(width * bytesOf(Dtype::float32)) + lineStride(width * bytesOf(dtype)) +
-                       lineStride(wide * bytesOf(rowDtype(dtype)));
+                       lineStride(wide * bytesOf(rowDtype(dtype))) + innerBytes(c, dtype);
   if (dtype != Dtype::int8) return bytes;
   const size_t scales = 2 * (sizeof(float) + sizeof(int32_t));
   return bytes + lineStride(width * sizeof(float)) + lineStride(static_cast<size_t>(c.mlp)) + scales;
@@ -80,8 +109,9 @@ TransformerBuffers::TransformerBuffers(Arena& arena, const BlocksConfig& c, int 
     : x(arena.rows(rows, c.width, Dtype::float32)),
       h(arena.rows(rows, c.width, dtype)),
       wide(arena.rows(rows, wideColumns(c), rowDtype(dtype))),
-      mixed(dtype == Dtype::int8 ? arena.rows(rows, c.width, Dtype::float32) : h),
-      hidden(dtype == Dtype::int8 ? arena.rows(rows, c.mlp, dtype) : wide) {}
+      mixed(dtype == Dtype::int8 || c.innerNorms ? arena.rows(rows, c.width, Dtype::float32) : h),
+      hidden(dtype == Dtype::int8 || c.innerNorms ? arena.rows(rows, c.mlp, dtype) : wide),
+      gated(c.gate ? arena.rows(rows, c.mlp, Dtype::float32) : MatrixView{}) {}
 
 bool runBlocks(const Ops& ops, Arena& arena, const BlocksConfig& c, const std::vector<BlockWeights>& blocks,
                const Sequences& s, const Pooled& pooled, TransformerBuffers& b, const Stopped& stopped,

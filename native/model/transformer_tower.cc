@@ -23,10 +23,16 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const int32_t* id = arena.copy(in.id);
   const int32_t* position = arena.copy(in.position);
   const int32_t* pooledRow = arena.copy(in.pooled);
+  std::vector<int32_t> pooledAngle;
+  if (w.rope)
+    for (const int32_t row : in.pooled) pooledAngle.push_back(in.angle[static_cast<size_t>(row)]);
+  const int32_t* askingAngle = w.rope ? arena.copy(pooledAngle) : nullptr;
   const Sequences sequences{.rows = rows,
                             .mask = in.mask,
                             .first = arena.copy(in.first),
-                            .parent = in.mask == Mask::tree ? arena.copy(in.parent) : nullptr};
+                            .parent = in.mask == Mask::tree ? arena.copy(in.parent) : nullptr,
+                            .angles = w.rope,
+                            .angle = w.rope ? arena.copy(in.angle) : nullptr};
 
   // Intermediate results.
   TransformerBuffers buffers(arena, blocks, rows, pass.dtype);
@@ -56,7 +62,8 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
     // x = LN_pre(e)
     if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
     // x = the blocks; the last one only for the pooled rows, unless all rows are requested
-    const Pooled pooled = all || normFirst ? Pooled{} : Pooled{.count = asking, .row = pooledRow};
+    const Pooled pooled =
+        all || normFirst ? Pooled{} : Pooled{.count = asking, .row = pooledRow, .angle = askingAngle};
     MatrixView x;
     finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);
     if (finished && attention) {

@@ -17,6 +17,7 @@ struct TowerRows {
   std::vector<int32_t> position{};  // its row in the learned positions
   std::vector<int32_t> first{};     // the row at which its sequence begins
   std::vector<int32_t> parent{};    // only for Mask::tree
+  std::vector<int32_t> angle{};  // its row in the table of rotations, negative: none; empty without a table
   Mask mask = Mask::full;
   // The rows that are averaged to give each result, in the order of the results: one row per result, or
   // several.

@@ -16,9 +16,10 @@ TowerRows rowsOf(const ImageTransformerConfig& c, int n, int images) {
                  .longest = tokens};
   for (int i = 0; i < images; i++)
     for (int t = 0; t < tokens; t++) {
-      // The class token is row 0 of the table.
+      // The class token is row 0 of the table; it is not rotated.
       rows.id.push_back(i >= n ? -1 : t < first ? 0 : first + i * patches + t - first);
       rows.position.push_back(t);
+      if (c.rope) rows.angle.push_back(t - first);
       rows.first.push_back(i >= n ? -1 : i * tokens);
       // The attention pool asks from the first row.
       if (c.pool == PoolKind::mean ? t >= first : t == 0) rows.pooled.push_back(i * tokens + t);

@@ -232,6 +232,13 @@ const float* WeightPacker::constantQuery(const std::string& query, const std::st
   return static_cast<const float*>(place);
 }
 
+const float* WeightPacker::constants(size_t count, const std::function<std::vector<float>()>& values) {
+  if (naming_) return nullptr;
+  void* place = take(count * sizeof(float));
+  if (filling_) backend_.upload(nullptr, place, values().data(), count * sizeof(float));
+  return static_cast<const float*>(place);
+}
+
 bool WeightPacker::packParts(const std::vector<const TensorView*>& parts,
                              const std::vector<std::string>& names, int64_t partRows,
                              const std::vector<float>& scale, const LinearWeight& w, void* place,

@@ -10,6 +10,7 @@
 // float32 needs; the remaining memory is never touched.
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -61,6 +62,8 @@ class WeightPacker {
   // The query of an attention pool that is the same for all images: W x + b (width), in double and rounded
   // once. `query` names W and b, `latent` x.
   const float* constantQuery(const std::string& query, const std::string& latent, int64_t width);
+  // `count` numbers that depend on no tensor, calculated only in a round that stores them.
+  const float* constants(size_t count, const std::function<std::vector<float>()>& values);
   // The token table, in its stored dtype.
   RowTable table(const std::string& name, const Shape&);
 

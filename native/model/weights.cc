@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "model/pack_cache.h"
+#include "model/rope_table.h"
 #include "model/trim_heap.h"
 #include "model/weight_packer.h"
 
@@ -26,6 +27,7 @@ class Loader : public WeightPacker {
                      dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
     if (c.classToken) w.classToken = vector("image.class", {width});
     w.position = vector("image.position", {c.tokens(), width});
+    if (c.rope) w.rope = constants(ropeTableSize(c), [&] { return ropeTable(c); });
     transformer("image.", "postNorm", c, w);
     if (c.pool == PoolKind::attention) attentionPool(c, w.attentionPool);
   }
@@ -101,9 +103,12 @@ class Loader : public WeightPacker {
         w.query = linear({b + "query"}, square, Bias::optional);
         w.keyValue = linear({b + "key", b + "value"}, square, Bias::optional);
       }
+      if (c.innerNorms) w.attentionNorm = norm(b + "attentionNorm", width);
       w.out = linear({b + "out"}, square, Bias::required);
       w.norm2 = norm(b + "norm2", width);
-      w.fc1 = linear({b + "fc1"}, {mlp, width}, Bias::required);
+      w.fc1 = c.gate ? linear({b + "gate", b + "fc1"}, {mlp, width}, Bias::required)
+                     : linear({b + "fc1"}, {mlp, width}, Bias::required);
+      if (c.innerNorms) w.mlpNorm = norm(b + "mlpNorm", mlp);
       w.fc2 = linear({b + "fc2"}, {width, mlp}, Bias::required);
     }
   }

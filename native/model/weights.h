@@ -32,9 +32,12 @@ struct BlockWeights {
   LinearWeight queryKeyValue;  // one (3 * width, width) matrix; all blocks but the last
   // the last block: only pooled rows have queries, all rows have keys and values
   LinearWeight query, keyValue;
+  NormWeight attentionNorm;  // empty without BlocksConfig::innerNorms, like mlpNorm
   LinearWeight out;
   NormWeight norm2;
-  LinearWeight fc1, fc2;
+  LinearWeight fc1;  // with a gate: one (2 * mlp, width) matrix, the gate first
+  NormWeight mlpNorm;
+  LinearWeight fc2;
 };
 
 // Of the images' attention pool.
@@ -55,6 +58,7 @@ struct TransformerWeights {
   // is none.
   LinearWeight projection;
   AttentionPoolWeights attentionPool;  // of PoolKind::attention
+  const float* rope = nullptr;         // (patches, 2 * head), as in Rope, if queries and keys are rotated
 };
 
 struct ImageTransformerWeights : TransformerWeights {

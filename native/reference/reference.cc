@@ -129,6 +129,32 @@ void pool(Context& context, const Pooling& p) {
   });
 }
 
+// y = x cos + turned(x) sin, where a pair (a, b) is turned to (-b, a): Su et al. 2021, equation 34.
+void rope(Context& context, const Rope& p) {
+  eachRow(context.threads, p.rows, [&](int r) {
+    const float* cosine = p.position[r] < 0 ? nullptr : p.table + size_t(p.position[r]) * 2 * p.dim;
+    for (int h = 0; h < p.heads; h++)
+      for (int i = 0; i < p.dim; i += 2) {
+        const size_t at = size_t(h) * p.dim + i;
+        const double a = number(p.x, r, at), b = number(p.x, r, at + 1);
+        put(p.y, r, at, cosine ? a * cosine[i] + b * cosine[p.dim + i] : a);
+        put(p.y, r, at + 1, cosine ? b * cosine[i + 1] + a * cosine[p.dim + i + 1] : b);
+      }
+  });
+}
+
+// y = f(a) * b: Shazeer 2020, equation 6.
+void gate(Context& context, const Gate& g) {
+  eachRow(context.threads, g.rows, [&](int r) {
+    for (int i = 0; i < g.cols; i++) {
+      const double a = number(g.a, r, i);
+      const double f =
+          g.activation == Gating::silu ? a / (1 + std::exp(-a)) : 0.5 * a * std::erfc(-a / std::sqrt(2.0));
+      put(g.y, r, i, f * number(g.b, r, i));
+    }
+  });
+}
+
 }  // namespace reference
 
 const Backend referenceBackend{
