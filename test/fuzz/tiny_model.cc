@@ -41,6 +41,8 @@ class Builder {
     t.layers = choices_.within(1, 2);
     t.mlp = choices_.within(1, 40);
     t.activation = choices_.pick({Activation::quickGelu, Activation::gelu, Activation::geluTanh});
+    t.innerNorms = choices_.oneIn(5);
+    if (t.innerNorms) t.gate = choices_.pick({Gating::silu, Gating::gelu});
     for (int i = 0; i < t.layers; i++) {
       const std::string b = prefix + std::to_string(i) + ".";
       norm(b + "norm1", t.width);
@@ -54,6 +56,10 @@ class Builder {
       norm(b + "norm2", t.width);
       linear(b + "fc1", {t.mlp, t.width});
       linear(b + "fc2", {t.width, t.mlp});
+      if (!t.innerNorms) continue;
+      norm(b + "attentionNorm", t.width);
+      linear(b + "gate", {t.mlp, t.width});
+      norm(b + "mlpNorm", t.mlp);
     }
   }
 
@@ -67,6 +73,10 @@ class Builder {
     v.pool = choices_.oneIn(3)                    ? PoolKind::attention
              : choices_.oneIn(3) || !v.classToken ? PoolKind::mean
                                                   : PoolKind::first;
+    if (v.blocks.width / v.blocks.heads % 4 == 0 && !choices_.oneIn(3))
+      v.rope = {.offset = choices_.within(0, 1),
+                .reference = choices_.within(1, 30),
+                .columnFirst = choices_.oneIn(2)};
     v.normFirst = !v.classToken && choices_.oneIn(2);
     if (v.pool == PoolKind::attention) attentionPool(v);
     if (v.classToken) add("image.class", {v.blocks.width});
