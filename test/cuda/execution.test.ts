@@ -400,6 +400,8 @@ if (lacking) {
     ['openai-resnet.pt', 16],
     ['openclip-clipa', 2],
     ['openclip-siglip2', 2],
+    ['openclip-pe', 2],
+    ['openclip-eva02', 2],
   ] as const)
     for (const dtype of ['bfloat16', 'float16', 'float32'] as const)
       (all ? test.serial : test.skip)(`${name} in ${dtype} as on the reference`, async t => {
