@@ -39,9 +39,7 @@ OpTimes describe(const char* op, const Conv& c) {
 OpTimes describe(const char* op, const Pooling& p) {
   return {op, p.images * p.height * p.width, p.channels, 0, p.y.dtype, 0, {}};
 }
-OpTimes describe(const char* op, const Rope& r) {
-  return {op, r.rows, r.heads * r.dim, 0, r.y.dtype, 0, {}};
-}
+OpTimes describe(const char* op, const Rope& r) { return {op, r.rows, r.heads * r.dim, 0, r.y.dtype, 0, {}}; }
 OpTimes describe(const char* op, const Resize& r) {
   return {op, r.cropHeight * r.cropWidth, r.channels, 0, Dtype::uint8, 0, {}};
 }
