@@ -20,7 +20,7 @@ import type { ImageInput } from './input.js'
 import type { NativeImage } from './pixels.js'
 
 export interface WindowOptions extends Omit<DecodeOptions, 'index' | 'opening'> {
-  /** Images that need decoding per window. */
+  /** Images that need decoding per window, at least, if there are as many. */
   threads: number
   /** The model's gate, shared by all its calls. */
   gate: DecodeGate
@@ -41,8 +41,10 @@ export interface ImageWindow {
   release(): void
 }
 
-/** Maximum number of images in a window that need no decoding. */
+/** Maximum number of images in a window. */
 const READY_IMAGES = 64
+/** Milliseconds that images that are ready wait for the next image of a source. */
+const SLOW_SOURCE = 20
 
 /**
  * The window of a call with a single image. It avoids the overhead for many images, which would be most of the cost of such a
@@ -159,6 +161,8 @@ class Ahead {
   #held = 0
   #start = 0
   #ended = false
+  /** There is no room for the next image. */
+  #full = false
   /** The source, or the machine, has failed. */
   #failure: { error: unknown } | undefined
   /** Called at the next change of anything above. */
@@ -173,17 +177,24 @@ class Ahead {
     this.#fill().catch(error => this.#fail(error))
   }
 
-  /** The images that are decoded, in order; waits for `threads` of them, or for as many as have begun. Undefined at the end. */
+  /**
+   * The images that are decoded, in order: waits for `threads` that needed decoding, for READY_IMAGES in all, or for those that
+   * have begun if no others can begin or the source is slow. Undefined at the end.
+   */
   async next(): Promise<ImageWindow | undefined> {
     const { threads, signal } = this.#options
     for (;;) {
       signal.throwIfAborted()
       if (this.#failure) throw this.#failure.error
       const first = this.#slots.findIndex(slot => slot.image === undefined)
-      const count = first < 0 ? this.#slots.length : first
-      if (count > 0 && (first < 0 || count >= threads)) return this.#window(count)
-      if (this.#ended && this.#slots.length === 0) return undefined
-      await this.#changed()
+      const ready = first < 0 ? this.#slots : this.#slots.slice(0, first)
+      const full = ready.length >= READY_IMAGES || ready.filter(slot => slot.permit).length >= threads
+      if (ready.length === 0 || (first >= 0 && !full)) {
+        if (this.#ended && this.#slots.length === 0) return undefined
+        await this.#changed()
+      } else if (full || this.#ended || this.#full || !(await this.#changedSoon())) {
+        return this.#window(ready.length)
+      }
     }
   }
 
@@ -221,10 +232,32 @@ class Ahead {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
-  #changed(): Promise<void> {
+  #changed(): Promise<undefined> {
     return new Promise(resolve => {
-      this.#waiting.push(resolve)
+      this.#waiting.push(() => resolve(undefined))
     })
+  }
+
+  /** Whether something changes before a slow source would make the images that are ready wait noticeably. */
+  #changedSoon(): Promise<boolean> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, SLOW_SOURCE, false)
+      this.#waiting.push(() => {
+        clearTimeout(timer)
+        resolve(true)
+      })
+    })
+  }
+
+  /** Waits for room. */
+  async #waitForRoom<T>(room: () => Promise<T>): Promise<T> {
+    this.#full = true
+    this.#change() // the images that are ready are all that there will be for now
+    try {
+      return await room()
+    } finally {
+      this.#full = false
+    }
   }
 
   #fail(error: unknown): void {
@@ -240,7 +273,7 @@ class Ahead {
       if (!item) break
       signal.throwIfAborted()
       if (this.#slots.length >= READY_IMAGES) {
-        await untilAborted(this.#changed(), signal)
+        await this.#waitForRoom(() => untilAborted(this.#changed(), signal))
         continue
       }
       const { input, image, pending } = item
@@ -248,11 +281,11 @@ class Ahead {
       else {
         const { bytes } = pending
         const permit =
-          gate.tryEnter(bytes) ?? (this.#held === 0 ? await gate.enter(bytes, signal) : undefined)
-        if (!permit) {
-          await untilAborted(this.#changed(), signal)
-          continue
-        }
+          gate.tryEnter(bytes) ??
+          (await this.#waitForRoom<Permit | undefined>(() =>
+            this.#held === 0 ? gate.enter(bytes, signal) : untilAborted(this.#changed(), signal),
+          ))
+        if (!permit) continue
         this.#held++
         this.#begin({ input, permit }, pending)
       }

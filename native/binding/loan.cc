@@ -121,6 +121,10 @@ Loan::Loan(const Napi::Value& array, std::string field, Use use) : field_(std::m
   data_ = copy_.get();
 }
 
+Loan::Loan(Loan&&) noexcept = default;
+Loan& Loan::operator=(Loan&&) noexcept = default;
+Loan::~Loan() = default;
+
 void Loan::giveBack() const {
   if (use_ != Use::write) return;
   const View view = viewOf(array_.Value());

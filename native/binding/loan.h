@@ -27,8 +27,10 @@ class Loan {
   };
 
   Loan(const Napi::Value& array, std::string field, Use use);
-  Loan(Loan&&) = default;
-  Loan& operator=(Loan&&) = default;
+  // Defined in loan.cc: only that file handles objects of the host, whose compiler may differ.
+  Loan(Loan&&) noexcept;
+  Loan& operator=(Loan&&) noexcept;
+  ~Loan();
 
   // The elements as the pool sees them, valid as long as the loan exists.
   template <class T>

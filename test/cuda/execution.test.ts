@@ -85,12 +85,19 @@ const relative = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   distance(a, b) / distance(b, new Float32Array(b.length))
 
 // A sanitizer's runtime would have to be in Node from the start.
-/** The names in the headers of cuda/. */
-const everyKernel = new Set(
-  readdirSync(join(packageRoot, 'cuda'))
+/** The ops of one launch, from the list that their kernels are named by. */
+const rowOps = /#define CLIP_ROW_OPS\(OP\)(.*?)\n#/s.exec(
+  readFileSync(join(packageRoot, 'native/backend.h'), 'utf8'),
+)![1]!
+/** The names in the headers of cuda/, and of those ops. */
+const everyKernel = new Set([
+  ...readdirSync(join(packageRoot, 'cuda'))
     .filter(file => file.endsWith('.h'))
     .flatMap(file => readFileSync(join(packageRoot, 'cuda', file), 'utf8').match(/"clip_\w+"/g) ?? []),
-)
+  ...[...rowOps.matchAll(/OP\((\w+),/g)].map(
+    ([, op]) => `"clip_${op!.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)}"`,
+  ),
+])
 
 const lacking =
   missing ?? (process.arch !== 'x64' ? 'needs x64' : sanitize ? 'left to the plain build' : undefined)
@@ -143,10 +150,12 @@ if (lacking) {
     batches: readonly number[],
     layers: number,
     brief = false,
+    preprocessed = false,
   ) => {
     const { result, report } = await scenario<Towers>(['towers', dtype, model], {
       BATCHES: batches.join(),
       ...(brief ? { BRIEF: '1' } : {}),
+      ...(preprocessed ? { PREPROCESSED: '1' } : {}),
     })
     t.is(report, '')
     t.is(result.backend, 'cuda')
@@ -240,7 +249,7 @@ if (lacking) {
     async t => {
       t.timeout(30 * 60_000, 'an emulator')
       const batches = [4, 4, 3, 4, 2, 3, 1, 5, 4, 6, 1]
-      const result = await checkTowers(t, 'bfloat16', tiny, batches, 2)
+      const result = await checkTowers(t, 'bfloat16', tiny, batches, 2, false, true)
       await checkTexts(t, 'bfloat16', tiny, 2, result)
       const made = batches.map((n, i) => result.made[`${i}: ${n}`]!)
       const started = batches.map((n, i) => result.started[`${i}: ${n}`]!)
