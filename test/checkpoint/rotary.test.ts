@@ -61,6 +61,15 @@ test('PE-Core is read as the expected model', async t => {
   t.like(preprocess, { size: 51, interpolation: 'bilinear', mode: 'squash', mean: [0.5, 0.5, 0.5] })
 })
 
+test('info says what is folded in PE-Core, and its scoring rule', async t => {
+  const clip = await load(goldenPath('openclip-pe'), { towers: ['image'] })
+  t.teardown(() => clip.dispose())
+  t.like(clip.info, {
+    ...{ family: 'openclip', scoring: 'softmax', logitBias: 0, imageSize: 51 },
+    folded: ['the query of the attention pool'],
+  })
+})
+
 test('EVA-02 is read as the expected model', async t => {
   const { model } = await readCheckpoint(goldenPath('openclip-eva02'))
   t.like(model.image, {
