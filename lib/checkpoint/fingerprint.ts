@@ -34,6 +34,7 @@ const usual = {
     classToken: true,
     normFirst: false,
     poolHeads: undefined,
+    rope: undefined,
   },
   tokens: {
     preNorm: false,
@@ -43,6 +44,7 @@ const usual = {
     classToken: undefined,
     normFirst: undefined,
     poolHeads: undefined,
+    rope: undefined,
   },
 } as const
 
@@ -63,6 +65,7 @@ function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
     classToken: embed.kind === 'patches' ? embed.classToken : undefined,
     normFirst: embed.kind === 'patches' ? (tower.normFirst ?? false) : undefined,
     poolHeads: attentionPool?.heads,
+    rope: embed.kind === 'patches' && embed.rope ? sorted(embed.rope) : undefined,
   }
   const unusual = Object.entries(all).filter(
     ([key, value]) => value !== usual[embed.kind][key as keyof typeof all],

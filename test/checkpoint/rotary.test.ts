@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { ClipError } from '../../lib/base/errors.js'
+import { fingerprintOf } from '../../lib/checkpoint/fingerprint.js'
 import { readCheckpoint } from '../../lib/checkpoint/index.js'
 import { load } from '../../lib/index.js'
 import { binding } from '../../lib/native/addon.js'
@@ -68,6 +69,23 @@ test('info says what is folded in PE-Core, and its scoring rule', async t => {
     ...{ family: 'openclip', scoring: 'softmax', logitBias: 0, imageSize: 51 },
     folded: ['the query of the attention pool'],
   })
+})
+
+test('the rotation and the gate are part of the fingerprint', async t => {
+  const of = async (change: (image: Extract<ModelSpec['image'], { kind: 'transformer' }>) => void) => {
+    const checkpoint = await readCheckpoint(goldenPath('openclip-eva02'))
+    if (checkpoint.model.image?.kind === 'transformer') change(checkpoint.model.image)
+    return fingerprintOf(checkpoint, { image: 'i', text: 't' })
+  }
+  const all = await Promise.all([
+    of(() => undefined),
+    of(({ embed }) => Object.assign(embed.rope!, { offset: 1 })),
+    of(({ embed }) => Object.assign(embed.rope!, { reference: 3 })),
+    of(({ embed }) => Object.assign(embed.rope!, { first: 'column' })),
+    of(({ embed }) => Object.assign(embed, { rope: undefined })),
+    of(({ blocks }) => Object.assign(blocks, { gate: 'gelu' })),
+  ])
+  t.is(new Set(all).size, all.length)
 })
 
 test('EVA-02 is read as the expected model', async t => {
