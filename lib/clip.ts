@@ -91,9 +91,15 @@ export interface ClipInfo {
 }
 
 /** The parts that native code folds into other weights when it packs them (native/model/weights.cc). */
-function foldedOf({ image }: ModelSpec): string[] {
-  if (image?.kind === 'modifiedResNet') return ['batch norms']
-  return image?.pool === 'attention' ? ['the query of the attention pool'] : []
+function foldedOf({ image, text, tensors }: ModelSpec): string[] {
+  return [
+    ...(image?.kind === 'modifiedResNet' ? ['batch norms'] : []),
+    ...(image?.kind === 'transformer' && image.pool === 'attention'
+      ? ['the query of the attention pool']
+      : []),
+    ...(text && tensors['text.tokenType'] ? ['the type of the tokens'] : []),
+    ...(text?.embed.tokenScale !== undefined ? ['the scale of the token embeddings'] : []),
+  ]
 }
 
 /** A loaded CLIP model, as `load` returns it. Async methods never throw synchronously: they reject. */

@@ -77,7 +77,7 @@ struct Linear {
 };
 
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias over each row, with the biased variance, as
-// in PyTorch.
+// in PyTorch. y may be x.
 struct LayerNorm {
   MatrixView x;  // float32
   const float *weight, *bias;

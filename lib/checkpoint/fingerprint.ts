@@ -51,7 +51,7 @@ const usual = {
 /** The description of a tower in fingerprints. It must never change, because stores on disk contain fingerprints. */
 function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
   if (tower?.kind !== 'transformer') return tower ?? {}
-  const { embed, blocks, preNorm, mask, pool, attentionPool } = tower
+  const { embed, blocks, preNorm, mask, pool, attentionPool, finalNorm, projectionMlp } = tower
   const sizes =
     embed.kind === 'patches'
       ? { kind: 'vit', imageSize: embed.imageSize, patchSize: embed.patchSize }
@@ -66,9 +66,14 @@ function factsOf(tower: ImageTowerSpec | TextTowerSpec | undefined): object {
     normFirst: embed.kind === 'patches' ? (tower.normFirst ?? false) : undefined,
     poolHeads: attentionPool?.heads,
     rope: embed.kind === 'patches' && embed.rope ? sorted(embed.rope) : undefined,
+    ...(finalNorm === false ? { finalNorm } : {}),
+    ...(projectionMlp ? { projectionMlp: [projectionMlp.hidden, projectionMlp.activation] } : {}),
+    ...(embed.kind === 'tokens' && embed.maskedId !== undefined
+      ? { maskedId: embed.maskedId, tokenScale: embed.tokenScale ?? 1, sinusoid: embed.sinusoid ?? null }
+      : {}),
   }
   const unusual = Object.entries(all).filter(
-    ([key, value]) => value !== usual[embed.kind][key as keyof typeof all],
+    ([key, value]) => value !== (usual[embed.kind] as Record<string, unknown>)[key],
   )
   return { ...blocks, ...sizes, ...Object.fromEntries(unusual) }
 }

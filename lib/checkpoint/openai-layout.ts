@@ -17,6 +17,7 @@ import {
 } from './options.js'
 import type { CheckpointOptions } from './spec.js'
 import { Picker, readScalar, readScoring, type Size, squareOf, type TensorTable, times } from './tensors.js'
+import { ENCODER_TOKENS, takeOpenclipEncoder } from './text-encoders.js'
 import { takeTimm } from './timm.js'
 
 /** OpenAI's archives have these three entries beside the parameters; no other training code writes them. */
@@ -66,10 +67,12 @@ export async function readOpenaiLayout(
   const activation = config ? undefined : activationWithoutConfig(table.where, origin, options)
 
   // OpenCLIP's CustomTextCLIP keeps the text tower in a separate module.
-  const t = picker.has('text.token_embedding.weight') ? 'text.' : ''
+  const encoder = Object.values(ENCODER_TOKENS).some(name => picker.has(`text.transformer.${name}`))
+  const t = encoder || picker.has('text.token_embedding.weight') ? 'text.' : ''
   const linearProjection = picker.has(`${t}text_projection.weight`)
   const projection = linearProjection ? `${t}text_projection.weight` : `${t}text_projection`
   const towers = presentTowers(table, t)
+  checkEncoder(table, config, encoder, towers)
   const embed = config?.embed ?? embedSize(picker, projection, linearProjection)
 
   const sizesOf = (which: Tower, widthName: string, prefix: string): TowerSizes => {
@@ -164,7 +167,9 @@ export async function readOpenaiLayout(
     if (project) picker.takeTransposed('image.projection', 'visual.proj', embed, image.width)
   }
 
-  if (towers.text) {
+  if (config?.encoder && encoder) {
+    model.text = takeOpenclipEncoder(picker, config.encoder, config.embed)
+  } else if (towers.text) {
     const { mask, pool, padId, endId } = config?.text ?? CLIP_TEXT
     const text = sizesOf('text', `${t}ln_final.weight`, `${t}transformer`)
     const context = config?.text.context ?? picker.size(`${t}positional_embedding`, 0, 2)
@@ -214,8 +219,33 @@ export async function readOpenaiLayout(
     model.image?.kind === 'modifiedResNet' ? 'matrix' : model.image?.project,
     model.text?.project,
   ]
-  if (!joint.some(how => how === 'matrix' || how === 'identity')) model.embedDim = 0
+  if (!joint.some(how => how !== undefined && how !== 'none')) model.embedDim = 0
   return { model, family: config ? 'openclip' : origin ? 'openai' : 'openclip' }
+}
+
+/** Whether the text tower is an encoder of transformers must be the same in the configuration and in the tensors. */
+function checkEncoder(
+  table: TensorTable,
+  config: OpenclipSizes | undefined,
+  encoder: boolean,
+  towers: Record<Tower, boolean>,
+): void {
+  const field = 'model_cfg.text_cfg.hf_model_name'
+  if (encoder && !config)
+    throw badConfig(
+      table.where,
+      'open_clip_config.json',
+      "has a text encoder of transformers, which the tensors don't describe: put the model's open_clip_config.json beside it",
+      { expected: 'open_clip_config.json' },
+    )
+  if (config && encoder !== (config.encoder !== undefined) && (encoder || towers.text))
+    throw badConfig(
+      config.file,
+      field,
+      encoder
+        ? `\`${field}\` names no encoder, but the text tower in ${table.where} is one of transformers`
+        : `\`${field}\` names an encoder of transformers, but the text tower in ${table.where} is OpenCLIP's own`,
+    )
 }
 
 function presentTowers(table: TensorTable, t: string): Record<Tower, boolean> {

@@ -2,6 +2,7 @@
 
 import type { Activation, TransformerSpec } from '../native/spec.js'
 import type { Size } from './tensors.js'
+import type { OpenclipEncoder } from './text-encoders.js'
 import type { TimmTower } from './timm.js'
 
 /** The values of OpenCLIP's configuration, which a single weight file lacks. */
@@ -23,6 +24,8 @@ export interface OpenclipSizes {
   }
   /** An image tower of timm, which replaces `image`. */
   timm?: TimmTower
+  /** A text encoder of transformers, which replaces `text`. */
+  encoder?: OpenclipEncoder
   text: {
     activation: Activation
     eps: number

@@ -62,14 +62,15 @@ function edges(fields: Fields, key: string, plain: Edges['kind'], fallback: Edge
   )
 }
 
-/** Settings of CLIPImageProcessor or SiglipImageProcessor; unsupported ones are refused by name. `imageSize` is that of the model. */
+/** Settings of CLIPImageProcessor, ChineseCLIPImageProcessor (the same) or SiglipImageProcessor; unsupported ones are refused by name. `imageSize` is that of the model. */
 export function huggingFacePreprocess(fields: Fields, imageSize: number): PreprocessSpec {
   let siglip = false
   for (const key of ['image_processor_type', 'feature_extractor_type']) {
-    const found = /^(CLIP|Siglip)(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.exec(
+    const found = /^(CLIP|ChineseCLIP|Siglip)(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.exec(
       fields.string(key, 'CLIPImageProcessor'),
     )
-    if (!found) throw fields.wrong(key, '"CLIPImageProcessor" or "SiglipImageProcessor"')
+    if (!found)
+      throw fields.wrong(key, '"CLIPImageProcessor", "ChineseCLIPImageProcessor" or "SiglipImageProcessor"')
     siglip ||= found[1] === 'Siglip'
   }
   for (const key of STEPS)

@@ -19,12 +19,12 @@ const AVERAGED = /(^|_)(ema|shadow|swa|averaged|avg)(_|$)/i
 const INSIDE: Record<Layout, Record<Tower, RegExp>> = {
   huggingface: {
     image: /^(embeddings|encoder|pre_layrnorm|post_layernorm|head)\./,
-    text: /^(embeddings|encoder|final_layer_norm|head)\./,
+    text: /^(embeddings|encoder|final_layer_norm|head|roberta|pre_LN|transformation|pooler)\./,
   },
   openai: {
     image:
       /^(class_embedding$|positional_embedding$|proj$|(conv1|conv2|conv3|bn1|bn2|bn3|ln_pre|ln_post|transformer|attnpool|layer[1-4]|trunk|head)\.)/,
-    text: /^(positional_embedding$|text_projection(\.|$)|(token_embedding|transformer|ln_final)\.)/,
+    text: /^(positional_embedding$|text_projection(\.|$)|(token_embedding|transformer|ln_final|proj)\.)/,
   },
 }
 /** The prefix of each tower. OpenAI's text tower has none, that of OpenCLIP's CustomTextCLIP has `text`. */
@@ -97,8 +97,12 @@ function towerAt(name: string, has: (name: string) => boolean): FoundTower | und
       found('huggingface', 'text', 'embeddings.token_embedding.weight'),
       'embeddings.position_embedding.weight',
     ) ??
+    own(found('huggingface', 'text', 'roberta.embeddings.word_embeddings.weight')) ??
+    own(found('huggingface', 'text', 'embeddings.word_embeddings.weight')) ??
     own(found('openai', 'image', 'conv1.weight'), 'class_embedding', 'attnpool.positional_embedding') ??
     own(found('openai', 'image', 'trunk.patch_embed.proj.weight')) ??
+    own(found('openai', 'text', 'transformer.embeddings.word_embeddings.weight')) ??
+    own(found('openai', 'text', 'transformer.embed_tokens.weight')) ??
     own(found('openai', 'text', 'token_embedding.weight'), 'positional_embedding', 'ln_final.weight')
   )
 }

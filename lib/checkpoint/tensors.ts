@@ -219,6 +219,18 @@ export class Picker {
     }
   }
 
+  /** `count` rows of `name` from `first` on; without `count`, the single row `first` as a vector. */
+  takeRows(canonical: string, name: string, shape: (Size | number)[], first: number, count?: number): void {
+    const tensor = this.checked(name, shape)
+    const offset = tensor.offset + first * tensor.strides[0] * ITEM_BYTES[tensor.dtype]
+    const row = { shape: tensor.shape.slice(1), strides: tensor.strides.slice(1) }
+    this.picked[canonical] = {
+      ...tensor,
+      offset,
+      ...(count === undefined ? row : { shape: [count, ...row.shape] }),
+    }
+  }
+
   /** The [in, out] matrix `name` as the (out, in) tensor `canonical`. */
   takeTransposed(canonical: string, name: string, out: Size, input: Size): void {
     const tensor = this.checked(name, [input, out])

@@ -81,6 +81,8 @@ const pads: Partial<Record<TokenizerClass, { preset: string; ids: Record<string,
   GemmaTokenizer: { preset: '<pad>', ids: { '<pad>': 0 } },
   Siglip2Tokenizer: { preset: '<pad>', ids: { '<pad>': 0 } },
   XLMRobertaTokenizer: { preset: '<pad>', ids: { '<pad>': 1 } },
+  NllbTokenizer: { preset: '<pad>', ids: { '<pad>': 1 } },
+  RobertaTokenizer: { preset: '<pad>', ids: { '<pad>': 1 } },
   BertTokenizer: { preset: '[PAD]', ids: { '[PAD]': 0 } },
 }
 

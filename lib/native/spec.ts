@@ -26,19 +26,21 @@ export interface TensorView {
 /** The activation function of the MLPs: OpenAI's `x * sigmoid(1.702 x)`, the exact GELU, or its tanh form. */
 export type Activation = 'quickGelu' | 'gelu' | 'geluTanh'
 
-/** Residual attention blocks, layer norm first. Tensor names below are those of {@link ModelSpec.tensors}. */
+/** Residual attention blocks, layer norm first or (postNorm) last. Tensor names below are those of {@link ModelSpec.tensors}. */
 export interface BlocksSpec {
   width: number
   layers: number
   heads: number
   /** Hidden width of the MLP. */
   mlp: number
-  activation: Activation
+  activation: Activation | 'relu'
   layerNormEps: number
   /** The MLP's hidden layer is gate(x W_g + b_g) * (x W_1 + b_1), in place of activation(x W_1 + b_1). */
   gate?: 'silu' | 'gelu'
   /** Layer norms of the attention's output and of the MLP's hidden layer (EVA-02); with a gate only. */
   innerNorms?: boolean
+  /** Layer norms come after the residual connections, as in BERT: x = LN(x + f(x)). Texts only. */
+  postNorm?: boolean
 }
 
 /**
@@ -64,13 +66,19 @@ export interface PatchEmbed {
   rope?: RopeSpec
 }
 
-/** Embeddings of a text's token ids, with learned positions. */
+/** Embeddings of a text's token ids, with positions. */
 export interface TokenEmbed {
   kind: 'tokens'
   vocabSize: number
   contextLength: number
   /** Every text is padded to contextLength with this id. Without it, texts are not padded. */
   padId?: number
+  /** The id of the pad token of towers that mask it: texts are computed without these ids. */
+  maskedId?: number
+  /** Token embeddings are multiplied by it (1 if absent). */
+  tokenScale?: number
+  /** Positions are M2M100's sinusoids, beginning with this position id; if absent, they are learned. */
+  sinusoid?: number
   /** The end token that `pool: 'eos'` searches for. */
   endId?: number
 }
@@ -91,18 +99,26 @@ export interface TransformerSpec<Embed extends PatchEmbed | TokenEmbed = PatchEm
   blocks: BlocksSpec
   /**
    * Images: 'first', the class token; 'mean', the mean of the patches without it; 'attention', see attentionPool. Texts:
+   * 'first', the first token; 'mean', the mean of all tokens;
    * 'last', the last row (of padded texts, the last position); 'argmax', the first largest id; 'eos', the first end token.
    */
   pool: 'first' | 'mean' | 'attention' | 'last' | 'argmax' | 'eos'
   /** The final layer norm is applied to all rows before 'mean' pools them ('attention' always does so). Images only. */
   normFirst?: boolean
+  /** False: there is no layer norm after the blocks (only where blocks have postNorm). */
+  finalNorm?: boolean
   /**
    * SigLIP's pool: the attention of one query to all rows, then an MLP with a residual connection; activation and epsilon as
    * in the blocks.
    */
   attentionPool?: { heads: number; mlp: number }
-  /** How a pooled row becomes an embedding: by a matrix, unchanged, or not at all (if the checkpoint has no joint space). */
-  project: 'matrix' | 'identity' | 'none'
+  /**
+   * How a pooled row becomes an embedding: by a matrix, unchanged, by two matrices (texts only), or not at all (if the
+   * checkpoint has no joint space).
+   */
+  project: 'matrix' | 'identity' | 'mlp' | 'none'
+  /** With project 'mlp': the numbers and the activation between the two matrices. */
+  projectionMlp?: { hidden: number; activation: 'none' | 'gelu' }
 }
 
 /** OpenAI's ModifiedResNet. Batch norms have eps 1e-5; the four layers have strides 1, 2, 2, 2. */
@@ -149,6 +165,9 @@ export interface Scoring {
  * text:
  *   text.token (vocab, width)                text.position (context, width)
  *   text.finalNorm.weight / .bias            text.projection (embedDim, width), with project 'matrix'
+ *   text.preNorm.weight / .bias, with preNorm   text.tokenType (width), optional: added to each position
+ *   with project 'mlp': text.projection.hidden.weight (hidden, width) / .bias, optional; text.projection (embedDim, hidden)
+ *   with sinusoid: no text.position
  * both, prefix image.blocks.{i} or text.blocks.{i}:
  *   .norm1.weight / .bias   .query.weight / .bias   .key.weight / .bias   .value.weight / .bias
  *   .out.weight / .bias     .norm2.weight / .bias   .fc1.weight / .bias   .fc2.weight / .bias

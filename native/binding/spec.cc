@@ -17,12 +17,14 @@ BlocksConfig readBlocks(const Fields& f) {
   b.layers = whole(f, "layers");
   b.heads = whole(f, "heads");
   b.mlp = whole(f, "mlp");
-  b.activation = f.choice<Activation>(
-      "activation",
-      {{"quickGelu", Activation::quickGelu}, {"gelu", Activation::gelu}, {"geluTanh", Activation::geluTanh}});
+  b.activation = f.choice<Activation>("activation", {{"quickGelu", Activation::quickGelu},
+                                                     {"gelu", Activation::gelu},
+                                                     {"geluTanh", Activation::geluTanh},
+                                                     {"relu", Activation::relu}});
   b.layerNormEps = static_cast<float>(f.number("layerNormEps"));
   if (f.has("gate")) b.gate = f.choice<Gating>("gate", {{"silu", Gating::silu}, {"gelu", Gating::gelu}});
   b.innerNorms = f.has("innerNorms") && f.boolean("innerNorms");
+  b.postNorm = f.has("postNorm") && f.boolean("postNorm");
   return b;
 }
 
@@ -37,9 +39,17 @@ void readTransformer(const Fields& f, TransformerConfig& t) {
                                        {"last", PoolKind::last},
                                        {"argmax", PoolKind::argmax},
                                        {"eos", PoolKind::eos}});
-  t.project = f.choice<Projection>(
-      "project",
-      {{"none", Projection::none}, {"matrix", Projection::matrix}, {"identity", Projection::identity}});
+  t.project = f.choice<Projection>("project", {{"none", Projection::none},
+                                               {"matrix", Projection::matrix},
+                                               {"identity", Projection::identity},
+                                               {"mlp", Projection::mlp}});
+  t.finalNorm = !f.has("finalNorm") || f.boolean("finalNorm");
+  if (t.project == Projection::mlp) {
+    const Fields mlp(f.value("projectionMlp"), f.path("projectionMlp"));
+    t.projectionMlp = {
+        whole(mlp, "hidden"),
+        mlp.choice<Activation>("activation", {{"none", Activation::none}, {"gelu", Activation::gelu}})};
+  }
 }
 
 // Reads the tower's embedding, which must be of the given kind.
@@ -78,6 +88,9 @@ TextTransformerConfig readTextTransformer(const Fields& f) {
   c.contextLength = whole(embed, "contextLength");
   c.vocabSize = whole(embed, "vocabSize");
   if (embed.has("padId")) c.padId = whole(embed, "padId");
+  if (embed.has("maskedId")) c.maskedId = whole(embed, "maskedId");
+  if (embed.has("tokenScale")) c.tokenScale = static_cast<float>(embed.number("tokenScale"));
+  if (embed.has("sinusoid")) c.sinusoid = whole(embed, "sinusoid");
   if (c.pool == PoolKind::eos) c.endId = whole(embed, "endId");
   return c;
 }

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "error.h"
@@ -11,6 +12,8 @@ namespace {
 // inside int.
 constexpr int kMaxWidth = 1 << 20, kMaxLayers = 1 << 10, kMaxTokens = 1 << 16, kMaxVocabulary = 1 << 24;
 constexpr int kMaxImageSize = 1 << 14, kMaxResNetSize = 1 << 12;
+// Sinusoids are not in the file, so its size does not limit them.
+constexpr int kMaxSinusoids = 1 << 10;
 
 [[noreturn]] void fail(const std::string& field, const std::string& expected, const std::string& actual,
                        const char* code = "ERR_CLIP_CONFIG") {
@@ -43,6 +46,8 @@ void checkTransformer(const std::string& tower, const TransformerConfig& c) {
   if (c.blocks.gate.has_value() != c.blocks.innerNorms)
     fail(blocks + ".innerNorms", c.blocks.gate ? "be true with a gate" : "be false without a gate",
          c.blocks.gate ? "false" : "true");
+  if (c.project == Projection::mlp)
+    within(tower + ".projectionMlp.hidden", c.projectionMlp.hidden, 1, kMaxWidth);
   // The condition is written so that NaN fails it.
   if (!(c.blocks.layerNormEps >= 0 && c.blocks.layerNormEps < 1))
     fail(blocks + ".layerNormEps", "be at least 0 and less than 1", std::to_string(c.blocks.layerNormEps));
@@ -58,6 +63,9 @@ void checkImageTransformer(const ImageTransformerConfig& c) {
   if (c.mask != Mask::full) fail("spec.image.mask", "be 'full'", "'causal'");
   if (c.pool != PoolKind::first && c.pool != PoolKind::mean && c.pool != PoolKind::attention)
     fail("spec.image.pool", "be 'first', 'mean' or 'attention'", "a pool of texts");
+  if (c.blocks.postNorm) fail("spec.image.blocks.postNorm", "be false", "true");
+  if (!c.finalNorm) fail("spec.image.finalNorm", "be true", "false");
+  if (c.project == Projection::mlp) fail("spec.image.project", "be 'matrix', 'identity' or 'none'", "'mlp'");
   if (c.normFirst && c.classToken && c.pool == PoolKind::mean)
     fail("spec.image.normFirst", "be false for the mean of a tower with a class token", "true");
   if (c.rope) {
@@ -82,9 +90,30 @@ void checkTextTransformer(const TextTransformerConfig& c) {
   within("spec.text.embed.contextLength", c.contextLength, 1, kMaxTokens);
   within("spec.text.embed.vocabSize", c.vocabSize, 1, kMaxVocabulary);
   if (c.padId) within("spec.text.embed.padId", *c.padId, 0, c.vocabSize - 1);
-  if (c.preNorm) fail("spec.text.preNorm", "be false", "true");
-  if (c.pool != PoolKind::last && c.pool != PoolKind::argmax && c.pool != PoolKind::eos)
-    fail("spec.text.pool", "be 'last', 'argmax' or 'eos'", "a pool of images");
+  if (c.maskedId) within("spec.text.embed.maskedId", *c.maskedId, 0, c.vocabSize - 1);
+  if (c.maskedId && c.padId)
+    fail("spec.text.embed.maskedId", "be absent with padId", std::to_string(*c.maskedId));
+  if (!(c.tokenScale > 0 && c.tokenScale < kMaxWidth))
+    fail("spec.text.embed.tokenScale", "be greater than 0", std::to_string(c.tokenScale));
+  if (c.sinusoid) {
+    within("spec.text.embed.sinusoid", *c.sinusoid, 0, kMaxTokens);
+    within("spec.text.embed.contextLength", c.contextLength, 1, kMaxSinusoids);
+    if (c.blocks.width % 2 || c.blocks.width < 4)
+      fail("spec.text.blocks.width", "be an even number from 4 on with sinusoids",
+           std::to_string(c.blocks.width));
+  }
+  // The embeddings of towers with layer norms after the blocks' halves have one too.
+  if (c.preNorm != c.blocks.postNorm)
+    fail("spec.text.preNorm", "be the same as blocks.postNorm", c.preNorm ? "true" : "false");
+  if (c.blocks.postNorm && c.blocks.gate) fail("spec.text.blocks.gate", "be absent with postNorm", "a gate");
+  if (!c.finalNorm && !c.blocks.postNorm) fail("spec.text.finalNorm", "be true", "false");
+  if (c.pool == PoolKind::attention) fail("spec.text.pool", "be a pool of texts", "'attention'");
+  if (c.pool == PoolKind::first || c.pool == PoolKind::mean) {
+    if (c.mask != Mask::full)
+      fail("spec.text.pool", "be 'last', 'argmax' or 'eos' under the causal mask",
+           c.pool == PoolKind::first ? "'first'" : "'mean'");
+    if (c.padId) fail("spec.text.embed.padId", "be absent with this pool", std::to_string(*c.padId));
+  }
 }
 
 // Without a matrix a pooled row has the width of the joint space.
@@ -161,6 +190,11 @@ void checkTexts(const TextTransformerConfig& c, const std::vector<int32_t>& ids,
   if (total != ids.size())
     fail("ids", "have " + std::to_string(total) + " elements (the sum of lengths)",
          std::to_string(ids.size()), input);
+  const int32_t* text = ids.data();
+  for (size_t i = 0; c.maskedId && i < lengths.size(); text += lengths[i++])
+    if (std::all_of(text, text + lengths[i], [&](int32_t id) { return id == *c.maskedId; }))
+      fail("ids", "have an id other than the pad " + std::to_string(*c.maskedId) + " in each text",
+           "none in text " + std::to_string(i), input);
   for (size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || ids[i] >= c.vocabSize)
       fail("ids[" + std::to_string(i) + "]", range(0, c.vocabSize - 1), std::to_string(ids[i]), input);

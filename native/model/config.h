@@ -20,7 +20,8 @@ struct TensorView {
   uint64_t offset = 0;  // bytes
 };
 
-// Residual attention blocks with layer norm first (pre-norm).
+// Residual attention blocks. A layer norm comes before each half of a block (pre-norm), or with postNorm after
+// its residual connection: x = LN(x + f(x)).
 struct BlocksConfig {
   int width = 0, layers = 0, heads = 0, mlp = 0;
   Activation activation = Activation::quickGelu;
@@ -29,12 +30,13 @@ struct BlocksConfig {
   std::optional<Gating> gate;
   // Layer norms of the attention's output and of the MLP's hidden layer, before the products that follow.
   bool innerNorms = false;
+  bool postNorm = false;
 };
 
 // Which rows of a sequence are pooled into its one result.
 enum class PoolKind : uint8_t {
-  first,      // images: the class token
-  mean,       // images: the mean of the patches, without the class token
+  first,      // images: the class token; texts: the first token
+  mean,       // images: the mean of the patches, without the class token; texts: the mean of all rows
   attention,  // images: what AttentionPoolConfig describes
   last,       // texts: the last row, which is padding if texts are padded
   argmax,     // texts: the row of the largest id, the first of several
@@ -51,18 +53,28 @@ enum class Projection : uint8_t {
   none,      // not at all: the tower has no embeddings
   matrix,    // by a matrix, and a bias if there is one
   identity,  // it is the embedding
+  mlp,       // texts: by two matrices, see ProjectionMlp
+};
+
+// The hidden layer of Projection::mlp.
+struct ProjectionMlp {
+  int hidden = 0;
+  Activation activation = Activation::none;  // none or gelu
 };
 
 // What both kinds of transformer towers have in common: embed -> preNorm? -> blocks -> pool -> final norm ->
-// project. PoolKind::attention and a mean with normFirst pool rows to which the final norm was applied.
+// project. PoolKind::attention and a mean with normFirst pool rows to which the final norm was applied. Blocks
+// with postNorm may have no final norm.
 struct TransformerConfig {
   bool preNorm = false;
   Mask mask = Mask::full;  // full or causal
   BlocksConfig blocks;
   PoolKind pool = PoolKind::first;
   bool normFirst = false;
+  bool finalNorm = true;
   AttentionPoolConfig attentionPool;
   Projection project = Projection::none;
+  ProjectionMlp projectionMlp;
 };
 
 // The angles by which queries and keys of patches are rotated. The first half of a head's pairs turns with the
@@ -89,7 +101,12 @@ struct TextTransformerConfig : TransformerConfig {
   int contextLength = 0, vocabSize = 0;
   // every text is padded with it to the context length; without it, a text consists of its own ids only
   std::optional<int> padId;
-  int endId = 0;  // the token that PoolKind::eos looks for
+  // ids that no row attends to: they are removed from texts
+  std::optional<int> maskedId;
+  int endId = 0;         // the token that PoolKind::eos looks for
+  float tokenScale = 1;  // token embeddings are multiplied by it
+  // The first of the sinusoids that are the positions, as in M2M100; without it, positions are learned.
+  std::optional<int> sinusoid;
 };
 
 // "ModifiedResNet": a ResNet-D with three stem convolutions, anti-aliased strides and attention pooling.

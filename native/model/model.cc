@@ -64,7 +64,12 @@ void checkHeads(const Backend& backend, const ModelConfig& c, Dtype dtype) {
   }
   // The attention pool of a ResNet is computed in float32 whatever the dtype.
   if (c.resNet) backend.requireHead(Dtype::float32, c.resNet->features() / c.resNet->heads, "image.heads");
-  if (c.text) backend.requireHead(dtype, c.text->blocks.width / c.text->blocks.heads, "text.heads");
+  if (c.text) {
+    const int dim = c.text->blocks.width / c.text->blocks.heads;
+    backend.requireHead(dtype, dim, "text.heads");
+    // This mean is an attention in float32.
+    if (c.text->pool == PoolKind::mean) backend.requireHead(Dtype::float32, dim, "text.heads");
+  }
 }
 
 // "<folder>/<name>-<backend>-<dtype>.packed". Only used if the packed memory can be read in place.

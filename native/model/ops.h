@@ -64,6 +64,9 @@ class Ops {
     backend_.cast(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
     return y;
   }
+  void copy(const MatrixView& x, const MatrixView& y, int rows, int cols) const {
+    backend_.cast(context_, {.x = x, .y = y, .rows = rows, .cols = cols});
+  }
   void attention(const MatrixView& q, const MatrixView& k, const MatrixView& v, const MatrixView& out,
                  const Sequences& s, int queries, const int32_t* queryRow, const BlocksConfig& c) const {
     backend_.attention(context_, {.q = q,
@@ -120,6 +123,11 @@ class Ops {
                              .channels = cols,
                              .kernelHeight = 1,
                              .kernelWidth = count});
+  }
+  // y[i] = the mean of all rows of the sequence of row queryRow[i] of x: the attention of queries that are zero
+  void sequenceMean(const MatrixView& zeros, const MatrixView& x, const MatrixView& y, const Sequences& s,
+                    int queries, const int32_t* queryRow, const BlocksConfig& c) const {
+    attention(zeros, x, x, y, s, queries, queryRow, c);
   }
   void normalise(const MatrixView& x, int rows, int cols) const {
     backend_.normalise(context_, {.x = x, .y = x, .rows = rows, .cols = cols});

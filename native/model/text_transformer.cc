@@ -11,6 +11,8 @@ namespace {
 int pooledLength(const TextTransformerConfig& c, const int32_t* ids, int length) {
   const int32_t* const end = ids + length;
   switch (c.pool) {
+    case PoolKind::first:
+      return 1;
     case PoolKind::argmax:
       return static_cast<int>(std::max_element(ids, end) - ids) + 1;
     case PoolKind::eos: {
@@ -62,6 +64,17 @@ TowerRows rowsOf(const TextTransformerConfig& c, const Backend& backend, const T
 }  // namespace
 
 void toTextRows(const TextTransformerConfig& c, std::vector<int32_t>& ids, std::vector<int32_t>& lengths) {
+  if (c.maskedId) {
+    const int32_t* text = ids.data();
+    int32_t* kept = ids.data();
+    for (int32_t& length : lengths) {
+      int32_t* const end = std::remove_copy(text, text + length, kept, *c.maskedId);
+      text += length;
+      length = static_cast<int32_t>(end - kept);
+      kept = end;
+    }
+    ids.resize(static_cast<size_t>(kept - ids.data()));
+  }
   if (c.padId) {
     const size_t context = static_cast<size_t>(c.contextLength);
     std::vector<int32_t> filled(lengths.size() * context, *c.padId);

@@ -7,8 +7,9 @@
 namespace clip {
 
 // Converts the ids of texts, already checked by checkTexts, to the rows that the tower computes, in place.
-// The last row of each text is then the pooled one.
+// Under the causal mask the last row of each text is then the pooled one.
 //
+// Masked ids are removed: nothing attends to them, and positions are counted without them.
 // A text is padded to the context length if padding affects the result. Under the causal mask a row sees
 // nothing after it, and the pool reads a single row, so everything after that row has no effect and is cut
 // off.

@@ -7,27 +7,40 @@ namespace {
 
 int wideColumns(const BlocksConfig& c) { return std::max(3 * c.width, c.gate ? 2 * c.mlp : c.mlp); }
 
-// x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x.
-// b.mixed holds the attention's output; h is overwritten.
+// The input of the products of a half of a block: LN(x), or x itself if the layer norm comes last.
+MatrixView inputOf(const Ops& ops, const BlocksConfig& c, const NormWeight& norm, const MatrixView& x,
+                   const MatrixView& h, int rows) {
+  if (c.postNorm) return ops.as(x, h, rows, c.width);
+  ops.layerNorm(x, norm, h, rows, c);
+  return h;
+}
+
+// x += out(attention), x += fc2(f(fc1(LN2(x)))): the second half of a block, on `rows` rows of x; with
+// postNorm x = LN1(x + out(attention)), x = LN2(x + fc2(f(fc1(x)))). b.mixed holds the attention's output; h
+// is overwritten.
 void finishBlock(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const MatrixView& x,
                  const MatrixView& h, const TransformerBuffers& b, int rows) {
   // x = x + a W_out + b_out, with innerNorms LN(a) in place of a
   if (c.innerNorms) ops.layerNorm(b.mixed, w.attentionNorm, h, rows, c);
   ops.linear(c.innerNorms ? h : ops.as(b.mixed, h, rows, c.width), w.out, x, rows, Activation::none, x);
-  // h = LN2(x)
-  ops.layerNorm(x, w.norm2, h, rows, c);
+  // x = LN1(x)
+  if (c.postNorm) ops.layerNorm(x, w.norm1, x, rows, c);
+  // h = LN2(x), or x
+  const MatrixView input = inputOf(ops, c, w.norm2, x, h, rows);
   // m = f(h W_1 + b_1), or LN(f(h W_g + b_g) * (h W_1 + b_1))
   MatrixView m = b.hidden;
   if (c.gate) {
-    ops.linear(h, w.fc1, b.wide, rows);
+    ops.linear(input, w.fc1, b.wide, rows);
     ops.gate(b.wide, columns(b.wide, c.mlp), b.gated, rows, c.mlp, *c.gate);
     ops.layerNorm(b.gated, w.mlpNorm, m, rows, c.mlp, c.layerNormEps);
   } else {
-    ops.linear(h, w.fc1, b.wide, rows, c.activation);
+    ops.linear(input, w.fc1, b.wide, rows, c.activation);
     m = ops.as(b.wide, b.hidden, rows, c.mlp);
   }
   // x = x + m W_2 + b_2
   ops.linear(m, w.fc2, x, rows, Activation::none, x);
+  // x = LN2(x)
+  if (c.postNorm) ops.layerNorm(x, w.norm2, x, rows, c);
 }
 
 // Rotates the heads of queries or keys, if this tower does.
@@ -38,10 +51,8 @@ void rotate(const Ops& ops, const BlocksConfig& c, const Sequences& s, const Mat
 
 void block(const Ops& ops, const BlocksConfig& c, const BlockWeights& w, const Sequences& s,
            const TransformerBuffers& b) {
-  // h = LN1(x)
-  ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
-  // [q k v] = h W_qkv + b_qkv
-  ops.linear(b.h, w.queryKeyValue, b.wide, s.rows);
+  // [q k v] = LN1(x) W_qkv + b_qkv, or x W_qkv + b_qkv
+  ops.linear(inputOf(ops, c, w.norm1, b.x, b.h, s.rows), w.queryKeyValue, b.wide, s.rows);
   // q and k are next to each other
   rotate(ops, c, s, b.wide, s.angle, s.rows, 2 * c.heads);
   // a = softmax(q k' / sqrt(d)) v, per head
@@ -56,16 +67,16 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
                      const Sequences& s, const Pooled& p, const TransformerBuffers& b) {
   const bool all = p.count == 0;
   const int queries = all ? s.rows : p.count;
-  // h = LN1(x)
-  ops.layerNorm(b.x, w.norm1, b.h, s.rows, c);
+  // h = LN1(x), or x
+  const MatrixView input = inputOf(ops, c, w.norm1, b.x, b.h, s.rows);
   // [k v] = h W_kv + b_kv
   const MatrixView q = all ? b.wide : arena.rows(queries, c.width, b.wide.dtype);
   const MatrixView k = columns(b.wide, c.width), v = columns(b.wide, 2 * c.width);
-  ops.linear(b.h, w.keyValue, k, s.rows);
+  ops.linear(input, w.keyValue, k, s.rows);
   rotate(ops, c, s, k, s.angle, s.rows, c.heads);
   if (all) {
     // q = h W_q + b_q
-    ops.linear(b.h, w.query, q, queries);
+    ops.linear(input, w.query, q, queries);
     rotate(ops, c, s, q, s.angle, queries, c.heads);
     // a = softmax(q k' / sqrt(d)) v
     ops.attention(q, k, v, b.mixed, s, queries, nullptr, c);
@@ -74,10 +85,9 @@ MatrixView lastBlock(const Ops& ops, Arena& arena, const BlocksConfig& c, const 
   }
   const MatrixView x = arena.rows(queries, c.width, Dtype::float32);
   const MatrixView h = arena.rows(queries, c.width, b.h.dtype);
-  // x = the pooled rows; q = LN1(x) W_q + b_q
+  // x = the pooled rows; q = LN1(x) W_q + b_q, or x W_q + b_q
   ops.gather(b.x, p.row, x, queries, c.width);
-  ops.layerNorm(x, w.norm1, h, queries, c);
-  ops.linear(h, w.query, q, queries);
+  ops.linear(inputOf(ops, c, w.norm1, x, h, queries), w.query, q, queries);
   rotate(ops, c, s, q, p.angle, queries, c.heads);
   // a = softmax(q k' / sqrt(d)) v: query i is at row p.row[i]
   ops.attention(q, k, v, b.mixed, s, queries, p.row, c);

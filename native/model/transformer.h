@@ -1,6 +1,6 @@
 #pragma once
-// The residual attention blocks that both towers share (CLIP's ResidualAttentionBlock, with layer norm
-// first).
+// The residual attention blocks that both towers share: CLIP's ResidualAttentionBlock, with layer norm first,
+// and BERT's layer, with layer norm last.
 #include <vector>
 
 #include "model/arena.h"
@@ -16,7 +16,7 @@ size_t transformerRowBytes(const BlocksConfig&, Dtype);
 struct TransformerBuffers {
   TransformerBuffers(Arena&, const BlocksConfig&, int rows, Dtype);
   MatrixView x;     // (rows, width) float32: the residual stream
-  MatrixView h;     // (rows, width): results of layer norms, inputs of products
+  MatrixView h;     // (rows, width): results of layer norms or casts, inputs of products
   MatrixView wide;  // (rows, max(3 * width, mlp)): q, k, v, then the MLP's hidden layer (2 * mlp with a gate)
   // A row is quantised to int8 only when all of it is known, after an op that computes it piece by piece; for
   // other dtypes these are h and wide.

@@ -14,8 +14,9 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   const Ops ops(backend, pass.context);
   const BlocksConfig& blocks = c.blocks;
   const int rows = static_cast<int>(in.id.size()), asking = static_cast<int>(in.pooled.size());
-  const bool all = pass.output == Output::tokens, mean = !all && asking > in.results,
-             attention = !all && c.pool == PoolKind::attention,
+  const bool all = pass.output == Output::tokens,
+             sequenceMean = !all && in.tower == GraphKey::text && c.pool == PoolKind::mean,
+             mean = !all && asking > in.results, attention = !all && c.pool == PoolKind::attention,
              normFirst = attention || (mean && c.normFirst);
   const int results = all ? rows : in.results;
 
@@ -37,13 +38,20 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
   // Intermediate results.
   TransformerBuffers buffers(arena, blocks, rows, pass.dtype);
   const MatrixView embedded = c.preNorm ? arena.rows(rows, blocks.width, Dtype::float32) : buffers.x;
-  const MatrixView means = mean ? arena.rows(results, blocks.width, Dtype::float32) : MatrixView{};
+  const MatrixView means =
+      mean || sequenceMean ? arena.rows(results, blocks.width, Dtype::float32) : MatrixView{};
   const MatrixView normed = arena.rows(results, blocks.width, Dtype::float32);
+  MatrixView zeros = means;
+  if (sequenceMean) {
+    const std::vector<float> values(results * (means.stride / sizeof(float)));
+    zeros.data = arena.copy(values);
+  }
   const MatrixView normedRows =
       mean && normFirst ? arena.rows(rows, blocks.width, Dtype::float32) : MatrixView{};
   std::optional<AttentionPool> pool;
   if (attention) pool.emplace(arena, blocks, c.attentionPool, rows, results, pass.dtype);
-  const Tail tail(pass, pool ? pool->y() : normed, results, blocks.width, w.projection);
+  const Tail tail(pass, pool ? pool->y() : normed, results, blocks.width, w.projection, w.projectionHidden,
+                  c.projectionMlp.activation);
 
   bool finished = true;
   const GraphKey key = graphKeyOf(pass, in.tower, rows, in.results, in.longest, in.calls);
@@ -62,8 +70,9 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
     // x = LN_pre(e)
     if (c.preNorm) ops.layerNorm(embedded, w.preNorm, buffers.x, rows, blocks);
     // x = the blocks; the last one only for the pooled rows, unless all rows are requested
-    const Pooled pooled =
-        all || normFirst ? Pooled{} : Pooled{.count = asking, .row = pooledRow, .angle = askingAngle};
+    const Pooled pooled = all || normFirst || sequenceMean
+                              ? Pooled{}
+                              : Pooled{.count = asking, .row = pooledRow, .angle = askingAngle};
     MatrixView x;
     finished = runBlocks(ops, arena, blocks, w.blocks, sequences, pooled, buffers, pass.stopped, x);
     if (finished && attention) {
@@ -79,8 +88,13 @@ std::optional<HostRows> runTransformer(const Pass& pass, const TransformerConfig
     } else if (finished) {
       // x = the mean of each result's rows
       if (mean) ops.mean(x, means, results, asking / results, blocks.width);
-      // y = LN_final(x)
-      ops.layerNorm(mean ? means : x, w.finalNorm, normed, results, blocks);
+      if (sequenceMean) ops.sequenceMean(zeros, x, means, sequences, asking, pooledRow, blocks);
+      const MatrixView& y = mean || sequenceMean ? means : x;
+      // y = LN_final(x), or x
+      if (c.finalNorm)
+        ops.layerNorm(y, w.finalNorm, normed, results, blocks);
+      else
+        ops.copy(y, normed, results, blocks.width);
       tail.run(ops);
     }
   }

@@ -320,10 +320,10 @@ void WeightPacker::nameRows(const std::string& name, const TensorView& t) {
   for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
 }
 
-RowTable WeightPacker::table(const std::string& name, const Shape& shape) {
+RowTable WeightPacker::table(const std::string& name, const Shape& shape, float scale) {
   const TensorView& t = checked(name, shape);
   RowTable table;
-  table.dtype = t.dtype == Dtype::float64 ? Dtype::float32 : t.dtype;
+  table.dtype = t.dtype == Dtype::float64 || scale != 1 ? Dtype::float32 : t.dtype;
   table.stride = static_cast<size_t>(shape[1]) * bytesOf(table.dtype);
   if (naming_) {
     nameRows(name, t);
@@ -344,12 +344,31 @@ RowTable WeightPacker::table(const std::string& name, const Shape& shape) {
     readRows(config_, t, bytes, first, count, rows.data());
     const size_t columns = static_cast<size_t>(shape[1]);
     sums[worker].add(WeightHash::rows(seed, first, count, rows.data(), columns, columns));
-    if (t.dtype == table.dtype) copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
+    if (scale != 1)
+      for (float& v : rows) v *= scale;
+    else if (t.dtype == table.dtype)
+      copyRows(t, bytes, count, reinterpret_cast<uint8_t*>(rows.data()));
     backend_.upload(nullptr, static_cast<uint8_t*>(place) + first * table.stride, rows.data(),
                     count * table.stride);
   });
   for (const WeightHash::Sum& sum : sums) hash_.add(name, sum);
   return table;
+}
+
+const float* WeightPacker::positions(const std::string& name, const std::string& added, const Shape& shape) {
+  if (!config_.tensors.contains(added)) return vector(name, shape);
+  const TensorView &t = checked(name, shape), &one = checked(added, {shape[1]});
+  const size_t columns = static_cast<size_t>(shape[1]), count = static_cast<size_t>(shape[0]) * columns;
+  void* place = naming_ ? nullptr : take(count * sizeof(float));
+  if (!filling_ && !naming_) return static_cast<const float*>(place);
+  std::vector<float> rows(count), row(columns);
+  readRows(config_, t, open(t).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data());
+  nameWhole(name, rows.data(), count);
+  readRows(config_, one, open(one).rows(0, shape[1], pieces_[0]), 0, shape[1], row.data());
+  nameWhole(added, row.data(), columns);
+  for (size_t i = 0; i < count; i++) rows[i] += row[i % columns];
+  if (!naming_) backend_.upload(nullptr, place, rows.data(), count * sizeof(float));
+  return static_cast<const float*>(place);
 }
 
 TensorSource WeightPacker::open(const TensorView& t) {

@@ -64,8 +64,10 @@ class WeightPacker {
   const float* constantQuery(const std::string& query, const std::string& latent, int64_t width);
   // `count` numbers that depend on no tensor, calculated only in a round that stores them.
   const float* constants(size_t count, const std::function<std::vector<float>()>& values);
-  // The token table, in its stored dtype.
-  RowTable table(const std::string& name, const Shape&);
+  // The token table, in its stored dtype; in float32 if its numbers are multiplied by a scale.
+  RowTable table(const std::string& name, const Shape&, float scale = 1);
+  // Learned positions, with the vector `added` in each row if there is one (the type of all tokens).
+  const float* positions(const std::string& name, const std::string& added, const Shape&);
 
   const ModelConfig& config_;
   const Dtype dtype_;

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <cmath>
 #include <string>
 
 #include "error.h"
@@ -10,6 +11,24 @@
 
 namespace clip {
 namespace {
+
+// M2M100's positions: row p has the sines, then the cosines, of (first + p) * 10000^(-j / (width / 2 - 1)).
+// Angles are rounded to float32, as in the original.
+std::vector<float> sinusoids(int first, int rows, int width) {
+  const int half = width / 2;
+  std::vector<float> values(static_cast<size_t>(rows) * static_cast<size_t>(width));
+  const float step = static_cast<float>(-std::log(10000.0) / (half - 1));
+  for (int j = 0; j < half; j++) {
+    const float frequency = static_cast<float>(std::exp(static_cast<double>(static_cast<float>(j) * step)));
+    for (int r = 0; r < rows; r++) {
+      const double angle = static_cast<float>(first + r) * frequency;
+      float* const row = values.data() + static_cast<size_t>(r) * static_cast<size_t>(width);
+      row[j] = static_cast<float>(std::sin(angle));
+      row[half + j] = static_cast<float>(std::cos(angle));
+    }
+  }
+  return values;
+}
 
 // Walks over the architecture twice with the same code: first to check every tensor and to count bytes, then
 // to assign each weight its location and to fill it, unless it comes from the cache.
@@ -60,8 +79,12 @@ class Loader : public WeightPacker {
 
   void text(TextTransformerWeights& w) {
     const TextTransformerConfig& c = *config_.text;
-    w.token = table("text.token", {c.vocabSize, c.blocks.width});
-    w.position = vector("text.position", {c.contextLength, c.blocks.width});
+    w.token = table("text.token", {c.vocabSize, c.blocks.width}, c.tokenScale);
+    const size_t positionCount = static_cast<size_t>(c.contextLength) * static_cast<size_t>(c.blocks.width);
+    w.position = c.sinusoid
+                     ? constants(positionCount,
+                                 [&] { return sinusoids(*c.sinusoid, c.contextLength, c.blocks.width); })
+                     : positions("text.position", "text.tokenType", {c.contextLength, c.blocks.width});
     transformer("text.", "finalNorm", c, w);
   }
 
@@ -72,10 +95,15 @@ class Loader : public WeightPacker {
     const int64_t width = c.blocks.width;
     if (c.preNorm) w.preNorm = norm(tower + "preNorm", width);
     blocks(tower + "blocks.", c.blocks, w.blocks);
-    w.finalNorm = norm(tower + finalNorm, width);
-    if (c.project == Projection::matrix)
+    if (c.finalNorm) w.finalNorm = norm(tower + finalNorm, width);
+    const int64_t hidden = c.projectionMlp.hidden;
+    if (c.project == Projection::mlp)
+      w.projectionHidden =
+          linear({tower + "projection.hidden"}, {hidden, width}, Bias::optional, Dtype::float32);
+    if (c.project == Projection::matrix || c.project == Projection::mlp)
       w.projection =
-          linear({tower + "projection"}, {config_.embedDim, width}, Bias::optional, Dtype::float32);
+          linear({tower + "projection"}, {config_.embedDim, c.project == Projection::mlp ? hidden : width},
+                 Bias::optional, Dtype::float32);
   }
 
   void attentionPool(const ImageTransformerConfig& c, AttentionPoolWeights& w) {

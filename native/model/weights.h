@@ -53,7 +53,9 @@ struct TransformerWeights {
   const float* position;  // (tokens or context, width)
   NormWeight preNorm;     // empty if there is none
   std::vector<BlockWeights> blocks;
-  NormWeight finalNorm;
+  NormWeight finalNorm;  // empty if there is none
+  // The first matrix (hidden, width) of Projection::mlp; the second one is `projection`.
+  LinearWeight projectionHidden;
   // (embedDim, width); float32 whatever the model's dtype, like all projections. packed == nullptr if there
   // is none.
   LinearWeight projection;

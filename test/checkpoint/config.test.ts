@@ -116,7 +116,11 @@ const processor: [string, unknown, RegExp][] = [
   ['crop_size', { height: 24, width: 23 }, /only squares/],
   ['image_mean', [0.5, 0.5], /three numbers/],
   ['image_std', [0.5, 0, 0.5], /three positive numbers/],
-  ['image_processor_type', 'ViTImageProcessor', /"CLIPImageProcessor" or "SiglipImageProcessor"/],
+  [
+    'image_processor_type',
+    'ViTImageProcessor',
+    /"CLIPImageProcessor", "ChineseCLIPImageProcessor" or "SiglipImageProcessor"/,
+  ],
 ]
 for (const [field, value, message] of processor)
   test(`preprocessor_config.json: ${field} ${JSON.stringify(value)}`, async t => {
@@ -230,7 +234,7 @@ const REFUSED: Record<string, Record<string, unknown>> = {
     scale_attn_inner: true,
     scale_attn: true,
     scale_fc: true,
-    hf_model_name: 'xlm-roberta-base',
+    hf_model_name: 'google/mt5-base',
   },
 }
 for (const [section, keys] of Object.entries(REFUSED))

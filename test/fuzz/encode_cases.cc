@@ -152,6 +152,10 @@ void encodeTokens(Model& m, Choices& c) {
   const Output output = anyOutput(c);
   size_t floats = 0;
   for (const int32_t n : lengths) bad = bad || n < 1 || n > t.contextLength;
+  // A text that consists of masked ids only has no rows.
+  const int32_t* text = ids.data();
+  for (size_t i = 0; !bad && t.maskedId && i < lengths.size(); text += lengths[i++])
+    bad = std::count(text, text + lengths[i], *t.maskedId) == lengths[i];
   std::vector<int32_t> rows = ids, rowCounts = lengths;
   if (!bad) {
     toTextRows(t, rows, rowCounts);

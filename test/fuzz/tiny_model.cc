@@ -40,7 +40,8 @@ class Builder {
     t.width = t.heads * choices_.within(1, 12);
     t.layers = choices_.within(1, 2);
     t.mlp = choices_.within(1, 40);
-    t.activation = choices_.pick({Activation::quickGelu, Activation::gelu, Activation::geluTanh});
+    t.activation =
+        choices_.pick({Activation::quickGelu, Activation::gelu, Activation::geluTanh, Activation::relu});
     t.innerNorms = choices_.oneIn(5);
     if (t.innerNorms) t.gate = choices_.pick({Gating::silu, Gating::gelu});
     for (int i = 0; i < t.layers; i++) {
@@ -139,11 +140,33 @@ class Builder {
     t.pool = choices_.pick({PoolKind::last, PoolKind::argmax, PoolKind::eos});
     if (choices_.oneIn(3)) t.padId = choices_.within(0, t.vocabSize - 1);
     t.endId = choices_.within(0, t.vocabSize - 1);
+    if (choices_.oneIn(3)) encoder(t);
     add("text.token", {t.vocabSize, t.blocks.width});
-    add("text.position", {t.contextLength, t.blocks.width});
-    norm("text.finalNorm", t.blocks.width);
-    projection("text.projection", t);
+    if (!t.sinusoid) add("text.position", {t.contextLength, t.blocks.width});
+    if (t.finalNorm) norm("text.finalNorm", t.blocks.width);
+    if (t.project != Projection::mlp) projection("text.projection", t);
     model_.config.text = t;
+  }
+
+  // What text encoders of transformers have: BERT, RoBERTa, M2M100.
+  void encoder(TextTransformerConfig& t) {
+    t.mask = Mask::full;
+    t.pool = choices_.pick({PoolKind::first, PoolKind::mean});
+    t.padId.reset();
+    if (choices_.oneIn(2)) t.maskedId = choices_.within(0, t.vocabSize - 1);
+    t.blocks.postNorm = t.preNorm = !t.blocks.gate && choices_.oneIn(2);
+    if (t.preNorm) norm("text.preNorm", t.blocks.width);
+    if (t.preNorm) t.finalNorm = choices_.oneIn(2);
+    if (choices_.oneIn(2)) t.tokenScale = 1.5f;
+    if (t.blocks.width % 2 == 0 && t.blocks.width >= 4 && choices_.oneIn(2))
+      t.sinusoid = choices_.within(0, 3);
+    if (!t.sinusoid && choices_.oneIn(2)) add("text.tokenType", {t.blocks.width});
+    if (!choices_.oneIn(3)) return;
+    t.project = Projection::mlp;
+    t.projectionMlp = {choices_.within(1, 40), choices_.pick({Activation::none, Activation::gelu})};
+    add("text.projection.hidden.weight", {t.projectionMlp.hidden, t.blocks.width});
+    if (choices_.oneIn(2)) add("text.projection.hidden.bias", {t.projectionMlp.hidden});
+    add("text.projection", {model_.config.embedDim, t.projectionMlp.hidden});
   }
 
   void projection(const std::string& name, TransformerConfig& t) {

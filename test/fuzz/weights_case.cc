@@ -94,7 +94,10 @@ void mutateTransformer(Choices& c, TransformerConfig& tower) {
       break;
     case 4:
       tower.preNorm = c.oneIn(2);
-      tower.project = c.pick({Projection::none, Projection::matrix, Projection::identity});
+      tower.project = c.pick({Projection::none, Projection::matrix, Projection::identity, Projection::mlp});
+      tower.projectionMlp = {c.hostileInt(), c.pick({Activation::none, Activation::gelu})};
+      tower.finalNorm = c.oneIn(2);
+      t.postNorm = c.oneIn(2);
       tower.normFirst = c.oneIn(2);
       tower.mask = c.pick({Mask::full, Mask::causal});
       tower.pool = c.pick({PoolKind::first, PoolKind::mean, PoolKind::attention, PoolKind::last,
@@ -112,7 +115,10 @@ void mutateConfig(Choices& c, ModelConfig& m) {
       m.embedDim = c.hostileInt();
       break;
     case 1:
-      if (m.text) m.text->padId = c.hostileInt();
+      if (m.text && c.oneIn(2)) m.text->padId = c.hostileInt();
+      if (m.text && c.oneIn(2)) m.text->maskedId = c.hostileInt();
+      if (m.text && c.oneIn(3)) m.text->sinusoid = c.hostileInt();
+      if (m.text && c.oneIn(3)) m.text->tokenScale = hostileFloat(c);
       break;
     case 2:
     case 3:

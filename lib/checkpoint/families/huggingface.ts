@@ -1,4 +1,4 @@
-/** CLIPModel and SiglipModel as transformers saves them: config.json, and tensors named text_model.*, vision_model.*. */
+/** CLIPModel, SiglipModel and their relatives as transformers saves them: config.json, and tensors named text_model.*, vision_model.*. */
 
 import { join } from 'node:path'
 import { ClipError } from '../../base/errors.js'
@@ -29,6 +29,7 @@ import { huggingFacePreprocess, inputSize, openaiPreprocess } from '../processor
 import { statPath } from '../source-file.js'
 import type { Checkpoint, CheckpointOptions } from '../spec.js'
 import { Picker, readScoring, type Size, type TensorTable, times } from '../tensors.js'
+import { ENCODER_TOKENS, type EncoderKind, firstPosition, takeEncoder } from '../text-encoders.js'
 import { defaultPadId, padIdOf, siblingOf, tokenizerOf, vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
 
@@ -46,9 +47,13 @@ interface Kind {
   context: number
   vocab: number
   end: number
+  /** The width of the joint space. */
+  embed: number
+  /** A text encoder that is not CLIP's, below this prefix. */
+  encoder?: { kind: EncoderKind; prefix: string; activation: string; eps: number; padId: number }
 }
 
-const kinds: Record<'clip' | 'metaclip_2' | 'siglip', Kind> = {
+const kinds: Record<'clip' | 'metaclip_2' | 'siglip' | 'chinese_clip' | 'altclip', Kind> = {
   clip: {
     architectures: [
       'CLIPModel',
@@ -69,6 +74,7 @@ const kinds: Record<'clip' | 'metaclip_2' | 'siglip', Kind> = {
     context: 77,
     vocab: 49408,
     end: 49407,
+    embed: 512,
   },
   // The tensors of CLIP; texts are pooled at the first end token, whatever its id.
   metaclip_2: {
@@ -91,6 +97,7 @@ const kinds: Record<'clip' | 'metaclip_2' | 'siglip', Kind> = {
     context: 77,
     vocab: 49408,
     end: 49407,
+    embed: 512,
   },
   siglip: {
     architectures: ['SiglipModel', 'SiglipVisionModel', 'SiglipTextModel', 'SiglipForImageClassification'],
@@ -105,7 +112,49 @@ const kinds: Record<'clip' | 'metaclip_2' | 'siglip', Kind> = {
     context: 64,
     vocab: 32000,
     end: 49407,
+    embed: 768,
   },
+  // CLIP's images; texts are the first token of BERT, without BERT's own pooler.
+  chinese_clip: {
+    architectures: ['ChineseCLIPModel'],
+    towers: { image: 'chinese_clip_vision_model', text: 'chinese_clip_text_model' },
+    defaults: {
+      text: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+    },
+    activation: 'quick_gelu',
+    eps: 1e-5,
+    patch: 32,
+    context: 512,
+    vocab: 30522,
+    end: 0,
+    embed: 512,
+    encoder: { kind: 'bert', prefix: 'text_model.', activation: 'gelu', eps: 1e-12, padId: 0 },
+  },
+  // CLIP's images; texts are the first token of XLM-R, a layer norm and two linear layers.
+  altclip: {
+    architectures: ['AltCLIPModel'],
+    towers: { image: 'altclip_vision_model', text: 'altclip_text_model' },
+    defaults: {
+      text: { width: 1024, mlp: 4096, layers: 24, heads: 16 },
+      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+    },
+    activation: 'quick_gelu',
+    eps: 1e-5,
+    patch: 32,
+    context: 514,
+    vocab: 250002,
+    end: 2,
+    embed: 768,
+    encoder: { kind: 'roberta', prefix: 'text_model.roberta.', activation: 'gelu', eps: 1e-5, padId: 1 },
+  },
+}
+
+/** The beginning of the names of a tower's layers. transformers 5 writes AltCLIP's images with `layer` in place of `layers`. */
+function layersOf(table: TensorTable, kind: Kind, which: Tower): string {
+  if (which === 'text' && kind.encoder) return `${kind.encoder.prefix}encoder.layer.`
+  const usual = `${prefixOf(which)}.encoder.layers.`
+  return kind === kinds.altclip && table.count(usual) === 0 ? `${prefixOf(which)}.encoder.layer.` : usual
 }
 
 /** The kind that a configuration names; undefined for those of other models. */
@@ -201,7 +250,7 @@ function transformer(
   const width = sizeOf(fields, 'hidden_size', defaults.width)
   const mlp = sizeOf(fields, 'intermediate_size', defaults.mlp)
   const layers = fields.integer('num_hidden_layers', defaults.layers, 1, 1000)
-  const stored = table.count(`${prefixOf(which)}.encoder.layers.`)
+  const stored = table.count(layersOf(table, kind, which))
   if (stored !== layers)
     throw badConfig(
       fields.file,
@@ -218,11 +267,12 @@ function transformer(
     which,
   )
   checkDivides(fields.file, headsField, heads, width.n)
-  const act = fields.string('hidden_act', kind.activation)
+  const encoder = which === 'text' ? kind.encoder : undefined
+  const act = fields.string('hidden_act', encoder?.activation ?? kind.activation)
   if (!Object.hasOwn(ACTIVATIONS, act))
     throw fields.wrong('hidden_act', '"quick_gelu", "gelu" or "gelu_pytorch_tanh"')
   const activation = agreedActivation(fields.file, fields.name('hidden_act'), ACTIVATIONS[act], options)
-  const layerNormEps = fields.number('layer_norm_eps', kind.eps)
+  const layerNormEps = fields.number('layer_norm_eps', encoder?.eps ?? kind.eps)
   if (!(layerNormEps >= 0 && layerNormEps < 1)) throw fields.wrong('layer_norm_eps', 'from 0 to 1')
   return { blocks: { width: width.n, layers, heads, mlp: mlp.n, activation, layerNormEps }, width, mlp }
 }
@@ -231,9 +281,10 @@ function prefixOf(which: Tower): string {
   return which === 'image' ? 'vision_model' : 'text_model'
 }
 
-function takeBlocks(picker: Picker, which: Tower, { blocks, width, mlp }: TowerSizes): void {
+function takeBlocks({ picker, kind }: Reading, which: Tower, { blocks, width, mlp }: TowerSizes): void {
+  const layers = layersOf(picker.table, kind, which)
   for (let i = 0; i < blocks.layers; ++i) {
-    const from = `${prefixOf(which)}.encoder.layers.${i}`
+    const from = `${layers}${i}`
     const to = `${which}.blocks.${i}`
     const linear = (canonical: string, name: string, out: Size, input: Size) => {
       picker.take(`${to}.${canonical}.weight`, `${from}.${name}.weight`, [out, input])
@@ -313,7 +364,7 @@ function takeImage(from: Reading, embed: Size | undefined): TransformerSpec<Patc
   if (!classToken) picker.take('image.patch.bias', `${v}.embeddings.patch_embedding.bias`, [image.width])
   picker.take('image.position', `${v}.embeddings.position_embedding.weight`, [positions, image.width])
   if (classToken) picker.takeNorm('image.preNorm', `${v}.pre_layrnorm`, image.width) // this misspelling is in every checkpoint
-  takeBlocks(picker, 'image', image)
+  takeBlocks(from, 'image', image)
   picker.takeNorm('image.postNorm', `${v}.post_layernorm`, image.width)
   const tower = {
     kind: 'transformer',
@@ -358,6 +409,7 @@ function takeAttentionPool(picker: Picker, { width, mlp }: TowerSizes): void {
 function takeText(from: Reading, embed: Size | undefined, padId: number): TextTowerSpec {
   const { picker, kind } = from
   const { fields, tower: text } = towerOf(from, 'text')
+  if (kind.encoder && fields) return takeEncoderText(from, fields, text, embed!)
   const t = 'text_model'
   const tokens = `${t}.embeddings.token_embedding.weight`
   const positions = `${t}.embeddings.position_embedding.weight`
@@ -367,7 +419,7 @@ function takeText(from: Reading, embed: Size | undefined, padId: number): TextTo
   const vocab = fields ? sizeOf(fields, 'vocab_size', kind.vocab) : picker.size(tokens, 0, 2)
   picker.take('text.token', tokens, [vocab, text.width])
   picker.take('text.position', positions, [context, text.width])
-  takeBlocks(picker, 'text', text)
+  takeBlocks(from, 'text', text)
   picker.takeNorm('text.finalNorm', `${t}.final_layer_norm`, text.width)
   const sizes = { kind: 'tokens', vocabSize: vocab.n, contextLength: context.n } as const
   const tower = { kind: 'transformer', preNorm: false, blocks: text.blocks } as const
@@ -390,6 +442,40 @@ function takeText(from: Reading, embed: Size | undefined, padId: number): TextTo
   }
 }
 
+/** Takes a text tower with another encoder than CLIP's, pooled at its first token. */
+function takeEncoderText(
+  { picker, kind }: Reading,
+  fields: Fields,
+  { blocks, width, mlp }: TowerSizes,
+  embed: Size,
+): TextTowerSpec {
+  const encoder = kind.encoder!
+  const padId = fields.integer('pad_token_id', encoder.padId, 0)
+  // Position ids of RoBERTa begin after the id of the pad token.
+  if (encoder.kind === 'roberta' && padId !== encoder.padId)
+    throw fields.wrong('pad_token_id', String(encoder.padId))
+  const positions = sizeOf(fields, 'max_position_embeddings', kind.context, 1 << 16)
+  const context = { ...positions, n: positions.n - firstPosition(encoder.kind) }
+  if (context.n < 1) throw fields.wrong('max_position_embeddings', `more than ${firstPosition(encoder.kind)}`)
+  const vocab = sizeOf(fields, 'vocab_size', kind.vocab)
+  const sizes = { blocks, width, mlp, vocab, context, positions }
+  const tower = takeEncoder(picker, encoder.kind, encoder.prefix, sizes, padId)
+  if (kind !== kinds.altclip) {
+    picker.take('text.projection', 'text_projection.weight', [embed, width])
+    return { ...tower, pool: 'first', finalNorm: false, project: 'matrix' }
+  }
+  const hidden = sizeOf(fields, 'project_dim', 768)
+  picker.takeNorm('text.finalNorm', 'text_model.pre_LN', width)
+  picker.takeLinear('text.projection.hidden', 'text_model.transformation', hidden, width)
+  picker.take('text.projection', 'text_projection.weight', [embed, hidden])
+  return {
+    ...tower,
+    pool: 'first',
+    project: 'mlp',
+    projectionMlp: { hidden: hidden.n, activation: 'none' },
+  }
+}
+
 /** The width of the joint space; undefined without a projection into one. */
 function embedSize({ picker, config, kind }: Reading): Size | undefined {
   if (kind === kinds.siglip) {
@@ -397,8 +483,9 @@ function embedSize({ picker, config, kind }: Reading): Size | undefined {
     return picker.size('vision_model.post_layernorm.weight', 0, 1)
   }
   const names = ['visual_projection.weight', 'text_projection.weight'].filter(name => picker.has(name))
-  if (names.length === 0) return undefined
-  return config ? sizeOf(config, 'projection_dim', 512) : picker.size(names[0]!, 0, 2)
+  // Encoders other than CLIP's always have one.
+  if (names.length === 0 && !kind.encoder) return undefined
+  return config ? sizeOf(config, 'projection_dim', kind.embed) : picker.size(names[0]!, 0, 2)
 }
 
 /** The towers that the tensors belong to. */
@@ -409,11 +496,20 @@ function huggingFaceTowers(table: TensorTable): Tower[] {
   )
 }
 
-/** The kind of a model without a configuration, by a tensor that only SigLIP has. */
-const kindOfTensors = (table: TensorTable): keyof typeof kinds =>
-  table.tensors.has('vision_model.head.probe') || table.tensors.has('text_model.head.weight')
-    ? 'siglip'
-    : 'clip'
+/** The kind of a model without a configuration, by tensors that only it has. */
+function kindOfTensors(table: TensorTable): keyof typeof kinds {
+  if (table.tensors.has('vision_model.head.probe') || table.tensors.has('text_model.head.weight'))
+    return 'siglip'
+  for (const [name, { encoder }] of Object.entries(kinds) as [keyof typeof kinds, Kind][])
+    if (encoder && table.tensors.has(encoder.prefix + ENCODER_TOKENS[encoder.kind])) return name
+  return 'clip'
+}
+
+const titles: Partial<Record<keyof typeof kinds, string>> = {
+  siglip: 'a SigLIP',
+  chinese_clip: 'a Chinese-CLIP',
+  altclip: 'an AltCLIP',
+}
 
 /** Everything except preprocessing and the vocabulary. Without a configuration, sizes come from the tensors. */
 async function readHuggingFace(
@@ -422,12 +518,13 @@ async function readHuggingFace(
   options: CheckpointOptions,
   padId = 0,
 ): Promise<ModelSpec> {
-  const kind = kinds[config ? checkKind(config) : kindOfTensors(table)]
-  if (!config && kind === kinds.siglip)
+  const name = config ? checkKind(config) : kindOfTensors(table)
+  const kind = kinds[name]
+  if (!config && titles[name])
     throw badConfig(
       table.where,
       HUGGING_FACE,
-      'is a SigLIP without its configuration: put config.json of the model beside it, and its preprocessor_config.json',
+      `is ${titles[name]} without its configuration: put config.json of the model beside it, and its preprocessor_config.json`,
       { expected: HUGGING_FACE },
     )
   const picker = new Picker(table)

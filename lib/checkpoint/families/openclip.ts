@@ -12,6 +12,7 @@ import { isOpenaiOrigin, readOpenaiLayout } from '../openai-layout.js'
 import type { OpenclipSizes } from '../openclip-sizes.js'
 import { inputSize, openclipPreprocess } from '../processor.js'
 import type { Size } from '../tensors.js'
+import { encoderNamed, type OpenclipEncoder } from '../text-encoders.js'
 import { timmTower } from '../timm.js'
 import { defaultPadId, tokenizerOf as fileTokenizerOf, padIdOf, vocabularyOf } from '../vocabulary.js'
 import type { Family } from './family.js'
@@ -54,7 +55,6 @@ const UNCHANGED: Record<'model' | 'image' | 'text', Record<string, Json[]>> = {
     proj_type: ['linear', 'none'],
     output_tokens: [false],
     ...TEXT_BLOCK,
-    hf_model_name: [''],
   },
 }
 
@@ -106,7 +106,7 @@ const KNOWN = {
       'act_kwargs',
       'norm_kwargs',
     ],
-    ...['hf_model_pretrained', 'hf_proj_type', 'hf_pooler_type'],
+    ...['hf_model_name', 'hf_model_pretrained', 'hf_proj_type', 'hf_pooler_type'],
   ],
 }
 
@@ -204,6 +204,30 @@ function textTower(text: Fields): Pick<OpenclipSizes['text'], 'mask' | 'pool' | 
   return { mask, pool: 'argmax' }
 }
 
+/** The text encoder of transformers that a text_cfg names; undefined for OpenCLIP's own text tower. */
+function textEncoder(text: Fields): OpenclipEncoder | undefined {
+  const name = text.string('hf_model_name', '')
+  if (name === '') return undefined
+  const kind = encoderNamed(name)
+  if (!kind)
+    throw badConfig(
+      text.file,
+      text.name('hf_model_name'),
+      `\`${text.name('hf_model_name')}\` ${kindOfJson(name)} is a text encoder that is not implemented; docs/checkpoints.md lists those that are`,
+      { actual: kindOfJson(name) },
+    )
+  const pool = text.string('hf_pooler_type', 'mean_pooler')
+  // BERT's own pooler is a layer of its own; the encoder of M2M100 has none, so this name means its first token.
+  const first = pool === 'cls_last_hidden_state_pooler' || (pool === 'cls_pooler' && kind === 'm2m100')
+  if (!first && pool !== 'mean_pooler')
+    throw text.wrong('hf_pooler_type', '"mean_pooler" or "cls_last_hidden_state_pooler"')
+  const projection = text.object.get('hf_proj_type') === null ? 'none' : text.string('hf_proj_type', 'mlp')
+  if (projection !== 'none' && projection !== 'linear' && projection !== 'mlp')
+    throw text.wrong('hf_proj_type', '"linear", "mlp" or null')
+  const context = sized(text, 'context_length', 77, 1 << 16)
+  return { kind, context, pool: first ? 'first' : 'mean', projection }
+}
+
 /** The cleaning of texts in open_clip's wrapper of transformers' tokenizers. */
 const cleanings = ['whitespace', 'lower', 'canonicalize'] as const
 
@@ -293,11 +317,13 @@ function openclipSizes(model: Fields, padId: number): OpenclipSizes {
   const features = resnet ? width.n * 32 : width.n
   if (headWidth > features) throw image.wrong('head_width', `at most ${features}`)
   const textWidth = sized(text, 'width', 512)
+  const encoder = textEncoder(text)
   return {
     file: model.file,
     embed: sized(model, 'embed_dim'),
     sigmoid: model.has('init_logit_bias'),
     ...(timm ? { timm: timmTower(image, imageSize) } : {}),
+    ...(encoder ? { encoder } : {}),
     image: {
       activation: model.boolean('quick_gelu', false) ? 'quickGelu' : 'gelu',
       width,
