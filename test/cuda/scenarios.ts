@@ -94,14 +94,19 @@ async function towers(dtype: Dtype, model: string, batches: readonly number[]): 
     }
   }
   if (!clip.info.towers.includes('text')) return result
-  result.texts.trie = encoded(await clip.encodeText(labels))
-  result.texts.again = encoded(await clip.encodeText(labels))
-  result.texts.one = encoded(await clip.encodeText(labels[0]!))
+  // Small vocabularies make more tokens than a small context has.
+  result.texts.trie = encoded(await clip.encodeText(labels, { truncate: true }))
+  result.texts.again = encoded(await clip.encodeText(labels, { truncate: true }))
+  result.texts.one = encoded(await clip.encodeText(labels[0]!, { truncate: true }))
   note('texts')
   if (process.env.BRIEF) return result
-  result.texts.third = encoded(await clip.encodeText(labels))
-  result.texts.pooled = encoded(await clip.encodeText(labels.slice(0, 2), { output: 'pooled' }))
-  result.texts.tokens = encoded(await clip.encodeText(labels.slice(0, 2), { output: 'tokens' }))
+  result.texts.third = encoded(await clip.encodeText(labels, { truncate: true }))
+  result.texts.pooled = encoded(
+    await clip.encodeText(labels.slice(0, 2), { output: 'pooled', truncate: true }),
+  )
+  result.texts.tokens = encoded(
+    await clip.encodeText(labels.slice(0, 2), { output: 'tokens', truncate: true }),
+  )
   return result
 }
 

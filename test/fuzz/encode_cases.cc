@@ -217,8 +217,9 @@ End imageCase(Choices& c) {
 }
 
 End tokensCase(Choices& c) {
-  // A few models for the whole run, because only the tokens vary.
-  static std::vector<std::unique_ptr<Model>> models;
+  // A few models for the whole run, because only the tokens vary. They are never destroyed, because at exit
+  // their backend would be gone before them.
+  static std::vector<std::unique_ptr<Model>>& models = *new std::vector<std::unique_ptr<Model>>;
   if (models.empty())
     for (uint64_t seed = 0; models.size() < 8; seed++) {
       SeededChoices own(seed);
