@@ -157,6 +157,69 @@ export async function kernelTasks(o: KernelOptions): Promise<void> {
       check: async () => agree('attention', await f(a), await f({ ...a, backend: 'reference' }), 1e-4),
     })
   }
+  const { kernels: ops } = testEntries()
+  const backend = undefined
+  for (const { name: what, sizes } of timed('depthwiseConv')) {
+    const {
+      height,
+      width,
+      channels,
+      multiplier,
+      kernel,
+      stride,
+      pad,
+      activation = 0,
+    } = sizes as Record<string, number>
+    const outChannels = channels! * multiplier!
+    const side = (n: number) => Math.floor((n + 2 * pad! - kernel!) / stride!) + 1
+    const numbers = side(height!) * side(width!) * outChannels
+    const a = {
+      ...{ images: 1, height: height!, width: width!, channels: channels!, multiplier: multiplier! },
+      ...{
+        kernel: kernel!,
+        stride: stride!,
+        pad: pad!,
+        activation: activation ? ('gelu' as const) : ('none' as const),
+        threads,
+      },
+      x: random(height! * width! * channels!, 13),
+      weight: random(kernel! ** 2 * outChannels, 14),
+      bias: random(outChannels, 15),
+    }
+    const out = new Float32Array(numbers)
+    tasks.push({
+      name: `depthwiseConv ${what} ${height} x ${width} x ${channels} to ${outChannels} by ${kernel} x ${kernel}`,
+      run: () => ops.depthwiseConv({ ...a, out, backend }),
+      operations: 2 * numbers * kernel! ** 2,
+      peak,
+      check: async () => {
+        const want = new Float32Array(numbers)
+        await ops.depthwiseConv({ ...a, out, backend })
+        await ops.depthwiseConv({ ...a, out: want, backend: 'reference' })
+        agree('depthwiseConv', out, want, 1e-4)
+      },
+    })
+  }
+  for (const { sizes } of timed('channelGate')) {
+    const { rows, cols, rowsPerGate } = sizes as { rows: number; cols: number; rowsPerGate: number }
+    const a = {
+      ...{ rows, cols, rowsPerGate, activation: 'gelu' as const, threads },
+      x: random(rows * cols, 16),
+      gate: random(Math.ceil(rows / rowsPerGate) * cols, 17),
+    }
+    const out = new Float32Array(rows * cols)
+    tasks.push({
+      name: `channelGate ${rows} x ${cols}`,
+      run: () => ops.channelGate({ ...a, out, backend }),
+      bytes: 8 * rows * cols,
+      check: async () => {
+        const want = new Float32Array(rows * cols)
+        await ops.channelGate({ ...a, out, backend })
+        await ops.channelGate({ ...a, out: want, backend: 'reference' })
+        agree('channelGate', out, want, 1e-5)
+      },
+    })
+  }
   for (const { sizes } of timed('layerNorm')) {
     const { rows, cols } = sizes as { rows: number; cols: number }
     const a = {

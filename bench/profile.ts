@@ -18,7 +18,7 @@ const caption = 'a small brown dog runs on green grass' // ten tokens
 
 /** Multiplications and additions of one call. */
 function operations({ op, rows, in: inner, out }: OpTimes): number {
-  if (op === 'linear' || op === 'conv') return 2 * rows * inner * out
+  if (op === 'linear' || op === 'conv' || op === 'depthwiseConv') return 2 * rows * inner * out
   return op === 'attention' ? 4 * rows * inner * out : 0
 }
 

@@ -76,7 +76,11 @@ struct Convolve {
       o += output0;
       if (o >= c.out) return;
       const bool both = o + 1 < c.out;
-      storePair(c.y, row0 + r, o, both, relu(v0 + c.bias[o]), both ? relu(v1 + c.bias[o + 1]) : 0.f);
+      const auto finished = [&](int output, float v) {
+        v = activate(c.activation, v + c.bias[output]);
+        return c.activation == Activation::relu ? relu(v) : v;
+      };
+      storePair(c.y, row0 + r, o, both, finished(o, v0), both ? finished(o + 1, v1) : 0.f);
     });
   }
 };

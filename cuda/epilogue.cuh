@@ -15,6 +15,8 @@ __device__ __forceinline__ float activate(Activation n, float v) {
       return 0.5f * v * erfcf(v * -0.70710678118654752f);
     case Activation::geluTanh:  // 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u))
       return v * reciprocalApprox(1.f + exp2Approx(v * kLog2E * fmaf(v * v, -0.0713548163f, -1.59576912f)));
+    case Activation::sigmoid:
+      return reciprocalApprox(1.f + exp2Approx(-kLog2E * v));
   }
   return v;
 }

@@ -42,6 +42,10 @@ constexpr int rowsWritten(const Patches& p) { return p.images * (p.size / p.patc
 constexpr int rowsWritten(const Pooling& p) {
   return p.images * (p.height / p.kernelHeight) * (p.width / p.kernelWidth);
 }
+constexpr int rowsWritten(const DepthwiseConv& d) {
+  return d.images * ((d.height + 2 * d.pad - d.kernel) / d.stride + 1) *
+         ((d.width + 2 * d.pad - d.kernel) / d.stride + 1);
+}
 #define CLIP_LAUNCH(op, Arguments) \
   constexpr Launch launchOf(const Arguments& a) { return rowLaunch(op##Kernel.text, rowsWritten(a)); }
 CLIP_ROW_OPS(CLIP_LAUNCH)

@@ -53,6 +53,7 @@ enum class Activation : uint8_t {
   gelu,
   relu,      // of the ResNets: applied after the residual is added; the others before it
   geluTanh,  // the tanh form of GELU: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+  sigmoid,   // 1 / (1 + exp(-x))
 };
 
 // y (rows, out) = activation(x (rows, in) · w (in, out) + bias) + residual; relu(x · w + bias + residual)
@@ -177,7 +178,7 @@ struct Patches {
   int images, size, patch;
 };
 
-// y = max(0, convolution of x + bias). x and y are images stored as matrices, with one row of channels per
+// y = activation(convolution of x + bias). x and y are images stored as matrices, with one row of channels per
 // pixel (NHWC). The weight is packed as a matrix (out, kernel * kernel * in) with columns ordered (y, x,
 // channel); outside the image, x counts as zero. For int8, x is float32 and the window of each output pixel
 // is quantised as one row.
@@ -189,9 +190,40 @@ struct Conv {
   MatrixView y;       // (images * outHeight * outWidth, out), float32 or bfloat16
   int images, height, width, in, out;
   int kernel, stride, pad;
+  Activation activation;
   Format format() const { return uniform(dtype); }
   int outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
   int outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
+};
+
+// y = activation(depthwise convolution of x + bias), on images stored like those of Conv: each output channel is
+// the convolution of one input channel, output o that of input floor(o / multiplier). Outside the image, x counts
+// as zero. The weights have columns of their own for each tap, ordered (y, x), and are float32 in every dtype:
+// they are few.
+struct DepthwiseConv {
+  MatrixView x;       // float32 (images * height * width, in)
+  const float* w;     // (kernel * kernel, in * multiplier)
+  const float* bias;  // (in * multiplier)
+  MatrixView y;       // float32 or bfloat16 (images * outHeight * outWidth, in * multiplier)
+  int images, height, width, in;
+  int multiplier;  // 1 or 2
+  int kernel;      // 3 or 7
+  int stride;      // 1 or 2
+  int pad;
+  Activation activation;  // none or gelu
+  int out() const { return in * multiplier; }
+  int outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
+  int outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
+};
+
+// y[r] = activation(x[r] * gate[r / rowsPerGate]), number by number: the excitation of a squeeze-and-excitation
+// block, where a gate belongs to all pixels of an image.
+struct ChannelGate {
+  MatrixView x;     // float32 (rows, cols)
+  MatrixView gate;  // float32 (ceil(rows / rowsPerGate), cols)
+  MatrixView y;     // float32 or bfloat16, may be x
+  int rows, cols, rowsPerGate;
+  Activation activation;  // none or gelu
 };
 
 // y = mean over each kernelHeight x kernelWidth window of x, for adjacent windows (stride = kernel). Pixels
@@ -335,16 +367,18 @@ struct SoftmaxCrossEntropy {
   OP(linear, Linear)       \
   OP(attention, Attention) \
   OP(conv, Conv)
-#define CLIP_ROW_OPS(OP)   \
-  OP(layerNorm, LayerNorm) \
-  OP(cast, Cast)           \
-  OP(embed, Embed)         \
-  OP(gather, Gather)       \
-  OP(patches, Patches)     \
-  OP(pool, Pooling)        \
-  OP(normalise, Normalise) \
-  OP(rope, Rope)           \
-  OP(gate, Gate)           \
+#define CLIP_ROW_OPS(OP)           \
+  OP(layerNorm, LayerNorm)         \
+  OP(cast, Cast)                   \
+  OP(embed, Embed)                 \
+  OP(gather, Gather)               \
+  OP(patches, Patches)             \
+  OP(pool, Pooling)                \
+  OP(depthwiseConv, DepthwiseConv) \
+  OP(channelGate, ChannelGate)     \
+  OP(normalise, Normalise)         \
+  OP(rope, Rope)                   \
+  OP(gate, Gate)                   \
   OP(softmaxCrossEntropy, SoftmaxCrossEntropy)
 #define CLIP_OTHER_OPS(OP)         \
   CLIP_ROW_OPS(OP)                 \

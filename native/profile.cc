@@ -36,6 +36,9 @@ OpTimes describe(const char* op, const Conv& c) {
           bytesIn(c.dtype),
           {}};
 }
+OpTimes describe(const char* op, const DepthwiseConv& d) {
+  return {op, d.images * d.outHeight() * d.outWidth(), d.kernel * d.kernel, d.out(), d.y.dtype, 4, {}};
+}
 OpTimes describe(const char* op, const Pooling& p) {
   return {op, p.images * p.height * p.width, p.channels, 0, p.y.dtype, 0, {}};
 }

@@ -28,7 +28,7 @@ declare module '../native/surface.js' {
       inFeatures: number
       outFeatures: number
       /** 'relu', which is applied after the residual was added as in ResNets, is for tests only. */
-      activation: 'none' | 'quickGelu' | 'gelu' | 'geluTanh' | 'relu'
+      activation: 'none' | 'quickGelu' | 'gelu' | 'geluTanh' | 'relu' | 'sigmoid'
       /** x and weight are converted to this dtype first; default float32. */
       dtype?: RowDtype
       /**

@@ -157,7 +157,7 @@ export interface NativeTestKernels {
     size: number
     patch: number
   }>
-  /** max(0, convolution + bias): x (images, height, width, inChannels), weight (outChannels, kernel, kernel, inChannels). */
+  /** activation(convolution + bias): x (images, height, width, inChannels), weight (outChannels, kernel, kernel, inChannels). */
   conv: NativeKernel<{
     x: Float32Array
     weight: Float32Array
@@ -174,6 +174,35 @@ export interface NativeTestKernels {
     kernel: number
     stride: number
     pad: number
+    activation: 'none' | 'gelu' | 'relu'
+  }>
+  /** activation(depthwise convolution + bias): x (images, height, width, channels), weight (kernel, kernel, channels * multiplier). */
+  depthwiseConv: NativeKernel<{
+    x: Float32Array
+    weight: Float32Array
+    bias: Float32Array
+    out: Float32Array | Uint16Array
+    outDtype?: FloatDtype
+    images: number
+    height: number
+    width: number
+    channels: number
+    multiplier: number
+    kernel: number
+    stride: number
+    pad: number
+    activation: 'none' | 'gelu'
+  }>
+  /** activation(x * gate), where `rowsPerGate` consecutive rows have one gate. */
+  channelGate: NativeKernel<{
+    x: Float32Array
+    gate: Float32Array
+    out: Float32Array | Uint16Array
+    outDtype?: FloatDtype
+    rows: number
+    cols: number
+    rowsPerGate: number
+    activation: 'none' | 'gelu'
   }>
   /** Rotates pairs of neighbours. Each row of `table` has dim cosines, then dim sines, negative at even numbers. */
   rope: NativeKernel<{

@@ -9,8 +9,9 @@ namespace clip::binding {
 namespace {
 
 // Ops that no public kernel needs. They are for tests only, so they are not in every build (CMakeLists.txt).
-constexpr std::string_view kForTests[] = {"conv", "cast",      "embed", "gather", "patches",
-                                          "pool", "normalise", "rope",  "gate"};
+constexpr std::string_view kForTests[] = {"conv",      "depthwiseConv", "channelGate", "cast",
+                                          "embed",     "gather",        "patches",     "pool",
+                                          "normalise", "rope",          "gate"};
 constexpr bool isHere([[maybe_unused]] std::string_view op) {
 #if CLIP_TEST_ENTRIES
   return true;

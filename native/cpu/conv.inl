@@ -1,4 +1,4 @@
-// Convolutions of the ResNets, on images stored as rows of pixels (NHWC).
+// Convolutions, on images stored as rows of pixels (NHWC).
 //
 // A convolution is a matrix product whose left matrix is never stored as a whole. Each sum runs over (y, x,
 // channel) in this order, whatever the block.
@@ -69,7 +69,7 @@ void convBlock(const Conv& c, const ConvBlock& b, const char* lines, int wide, i
                  .rows = 0,
                  .in = c.kernel * c.kernel * c.in,
                  .out = c.out,
-                 .activation = Activation::relu,
+                 .activation = c.activation,
                  .weights = T::dtype};
   constexpr int kAll = kStepBytes * 2 / 64;  // cache lines of weights per two steps
   const int ahead = tiles <= 2 ? kAll : 1;
@@ -166,7 +166,7 @@ void convByWindows(Context& context, const Conv& c) {
                    .rows = r1 - r0,
                    .in = in,
                    .out = c.out,
-                   .activation = Activation::relu,
+                   .activation = c.activation,
                    .weights = T::dtype};
     linearBlock<T>(l, 0, r1 - r0, int(int64_t(panels) * p / panelChunks),
                    int(int64_t(panels) * (p + 1) / panelChunks));

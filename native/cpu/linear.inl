@@ -192,6 +192,7 @@ __attribute__((noinline)) void finish(const typename T::Sum* part, int rows, con
         if constexpr (Kind == Activation::quickGelu) v = quickGelu(v);
         if constexpr (Kind == Activation::gelu) v = gelu(v);
         if constexpr (Kind == Activation::geluTanh) v = geluTanh(v);
+        if constexpr (Kind == Activation::sigmoid) v = sigmoid(v);
         if constexpr (Residual) {
           v = v + load(reinterpret_cast<const float*>(residual), n);
           residual += residualStride;
@@ -222,6 +223,8 @@ inline void finishKind(const typename T::Sum* part, int rows, const Linear& l, i
       return finish<T, Activation::relu, Residual>(part, rows, l, row, col);
     case Activation::geluTanh:
       return finish<T, Activation::geluTanh, Residual>(part, rows, l, row, col);
+    case Activation::sigmoid:
+      return finish<T, Activation::sigmoid, Residual>(part, rows, l, row, col);
   }
 }
 template <class T>

@@ -88,19 +88,21 @@ Made linear(Machine& m, const Case& c, const ProductOp& op) {
 
 Made conv(Machine& m, const Case& c, const ProductOp& op) {
   const Dtype dtype = op.dtype, to = c["narrow"] ? dtype : Dtype::float32;
-  Conv call{.x = {},
-            .w = nullptr,
-            .dtype = dtype,
-            .bias = nullptr,
-            .y = {},
-            .images = c["images"],
-            .height = c["height"],
-            .width = c["width"],
-            .in = c["inChannels"],
-            .out = c["outChannels"],
-            .kernel = c["kernel"],
-            .stride = c["stride"],
-            .pad = c["pad"]};
+  Conv call{
+      .x = {},
+      .w = nullptr,
+      .dtype = dtype,
+      .bias = nullptr,
+      .y = {},
+      .images = c["images"],
+      .height = c["height"],
+      .width = c["width"],
+      .in = c["inChannels"],
+      .out = c["outChannels"],
+      .kernel = c["kernel"],
+      .stride = c["stride"],
+      .pad = c["pad"],
+      .activation = static_cast<Activation>(c.number("activation", static_cast<int>(Activation::relu)))};
   const int pixels = call.images * call.height * call.width, inputs = call.kernel * call.kernel * call.in,
             rows = call.images * call.outHeight() * call.outWidth();
   Values x = normal(1, pixels, call.in, 1, dtype),
@@ -112,9 +114,10 @@ Made conv(Machine& m, const Case& c, const ProductOp& op) {
   call.bias = m.copy(bias.data);
   call.y = m.output(rows, call.out, to);
   const auto difference = [=, &m]() mutable {
-    const auto reference = [&](Values& xs, Values& ws) {
+    const auto reference = [&](Values& xs, Values& ws, Activation activation) {
       Values ys(rows, call.out);
       Conv here = call;
+      here.activation = activation;
       here.x = xs.view();
       here.w = ws.data.data();
       here.dtype = Dtype::float32;
@@ -123,11 +126,13 @@ Made conv(Machine& m, const Case& c, const ProductOp& op) {
       referenceBackend.conv(Machine::reference(), here);
       return ys;
     };
-    const Values want = reference(x, w);
+    const Values want = reference(x, w, call.activation);
     Values ax = absolute(x), aw = absolute(w);
-    const Values sizes = reference(ax, aw);
+    const Values sizes = reference(ax, aw, Activation::none);
+    // See linear.
+    const double ofActivation = call.activation == Activation::gelu ? 0x1p-20 : 0;
     return m.compareMatrix(call.y, want, [&](int r, int o) {
-      return (sizes.row(r)[o] + 2 * std::fabs(bias.data[o])) * (inputs + 16) * 0x1p-23 +
+      return (sizes.row(r)[o] + 2 * std::fabs(bias.data[o]) + 1) * ((inputs + 16) * 0x1p-23 + ofActivation) +
              epsilon(to) * std::fabs(want.row(r)[o]) + 0x1p-24;
     });
   };

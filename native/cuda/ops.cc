@@ -47,7 +47,7 @@ void run(Context& c, const Conv& v) {
                 .rows = rows,
                 .in = columns,
                 .out = v.out,
-                .activation = Activation::relu,
+                .activation = v.activation,
                 .weights = Dtype::float32});
 }
 

@@ -100,7 +100,8 @@ class Ops {
                              .out = w.out,
                              .kernel = 3,
                              .stride = stride,
-                             .pad = 1});
+                             .pad = 1,
+                             .activation = Activation::relu});
   }
   // y = mean over kernel x kernel windows
   void pool(const MatrixView& x, const MatrixView& y, int images, int side, int channels, int kernel) const {

@@ -3,7 +3,7 @@
 
 namespace clip::ops::conv {
 
-// narrow: y has the type of x.
+// narrow: y has the type of x. activation: the number of an Activation, by default that of ReLU.
 std::vector<Case> cases() {
   const Shapes conv{{"images", "height", "width", "inChannels", "outChannels", "kernel", "stride", "pad"}};
   return {
@@ -50,6 +50,10 @@ std::vector<Case> cases() {
       conv("1 x 12 x 12 x 8 to 4, kernel 5, stride 3, pad 2", kTested, {1, 12, 12, 8, 4, 5, 3, 2}),
       conv("3 x 4 x 4 x 40 to 10, kernel 1, stride 2, pad 0", kTested, {3, 4, 4, 40, 10, 1, 2, 0}),
       conv("1 x 3 x 3 x 8 to 2, kernel 3, stride 1, pad 0", kTested, {1, 3, 3, 8, 2, 3, 1, 0}),
+      conv("none, by windows", kTested, {2, 9, 8, 3, 33, 3, 2, 1}, {{"activation", 0}}),
+      conv("none, by lines", kTested, {2, 7, 5, 48, 33, 3, 1, 1}, {{"activation", 0}}),
+      conv("gelu, by windows", kTested, {2, 9, 8, 3, 33, 3, 2, 1}, {{"activation", 2}}),
+      conv("gelu, by lines", kTested | kFirstLoad, {2, 7, 5, 48, 33, 3, 1, 1}, {{"activation", 2}}),
       conv("2 x 9 x 7 x 3 to 16, narrow", kEmulated, {2, 9, 7, 3, 16, 3, 2, 1}, {{"narrow", 1}}),
       conv("1 x 8 x 8 x 16 to 65, narrow", kEmulated, {1, 8, 8, 16, 65, 3, 1, 1}, {{"narrow", 1}}),
       conv("1 x 12 x 12 x 8 to 4, narrow", kEmulated, {1, 12, 12, 8, 4, 5, 3, 2}, {{"narrow", 1}}),
@@ -88,7 +92,10 @@ Job prepare(Call& c) {
           .out = out,
           .kernel = kernel,
           .stride = stride,
-          .pad = pad};
+          .pad = pad,
+          .activation = c.choice<Activation>(
+              "activation",
+              {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu}})};
   const auto bias = c.array<float>("bias", {rowsOf(out)});
   const auto x = c.array<float>("x", {pixels, rowsOf(in)});
   const auto weight = c.array<float>("weight", {rowsOf(out), columns});

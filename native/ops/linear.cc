@@ -88,6 +88,18 @@ std::vector<Case> cases() {
              {{"activation", 4}, {"bias", 1}, {"residual", 1}}),
       linear("geluTanh, bias, residual in place", kTested, {13, 50, 37},
              {{"activation", 4}, {"bias", 1}, {"residual", 2}}),
+      linear("sigmoid, no bias, residual none", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 0}, {"residual", 0}}),
+      linear("sigmoid, no bias, residual apart", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 0}, {"residual", 1}}),
+      linear("sigmoid, no bias, residual in place", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 0}, {"residual", 2}}),
+      linear("sigmoid, bias, residual none", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 1}, {"residual", 0}}),
+      linear("sigmoid, bias, residual apart", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 1}, {"residual", 1}}),
+      linear("sigmoid, bias, residual in place", kTested, {13, 50, 37},
+             {{"activation", 5}, {"bias", 1}, {"residual", 2}}),
       linear("1 x 768 x 40", kEmulated, {1, 768, 40}, {{"activation", 1}}),
       linear("5 x 27 x 33", kEmulated, {5, 27, 33}, {{"activation", 3}, {"residual", 2}}),
       linear("16 x 256 x 8", kEmulated, {16, 256, 8}, {{"bias", 0}}),
@@ -154,7 +166,8 @@ Job prepare(Call& c) {
                                                         {"quickGelu", Activation::quickGelu},
                                                         {"gelu", Activation::gelu},
                                                         {"relu", Activation::relu},
-                                                        {"geluTanh", Activation::geluTanh}});
+                                                        {"geluTanh", Activation::geluTanh},
+                                                        {"sigmoid", Activation::sigmoid}});
   const Dtype dtype = c.rowDtype("dtype"), outDtype = c.rowDtype("outDtype");
   if (dtype == Dtype::int8 && in > kMaxInt8Inputs)
     wrong("inFeatures", "be at most " + std::to_string(kMaxInt8Inputs) + " for int8", std::to_string(in));

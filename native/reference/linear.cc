@@ -15,6 +15,8 @@ namespace {
 
 double relu(double v) { return v < 0 ? 0 : v; }  // NaN stays NaN
 
+}  // namespace
+
 double activate(Activation n, double v) {
   switch (n) {
     case Activation::none:
@@ -26,9 +28,13 @@ double activate(Activation n, double v) {
       return 0.5 * v * std::erfc(-v / std::sqrt(2.0));  // x Phi(x): Hendrycks & Gimpel 2016
     case Activation::geluTanh:  // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), without 1 - 1 in the tail
       return v / (1 + std::exp(-2 * std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v)));
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-v));
   }
   return v;
 }
+
+namespace {
 
 struct Quantised {
   float scale;
@@ -145,8 +151,8 @@ void linear(Context& context, const Linear& l) {
   });
 }
 
-// y[o] = relu(sum over (ky, kx, c) of x[oy * stride + ky - pad, ox * stride + kx - pad, c] w[o, ky, kx, c] +
-// b[o]): torch.nn.Conv2d followed by its (folded) batch norm and ReLU, He et al. 2016.
+// y[o] = f(sum over (ky, kx, c) of x[oy * stride + ky - pad, ox * stride + kx - pad, c] w[o, ky, kx, c] +
+// b[o]): torch.nn.Conv2d followed by its (folded) batch norm and an activation function, He et al. 2016.
 void conv(Context& context, const Conv& c) {
   const int outHeight = c.outHeight(), outWidth = c.outWidth(), inputs = c.kernel * c.kernel * c.in;
   const Packed w{c.w, inputs, c.out, c.dtype};
@@ -171,7 +177,8 @@ void conv(Context& context, const Conv& c) {
     }
     for (int o = 0; o < c.out; o++) {
       endIfStopped();
-      put(c.y, r, o, relu(product(w, o, row, 0) + c.bias[o]));
+      const double sum = activate(c.activation, product(w, o, row, 0) + c.bias[o]);
+      put(c.y, r, o, c.activation == Activation::relu ? relu(sum) : sum);
     }
   });
 }

@@ -15,6 +15,8 @@ CLIP_OPS(CLIP_DECLARE)
 #undef CLIP_DECLARE
 
 // linear.cc
+// relu, which is applied after a residual, is left to the caller.
+double activate(Activation, double v);
 size_t packedSize(Dtype, int in, int out);
 bool pack(const Pack&);
 // Converts x (cols) to y's dtype and writes it as row r of y.

@@ -33,7 +33,8 @@ export function casesOf<S extends Record<string, number>>(op: string, sizes: S):
   })
 }
 
-const activations = ['none', 'quickGelu', 'gelu', 'relu', 'geluTanh'] as const
+/** Activation functions by the number that cases name. */
+export const activations = ['none', 'quickGelu', 'gelu', 'relu', 'geluTanh', 'sigmoid'] as const
 /** The cases of linear, in words. relu is applied after the residual is added, the other activations before. */
 export const linearCases = casesOf('linear', {
   rows: 0,

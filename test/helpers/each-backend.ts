@@ -58,7 +58,7 @@ async function oracle<K extends keyof NativeKernels>(
 }
 
 /** Ops that only tests call: a test of one has its name in the title. */
-const testOps = /\b(cast|conv|embed|gather|normali[sz]e|patches|pool|rope|gate)\b/
+const testOps = /\b(cast|channelGate|conv|depthwiseConv|embed|gather|normali[sz]e|patches|pool|rope|gate)\b/
 
 /** Why a backend has nothing to run a case with, if so: an instruction or a kernel that no machine gives it. */
 export type Lacks<C> = (backend: NativeBackend, c: C) => string | undefined | false

@@ -26,6 +26,7 @@ const activations = {
   quickGelu: (v: number) => v / (1 + Math.exp(-1.702 * v)),
   gelu: (v: number) => 0.5 * v * erfc(-v / Math.SQRT2),
   geluTanh: (v: number) => v / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
+  sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
 }
 
 interface Linear {

@@ -1,4 +1,4 @@
-/** QuickGELU, GELU and its tanh form over all of float32, through a product with the number 1; and with them exp, which all end in. */
+/** QuickGELU, GELU, its tanh form and the sigmoid over all of float32, through a product with the number 1; and with them exp, which all end in. */
 
 import { close } from '../helpers/close.js'
 import { eachBackend } from '../helpers/each-backend.js'
@@ -42,7 +42,10 @@ const geluTanh = (x: number, y: number): number => {
   return Math.abs(y) * (5 + 4 * moved) * u * 1.01 + (a > 88.7 ? 4e-38 : 2 ** -149)
 }
 
-const bounds = { quickGelu, gelu, geluTanh }
+/** exp is off by 1.75 u, its argument is exact; the sum and the quotient round once each. Tiny exponentials round to subnormals. */
+const sigmoid = (_x: number, y: number): number => 4 * u * y + 2 ** -149
+
+const bounds = { quickGelu, gelu, geluTanh, sigmoid }
 
 eachBackend(
   'activation functions agree with the reference over the range of float32',
@@ -50,6 +53,7 @@ eachBackend(
     { name: 'QuickGELU', activation: 'quickGelu' as const },
     { name: 'GELU', activation: 'gelu' as const },
     { name: 'tanh form of GELU', activation: 'geluTanh' as const },
+    { name: 'sigmoid', activation: 'sigmoid' as const },
   ],
   async (t, on, { activation }) => {
     const x = sweep()

@@ -82,8 +82,8 @@ eachBackend(
     )
     const how =
       name === 'kernel1'
-        ? { weight: middle, kernel: 1, stride: 1, pad: 0 }
-        : { weight: g.weight, kernel: 3, stride: 2, pad: 1 }
+        ? { weight: middle, kernel: 1, stride: 1, pad: 0, activation: 'relu' as const }
+        : { weight: g.weight, kernel: 3, stride: 2, pad: 1, activation: 'relu' as const }
     await on.run('conv', { x: g.x, bias: g.bias, out, ...image, ...how })
     close(t, out, g[name], bound(46, on.epsilon, 20), name)
   },
