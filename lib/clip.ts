@@ -94,6 +94,7 @@ export interface ClipInfo {
 function foldedOf({ image, text, tensors }: ModelSpec): string[] {
   return [
     ...(image?.kind === 'modifiedResNet' ? ['batch norms'] : []),
+    ...(image?.kind === 'convNext' ? ['layer scales'] : []),
     ...(image?.kind === 'transformer' && image.pool === 'attention'
       ? ['the query of the attention pool']
       : []),

@@ -4,6 +4,7 @@
  */
 
 import { type BlocksSpec, imageSizeOf, type ModelSpec } from '../native/spec.js'
+import { takeConvNext } from './conv-next.js'
 import { badCheckpoint, badConfig } from './errors.js'
 import { resnetSizes, takeResnet } from './modified-resnet.js'
 import type { OpenclipSizes } from './openclip-sizes.js'
@@ -123,6 +124,8 @@ export async function readOpenaiLayout(
 
   if (!towers.image) {
     // Only a text tower.
+  } else if (config?.convNext) {
+    model.image = takeConvNext(picker, config.convNext, config.embed)
   } else if (config?.timm) {
     model.image = takeTimm(picker, config.timm, config.embed, options)
   } else if (config ? Array.isArray(config.image.layers) : picker.has('visual.layer1.0.conv1.weight')) {
@@ -216,7 +219,7 @@ export async function readOpenaiLayout(
   const custom = t !== ''
   picker.finish(name => (custom ? CUSTOM_TOWERS : TOWERS).test(name))
   const joint = [
-    model.image?.kind === 'modifiedResNet' ? 'matrix' : model.image?.project,
+    model.image && model.image.kind !== 'transformer' ? 'matrix' : model.image?.project,
     model.text?.project,
   ]
   if (!joint.some(how => how !== undefined && how !== 'none')) model.embedDim = 0

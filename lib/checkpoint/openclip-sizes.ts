@@ -1,6 +1,7 @@
 /** Configured properties of the towers of OpenAI's layout. */
 
 import type { Activation, TransformerSpec } from '../native/spec.js'
+import type { ConvNextTower } from './conv-next.js'
 import type { Size } from './tensors.js'
 import type { OpenclipEncoder } from './text-encoders.js'
 import type { TimmTower } from './timm.js'
@@ -26,6 +27,8 @@ export interface OpenclipSizes {
   timm?: TimmTower
   /** A text encoder of transformers, which replaces `text`. */
   encoder?: OpenclipEncoder
+  /** A ConvNeXt of timm, which replaces `image`. */
+  convNext?: ConvNextTower
   text: {
     activation: Activation
     eps: number

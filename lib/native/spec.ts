@@ -134,7 +134,18 @@ export interface ModifiedResNetSpec {
   heads: number
 }
 
-export type ImageTowerSpec = TransformerSpec<PatchEmbed> | ModifiedResNetSpec
+/** ConvNeXt: a stem of patches and four stages, each at half the side of the one before; the normed mean is projected. */
+export interface ConvNextSpec {
+  kind: 'convNext'
+  imageSize: number
+  patchSize: number
+  stages: { width: number; layers: number; mlp: number }[]
+  layerNormEps: number
+  /** Hidden width of the head, if that is an MLP and not a matrix. */
+  headMlp?: number
+}
+
+export type ImageTowerSpec = TransformerSpec<PatchEmbed> | ModifiedResNetSpec | ConvNextSpec
 export type TextTowerSpec = TransformerSpec<TokenEmbed>
 
 /** How a cosine becomes a probability: the softmax over the texts, or the sigmoid of each pair, of scale * cosine + bias. */
@@ -162,6 +173,11 @@ export interface Scoring {
  *   image.layer{n}.0.downsample.conv.weight (4p, in, 1, 1)   .downsample.bn.*
  *   image.pool.position (1 + (imageSize / 32)^2, 32w)
  *   image.pool.query / .key / .value .weight (32w, 32w) / .bias   image.pool.out.weight (embedDim, 32w) / .bias
+ * image (convNext, stage n has the width w(n)):
+ *   image.stem.weight (w(1), 3, patch, patch) / .bias   image.stem.norm.weight / .bias
+ *   image.stage{n}.downsample.norm.* and .downsample.weight (w(n), 2, 2, w(n - 1)) / .bias, from n = 2
+ *   image.stage{n}.{i}.depthwise.weight (7, 7, w(n)) / .bias   .norm.*   .fc1.*   .fc2.*   .fc2.scale (w(n))
+ *   image.postNorm.*   image.head.fc1.*, with headMlp   image.projection (embedDim, w(4) or headMlp)
  * text:
  *   text.token (vocab, width)                text.position (context, width)
  *   text.finalNorm.weight / .bias            text.projection (embedDim, width), with project 'matrix'

@@ -109,6 +109,22 @@ ResNetConfig readResNet(const Fields& f) {
   return r;
 }
 
+ConvNextConfig readConvNext(const Fields& f) {
+  ConvNextConfig c;
+  c.imageSize = whole(f, "imageSize");
+  c.patchSize = whole(f, "patchSize");
+  c.layerNormEps = static_cast<float>(f.number("layerNormEps"));
+  if (f.has("headMlp")) c.headMlp = whole(f, "headMlp");
+  const Napi::Array stages = readArray(f.value("stages"), f.path("stages"));
+  if (stages.Length() != ConvNextConfig::kStages)
+    wrong(f.path("stages"), "have 4 elements", std::to_string(stages.Length()), config);
+  for (uint32_t i = 0; i < ConvNextConfig::kStages; ++i) {
+    const Fields stage(stages.Get(i), f.path("stages") + "[" + std::to_string(i) + "]");
+    c.stages[i] = {whole(stage, "width"), whole(stage, "layers"), whole(stage, "mlp")};
+  }
+  return c;
+}
+
 std::vector<int64_t> readSizes(Napi::Value value, const std::string& field, int64_t low) {
   const Napi::Array array = readArray(value, field);
   if (array.Length() > 8) wrong(field, "have at most 8 dimensions", std::to_string(array.Length()));
@@ -182,8 +198,10 @@ ModelConfig readModelConfig(Napi::Value spec, Napi::Value preprocess) {
       c.image = readImageTransformer(g);
     else if (kind == "modifiedResNet")
       c.resNet = readResNet(g);
+    else if (kind == "convNext")
+      c.convNext = readConvNext(g);
     else
-      wrong(g.path("kind"), "be 'transformer' or 'modifiedResNet'", "\"" + kind + "\"", config);
+      wrong(g.path("kind"), "be 'transformer', 'modifiedResNet' or 'convNext'", "\"" + kind + "\"", config);
   }
   if (f.has("text")) c.text = readTextTransformer(Fields(f.value("text"), "spec.text"));
   const Napi::Object tensors = readObject(f.value("tensors"), f.path("tensors"));

@@ -140,6 +140,24 @@ void checkResNet(const ResNetConfig& c) {
          std::to_string(c.imageSize));
 }
 
+void checkConvNext(const ConvNextConfig& c) {
+  within("spec.image.imageSize", c.imageSize, 1, kMaxResNetSize);
+  within("spec.image.patchSize", c.patchSize, 1, c.imageSize);
+  if (c.side(ConvNextConfig::kStages - 1) < 1)
+    fail("spec.image.imageSize",
+         "be at least " + std::to_string(c.patchSize << (ConvNextConfig::kStages - 1)),
+         std::to_string(c.imageSize));
+  for (const ConvNextConfig::Stage& stage : c.stages) {
+    within("spec.image.stages.width", stage.width, 1, 1 << 14);
+    within("spec.image.stages.layers", stage.layers, 1, kMaxLayers);
+    within("spec.image.stages.mlp", stage.mlp, 1, 1 << 16);
+  }
+  within("spec.image.headMlp", c.headMlp, 0, kMaxWidth);
+  // The condition is written so that NaN fails it.
+  if (!(c.layerNormEps >= 0 && c.layerNormEps < 1))
+    fail("spec.image.layerNormEps", "be at least 0 and less than 1", std::to_string(c.layerNormEps));
+}
+
 }  // namespace
 
 void checkPreprocess(const PreprocessConfig& p) {
@@ -156,7 +174,8 @@ void checkConfig(const ModelConfig& c) {
   if (c.files.empty() || c.files.size() != c.fileBytes.size())
     fail("spec.files", "contain at least one file, each with its size", std::to_string(c.files.size()));
   if (!c.hasImageTower() && !c.text) fail("spec", "have an image or a text tower", "neither");
-  if (c.image && c.resNet) fail("spec", "have one image tower", "two");
+  if ((c.image ? 1 : 0) + (c.resNet ? 1 : 0) + (c.convNext ? 1 : 0) > 1)
+    fail("spec", "have one image tower", "several");
   const Projection image = c.hasImageTower() ? c.imageProjection() : Projection::none,
                    text = c.text ? c.text->project : Projection::none;
   const bool joint = image != Projection::none || text != Projection::none;
@@ -165,6 +184,7 @@ void checkConfig(const ModelConfig& c) {
   if (text == Projection::identity) checkIdentity("spec.text", c.embedDim, c.text->blocks.width);
   if (c.image) checkImageTransformer(*c.image);
   if (c.resNet) checkResNet(*c.resNet);
+  if (c.convNext) checkConvNext(*c.convNext);
   if (c.hasImageTower()) {
     checkPreprocess(c.preprocess);
     if (c.preprocess.size != c.imageSize())

@@ -118,6 +118,23 @@ struct ResNetConfig {
   int lastSide() const { return (imageSize + 1) / 2 / 2 / 2 / 2 / 2; }  // of the last feature map
 };
 
+// ConvNeXt: a stem of patches, then four stages of blocks with a depthwise 7 x 7 convolution, each stage at half the
+// side of the one before it; the mean of the last feature map is normed and projected.
+struct ConvNextConfig {
+  static constexpr int kStages = 4;
+  int imageSize = 0, patchSize = 0;
+  struct Stage {
+    int width = 0, layers = 0, mlp = 0;
+  } stages[kStages];
+  float layerNormEps = 1e-6f;
+  int headMlp = 0;  // hidden width of the head; 0: the head is a matrix
+  // Of a stage's feature map. A rest at the right and at the bottom is not used.
+  int side(int stage) const { return imageSize / patchSize >> stage; }
+  int pixels(int stage) const { return side(stage) * side(stage); }
+  int width() const { return stages[kStages - 1].width; }
+  int tokens() const { return pixels(kStages - 1); }
+};
+
 struct PreprocessConfig {
   int size = 0;
   Filter filter = Filter::bicubic;
@@ -129,17 +146,22 @@ struct ModelConfig {
   std::vector<std::string> files;
   std::vector<uint64_t> fileBytes;
   int embedDim = 0;                             // 0: no tower has a projection
-  std::optional<ImageTransformerConfig> image;  // one of these two, or neither
+  std::optional<ImageTransformerConfig> image;  // one of these three, or none
   std::optional<ResNetConfig> resNet;
+  std::optional<ConvNextConfig> convNext;
   std::optional<TextTransformerConfig> text;
   std::map<std::string, TensorView> tensors;
   PreprocessConfig preprocess;
 
-  bool hasImageTower() const { return image || resNet; }
-  int imageSize() const { return image ? image->imageSize : resNet->imageSize; }
-  int imageTokens() const { return image ? image->tokens() : resNet->tokens(); }
+  bool hasImageTower() const { return image || resNet || convNext; }
+  int imageSize() const {
+    return image ? image->imageSize : resNet ? resNet->imageSize : convNext->imageSize;
+  }
+  int imageTokens() const { return image ? image->tokens() : resNet ? resNet->tokens() : convNext->tokens(); }
   // The width of 'pooled' and 'tokens'.
-  int imageWidth() const { return image ? image->blocks.width : resNet->features(); }
+  int imageWidth() const {
+    return image ? image->blocks.width : resNet ? resNet->features() : convNext->width();
+  }
   Projection imageProjection() const { return image ? image->project : Projection::matrix; }
 };
 

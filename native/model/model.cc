@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "error.h"
+#include "model/conv_next.h"
 #include "model/modified_resnet.h"
 #include "model/text_transformer.h"
 #include "model/transformer.h"
@@ -46,6 +47,9 @@ void checkInt8(const ModelConfig& c) {
     longest = std::max({longest, c.image->blocks.width, c.image->blocks.mlp, c.image->attentionPool.mlp});
   if (c.text) longest = std::max({longest, c.text->blocks.width, c.text->blocks.mlp});
   if (c.resNet) longest = std::max({longest, c.resNet->features(), 9 * (c.resNet->width << 3)});
+  if (c.convNext)
+    for (const ConvNextConfig::Stage& stage : c.convNext->stages)
+      longest = std::max({longest, 4 * stage.width, stage.mlp});
   if (longest > kMaxInt8Inputs)
     throw Error{.code = "ERR_CLIP_DTYPE",
                 .message = "int8 supports at most " + std::to_string(kMaxInt8Inputs) +
@@ -249,6 +253,9 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
   if (m.config.resNet)
     perPass =
         std::clamp<int>(kFeatureBytes / resNetImageBytes(*m.config.resNet, m.options.dtype), 1, perPass);
+  if (m.config.convNext)
+    perPass =
+        std::clamp<int>(kFeatureBytes / convNextImageBytes(*m.config.convNext, m.options.dtype), 1, perPass);
   const size_t floats = imageFloats(output),
                bytes = size_t{3} * m.config.preprocess.size * m.config.preprocess.size;
   try {
@@ -289,7 +296,9 @@ bool Model::encodeImages(const Image* const* images, int count, Output output, b
       imageRows += static_cast<uint64_t>(n) * tokens;
       const bool finished =
           m.config.image ? encodeImageBatch(pass, *m.config.image, *m.weights.image, batch, place.data())
-                         : encodeImageBatch(pass, *m.config.resNet, *m.weights.resNet, batch, place.data());
+          : m.config.resNet
+              ? encodeImageBatch(pass, *m.config.resNet, *m.weights.resNet, batch, place.data())
+              : encodeImageBatch(pass, *m.config.convNext, *m.weights.convNext, batch, place.data());
       if (!finished) return false;
     }
     return true;

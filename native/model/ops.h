@@ -103,6 +103,23 @@ class Ops {
                              .pad = 1,
                              .activation = Activation::relu});
   }
+  // y = x * w + b, a 7 x 7 convolution of each channel with zeros outside the image
+  void depthwise7x7(const MatrixView& x, const float* w, const float* bias, const MatrixView& y, int images,
+                    int side, int channels) const {
+    backend_.depthwiseConv(context_, {.x = x,
+                                      .w = w,
+                                      .bias = bias,
+                                      .y = y,
+                                      .images = images,
+                                      .height = side,
+                                      .width = side,
+                                      .in = channels,
+                                      .multiplier = 1,
+                                      .kernel = 7,
+                                      .stride = 1,
+                                      .pad = 3,
+                                      .activation = Activation::none});
+  }
   // y = mean over kernel x kernel windows
   void pool(const MatrixView& x, const MatrixView& y, int images, int side, int channels, int kernel) const {
     backend_.pool(context_, {.x = x,

@@ -77,6 +77,41 @@ class Loader : public WeightPacker {
     w.projection = linear({"image.pool.out"}, {config_.embedDim, features}, Bias::required, Dtype::float32);
   }
 
+  void convNext(ConvNextWeights& w) {
+    const ConvNextConfig& c = *config_.convNext;
+    const int64_t patch = c.patchSize;
+    int64_t in = 0;
+    for (int s = 0; s < ConvNextConfig::kStages; s++) {
+      const auto& [width, layers, mlp] = c.stages[s];
+      const std::string stage = "image.stage" + std::to_string(s + 1) + ".";
+      ConvNextStageWeights& to = w.stages[s];
+      if (s == 0) {
+        // As the patches of a transformer.
+        to.downsample = linear({"image.stem"}, {width, 3, patch, patch}, Bias::required,
+                               dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
+        w.stemNorm = norm("image.stem.norm", width);
+      } else {
+        to.norm = norm(stage + "downsample.norm", in);
+        to.downsample = linear({stage + "downsample"}, {width, 2, 2, in}, Bias::required);
+      }
+      to.blocks.resize(layers);
+      for (int i = 0; i < layers; i++) {
+        ConvNextBlockWeights& b = to.blocks[i];
+        const std::string name = stage + std::to_string(i) + ".";
+        b.depthwise = vector(name + "depthwise.weight", {7, 7, width});
+        b.depthwiseBias = vector(name + "depthwise.bias", {width});
+        b.norm = norm(name + "norm", width);
+        b.fc1 = linear({name + "fc1"}, {mlp, width}, Bias::required);
+        b.fc2 = linear({name + "fc2"}, {width, mlp}, Bias::required);
+      }
+      in = width;
+    }
+    w.headNorm = norm("image.postNorm", in);
+    if (c.headMlp) w.headFc1 = linear({"image.head.fc1"}, {c.headMlp, in}, Bias::required, Dtype::float32);
+    w.projection = linear({"image.projection"}, {config_.embedDim, c.headMlp ? c.headMlp : in},
+                          Bias::optional, Dtype::float32);
+  }
+
   void text(TextTransformerWeights& w) {
     const TextTransformerConfig& c = *config_.text;
     w.token = table("text.token", {c.vocabSize, c.blocks.width}, c.tokenScale);
@@ -157,6 +192,10 @@ WeightNames nameWeights(const ModelConfig& config, int threads, const std::atomi
     ResNetWeights w;
     loader.resNet(w);
   }
+  if (config.convNext) {
+    ConvNextWeights w;
+    loader.convNext(w);
+  }
   if (config.text) {
     TextTransformerWeights w;
     loader.text(w);
@@ -169,12 +208,14 @@ Weights::Weights(const ModelConfig& config, const ModelConfig* unloaded, const B
     : backend_(backend) {
   if (config.image) image.emplace();
   if (config.resNet) resNet.emplace();
+  if (config.convNext) convNext.emplace();
   if (config.text) text.emplace();
   const TrimHeap trim;  // destroyed after the loader
   Loader loader(config, backend, dtype, threads, cancel);
   const auto walk = [&] {
     if (image) loader.image(*image);
     if (resNet) loader.resNet(*resNet);
+    if (convNext) loader.convNext(*convNext);
     if (text) loader.text(*text);
   };
   walk();

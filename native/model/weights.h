@@ -94,6 +94,26 @@ struct ResNetWeights {
   LinearWeight projection;       // (embedDim, features): the attention pool's output projection
 };
 
+struct ConvNextBlockWeights {
+  const float *depthwise, *depthwiseBias;  // (7 * 7, width), (width)
+  NormWeight norm;
+  LinearWeight fc1, fc2;  // fc2 with the layer scale
+};
+
+struct ConvNextStageWeights {
+  NormWeight norm;          // before the downsampling; empty in the first stage
+  LinearWeight downsample;  // (width, 2 * 2 * in) with columns (y, x, channel); in the first stage the stem
+  std::vector<ConvNextBlockWeights> blocks;
+};
+
+struct ConvNextWeights {
+  NormWeight stemNorm;
+  ConvNextStageWeights stages[ConvNextConfig::kStages];
+  NormWeight headNorm;
+  LinearWeight headFc1;     // (headMlp, width) in float32; packed == nullptr if the head is a matrix
+  LinearWeight projection;  // (embedDim, width or headMlp)
+};
+
 class Weights {
  public:
   // Checks every tensor's presence, shape and range before the first value is read. Then it converts and
@@ -108,6 +128,7 @@ class Weights {
 
   std::optional<ImageTransformerWeights> image;
   std::optional<ResNetWeights> resNet;
+  std::optional<ConvNextWeights> convNext;
   std::optional<TextTransformerWeights> text;
   WeightNames names;
   PackCacheUse cacheUse = PackCacheUse::off;

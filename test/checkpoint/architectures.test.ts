@@ -85,7 +85,11 @@ const openclip: Record<string, Architecture> = {
 }
 
 const headsOf = ({ image, text }: ModelSpec) => [
-  image?.kind === 'transformer' ? image.blocks.heads : image?.heads,
+  image?.kind === 'transformer'
+    ? image.blocks.heads
+    : image?.kind === 'modifiedResNet'
+      ? image.heads
+      : undefined,
   text?.blocks.heads,
 ]
 

@@ -412,6 +412,7 @@ if (lacking) {
     ['openclip-siglip2', 2],
     ['openclip-pe', 2],
     ['openclip-eva02', 2],
+    ['openclip-convnext', 5],
   ] as const)
     for (const dtype of ['bfloat16', 'float16', 'float32'] as const)
       (all ? test.serial : test.skip)(`${name} in ${dtype} as on the reference`, async t => {

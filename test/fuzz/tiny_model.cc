@@ -19,9 +19,10 @@ class Builder {
     c.files = {""};
     c.fileBytes = {0};
     c.embedDim = choices_.within(1, 20);
-    const uint64_t kind = choices_.below(8);  // 0 to 4: ViT; 5 and 6: ResNet; 7: no image tower
+    const uint64_t kind = choices_.below(8);  // 0 to 4: ViT; 5: ResNet; 6: ConvNeXt; 7: no image tower
     if (kind < 5) vision();
-    if (kind == 5 || kind == 6) resNet();
+    if (kind == 5) resNet();
+    if (kind == 6) convNext();
     if (kind == 7 || !choices_.oneIn(3)) text();
     if (c.hasImageTower()) {
       c.preprocess.size = c.imageSize();
@@ -129,6 +130,44 @@ class Builder {
       linear(std::string("image.pool.") + name, {features, features});
     linear("image.pool.out", {model_.config.embedDim, features});
     model_.config.resNet = r;
+  }
+
+  void convNext() {
+    ConvNextConfig c;
+    c.patchSize = choices_.within(1, 4);
+    c.imageSize = c.patchSize * choices_.within(8, 17) + choices_.within(0, c.patchSize - 1);
+    const int64_t patch = c.patchSize;
+    int64_t in = 0;
+    for (int s = 0; s < ConvNextConfig::kStages; s++) {
+      ConvNextConfig::Stage& stage = c.stages[s];
+      stage = {choices_.within(1, 24), choices_.within(1, 2), choices_.within(1, 40)};
+      const std::string name = "image.stage" + std::to_string(s + 1) + ".";
+      if (s == 0) {
+        linear("image.stem", {stage.width, 3, patch, patch});
+        norm("image.stem.norm", stage.width);
+      } else {
+        norm(name + "downsample.norm", in);
+        linear(name + "downsample", {stage.width, 2, 2, in});
+      }
+      for (int i = 0; i < stage.layers; i++) {
+        const std::string b = name + std::to_string(i) + ".";
+        add(b + "depthwise.weight", {7, 7, stage.width});
+        add(b + "depthwise.bias", {stage.width});
+        norm(b + "norm", stage.width);
+        linear(b + "fc1", {stage.mlp, stage.width});
+        linear(b + "fc2", {stage.width, stage.mlp});
+        if (choices_.oneIn(2)) add(b + "fc2.scale", {stage.width});
+      }
+      in = stage.width;
+    }
+    norm("image.postNorm", in);
+    if (choices_.oneIn(2)) {
+      c.headMlp = choices_.within(1, 30);
+      linear("image.head.fc1", {c.headMlp, in});
+      in = c.headMlp;
+    }
+    add("image.projection", {model_.config.embedDim, in});
+    model_.config.convNext = c;
   }
 
   void text() {

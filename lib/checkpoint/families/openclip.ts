@@ -5,6 +5,7 @@ import { ClipError } from '../../base/errors.js'
 import type { Json } from '../../base/json.js'
 import type { Activation } from '../../native/spec.js'
 import type { TokenizerSpec } from '../../tokenizer/spec.js'
+import { convNextTower } from '../conv-next.js'
 import { badConfig, type Pace } from '../errors.js'
 import { Fields, kindOfJson, readJsonFile } from '../fields.js'
 import { firstOf, HUGGING_FACE, OPENCLIP } from '../layouts.js'
@@ -302,6 +303,7 @@ function openclipSizes(model: Fields, padId: number): OpenclipSizes {
 
   const timm = image.string('timm_model_name', '') !== ''
   const imageSize = square(image, 'image_size', 224)
+  const convNext = convNextTower(image, imageSize)
   const width = sized(image, 'width', 768)
   const headWidth = image.integer('head_width', 64)
   const blocks = image.get('layers')
@@ -322,7 +324,7 @@ function openclipSizes(model: Fields, padId: number): OpenclipSizes {
     file: model.file,
     embed: sized(model, 'embed_dim'),
     sigmoid: model.has('init_logit_bias'),
-    ...(timm ? { timm: timmTower(image, imageSize) } : {}),
+    ...(convNext ? { convNext } : timm ? { timm: timmTower(image, imageSize) } : {}),
     ...(encoder ? { encoder } : {}),
     image: {
       activation: model.boolean('quick_gelu', false) ? 'quickGelu' : 'gelu',

@@ -144,7 +144,9 @@ async function layersOf(
     image:
       image?.kind === 'modifiedResNet'
         ? image.layers.reduce((a, b) => a + b, 0)
-        : (image?.blocks.layers ?? 0),
+        : image?.kind === 'convNext'
+          ? image.stages.reduce((sum, { layers }) => sum + layers, 0)
+          : (image?.blocks.layers ?? 0),
     text: text?.blocks.layers ?? 0,
   }
 }

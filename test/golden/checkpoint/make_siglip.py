@@ -33,8 +33,8 @@ create = timm.create_model
 
 
 def create_reduced(name, **arguments):
-    """timm.create_model with the sizes of REDUCED under the real name."""
-    return create(name, **(arguments | REDUCED))
+    """timm.create_model with the sizes of REDUCED under the real name; None: the trunk has no such argument."""
+    return create(name, **{key: value for key, value in (arguments | REDUCED).items() if value is not None})
 
 
 timm.create_model = create_reduced
@@ -82,7 +82,7 @@ def openclip(name, seed, model, trunk, text, embed_dim, image_size, vocabulary, 
     """One of open_clip's configurations at reduced size."""
     path = fresh(name, vocabulary)
     REDUCED.clear()
-    REDUCED.update(trunk | dict(img_size=image_size))
+    REDUCED.update(dict(img_size=image_size) | trunk)
     config = open_clip.get_model_config(model)
     config["embed_dim"] = embed_dim
     config["vision_cfg"] |= dict(image_size=image_size) | vision
