@@ -133,6 +133,12 @@ void mutateConfig(Choices& c, ModelConfig& m) {
                                &m.resNet->layers[0], &m.resNet->layers[1], &m.resNet->layers[3]};
         *c.pick(fields) = c.hostileInt();
       }
+      if (m.convNext) {
+        ConvNextConfig& n = *m.convNext;
+        int* const fields[] = {&n.imageSize,       &n.patchSize,        &n.headMlp,
+                               &n.stages[0].width, &n.stages[1].layers, &n.stages[3].mlp};
+        *c.pick(fields) = c.hostileInt();
+      }
       break;
     case 6:
     case 7:
@@ -152,6 +158,7 @@ void mutateConfig(Choices& c, ModelConfig& m) {
       if (c.oneIn(3)) m.image.reset();
       if (c.oneIn(3)) m.text.reset();
       if (c.oneIn(3)) m.resNet.emplace();
+      if (c.oneIn(3)) m.convNext.emplace();
   }
 }
 
