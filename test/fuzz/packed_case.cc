@@ -68,6 +68,9 @@ bool damage(Choices& c, const std::string& path) {
   return damaged;
 }
 
+// The output of a tower without embeddings is the pooled row.
+Output outputOf(Projection p) { return p == Projection::none ? Output::pooled : Output::embedding; }
+
 // The embeddings of an image and of a text.
 std::vector<float> answers(Model& m) {
   std::vector<float> all;
@@ -78,13 +81,15 @@ std::vector<float> answers(Model& m) {
     image.width = image.height = size;
     image.planes = planes.data();
     const Image* const images[] = {&image};
-    all.resize(m.imageFloats(Output::embedding));
-    m.encodeImages(images, 1, Output::embedding, false, all.data(), [] { return false; });
+    const Output output = outputOf(m.config().imageProjection());
+    all.resize(m.imageFloats(output));
+    m.encodeImages(images, 1, output, false, all.data(), [] { return false; });
   }
   if (m.config().text) {
     const int32_t id = 0, length = 1;
-    std::vector<float> text(m.textFloats(Output::embedding, &length, 1));
-    m.encodeTexts(&id, &length, 1, Output::embedding, false, text.data(), [] { return false; });
+    const Output output = outputOf(m.config().text->project);
+    std::vector<float> text(m.textFloats(output, &length, 1));
+    m.encodeTexts(&id, &length, 1, output, false, text.data(), [] { return false; });
     all.insert(all.end(), text.begin(), text.end());
   }
   return all;

@@ -79,7 +79,7 @@ void mutateTensor(Choices& c, ModelConfig& m) {
 
 void mutateTransformer(Choices& c, TransformerConfig& tower) {
   BlocksConfig& t = tower.blocks;
-  switch (c.below(6)) {
+  switch (c.below(7)) {
     case 0:
       t.width = c.hostileInt();
       break;
@@ -104,6 +104,10 @@ void mutateTransformer(Choices& c, TransformerConfig& tower) {
                            PoolKind::argmax, PoolKind::eos});
       tower.attentionPool = {c.oneIn(2) ? c.hostileInt() : tower.blocks.heads, c.hostileInt()};
       break;
+    case 5:
+      t.innerNorms = c.oneIn(2);
+      t.gate = c.oneIn(2) ? std::optional(Gating::silu) : std::nullopt;
+      break;
     default:
       t.layerNormEps = hostileFloat(c);
   }
@@ -125,7 +129,10 @@ void mutateConfig(Choices& c, ModelConfig& m) {
       if (m.image) mutateTransformer(c, *m.image);
       break;
     case 4:
-      if (m.image) (c.oneIn(2) ? m.image->imageSize : m.image->patchSize) = c.hostileInt();
+      if (m.image && c.oneIn(3))
+        m.image->rope = {.offset = c.hostileInt(), .reference = c.hostileInt(), .columnFirst = c.oneIn(2)};
+      else if (m.image)
+        (c.oneIn(2) ? m.image->imageSize : m.image->patchSize) = c.hostileInt();
       break;
     case 5:
       if (m.resNet) {
