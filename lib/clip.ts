@@ -93,7 +93,9 @@ export interface ClipInfo {
 /** The parts that native code folds into other weights when it packs them (native/model/weights.cc). */
 function foldedOf({ image, text, tensors }: ModelSpec): string[] {
   return [
-    ...(image?.kind === 'modifiedResNet' ? ['batch norms'] : []),
+    ...(image?.kind === 'modifiedResNet' || (image?.kind === 'transformer' && image.embed.stem)
+      ? ['batch norms']
+      : []),
     ...(image?.kind === 'convNext' ? ['layer scales'] : []),
     ...(image?.kind === 'transformer' && image.pool === 'attention'
       ? ['the query of the attention pool']

@@ -3,9 +3,9 @@
  * timm's name decides the epsilon of the layer norms.
  */
 
-import type { ConvNextSpec, TensorView } from '../native/spec.js'
+import type { ConvNextSpec } from '../native/spec.js'
 import type { Fields } from './fields.js'
-import type { Picker, Size } from './tensors.js'
+import { type Picker, permuted, type Size } from './tensors.js'
 
 /** The models of OpenCLIP. */
 const NAMES = /^convnext_(tiny|small|base|large|xlarge|xxlarge)$/
@@ -36,13 +36,6 @@ export function convNextTower(image: Fields, imageSize: Size): ConvNextTower | u
     projectionBias: image.boolean('timm_proj_bias', false),
   }
 }
-
-/** The same tensor with its dimensions in another order. */
-const permuted = (tensor: TensorView, order: readonly number[]): TensorView => ({
-  ...tensor,
-  shape: order.map(axis => tensor.shape[axis]!),
-  strides: order.map(axis => tensor.strides[axis]!),
-})
 
 /** Takes the tensors of the tower; `embed` is the width of the joint space. */
 export function takeConvNext(picker: Picker, tower: ConvNextTower, embed: Size): ConvNextSpec {

@@ -102,6 +102,7 @@ function towerAt(name: string, has: (name: string) => boolean): FoundTower | und
     own(found('openai', 'image', 'conv1.weight'), 'class_embedding', 'attnpool.positional_embedding') ??
     own(found('openai', 'image', 'trunk.patch_embed.proj.weight')) ??
     own(found('openai', 'image', 'trunk.stem.0.weight')) ??
+    own(found('openai', 'image', 'trunk.patch_embed.backbone.0.conv.weight')) ??
     own(found('openai', 'text', 'transformer.embeddings.word_embeddings.weight')) ??
     own(found('openai', 'text', 'transformer.embed_tokens.weight')) ??
     own(found('openai', 'text', 'token_embedding.weight'), 'positional_embedding', 'ln_final.weight')

@@ -311,6 +311,13 @@ export class Picker {
   }
 }
 
+/** The same tensor with its dimensions in another order. */
+export const permuted = (tensor: TensorView, order: readonly number[]): TensorView => ({
+  ...tensor,
+  shape: order.map(axis => tensor.shape[axis]!),
+  strides: order.map(axis => tensor.strides[axis]!),
+})
+
 /** Position embeddings of a class token and a square of patches: how many there are, and how many patches a side has. */
 export function squareOf(picker: Picker, tensor: string): { positions: Size; grid: number } {
   const positions = picker.size(tensor, 0, 2)

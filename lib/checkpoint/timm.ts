@@ -8,7 +8,7 @@ import { badCheckpoint, badConfig } from './errors.js'
 import { type Fields, kindOfJson } from './fields.js'
 import { agreedActivation, agreedHeads, checkDivides } from './options.js'
 import type { CheckpointOptions } from './spec.js'
-import { type Picker, type Size, times } from './tensors.js'
+import { type Picker, permuted, type Size, times } from './tensors.js'
 
 /** The properties that the name of a vision transformer of timm implies. */
 interface Trunk {
@@ -24,6 +24,8 @@ interface Trunk {
   rope?: Omit<RopeSpec, 'reference'> & { reference?: number }
   /** The heads of the attention pool, if they are not those of the trunk. */
   poolHeads?: number
+  /** MobileCLIP: three convolutions embed the patches, and the class token has no position. */
+  stem?: boolean
   /** EVA-02: queries, keys and values of their own, a gated MLP, and norms in the blocks. */
   eva02?: boolean
 }
@@ -93,6 +95,13 @@ const trunks: readonly (readonly [pattern: RegExp, trunk: Trunk])[] = [
     perception({ offset: 1, first: 'column' }),
   ],
   [/^vit_pe_core_gigantic_patch14_448$/, perception({ offset: 0, first: 'column' }, 96, false)],
+  [
+    /^vit_base_mci_224$/,
+    {
+      ...{ headDim: 64, eps: 1e-6, activation: 'gelu', classToken: true, preNorm: false, pool: 'first' },
+      stem: true,
+    },
+  ],
   [/^eva02_(base_patch16_clip_224|large_patch14_clip_(224|336))$/, eva02],
 ]
 
@@ -168,6 +177,29 @@ function takeQueryKeyValue(
   picker.take(`${to}.value.bias`, `${from}.attn.v_bias`, [width])
 }
 
+/** Takes MobileCLIP's stem; returns the widths of its first two convolutions. */
+function takeStem(picker: Picker, from: string, width: Size): [number, number] {
+  const first = picker.size(`${from}.0.conv.weight`, 0, 4)
+  const second = picker.size(`${from}.1.conv.weight`, 0, 4)
+  for (const [i, out, weight, order] of [
+    [0, first, picker.checked(`${from}.0.conv.weight`, [first, 3, 4, 4]), [0, 3, 1, 2]],
+    [1, second, picker.checked(`${from}.1.conv.weight`, [second, first, 2, 2]), [0, 1, 2, 3]],
+  ] as const) {
+    picker.picked[`image.stem.conv${i + 1}.weight`] = permuted(weight, order)
+    for (const [part, name] of [
+      ['weight', 'weight'],
+      ['bias', 'bias'],
+      ['mean', 'running_mean'],
+      ['variance', 'running_var'],
+    ] as const)
+      picker.take(`image.stem.bn${i + 1}.${part}`, `${from}.${i}.bn.${name}`, [out])
+  }
+  const patch = picker.checked(`${from}.2.conv.weight`, [width, second, 2, 2])
+  picker.picked['image.patch.weight'] = permuted(patch, [0, 2, 3, 1])
+  picker.take('image.patch.bias', `${from}.2.conv.bias`, [width])
+  return [first.n, second.n]
+}
+
 /** Takes the tensors of the tower; `embed` is the width of the joint space. */
 export function takeTimm(
   picker: Picker,
@@ -180,7 +212,9 @@ export function takeTimm(
   const field = fields.name('timm_model_name')
   const t = 'visual.trunk'
   const width = picker.size(`${t}.norm.weight`, 0, 1)
-  const patch = picker.size(`${t}.patch_embed.proj.weight`, 2, 4)
+  const patch: Size = tower.stem
+    ? { n: 16, from: `the stem of ${name}` }
+    : picker.size(`${t}.patch_embed.proj.weight`, 2, 4)
   const gated = tower.eva02 ?? false
   const mlp = picker.size(`${t}.blocks.0.mlp.${gated ? 'fc1_x' : 'fc1'}.weight`, 0, 2)
   const layers = picker.table.count(`${t}.blocks.`)
@@ -189,13 +223,15 @@ export function takeTimm(
   const heads = agreedHeads(file, field, width.n / headDim, options, 'image')
 
   const side = Math.floor(tower.imageSize.n / patch.n)
+  const classPosition = classToken && !tower.stem
   const positions: Size = {
     ...tower.imageSize,
-    n: side ** 2 + (classToken ? 1 : 0),
-    from: `${classToken ? '1 + ' : ''}(${tower.imageSize.n} / ${patch.n}) ** 2: ${tower.imageSize.from}`,
+    n: side ** 2 + (classPosition ? 1 : 0),
+    from: `${classPosition ? '1 + ' : ''}(${tower.imageSize.n} / ${patch.n}) ** 2: ${tower.imageSize.from}`,
   }
   if (classToken) picker.takeRow('image.class', `${t}.cls_token`, 2, [width])
-  picker.take('image.patch.weight', `${t}.patch_embed.proj.weight`, [width, 3, patch, patch])
+  const stem = tower.stem ? takeStem(picker, `${t}.patch_embed.backbone`, width) : undefined
+  if (!stem) picker.take('image.patch.weight', `${t}.patch_embed.proj.weight`, [width, 3, patch, patch])
   if (picker.has(`${t}.patch_embed.proj.bias`))
     picker.take('image.patch.bias', `${t}.patch_embed.proj.bias`, [width])
   picker.takeRow('image.position', `${t}.pos_embed`, 1, [positions, width])
@@ -258,6 +294,7 @@ export function takeTimm(
       imageSize: tower.imageSize.n,
       patchSize: patch.n,
       classToken,
+      ...(stem ? { stem, classPosition } : {}),
       ...(tower.rope ? { rope: { reference: side, ...tower.rope } } : {}),
     },
     preNorm,

@@ -62,6 +62,10 @@ export interface PatchEmbed {
   imageSize: number
   patchSize: number
   classToken: boolean
+  /** Whether the class token has a position; default true. */
+  classPosition?: boolean
+  /** MobileCLIP's stem: widths of two products of 4 x 4 pixels, and of 2 x 2 of the results, before that of the patches. */
+  stem?: [number, number]
   /** How queries and keys of patches are rotated, if they are. */
   rope?: RopeSpec
 }
@@ -166,6 +170,9 @@ export interface Scoring {
  *   image.postNorm.weight / .bias            image.projection (embedDim, width), with project 'matrix'
  *   with pool 'attention': image.pool.latent (width)   image.pool.norm.weight / .bias
  *   image.pool.query / .key / .value / .out .weight (width, width) / .bias   image.pool.fc1 / .fc2 as in the blocks
+ *   with a stem (s1, s2): image.stem.conv1.weight (s1, 4, 3, 4), dimensions (out, x, channel, y)   image.stem.bn1.*
+ *   image.stem.conv2.weight (s2, s1, 2, 2)   image.stem.bn2.*   image.patch.weight (width, 2, 2, s2) / .bias
+ *   without classPosition: image.position (patches, width)
  * image (modifiedResNet, width w; layer n has planes p = w * 2^(n - 1), its input is in(n, i)):
  *   image.stem.conv1.weight (w/2, 3, 3, 3)   image.stem.conv2.weight (w/2, w/2, 3, 3)   image.stem.conv3.weight (w, w/2, 3, 3)
  *   image.stem.bn{1,2,3}.weight / .bias / .mean / .variance

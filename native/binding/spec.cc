@@ -67,6 +67,15 @@ ImageTransformerConfig readImageTransformer(const Fields& f) {
   c.imageSize = whole(embed, "imageSize");
   c.patchSize = whole(embed, "patchSize");
   c.classToken = embed.boolean("classToken");
+  c.classPosition = !embed.has("classPosition") || embed.boolean("classPosition");
+  if (embed.has("stem")) {
+    const Napi::Array stem = readArray(embed.value("stem"), embed.path("stem"));
+    if (stem.Length() != 2)
+      wrong(embed.path("stem"), "have 2 elements", std::to_string(stem.Length()), config);
+    for (uint32_t i = 0; i < 2; ++i)
+      c.stem[i] =
+          static_cast<int>(readInteger(stem.Get(i), embed.path("stem"), INT32_MIN, INT32_MAX, config));
+  }
   if (embed.has("rope")) {
     const Fields rope(embed.value("rope"), embed.path("rope"));
     c.rope = {.offset = whole(rope, "offset"),

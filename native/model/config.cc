@@ -60,6 +60,12 @@ void checkImageTransformer(const ImageTransformerConfig& c) {
   within("spec.image.embed.patchSize", c.patchSize, 1, c.imageSize);
   if (c.grid() > 255)
     fail("spec.image.embed.patchSize", "give at most 255 patches per side", std::to_string(c.patchSize));
+  if (c.stem[0] || c.stem[1]) {
+    for (const int width : c.stem) within("spec.image.embed.stem", width, 1, 1 << 14);
+    if (c.patchSize != 4 * ImageTransformerConfig::kStemPatch || c.imageSize % c.patchSize)
+      fail("spec.image.embed.patchSize", "be 16, and divide the image size, with a stem",
+           std::to_string(c.patchSize));
+  }
   if (c.mask != Mask::full) fail("spec.image.mask", "be 'full'", "'causal'");
   if (c.pool != PoolKind::first && c.pool != PoolKind::mean && c.pool != PoolKind::attention)
     fail("spec.image.pool", "be 'first', 'mean' or 'attention'", "a pool of texts");

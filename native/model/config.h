@@ -90,6 +90,11 @@ struct RopeConfig {
 struct ImageTransformerConfig : TransformerConfig {
   int imageSize = 0, patchSize = 0;
   bool classToken = true;
+  bool classPosition = true;  // whether the class token has a position
+  // MobileCLIP's stem: patches of 16 x 16 are embedded by three products with GELU between them, of 4 x 4 pixels and
+  // twice of 2 x 2 of the results, whose widths these are; 0: by a single product.
+  int stem[2] = {0, 0};
+  static constexpr int kStemPatch = 4;
   std::optional<RopeConfig> rope;
   int grid() const { return imageSize / patchSize; }
   int patches() const { return grid() * grid(); }

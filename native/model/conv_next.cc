@@ -4,6 +4,7 @@
 
 #include "model/ops.h"
 #include "model/tail.h"
+#include "model/windows.h"
 
 namespace clip {
 namespace {
@@ -60,18 +61,6 @@ class Slot {
   float* scale_ = nullptr;
   int32_t* zero_ = nullptr;
 };
-
-// The pixels of 2 x 2 windows that do not overlap, window by window, as rows of a map of `side` x `side` pixels.
-std::vector<int32_t> windowRows(int images, int side) {
-  std::vector<int32_t> rows;
-  const int half = side / 2;
-  for (int i = 0; i < images; i++)
-    for (int y = 0; y < half; y++)
-      for (int x = 0; x < half; x++)
-        for (int tap = 0; tap < 4; tap++)
-          rows.push_back((i * side + 2 * y + tap / 2) * side + 2 * x + tap % 2);
-  return rows;
-}
 
 }  // namespace
 

@@ -96,6 +96,18 @@ const float* WeightPacker::vectors(const std::vector<std::string>& names, const 
   return static_cast<const float*>(place);
 }
 
+const float* WeightPacker::vectorAfterZeros(const std::string& name, const Shape& shape) {
+  const TensorView& t = checked(name, shape);
+  const size_t columns = static_cast<size_t>(columnsOf(t)), count = static_cast<size_t>(shape[0]) * columns;
+  void* place = naming_ ? nullptr : take((columns + count) * sizeof(float));
+  if (!filling_ && !naming_) return static_cast<const float*>(place);
+  std::vector<float> rows(columns + count, 0.0f);
+  readRows(config_, t, open(t).rows(0, shape[0], pieces_[0]), 0, shape[0], rows.data() + columns);
+  nameWhole(name, rows.data() + columns, count);
+  if (!naming_) backend_.upload(nullptr, place, rows.data(), rows.size() * sizeof(float));
+  return static_cast<const float*>(place);
+}
+
 LinearWeight WeightPacker::linear(const std::vector<std::string>& names, const Shape& shape, Bias bias,
                                   Dtype dtype) {
   std::vector<const TensorView*> parts;

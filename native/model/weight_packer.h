@@ -59,6 +59,8 @@ class WeightPacker {
     return {vector(name + ".weight", {width}), vector(name + ".bias", {width})};
   }
   const float* vector(const std::string& name, const Shape& shape) { return vectors({name}, shape); }
+  // The rows of a matrix after one row of zeros.
+  const float* vectorAfterZeros(const std::string& name, const Shape&);
   // The query of an attention pool that is the same for all images: W x + b (width), in double and rounded
   // once. `query` names W and b, `latent` x.
   const float* constantQuery(const std::string& query, const std::string& latent, int64_t width);

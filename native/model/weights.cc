@@ -42,10 +42,18 @@ class Loader : public WeightPacker {
     // An int8 model keeps its patch embedding in bfloat16, which costs one percent of the time: pixels fill
     // their range evenly, but the range of an int8 row always includes 0, and a patch has no zeros that would
     // benefit.
-    w.patch = linear({"image.patch"}, {width, 3, p, p}, Bias::optional,
-                     dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
+    if (c.stem[0]) {
+      // The table has the views of both weights in which the order of conv is that of the patches and the windows.
+      w.stem[0] = conv("image.stem.conv1", "image.stem.bn1", {c.stem[0], 4, 3, 4});
+      w.stem[1] = conv("image.stem.conv2", "image.stem.bn2", {c.stem[1], c.stem[0], 2, 2});
+      w.patch = linear({"image.patch"}, {width, 2, 2, c.stem[1]}, Bias::required);
+    } else {
+      w.patch = linear({"image.patch"}, {width, 3, p, p}, Bias::optional,
+                       dtype_ == Dtype::int8 ? Dtype::bfloat16 : dtype_);
+    }
     if (c.classToken) w.classToken = vector("image.class", {width});
-    w.position = vector("image.position", {c.tokens(), width});
+    w.position = c.classPosition ? vector("image.position", {c.tokens(), width})
+                                 : vectorAfterZeros("image.position", {c.patches(), width});
     if (c.rope) w.rope = constants(ropeTableSize(c), [&] { return ropeTable(c); });
     transformer("image.", "postNorm", c, w);
     if (c.pool == PoolKind::attention) attentionPool(c, w.attentionPool);

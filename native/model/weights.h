@@ -66,6 +66,8 @@ struct TransformerWeights {
 struct ImageTransformerWeights : TransformerWeights {
   LinearWeight patch;                 // (width, 3 * patch * patch); bfloat16 in an int8 model
   const float* classToken = nullptr;  // (width), if there is one
+  // MobileCLIP's stem with its batch norms folded in; `patch` is then (width, 2 * 2 * stem[1].out)
+  LinearWeight stem[2];
 };
 
 // A dense matrix that is read by single rows.

@@ -413,6 +413,7 @@ if (lacking) {
     ['openclip-pe', 2],
     ['openclip-eva02', 2],
     ['openclip-convnext', 5],
+    ['openclip-mobileclip-b', 2],
   ] as const)
     for (const dtype of ['bfloat16', 'float16', 'float32'] as const)
       (all ? test.serial : test.skip)(`${name} in ${dtype} as on the reference`, async t => {

@@ -76,7 +76,7 @@ async function towers(dtype: Dtype, model: string, batches: readonly number[]): 
   await using clip = await load(model || undefined, {
     device: 'cuda',
     dtype,
-    ...(/resnet|clipa|siglip|-pe|eva02|convnext/.test(model) ? { towers: ['image'] } : {}),
+    ...(/resnet|clipa|siglip|-pe|eva02|convnext|mobileclip/.test(model) ? { towers: ['image'] } : {}),
   })
   result.backend = clip.info.backend
   const side = clip.info.imageSize ?? 0
