@@ -74,6 +74,7 @@ export type {
 } from './eval/reports.js'
 export type { Dataset, Sample } from './eval/samples.js'
 export type { DownloadProgress } from './hub/index.js'
+export type { DecodeMode } from './image/decode-mode.js'
 export { isImageName } from './image/extensions.js'
 export {
   type ImageFilesOptions,
@@ -83,7 +84,6 @@ export {
 } from './image/files.js'
 export type { ImageInput, Preprocessed, RawPixels, SharpLike } from './image/input.js'
 export type { AllLeftOut } from './image/left-out.js'
-export type { DecodeMode } from './image/scaled.js'
 export type { ByteStream } from './image/source.js'
 export type { Adapter, AdaptOptions, Pairs } from './learn/adapt.js'
 export type { Examples } from './learn/examples.js'

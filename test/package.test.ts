@@ -119,6 +119,24 @@ test('pages of the package link only to files of the package', t => {
   t.deepEqual(dead, [])
 })
 
+test('no public declaration needs the types of sharp, which users may do without', t => {
+  const found: string[] = []
+  const seen = new Set<string>()
+  const visit = (file: string, way: string[]) => {
+    if (seen.has(file)) return
+    seen.add(file)
+    const text = readFileSync(join(packageRoot, file), 'utf8')
+    for (const [, name] of text.matchAll(/(?:from |import\()['"]([^'"]+)['"]/g)) {
+      if (name === 'sharp') found.push([...way, file].join(' -> '))
+      if (name!.startsWith('.'))
+        visit(posix.join(posix.dirname(file), name!.replace(/\.(m?)js$/, '.d.$1ts')), [...way, file])
+    }
+  }
+  for (const entry of ['dist/lib/index.d.ts', 'dist/lib/kernels.d.ts']) visit(entry, [])
+  t.true(seen.size > 20)
+  t.deepEqual(found, [])
+})
+
 test('every file that package.json names exists', t => {
   const require = createRequire(import.meta.url)
   for (const path of [manifest.main, manifest.types, ...Object.values<string>(manifest.bin)])

@@ -14,6 +14,7 @@ import { allocateBytes } from '../base/allocate.js'
 import { ClipError } from '../base/errors.js'
 import { copySlices, inSlices } from '../base/slices.js'
 import { type Colour, compose, warnOfTransparency } from './background.js'
+import type { DecodeMode, ScaledDecoder } from './decode-mode.js'
 import { exhausted } from './exhausted.js'
 import { decodeBmp } from './formats/bmp.js'
 import { describeOther, FORMATS } from './formats/recognise.js'
@@ -24,14 +25,7 @@ import { checkDecoder, checkScans, editedBytes } from './limits.js'
 import type { DecodedImage, ImagePart, NativeImage, PixelMode } from './pixels.js'
 import { type DecodePlan, planDecode } from './plan.js'
 import { regroup } from './samples.js'
-import {
-  type DecodeMode,
-  decodeScaled,
-  planScaled,
-  type ScaledDecoder,
-  type ScaledPlan,
-  webpResize,
-} from './scaled.js'
+import { decodeScaled, planScaled, type ScaledPlan, webpResize } from './scaled.js'
 import { loadSharp } from './sharp.js'
 import { type ImageOrigin, imageError, nameOf, tooSlow } from './source.js'
 import { renderSvg, svgSize } from './svg.js'

@@ -1,6 +1,7 @@
 /** Decodes JPEG at a fraction of its size, with the libvips that sharp has loaded. */
 
-import { type ScaledDecoder, scaleFor } from '../image/scaled.js'
+import type { ScaledDecoder } from '../image/decode-mode.js'
+import { scaleFor } from '../image/scaled.js'
 import { binding, fromNative } from './addon.js'
 import type { PreprocessSpec } from './spec.js'
 
