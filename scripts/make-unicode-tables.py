@@ -147,26 +147,48 @@ def ranges(chars):
     return out
 
 
-def print_list(items, per_line):
-    for i in range(0, len(items), per_line):
-        print("    " + " ".join(f"{x}," for x in items[i : i + per_line]))
-    print("};")
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# As unicode.cc counts them.
+GRAPHEMES = (
+    "Other Control Extend Linker ZWJ Regional_Indicator Prepend SpacingMark L V T LV LVT Pictographic Consonant".replace("_", "").split()
+)
+
+
+def digits(number):
+    """A number as in source maps: the sign in the lowest bit, five bits a digit, the lowest first, 32 added if more follow."""
+    rest = -number << 1 | 1 if number < 0 else number << 1
+    out = ""
+    while True:
+        out += DIGITS[rest & 31 | (32 if rest >> 5 else 0)]
+        rest >>= 5
+        if not rest:
+            return out
+
+
+def print_rows(name, rows):
+    """Each number of a row as its difference from the row before: a fifth of the numbers' size in source and addon."""
+    text = ""
+    before = [0] * len(rows[0])
+    for row in rows:
+        text += "".join(digits(x - y) for x, y in zip(row, before, strict=True))
+        before = row
+    print(f"constexpr char {name}[] =")
+    lines = [text[i : i + 110] for i in range(0, len(text), 110)]
+    print("\n".join(f'    "{line}"' for line in lines) + ";")
 
 
 def print_ranges(name, chars):
-    print(f"constexpr Range {name}[] = {{")
-    print_list([f"{{0x{a:x}, 0x{b:x}}}" for a, b in ranges(chars)], 6)
+    print_rows(name, ranges(chars))
 
 
-def print_classes(name, classes, spell):
+def print_classes(name, classes):
     rows = []
     for c in sorted(classes):
         if rows and rows[-1][1] == c - 1 and rows[-1][2] == classes[c]:
             rows[-1][1] = c
         else:
             rows.append([c, c, classes[c]])
-    print(f"constexpr ClassRange {name}[] = {{")
-    print_list([f"{{0x{a:x}, 0x{b:x}, {spell(k)}}}" for a, b, k in rows], 5)
+    print_rows(name, rows)
 
 
 def print_maps(name, maps):
@@ -182,8 +204,7 @@ def print_maps(name, maps):
                 break
         else:
             runs.append([c, c, 0, delta])
-    print(f"constexpr Run {name}Runs[] = {{")
-    print_list([f"{{0x{a:x}, 0x{b:x}, {step or 1}, {delta}}}" for a, b, step, delta in runs], 5)
+    print_rows(f"{name}Runs", [(a, b, step or 1, delta) for a, b, step, delta in runs])
     maps = {c: text for c, text in maps.items() if len(text) != 1}
     texts, at = [], {}
     rows = []
@@ -193,14 +214,12 @@ def print_maps(name, maps):
             at[value] = len(texts)
             texts += [len(value), *value]
         rows.append((c, at[value]))
-    print(f"constexpr uint32_t {name}Texts[] = {{")
-    print_list([f"0x{x:x}" for x in texts], 14)
-    print(f"constexpr Mapping {name}[] = {{")
-    print_list([f"{{0x{c:x}, {i}}}" for c, i in rows], 8)
+    print_rows(f"{name}Texts", [(x,) for x in texts])
+    print_rows(name, rows)
 
 
 def main():
-    print("// Made by scripts/make-unicode-tables.py of tokenizers 0.23.2. Do not edit.")
+    print("// Made by scripts/make-unicode-tables.py of tokenizers 0.23.2. Do not edit. rowsOf in unicode.cc reads the tables.")
     print("// clang-format off")
     print_ranges("kLetters", matched(r"\p{L}"))
     print_ranges("kNumbers", matched(r"\p{N}"))
@@ -214,12 +233,12 @@ def main():
     print_ranges("kBertNonspacing", removed(bert(strip_accents=True)))
     print_ranges("kBertPunctuation", punctuation())
     print_ranges("kBertIdeographs", {c for c in CHARS if len(bert(handle_chinese_chars=True).normalize_str(chr(c))) == 3})
-    print_classes("kGraphemes", graphemes(), lambda k: f"k{k.replace('_', '')}")
+    print_classes("kGraphemes", {c: GRAPHEMES.index(k.replace("_", "")) for c, k in graphemes().items()})
     lower = normalizers.Lowercase().normalize_str
     print_maps("kLower", {c: lower(chr(c)) for c in CHARS if lower(chr(c)) != chr(c)})
     nfd, nfc = normalizers.NFD().normalize_str, normalizers.NFC().normalize_str
     nfkd, nfkc = normalizers.NFKD().normalize_str, normalizers.NFKC().normalize_str
-    print_classes("kCombining", combining_classes(nfd), str)
+    print_classes("kCombining", combining_classes(nfd))
     hangul = range(0xAC00, 0xAC00 + 11172)
     canonical = {c: nfd(chr(c)) for c in CHARS if c not in hangul and nfd(chr(c)) != chr(c)}
     print_maps("kCanonical", canonical)
@@ -233,8 +252,7 @@ def main():
         first = nfc(text[:-1])
         assert len(first) == 1 and nfc(first + rest) == chr(c), hex(c)
         starts[(ord(first), ord(rest))] = c
-    print("constexpr Pair kCompositions[] = {")
-    print_list([f"{{0x{a:x}, 0x{b:x}, 0x{c:x}}}" for (a, b), c in sorted(starts.items())], 5)
+    print_rows("kCompositions", [(a, b, c) for (a, b), c in sorted(starts.items())])
     for c in CHARS:
         assert nfkc(chr(c)) == nfc(nfkd(chr(c))), hex(c)
 

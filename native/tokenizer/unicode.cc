@@ -1,8 +1,11 @@
 #include "tokenizer/unicode.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,8 +36,7 @@ struct Range {
   uint32_t first, last;
 };
 struct ClassRange {
-  uint32_t first, last;
-  uint8_t kind;
+  uint32_t first, last, kind;
 };
 // The position in a list of texts at which a character's replacement begins, preceded by its length.
 struct Mapping {
@@ -52,6 +54,27 @@ struct Pair {
 
 #include "tokenizer/unicode_tables.inl"
 
+// The rows of a table: of each number its difference from that of the row before, in base 64 as in source maps.
+template <class Row, size_t kFields = sizeof(Row) / sizeof(uint32_t)>
+std::vector<Row> rowsOf(std::string_view table) {
+  std::vector<Row> rows;
+  std::array<int32_t, kFields> row{};
+  size_t at = 0;
+  while (at < table.size()) {
+    for (int32_t& number : row) {
+      uint32_t value = 0, digit = 32;
+      for (int shift = 0; digit & 32; shift += 5) {
+        const char c = table[at++];
+        digit = c >= 'a' ? c - 'a' + 26 : c >= 'A' ? c - 'A' : c >= '0' ? c - '0' + 52 : (c == '+' ? 62 : 63);
+        value |= (digit & 31) << shift;
+      }
+      number += value & 1 ? -static_cast<int32_t>(value >> 1) : static_cast<int32_t>(value >> 1);
+    }
+    rows.push_back(std::bit_cast<Row>(row));
+  }
+  return rows;
+}
+
 template <class R>
 const R* rangeOf(std::span<const R> ranges, char32_t c) {
   const auto after =
@@ -61,24 +84,46 @@ const R* rangeOf(std::span<const R> ranges, char32_t c) {
   return c <= found->last ? found : nullptr;
 }
 
-bool isIn(std::span<const Range> ranges, char32_t c) { return rangeOf(ranges, c) != nullptr; }
+bool isIn(std::span<const Range> ranges, char32_t c) { return rangeOf<Range>(ranges, c) != nullptr; }
 
 uint8_t classOf(std::span<const ClassRange> ranges, char32_t c) {
-  const ClassRange* r = rangeOf(ranges, c);
-  return r ? r->kind : 0;
+  const ClassRange* r = rangeOf<ClassRange>(ranges, c);
+  return r ? static_cast<uint8_t>(r->kind) : 0;
 }
 
 // One table of replacements.
 struct Map {
-  std::span<const Run> runs;
-  std::span<const Mapping> longer;
-  const uint32_t* texts;
+  std::vector<Run> runs;
+  std::vector<Mapping> longer;
+  std::vector<uint32_t> texts;
 };
+
+struct Tables {
+  std::vector<Range> letters = rowsOf<Range>(kLetters), numbers = rowsOf<Range>(kNumbers),
+                     word = rowsOf<Range>(kWord), bertControl = rowsOf<Range>(kBertControl),
+                     bertNonspacing = rowsOf<Range>(kBertNonspacing),
+                     bertPunctuation = rowsOf<Range>(kBertPunctuation),
+                     bertIdeographs = rowsOf<Range>(kBertIdeographs);
+  std::vector<ClassRange> graphemes = rowsOf<ClassRange>(kGraphemes),
+                          combining = rowsOf<ClassRange>(kCombining);
+  Map lowerCase = {rowsOf<Run>(kLowerRuns), rowsOf<Mapping>(kLower), rowsOf<uint32_t>(kLowerTexts)};
+  Map decomposed = {rowsOf<Run>(kCanonicalRuns), rowsOf<Mapping>(kCanonical),
+                    rowsOf<uint32_t>(kCanonicalTexts)};
+  Map simplified = {rowsOf<Run>(kCompatibleRuns), rowsOf<Mapping>(kCompatible),
+                    rowsOf<uint32_t>(kCompatibleTexts)};
+  std::vector<Pair> compositions = rowsOf<Pair>(kCompositions);
+};
+
+// Read at first use.
+const Tables& tables() {
+  static const Tables made;
+  return made;
+}
 
 // Puts the characters that replace c. False: c is not replaced.
 template <class F>
 bool replace(const Map& map, char32_t c, F put) {
-  if (const Run* run = rangeOf(map.runs, c); run && (c - run->first) % run->step == 0) {
+  if (const Run* run = rangeOf<Run>(map.runs, c); run && (c - run->first) % run->step == 0) {
     put(static_cast<char32_t>(static_cast<int32_t>(c) + run->delta));
     return true;
   }
@@ -89,17 +134,13 @@ bool replace(const Map& map, char32_t c, F put) {
   return true;
 }
 
-constexpr Map kLowerCase{kLowerRuns, kLower, kLowerTexts};
-constexpr Map kDecomposed{kCanonicalRuns, kCanonical, kCanonicalTexts};
-constexpr Map kSimplified{kCompatibleRuns, kCompatible, kCompatibleTexts};
-
 constexpr char32_t kHangul = 0xac00, kLeading = 0x1100, kVowel = 0x1161, kTrailing = 0x11a7;
 constexpr char32_t kVowels = 21, kTrailings = 28, kSyllables = 11172;
 
 Grapheme graphemeOf(char32_t c) {
   if (c < 0x80) return c < 0x20 || c == 0x7f ? kControl : kOther;
   if (c - kHangul < kSyllables) return (c - kHangul) % kTrailings == 0 ? kLV : kLVT;
-  return static_cast<Grapheme>(classOf(kGraphemes, c));
+  return static_cast<Grapheme>(classOf(tables().graphemes, c));
 }
 
 struct Ordered {
@@ -118,8 +159,8 @@ void decompose(char32_t c, bool compatible, F put) {
     if (index % kTrailings) put(kTrailing + index % kTrailings);
     return;
   }
-  if (compatible && replace(kSimplified, c, put)) return;
-  if (!replace(kDecomposed, c, put)) put(c);
+  if (compatible && replace(tables().simplified, c, put)) return;
+  if (!replace(tables().decomposed, c, put)) put(c);
 }
 
 // Returns 0 if they do not compose.
@@ -129,11 +170,11 @@ char32_t compose(char32_t a, char32_t b) {
   if (a - kHangul < kSyllables && (a - kHangul) % kTrailings == 0 && b > kTrailing &&
       b < kTrailing + kTrailings)
     return a + (b - kTrailing);
-  const auto* const end = std::end(kCompositions);
-  const auto* at = std::lower_bound(std::begin(kCompositions), end, std::pair(a, b),
-                                    [](const Pair& p, const std::pair<char32_t, char32_t>& x) {
-                                      return std::pair<char32_t, char32_t>(p.first, p.second) < x;
-                                    });
+  const auto end = tables().compositions.end();
+  const auto at = std::lower_bound(tables().compositions.begin(), end, std::pair(a, b),
+                                   [](const Pair& p, const std::pair<char32_t, char32_t>& x) {
+                                     return std::pair<char32_t, char32_t>(p.first, p.second) < x;
+                                   });
   return at != end && at->first == a && at->second == b ? at->composed : 0;
 }
 
@@ -145,14 +186,14 @@ bool isSpace(char32_t c) {
          c == 0x3000;
 }
 bool isLetter(char32_t c) {
-  return c < 0x80 ? (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') : isIn(kLetters, c);
+  return c < 0x80 ? (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') : isIn(tables().letters, c);
 }
-bool isNumber(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : isIn(kNumbers, c); }
-bool isWord(char32_t c) { return isIn(kWord, c); }
-bool isBertControl(char32_t c) { return isIn(kBertControl, c); }
-bool isBertNonspacing(char32_t c) { return c >= 0x300 && isIn(kBertNonspacing, c); }
-bool isBertPunctuation(char32_t c) { return isIn(kBertPunctuation, c); }
-bool isBertIdeograph(char32_t c) { return c >= 0x3400 && isIn(kBertIdeographs, c); }
+bool isNumber(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : isIn(tables().numbers, c); }
+bool isWord(char32_t c) { return isIn(tables().word, c); }
+bool isBertControl(char32_t c) { return isIn(tables().bertControl, c); }
+bool isBertNonspacing(char32_t c) { return c >= 0x300 && isIn(tables().bertNonspacing, c); }
+bool isBertPunctuation(char32_t c) { return isIn(tables().bertPunctuation, c); }
+bool isBertIdeograph(char32_t c) { return c >= 0x3400 && isIn(tables().bertIdeographs, c); }
 
 std::string lower(std::string_view text) {
   std::string out;
@@ -164,7 +205,7 @@ std::string lower(std::string_view text) {
       continue;
     }
     const auto put = [&](char32_t part) { append(out, part); };
-    if (!replace(kLowerCase, c, put)) put(c);
+    if (!replace(tables().lowerCase, c, put)) put(c);
   }
   return out;
 }
@@ -251,7 +292,7 @@ std::string normalized(std::string_view text, Normal form) {
   };
   for (size_t at = 0; at < text.size();) {
     decompose(next(text, at), compatible, [&](char32_t c) {
-      const uint8_t kind = c < 0x300 ? 0 : classOf(kCombining, c);
+      const uint8_t kind = c < 0x300 ? 0 : classOf(tables().combining, c);
       if (kind) {
         run.push_back({c, kind});
         return;
