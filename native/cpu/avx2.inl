@@ -18,6 +18,8 @@ CLIP_VECTOR F zero() { return _mm256_setzero_ps(); }
 CLIP_VECTOR F all(float x) { return _mm256_set1_ps(x); }
 CLIP_VECTOR F load(const float* p) { return _mm256_loadu_ps(p); }
 CLIP_VECTOR void store(float* p, F v) { _mm256_storeu_ps(p, v); }
+// Each of the first half of the lanes twice.
+CLIP_VECTOR F doubledLanes(F v) { return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3); }
 CLIP_VECTOR F load(const float* p, int n) { return n == kLanes ? load(p) : _mm256_maskload_ps(p, lanes(n)); }
 CLIP_VECTOR void store(float* p, F v, int n) {
   if (n == kLanes)

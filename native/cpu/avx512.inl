@@ -15,6 +15,10 @@ CLIP_VECTOR F zero() { return _mm512_setzero_ps(); }
 CLIP_VECTOR F all(float x) { return _mm512_set1_ps(x); }
 CLIP_VECTOR F load(const float* p) { return _mm512_loadu_ps(p); }
 CLIP_VECTOR void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+// Each of the first half of the lanes twice.
+CLIP_VECTOR F doubledLanes(F v) {
+  return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+}
 CLIP_VECTOR F load(const float* p, int n) {
   return n == kLanes ? load(p) : _mm512_maskz_loadu_ps(lanes(n), p);
 }

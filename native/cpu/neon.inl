@@ -65,6 +65,8 @@ CLIP_VECTOR void store(float* p, F v) {
   vst1q_f32(p, v.low);
   vst1q_f32(p + 4, v.high);
 }
+// Each of the first half of the lanes twice.
+CLIP_VECTOR F doubledLanes(F v) { return {vzip1q_f32(v.low, v.low), vzip2q_f32(v.low, v.low)}; }
 CLIP_VECTOR F load(const float* p, int n) {
   if (n == kLanes) return load(p);
   return {loadSome(p, n), loadSome(p + 4, n - 4)};

@@ -10,13 +10,6 @@ constexpr int kDepthwiseChannels = 16, kDepthwiseColumns = 8;
 constexpr size_t kDepthwiseBytes = size_t{1}
                                    << 18;  // input pixels of a block at most, unless it has one line
 
-// Each of the first half of the lanes twice.
-template <int... I>
-inline CLIP_INLINE F doubledLanes(F v, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(v, v, (I / 2)...);
-}
-inline CLIP_INLINE F doubledLanes(F v) { return doubledLanes(v, std::make_integer_sequence<int, kLanes>{}); }
-
 // The sums of `Columns` neighbouring output pixels in one vector of channels. `x` is their first input pixel.
 template <int Kernel, int Stride, int Columns>
 __attribute__((noinline)) void depthwiseTile(const float* x, size_t line, const float* w, F bias, F* y) {
