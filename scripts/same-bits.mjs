@@ -150,23 +150,27 @@ const [old, now] = [before, after].map(tree => {
 // A name has the form `what | backend | the case`.
 const table = new Map()
 const differences = []
+/** What the older version can't do. */
+let added = 0
 for (const name of new Set([...old.keys(), ...now.keys()])) {
   const [what, backend] = name.split(' | ')
   const row = `${backend} | ${what}`
   const sum = table.get(row) ?? { results: 0, bytes: 0, different: 0 }
   table.set(row, sum)
-  sum.results++
   const [a, b] = [old.get(name), now.get(name)]
-  sum.bytes += (a ?? b).length
-  if (a?.equals(b ?? Buffer.alloc(0))) continue
+  if (!a) {
+    added++
+    continue
+  }
+  sum.results++
+  sum.bytes += a.length
+  if (b && a.equals(b)) continue
   sum.different++
-  const said = !a
-    ? `only ${after} has it`
-    : !b
-      ? `only ${before} has it`
-      : a.length !== b.length
-        ? `${a.length} bytes became ${b.length}`
-        : `${a.reduce((n, byte, i) => n + (byte === b[i] ? 0 : 1), 0)} of ${a.length} bytes differ`
+  const said = !b
+    ? `only ${before} has it`
+    : a.length !== b.length
+      ? `${a.length} bytes became ${b.length}`
+      : `${a.reduce((n, byte, i) => n + (byte === b[i] ? 0 : 1), 0)} of ${a.length} bytes differ`
   differences.push(`${name}: ${said}`)
 }
 console.log(`Before: ${before}\nAfter: ${after}\n`)
@@ -174,6 +178,7 @@ console.log('| backend | what | results | bytes | different |\n|---|---|---|---|
 for (const [row, { results, bytes, different }] of table)
   console.log(`| ${row} | ${results} | ${bytes} | ${different} |`)
 for (const line of differences.slice(0, 50)) console.log(`\nDIFFERENT ${line}`)
+if (added > 0) console.log(`\nNot compared, because only ${after} has them: ${added} results.`)
 const all = old.size === 0 ? 'Nothing was compared.' : `${old.size} results`
 console.log(
   `\n${all}: ${differences.length === 0 ? 'all are the same to the bit' : `${differences.length} differ`}.`,

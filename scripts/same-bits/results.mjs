@@ -61,9 +61,24 @@ function odd(values, cols) {
   return values
 }
 
+/** Whether the version has an activation. What only the newer version has is not compared. */
+async function knows(activation) {
+  const one = new Float32Array(1)
+  const size = { rows: 1, inFeatures: 1, outFeatures: 1 }
+  return kernels.linear({ x: one, weight: one, ...size, activation }).then(
+    () => true,
+    error => {
+      if (error.field !== 'activation') throw error
+      return false
+    },
+  )
+}
+
 /** Linear layers and norms at sizes that fill tiles and at others, attention, cosines, the loss, resizes. */
 async function runKernels(backend, options) {
   const name = what => `kernel | ${backend} | ${what}`
+  const activations = ['none', 'quickGelu', 'gelu']
+  if (await knows('geluTanh')) activations.push('geluTanh')
   const shapes = [
     [1, 8, 5],
     [3, 64, 33],
@@ -73,7 +88,7 @@ async function runKernels(backend, options) {
   ]
   for (const [rows, inFeatures, outFeatures] of shapes)
     for (const dtype of dtypes)
-      for (const activation of ['none', 'quickGelu', 'gelu', 'geluTanh'])
+      for (const activation of activations)
         for (const extra of ['plain', 'odd', 'all']) {
           const title = name(`linear ${dtype} ${rows}x${inFeatures}x${outFeatures} ${activation} ${extra}`)
           if (!wanted(title)) continue
