@@ -103,7 +103,9 @@ test('the package contains everything that it needs, and no tests', t => {
   const model = packed.files
     .filter(f => /^models\/icon-clip\/(model\.safetensors|vocab\.json|merges\.txt)$/.test(f.path))
     .reduce((sum, f) => sum + f.size, 0)
-  t.true(packed.unpackedSize - model < 8e6, `${packed.unpackedSize} - ${model}`)
+  // A build for development has comments and declarations in dist/lib that npm run prepack leaves out: 0.32 MB.
+  const prepacked = !readFileSync(join(packageRoot, 'dist/lib/index.js'), 'utf8').includes('/**')
+  t.true(packed.unpackedSize - model < (prepacked ? 8e6 : 8.35e6), `${packed.unpackedSize} - ${model}`)
 })
 
 test('pages of the package link only to files of the package', t => {
