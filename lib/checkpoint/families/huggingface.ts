@@ -53,31 +53,34 @@ interface Kind {
   encoder?: { kind: EncoderKind; prefix: string; activation: string; eps: number; padId: number }
 }
 
-const kinds: Record<'clip' | 'metaclip_2' | 'siglip' | 'chinese_clip' | 'altclip', Kind> = {
-  clip: {
-    architectures: [
-      'CLIPModel',
-      'CLIPVisionModel',
-      'CLIPVisionModelWithProjection',
-      'CLIPTextModel',
-      'CLIPTextModelWithProjection',
-      'CLIPForImageClassification',
-    ],
-    towers: { image: 'clip_vision_model', text: 'clip_text_model' },
-    defaults: {
-      text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
-      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
-    },
-    activation: 'quick_gelu',
-    eps: 1e-5,
-    patch: 32,
-    context: 77,
-    vocab: 49408,
-    end: 49407,
-    embed: 512,
+const clip: Kind = {
+  architectures: [
+    'CLIPModel',
+    'CLIPVisionModel',
+    'CLIPVisionModelWithProjection',
+    'CLIPTextModel',
+    'CLIPTextModelWithProjection',
+    'CLIPForImageClassification',
+  ],
+  towers: { image: 'clip_vision_model', text: 'clip_text_model' },
+  defaults: {
+    text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
+    image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
   },
+  activation: 'quick_gelu',
+  eps: 1e-5,
+  patch: 32,
+  context: 77,
+  vocab: 49408,
+  end: 49407,
+  embed: 512,
+}
+
+const kinds: Record<'clip' | 'metaclip_2' | 'siglip' | 'chinese_clip' | 'altclip', Kind> = {
+  clip,
   // The tensors of CLIP; texts are pooled at the first end token, whatever its id.
   metaclip_2: {
+    ...clip,
     architectures: [
       'MetaClip2Model',
       'MetaClip2VisionModel',
@@ -87,17 +90,6 @@ const kinds: Record<'clip' | 'metaclip_2' | 'siglip' | 'chinese_clip' | 'altclip
       'MetaClip2ForImageClassification',
     ],
     towers: { image: 'metaclip_2_vision_model', text: 'metaclip_2_text_model' },
-    defaults: {
-      text: { width: 512, mlp: 2048, layers: 12, heads: 8 },
-      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
-    },
-    activation: 'quick_gelu',
-    eps: 1e-5,
-    patch: 32,
-    context: 77,
-    vocab: 49408,
-    end: 49407,
-    embed: 512,
   },
   siglip: {
     architectures: ['SiglipModel', 'SiglipVisionModel', 'SiglipTextModel', 'SiglipForImageClassification'],
@@ -116,32 +108,27 @@ const kinds: Record<'clip' | 'metaclip_2' | 'siglip' | 'chinese_clip' | 'altclip
   },
   // CLIP's images; texts are the first token of BERT, without BERT's own pooler.
   chinese_clip: {
+    ...clip,
     architectures: ['ChineseCLIPModel'],
     towers: { image: 'chinese_clip_vision_model', text: 'chinese_clip_text_model' },
     defaults: {
       text: { width: 768, mlp: 3072, layers: 12, heads: 12 },
-      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+      image: clip.defaults.image,
     },
-    activation: 'quick_gelu',
-    eps: 1e-5,
-    patch: 32,
     context: 512,
     vocab: 30522,
     end: 0,
-    embed: 512,
     encoder: { kind: 'bert', prefix: 'text_model.', activation: 'gelu', eps: 1e-12, padId: 0 },
   },
   // CLIP's images; texts are the first token of XLM-R, a layer norm and two linear layers.
   altclip: {
+    ...clip,
     architectures: ['AltCLIPModel'],
     towers: { image: 'altclip_vision_model', text: 'altclip_text_model' },
     defaults: {
       text: { width: 1024, mlp: 4096, layers: 24, heads: 16 },
-      image: { width: 768, mlp: 3072, layers: 12, heads: 12 },
+      image: clip.defaults.image,
     },
-    activation: 'quick_gelu',
-    eps: 1e-5,
-    patch: 32,
     context: 514,
     vocab: 250002,
     end: 2,
